@@ -1,0 +1,1 @@
+"""Bridges role: external databases and sites mapped into rooms."""

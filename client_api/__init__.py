@@ -1,0 +1,1 @@
+"""Client role: the Client-Server API over HTTP and WebSocket."""

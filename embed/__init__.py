@@ -1,0 +1,1 @@
+"""Embed role: the support widget and the bundled web client."""

@@ -1,0 +1,1 @@
+"""Federation role: the Server-Server API, inbound and outbound."""

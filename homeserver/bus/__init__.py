@@ -1,0 +1,1 @@
+"""Hints between processes: in memory for one process, Redis for several."""

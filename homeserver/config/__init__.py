@@ -1,0 +1,1 @@
+"""Typed configuration: model, loader and documentation generator."""

@@ -1,0 +1,1 @@
+"""Protocols between the services and the world (storage, bus, clock). No behaviour lives here."""

@@ -1,0 +1,1 @@
+"""What the server does: use cases over ports and core. Imports neither storage, bus nor web."""

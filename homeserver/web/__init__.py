@@ -1,0 +1,1 @@
+"""HTTP and WebSocket plumbing shared by the roles. Knows nothing of rooms."""

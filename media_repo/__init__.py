@@ -1,0 +1,1 @@
+"""Media role: the content repository."""
