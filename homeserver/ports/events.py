@@ -1,0 +1,283 @@
+"""Events and rooms as the store knows them: stored events, room heads, appends and their repositories."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntFlag
+from typing import Any, Protocol
+
+import immutables
+
+from homeserver.core.event import Event, StateKey
+from homeserver.core.versions import RoomVersion
+
+StateMap = immutables.Map[StateKey, str]
+"""(type, state_key) → event id. Persistent: copies share structure."""
+
+
+class EventFlags(IntFlag):
+    """Why a stored event is not an ordinary part of the timeline."""
+
+    NONE = 0
+    OUTLIER = 1  # known only as part of an auth chain or a state; not in the timeline
+    REJECTED = 2
+    SOFT_FAILED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Txn:
+    """The client transaction that made an event; `key` identifies it durably (see `rooms.transactions`)."""
+
+    key: bytes  # 16-byte digest over user, device, room, event type and transaction id
+    user_id: str
+    device_id: str
+    txn_id: str
+
+
+@dataclass(slots=True, eq=False)
+class StoredEvent:
+    """A committed event with what the store adds to it. Shared by all readers: treat as immutable.
+
+    `position` is its place in the log and its row id; `order` its place in the room's timeline (equal to
+    `position` for live events, lower for history fetched later, None for outliers). `unsigned` holds
+    `replaces_state`, `prev_content` and `prev_sender` of state events. `client_json` caches the client form.
+    """
+
+    event: Event
+    position: int
+    order: int | None
+    room_nid: int
+    snapshot: int
+    flags: EventFlags = EventFlags.NONE
+    redacted_by: str | None = None  # event id of the redaction
+    redaction_json: bytes | None = None  # client form of the redaction, for unsigned.redacted_because
+    unsigned: Mapping[str, Any] | None = None
+    txn: Txn | None = None
+    client_json: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A stored room state: `nid` names it, `index` is its number in the chain (bounds the chain's length)."""
+
+    nid: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoomHead:
+    """The point a new event of the room is built on. `version_no` is the compare-and-set token."""
+
+    room_nid: int
+    room_id: str
+    room_version: RoomVersion
+    version_no: int
+    extremities: tuple[tuple[str, int], ...]  # (event id, depth), at most 20
+    state: StateMap
+    snapshot: Snapshot
+
+    @property
+    def depth(self) -> int:
+        """Depth of a new event.  spec: server-server-api#pdus"""
+        return min(max((depth for _, depth in self.extremities), default=0) + 1, 2**53 - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event decided but not yet stored. `state_after` is the room state including it."""
+
+    event: Event
+    state_after: StateMap
+    flags: EventFlags = EventFlags.NONE
+    unsigned: Mapping[str, Any] | None = None
+    txn: Txn | None = None
+    redacts_allowed: bool = False  # the redaction may take effect: the store prunes `event.redacts`
+
+
+@dataclass(frozen=True, slots=True)
+class NewRoom:
+    """A room that comes into being with its first batch; the store gives it a `room_nid`."""
+
+    room_id: str
+    room_version: RoomVersion
+    creator: str
+    is_public: bool
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RoomAppend:
+    """All events of one room that one decision produced. Refused as a whole if the head has moved."""
+
+    head: RoomHead  # the head the events were decided on; for a new room a head with room_nid 0 and version_no 0
+    events: tuple[NewEvent, ...]
+    extremities: tuple[tuple[str, int], ...]  # after the batch
+    new_room: NewRoom | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AppendResult:
+    """What became of a RoomAppend: the stored events and the new head; or `moved`, and nothing was written."""
+
+    events: tuple[StoredEvent, ...] = ()
+    head: RoomHead | None = None
+    moved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A local user's membership of a room, kept for fast room lists."""
+
+    user_id: str
+    room_id: str
+    room_nid: int
+    membership: str  # join, invite, knock, leave, ban
+    event_id: str
+    sender: str
+    position: int  # of the membership event
+    forgotten: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TimelinePage:
+    """A slice of a room's timeline in the order asked for. `end` is the order to go on from; None at the end."""
+
+    events: list[StoredEvent] = field(default_factory=list)
+    end: int | None = None
+
+
+class EventRepo(Protocol):
+    """Events by id, and room timelines. Outliers, rejected and soft-failed events never appear in timelines."""
+
+    async def append(self, appends: Sequence[RoomAppend], first: int) -> list[AppendResult]:
+        """Store the batches at positions `first`…; at most four statements when no state changes.
+
+        Heads were already locked and compared by `RoomRepo.advance`; this only writes.
+        """
+        ...
+
+    async def get_many(self, event_ids: Collection[str]) -> dict[str, StoredEvent]:
+        """Events by id, redacted where redacted. Unknown ids are absent. Callers must check the room."""
+        ...
+
+    async def by_txn(self, key: bytes) -> str | None:
+        """Event id that the transaction `key` made, if any."""
+        ...
+
+    async def by_txns(self, keys: Collection[bytes]) -> dict[bytes, str]:
+        """Event ids that the transactions `keys` made."""
+        ...
+
+    async def txns_of(self, positions: Collection[int], user_id: str, device_id: str) -> dict[int, str]:
+        """Transaction ids, by event position, of events that this device sent."""
+        ...
+
+    async def timeline(
+        self, room_nid: int, *, start: int | None, stop: int | None, backwards: bool, limit: int
+    ) -> TimelinePage:
+        """Timeline between orders: forwards `start < order <= stop`, backwards `stop < order <= start`."""
+        ...
+
+    async def recent(self, rooms: Mapping[int, tuple[int, int]], limit: int) -> dict[int, list[StoredEvent]]:
+        """The last `limit` events per room with `low < order <= high` given as rooms[room_nid] = (low, high).
+
+        One statement for all rooms; each list is in timeline order.
+        """
+        ...
+
+    async def state_history(self, room_nid: int, keys: Collection[StateKey]) -> list[StoredEvent]:
+        """Every accepted event of these state keys, in timeline order: their values over the room's life."""
+        ...
+
+    async def after(self, position: int, limit: int) -> list[StoredEvent]:
+        """Live events of all rooms after a log position, in order: for followers older than the tail."""
+        ...
+
+    async def prune_txns(self, before_position: int) -> int:
+        """Forget transactions of events before a position; returns how many."""
+        ...
+
+
+class RoomRepo(Protocol):
+    """Rooms, heads, memberships of local users, and state."""
+
+    async def room_nids(self, room_ids: Collection[str]) -> dict[str, int]:
+        """Internal ids of the rooms that exist."""
+        ...
+
+    async def head(self, room_id: str) -> RoomHead | None:
+        """The room's head with its whole state map, or None if the room is unknown."""
+        ...
+
+    async def advance(self, appends: Sequence[RoomAppend]) -> set[int]:
+        """Lock the rooms in id order and compare-and-set their heads in one statement.
+
+        Returns the indexes of the appends that may be written. New rooms are inserted here.
+        """
+        ...
+
+    async def state_at(self, snapshot: int) -> StateMap:
+        """The whole state of a snapshot."""
+        ...
+
+    async def state_at_filtered(self, snapshot: int, keys: Collection[StateKey]) -> dict[StateKey, str]:
+        """Some keys of a snapshot's state."""
+        ...
+
+    async def current_state(
+        self, room_nids: Collection[int], *, types: Collection[str] | None = None, not_types: Collection[str] = ()
+    ) -> dict[int, list[StoredEvent]]:
+        """Current state events of many rooms in one statement."""
+        ...
+
+    async def current_members(self, room_nid: int, memberships: Collection[str] | None = None) -> list[StoredEvent]:
+        """Current m.room.member events, optionally of some memberships only."""
+        ...
+
+    async def member_events(self, room_nids: Mapping[int, Collection[str]]) -> dict[int, list[StoredEvent]]:
+        """Current m.room.member events of some users in many rooms, in one statement (lazy loading)."""
+        ...
+
+    async def member_counts(self, room_nids: Collection[int]) -> dict[int, dict[str, int]]:
+        """Number of members by membership, for many rooms in one statement."""
+        ...
+
+    async def heroes(self, room_nids: Collection[int], exclude: str) -> dict[int, list[str]]:
+        """Up to five user ids per room for its summary, `exclude` left out, in one statement.
+
+        spec: client-server-api#get_matrixclientv3sync (RoomSummary)
+        """
+        ...
+
+    async def memberships(self, user_id: str) -> list[Membership]:
+        """All memberships of a local user, forgotten rooms included."""
+        ...
+
+    async def joined_local_users(self, room_nid: int) -> list[str]:
+        """Local users joined to the room."""
+        ...
+
+    async def set_forgotten(self, user_id: str, room_nid: int) -> None:
+        """Hide a left room from the user for good (until they come back)."""
+        ...
+
+    async def set_public(self, room_nid: int, public: bool) -> None:
+        """Publish the room in the directory or remove it."""
+        ...
+
+    async def public_rooms(self) -> list[tuple[int, str]]:
+        """(room_nid, room_id) of published rooms."""
+        ...
+
+
+class LogRepo(Protocol):
+    """The counter row."""
+
+    async def reserve(self, count: int) -> int:
+        """Take `count` positions inside the transaction; returns the first. Call last: it locks the log."""
+        ...
+
+    async def position(self) -> int:
+        """The last committed position."""
+        ...

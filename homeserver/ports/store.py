@@ -1,0 +1,45 @@
+"""The store: transactions with one repository per subject.
+
+Each repository port stands in the ports module of its subject; a transaction offers them all.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from homeserver.ports.events import EventRepo, LogRepo, RoomRepo
+
+
+class Transaction(Protocol):
+    """One database transaction; repositories are valid until it ends."""
+
+    @property
+    def events(self) -> EventRepo: ...
+    @property
+    def rooms(self) -> RoomRepo: ...
+    @property
+    def log(self) -> LogRepo: ...
+
+
+class StoreUnavailable(Exception):
+    """The database cannot be reached or gave up; nothing is known about an unfinished commit. Answer 503."""
+
+
+class UniqueViolation(Exception):
+    """A unique constraint refused a row: somebody else was first."""
+
+
+class Store(Protocol):
+    """Opens transactions. Reads see one consistent snapshot; writes are durable when the block has ended."""
+
+    def write(self) -> AbstractAsyncContextManager[Transaction]:
+        """A read-write transaction, committed at the end of the block, rolled back if it raises.
+
+        Raises StoreUnavailable, UniqueViolation.
+        """
+        ...
+
+    def read(self) -> AbstractAsyncContextManager[Transaction]:
+        """A read-only transaction on one snapshot."""
+        ...

@@ -1,0 +1,145 @@
+"""Group commit: many callers' changes in one durable transaction.
+
+The committer takes whatever is waiting, from all rooms and users, writes it in one transaction and only then
+answers: a change is acknowledged after its commit, never before. Room batches whose head has moved are sent back
+to be decided again. Nothing here awaits the network. See docs/subsystems/log.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from homeserver.ports.events import AppendResult, RoomAppend, StoredEvent
+from homeserver.ports.log import Change, EntryKind, LogEntry
+from homeserver.ports.store import Store, StoreUnavailable, UniqueViolation
+from homeserver.services.log import Log
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    change: Change | RoomAppend
+    done: asyncio.Future[AppendResult | Sequence[LogEntry]]
+
+
+class Committer:
+    """Owns the only writing path to the log. `run` must be running for `append` and `commit` to end."""
+
+    def __init__(self, store: Store, log: Log, *, max_batch: int = 256, max_waiting: int = 10_000) -> None:
+        self._store = store
+        self._log = log
+        self._waiting: deque[_Waiting] = deque()
+        self._max_batch = max_batch
+        self._max_waiting = max_waiting
+        self._wake = asyncio.Event()
+
+    async def append(self, append: RoomAppend) -> AppendResult:
+        """Commit one room's decided events. `result.moved` means: decide again, nothing was written.
+
+        Raises StoreUnavailable (unknown outcome, or too many waiting), UniqueViolation.
+        """
+        result = await self._enqueue(append)
+        assert isinstance(result, AppendResult)  # noqa: S101 - narrows the union for the type checker
+        return result
+
+    async def commit(self, change: Change) -> Sequence[LogEntry]:
+        """Commit any other change; returns its log entries. Raises like `append`."""
+        result = await self._enqueue(change)
+        assert not isinstance(result, AppendResult)  # noqa: S101 - narrows the union for the type checker
+        return result
+
+    async def _enqueue(self, change: Change | RoomAppend) -> AppendResult | Sequence[LogEntry]:
+        if len(self._waiting) >= self._max_waiting:
+            raise StoreUnavailable("Too many changes are waiting to be stored")
+        done: asyncio.Future[AppendResult | Sequence[LogEntry]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(change, done))
+        self._wake.set()
+        # A caller that goes away must not cancel what may already be in the transaction.
+        return await asyncio.shield(done)
+
+    async def run(self) -> None:
+        """Commit batches until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                size = min(len(self._waiting), self._max_batch)
+                batch = [self._waiting.popleft() for _ in range(size)]
+                await self._settle(batch)
+
+    async def drain(self) -> None:
+        """Wait until nothing is waiting (shutdown)."""
+        while self._waiting:
+            await asyncio.sleep(0.01)
+
+    async def _settle(self, batch: list[_Waiting]) -> None:
+        try:
+            results, entries = await self._write(batch)
+        except UniqueViolation as error:
+            if len(batch) == 1:
+                _fail(batch, error)
+                return
+            # One of them collides; alone, each shows whether it is the one.
+            for item in batch:
+                await self._settle([item])
+            return
+        except StoreUnavailable as error:
+            _log.warning("commit_failed", changes=len(batch), error=str(error))
+            _fail(batch, error)
+            return
+        except asyncio.CancelledError:
+            _fail(batch, StoreUnavailable("The server is shutting down"))
+            raise
+        except Exception as error:
+            _log.exception("commit_crashed", changes=len(batch))
+            _fail(batch, error)
+            return
+        self._log.publish(entries)
+        for item, result in zip(batch, results, strict=True):
+            if not item.done.done():
+                item.done.set_result(result)
+
+    async def _write(
+        self, batch: list[_Waiting]
+    ) -> tuple[list[AppendResult | Sequence[LogEntry]], list[LogEntry]]:
+        appends = [item.change for item in batch if isinstance(item.change, RoomAppend)]
+        changes = [item.change for item in batch if not isinstance(item.change, RoomAppend)]
+        async with self._store.write() as tx:
+            allowed = await tx.rooms.advance(appends) if appends else set()
+            accepted = [append for index, append in enumerate(appends) if index in allowed]
+            count = sum(len(append.events) for append in accepted) + sum(change.positions for change in changes)
+            first = await tx.log.reserve(count) if count else 0
+            stored = iter(await tx.events.append(accepted, first) if accepted else [])
+            append_results = [next(stored) if index in allowed else AppendResult(moved=True) for index in range(len(appends))]
+            entries = [_event_entry(event) for result in append_results for event in result.events]
+            position = first + len(entries)
+            change_results: list[Sequence[LogEntry]] = []
+            for change in changes:
+                written = await change.write(tx, position)
+                position += change.positions
+                entries.extend(written)
+                change_results.append(written)
+        of_appends, of_changes = iter(append_results), iter(change_results)
+        results: list[AppendResult | Sequence[LogEntry]] = [
+            next(of_appends) if isinstance(item.change, RoomAppend) else next(of_changes) for item in batch
+        ]
+        return results, entries
+
+
+def _event_entry(stored: StoredEvent) -> LogEntry:
+    event = stored.event
+    return LogEntry(
+        stored.position, EntryKind.EVENT, event.room_id, None, stored, size=1024 + 3 * len(event.canonical)
+    )
+
+
+def _fail(batch: list[_Waiting], error: Exception) -> None:
+    for item in batch:
+        if not item.done.done():
+            item.done.set_exception(error)

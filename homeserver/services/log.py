@@ -1,0 +1,85 @@
+"""The in-memory tail of the log and its followers.
+
+Keeps the newest entries, contiguous and bounded by bytes. Followers (sync waiters, sockets, senders) are cursors:
+they read the tail first and the database behind it. Listeners are plain callbacks that keep caches true; they run
+in commit order, before the change is acknowledged. See docs/subsystems/log.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import islice
+
+from homeserver.ports.log import LogEntry
+
+Listener = Callable[[Sequence[LogEntry]], None]
+
+
+class Log:
+    """The newest part of the commit-ordered log, in memory."""
+
+    def __init__(self, position: int, *, max_bytes: int = 32 * 1024 * 1024, max_entries: int = 50_000) -> None:
+        """`position` is the last committed position in the database; the tail starts empty behind it."""
+        self._entries: deque[LogEntry] = deque()
+        self._bytes = 0
+        self._max_bytes = max_bytes
+        self._max_entries = max_entries
+        self._position = position
+        self._start = position
+        self._listeners: list[Listener] = []
+        self._moved = asyncio.Event()
+
+    @property
+    def position(self) -> int:
+        """The last committed position known here."""
+        return self._position
+
+    @property
+    def start(self) -> int:
+        """The tail holds every entry after this position."""
+        return self._start
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener` with every batch of committed entries, in order. It must not raise or block."""
+        self._listeners.append(listener)
+
+    def publish(self, entries: Sequence[LogEntry]) -> None:
+        """Append committed entries and tell listeners and followers.
+
+        A gap (another process committed in between and its entries have not come) empties the tail: followers
+        then read the database, so nothing is missed.
+        """
+        if not entries:
+            return
+        if entries[0].position != self._position + 1:
+            self._entries.clear()
+            self._bytes = 0
+            self._start = entries[0].position - 1
+        self._entries.extend(entries)
+        self._bytes += sum(entry.size for entry in entries)
+        self._position = entries[-1].position
+        while len(self._entries) > self._max_entries or (self._bytes > self._max_bytes and len(self._entries) > 1):
+            oldest = self._entries.popleft()
+            self._bytes -= oldest.size
+            self._start = oldest.position
+        for listener in self._listeners:
+            listener(entries)
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    def since(self, position: int, upto: int | None = None) -> list[LogEntry] | None:
+        """Entries with `position < entry.position <= upto`, or None if the tail no longer reaches back so far."""
+        if position < self._start:
+            return None
+        # Positions are contiguous, so the place of an entry in the tail is plain arithmetic.
+        first = position - self._start
+        last = None if upto is None else max(upto - self._start, 0)
+        return list(islice(self._entries, first, last))
+
+    async def beyond(self, position: int) -> int:
+        """Wait until something after `position` is committed; returns the last committed position."""
+        while self._position <= position:
+            await self._moved.wait()
+        return self._position

@@ -1,0 +1,119 @@
+"""Rooms, events, state and the log counter.
+
+Integer ids inside, text ids only at the edge. `events.nid` is the row id *and* the log position of a live event;
+outliers and fetched history take negative numbers from their own counter. State snapshots are deltas on a parent:
+snapshot number n (base 16) has as parent n with its lowest non-zero digit decremented, so a chain is never longer
+than 15 per digit and each state change is stored at most once per digit.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, SmallInteger, Table, Text
+
+from homeserver.storage.schema.base import BigId, metadata
+
+counters = Table(
+    "counters",
+    metadata,
+    # `log`: last committed position; `outlier`: last negative event id; `room`, `snapshot`: last ids given out
+    Column("name", Text, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+rooms = Table(
+    "rooms",
+    metadata,
+    Column("room_nid", BigId, primary_key=True, autoincrement=False),
+    Column("room_id", Text, nullable=False, unique=True),
+    Column("room_version", Text, nullable=False),
+    Column("creator", Text, nullable=False),
+    Column("is_public", Boolean, nullable=False),
+    Column("head_version", BigInteger, nullable=False),
+    Column("extremities", Text, nullable=False),  # JSON [[event id, depth], …]
+    Column("snapshot_nid", BigInteger, nullable=False),
+    Column("snapshot_index", BigInteger, nullable=False),
+    Index("ix_rooms_public", "is_public"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("nid", BigId, primary_key=True, autoincrement=False),
+    Column("event_id", Text, nullable=False, unique=True),
+    Column("room_nid", BigInteger, nullable=False),
+    Column("ord", BigInteger),  # place in the room's timeline; NULL for outliers
+    Column("type", Text, nullable=False),
+    Column("state_key", Text),
+    Column("sender", Text, nullable=False),
+    Column("snapshot_nid", BigInteger, nullable=False),  # room state after the event
+    Column("flags", SmallInteger, nullable=False),
+    Column("json", LargeBinary, nullable=False),  # canonical PDU, pruned once redacted
+    Column("unsigned", LargeBinary),
+    Column("redacted_by", Text),
+    Index("ix_events_timeline", "room_nid", "ord", unique=True),
+)
+Index(
+    "ix_events_state",
+    events.c.room_nid,
+    events.c.type,
+    events.c.state_key,
+    events.c.nid,
+    sqlite_where=events.c.state_key.isnot(None),
+    postgresql_where=events.c.state_key.isnot(None),
+)
+
+event_txns = Table(
+    "event_txns",
+    metadata,
+    Column("key", LargeBinary, primary_key=True),
+    Column("event_nid", BigInteger, nullable=False, index=True),
+    Column("user_id", Text, nullable=False),
+    Column("device_id", Text, nullable=False),
+    Column("txn_id", Text, nullable=False),
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("snapshot_nid", BigId, primary_key=True, autoincrement=False),
+    Column("room_nid", BigInteger, nullable=False),
+    Column("parent_nid", BigInteger),
+    Column("chain_index", BigInteger, nullable=False),
+)
+
+snapshot_deltas = Table(
+    "snapshot_deltas",
+    metadata,
+    Column("snapshot_nid", BigInteger, primary_key=True),
+    Column("event_nid", BigInteger, primary_key=True),
+    Column("removed", Boolean, nullable=False),
+)
+
+current_state = Table(
+    "current_state",
+    metadata,
+    Column("room_nid", BigInteger, primary_key=True),
+    Column("type", Text, primary_key=True),
+    Column("state_key", Text, primary_key=True),
+    Column("event_nid", BigInteger, nullable=False),
+    Column("membership", Text),  # of m.room.member, for counts without reading the events
+)
+Index(
+    "ix_current_state_membership",
+    current_state.c.room_nid,
+    current_state.c.membership,
+    sqlite_where=current_state.c.membership.isnot(None),
+    postgresql_where=current_state.c.membership.isnot(None),
+)
+
+memberships = Table(
+    "memberships",
+    metadata,
+    Column("user_id", Text, primary_key=True),  # local users only
+    Column("room_nid", BigInteger, primary_key=True),
+    Column("membership", Text, nullable=False),
+    Column("event_nid", BigInteger, nullable=False),
+    Column("sender", Text, nullable=False),
+    Column("forgotten", Boolean, nullable=False),
+    Index("ix_memberships_room", "room_nid", "membership"),
+)

@@ -1,0 +1,89 @@
+"""The unit of work: `Database.write()` and `Database.read()` give a transaction with its repositories."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from homeserver.ports.store import StoreUnavailable, UniqueViolation
+from homeserver.storage.engine import WRITE_OPTION, Engines
+from homeserver.storage.repos.events import SqlEventRepo
+from homeserver.storage.repos.log import SqlLogRepo
+from homeserver.storage.repos.rooms import SqlRoomRepo
+
+if TYPE_CHECKING:
+    from homeserver.ports.store import Store
+
+
+class SqlTransaction:
+    """One database transaction; implements `ports.store.Transaction`. Repositories are made when asked for."""
+
+    def __init__(self, connection: AsyncConnection, server_name: str) -> None:
+        self._connection = connection
+        self._server_name = server_name
+
+    @cached_property
+    def events(self) -> SqlEventRepo:
+        return SqlEventRepo(self._connection, self._server_name)
+
+    @cached_property
+    def rooms(self) -> SqlRoomRepo:
+        return SqlRoomRepo(self._connection, self._server_name)
+
+    @cached_property
+    def log(self) -> SqlLogRepo:
+        return SqlLogRepo(self._connection)
+
+
+class Database:
+    """Implements `ports.store.Store` on a pair of engines."""
+
+    def __init__(self, engines: Engines, server_name: str) -> None:
+        self.engines = engines
+        self._server_name = server_name
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[SqlTransaction]:
+        """A read-write transaction (see the port)."""
+        with _translated():
+            async with self.engines.writer.connect() as connection:
+                await connection.execution_options(**{WRITE_OPTION: True})
+                async with connection.begin():
+                    yield SqlTransaction(connection, self._server_name)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[SqlTransaction]:
+        """A read-only transaction on one snapshot (see the port)."""
+        with _translated():
+            async with self.engines.reader.connect() as connection:
+                if not self.engines.is_sqlite:
+                    await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+                async with connection.begin():
+                    yield SqlTransaction(connection, self._server_name)
+
+
+class _translated:  # noqa: N801 - used as a context manager function
+    """Turn driver errors into the port's errors; errors of the block's own pass unchanged."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, IntegrityError):
+            raise UniqueViolation(str(error.orig)) from error
+        if isinstance(error, (OperationalError, InterfaceError, PoolTimeout, OSError)):
+            raise StoreUnavailable(str(error)) from error
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
+            raise StoreUnavailable(str(error)) from error
+
+
+if TYPE_CHECKING:
+
+    def _database_is_a_store(database: Database) -> Store:
+        return database
