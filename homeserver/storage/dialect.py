@@ -7,12 +7,12 @@ are reused whatever the number of values. Nothing else in the project asks which
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import CursorResult, TextClause, text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 LOWEST = -(2**63)
@@ -40,9 +40,17 @@ class Sql:
         """The statement for this connection's database."""
         return self._sqlite if connection.dialect.name == "sqlite" else self._postgres
 
-    async def run(self, connection: AsyncConnection, **parameters: Any) -> CursorResult[Any]:
-        """Execute once."""
-        return await connection.execute(self.on(connection), parameters)
+    async def rows(self, connection: AsyncConnection, **parameters: Any) -> Sequence[Any]:
+        """Execute once; all rows, as tuples."""
+        return (await connection.execute(self.on(connection), parameters)).all()
+
+    async def first(self, connection: AsyncConnection, **parameters: Any) -> Any:
+        """Execute once; the first row, or None if there is none."""
+        return (await connection.execute(self.on(connection), parameters)).first()
+
+    async def run(self, connection: AsyncConnection, **parameters: Any) -> int:
+        """Execute once; the number of rows changed."""
+        return (await connection.execute(self.on(connection), parameters)).rowcount
 
     async def run_many(self, connection: AsyncConnection, rows: list[dict[str, Any]]) -> None:
         """Execute for every row in one round trip; nothing at all if there are none."""

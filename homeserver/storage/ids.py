@@ -53,7 +53,7 @@ class TransactionIds:
         if taken is not None:
             return taken
         size = count + BLOCK
-        last = int((await _TAKE.run(self._connection, name=name, count=size)).scalar_one())
+        last = int((await _TAKE.first(self._connection, name=name, count=size))[0])
         block = range(last - size + 1, last + 1)
         self._new[name] = block[count:]
         return block[:count]

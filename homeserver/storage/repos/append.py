@@ -13,10 +13,10 @@ from typing import Any
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from homeserver.core.canonical import encode_canonical
+from homeserver.core.canonical import encode_lenient
 from homeserver.core.event import Event, StateKey
 from homeserver.core.redact import redact
-from homeserver.ports.events import AppendResult, EventFlags, RoomAppend, RoomHead, StoredEvent
+from homeserver.ports.events import AppendResult, RoomAppend, RoomHead, StoredEvent
 from homeserver.storage.dialect import Fragment, Sql, in_texts, json_rows, json_texts, rows_of
 from homeserver.storage.ids import TransactionIds
 from homeserver.storage.repos.chains import Change, Link, link, needs_chain, parent_index
@@ -49,7 +49,8 @@ _ADVANCE = Sql(
 _INSERT_ROOM = Sql(
     """INSERT INTO rooms (room_nid, room_id, room_version, creator, is_public, head_version, extremities,
         snapshot_nid, snapshot_index)
-    VALUES (:room_nid, :room_id, :room_version, :creator, :is_public, 1, :extremities, :snapshot_nid, :snapshot_index)"""
+    VALUES (:room_nid, :room_id, :room_version, :creator, :is_public, 1, :extremities,
+        :snapshot_nid, :snapshot_index)"""
 )
 _CHAINS = Sql(
     """WITH RECURSIVE chain(snapshot_nid, parent_nid, chain_index, stop) AS (
@@ -90,9 +91,7 @@ _SET_STATE = Sql(
     ON CONFLICT (room_nid, type, state_key)
     DO UPDATE SET event_nid = excluded.event_nid, membership = excluded.membership"""
 )
-_DROP_STATE = Sql(
-    "DELETE FROM current_state WHERE room_nid = :room_nid AND type = :type AND state_key = :state_key"
-)
+_DROP_STATE = Sql("DELETE FROM current_state WHERE room_nid = :room_nid AND type = :type AND state_key = :state_key")
 # A forgotten room stays hidden through a kick or ban and comes back with an invite, knock or join.
 _SET_MEMBERSHIP = Sql(
     """INSERT INTO memberships (user_id, room_nid, membership, event_nid, sender, forgotten)
@@ -140,9 +139,7 @@ class Appender:
         created = [plan for plan in plans.values() if plan.append.new_room is not None]
         await _INSERT_ROOM.run_many(self._connection, [_room_row(plan) for plan in created])
         allowed = {
-            index: plan
-            for index, plan in plans.items()
-            if plan.append.new_room is not None or plan.room_nid in moved
+            index: plan for index, plan in plans.items() if plan.append.new_room is not None or plan.room_nid in moved
         }
         self._plans = {id(plan.append): plan for plan in allowed.values()}
         await self._read_chains(allowed.values())
@@ -161,7 +158,7 @@ class Appender:
         if not plans:
             return set()
         rows = [{**_head_row(plan), "version_no": plan.append.head.version_no} for plan in plans]
-        result = await _ADVANCE.run(self._connection, heads=json_rows(rows))
+        result = await _ADVANCE.rows(self._connection, heads=json_rows(rows))
         return {row[0] for row in result}
 
     async def _read_chains(self, plans: Iterable[AppendPlan]) -> None:
@@ -174,7 +171,7 @@ class Appender:
         if not wanted:
             return
         deltas: dict[int, tuple[int, int, dict[StateKey, Change]]] = {}
-        for row in await _CHAINS.run(self._connection, wanted=json_rows(wanted)):
+        for row in await _CHAINS.rows(self._connection, wanted=json_rows(wanted)):
             nid, parent, index, event_nid, removed, kind, state_key = row
             _, _, delta = deltas.setdefault(nid, (parent, index, {}))
             if event_nid is not None:
@@ -195,7 +192,7 @@ class Appender:
         wanted -= own
         if not wanted:
             return
-        for nid, event_id, room_nid, kind, _state_key, sender, json in await _KNOWN.run(
+        for nid, event_id, room_nid, kind, _state_key, sender, json in await _KNOWN.rows(
             self._connection, ids=json_texts(wanted)
         ):
             membership = _membership(orjson.loads(json)) if kind == "m.room.member" else None
@@ -222,9 +219,7 @@ class Appender:
         await _REDACT.run_many(self._connection, redactions)
         await self._write_snapshots(plans)
         await self._write_current(plans)
-        return [
-            AppendResult(tuple(events), _head_after(plan)) for plan, events in zip(plans, stored, strict=True)
-        ]
+        return [AppendResult(tuple(events), _head_after(plan)) for plan, events in zip(plans, stored, strict=True)]
 
     def _redact(self, plans: list[AppendPlan], stored: list[list[StoredEvent]]) -> list[dict[str, Any]]:
         """Prune the targets of allowed redactions: new events in place, stored ones by the rows returned."""
@@ -242,7 +237,7 @@ class Appender:
                 if target_id in new:
                     _redact_new(new[target_id], item.event)
                     continue
-                pruned = encode_canonical(redact(orjson.loads(target.json), plan.append.head.room_version))
+                pruned = encode_lenient(redact(orjson.loads(target.json), plan.append.head.room_version))
                 rows.append({"nid": target.nid, "json": pruned, "redacted_by": item.event.event_id})
         return rows
 
@@ -324,7 +319,7 @@ def _stored_events(plan: AppendPlan, first: int) -> list[StoredEvent]:
 def _redact_new(target: StoredEvent, redaction: Event) -> None:
     event = target.event
     pruned = redact(event.pdu, event.version)
-    target.event = Event(pruned, encode_canonical(pruned), event.version, event.event_id, event.room_id)
+    target.event = Event(pruned, encode_lenient(pruned), event.version, event.event_id, event.room_id)
     target.unsigned = None
     target.redacted_by = redaction.event_id
     target.redaction_json = client_form(redaction)

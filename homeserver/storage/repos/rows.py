@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from sqlalchemy import Row
 
 from homeserver.core.build import load_event
 from homeserver.core.event import Event
@@ -19,7 +18,7 @@ EVENT_COLUMNS = (
 EVENT_JOINS = "JOIN rooms r ON r.room_nid = e.room_nid LEFT JOIN events x ON x.event_id = e.redacted_by"
 
 
-def stored_event(row: Row[Any]) -> StoredEvent:
+def stored_event(row: Any) -> StoredEvent:
     """The object of a row of EVENT_COLUMNS."""
     nid, order, event_id, room_nid, snapshot, flags, json, unsigned, redacted_by, room_id, version, redaction = row[:12]
     room_version = ROOM_VERSIONS[version]
