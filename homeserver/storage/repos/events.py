@@ -28,7 +28,7 @@ from homeserver.storage.repos.rows import EVENT_COLUMNS, EVENT_JOINS, stored_eve
 if TYPE_CHECKING:
     from homeserver.ports.events import EventRepo
 
-_SELECT = f"SELECT {EVENT_COLUMNS} FROM events e {EVENT_JOINS}"  # noqa: S608 - constants
+_SELECT = f"SELECT {EVENT_COLUMNS} FROM events e {EVENT_JOINS}"
 _GET_MANY = Sql(_SELECT + " WHERE {ids}", ids=in_texts("e.event_id", "ids"))
 _FORWARDS = Sql(
     _SELECT + " WHERE e.room_nid = :room_nid AND e.ord > :low AND e.ord <= :high ORDER BY e.ord LIMIT :count"

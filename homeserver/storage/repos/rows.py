@@ -54,4 +54,4 @@ def client_form(event: Event) -> bytes:
     if event.redacts is not None:
         form["redacts"] = event.redacts
         form["content"] = {**event.content, "redacts": event.redacts}
-    return orjson.dumps(form)
+    return orjson.dumps(form, option=orjson.OPT_SORT_KEYS)

@@ -9,7 +9,9 @@ no row.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, SmallInteger, Table, Text
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, SmallInteger, Table, Text, event
 
 from homeserver.storage.schema.base import BigId, metadata
 
@@ -21,6 +23,14 @@ counters = Table(
     Column("value", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
+
+COUNTERS = ("log", "outlier", "room", "snapshot")
+
+
+@event.listens_for(counters, "after_create")
+def _start_counters(_table: Table, connection: Any, **_options: Any) -> None:
+    connection.execute(counters.insert(), [{"name": name, "value": 0} for name in COUNTERS])
+
 
 rooms = Table(
     "rooms",
