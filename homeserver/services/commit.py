@@ -16,10 +16,12 @@ import structlog
 
 from homeserver.ports.events import AppendResult, RoomAppend, StoredEvent
 from homeserver.ports.log import Change, EntryKind, LogEntry
-from homeserver.ports.store import Store, StoreUnavailable, UniqueViolation
+from homeserver.ports.store import Store, StoreUnavailable, TransactionConflict, UniqueViolation
 from homeserver.services.log import Log
 
 _log = structlog.get_logger(__name__)
+
+_ATTEMPTS = 5
 
 
 @dataclass(slots=True)
@@ -97,7 +99,12 @@ class Committer:
             _fail(batch, StoreUnavailable("The server is shutting down"))
             raise
         except Exception as error:
-            _log.exception("commit_crashed", changes=len(batch))
+            if len(batch) > 1:
+                # A fault in one change is no reason to refuse the others.
+                for item in batch:
+                    await self._settle([item])
+                return
+            _log.exception("commit_crashed")
             _fail(batch, error)
             return
         self._log.publish(entries)
@@ -105,7 +112,15 @@ class Committer:
             if not item.done.done():
                 item.done.set_result(result)
 
-    async def _write(
+    async def _write(self, batch: list[_Waiting]) -> tuple[list[AppendResult | Sequence[LogEntry]], list[LogEntry]]:
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return await self._write_once(batch)
+            except TransactionConflict as error:
+                _log.info("commit_conflict", changes=len(batch), error=str(error))
+        return await self._write_once(batch)
+
+    async def _write_once(
         self, batch: list[_Waiting]
     ) -> tuple[list[AppendResult | Sequence[LogEntry]], list[LogEntry]]:
         appends = [item.change for item in batch if isinstance(item.change, RoomAppend)]
@@ -116,7 +131,9 @@ class Committer:
             count = sum(len(append.events) for append in accepted) + sum(change.positions for change in changes)
             first = await tx.log.reserve(count) if count else 0
             stored = iter(await tx.events.append(accepted, first) if accepted else [])
-            append_results = [next(stored) if index in allowed else AppendResult(moved=True) for index in range(len(appends))]
+            append_results = [
+                next(stored) if index in allowed else AppendResult(moved=True) for index in range(len(appends))
+            ]
             entries = [_event_entry(event) for result in append_results for event in result.events]
             position = first + len(entries)
             change_results: list[Sequence[LogEntry]] = []
@@ -134,9 +151,7 @@ class Committer:
 
 def _event_entry(stored: StoredEvent) -> LogEntry:
     event = stored.event
-    return LogEntry(
-        stored.position, EntryKind.EVENT, event.room_id, None, stored, size=1024 + 3 * len(event.canonical)
-    )
+    return LogEntry(stored.position, EntryKind.EVENT, event.room_id, None, stored, size=1024 + 3 * len(event.canonical))
 
 
 def _fail(batch: list[_Waiting], error: Exception) -> None:

@@ -175,6 +175,23 @@ async def test_a_restarted_postgres_costs_one_failure(postgres_cluster: Postgres
     await store.engines.dispose()
 
 
+async def test_a_connection_lost_before_the_commit_is_answered_writes_once_or_not(
+    postgres_cluster: PostgresCluster,
+) -> None:
+    store = await open_store(postgres_cluster.make_database())
+    await make_room(store, "!a")
+    with pytest.raises(StoreUnavailable):
+        async with store.write() as tx:
+            await tx.rooms.advance([])
+            await tx.log.reserve(1)
+            postgres_cluster.kill()
+    postgres_cluster.start()
+    async with store.read() as tx:
+        assert await tx.log.position() in {2, 3}
+    await make_room(store, "!b")
+    await store.engines.dispose()
+
+
 async def test_a_read_begins_with_one_statement(postgres_cluster: PostgresCluster) -> None:
     store = await _postgres(postgres_cluster)
     async with store.read() as tx:
