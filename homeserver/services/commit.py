@@ -105,9 +105,7 @@ class Committer:
             if not item.done.done():
                 item.done.set_result(result)
 
-    async def _write(
-        self, batch: list[_Waiting]
-    ) -> tuple[list[AppendResult | Sequence[LogEntry]], list[LogEntry]]:
+    async def _write(self, batch: list[_Waiting]) -> tuple[list[AppendResult | Sequence[LogEntry]], list[LogEntry]]:
         appends = [item.change for item in batch if isinstance(item.change, RoomAppend)]
         changes = [item.change for item in batch if not isinstance(item.change, RoomAppend)]
         async with self._store.write() as tx:
@@ -116,7 +114,9 @@ class Committer:
             count = sum(len(append.events) for append in accepted) + sum(change.positions for change in changes)
             first = await tx.log.reserve(count) if count else 0
             stored = iter(await tx.events.append(accepted, first) if accepted else [])
-            append_results = [next(stored) if index in allowed else AppendResult(moved=True) for index in range(len(appends))]
+            append_results = [
+                next(stored) if index in allowed else AppendResult(moved=True) for index in range(len(appends))
+            ]
             entries = [_event_entry(event) for result in append_results for event in result.events]
             position = first + len(entries)
             change_results: list[Sequence[LogEntry]] = []
@@ -134,9 +134,7 @@ class Committer:
 
 def _event_entry(stored: StoredEvent) -> LogEntry:
     event = stored.event
-    return LogEntry(
-        stored.position, EntryKind.EVENT, event.room_id, None, stored, size=1024 + 3 * len(event.canonical)
-    )
+    return LogEntry(stored.position, EntryKind.EVENT, event.room_id, None, stored, size=1024 + 3 * len(event.canonical))
 
 
 def _fail(batch: list[_Waiting], error: Exception) -> None:
