@@ -43,7 +43,7 @@ class Committer:
         self._on_append: list[Callable[[AppendResult], None]] = []
 
     def on_append(self, callback: Callable[[AppendResult], None]) -> None:
-        """Call `callback` with every stored append right after its entries were published, before anyone is answered."""
+        """Call `callback` with every stored append after its entries were published, before anyone is answered."""
         self._on_append.append(callback)
 
     async def append(self, append: RoomAppend) -> AppendResult:
