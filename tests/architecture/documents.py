@@ -29,7 +29,8 @@ TITLES = {
 
 def served() -> dict[tuple[str, str], str]:
     """(method, path) → the handler that answers."""
-    return {(route.method, route.path): handler_name(route) for _, route in role_routes()}
+    rows = [route for _, route in role_routes()]
+    return {(row.method, path): handler_name(row) for row in rows for path in (row.path, *row.also)}
 
 
 def cited() -> dict[str, list[str]]:
@@ -100,11 +101,14 @@ def deviations() -> list[str]:
 
 
 def routes() -> str:
-    """Every route row, by role."""
+    """Every route row, by role, with its other names below it."""
     lines = ["# Routes", "", NOTICE]
-    for package, rows in groupby(role_routes(), key=lambda pair: pair[0]):
-        listed = [(route.method, f"`{route.path}`", handler_name(route)) for _, route in rows]
-        lines += ["", f"## {package}", "", *table(("method", "path", "handler"), listed)]
+    for package, pairs in groupby(role_routes(), key=lambda pair: pair[0]):
+        listed = []
+        for _, row in pairs:
+            paths = "<br>".join(f"`{path}`" for path in (row.path, *row.also))
+            listed.append((row.method, paths, handler_name(row), row.auth.value, row.limit or ""))
+        lines += ["", f"## {package}", "", *table(("method", "path", "handler", "caller", "rate limit"), listed)]
     return "\n".join([*lines, ""])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator
+from enum import Enum
 from typing import Any, Protocol
 
 from tests.architecture.source import ROLE_PACKAGES, ROOT
@@ -21,8 +22,20 @@ class RouteRow(Protocol):
         """The path template, with the specification's parameter names."""
 
     @property
+    def also(self) -> tuple[str, ...]:
+        """Further path templates: unstable names and old versions."""
+
+    @property
     def handler(self) -> Callable[..., Any]:
         """The function that answers."""
+
+    @property
+    def auth(self) -> Enum:
+        """What the route wants to know about its caller."""
+
+    @property
+    def limit(self) -> str | None:
+        """The rate-limit bucket."""
 
 
 def handler_name(route: RouteRow) -> str:
