@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -40,6 +40,13 @@ class Committer:
         self._max_batch = max_batch
         self._max_waiting = max_waiting
         self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._on_append: list[Callable[[AppendResult], None]] = []
+
+    def on_append(self, callback: Callable[[AppendResult], None]) -> None:
+        """Call `callback` with every stored append after its entries were published, before anyone is answered."""
+        self._on_append.append(callback)
 
     async def append(self, append: RoomAppend) -> AppendResult:
         """Commit one room's decided events. `result.moved` means: decide again, nothing was written.
@@ -61,6 +68,7 @@ class Committer:
             raise StoreUnavailable("Too many changes are waiting to be stored")
         done: asyncio.Future[AppendResult | Sequence[LogEntry]] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(change, done))
+        self._idle.clear()
         self._wake.set()
         # A caller that goes away must not cancel what may already be in the transaction.
         return await asyncio.shield(done)
@@ -74,11 +82,11 @@ class Committer:
                 size = min(len(self._waiting), self._max_batch)
                 batch = [self._waiting.popleft() for _ in range(size)]
                 await self._settle(batch)
+            self._idle.set()
 
     async def drain(self) -> None:
-        """Wait until nothing is waiting (shutdown)."""
-        while self._waiting:
-            await asyncio.sleep(0.01)
+        """Wait until everything handed in is answered (shutdown)."""
+        await self._idle.wait()
 
     async def _settle(self, batch: list[_Waiting]) -> None:
         try:
@@ -109,6 +117,9 @@ class Committer:
             return
         self._log.publish(entries)
         for item, result in zip(batch, results, strict=True):
+            if isinstance(result, AppendResult) and not result.moved:
+                for callback in self._on_append:
+                    callback(result)
             if not item.done.done():
                 item.done.set_result(result)
 
