@@ -18,6 +18,7 @@ from homeserver.ports.accounts import (
     SessionRepo,
     UserRepo,
 )
+from homeserver.ports.aliases import AliasRepo
 from homeserver.ports.events import EventRepo, LogRepo, RoomRepo
 
 
@@ -46,10 +47,16 @@ class Transaction(Protocol):
     def account_data(self) -> AccountDataRepo: ...
     @property
     def filters(self) -> FilterRepo: ...
+    @property
+    def aliases(self) -> AliasRepo: ...
 
 
 class StoreUnavailable(Exception):
     """The database cannot be reached or gave up; nothing is known about an unfinished commit. Answer 503."""
+
+
+class TransactionConflict(StoreUnavailable):
+    """Another transaction was in the way (deadlock, serialization); nothing was written, so it may be tried again."""
 
 
 class UniqueViolation(Exception):

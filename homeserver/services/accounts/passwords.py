@@ -54,9 +54,7 @@ class Passwords:
     def check_policy(self, password: str) -> None:
         """Raises WEAK_PASSWORD if the password may not be chosen."""
         if len(password) < self._settings.min_length:
-            raise MatrixError(
-                ErrCode.WEAK_PASSWORD, f"Passwords have at least {self._settings.min_length} characters"
-            )
+            raise MatrixError(ErrCode.WEAK_PASSWORD, f"Passwords have at least {self._settings.min_length} characters")
         if len(password) > MAX_LENGTH:
             raise MatrixError(ErrCode.WEAK_PASSWORD, f"Passwords have at most {MAX_LENGTH} characters")
 

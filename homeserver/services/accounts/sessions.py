@@ -285,9 +285,7 @@ class Sessions:
             gone = await self.end_devices_in(tx, user_id, device_ids)
         self.ended(gone)
 
-    async def end_devices_in(
-        self, tx: Transaction, user_id: str, device_ids: list[str] | None
-    ) -> list[Session]:
+    async def end_devices_in(self, tx: Transaction, user_id: str, device_ids: list[str] | None) -> list[Session]:
         """As `end_devices`, inside `tx`; the caller passes the result to `ended` after the commit."""
         gone = await tx.sessions.delete(user_id, device_ids=device_ids)
         await tx.devices.delete(user_id, device_ids)
