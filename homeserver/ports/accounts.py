@@ -136,7 +136,10 @@ class UserRepo(Protocol):
         ...
 
     async def deactivate(self, user_id: str, *, erase: bool) -> None:
-        """Mark the account as deactivated, for good; its name stays taken."""
+        """Mark the account as deactivated, for good; its name stays taken.
+
+        The password stays unless erased, so that its owner can be told what happened.
+        """
         ...
 
 

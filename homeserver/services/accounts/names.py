@@ -47,12 +47,13 @@ def device_id_of(value: str | None) -> str | None:
     return require_text(value, "device_id", MAX_DEVICE_ID)
 
 
-def localpart_of(username: str, server_name: str) -> str:
+def localpart_of(username: str, server_name: str, *, reserved: bool = False) -> str:
     """The localpart of a user name that somebody wants to register, case folded.
 
-    A full user id of this server is accepted too. Raises INVALID_USERNAME.
+    A full user id of this server is accepted too; names with a leading underscore only if `reserved`.
+    Raises INVALID_USERNAME.
     """
-    folded = username.strip().lower()
+    folded = username.lower()
     if folded.startswith("@"):
         localpart, _, server = folded[1:].partition(":")
         if server != server_name:
@@ -60,7 +61,7 @@ def localpart_of(username: str, server_name: str) -> str:
         folded = localpart
     if not _LOCALPART.fullmatch(folded):
         raise MatrixError(ErrCode.INVALID_USERNAME, "User names consist of the characters a-z, 0-9, and ._=-/+")
-    if folded.startswith("_"):
+    if folded.startswith("_") and not reserved:
         raise MatrixError(ErrCode.INVALID_USERNAME, "User names may not begin with an underscore")
     if len(folded) + len(server_name) + 2 > 255:
         raise MatrixError(ErrCode.INVALID_USERNAME, "User ids have at most 255 bytes")

@@ -60,9 +60,9 @@ class SqlUserRepo:
             await self._connection.execute(update(users).where(users.c.user_id == user_id).values(**values))
 
     async def deactivate(self, user_id: str, *, erase: bool) -> None:
-        values: dict[str, Any] = {"deactivated": True, "password_hash": None, "is_admin": False}
+        values: dict[str, Any] = {"deactivated": True, "is_admin": False}
         if erase:
-            values["erased"] = True
+            values |= {"erased": True, "password_hash": None}
         await self._connection.execute(update(users).where(users.c.user_id == user_id).values(**values))
 
 
