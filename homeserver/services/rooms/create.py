@@ -167,9 +167,7 @@ def topic_content(topic: str) -> dict[str, Any]:
     return {"topic": topic, "m.topic": {"m.text": [{"body": topic, "mimetype": "text/plain"}]}}
 
 
-def _create_content(
-    creator: str, request: RoomRequest, version: RoomVersion, trusted: Sequence[str]
-) -> dict[str, Any]:
+def _create_content(creator: str, request: RoomRequest, version: RoomVersion, trusted: Sequence[str]) -> dict[str, Any]:
     content = {key: value for key, value in request.creation_content.items() if key != "creator"}
     content["room_version"] = version.id
     if not version.auth.creator_from_sender:

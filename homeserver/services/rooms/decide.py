@@ -1,7 +1,7 @@
 """Decides drafts: fills in their place in the graph, builds, signs and authorises them on the room's working head.
 
 Pure but for the injected clock and entropy: whatever event a decision needs and memory does not hold is asked for by
-raising `Missing`, and the writer loads it and starts again. Drafts of one batch build on one another.
+raising `MissingEventsError`, and the writer loads it and starts again. Drafts of one batch build on one another.
 spec: server-server-api#authorization-rules
 """
 
@@ -14,9 +14,9 @@ from typing import Any
 import orjson
 
 from homeserver.core import build
-from homeserver.core.auth.power import power_levels
+from homeserver.core.auth.power import PowerLevels
 from homeserver.core.auth.rules import check
-from homeserver.core.auth.select import auth_keys
+from homeserver.core.auth.select import auth_types_for
 from homeserver.core.content import check_client_content, check_size
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.event import Event, StateKey
@@ -29,7 +29,7 @@ from homeserver.services.rooms.drafts import Draft, Existing
 _OPAQUE_BYTES = 18
 
 
-class Missing(Exception):
+class MissingEventsError(Exception):
     """A decision needs these events, which are not in memory."""
 
     def __init__(self, event_ids: Iterable[str]) -> None:
@@ -58,12 +58,12 @@ class EventsAtHand:
         return event_id in self._loaded or self._cached(event_id) is not None
 
     def get(self, event_id: str) -> Event | None:
-        """The event; None if there is none of that id. Raises Missing if that is not known here."""
+        """The event; None if there is none of that id. Raises MissingEventsError if that is not known here."""
         stored = self._cached(event_id)
         if stored is not None:
             return stored.event
         if event_id not in self._loaded:
-            raise Missing([event_id])
+            raise MissingEventsError([event_id])
         return self._loaded[event_id]
 
     def add(self, event_id: str, event: Event | None) -> None:
@@ -86,12 +86,12 @@ class WorkingRoom:
         self._new: dict[str, Event] = {}
 
     def event(self, event_id: str) -> Event | None:
-        """An event by id; None if there is none. Raises Missing if it must be loaded first."""
+        """An event by id; None if there is none. Raises MissingEventsError if it must be loaded first."""
         return self._new.get(event_id) or self._at_hand.get(event_id)
 
-    def get(self, key: StateKey) -> Event | None:
+    def get(self, event_type: str, state_key: str, /) -> Event | None:
         """The state event at (type, state_key)."""
-        event_id = self.state.get(key)
+        event_id = self.state.get((event_type, state_key))
         return None if event_id is None else self.event(event_id)
 
     def is_new(self, event_id: str) -> bool:
@@ -100,7 +100,7 @@ class WorkingRoom:
 
     def membership(self, user_id: str) -> str | None:
         """The user's membership; None if they never had one."""
-        member = self.get(("m.room.member", user_id))
+        member = self.get("m.room.member", user_id)
         return None if member is None else member.membership
 
     def needs(self, draft: Draft) -> set[str]:
@@ -123,7 +123,7 @@ class WorkingRoom:
     def add(self, draft: Draft) -> str:
         """Decide `draft` and make it the new head; returns the id of the event, or of one that already serves.
 
-        Raises MatrixError if it is refused, which leaves the room unchanged; Missing.
+        Raises MatrixError if it is refused, which leaves the room unchanged; MissingEventsError.
         """
         content = draft.content
         if draft.decide is not None:
@@ -131,7 +131,7 @@ class WorkingRoom:
             if isinstance(decided, Existing):
                 return decided.event_id
             content = decided
-        before = self.get((draft.type, draft.state_key)) if draft.state_key is not None else None
+        before = self.get(draft.type, draft.state_key) if draft.state_key is not None else None
         if before is not None and self._says_nothing_new(draft, content, before):
             return before.event_id
         redacts_allowed = draft.redacts is not None and self._check_redaction(draft, draft.redacts)
@@ -161,17 +161,15 @@ class WorkingRoom:
         if target.type == "m.room.create":
             raise NotAllowed("The create event cannot be redacted")
         if target.sender != draft.sender:
-            levels = power_levels(self, self.version)
-            if levels.of(draft.sender) < levels.redact:
+            levels = PowerLevels.of(self, self.version)
+            if levels.user(draft.sender) < levels.named("redact"):
                 raise NotAllowed("You may not redact events of others here")
         return True
 
     def _build(self, draft: Draft, content: dict[str, Any]) -> Event:
         version = self.version
-        key_of = (draft.type, draft.sender, draft.state_key, content)
-        auth_events = [
-            event_id for key in auth_keys(*key_of, version) if (event_id := self.state.get(key)) is not None
-        ]
+        auth_types = auth_types_for(draft.type, draft.sender, draft.state_key, content, version)
+        auth_events = [event_id for key in auth_types if (event_id := self.state.get(key)) is not None]
         prev_events = [event_id for event_id, _ in self.extremities]
         hashes: dict[str, str] = {}
         opaque_id = None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from homeserver.core.event import Event, StateKey
+from homeserver.core.event import Event
 from homeserver.core.versions import RoomVersion
 from homeserver.ports.events import Txn
 
@@ -19,7 +19,7 @@ class RoomView(Protocol):
         """The room's version."""
         ...
 
-    def get(self, key: StateKey) -> Event | None:
+    def get(self, event_type: str, state_key: str, /) -> Event | None:
         """The state event at (type, state_key)."""
         ...
 

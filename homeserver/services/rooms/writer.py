@@ -21,7 +21,7 @@ from homeserver.ports.events import NewRoom, RoomAppend, RoomHead, Snapshot, Sta
 from homeserver.ports.store import Store, StoreUnavailable, UniqueViolation
 from homeserver.services.commit import Committer
 from homeserver.services.rooms.cache import EventCache
-from homeserver.services.rooms.decide import EventsAtHand, Missing, WorkingRoom, Workshop
+from homeserver.services.rooms.decide import EventsAtHand, MissingEventsError, WorkingRoom, Workshop
 from homeserver.services.rooms.drafts import Draft
 from homeserver.services.rooms.heads import HeadCache
 
@@ -167,7 +167,7 @@ class RoomWriter:
         while True:
             try:
                 room, pending, answers = self._decide_now(head, batch, at_hand)
-            except Missing as missing:
+            except MissingEventsError as missing:
                 found = await self._memory.events.fetch(missing.event_ids, self._memory.store)
                 for event_id in missing.event_ids:
                     at_hand.add(event_id, found[event_id].event if event_id in found else None)
@@ -183,7 +183,7 @@ class RoomWriter:
     ) -> tuple[WorkingRoom, list[tuple[_Waiting, str]], list[tuple[_Waiting, str | Exception]]]:
         room = WorkingRoom(self._workshop, head, at_hand)
         if missing := {event_id for waiting in batch for event_id in room.needs(waiting.draft)}:
-            raise Missing(missing)
+            raise MissingEventsError(missing)
         pending: list[tuple[_Waiting, str]] = []
         answers: list[tuple[_Waiting, str | Exception]] = []
         for waiting in batch:
