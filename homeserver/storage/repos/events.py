@@ -50,7 +50,7 @@ _STATE_HISTORY = Sql(
     + EVENT_COLUMNS
     + " FROM {keys} JOIN events e ON e.room_nid = :room_nid AND e.type = w.type AND e.state_key = w.state_key "
     + EVENT_JOINS
-    + " WHERE e.ord IS NOT NULL ORDER BY e.ord",
+    + " WHERE e.flags = 0 ORDER BY e.ord",
     keys=rows_of("keys", "w", type="text", state_key="text"),
 )
 _AFTER = Sql(_SELECT + " WHERE e.nid > :position AND e.ord IS NOT NULL ORDER BY e.nid LIMIT :count")
