@@ -1,0 +1,1 @@
+"""SQL for `ports.sync`: windows of many rooms, one statement each."""
