@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from homeserver.ports.events import StoredEvent
-from homeserver.services.personal.account_data import AccountDataChanged
+from homeserver.ports.accounts import AccountDataChanged
 from homeserver.services.sync.positions import prev_batch
 
 RenderEvent = Callable[[StoredEvent], bytes]

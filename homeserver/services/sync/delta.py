@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from homeserver.core.event import StateKey
 from homeserver.ports.events import Membership, StoredEvent
 from homeserver.ports.store import Transaction
+from homeserver.services.personal.receipts import receipt_event, typing_event
 from homeserver.services.sync import snapshot
 from homeserver.services.sync.body import RoomSection, SyncBody, Timeline
 from homeserver.services.sync.lazy import SentMembers
@@ -41,6 +42,7 @@ def plan_delta(request: SyncRequest, window: Window, rooms: Rooms) -> Plan:
     plan = Plan()
     touched = set(window.rooms) | set(window.own_members)
     touched.update(changed.room_id for changed in window.account_data if changed.room_id is not None)
+    touched.update(window.receipts, window.typing)
     if request.full_state:
         touched.update(room_id for room_id, membership in rooms.items() if membership.membership == "join")
     for room_id in touched:
@@ -110,6 +112,18 @@ class DeltaBuilder:
                 section = body.joined[changed.room_id]
                 if not any(known.type == changed.type for known in section.account_data):
                     section.account_data.append(changed)
+
+    def ephemeral(self, request: SyncRequest, window: Window, body: SyncBody) -> None:
+        """Receipts and typing of the joined rooms in the body."""
+        wanted = request.filter.room.ephemeral
+        for room_id, section in body.joined.items():
+            if (receipts := window.receipts.get(room_id)) and wanted.matches(
+                type="m.receipt", sender="", room_id=room_id
+            ):
+                section.ephemeral.append(receipt_event(receipts))
+            users = window.typing.get(room_id)
+            if users is not None and wanted.matches(type="m.typing", sender="", room_id=room_id):
+                section.ephemeral.append(typing_event(users))
 
     async def summaries(self, tx: Transaction, request: SyncRequest, plan: Plan, window: Window, body: SyncBody) -> None:
         """New summaries for rooms whose members changed."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from homeserver.ports.clock import Clock
 from homeserver.ports.store import Store, Transaction
 from homeserver.services.log import Log
+from homeserver.services.personal.typing import TypingTracker
 from homeserver.services.sync import window as windows
 from homeserver.services.sync.body import SyncBody
 from homeserver.services.sync.delta import DeltaBuilder, Plan, members_moved, plan_delta, plan_initial
@@ -34,15 +35,17 @@ class Answer:
 class SyncService:
     """Sync for all transports."""
 
-    def __init__(self, store: Store, log: Log, reads: RoomReads, clock: Clock, rooms: RoomLists | None = None) -> None:
+    def __init__(self, store: Store, log: Log, reads: RoomReads, typing: TypingTracker, clock: Clock) -> None:
         self._store = store
         self._log = log
         self._clock = clock
         self._reads = reads
-        self.rooms = rooms or RoomLists(store, log)
+        self.rooms = RoomLists(store, log)
         self._sent = SentMembers()
         self._builder = DeltaBuilder(reads, self._sent)
+        self._typing = typing
         self._waiters = Waiters(log, self.rooms)
+        typing.on_change(self._waiters.wake_room)
 
     @property
     def waiting(self) -> int:
@@ -86,31 +89,31 @@ class SyncService:
         rooms = self.rooms.peek(request.user_id) or rooms
         entries = self._log.since(request.since.position, high)
         if entries is None:
-            return await self._from_store(request, rooms, request.since.position, high)
+            return await self._from_store(request, request.since, rooms, high)
         window = windows.from_tail(entries, request.user_id, rooms, request.since.position, high)
+        token = self._add_typing(window, rooms, request.since)
         plan = plan_delta(request, window, rooms)
-        body = SyncBody(str(SyncToken(high)))
+        body = SyncBody(str(token))
         await self._builder.changed_rooms(request, plan, window, body)
         if plan.needs_store or _members_moved(plan, window):
             async with self._store.read() as tx:
                 await self._builder.summaries(tx, request, plan, window, body)
                 await self._builder.whole_rooms(tx, request, plan, window, body)
-        await self._builder.stripped(plan, body)
-        return _answer(request, body, high)
+        return await self._finish(request, plan, window, body, token)
 
-    async def _from_store(self, request: SyncRequest, rooms: Rooms, low: int, high: int) -> Answer:
+    async def _from_store(self, request: SyncRequest, since: SyncToken, rooms: Rooms, high: int) -> Answer:
         async with self._store.read() as tx:
             window = await windows.from_store(
-                tx, request.user_id, rooms, low, high, limit=max(request.timeline_limit, 1)
+                tx, request.user_id, rooms, since.position, high, limit=max(request.timeline_limit, 1)
             )
+            token = self._add_typing(window, rooms, since)
             plan = plan_delta(request, window, rooms)
-            body = SyncBody(str(SyncToken(high)))
+            body = SyncBody(str(token))
             await self._builder.changed_rooms(request, plan, window, body)
             await self._builder.summaries(tx, request, plan, window, body)
             await self._builder.whole_rooms(tx, request, plan, window, body)
             await _restore_txns(tx, request, body)
-        await self._builder.stripped(plan, body)
-        return _answer(request, body, high)
+        return await self._finish(request, plan, window, body, token)
 
     async def _initial(self, request: SyncRequest) -> Answer:
         if request.device_id is not None:
@@ -119,27 +122,45 @@ class SyncService:
         high = self._log.position
         window = Window(0, high)
         plan = plan_initial(request, rooms)
-        body = SyncBody(str(SyncToken(high)))
+        joined = {room.room_nid: (0, high) for room in plan.whole}
+        token = self._add_typing(window, rooms, None)
+        body = SyncBody(str(token))
         async with self._store.read() as tx:
+            for receipt in await tx.receipts.between(joined, request.user_id):
+                window.receipts.setdefault(receipt.room_id, []).append(receipt)
             wanted = request.filter.account_data
-            for item in await tx.account_data.all_of(request.user_id):
+            for item in await tx.account_data.after(request.user_id, 0):
                 if item.room_id is None and wanted.matches(type=item.type, sender=request.user_id):
                     body.account_data.append(item)
             await self._builder.whole_rooms(tx, request, plan, window, body)
             await _restore_txns(tx, request, body)
+        self._builder.ephemeral(request, window, body)
         await self._builder.stripped(plan, body)
-        return Answer(body, SyncToken(high))
+        return Answer(body, token)
+
+    async def _finish(
+        self, request: SyncRequest, plan: Plan, window: Window, body: SyncBody, token: SyncToken
+    ) -> Answer:
+        self._builder.ephemeral(request, window, body)
+        await self._builder.stripped(plan, body)
+        if not request.full_state:
+            body.joined = {room_id: section for room_id, section in body.joined.items() if not section.is_empty}
+        return Answer(body, token)
+
+    def _add_typing(self, window: Window, rooms: Rooms, since: SyncToken | None) -> SyncToken:
+        """Put the typing changes into the window; returns the token that includes them."""
+        serial = 0 if since is None else since.ephemeral
+        for room_id in self._typing.changed_since(serial):
+            membership = rooms.get(room_id)
+            if membership is not None and membership.membership == "join":
+                users = self._typing.users(room_id)
+                if users or since is not None:
+                    window.typing[room_id] = users
+        return SyncToken(window.high, self._typing.serial)
 
 
 def _members_moved(plan: Plan, window: Window) -> bool:
     return any(members_moved(window.rooms.get(membership.room_id)) for membership in plan.changed)
-
-
-def _answer(request: SyncRequest, body: SyncBody, high: int) -> Answer:
-    """Drop rooms with nothing in them, so that an empty response is empty."""
-    if not request.full_state:
-        body.joined = {room_id: section for room_id, section in body.joined.items() if not section.is_empty}
-    return Answer(body, SyncToken(high))
 
 
 async def _restore_txns(tx: Transaction, request: SyncRequest, body: SyncBody) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from homeserver.core.event import StateKey
 from homeserver.ports.events import Membership, StoredEvent
 from homeserver.ports.store import Transaction
-from homeserver.services.personal.account_data import AccountDataChanged
+from homeserver.ports.accounts import AccountDataChanged
 from homeserver.services.sync.body import RoomSection, Timeline
 from homeserver.services.sync.request import RoomReads, SyncRequest, without_ignored
 
@@ -94,7 +94,7 @@ async def room_account_data(tx: Transaction, request: SyncRequest) -> dict[str, 
     """All of the user's per-room account data the filter wants, by room."""
     wanted = request.filter.room.account_data
     by_room: dict[str, list[AccountDataChanged]] = {}
-    for item in await tx.account_data.all_of(request.user_id):
+    for item in await tx.account_data.after(request.user_id, 0):
         if item.room_id is not None and wanted.matches(type=item.type, sender=request.user_id, room_id=item.room_id):
             by_room.setdefault(item.room_id, []).append(item)
     return by_room

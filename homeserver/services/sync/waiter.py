@@ -49,6 +49,13 @@ class Waiters:
         for bell in self._bells.get(user_id, ()):
             bell.set()
 
+    def wake_room(self, room_id: str) -> None:
+        """Ring for everybody joined to the room."""
+        active = self._rooms.active_in(room_id)
+        # Walk the smaller side: a big room with few waiting, or a small room among many waiting.
+        for user_id in active if len(active) <= len(self._bells) else [user for user in self._bells if user in active]:
+            self.wake(user_id)
+
     def release(self) -> None:
         """Ring for everybody; `released` tells them not to wait again."""
         self.released = True
@@ -67,13 +74,7 @@ class Waiters:
                     self.wake(stored.event.state_key)
             elif entry.user_id is not None:
                 self.wake(entry.user_id)
+            elif entry.room_id is not None:
+                rooms.add(entry.room_id)
         for room_id in rooms:
-            active = self._rooms.active_in(room_id)
-            # Walk the smaller side: a big room with few waiting, or a small room among many waiting.
-            if len(active) <= len(self._bells):
-                for user_id in active:
-                    self.wake(user_id)
-            else:
-                for user_id in self._bells:
-                    if user_id in active:
-                        self.wake(user_id)
+            self.wake_room(room_id)

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from homeserver.core.event import StateKey
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.log import EntryKind, LogEntry
+from homeserver.ports.receipts import ReceiptChanged
 from homeserver.ports.store import Transaction
-from homeserver.services.personal.account_data import AccountDataChanged
+from homeserver.ports.accounts import AccountDataChanged
 from homeserver.services.sync.roomlists import Rooms
 
 
@@ -35,10 +36,8 @@ class Window:
     own_members: dict[str, list[StoredEvent]] = field(default_factory=dict)  # room id → own member events, in order
     rooms: dict[str, RoomWindow] = field(default_factory=dict)
     account_data: list[AccountDataChanged] = field(default_factory=list)  # last per room and type
-
-    @property
-    def is_empty(self) -> bool:
-        return not (self.own_members or self.rooms or self.account_data)
+    receipts: dict[str, list[ReceiptChanged]] = field(default_factory=dict)  # by room, of joined rooms
+    typing: dict[str, list[str]] = field(default_factory=dict)  # who types now, in joined rooms where that changed
 
 
 def concerns(entry: LogEntry, user_id: str, rooms: Rooms) -> bool:
@@ -54,6 +53,9 @@ def concerns(entry: LogEntry, user_id: str, rooms: Rooms) -> bool:
             return True
         # A room the user has left inside the window still owes them what came before they left.
         return membership is not None and entry.position < membership.position
+    if entry.kind is EntryKind.RECEIPT and entry.user_id is None:
+        membership = rooms.get(entry.room_id or "")
+        return membership is not None and membership.membership == "join"
     return entry.user_id == user_id and entry.kind is not EntryKind.FORGOTTEN
 
 
@@ -78,6 +80,9 @@ def from_tail(entries: Iterable[LogEntry], user_id: str, rooms: Rooms, low: int,
         elif entry.kind is EntryKind.ACCOUNT_DATA:
             changed: AccountDataChanged = entry.payload
             account_data[changed.room_id, changed.type] = changed
+        elif entry.kind is EntryKind.RECEIPT:
+            receipt: ReceiptChanged = entry.payload
+            window.receipts.setdefault(receipt.room_id, []).append(receipt)
     window.account_data = list(account_data.values())
     return window
 
@@ -103,7 +108,10 @@ async def from_store(
     if before:
         for room_nid, states in (await tx.sync.state_between(before)).items():
             window.rooms[ids[room_nid]].earlier_state = {stored.event.key: stored for stored in states}
-    window.account_data = await tx.account_data.changed_between(user_id, low, high)
+    window.account_data = await tx.account_data.after(user_id, low)
+    joined = {nid: span for nid, span in bounds.items() if rooms[ids[nid]].membership == "join"}
+    for receipt in await tx.receipts.between(joined, user_id):
+        window.receipts.setdefault(receipt.room_id, []).append(receipt)
     return window
 
 

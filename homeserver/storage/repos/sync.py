@@ -1,1 +1,63 @@
 """SQL for `ports.sync`: windows of many rooms, one statement each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from homeserver.ports.events import StoredEvent
+from homeserver.ports.sync import Bounds
+from homeserver.storage.dialect import Fragment, Sql, json_rows, rows_of
+from homeserver.storage.repos.rows import EVENT_COLUMNS, EVENT_JOINS, stored_event
+
+if TYPE_CHECKING:
+    from homeserver.ports.sync import SyncRepo
+
+_OWN_MEMBERSHIPS = Sql(
+    f"SELECT {EVENT_COLUMNS} FROM events e {EVENT_JOINS} "  # noqa: S608 - constants
+    "WHERE e.room_nid IN (SELECT m.room_nid FROM memberships m WHERE m.user_id = :user_id AND m.event_nid > :low) "
+    "AND e.type = 'm.room.member' AND e.state_key = :user_id "
+    "AND e.nid > :low AND e.nid <= :high AND e.ord IS NOT NULL ORDER BY e.nid"
+)
+_LAST_OF_EACH_KEY = (
+    "SELECT MAX(i.nid) AS nid FROM events i WHERE i.room_nid = w.room_nid AND i.ord > w.low AND i.ord <= w.high "
+    "AND i.state_key IS NOT NULL GROUP BY i.type, i.state_key"
+)
+_STATE_BETWEEN = Sql(
+    "SELECT " + EVENT_COLUMNS + " FROM {rooms} {last} " + EVENT_JOINS + " ORDER BY e.room_nid, e.ord",
+    rooms=rows_of("rooms", "w", room_nid="bigint", low="bigint", high="bigint"),
+    last=Fragment(
+        f"JOIN events e ON e.nid IN ({_LAST_OF_EACH_KEY})",
+        f"CROSS JOIN LATERAL ({_LAST_OF_EACH_KEY}) n JOIN events e ON e.nid = n.nid",
+    ),
+)
+
+
+class SqlSyncRepo:
+    """Implements `ports.sync.SyncRepo`."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def own_memberships(self, user_id: str, low: int, high: int) -> list[StoredEvent]:
+        """See the port."""
+        rows = await _OWN_MEMBERSHIPS.run(self._connection, user_id=user_id, low=low, high=high)
+        return [stored_event(row) for row in rows]
+
+    async def state_between(self, rooms: Mapping[int, Bounds]) -> dict[int, list[StoredEvent]]:
+        """See the port."""
+        found: dict[int, list[StoredEvent]] = {room_nid: [] for room_nid in rooms}
+        if not rooms:
+            return found
+        wanted = json_rows({"room_nid": nid, "low": low, "high": high} for nid, (low, high) in rooms.items())
+        for row in await _STATE_BETWEEN.run(self._connection, rooms=wanted):
+            found[row[3]].append(stored_event(row))
+        return found
+
+
+if TYPE_CHECKING:
+
+    def _is_the_port(repo: SqlSyncRepo) -> SyncRepo:
+        return repo
