@@ -8,13 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from homeserver.core.event import StateKey
+from homeserver.core.filters import RoomEventFilter
 from homeserver.ports.events import Membership, StoredEvent
 from homeserver.ports.store import Transaction
 from homeserver.services.personal.receipts import receipt_event, typing_event
 from homeserver.services.sync import snapshot
 from homeserver.services.sync.body import RoomSection, SyncBody, Timeline
 from homeserver.services.sync.lazy import SentMembers
-from homeserver.services.sync.request import RoomReads, SyncRequest, without_ignored
+from homeserver.services.sync.request import RoomReads, SyncRequest, wants, wants_account_data, without_ignored
 from homeserver.services.sync.roomlists import Rooms
 from homeserver.services.sync.window import RoomWindow, Window
 
@@ -47,7 +48,7 @@ def plan_delta(request: SyncRequest, window: Window, rooms: Rooms) -> Plan:
         touched.update(room_id for room_id, membership in rooms.items() if membership.membership == "join")
     for room_id in touched:
         membership = rooms.get(room_id)
-        if membership is None or not request.filter.room.includes(room_id):
+        if membership is None or not request.filter.room.matches_room(room_id):
             continue
         own = window.own_members.get(room_id, ())
         match membership.membership:
@@ -70,7 +71,7 @@ def plan_initial(request: SyncRequest, rooms: Rooms) -> Plan:
     """Sort all rooms of the user for an initial sync."""
     plan = Plan()
     for room_id, membership in rooms.items():
-        if membership.forgotten or not request.filter.room.includes(room_id):
+        if membership.forgotten or not request.filter.room.matches_room(room_id):
             continue
         match membership.membership:
             case "join":
@@ -104,11 +105,9 @@ class DeltaBuilder:
         wanted = request.filter.room.account_data
         for changed in window.account_data:
             if changed.room_id is None:
-                if request.filter.account_data.matches(type=changed.type, sender=request.user_id):
+                if request.filter.account_data.matches(changed.type, None):
                     body.account_data.append(changed)
-            elif changed.room_id in body.joined and wanted.matches(
-                type=changed.type, sender=request.user_id, room_id=changed.room_id
-            ):
+            elif changed.room_id in body.joined and wants_account_data(wanted, changed):
                 section = body.joined[changed.room_id]
                 if not any(known.type == changed.type for known in section.account_data):
                     section.account_data.append(changed)
@@ -117,12 +116,10 @@ class DeltaBuilder:
         """Receipts and typing of the joined rooms in the body."""
         wanted = request.filter.room.ephemeral
         for room_id, section in body.joined.items():
-            if (receipts := window.receipts.get(room_id)) and wanted.matches(
-                type="m.receipt", sender="", room_id=room_id
-            ):
+            if (receipts := window.receipts.get(room_id)) and _wants_ephemeral(wanted, "m.receipt", room_id):
                 section.ephemeral.append(receipt_event(receipts))
             users = window.typing.get(room_id)
-            if users is not None and wanted.matches(type="m.typing", sender="", room_id=room_id):
+            if users is not None and _wants_ephemeral(wanted, "m.typing", room_id):
                 section.ephemeral.append(typing_event(users))
 
     async def summaries(self, tx: Transaction, request: SyncRequest, plan: Plan, window: Window, body: SyncBody) -> None:
@@ -195,7 +192,7 @@ def changed_room(request: SyncRequest, room: RoomWindow, high: int) -> RoomSecti
     wanted = request.filter.room.timeline
     limit = request.timeline_limit
     visible = without_ignored(room.events, request.ignored)
-    kept = [stored for stored in visible if wanted.matches_event(stored.event)]
+    kept = [stored for stored in visible if wants(wanted, stored)]
     cut = kept[-limit:] if limit else []
     timeline = Timeline(cut, limited=room.more or len(kept) > len(cut), before=high)
     shown = {stored.event.event_id for stored in cut}
@@ -205,7 +202,11 @@ def changed_room(request: SyncRequest, room: RoomWindow, high: int) -> RoomSecti
         if stored.event.is_state and (request.state_field.is_after or stored.event.event_id not in shown):
             state[stored.event.key] = stored
     wanted_state = request.filter.room.state
-    return RoomSection(timeline, [stored for stored in state.values() if wanted_state.matches_event(stored.event)])
+    return RoomSection(timeline, [stored for stored in state.values() if wants(wanted_state, stored)])
+
+
+def _wants_ephemeral(event_filter: RoomEventFilter, event_type: str, room_id: str) -> bool:
+    return event_filter.matches_room(room_id) and event_filter.events.matches(event_type, None)
 
 
 def members_moved(room: RoomWindow | None) -> bool:

@@ -6,11 +6,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from homeserver.core.filters import Filter
+from homeserver.core.filters import Filter, RoomEventFilter
+from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.store import Transaction
 from homeserver.services.sync.body import STATE_BEFORE, StateField
 from homeserver.services.sync.positions import SyncToken
+
+
+_DEFAULT_TIMELINE = 10
+_MAX_TIMELINE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +34,39 @@ class SyncRequest:
     @property
     def timeline_limit(self) -> int:
         """Events per room, bounded however much the client asks for."""
-        return self.filter.room.timeline.limit_or(10, maximum=100)
+        limit = self.filter.room.timeline.limit
+        return _DEFAULT_TIMELINE if limit is None else min(limit, _MAX_TIMELINE)
 
     @property
     def lazy(self) -> bool:
         """Whether only the members a response needs are sent.  spec: client-server-api#lazy-loading-room-members"""
         return self.filter.room.state.lazy_load_members
+
+
+def wants(event_filter: RoomEventFilter, stored: StoredEvent) -> bool:
+    """Whether a room event filter lets the event pass."""
+    event = stored.event
+    return event_filter.matches(event.type, event.sender, event.room_id, isinstance(event.content.get("url"), str))
+
+
+def wants_account_data(event_filter: RoomEventFilter, item: AccountDataChanged) -> bool:
+    """Whether the filter lets per-room account data pass. It has no sender, so `senders` does not ask."""
+    return (
+        item.room_id is not None
+        and event_filter.matches_room(item.room_id)
+        and event_filter.events.matches(item.type, None)
+    )
+
+
+def is_open(event_filter: RoomEventFilter) -> bool:
+    """Whether the filter lets every event pass, so that a page need not look further back to be full."""
+    events = event_filter.events
+    return (
+        events.types is None
+        and events.senders is None
+        and event_filter.contains_url is None
+        and not (events.not_types.names or events.not_types.patterns or events.not_senders)
+    )
 
 
 class RoomReads(Protocol):

@@ -130,7 +130,7 @@ class SyncService:
                 window.receipts.setdefault(receipt.room_id, []).append(receipt)
             wanted = request.filter.account_data
             for item in await tx.account_data.after(request.user_id, 0):
-                if item.room_id is None and wanted.matches(type=item.type, sender=request.user_id):
+                if item.room_id is None and wanted.matches(item.type, None):
                     body.account_data.append(item)
             await self._builder.whole_rooms(tx, request, plan, window, body)
             await _restore_txns(tx, request, body)

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from homeserver.core.event import StateKey
+from homeserver.core.filters import RoomEventFilter
 from homeserver.ports.events import Membership, StoredEvent
 from homeserver.ports.store import Transaction
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.services.sync.body import RoomSection, Timeline
-from homeserver.services.sync.request import RoomReads, SyncRequest, without_ignored
+from homeserver.services.sync.request import RoomReads, SyncRequest, is_open, wants, wants_account_data, without_ignored
 
 _MEMBER = "m.room.member"
 _LONG_AGO = -(2**62)  # below every timeline order, fetched history included
@@ -29,7 +30,7 @@ async def joined_rooms(
     timelines = await _timelines(tx, reads, request, rooms, high)
     state_filter = request.filter.room.state
     current = await tx.rooms.current_state(
-        nids, types=state_filter.types_hint(), not_types=(_MEMBER,) if request.lazy else ()
+        nids, types=_type_names(state_filter), not_types=(_MEMBER,) if request.lazy else ()
     )
     members = await _lazy_members(tx, request, timelines) if request.lazy else {}
     states: dict[int, dict[StateKey, StoredEvent]] = {
@@ -43,7 +44,7 @@ async def joined_rooms(
     for nid, room_id in nids.items():
         sections[room_id] = RoomSection(
             timeline=timelines[nid],
-            state=[stored for stored in states[nid].values() if state_filter.matches_event(stored.event)],
+            state=[stored for stored in states[nid].values() if wants(state_filter, stored)],
             account_data=account_data.get(room_id, []),
             summary=summaries[nid],
         )
@@ -73,7 +74,7 @@ async def left_room(
     if not request.state_field.is_after:
         await _rewind(tx, {membership.room_nid: state}, {membership.room_nid: timeline})
     wanted = request.filter.room.state
-    return RoomSection(timeline, [stored for stored in state.values() if wanted.matches_event(stored.event)])
+    return RoomSection(timeline, [stored for stored in state.values() if wants(wanted, stored)])
 
 
 async def summarise(tx: Transaction, room_nids: Sequence[int], user_id: str) -> dict[int, dict[str, Any]]:
@@ -95,7 +96,7 @@ async def room_account_data(tx: Transaction, request: SyncRequest) -> dict[str, 
     wanted = request.filter.room.account_data
     by_room: dict[str, list[AccountDataChanged]] = {}
     for item in await tx.account_data.after(request.user_id, 0):
-        if item.room_id is not None and wanted.matches(type=item.type, sender=request.user_id, room_id=item.room_id):
+        if item.room_id is not None and wants_account_data(wanted, item):
             by_room.setdefault(item.room_id, []).append(item)
     return by_room
 
@@ -105,7 +106,7 @@ async def _timelines(
 ) -> dict[int, Timeline]:
     limit = request.timeline_limit
     # A filter that leaves out types would leave the page short: look back further, within bounds.
-    depth = limit if request.filter.room.timeline.is_open else min(limit * 10, 500)
+    depth = limit if is_open(request.filter.room.timeline) else min(limit * 10, 500)
     recent = await tx.events.recent({room.room_nid: (_LONG_AGO, high) for room in rooms}, depth + 1)
     timelines: dict[int, Timeline] = {}
     for room in rooms:
@@ -120,7 +121,7 @@ async def _timelines(
 def _cut(request: SyncRequest, events: Sequence[StoredEvent], high: int) -> Timeline:
     """The newest wanted events, up to the limit."""
     wanted = request.filter.room.timeline
-    kept = [stored for stored in without_ignored(events, request.ignored) if wanted.matches_event(stored.event)]
+    kept = [stored for stored in without_ignored(events, request.ignored) if wants(wanted, stored)]
     limit = request.timeline_limit
     cut = kept[-limit:] if limit else []
     return Timeline(cut, limited=len(kept) > len(cut), before=high)
@@ -134,6 +135,12 @@ async def _lazy_members(
         for nid, timeline in timelines.items()
     }
     return await tx.rooms.member_events(needed)
+
+
+def _type_names(state_filter: RoomEventFilter) -> list[str] | None:
+    """Types to read from the store; None reads all and leaves the choice to the filter."""
+    types = state_filter.events.types
+    return None if types is None or types.patterns else sorted(types.names)
 
 
 async def _rewind(
