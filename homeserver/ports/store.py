@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from homeserver.ports.aliases import AliasRepo
 from homeserver.ports.events import EventRepo, LogRepo, RoomRepo
 
 
@@ -20,10 +21,16 @@ class Transaction(Protocol):
     def rooms(self) -> RoomRepo: ...
     @property
     def log(self) -> LogRepo: ...
+    @property
+    def aliases(self) -> AliasRepo: ...
 
 
 class StoreUnavailable(Exception):
     """The database cannot be reached or gave up; nothing is known about an unfinished commit. Answer 503."""
+
+
+class TransactionConflict(StoreUnavailable):
+    """Another transaction was in the way (deadlock, serialization); nothing was written, so it may be tried again."""
 
 
 class UniqueViolation(Exception):
