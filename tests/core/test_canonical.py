@@ -8,6 +8,12 @@ from typing import Any
 import pytest
 from canonicaljson import encode_canonical_json
 from hypothesis import example, given
+<<<<<<< HEAD
+
+from homeserver.core.canonical import MAX_INTEGER, check_strict, encode, encode_lenient
+from homeserver.core.errors import BadEvent, ErrCode
+from tests.core.support import json_values, nested
+=======
 from hypothesis import strategies as st
 
 from homeserver.core.canonical import MAX_INTEGER, check_strict, encode, encode_lenient
@@ -20,6 +26,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(text, inner, max_size=5),
     max_leaves=25,
 )
+>>>>>>> storage
 
 AWKWARD = "".join(map(chr, range(0x21))) + '"\\/\x7f\x80\u2028\u2029\ufeff\uffff\U00010000\U0010ffff'
 
@@ -59,6 +66,8 @@ def test_examples_of_the_specification(source: str, expected: str) -> None:
     assert encode(json.loads(source)).decode() == expected
 
 
+<<<<<<< HEAD
+=======
 def nested(depth: int) -> Any:
     value: Any = []
     for _ in range(depth - 1):
@@ -66,6 +75,7 @@ def nested(depth: int) -> Any:
     return value
 
 
+>>>>>>> storage
 @pytest.mark.parametrize(
     "value",
     [1.0, 1.5, -0.0, float("nan"), MAX_INTEGER + 1, -MAX_INTEGER - 1, 2**70, "\ud800", "a\udfff", nested(129)],

@@ -12,11 +12,9 @@ from homeserver.core.build import Draft, Place, build_event
 from homeserver.core.canonical import MAX_INTEGER, encode
 from homeserver.core.content import check_client_content, check_pdu
 from homeserver.core.errors import BadEvent, ErrCode, MatrixError
-from homeserver.core.versions import ROOM_VERSIONS, V1, V2, V5, V6, V10, V11, V12, RoomVersion
-from tests.core.test_build import SIGNER
-from tests.core.test_canonical import json_values, nested, text
+from homeserver.core.versions import V1, V2, V5, V6, V10, V11, V12, RoomVersion
+from tests.core.support import SIGNER, VERSIONS, json_values, nested, text
 
-VERSIONS = list(ROOM_VERSIONS.values())
 REMOVE: Any = object()
 
 

@@ -19,7 +19,7 @@ from homeserver.core.filters import (
     parse_filter,
     parse_room_event_filter,
 )
-from tests.core.test_canonical import json_values
+from tests.core.support import json_values
 
 ALICE, BOB = "@alice:example.org", "@bob:example.org"
 ROOM, OTHER = "!a:example.org", "!Rqnc-F-dvnEYJTyHq_iKxU2bZ1CI92-kuZq3a5lr5Zg"

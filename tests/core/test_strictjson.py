@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from homeserver.core.canonical import MAX_INTEGER, encode
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.core.strictjson import parse, parse_object
-from tests.core.test_canonical import json_values
+from tests.core.support import json_values
 
 NOT_JSON = [
     b"",
