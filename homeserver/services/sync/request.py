@@ -78,9 +78,12 @@ class RoomReads(Protocol):
     """What sync asks of the rooms services."""
 
     async def visible(
-        self, tx: Transaction, room_nid: int, user_id: str, events: Sequence[StoredEvent]
-    ) -> list[StoredEvent]:
-        """The events that the user may see.  spec: client-server-api#room-history-visibility"""
+        self, tx: Transaction, user_id: str, timelines: Mapping[int, Sequence[StoredEvent]]
+    ) -> dict[int, list[StoredEvent]]:
+        """The events of many rooms' timelines that the user may see, in one statement.
+
+        spec: client-server-api#room-history-visibility
+        """
         ...
 
     async def members(self, rooms: Mapping[str, Collection[str]]) -> dict[str, list[StoredEvent]]:

@@ -64,8 +64,8 @@ async def left_room(
             membership.room_nid, start=own.order, stop=None, backwards=True, limit=limit + 1
         )
         events = list(reversed(page.events))
-    visible = await reads.visible(tx, membership.room_nid, request.user_id, events)
-    timeline = _cut(request, visible, own.order)
+    visible = await reads.visible(tx, request.user_id, {membership.room_nid: events})
+    timeline = _cut(request, visible[membership.room_nid], own.order)
     state_ids = await tx.rooms.state_at(own.snapshot)
     # Of a room's many members a leaver needs none but themselves.
     keys = [key for key in state_ids if key[0] != _MEMBER or key[1] == request.user_id or not request.lazy]
@@ -108,14 +108,15 @@ async def _timelines(
     # A filter that leaves out types would leave the page short: look back further, within bounds.
     depth = limit if is_open(request.filter.room.timeline) else min(limit * 10, 500)
     recent = await tx.events.recent({room.room_nid: (_LONG_AGO, high) for room in rooms}, depth + 1)
-    timelines: dict[int, Timeline] = {}
-    for room in rooms:
-        events = recent.get(room.room_nid, [])
-        # What came after the user's own join is theirs to see; only older events need the room's visibility.
-        if events and (events[0].order or 0) < room.position:
-            events = await reads.visible(tx, room.room_nid, request.user_id, events)
-        timelines[room.room_nid] = _cut(request, events, high)
-    return timelines
+    # What came after the user's own join is theirs to see; only older events need the room's visibility.
+    older = {
+        room.room_nid: events
+        for room in rooms
+        if (events := recent.get(room.room_nid)) and (events[0].order or 0) < room.position
+    }
+    if older:
+        recent.update(await reads.visible(tx, request.user_id, older))
+    return {room.room_nid: _cut(request, recent.get(room.room_nid, []), high) for room in rooms}
 
 
 def _cut(request: SyncRequest, events: Sequence[StoredEvent], high: int) -> Timeline:
