@@ -10,6 +10,8 @@ from typing import Protocol
 
 from homeserver.ports.aliases import AliasRepo
 from homeserver.ports.events import EventRepo, LogRepo, RoomRepo
+from homeserver.ports.receipts import ReceiptRepo
+from homeserver.ports.sync import SyncRepo
 
 
 class Transaction(Protocol):
@@ -23,6 +25,10 @@ class Transaction(Protocol):
     def log(self) -> LogRepo: ...
     @property
     def aliases(self) -> AliasRepo: ...
+    @property
+    def receipts(self) -> ReceiptRepo: ...
+    @property
+    def sync(self) -> SyncRepo: ...
 
 
 class StoreUnavailable(Exception):

@@ -43,7 +43,7 @@ class SqlSyncRepo:
 
     async def own_memberships(self, user_id: str, low: int, high: int) -> list[StoredEvent]:
         """See the port."""
-        rows = await _OWN_MEMBERSHIPS.run(self._connection, user_id=user_id, low=low, high=high)
+        rows = await _OWN_MEMBERSHIPS.rows(self._connection, user_id=user_id, low=low, high=high)
         return [stored_event(row) for row in rows]
 
     async def state_between(self, rooms: Mapping[int, Bounds]) -> dict[int, list[StoredEvent]]:
@@ -52,7 +52,7 @@ class SqlSyncRepo:
         if not rooms:
             return found
         wanted = json_rows({"room_nid": nid, "low": low, "high": high} for nid, (low, high) in rooms.items())
-        for row in await _STATE_BETWEEN.run(self._connection, rooms=wanted):
+        for row in await _STATE_BETWEEN.rows(self._connection, rooms=wanted):
             found[row[3]].append(stored_event(row))
         return found
 
