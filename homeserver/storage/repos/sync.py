@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from homeserver.ports.sync import SyncRepo
 
 _OWN_MEMBERSHIPS = Sql(
-    f"SELECT {EVENT_COLUMNS} FROM events e {EVENT_JOINS} "  # noqa: S608 - constants
+    f"SELECT {EVENT_COLUMNS} FROM events e {EVENT_JOINS} "
     "WHERE e.room_nid IN (SELECT m.room_nid FROM memberships m WHERE m.user_id = :user_id AND m.event_nid > :low) "
     "AND e.type = 'm.room.member' AND e.state_key = :user_id "
     "AND e.nid > :low AND e.nid <= :high AND e.ord IS NOT NULL ORDER BY e.nid"
