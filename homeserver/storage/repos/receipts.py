@@ -54,11 +54,9 @@ class SqlReceiptRepo:
 
     async def get(self, room_nid: int, user_id: str, type_: str, thread_id: str | None) -> str | None:
         """See the port."""
-        row = (
-            await _GET.run(
-                self._connection, room_nid=room_nid, user_id=user_id, type=type_, thread_id=thread_id or ""
-            )
-        ).first()
+        row = await _GET.first(
+            self._connection, room_nid=room_nid, user_id=user_id, type=type_, thread_id=thread_id or ""
+        )
         return None if row is None else row[0]
 
     async def between(self, rooms: Mapping[int, Bounds], user_id: str) -> list[ReceiptChanged]:
@@ -68,7 +66,7 @@ class SqlReceiptRepo:
         wanted = json_rows({"room_nid": nid, "low": low, "high": high} for nid, (low, high) in rooms.items())
         return [
             ReceiptChanged(row[0], row[1], row[2], row[3], row[4] or None, row[5], row[6])
-            for row in await _BETWEEN.run(self._connection, rooms=wanted, user_id=user_id)
+            for row in await _BETWEEN.rows(self._connection, rooms=wanted, user_id=user_id)
         ]
 
 

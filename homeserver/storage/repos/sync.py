@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from homeserver.ports.sync import SyncRepo
 
 _OWN_MEMBERSHIPS = Sql(
-    f"SELECT {EVENT_COLUMNS} FROM events e {EVENT_JOINS} "  # noqa: S608 - constants
+    f"SELECT {EVENT_COLUMNS} FROM events e {EVENT_JOINS} "
     "WHERE e.room_nid IN (SELECT m.room_nid FROM memberships m WHERE m.user_id = :user_id AND m.event_nid > :low) "
     "AND e.type = 'm.room.member' AND e.state_key = :user_id "
     "AND e.nid > :low AND e.nid <= :high AND e.ord IS NOT NULL ORDER BY e.nid"
@@ -49,7 +49,7 @@ class SqlSyncRepo:
 
     async def own_memberships(self, user_id: str, low: int, high: int) -> list[StoredEvent]:
         """See the port."""
-        rows = await _OWN_MEMBERSHIPS.run(self._connection, user_id=user_id, low=low, high=high)
+        rows = await _OWN_MEMBERSHIPS.rows(self._connection, user_id=user_id, low=low, high=high)
         return [stored_event(row) for row in rows]
 
     async def visibility_histories(self, room_nids: Collection[int], user_id: str) -> dict[int, list[StoredEvent]]:
@@ -67,7 +67,7 @@ class SqlSyncRepo:
         if not rooms:
             return found
         wanted = json_rows({"room_nid": nid, "low": low, "high": high} for nid, (low, high) in rooms.items())
-        for row in await _STATE_BETWEEN.run(self._connection, rooms=wanted):
+        for row in await _STATE_BETWEEN.rows(self._connection, rooms=wanted):
             found[row[3]].append(stored_event(row))
         return found
 
