@@ -19,6 +19,7 @@ from homeserver.core.redact import redact
 from homeserver.ports.events import AppendResult, RoomAppend, RoomHead, StoredEvent
 from homeserver.storage.dialect import Fragment, Sql, in_texts, json_rows, json_texts, rows_of
 from homeserver.storage.ids import TransactionIds
+from homeserver.storage.repos.aliases import PUT_ALIAS
 from homeserver.storage.repos.chains import Change, Link, link, needs_chain, parent_index
 from homeserver.storage.repos.plan import AppendPlan, PlannedSnapshot, count_snapshots, plan_append
 from homeserver.storage.repos.rows import client_form
@@ -138,6 +139,7 @@ class Appender:
         moved = await self._move_heads([plan for plan in plans.values() if plan.append.new_room is None])
         created = [plan for plan in plans.values() if plan.append.new_room is not None]
         await _INSERT_ROOM.run_many(self._connection, [_room_row(plan) for plan in created])
+        await PUT_ALIAS.run_many(self._connection, [row for plan in created for row in _alias_rows(plan)])
         allowed = {
             index: plan for index, plan in plans.items() if plan.append.new_room is not None or plan.room_nid in moved
         }
@@ -332,6 +334,13 @@ def _head_row(plan: AppendPlan) -> dict[str, Any]:
         "snapshot_nid": plan.snapshot.nid,
         "snapshot_index": plan.snapshot.index,
     }
+
+
+def _alias_rows(plan: AppendPlan) -> list[dict[str, Any]]:
+    room = plan.append.new_room
+    if room is None:
+        return []
+    return [{"alias": alias, "room_nid": plan.room_nid, "creator": room.creator} for alias in room.aliases]
 
 
 def _room_row(plan: AppendPlan) -> dict[str, Any]:

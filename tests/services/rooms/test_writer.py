@@ -114,9 +114,7 @@ async def test_the_same_state_again_is_the_same_event(world: World) -> None:
     send = world.rooms.sending.set_state
     first = await send(room_id, ALICE, ("m.room.topic", ""), {"topic": "one"})
     assert await send(room_id, ALICE, ("m.room.topic", ""), {"topic": "one"}) == first
-    twice = await asyncio.gather(
-        *(send(room_id, ALICE, ("m.room.topic", ""), {"topic": "two"}) for _ in range(2))
-    )
+    twice = await asyncio.gather(*(send(room_id, ALICE, ("m.room.topic", ""), {"topic": "two"}) for _ in range(2)))
     assert len(set(twice)) == 1
     assert twice[0] != first
     assert await send(room_id, ALICE, ("org.test", ""), {"a": 1}) != await send(
