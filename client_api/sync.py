@@ -19,11 +19,11 @@ MAX_TIMEOUT_MS = 180_000
 """Longer polls are cut to this: proxies give up on idle connections."""
 
 
-async def sync(
+async def sync(  # noqa: PLR0913 - one argument per query parameter of the specification
     api: ClientServices,
     who: Requester,
     *,
-    filter: str | None = None,  # noqa: A002 - the specification's name
+    filter: str | None = None,
     since: str | None = None,
     full_state: bool = False,
     set_presence: Literal["offline", "online", "unavailable"] = "online",

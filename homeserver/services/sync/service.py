@@ -183,4 +183,3 @@ async def _restore_txns(tx: Transaction, request: SyncRequest, body: SyncBody) -
         request.echoes.update(
             await tx.events.txns_of([stored.position for stored in own], request.user_id, request.device_id)
         )
-

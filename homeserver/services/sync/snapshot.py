@@ -10,9 +10,9 @@ from typing import Any
 
 from homeserver.core.event import StateKey
 from homeserver.core.filters import RoomEventFilter
+from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.events import Membership, StoredEvent
 from homeserver.ports.store import Transaction
-from homeserver.ports.accounts import AccountDataChanged
 from homeserver.services.sync.body import RoomSection, Timeline
 from homeserver.services.sync.request import RoomReads, SyncRequest, is_open, wants, wants_account_data, without_ignored
 
@@ -21,13 +21,19 @@ _LONG_AGO = -(2**62)  # below every timeline order, fetched history included
 
 
 async def joined_rooms(
-    tx: Transaction, reads: RoomReads, request: SyncRequest, rooms: Sequence[Membership], high: int
+    tx: Transaction,
+    reads: RoomReads,
+    request: SyncRequest,
+    rooms: Sequence[Membership],
+    high: int,
+    timelines: dict[int, Timeline] | None = None,
 ) -> dict[str, RoomSection]:
-    """Timeline, state, summary and account data of joined rooms as of `high`."""
+    """Timeline (the newest events unless given), state, summary and account data of joined rooms as of `high`."""
     if not rooms:
         return {}
     nids = {membership.room_nid: membership.room_id for membership in rooms}
-    timelines = await _timelines(tx, reads, request, rooms, high)
+    if timelines is None:
+        timelines = await _timelines(tx, reads, request, rooms, high)
     state_filter = request.filter.room.state
     current = await tx.rooms.current_state(
         nids, types=_type_names(state_filter), not_types=(_MEMBER,) if request.lazy else ()

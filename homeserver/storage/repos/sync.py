@@ -57,7 +57,7 @@ class SqlSyncRepo:
         found: dict[int, list[StoredEvent]] = {room_nid: [] for room_nid in room_nids}
         if not room_nids:
             return found
-        for row in await _VISIBILITY_HISTORIES.run(self._connection, rooms=json_ints(room_nids), user_id=user_id):
+        for row in await _VISIBILITY_HISTORIES.rows(self._connection, rooms=json_ints(room_nids), user_id=user_id):
             found[row[3]].append(stored_event(row))
         return found
 
