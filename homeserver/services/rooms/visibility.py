@@ -8,6 +8,7 @@ spec: client-server-api#room-history-visibility
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from homeserver.ports.events import StoredEvent
@@ -85,9 +86,14 @@ class History:
 
 async def load_history(tx: Transaction, room_nid: int, user_id: str) -> History:
     """Read what decides on a user's view of a room, in one statement."""
+    return history_of(await tx.events.state_history(room_nid, [_KEY, ("m.room.member", user_id)]))
+
+
+def history_of(decisive: Iterable[StoredEvent]) -> History:
+    """The history out of a room's visibility events and the user's member events, in timeline order."""
     visibility, memberships = Course(), Course()
     left: StoredEvent | None = None
-    for stored in await tx.events.state_history(room_nid, [_KEY, ("m.room.member", user_id)]):
+    for stored in decisive:
         if stored.order is None:
             continue
         event = stored.event
