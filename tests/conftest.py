@@ -1,0 +1,14 @@
+"""Options and fixtures of the whole test suite."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest_plugins = ["tests.support.fixtures", "tests.support.store"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of our own."""
+    group = parser.getgroup("hromada")
+    group.addoption("--crash-kills", type=int, default=4, help="how often each crash test kills the server")
+    group.addoption("--crash-seed", type=int, default=1, help="seed of the moments and choices of the crash tests")
