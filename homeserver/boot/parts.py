@@ -1,50 +1,31 @@
-"""The composition root: from a `Config` to a server that can be served. The only module that constructs adapters.
-
-`build` is the one function that constructs services; the rest prepares what it needs.
-"""
+"""What the composition root prepares out of the configuration: key files, addresses, bounds."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from client_api.deps import ClientServices, PublicInfo
+from client_api.deps import PublicInfo
 from homeserver.config.keyfiles import create_private, dump_signing_key, load_signing_key, new_signing_key, read_private
 from homeserver.config.model import Config
-from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.core.signatures import SigningKey
 from homeserver.ports.clock import Entropy
 from homeserver.ports.ratelimits import Rate
-from homeserver.ports.requester import Requester
-from homeserver.roles import PACKAGES, Role
+from homeserver.storage.engine import EngineSettings
 from homeserver.system import SystemClock, SystemEntropy
-from homeserver.web import operations
-from homeserver.web.app import Application, WebSettings
-from homeserver.web.endpoint import Mount
-from homeserver.web.metrics import Metrics
+from homeserver.web.app import WebSettings
 from homeserver.web.ratelimit import Network, RateLimiter
 
-Worker = Callable[[], Coroutine[Any, Any, None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """What `serve` runs."""
-
-    app: Application
-    workers: Sequence[Worker]
-    """Loops that run as long as the server does."""
-    release: Callable[[], None]
-    """Make all held requests answer now, and later ones at once."""
-    close: Callable[[], Awaitable[None]]
-    """Let go of the database and of everything else, after the last answer."""
+_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "postgres": "postgresql+asyncpg",
+    "postgresql": "postgresql+asyncpg",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,52 +37,22 @@ class Secrets:
     """The content of the key file; `services/accounts/tokens` reads it."""
 
 
-async def build(config: Config, roles: Sequence[Role]) -> Server:
-    """Construct adapters, services and the application. Raises UnsafeFile for key files that cannot be used."""
-    clock, metrics = SystemClock(), Metrics()
-    load_secrets(config)
-    limits = rate_limiter(config, clock)
-    operators = operations.Operations(metrics, networks(config.metrics.allow))
-    mounts: list[Mount[Any]] = [Mount(operators, operations.ROUTES)]
-    if "client" in roles:
-        mounts.append(import_module(PACKAGES["client"]).mount(ClientServices(info=public_info(config))))
-    app = Application(
-        mounts,
-        settings=web_settings(config),
-        authenticator=_NoAccounts(),
-        limits=limits,
-        metrics=metrics,
-        clock=clock,
-    )
-    return Server(app, workers=(), release=_nothing, close=_nothing_to_close)
-
-
-class _NoAccounts:
-    """The authenticator of a server that has no accounts yet."""
-
-    async def authenticate(
-        self, token: str, *, masquerade_user: str | None = None, masquerade_device: str | None = None
-    ) -> Requester:
-        raise MatrixError(ErrCode.UNKNOWN_TOKEN, "Unknown access token")
-
-
-def _nothing() -> None: ...
-
-
-async def _nothing_to_close() -> None: ...
-
-
-# --- parts ---
-
-
 def data_path(config: Config, name: str) -> Path:
     """A file of the configuration, relative to the data folder."""
     return Path(config.server.data_dir) / name
 
 
 def database_url(config: Config) -> str:
-    """Where the database is."""
-    return config.database.url or f"sqlite:///{data_path(config, 'hromada.db').resolve()}"
+    """Where the database is, with the driver this server uses."""
+    url = config.database.url or f"sqlite:///{data_path(config, 'hromada.db').resolve()}"
+    scheme, separator, rest = url.partition("://")
+    return _DRIVERS.get(scheme, scheme) + separator + rest
+
+
+def engine_settings(config: Config) -> EngineSettings:
+    """The bounds of the database pools."""
+    database = config.database
+    return EngineSettings(pool_size=database.pool_size, statement_timeout_ms=database.statement_timeout_seconds * 1000)
 
 
 def load_secrets(config: Config) -> Secrets:
