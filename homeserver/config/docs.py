@@ -9,8 +9,6 @@ from homeserver.ports.ratelimits import Rate
 
 _INTRODUCTION = """# Configuration
 
-
-
 A TOML file (`hromada run --config FILE`, by default `hromada.toml` in the data folder), overridden by environment
 variables, overridden by flags. Lists are separated by commas in variables. A setting that does not exist or has a
 wrong value stops the start, and all faults are reported together.
