@@ -59,7 +59,7 @@ async def test_run_serves_and_stops(tmp_path: Path) -> None:
     assert process.stdout is not None
     try:
         line = (await asyncio.wait_for(process.stdout.readline(), 30)).decode()
-        assert line.startswith("ready http://127.0.0.1:")
+        assert line.startswith("ready http://127.0.0.1:"), line
         port = int(line.rpartition(":")[2])
         answer = await talk(port, get("/_matrix/client/versions"))
         assert b'"v1.1"' in answer
@@ -68,7 +68,8 @@ async def test_run_serves_and_stops(tmp_path: Path) -> None:
         assert b"hromada_http_request_seconds" in await talk(port, get("/metrics"))
         assert b"https://hs.test" in await talk(port, get("/.well-known/matrix/client"))
     finally:
-        process.send_signal(signal.SIGTERM)
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
         _, err = await process.communicate()
     assert process.returncode == 0, err
     for name in ("hromada.toml", "signing.key", "jwt.keys"):
