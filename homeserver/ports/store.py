@@ -20,6 +20,7 @@ from homeserver.ports.accounts import (
 )
 from homeserver.ports.aliases import AliasRepo
 from homeserver.ports.events import EventRepo, LogRepo, RoomRepo
+from homeserver.ports.relations import RelationRepo
 
 
 class Transaction(Protocol):
@@ -49,6 +50,8 @@ class Transaction(Protocol):
     def filters(self) -> FilterRepo: ...
     @property
     def aliases(self) -> AliasRepo: ...
+    @property
+    def relations(self) -> RelationRepo: ...
 
 
 class StoreUnavailable(Exception):

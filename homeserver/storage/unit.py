@@ -18,6 +18,7 @@ from homeserver.storage.repos.append import Appender
 from homeserver.storage.repos.events import SqlEventRepo
 from homeserver.storage.repos.log import SqlLogRepo
 from homeserver.storage.repos.personal import SqlAccountDataRepo, SqlFilterRepo, SqlProfileRepo
+from homeserver.storage.repos.relations import SqlRelationRepo
 from homeserver.storage.repos.rooms import SqlRoomRepo
 from homeserver.storage.repos.sessions import SqlInteractiveRepo, SqlRegistrationTokenRepo, SqlSessionRepo
 
@@ -80,6 +81,10 @@ class SqlTransaction:
     @cached_property
     def filters(self) -> SqlFilterRepo:
         return SqlFilterRepo(self._connection)
+
+    @cached_property
+    def relations(self) -> SqlRelationRepo:
+        return SqlRelationRepo(self._connection)
 
     @cached_property
     def aliases(self) -> SqlAliasRepo:
