@@ -7,6 +7,7 @@ from typing import Any
 
 from client_api.accounts import AccountServices
 from homeserver.core.versions import DEFAULT_ROOM_VERSION
+from homeserver.services.rooms import Rooms
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +34,4 @@ class ClientServices:
 
     info: PublicInfo
     accounts: AccountServices
+    rooms: Rooms
