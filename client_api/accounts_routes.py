@@ -18,9 +18,11 @@ _SHARED_SECRET = "/_synapse/admin/v1/register"
 
 ROUTES_ACCOUNTS: list[Route[ClientServices]] = [
     Route("POST", f"{V3}/register", registration.register, auth=NONE, limit="registration"),
-    Route("GET", f"{V3}/register/available", registration.check_username_availability, auth=NONE, limit="registration"),
+    Route(
+        "GET", f"{V3}/register/available", registration.check_username_availability, auth=NONE, limit="login_address"
+    ),
     Route("GET", _VALIDITY, registration.registration_token_validity, auth=NONE, limit="registration_token_validity"),
-    Route("GET", _SHARED_SECRET, registration.get_registration_nonce, auth=NONE, limit="registration"),
+    Route("GET", _SHARED_SECRET, registration.get_registration_nonce, auth=NONE, limit="login_address"),
     Route("POST", _SHARED_SECRET, registration.register_with_shared_secret, auth=NONE, limit="registration"),
     Route("GET", f"{V3}/login", sessions.get_login_flows, auth=NONE),
     Route("POST", f"{V3}/login", sessions.login, auth=NONE, limit="login_address"),

@@ -18,7 +18,7 @@ from homeserver.services.accounts.admin import Admin, SharedSecretRegistration
 from homeserver.services.accounts.appservices import NoAppServices
 from homeserver.services.accounts.credentials import Credentials
 from homeserver.services.accounts.devices import Devices
-from homeserver.services.accounts.interactive import Interactive, InteractiveSettings
+from homeserver.services.accounts.interactive import Interactive, InteractiveSettings, Stage
 from homeserver.services.accounts.jwt_login import JwtIssuer, JwtLogin
 from homeserver.services.accounts.login import Login, LoginSettings
 from homeserver.services.accounts.passwords import Passwords, PasswordSettings
@@ -125,7 +125,7 @@ class Home:
         self.sessions = Sessions(store, self.clock, entropy, self.tokens, settings)
         credentials = Credentials(store, self.passwords, limits, SERVER_NAME)
         token_stage = stages.RegistrationTokenStage(store, self.clock)
-        every_stage = [
+        every_stage: list[Stage] = [
             stages.DummyStage(),
             stages.PasswordStage(credentials),
             token_stage,
