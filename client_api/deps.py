@@ -7,6 +7,11 @@ from typing import Any
 
 from client_api.accounts import AccountServices
 from homeserver.core.versions import DEFAULT_ROOM_VERSION
+from homeserver.services.personal.ignored import IgnoredUsers
+from homeserver.services.personal.receipts import ReceiptService
+from homeserver.services.personal.typing import TypingTracker
+from homeserver.services.rooms import Rooms
+from homeserver.services.sync.service import SyncService
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +38,8 @@ class ClientServices:
 
     info: PublicInfo
     accounts: AccountServices
+    rooms: Rooms
+    sync: SyncService
+    ignored: IgnoredUsers
+    receipts: ReceiptService
+    typing: TypingTracker

@@ -20,6 +20,8 @@ from homeserver.ports.accounts import (
 )
 from homeserver.ports.aliases import AliasRepo
 from homeserver.ports.events import EventRepo, LogRepo, RoomRepo
+from homeserver.ports.receipts import ReceiptRepo
+from homeserver.ports.sync import SyncRepo
 
 
 class Transaction(Protocol):
@@ -49,6 +51,10 @@ class Transaction(Protocol):
     def filters(self) -> FilterRepo: ...
     @property
     def aliases(self) -> AliasRepo: ...
+    @property
+    def receipts(self) -> ReceiptRepo: ...
+    @property
+    def sync(self) -> SyncRepo: ...
 
 
 class StoreUnavailable(Exception):

@@ -9,21 +9,13 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from homeserver.core.errors import LimitExceeded
 from homeserver.ports.clock import Clock
+from homeserver.ports.ratelimits import Rate
 
 Network = IPv4Network | IPv6Network
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """`per_second` tokens flow into a bucket that holds `burst`."""
-
-    per_second: float
-    burst: int
 
 
 class RateLimiter:

@@ -9,11 +9,7 @@ from canonicaljson import encode_canonical_json
 from hypothesis import given
 from hypothesis import strategies as st
 
-<<<<<<< HEAD
-from homeserver.core.build import Draft, Place, Signer, build_event, load_event
-=======
 from homeserver.core.build import Draft, Place, build_event, load_event
->>>>>>> core-base
 from homeserver.core.errors import BadEvent
 from homeserver.core.event import Event
 from homeserver.core.signatures import (
@@ -23,18 +19,9 @@ from homeserver.core.signatures import (
     reference_hash,
     verify_event,
 )
-<<<<<<< HEAD
-from homeserver.core.versions import ROOM_VERSIONS, V2, V3, V10, V11, V12, EventIdForm, RoomVersion
-from tests.core.test_canonical import json_values, text
-from tests.core.test_signatures import KEY, SERVER
-
-VERSIONS = list(ROOM_VERSIONS.values())
-SIGNER = Signer(SERVER, KEY)
-=======
 from homeserver.core.versions import V2, V3, V10, V11, V12, EventIdForm, RoomVersion
 from tests.core.support import KEY, SERVER, SIGNER, VERSIONS, json_values, text
 
->>>>>>> core-base
 NOWHERE = Place(prev_events=(), auth_events=(), depth=1)
 
 

@@ -8,25 +8,10 @@ from typing import Any
 import pytest
 from canonicaljson import encode_canonical_json
 from hypothesis import example, given
-<<<<<<< HEAD
-from hypothesis import strategies as st
-
-from homeserver.core.canonical import MAX_INTEGER, check_strict, encode, encode_lenient
-from homeserver.core.errors import BadEvent, ErrCode
-
-text = st.text(st.characters(exclude_categories=["Cs"]))
-integers = st.integers(-MAX_INTEGER, MAX_INTEGER)
-json_values = st.recursive(
-    st.none() | st.booleans() | integers | text,
-    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(text, inner, max_size=5),
-    max_leaves=25,
-)
-=======
 
 from homeserver.core.canonical import MAX_INTEGER, check_strict, encode, encode_lenient
 from homeserver.core.errors import BadEvent, ErrCode
 from tests.core.support import json_values, nested
->>>>>>> core-base
 
 AWKWARD = "".join(map(chr, range(0x21))) + '"\\/\x7f\x80\u2028\u2029\ufeff\uffff\U00010000\U0010ffff'
 
@@ -66,16 +51,6 @@ def test_examples_of_the_specification(source: str, expected: str) -> None:
     assert encode(json.loads(source)).decode() == expected
 
 
-<<<<<<< HEAD
-def nested(depth: int) -> Any:
-    value: Any = []
-    for _ in range(depth - 1):
-        value = [value]
-    return value
-
-
-=======
->>>>>>> core-base
 @pytest.mark.parametrize(
     "value",
     [1.0, 1.5, -0.0, float("nan"), MAX_INTEGER + 1, -MAX_INTEGER - 1, 2**70, "\ud800", "a\udfff", nested(129)],

@@ -11,17 +11,9 @@ from hypothesis import strategies as st
 from homeserver.core.canonical import encode
 from homeserver.core.redact import redact
 from homeserver.core.signatures import event_id_of, reference_hash, sign_event, verify_event
-<<<<<<< HEAD
-from homeserver.core.versions import ROOM_VERSIONS, RoomVersion
-from tests.core.test_canonical import json_values, text
-from tests.core.test_signatures import KEY, SERVER
-
-VERSIONS = list(ROOM_VERSIONS.values())
-=======
 from homeserver.core.versions import RoomVersion
 from tests.core.support import KEY, SERVER, VERSIONS, json_values, text
 
->>>>>>> core-base
 ALWAYS_KEPT = {
     *("event_id", "type", "room_id", "sender", "state_key", "content", "hashes", "signatures", "depth"),
     *("prev_events", "auth_events", "origin_server_ts"),

@@ -26,15 +26,7 @@ from homeserver.core.signatures import (
     verify_json,
 )
 from homeserver.core.versions import ROOM_VERSIONS, V1, V3, V4, V11, V12
-<<<<<<< HEAD
-from tests.core.test_canonical import json_values, text
-
-# spec: appendices#signing-key
-KEY = SigningKey("ed25519:1", decode_base64("YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1"))
-SERVER = "domain"
-=======
 from tests.core.support import KEY, SERVER, json_values, text
->>>>>>> core-base
 
 
 @pytest.mark.parametrize(
