@@ -7,7 +7,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from client_api.accounts import AccountServices
 from client_api.accounts_routes import ROUTES_ACCOUNTS
@@ -18,7 +18,7 @@ from homeserver.services.accounts.admin import Admin, SharedSecretRegistration
 from homeserver.services.accounts.appservices import NoAppServices
 from homeserver.services.accounts.credentials import Credentials
 from homeserver.services.accounts.devices import Devices
-from homeserver.services.accounts.interactive import Interactive, InteractiveSettings
+from homeserver.services.accounts.interactive import Interactive, InteractiveSettings, Stage
 from homeserver.services.accounts.jwt_login import JwtIssuer, JwtLogin
 from homeserver.services.accounts.login import Login, LoginSettings
 from homeserver.services.accounts.passwords import Passwords, PasswordSettings
@@ -98,6 +98,14 @@ class Options:
     keys: list[SigningKey] | None = None
 
 
+@dataclass(frozen=True)
+class AccountsOnly:
+    """The part of `ClientServices` that the account endpoints use."""
+
+    info: PublicInfo
+    accounts: AccountServices
+
+
 class Home:
     """A server's accounts, wired as in production."""
 
@@ -125,7 +133,7 @@ class Home:
         self.sessions = Sessions(store, self.clock, entropy, self.tokens, settings)
         credentials = Credentials(store, self.passwords, limits, SERVER_NAME)
         token_stage = stages.RegistrationTokenStage(store, self.clock)
-        every_stage = [
+        every_stage: list[Stage] = [
             stages.DummyStage(),
             stages.PasswordStage(credentials),
             token_stage,
@@ -167,7 +175,8 @@ class Home:
             sessions=self.sessions,
             shared_secret=SharedSecretRegistration(SECRET, register, self.clock, entropy),
         )
-        services = ClientServices(info=PublicInfo(SERVER_NAME, "https://matrix.hromada.test"), accounts=self.api)
+        info = PublicInfo(SERVER_NAME, "https://matrix.hromada.test")
+        services = cast(ClientServices, AccountsOnly(info, self.api))
         self.app = Application(
             [Mount(services, ROUTES_ACCOUNTS)],
             settings=WebSettings(),
