@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -38,6 +38,13 @@ class Committer:
         self._max_batch = max_batch
         self._max_waiting = max_waiting
         self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._on_append: list[Callable[[AppendResult], None]] = []
+
+    def on_append(self, callback: Callable[[AppendResult], None]) -> None:
+        """Call `callback` with every stored append after its entries were published, before anyone is answered."""
+        self._on_append.append(callback)
 
     async def append(self, append: RoomAppend) -> AppendResult:
         """Commit one room's decided events. `result.moved` means: decide again, nothing was written.
@@ -59,6 +66,7 @@ class Committer:
             raise StoreUnavailable("Too many changes are waiting to be stored")
         done: asyncio.Future[AppendResult | Sequence[LogEntry]] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(change, done))
+        self._idle.clear()
         self._wake.set()
         # A caller that goes away must not cancel what may already be in the transaction.
         return await asyncio.shield(done)
@@ -72,11 +80,11 @@ class Committer:
                 size = min(len(self._waiting), self._max_batch)
                 batch = [self._waiting.popleft() for _ in range(size)]
                 await self._settle(batch)
+            self._idle.set()
 
     async def drain(self) -> None:
-        """Wait until nothing is waiting (shutdown)."""
-        while self._waiting:
-            await asyncio.sleep(0.01)
+        """Wait until everything handed in is answered (shutdown)."""
+        await self._idle.wait()
 
     async def _settle(self, batch: list[_Waiting]) -> None:
         try:
@@ -102,12 +110,13 @@ class Committer:
             return
         self._log.publish(entries)
         for item, result in zip(batch, results, strict=True):
+            if isinstance(result, AppendResult) and not result.moved:
+                for callback in self._on_append:
+                    callback(result)
             if not item.done.done():
                 item.done.set_result(result)
 
-    async def _write(
-        self, batch: list[_Waiting]
-    ) -> tuple[list[AppendResult | Sequence[LogEntry]], list[LogEntry]]:
+    async def _write(self, batch: list[_Waiting]) -> tuple[list[AppendResult | Sequence[LogEntry]], list[LogEntry]]:
         appends = [item.change for item in batch if isinstance(item.change, RoomAppend)]
         changes = [item.change for item in batch if not isinstance(item.change, RoomAppend)]
         async with self._store.write() as tx:
@@ -116,7 +125,9 @@ class Committer:
             count = sum(len(append.events) for append in accepted) + sum(change.positions for change in changes)
             first = await tx.log.reserve(count) if count else 0
             stored = iter(await tx.events.append(accepted, first) if accepted else [])
-            append_results = [next(stored) if index in allowed else AppendResult(moved=True) for index in range(len(appends))]
+            append_results = [
+                next(stored) if index in allowed else AppendResult(moved=True) for index in range(len(appends))
+            ]
             entries = [_event_entry(event) for result in append_results for event in result.events]
             position = first + len(entries)
             change_results: list[Sequence[LogEntry]] = []
@@ -134,9 +145,7 @@ class Committer:
 
 def _event_entry(stored: StoredEvent) -> LogEntry:
     event = stored.event
-    return LogEntry(
-        stored.position, EntryKind.EVENT, event.room_id, None, stored, size=1024 + 3 * len(event.canonical)
-    )
+    return LogEntry(stored.position, EntryKind.EVENT, event.room_id, None, stored, size=1024 + 3 * len(event.canonical))
 
 
 def _fail(batch: list[_Waiting], error: Exception) -> None:

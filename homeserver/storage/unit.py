@@ -12,12 +12,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from homeserver.storage.engine import WRITE_OPTION, Engines
 from homeserver.storage.failures import translated
 from homeserver.storage.ids import IdBlocks, TransactionIds
+from homeserver.storage.repos.accounts import SqlDeviceRepo, SqlUserRepo
 from homeserver.storage.repos.aliases import SqlAliasRepo
 from homeserver.storage.repos.append import Appender
 from homeserver.storage.repos.events import SqlEventRepo
 from homeserver.storage.repos.log import SqlLogRepo
+from homeserver.storage.repos.personal import SqlAccountDataRepo, SqlFilterRepo, SqlProfileRepo
 from homeserver.storage.repos.receipts import SqlReceiptRepo
 from homeserver.storage.repos.rooms import SqlRoomRepo
+from homeserver.storage.repos.sessions import SqlInteractiveRepo, SqlRegistrationTokenRepo, SqlSessionRepo
 from homeserver.storage.repos.sync import SqlSyncRepo
 
 if TYPE_CHECKING:
@@ -47,6 +50,38 @@ class SqlTransaction:
     @cached_property
     def log(self) -> SqlLogRepo:
         return SqlLogRepo(self._connection)
+
+    @cached_property
+    def users(self) -> SqlUserRepo:
+        return SqlUserRepo(self._connection)
+
+    @cached_property
+    def devices(self) -> SqlDeviceRepo:
+        return SqlDeviceRepo(self._connection)
+
+    @cached_property
+    def sessions(self) -> SqlSessionRepo:
+        return SqlSessionRepo(self._connection)
+
+    @cached_property
+    def interactive(self) -> SqlInteractiveRepo:
+        return SqlInteractiveRepo(self._connection)
+
+    @cached_property
+    def registration_tokens(self) -> SqlRegistrationTokenRepo:
+        return SqlRegistrationTokenRepo(self._connection)
+
+    @cached_property
+    def profiles(self) -> SqlProfileRepo:
+        return SqlProfileRepo(self._connection)
+
+    @cached_property
+    def account_data(self) -> SqlAccountDataRepo:
+        return SqlAccountDataRepo(self._connection)
+
+    @cached_property
+    def filters(self) -> SqlFilterRepo:
+        return SqlFilterRepo(self._connection)
 
     @cached_property
     def aliases(self) -> SqlAliasRepo:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -12,6 +12,10 @@ from homeserver.ports.events import StoredEvent
 from homeserver.ports.store import Transaction
 from homeserver.services.sync.body import STATE_BEFORE, StateField
 from homeserver.services.sync.positions import SyncToken
+
+
+def _nothing() -> None:
+    return None
 
 
 _DEFAULT_TIMELINE = 10
@@ -29,6 +33,7 @@ class SyncRequest:
     full_state: bool = False
     state_field: StateField = STATE_BEFORE
     ignored: frozenset[str] = field(default_factory=frozenset)
+    check: Callable[[], None] = _nothing  # raises if the session has ended while the request was held
     echoes: dict[int, str] = field(default_factory=dict)  # event position → this device's transaction id
 
     @property

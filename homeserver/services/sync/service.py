@@ -48,6 +48,11 @@ class SyncService:
         typing.on_change(self._waiters.wake_room)
 
     @property
+    def position(self) -> int:
+        """The last committed position."""
+        return self._log.position
+
+    @property
     def waiting(self) -> int:
         """Number of long polls being held."""
         return self._waiters.count
@@ -78,6 +83,7 @@ class SyncService:
                         await bell.wait()
                 except TimeoutError:
                     continue
+                request.check()
 
     async def respond(self, request: SyncRequest) -> Answer:
         """The response as of now."""
