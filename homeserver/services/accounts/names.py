@@ -8,12 +8,11 @@ from __future__ import annotations
 import re
 
 from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.core.ids import check_localpart_for_registration
 
 MAX_DEVICE_ID = 255
 MAX_DISPLAY_NAME = 256
 
-# spec: appendices#user-identifiers
-_LOCALPART = re.compile(r"[a-z0-9._=/+-]+")
 _CONTROL = re.compile("[\0\ud800-\udfff]")
 
 
@@ -59,12 +58,9 @@ def localpart_of(username: str, server_name: str, *, reserved: bool = False) -> 
         if server != server_name:
             raise MatrixError(ErrCode.INVALID_USERNAME, f"User ids of this server end with :{server_name}")
         folded = localpart
-    if not _LOCALPART.fullmatch(folded):
-        raise MatrixError(ErrCode.INVALID_USERNAME, "User names consist of the characters a-z, 0-9, and ._=-/+")
     if folded.startswith("_") and not reserved:
         raise MatrixError(ErrCode.INVALID_USERNAME, "User names may not begin with an underscore")
-    if len(folded) + len(server_name) + 2 > 255:
-        raise MatrixError(ErrCode.INVALID_USERNAME, "User ids have at most 255 bytes")
+    check_localpart_for_registration(folded, server_name)
     return folded
 
 

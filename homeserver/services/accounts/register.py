@@ -39,6 +39,7 @@ class RegistrationSettings:
     With `first_user_admin` the very first account may be made in any mode, and becomes the administrator.
     """
 
+    server_name: str
     mode: Mode = Mode.CLOSED
     guests: bool = False
     first_user_admin: bool = True
@@ -77,7 +78,6 @@ class Register:
         sessions: Sessions,
         interactive: Interactive,
         appservices: AppServices,
-        server_name: str,
         settings: RegistrationSettings,
     ) -> None:
         self._store = store
@@ -87,7 +87,6 @@ class Register:
         self._sessions = sessions
         self._interactive = interactive
         self._appservices = appservices
-        self._server_name = server_name
         self._settings = settings
 
     async def register(self, wanted: NewAccount, body: Mapping[str, Any]) -> Registered:
@@ -122,7 +121,7 @@ class Register:
         appservice = require_appservice(self._appservices, token)
         if wanted.username is None:
             raise MatrixError(ErrCode.MISSING_PARAM, "username is missing")
-        user_id = f"@{localpart_of(wanted.username, self._server_name, reserved=True)}:{self._server_name}"
+        user_id = f"@{localpart_of(wanted.username, self._settings.server_name, reserved=True)}:{self._settings.server_name}"
         require_covered(appservice, user_id)
         user = User(user_id, self._clock.now_ms(), appservice_id=appservice.id)
         return await self._create(user, wanted)
@@ -156,7 +155,7 @@ class Register:
     async def _free_user_id(self, username: str | None) -> str:
         if username is None:
             return self._made_up("user")
-        user_id = f"@{localpart_of(username, self._server_name)}:{self._server_name}"
+        user_id = f"@{localpart_of(username, self._settings.server_name)}:{self._settings.server_name}"
         if self._appservices.exclusive(user_id) is not None:
             raise MatrixError(ErrCode.EXCLUSIVE, "The name is reserved for an application service")
         async with self._store.read() as tx:
@@ -165,7 +164,7 @@ class Register:
         return user_id
 
     def _made_up(self, prefix: str) -> str:
-        return f"@{prefix}-{self._entropy.letters(12).lower()}:{self._server_name}"
+        return f"@{prefix}-{self._entropy.letters(12).lower()}:{self._settings.server_name}"
 
     async def _create(
         self, user: User, wanted: NewAccount, *, proof: Proof | None = None, may_be_first: bool = False
@@ -183,9 +182,7 @@ class Register:
                     raise _closed()  # somebody else was the first user
                 await tx.users.create(user)
                 if not wanted.inhibit_login:
-                    opened = await self._sessions.open_in(
-                        tx, user, device_id, display_name, refresh=wanted.refresh
-                    )
+                    opened = await self._sessions.open_in(tx, user, device_id, display_name, refresh=wanted.refresh)
         except UniqueViolation:
             raise _in_use() from None
         return Registered(user.user_id, opened)

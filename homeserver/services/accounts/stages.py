@@ -133,7 +133,9 @@ def identifier_of(details: Mapping[str, Any], default: str | None = None) -> str
     if isinstance(identifier, dict):
         kind = identifier.get("type")
         if kind == THIRD_PARTY:
-            raise MatrixError(ErrCode.FORBIDDEN, "Log in with your user name: third-party identifiers are not known here")
+            raise MatrixError(
+                ErrCode.FORBIDDEN, "Log in with your user name: third-party identifiers are not known here"
+            )
         if kind != USER:
             raise MatrixError(ErrCode.INVALID_PARAM, "This type of identifier is not supported")
         user = identifier.get("user")
