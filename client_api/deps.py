@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from client_api.accounts import AccountServices
 from homeserver.core.versions import DEFAULT_ROOM_VERSION
 
 
@@ -31,3 +32,4 @@ class ClientServices:
     """The services of the Client-Server API; handlers get it as `api`."""
 
     info: PublicInfo
+    accounts: AccountServices

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from client_api import discovery
+from client_api.accounts_routes import ROUTES_ACCOUNTS
 from client_api.deps import ClientServices
 from homeserver.web.route import Auth, Route
 
@@ -13,4 +14,4 @@ DISCOVERY: list[Route[ClientServices]] = [
     Route("GET", "/_matrix/client/v3/capabilities", discovery.get_capabilities, auth=Auth.GUEST_OK),
 ]
 
-ROUTES: list[Route[ClientServices]] = [*DISCOVERY]
+ROUTES: list[Route[ClientServices]] = [*DISCOVERY, *ROUTES_ACCOUNTS]

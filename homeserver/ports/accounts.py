@@ -200,12 +200,12 @@ class SessionRepo(Protocol):
         """Record that the client uses this generation; never goes back."""
         ...
 
-    async def issue(self, session_id: str, generation: int, digest: bytes, *, keep: int) -> None:
+    async def issue(self, session_id: str, generation: int, digest: bytes, *, expires_ms: int, keep: int) -> None:
         """Record a new refresh token and its generation; forget those more than `keep` generations older."""
         ...
 
-    async def by_refresh_token(self, digest: bytes) -> tuple[str, int] | None:
-        """(session id, generation) of a refresh token."""
+    async def by_refresh_token(self, digest: bytes, now_ms: int) -> tuple[str, int] | None:
+        """(session id, generation) of a refresh token that has not expired."""
         ...
 
     async def add_login_token(self, digest: bytes, user_id: str, expires_ms: int, now_ms: int) -> None:

@@ -17,16 +17,16 @@ class Requester:
     user_id: str
     device_id: str | None = None
     """None for an application service that acts without a device."""
-    session_id: int | None = None
-    """The row of the session behind the token; None for application services."""
+    session_id: str | None = None
+    """The session behind the token; None for application services."""
     is_guest: bool = False
     is_admin: bool = False
+    suspended: bool = False
+    """The account may read, leave and log out, but not act.  spec: client-server-api#account-suspension"""
     appservice: str | None = None
     """The id of the application service whose token was used."""
     rate_limited: bool = True
     """False for application services registered with `rate_limited: false`."""
-    token_hash: bytes = b""
-    """SHA-256 of the access token: what logout and password changes compare to keep the current session."""
 
 
 class Authenticator(Protocol):

@@ -24,7 +24,7 @@ class JwtIssuer:
     """Whose tokens log in. `key` is the shared secret (HS…) or the public key in PEM form."""
 
     issuer: str
-    audience: str
+    audience: str | None  # None: not checked
     algorithm: str
     key: str
     subject_claim: str = "sub"
@@ -80,6 +80,7 @@ class JwtLogin:
                 # Times are checked below against our own clock.
                 options={
                     "require": ["exp", issuer.subject_claim],
+                    "verify_aud": issuer.audience is not None,
                     "verify_exp": False,
                     "verify_nbf": False,
                     "verify_iat": False,

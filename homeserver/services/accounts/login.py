@@ -17,6 +17,7 @@ from homeserver.ports.clock import Clock, Entropy
 from homeserver.ports.store import Store
 from homeserver.services.accounts.appservices import require_appservice, require_covered
 from homeserver.services.accounts.credentials import Credentials, require_usable
+from homeserver.services.accounts.interactive import Proof
 from homeserver.services.accounts.jwt_login import JwtLogin
 from homeserver.services.accounts.names import device_id_of, display_name_of_device, user_id_at_login
 from homeserver.services.accounts.sessions import Opened, Sessions
@@ -116,7 +117,7 @@ class Login:
             raise MatrixError(ErrCode.FORBIDDEN, "There is no such user")
         return user
 
-    async def make_login_token(self, user_id: str) -> tuple[str, int]:
+    async def make_login_token(self, user_id: str, proof: Proof) -> tuple[str, int]:
         """A token that logs one more session of the user in, once, and its lifetime in milliseconds.
 
         spec: client-server-api#post_matrixclientv1loginget_token. Raises UNRECOGNIZED if login tokens are off.
@@ -126,6 +127,7 @@ class Login:
         token = self._entropy.token(32)
         now_ms = self._clock.now_ms()
         async with self._store.write() as tx:
+            await proof.claim(tx)
             await tx.sessions.add_login_token(_digest(token), user_id, now_ms + lifetime, now_ms)
         return token, lifetime
 

@@ -18,7 +18,6 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from homeserver.core.errors import ErrCode, LimitExceeded, MatrixError
 from homeserver.ports.clock import Entropy
 
-MAX_LENGTH = 512
 _RETRY_AFTER_MS = 2_000
 
 T = TypeVar("T")
@@ -29,6 +28,7 @@ class PasswordSettings:
     """Policy and cost. The cost is OWASP's minimum for Argon2id."""
 
     min_length: int = 8
+    max_length: int = 512
     time_cost: int = 2
     memory_kib: int = 19_456
     parallelism: int = 1
@@ -55,8 +55,8 @@ class Passwords:
         """Raises WEAK_PASSWORD if the password may not be chosen."""
         if len(password) < self._settings.min_length:
             raise MatrixError(ErrCode.WEAK_PASSWORD, f"Passwords have at least {self._settings.min_length} characters")
-        if len(password) > MAX_LENGTH:
-            raise MatrixError(ErrCode.WEAK_PASSWORD, f"Passwords have at most {MAX_LENGTH} characters")
+        if len(password) > self._settings.max_length:
+            raise MatrixError(ErrCode.WEAK_PASSWORD, f"Passwords have at most {self._settings.max_length} characters")
 
     async def hash(self, password: str) -> str:
         """The hash to store. Raises LimitExceeded if too many are waiting."""
@@ -67,7 +67,7 @@ class Passwords:
 
         Raises LimitExceeded if too many are waiting.
         """
-        if len(password) > MAX_LENGTH:
+        if len(password) > self._settings.max_length:
             return False
         return await self._run(lambda: self._verify(stored or self._dummy, password)) and stored is not None
 

@@ -121,7 +121,9 @@ class Register:
         appservice = require_appservice(self._appservices, token)
         if wanted.username is None:
             raise MatrixError(ErrCode.MISSING_PARAM, "username is missing")
-        user_id = f"@{localpart_of(wanted.username, self._settings.server_name, reserved=True)}:{self._settings.server_name}"
+        user_id = (
+            f"@{localpart_of(wanted.username, self._settings.server_name, reserved=True)}:{self._settings.server_name}"
+        )
         require_covered(appservice, user_id)
         user = User(user_id, self._clock.now_ms(), appservice_id=appservice.id)
         return await self._create(user, wanted)

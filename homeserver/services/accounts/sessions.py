@@ -29,6 +29,7 @@ class SessionSettings:
     """Lifetimes and bounds."""
 
     access_token_lifetime_ms: int = 15 * 60 * 1000  # for clients that refresh; those of others do not expire
+    refresh_token_lifetime_ms: int = 365 * 24 * 3600 * 1000  # since it was issued
     max_devices: int = 100
     max_remembered: int = 100_000
 
@@ -204,7 +205,7 @@ class Sessions:
         digest = _digest(refresh_token)
         stolen: list[Session] = []
         async with self._store.write() as tx:
-            known = await tx.sessions.by_refresh_token(digest)
+            known = await tx.sessions.by_refresh_token(digest, self._clock.now_ms())
             session = None if known is None else await tx.sessions.lock(known[0])
             if known is None or session is None:
                 raise _unknown_token("The refresh token is not known")
@@ -232,10 +233,17 @@ class Sessions:
         generation = session.issued + 1
         refresh_token = self._entropy.token(32)
         digest = _digest(refresh_token)
-        await tx.sessions.issue(session.session_id, generation, digest, keep=_KEEP_GENERATIONS)
+        now_ms = self._clock.now_ms()
         lifetime = self._settings.access_token_lifetime_ms
+        await tx.sessions.issue(
+            session.session_id,
+            generation,
+            digest,
+            expires_ms=now_ms + self._settings.refresh_token_lifetime_ms,
+            keep=_KEEP_GENERATIONS,
+        )
         return Tokens(
-            self._sign(session, generation, self._clock.now_ms() + lifetime),
+            self._sign(session, generation, now_ms + lifetime),
             refresh_token,
             lifetime,
         )

@@ -80,12 +80,14 @@ class SqlSessionRepo:
             .values(confirmed=generation)
         )
 
-    async def issue(self, session_id: str, generation: int, digest: bytes, *, keep: int) -> None:
+    async def issue(self, session_id: str, generation: int, digest: bytes, *, expires_ms: int, keep: int) -> None:
         await self._connection.execute(
             update(sessions).where(sessions.c.session_id == session_id).values(issued=generation)
         )
         await self._connection.execute(
-            insert(refresh_tokens).values(digest=digest, session_id=session_id, generation=generation)
+            insert(refresh_tokens).values(
+                digest=digest, session_id=session_id, generation=generation, expires_ms=expires_ms
+            )
         )
         await self._connection.execute(
             delete(refresh_tokens).where(
@@ -93,9 +95,9 @@ class SqlSessionRepo:
             )
         )
 
-    async def by_refresh_token(self, digest: bytes) -> tuple[str, int] | None:
+    async def by_refresh_token(self, digest: bytes, now_ms: int) -> tuple[str, int] | None:
         query = select(refresh_tokens.c.session_id, refresh_tokens.c.generation).where(
-            refresh_tokens.c.digest == digest
+            refresh_tokens.c.digest == digest, refresh_tokens.c.expires_ms > now_ms
         )
         row = (await self._connection.execute(query)).first()
         return None if row is None else (row.session_id, row.generation)

@@ -55,6 +55,7 @@ refresh_tokens = Table(
     Column("digest", LargeBinary, primary_key=True),
     Column("session_id", Text, nullable=False),
     Column("generation", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
     Index("ix_refresh_tokens_session", "session_id", "generation"),
 )
 
