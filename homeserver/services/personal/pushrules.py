@@ -19,7 +19,7 @@ PUSH_RULES = "m.push_rules"
 
 def push_rules(user_id: str, stored: bytes | None) -> RuleSet:
     """The user's rules, given their account data `m.push_rules` if they have any."""
-    return default_rules(user_id) if stored is None else restore_rules(user_id, orjson.loads(stored)["global"])
+    return default_rules(user_id) if stored is None else restore_rules(user_id, orjson.loads(stored).get("global", {}))
 
 
 def push_rules_content(user_id: str, stored: bytes | None) -> bytes:
