@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from client_api.accounts import AccountServices
+from client_api.personal import PersonalServices
 from homeserver.core.versions import DEFAULT_ROOM_VERSION
 
 
@@ -33,3 +34,4 @@ class ClientServices:
 
     info: PublicInfo
     accounts: AccountServices
+    personal: PersonalServices
