@@ -13,13 +13,11 @@ from weakref import WeakValueDictionary
 
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.log import EntryKind, LogEntry
-from homeserver.ports.store import Store, StoreUnavailable, Transaction
+from homeserver.ports.store import Store, Transaction
 from homeserver.services.commit import Committer
 
 Edit = Callable[[bytes | None], Awaitable[bytes | None]]
 """From the stored content (None: there is none) to the new one; None if nothing is to change. May raise."""
-
-_MOST_TRIES = 10
 
 
 @dataclass(slots=True)
@@ -64,7 +62,7 @@ class AccountDataEdits:
         # The lock only spares the losers of a race in this process their repetition.
         lock = self._locks.setdefault((user_id, room_id, type_), asyncio.Lock())
         async with lock:
-            for _ in range(_MOST_TRIES):
+            while True:  # ends, because whoever is in the way has succeeded
                 stored = await self.read(user_id, room_id, type_)
                 content = await edit(stored)
                 if content is None or content == stored:
@@ -73,4 +71,3 @@ class AccountDataEdits:
                 await self._committer.commit(change)
                 if change.done:
                     return
-        raise StoreUnavailable("Too many changes of the same account data at once")
