@@ -12,6 +12,7 @@ from typing import Any
 from client_api.accounts import AccountServices
 from client_api.accounts_routes import ROUTES_ACCOUNTS
 from client_api.deps import ClientServices, PublicInfo
+from client_api.personal_routes import PERSONAL_ROUTES
 from homeserver.services.accounts import stages
 from homeserver.services.accounts.account import Account
 from homeserver.services.accounts.admin import Admin, SharedSecretRegistration
@@ -36,6 +37,7 @@ from homeserver.web.endpoint import Mount
 from homeserver.web.metrics import Metrics
 from homeserver.web.ratelimit import Rate, RateLimiter
 from tests.support.asgi import Answer, AsgiClient
+from tests.support.personal import personal_services
 from tests.support.store import SERVER_NAME
 
 V3 = "/_matrix/client/v3"
@@ -167,9 +169,11 @@ class Home:
             sessions=self.sessions,
             shared_secret=SharedSecretRegistration(SECRET, register, self.clock, entropy),
         )
-        services = ClientServices(info=PublicInfo(SERVER_NAME, "https://matrix.hromada.test"), accounts=self.api)
+        self.personal = personal_services(store, self.log, self.committer, self.clock)
+        info = PublicInfo(SERVER_NAME, "https://matrix.hromada.test")
+        services = ClientServices(info=info, accounts=self.api, personal=self.personal)
         self.app = Application(
-            [Mount(services, ROUTES_ACCOUNTS)],
+            [Mount(services, [*ROUTES_ACCOUNTS, *PERSONAL_ROUTES])],
             settings=WebSettings(),
             authenticator=self.sessions,
             limits=limits,
