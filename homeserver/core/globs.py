@@ -32,9 +32,10 @@ class Glob:
         text = text.lower()
         if not self._may_match(text):
             return False
+        steps, any_step, loops = self.steps.get, self.any_step, self.loops
         state = 1
         for character in text:
-            state = self._next(state, character)
+            state = ((state & (steps(character, 0) | any_step)) << 1) | (state & loops)
             if not state:
                 return False
         return bool(state & self.accept)
@@ -47,23 +48,21 @@ class Glob:
         text = text.lower()
         if not self._may_match(text):
             return False
+        steps, any_step, loops, accept = self.steps.get, self.any_step, self.loops, self.accept
         state = 0
         before_is_word = False
         for character in text:
             is_word = character in _WORD
             if not (before_is_word and is_word):
                 state |= 1
-                if state & self.accept:
+                if state & accept:
                     return True
-            state = self._next(state, character)
+            state = ((state & (steps(character, 0) | any_step)) << 1) | (state & loops)
             before_is_word = is_word
-        return bool((state | 1) & self.accept)
+        return bool((state | 1) & accept)
 
     def _may_match(self, text: str) -> bool:
         return all(literal in text for literal in self.literals)
-
-    def _next(self, state: int, character: str) -> int:
-        return ((state & (self.steps.get(character, 0) | self.any_step)) << 1) | (state & self.loops)
 
 
 def compile_glob(pattern: str) -> Glob:
