@@ -9,7 +9,7 @@ import asyncio
 
 import pytest
 
-from tests.support.client import Client, part
+from tests.support.client import Client, part, rooms
 from tests.support.fixtures import MakeUser
 
 
@@ -34,7 +34,7 @@ async def test_joining_needs_permission(alice: Client, bob: Client) -> None:
     (await bob.member(room, "join")).error(403, "M_FORBIDDEN")
     (await bob.request("POST", f"/join/{part('!no-such-room:hromada.test')}", {})).error((403, 404))
     (await bob.request("POST", f"/join/{part('#no-such-alias:hromada.test')}", {})).error(404, "M_NOT_FOUND")
-    (await bob.request("POST", "/join/nonsense", {})).error(400, "M_INVALID_PARAM")
+    (await bob.request("POST", "/join/nonsense", {})).error(400)
 
 
 async def test_invite_and_accept(alice: Client, bob: Client, carol: Client) -> None:
@@ -44,7 +44,7 @@ async def test_invite_and_accept(alice: Client, bob: Client, carol: Client) -> N
     assert (invited["membership"], invited["reason"]) == ("invite", "welcome")
     await bob.join(room)
     (await bob.member(room, "invite", carol.user_id)).ok()
-    (await alice.member(room, "invite", bob.user_id)).error(403, "M_FORBIDDEN")
+    (await alice.member(room, "invite", bob.user_id)).error(403, "M_FORBIDDEN", "M_BAD_STATE")
     (await alice.request("POST", f"/rooms/{part(room)}/invite", {})).error(400)
     (await alice.member(room, "invite", "nonsense")).error(400, "M_INVALID_PARAM")
     (await carol.member(room, "leave")).ok()
@@ -74,7 +74,7 @@ async def test_ban_and_unban(alice: Client, bob: Client, carol: Client) -> None:
     (await bob.member(room, "ban", alice.user_id)).error(403, "M_FORBIDDEN")
     (await alice.member(room, "ban", bob.user_id)).ok()
     (await bob.member(room, "join")).error(403, "M_FORBIDDEN")
-    (await alice.member(room, "invite", bob.user_id)).error(403, "M_FORBIDDEN")
+    (await alice.member(room, "invite", bob.user_id)).error(403, "M_FORBIDDEN", "M_BAD_STATE")
     (await carol.member(room, "unban", bob.user_id)).error(403, "M_FORBIDDEN")
     (await alice.member(room, "unban", bob.user_id)).ok()
     assert await membership(alice, room, bob) == "leave"
@@ -104,9 +104,9 @@ async def test_leave_and_forget(alice: Client, bob: Client) -> None:
     (await bob.member(room, "forget")).ok()
     (await bob.request("GET", f"/rooms/{part(room)}/messages?dir=b")).error(403, "M_FORBIDDEN")
     archived = await bob.sync(filter={"room": {"include_leave": True}})
-    assert room not in archived["rooms"].get("leave", {})
+    assert room not in rooms(archived, "leave")
     await bob.join(room)
-    assert room in (await bob.sync())["rooms"]["join"]
+    assert room in rooms(await bob.sync(), "join")
 
 
 async def test_knocking(alice: Client, bob: Client, carol: Client) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.client import Client, Json, part
+from tests.support.client import Client, Json, part, rooms
 from tests.support.fixtures import fresh
 from tests.support.server import Server
 
+MESSAGE = {"msgtype": "m.text", "body": "x"}
 ALL_VERSIONS = [str(number) for number in range(1, 13)]
 
 
@@ -200,7 +201,7 @@ async def test_only_the_sending_device_sees_its_transaction_id(alice: Client, bo
     for client, expected in ((alice, "my-txn"), (other, None), (bob, None)):
         event = await client.event(room, sent)
         assert event.get("unsigned", {}).get("transaction_id") == expected
-        timeline = (await client.sync())["rooms"]["join"][room]["timeline"]["events"]
+        timeline = rooms(await client.sync(), "join")[room]["timeline"]["events"]
         assert timeline[-1].get("unsigned", {}).get("transaction_id") == expected
 
 
@@ -213,9 +214,9 @@ async def test_content_survives_unchanged(alice: Client) -> None:
 async def test_sending_needs_membership_and_power(alice: Client, bob: Client) -> None:
     room = await alice.create_room(preset="public_chat", power_level_content_override={"events_default": 50})
     path = f"/rooms/{part(room)}/send/m.room.message/1"
-    (await bob.request("PUT", path, {"body": "x"})).error(403, "M_FORBIDDEN")
+    (await bob.request("PUT", path, MESSAGE)).error(403, "M_FORBIDDEN")
     await bob.join(room)
-    (await bob.request("PUT", path, {"body": "x"})).error(403, "M_FORBIDDEN")
+    (await bob.request("PUT", path, MESSAGE)).error(403, "M_FORBIDDEN")
     name = await bob.request("PUT", f"/rooms/{part(room)}/state/m.room.name", {"name": "x"})
     name.error(403, "M_FORBIDDEN")
     (await bob.request("PUT", f"/rooms/{part('!no:such')}/send/m.x/1", {})).error((403, 404))

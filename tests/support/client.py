@@ -233,6 +233,18 @@ class Client:
             assert len(events) < 100_000, "the walk through the history does not end"
 
 
+def rooms(sync: Json, section: str) -> Json:
+    """The rooms of one section (join, invite, knock, leave) of a /sync answer, which may leave out empty parts."""
+    found: Json = sync.get("rooms", {}).get(section, {})
+    return found
+
+
+def timeline(room: Json) -> list[Json]:
+    """The timeline events of one room of a /sync answer."""
+    events: list[Json] = room.get("timeline", {}).get("events", [])
+    return events
+
+
 async def eventually(condition: Callable[[], Awaitable[bool]], timeout: float = 20.0) -> None:
     """Wait until something that the server does in its own time has happened."""
     deadline = asyncio.get_running_loop().time() + timeout
