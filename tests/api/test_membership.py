@@ -73,14 +73,14 @@ async def test_ban_and_unban(alice: Client, bob: Client, carol: Client) -> None:
     room = await alice.shared_room(bob)
     (await bob.member(room, "ban", alice.user_id)).error(403, "M_FORBIDDEN")
     (await alice.member(room, "ban", bob.user_id)).ok()
-    (await bob.member(room, "join")).error(403, "M_FORBIDDEN")
+    (await bob.member(room, "join")).error(403, "M_FORBIDDEN", "M_BAD_STATE")
     (await alice.member(room, "invite", bob.user_id)).error(403, "M_FORBIDDEN", "M_BAD_STATE")
     (await carol.member(room, "unban", bob.user_id)).error(403, "M_FORBIDDEN")
     (await alice.member(room, "unban", bob.user_id)).ok()
     assert await membership(alice, room, bob) == "leave"
     await bob.join(room)
     (await alice.member(room, "ban", carol.user_id)).ok()
-    (await carol.member(room, "join")).error(403, "M_FORBIDDEN")
+    (await carol.member(room, "join")).error(403, "M_FORBIDDEN", "M_BAD_STATE")
 
 
 async def test_power_protects_the_powerful(alice: Client, bob: Client, carol: Client) -> None:
