@@ -206,7 +206,12 @@ async def test_only_the_sending_device_sees_its_transaction_id(alice: Client, bo
 
 
 async def test_content_survives_unchanged(alice: Client) -> None:
-    content: Json = {"msgtype": "org.example", "body": "é\u2028\u0000𝄞", "deep": [{}, [], None, True, -5, 2**53 - 1], "": ""}
+    content: Json = {
+        "msgtype": "org.example",
+        "body": "é\u2028\u0000𝄞",
+        "deep": [{}, [], None, True, -5, 2**53 - 1],
+        "": "",
+    }
     room = await alice.create_room()
     assert (await alice.event(room, await alice.send(room, content)))["content"] == content
 
