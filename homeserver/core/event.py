@@ -35,7 +35,9 @@ class Event:
         "version",
     )
 
-    def __init__(self, pdu: dict[str, Any], canonical: bytes, version: RoomVersion, event_id: str, room_id: str) -> None:
+    def __init__(
+        self, pdu: dict[str, Any], canonical: bytes, version: RoomVersion, event_id: str, room_id: str
+    ) -> None:
         """`pdu` is the event's JSON with hashes and signatures and without `unsigned`; `canonical` its bytes.
 
         The caller has checked the shape (`core.content.check_pdu`).

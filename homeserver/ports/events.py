@@ -93,6 +93,7 @@ class NewEvent:
     unsigned: Mapping[str, Any] | None = None
     txn: Txn | None = None
     redacts_allowed: bool = False  # the redaction may take effect: the store prunes `event.redacts`
+    resolved: bool = False  # `state_after` came out of state resolution: it may differ in more than this event's key
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,7 @@ class RoomAppend:
     events: tuple[NewEvent, ...]
     extremities: tuple[tuple[str, int], ...]  # after the batch
     new_room: NewRoom | None = None
+    state: StateMap | None = None  # resolved over several extremities; None: the state after the last accepted event
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,20 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from homeserver.ports.accounts import (
+    AccountDataRepo,
+    DeviceRepo,
+    FilterRepo,
+    InteractiveRepo,
+    ProfileRepo,
+    RegistrationTokenRepo,
+    SessionRepo,
+    UserRepo,
+)
+from homeserver.ports.aliases import AliasRepo
 from homeserver.ports.events import EventRepo, LogRepo, RoomRepo
+from homeserver.ports.receipts import ReceiptRepo
+from homeserver.ports.sync import SyncRepo
 
 
 class Transaction(Protocol):
@@ -20,10 +33,36 @@ class Transaction(Protocol):
     def rooms(self) -> RoomRepo: ...
     @property
     def log(self) -> LogRepo: ...
+    @property
+    def users(self) -> UserRepo: ...
+    @property
+    def devices(self) -> DeviceRepo: ...
+    @property
+    def sessions(self) -> SessionRepo: ...
+    @property
+    def interactive(self) -> InteractiveRepo: ...
+    @property
+    def registration_tokens(self) -> RegistrationTokenRepo: ...
+    @property
+    def profiles(self) -> ProfileRepo: ...
+    @property
+    def account_data(self) -> AccountDataRepo: ...
+    @property
+    def filters(self) -> FilterRepo: ...
+    @property
+    def aliases(self) -> AliasRepo: ...
+    @property
+    def receipts(self) -> ReceiptRepo: ...
+    @property
+    def sync(self) -> SyncRepo: ...
 
 
 class StoreUnavailable(Exception):
     """The database cannot be reached or gave up; nothing is known about an unfinished commit. Answer 503."""
+
+
+class TransactionConflict(StoreUnavailable):
+    """Another transaction was in the way (deadlock, serialization); nothing was written, so it may be tried again."""
 
 
 class UniqueViolation(Exception):

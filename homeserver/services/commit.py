@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from homeserver.ports.events import AppendResult, RoomAppend, StoredEvent
 from homeserver.ports.log import Change, EntryKind, LogEntry
-from homeserver.ports.store import Store, StoreUnavailable, UniqueViolation
+from homeserver.ports.store import Store, StoreUnavailable, TransactionConflict, UniqueViolation
 from homeserver.services.log import Log
 
 _log = structlog.get_logger(__name__)
+
+_ATTEMPTS = 5
 
 
 @dataclass(slots=True)
@@ -38,6 +40,13 @@ class Committer:
         self._max_batch = max_batch
         self._max_waiting = max_waiting
         self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._on_append: list[Callable[[AppendResult], None]] = []
+
+    def on_append(self, callback: Callable[[AppendResult], None]) -> None:
+        """Call `callback` with every stored append after its entries were published, before anyone is answered."""
+        self._on_append.append(callback)
 
     async def append(self, append: RoomAppend) -> AppendResult:
         """Commit one room's decided events. `result.moved` means: decide again, nothing was written.
@@ -59,24 +68,29 @@ class Committer:
             raise StoreUnavailable("Too many changes are waiting to be stored")
         done: asyncio.Future[AppendResult | Sequence[LogEntry]] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(change, done))
+        self._idle.clear()
         self._wake.set()
         # A caller that goes away must not cancel what may already be in the transaction.
         return await asyncio.shield(done)
 
     async def run(self) -> None:
-        """Commit batches until cancelled."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._waiting:
-                size = min(len(self._waiting), self._max_batch)
-                batch = [self._waiting.popleft() for _ in range(size)]
-                await self._settle(batch)
+        """Commit batches until cancelled; then whoever still waits gets StoreUnavailable."""
+        batch: list[_Waiting] = []
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._waiting:
+                    size = min(len(self._waiting), self._max_batch)
+                    batch = [self._waiting.popleft() for _ in range(size)]
+                    await self._settle(batch)
+                self._idle.set()
+        finally:
+            _fail([*batch, *self._waiting], StoreUnavailable("The server is shutting down"))
 
     async def drain(self) -> None:
-        """Wait until nothing is waiting (shutdown)."""
-        while self._waiting:
-            await asyncio.sleep(0.01)
+        """Wait until everything handed in is answered (shutdown)."""
+        await self._idle.wait()
 
     async def _settle(self, batch: list[_Waiting]) -> None:
         try:
@@ -93,19 +107,32 @@ class Committer:
             _log.warning("commit_failed", changes=len(batch), error=str(error))
             _fail(batch, error)
             return
-        except asyncio.CancelledError:
-            _fail(batch, StoreUnavailable("The server is shutting down"))
-            raise
         except Exception as error:
-            _log.exception("commit_crashed", changes=len(batch))
+            if len(batch) > 1:
+                # A fault in one change is no reason to refuse the others.
+                for item in batch:
+                    await self._settle([item])
+                return
+            _log.exception("commit_crashed")
             _fail(batch, error)
             return
         self._log.publish(entries)
         for item, result in zip(batch, results, strict=True):
+            if isinstance(result, AppendResult) and not result.moved:
+                for callback in self._on_append:
+                    callback(result)
             if not item.done.done():
                 item.done.set_result(result)
 
-    async def _write(
+    async def _write(self, batch: list[_Waiting]) -> tuple[list[AppendResult | Sequence[LogEntry]], list[LogEntry]]:
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return await self._write_once(batch)
+            except TransactionConflict as error:
+                _log.info("commit_conflict", changes=len(batch), error=str(error))
+        return await self._write_once(batch)
+
+    async def _write_once(
         self, batch: list[_Waiting]
     ) -> tuple[list[AppendResult | Sequence[LogEntry]], list[LogEntry]]:
         appends = [item.change for item in batch if isinstance(item.change, RoomAppend)]
@@ -116,7 +143,9 @@ class Committer:
             count = sum(len(append.events) for append in accepted) + sum(change.positions for change in changes)
             first = await tx.log.reserve(count) if count else 0
             stored = iter(await tx.events.append(accepted, first) if accepted else [])
-            append_results = [next(stored) if index in allowed else AppendResult(moved=True) for index in range(len(appends))]
+            append_results = [
+                next(stored) if index in allowed else AppendResult(moved=True) for index in range(len(appends))
+            ]
             entries = [_event_entry(event) for result in append_results for event in result.events]
             position = first + len(entries)
             change_results: list[Sequence[LogEntry]] = []
@@ -134,9 +163,7 @@ class Committer:
 
 def _event_entry(stored: StoredEvent) -> LogEntry:
     event = stored.event
-    return LogEntry(
-        stored.position, EntryKind.EVENT, event.room_id, None, stored, size=1024 + 3 * len(event.canonical)
-    )
+    return LogEntry(stored.position, EntryKind.EVENT, event.room_id, None, stored, size=1024 + 3 * len(event.canonical))
 
 
 def _fail(batch: list[_Waiting], error: Exception) -> None:

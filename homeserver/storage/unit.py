@@ -7,15 +7,21 @@ from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from homeserver.ports.store import StoreUnavailable, UniqueViolation
 from homeserver.storage.engine import WRITE_OPTION, Engines
+from homeserver.storage.failures import translated
+from homeserver.storage.ids import IdBlocks, TransactionIds
+from homeserver.storage.repos.accounts import SqlDeviceRepo, SqlUserRepo
+from homeserver.storage.repos.aliases import SqlAliasRepo
+from homeserver.storage.repos.append import Appender
 from homeserver.storage.repos.events import SqlEventRepo
 from homeserver.storage.repos.log import SqlLogRepo
+from homeserver.storage.repos.personal import SqlAccountDataRepo, SqlFilterRepo, SqlProfileRepo
+from homeserver.storage.repos.receipts import SqlReceiptRepo
 from homeserver.storage.repos.rooms import SqlRoomRepo
+from homeserver.storage.repos.sessions import SqlInteractiveRepo, SqlRegistrationTokenRepo, SqlSessionRepo
+from homeserver.storage.repos.sync import SqlSyncRepo
 
 if TYPE_CHECKING:
     from homeserver.ports.store import Store
@@ -24,21 +30,70 @@ if TYPE_CHECKING:
 class SqlTransaction:
     """One database transaction; implements `ports.store.Transaction`. Repositories are made when asked for."""
 
-    def __init__(self, connection: AsyncConnection, server_name: str) -> None:
+    def __init__(self, connection: AsyncConnection, server_name: str, blocks: IdBlocks) -> None:
         self._connection = connection
         self._server_name = server_name
+        self.ids = TransactionIds(connection, blocks)
+
+    @cached_property
+    def _appender(self) -> Appender:
+        return Appender(self._connection, self.ids, self._server_name)
 
     @cached_property
     def events(self) -> SqlEventRepo:
-        return SqlEventRepo(self._connection, self._server_name)
+        return SqlEventRepo(self._connection, self._appender)
 
     @cached_property
     def rooms(self) -> SqlRoomRepo:
-        return SqlRoomRepo(self._connection, self._server_name)
+        return SqlRoomRepo(self._connection, self._appender)
 
     @cached_property
     def log(self) -> SqlLogRepo:
         return SqlLogRepo(self._connection)
+
+    @cached_property
+    def users(self) -> SqlUserRepo:
+        return SqlUserRepo(self._connection)
+
+    @cached_property
+    def devices(self) -> SqlDeviceRepo:
+        return SqlDeviceRepo(self._connection)
+
+    @cached_property
+    def sessions(self) -> SqlSessionRepo:
+        return SqlSessionRepo(self._connection)
+
+    @cached_property
+    def interactive(self) -> SqlInteractiveRepo:
+        return SqlInteractiveRepo(self._connection)
+
+    @cached_property
+    def registration_tokens(self) -> SqlRegistrationTokenRepo:
+        return SqlRegistrationTokenRepo(self._connection)
+
+    @cached_property
+    def profiles(self) -> SqlProfileRepo:
+        return SqlProfileRepo(self._connection)
+
+    @cached_property
+    def account_data(self) -> SqlAccountDataRepo:
+        return SqlAccountDataRepo(self._connection)
+
+    @cached_property
+    def filters(self) -> SqlFilterRepo:
+        return SqlFilterRepo(self._connection)
+
+    @cached_property
+    def aliases(self) -> SqlAliasRepo:
+        return SqlAliasRepo(self._connection)
+
+    @cached_property
+    def receipts(self) -> SqlReceiptRepo:
+        return SqlReceiptRepo(self._connection)
+
+    @cached_property
+    def sync(self) -> SqlSyncRepo:
+        return SqlSyncRepo(self._connection)
 
 
 class Database:
@@ -47,40 +102,28 @@ class Database:
     def __init__(self, engines: Engines, server_name: str) -> None:
         self.engines = engines
         self._server_name = server_name
+        self._blocks = IdBlocks()
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[SqlTransaction]:
         """A read-write transaction (see the port)."""
-        with _translated():
+        with translated():
             async with self.engines.writer.connect() as connection:
                 await connection.execution_options(**{WRITE_OPTION: True})
+                transaction = SqlTransaction(connection, self._server_name, self._blocks)
                 async with connection.begin():
-                    yield SqlTransaction(connection, self._server_name)
+                    yield transaction
+                transaction.ids.committed()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[SqlTransaction]:
         """A read-only transaction on one snapshot (see the port)."""
-        with _translated():
+        with translated():
             async with self.engines.reader.connect() as connection:
                 if not self.engines.is_sqlite:
                     await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
                 async with connection.begin():
-                    yield SqlTransaction(connection, self._server_name)
-
-
-class _translated:  # noqa: N801 - used as a context manager function
-    """Turn driver errors into the port's errors; errors of the block's own pass unchanged."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, IntegrityError):
-            raise UniqueViolation(str(error.orig)) from error
-        if isinstance(error, (OperationalError, InterfaceError, PoolTimeout, OSError)):
-            raise StoreUnavailable(str(error)) from error
-        if isinstance(error, DBAPIError) and error.connection_invalidated:
-            raise StoreUnavailable(str(error)) from error
+                    yield SqlTransaction(connection, self._server_name, self._blocks)
 
 
 if TYPE_CHECKING:

@@ -3,12 +3,15 @@
 Integer ids inside, text ids only at the edge. `events.nid` is the row id *and* the log position of a live event;
 outliers and fetched history take negative numbers from their own counter. State snapshots are deltas on a parent:
 snapshot number n (base 16) has as parent n with its lowest non-zero digit decremented, so a chain is never longer
-than 15 per digit and each state change is stored at most once per digit.
+than 15 per digit and each state change is stored at most once per digit. Snapshot 0 is the empty state: number 0,
+no row.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, SmallInteger, Table, Text
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, SmallInteger, Table, Text, event, text
 
 from homeserver.storage.schema.base import BigId, metadata
 
@@ -18,7 +21,17 @@ counters = Table(
     # `log`: last committed position; `outlier`: last negative event id; `room`, `snapshot`: last ids given out
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    postgresql_with={"fillfactor": "10"},
 )
+
+COUNTERS = ("log", "outlier", "room", "snapshot")
+
+
+@event.listens_for(counters, "after_create")
+def _start_counters(_table: Table, connection: Any, **_options: Any) -> None:
+    connection.execute(counters.insert(), [{"name": name, "value": 0} for name in COUNTERS])
+
 
 rooms = Table(
     "rooms",
@@ -32,8 +45,10 @@ rooms = Table(
     Column("extremities", Text, nullable=False),  # JSON [[event id, depth], …]
     Column("snapshot_nid", BigInteger, nullable=False),
     Column("snapshot_index", BigInteger, nullable=False),
-    Index("ix_rooms_public", "is_public"),
+    # Every send updates its room's row: room to do so in place keeps the table from growing.
+    postgresql_with={"fillfactor": "70"},
 )
+Index("ix_rooms_public", rooms.c.room_nid, sqlite_where=text("is_public"), postgresql_where=text("is_public"))
 
 events = Table(
     "events",
@@ -70,6 +85,7 @@ event_txns = Table(
     Column("user_id", Text, nullable=False),
     Column("device_id", Text, nullable=False),
     Column("txn_id", Text, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 snapshots = Table(
@@ -77,7 +93,7 @@ snapshots = Table(
     metadata,
     Column("snapshot_nid", BigId, primary_key=True, autoincrement=False),
     Column("room_nid", BigInteger, nullable=False),
-    Column("parent_nid", BigInteger),
+    Column("parent_nid", BigInteger, nullable=False),  # 0: the empty state
     Column("chain_index", BigInteger, nullable=False),
 )
 
@@ -87,6 +103,7 @@ snapshot_deltas = Table(
     Column("snapshot_nid", BigInteger, primary_key=True),
     Column("event_nid", BigInteger, primary_key=True),
     Column("removed", Boolean, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 current_state = Table(
@@ -97,11 +114,13 @@ current_state = Table(
     Column("state_key", Text, primary_key=True),
     Column("event_nid", BigInteger, nullable=False),
     Column("membership", Text),  # of m.room.member, for counts without reading the events
+    sqlite_with_rowid=False,
 )
 Index(
     "ix_current_state_membership",
     current_state.c.room_nid,
     current_state.c.membership,
+    current_state.c.event_nid,
     sqlite_where=current_state.c.membership.isnot(None),
     postgresql_where=current_state.c.membership.isnot(None),
 )
@@ -116,4 +135,14 @@ memberships = Table(
     Column("sender", Text, nullable=False),
     Column("forgotten", Boolean, nullable=False),
     Index("ix_memberships_room", "room_nid", "membership"),
+    sqlite_with_rowid=False,
+)
+
+room_aliases = Table(
+    "room_aliases",
+    metadata,
+    Column("alias", Text, primary_key=True),
+    Column("room_nid", BigInteger, nullable=False, index=True),
+    Column("creator", Text, nullable=False),
+    sqlite_with_rowid=False,
 )

@@ -1,0 +1,82 @@
+# `make run` serves a homeserver on this machine, `make test` runs the tests. Needs make, git and Python 3.11 or later.
+# pip is used as it is configured here; set PYTHON to choose an interpreter, ARGS to pass arguments on.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= data
+SERVER_NAME ?= localhost
+LISTEN ?= 127.0.0.1:8008
+# Anyone who can reach the server may register, so registration is open only while that is this machine.
+REGISTRATION ?= $(if $(filter 127.% localhost:% [::1]:%,$(LISTEN)),open,closed)
+WORKERS ?= 2
+ARGS ?=
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
+
+.PHONY: help run test lint bench chaos docs format clean
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+run: $(VENV)/run.stamp ## Serve a homeserver for this machine on http://localhost:8008, with its data in ./data
+	@printf '%s\n' \
+		'Starting Hromada as $(SERVER_NAME), with everything it keeps in $(DATA)/. When it says `ready`:' \
+		'  Open          any Matrix client, with http://localhost:$(lastword $(subst :, ,$(LISTEN))) as the homeserver' \
+		'  First admin   $(BIN)/hromada user add --data-dir $(DATA) --admin NAME' \
+		'  Others        register in the client (registration is $(REGISTRATION))' \
+		'  Stop          Ctrl-C; the next `make run` goes on where this one ends'
+	@exec $(BIN)/hromada run --data-dir $(DATA) --server-name $(SERVER_NAME) --listen $(LISTEN) \
+		--registration $(REGISTRATION) $(ARGS)
+
+test: $(VENV)/dev.stamp ## Run the tests on SQLite and on a throwaway PostgreSQL (ARGS='-k sync' narrows)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+lint: $(VENV)/dev.stamp ## Check style, types, import layers and the architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy tests/architecture docs/spec
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest --quiet tests/architecture
+
+format: $(VENV)/dev.stamp ## Format the code and repair what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/dev.stamp ## Measure throughput and latency (ARGS are the benchmark's)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+chaos: $(VENV)/dev.stamp ## Kill, stall and restart a server under load and check what it acknowledged
+	$(BIN)/python -m pytest tests/chaos $(ARGS)
+
+docs: $(VENV)/dev.stamp ## Write docs/generated anew from the code
+	$(BIN)/python -m tests.architecture.documents
+
+clean: ## Remove the virtual environment and caches; data stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -not -path './data/*' -prune -exec rm -rf {} +
+
+# The environments are installed once and again when pyproject.toml changes, so a second start is quick.
+$(VENV)/run.stamp: pyproject.toml | $(BIN)/python
+	@echo 'Installing Hromada into $(VENV) (the first time this takes a minute) ...'
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
+	@echo 'Installing Hromada and its test tools into $(VENV) (the first time this takes some minutes) ...'
+	@$(PIP) --editable '.[test,lint]'
+	@touch $(VENV)/run.stamp $@
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo 'Hromada needs Python 3.11 or later, and there is no $(PYTHON) here.' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Hromada needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name a newer one: make PYTHON=python3.12 run" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo 'This Python cannot make virtual environments; on Debian and Ubuntu install the package python3-venv.' >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV)

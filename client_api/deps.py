@@ -1,0 +1,45 @@
+"""What the handlers of the Client-Server API work with. Built by `homeserver.boot`, and only there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from client_api.accounts import AccountServices
+from homeserver.core.versions import DEFAULT_ROOM_VERSION
+from homeserver.services.personal.ignored import IgnoredUsers
+from homeserver.services.personal.receipts import ReceiptService
+from homeserver.services.personal.typing import TypingTracker
+from homeserver.services.rooms import Rooms
+from homeserver.services.sync.service import SyncService
+
+
+@dataclass(frozen=True, slots=True)
+class PublicInfo:
+    """What the server says about itself to everybody."""
+
+    server_name: str
+    base_url: str
+    support_contacts: tuple[dict[str, str], ...] = ()
+    support_page: str | None = None
+    unstable_features: tuple[str, ...] = ()
+    default_room_version: str = DEFAULT_ROOM_VERSION.id
+    can_change_password: bool = True
+    can_set_displayname: bool = True
+    can_set_avatar_url: bool = True
+    can_change_3pids: bool = False
+    can_get_login_token: bool = False
+    extra_well_known: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientServices:
+    """The services of the Client-Server API; handlers get it as `api`."""
+
+    info: PublicInfo
+    accounts: AccountServices
+    rooms: Rooms
+    sync: SyncService
+    ignored: IgnoredUsers
+    receipts: ReceiptService
+    typing: TypingTracker

@@ -1,0 +1,69 @@
+"""What clients ask before anything else: versions, well-known documents, capabilities.
+
+Says only what is true: a feature flag appears here with the commit that serves the feature.
+spec: client-server-api#server-discovery, client-server-api#capabilities-negotiation
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from client_api.deps import ClientServices
+from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.core.versions import ROOM_VERSIONS
+from homeserver.ports.requester import Requester
+
+# COMPAT(matrix-js-sdk): wants at least one of v1.1 … v1.13 literally, so every version is listed, not the newest only.
+_VERSIONS = (
+    *("r0.0.1", "r0.1.0", "r0.2.0", "r0.3.0", "r0.4.0", "r0.5.0", "r0.6.0", "r0.6.1"),
+    *(f"v1.{minor}" for minor in range(1, 20)),
+)
+
+
+async def get_versions(api: ClientServices, who: Requester | None) -> dict[str, Any]:
+    """The specification versions and unstable features of this server."""
+    return {"versions": _VERSIONS, "unstable_features": dict.fromkeys(api.info.unstable_features, True)}
+
+
+async def get_wellknown(api: ClientServices) -> dict[str, Any]:
+    """Where the clients of this domain find their server."""
+    return {"m.homeserver": {"base_url": api.info.base_url}, **api.info.extra_well_known}
+
+
+async def get_wellknown_support(api: ClientServices) -> dict[str, Any]:
+    """Whom to ask about this server."""
+    support: dict[str, Any] = {}
+    if api.info.support_contacts:
+        support["contacts"] = api.info.support_contacts
+    if api.info.support_page is not None:
+        support["support_page"] = api.info.support_page
+    if not support:
+        raise MatrixError(ErrCode.NOT_FOUND, "No support contact is configured")
+    return support
+
+
+async def get_capabilities(api: ClientServices, who: Requester) -> dict[str, Any]:
+    """What this user may do here."""
+    info = api.info
+    fields: dict[str, Any] = {"enabled": info.can_set_displayname or info.can_set_avatar_url}
+    disallowed = [
+        name
+        for name, allowed in (("displayname", info.can_set_displayname), ("avatar_url", info.can_set_avatar_url))
+        if not allowed
+    ]
+    if disallowed:
+        fields["disallowed"] = disallowed
+    return {
+        "capabilities": {
+            "m.change_password": {"enabled": info.can_change_password},
+            "m.room_versions": {
+                "default": info.default_room_version,
+                "available": dict.fromkeys(ROOM_VERSIONS, "stable"),
+            },
+            "m.set_displayname": {"enabled": info.can_set_displayname},
+            "m.set_avatar_url": {"enabled": info.can_set_avatar_url},
+            "m.3pid_changes": {"enabled": info.can_change_3pids},
+            "m.profile_fields": fields,
+            "m.get_login_token": {"enabled": info.can_get_login_token},
+        }
+    }

@@ -1,0 +1,108 @@
+"""Registration, by people, guests, application services and operators.
+
+spec: client-server-api#account-registration
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from client_api.accounts import LoggedIn, bearer, logged_in
+from client_api.deps import ClientServices
+from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.services.accounts.login import APPSERVICE
+from homeserver.services.accounts.register import NewAccount, Registered
+from homeserver.web.request import Request
+
+
+class RegisterRequest(msgspec.Struct):
+    """What a registration may say besides `auth`."""
+
+    username: str | None = None
+    password: str | None = None
+    device_id: str | None = None
+    initial_device_display_name: str | None = None
+    inhibit_login: bool | None = None
+    refresh_token: bool | None = None
+    type: str | None = None
+
+    def wanted(self) -> NewAccount:
+        """The account asked for."""
+        return NewAccount(
+            self.username,
+            self.password,
+            self.device_id,
+            self.initial_device_display_name,
+            inhibit_login=bool(self.inhibit_login),
+            refresh=bool(self.refresh_token),
+        )
+
+
+class SharedSecretRequest(msgspec.Struct):
+    """Registration by an operator's tool."""
+
+    nonce: str
+    username: str
+    password: str
+    mac: str
+    admin: bool = False
+    user_type: str | None = None
+    displayname: str | None = None
+
+
+async def register(
+    api: ClientServices, *, request: Request, body: dict[str, Any], kind: Literal["user", "guest"] = "user"
+) -> LoggedIn:
+    """Register an account."""
+    details = convert(body, RegisterRequest)
+    register_ = api.accounts.register
+    if kind == "guest":
+        return _answer(api, await register_.register_guest(details.initial_device_display_name))
+    if details.type == APPSERVICE:
+        return _answer(api, await register_.register_for_appservice(details.wanted(), bearer(request)))
+    return _answer(api, await register_.register(details.wanted(), body))
+
+
+async def check_username_availability(api: ClientServices, *, username: str) -> dict[str, Any]:
+    """Whether a user name is free."""
+    await api.accounts.register.check_available(username)
+    return {"available": True}
+
+
+async def registration_token_validity(api: ClientServices, *, token: str) -> dict[str, Any]:
+    """Whether a registration token could be used now."""
+    return {"valid": await api.accounts.registration_tokens.is_usable(token)}
+
+
+async def get_registration_nonce(api: ClientServices) -> dict[str, Any]:
+    """A nonce for registration with the shared secret."""
+    return {"nonce": api.accounts.shared_secret.nonce()}
+
+
+async def register_with_shared_secret(api: ClientServices, *, body: SharedSecretRequest) -> LoggedIn:
+    """Register with the operator's shared secret."""
+    registered = await api.accounts.shared_secret.register(
+        nonce=body.nonce,
+        username=body.username,
+        password=body.password,
+        admin=body.admin,
+        user_type=body.user_type,
+        mac=body.mac,
+    )
+    return _answer(api, registered)
+
+
+def convert(body: dict[str, Any], kind: type[RegisterRequest]) -> RegisterRequest:
+    """`body` as a Struct. Raises BAD_JSON."""
+    try:
+        return msgspec.convert(body, kind)
+    except msgspec.ValidationError as error:
+        raise MatrixError(ErrCode.BAD_JSON, str(error)) from None
+
+
+def _answer(api: ClientServices, registered: Registered) -> LoggedIn:
+    if registered.opened is None:
+        return LoggedIn(registered.user_id, api.info.server_name)
+    return logged_in(registered.opened, api.info.server_name)

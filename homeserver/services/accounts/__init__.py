@@ -1,0 +1,1 @@
+"""Accounts: registration, login, sessions, interactive authentication, devices, profiles, administration."""

@@ -1,0 +1,79 @@
+"""The account itself: changing its password and giving it up.
+
+spec: client-server-api#password-management, client-server-api#account-deactivation
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.requester import Requester
+from homeserver.ports.rooms_of_users import RoomActions
+from homeserver.ports.store import Store
+from homeserver.services.accounts.interactive import Interactive, Operation
+from homeserver.services.accounts.passwords import Passwords
+from homeserver.services.accounts.sessions import Sessions
+from homeserver.services.accounts.stages import PASSWORD
+
+
+class Account:
+    """Owns passwords of accounts and their end."""
+
+    def __init__(
+        self, store: Store, passwords: Passwords, sessions: Sessions, interactive: Interactive, rooms: RoomActions
+    ) -> None:
+        self._store = store
+        self._passwords = passwords
+        self._sessions = sessions
+        self._interactive = interactive
+        self._rooms = rooms
+
+    async def change_password(self, who: Requester, new_password: str, body: dict[str, Any]) -> None:
+        """Replace the password after interactive authentication of the request `body`.
+
+        Unless the body says `logout_devices: false`, all other devices are logged out at once.
+        Raises WEAK_PASSWORD and what interactive authentication raises.
+        """
+        self._passwords.check_policy(new_password)
+        flows = [self._interactive.flow(PASSWORD)]
+        proof = await self._interactive.authenticate(Operation("changePassword", who.user_id, body), flows)
+        hashed = await self._passwords.hash(new_password)
+        gone = []
+        async with self._store.write() as tx:
+            await proof.claim(tx)
+            await tx.users.set_password(who.user_id, hashed)
+            if body.get("logout_devices") is not False:
+                gone = await tx.sessions.delete(who.user_id, but=who.session_id)
+                await tx.devices.delete(who.user_id, [session.device_id for session in gone])
+        self._sessions.ended(gone)
+
+    async def set_password(self, user_id: str, new_password: str) -> None:
+        """Replace the password by the operator's order and log everything out. Raises NOT_FOUND, WEAK_PASSWORD."""
+        self._passwords.check_policy(new_password)
+        hashed = await self._passwords.hash(new_password)
+        async with self._store.write() as tx:
+            if await tx.users.get(user_id) is None:
+                raise MatrixError(ErrCode.NOT_FOUND, "There is no such user")
+            await tx.users.set_password(user_id, hashed)
+            gone = await self._sessions.end_devices_in(tx, user_id, None)
+        self._sessions.ended(gone)
+
+    async def deactivate_own(self, who: Requester, body: dict[str, Any]) -> None:
+        """Deactivate the requester's account after interactive authentication of the request `body`."""
+        flows = [self._interactive.flow(PASSWORD)]
+        proof = await self._interactive.authenticate(Operation("deactivateAccount", who.user_id, body), flows)
+        async with self._store.write() as tx:
+            await proof.claim(tx)
+        await self.deactivate(who.user_id, erase=body.get("erase") is True)
+
+    async def deactivate(self, user_id: str, *, erase: bool) -> None:
+        """End the account for good: no login, no devices, no profile, no rooms. Safe to repeat."""
+        async with self._store.write() as tx:
+            await tx.users.deactivate(user_id, erase=erase)
+            await tx.profiles.delete(user_id, None)
+            await tx.account_data.delete_all(user_id)
+            gone = await self._sessions.end_devices_in(tx, user_id, None)
+        self._sessions.ended(gone)
+        self._sessions.changed(user_id)
+        await self._rooms.leave_all(user_id)

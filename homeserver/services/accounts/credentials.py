@@ -1,0 +1,57 @@
+"""Checking who somebody is by password, for login and for interactive authentication alike.
+
+Unknown, known and deactivated users get the same answer to a wrong password, in the same time.
+"""
+
+from __future__ import annotations
+
+from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.accounts import User
+from homeserver.ports.ratelimits import RateLimits
+from homeserver.ports.store import Store
+from homeserver.services.accounts.names import user_id_at_login
+from homeserver.services.accounts.passwords import Passwords
+from homeserver.services.accounts.sessions import locked
+
+THIRD_PARTY = "m.id.thirdparty"
+USER = "m.id.user"
+_WRONG = "The user name or password is not right"
+
+
+class Credentials:
+    """Verifies passwords of local users."""
+
+    def __init__(self, store: Store, passwords: Passwords, limits: RateLimits, server_name: str) -> None:
+        self._store = store
+        self._passwords = passwords
+        self._limits = limits
+        self._server_name = server_name
+
+    async def verify(self, identifier: str, password: str) -> User:
+        """The user with this localpart or user id, if the password is right.
+
+        Raises FORBIDDEN, LimitExceeded; with the right password only, USER_DEACTIVATED and USER_LOCKED.
+        """
+        user_id = user_id_at_login(identifier, self._server_name)
+        user = None
+        if user_id is not None:
+            self._limits.take("login_account", user_id)
+            async with self._store.read() as tx:
+                user = await tx.users.get(user_id)
+        if not await self._passwords.verify(password, user.password_hash if user else None) or user is None:
+            self._limits.take("login_failed", user_id or "")
+            raise MatrixError(ErrCode.FORBIDDEN, _WRONG)
+        require_usable(user)
+        if user.password_hash is not None and self._passwords.needs_rehash(user.password_hash):
+            renewed = await self._passwords.hash(password)
+            async with self._store.write() as tx:
+                await tx.users.set_password(user.user_id, renewed)
+        return user
+
+
+def require_usable(user: User) -> None:
+    """Raises USER_DEACTIVATED or USER_LOCKED for accounts nobody may log in to."""
+    if user.deactivated:
+        raise MatrixError(ErrCode.USER_DEACTIVATED, "This account has been deactivated")
+    if user.locked:
+        raise locked()

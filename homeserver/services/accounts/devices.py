@@ -1,0 +1,115 @@
+"""The user's devices, and when each was last seen.
+
+Sightings are gathered in memory and written together now and then, so that a request costs no statement.
+spec: client-server-api#device-management
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.accounts import Device
+from homeserver.ports.clock import Clock
+from homeserver.ports.store import Store, StoreUnavailable
+from homeserver.services.accounts.interactive import Interactive, Operation
+from homeserver.services.accounts.names import MAX_DISPLAY_NAME, is_storable, require_text
+from homeserver.services.accounts.sessions import Sessions
+from homeserver.services.accounts.stages import PASSWORD
+
+_log = structlog.get_logger(__name__)
+
+_SEEN_EVERY_MS = 60_000
+_MAX_UNWRITTEN = 50_000
+
+
+class Devices:
+    """Owns devices. `run` must be running for sightings to be stored."""
+
+    def __init__(self, store: Store, clock: Clock, sessions: Sessions, interactive: Interactive) -> None:
+        self._store = store
+        self._clock = clock
+        self._sessions = sessions
+        self._interactive = interactive
+        self._seen: dict[tuple[str, str], Device] = {}
+
+    async def all(self, user_id: str) -> Sequence[Device]:
+        """All devices of the user."""
+        async with self._store.read() as tx:
+            devices = await tx.devices.of_user(user_id)
+        return [self._newest(device) for device in devices]
+
+    async def get(self, user_id: str, device_id: str) -> Device:
+        """One device. Raises NOT_FOUND."""
+        device = None
+        if is_storable(device_id):
+            async with self._store.read() as tx:
+                device = await tx.devices.get(user_id, device_id)
+        if device is None:
+            raise _no_device()
+        return self._newest(device)
+
+    async def rename(self, user_id: str, device_id: str, display_name: str | None) -> None:
+        """Set the display name; None leaves it. Raises NOT_FOUND, INVALID_PARAM."""
+        if display_name is None:
+            await self.get(user_id, device_id)
+            return
+        require_text(display_name, "display_name", MAX_DISPLAY_NAME)
+        if not is_storable(device_id):
+            raise _no_device()
+        async with self._store.write() as tx:
+            if not await tx.devices.rename(user_id, device_id, display_name):
+                raise _no_device()
+
+    async def delete(self, user_id: str, device_ids: Sequence[str], operation: str, body: dict[str, Any]) -> None:
+        """Delete devices and log them out, after interactive authentication of the request `body`.
+
+        `operation` names what is done in terms of the specification. Unknown devices count as deleted.
+        """
+        flows = [self._interactive.flow(PASSWORD)]
+        proof = await self._interactive.authenticate(Operation(operation, user_id, body), flows)
+        known = [device_id for device_id in device_ids if is_storable(device_id)]
+        async with self._store.write() as tx:
+            await proof.claim(tx)
+            gone = await self._sessions.end_devices_in(tx, user_id, known)
+        self._sessions.ended(gone)
+
+    def saw(self, user_id: str, device_id: str, address: str) -> None:
+        """A request of the device came from `address`."""
+        key = (user_id, device_id)
+        now_ms = self._clock.now_ms()
+        seen = self._seen.get(key)
+        if seen is None or now_ms - (seen.seen_ms or 0) >= _SEEN_EVERY_MS:
+            if seen is None and len(self._seen) >= _MAX_UNWRITTEN:
+                return
+            self._seen[key] = Device(user_id, device_id, 0, seen_ms=now_ms, seen_ip=address)
+
+    async def flush(self) -> None:
+        """Write what was seen."""
+        seen, self._seen = self._seen, {}
+        if not seen:
+            return
+        try:
+            async with self._store.write() as tx:
+                await tx.devices.seen(list(seen.values()))
+        except StoreUnavailable as error:
+            _log.warning("sightings_lost", devices=len(seen), error=str(error))
+
+    async def run(self) -> None:
+        """Write what was seen once a minute, until cancelled."""
+        while True:
+            await asyncio.sleep(_SEEN_EVERY_MS / 1000)
+            await self.flush()
+
+    def _newest(self, device: Device) -> Device:
+        seen = self._seen.get((device.user_id, device.device_id))
+        return device if seen is None else replace(device, seen_ms=seen.seen_ms, seen_ip=seen.seen_ip)
+
+
+def _no_device() -> MatrixError:
+    return MatrixError(ErrCode.NOT_FOUND, "You have no such device")

@@ -1,0 +1,112 @@
+"""Profiles of local users: display name, avatar and any other field.  spec: client-server-api#profiles"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+
+from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.requester import Requester
+from homeserver.ports.rooms_of_users import RoomActions
+from homeserver.ports.store import Store
+from homeserver.services.accounts.names import is_storable
+
+DISPLAYNAME = "displayname"
+AVATAR_URL = "avatar_url"
+MAX_PROFILE = 65_536
+_MAX_KEY = 255
+_MAX_LENGTH = {DISPLAYNAME: 256, AVATAR_URL: 1000}
+
+# spec: appendices#common-namespaced-identifier-grammar
+_CUSTOM = re.compile(r"m\.tz|[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+")
+
+
+class Profiles:
+    """Owns profiles."""
+
+    def __init__(self, store: Store, rooms: RoomActions, server_name: str) -> None:
+        self._store = store
+        self._rooms = rooms
+        self._server_name = server_name
+
+    async def get(self, user_id: str) -> dict[str, Any]:
+        """All fields. Raises NOT_FOUND for users that this server does not know."""
+        if not is_storable(user_id):
+            raise _no_user()
+        async with self._store.read() as tx:
+            user = await tx.users.get(user_id)
+            fields = await tx.profiles.get(user_id)
+        if user is None or user.deactivated:
+            raise _no_user()
+        return {name: orjson.loads(value) for name, value in fields.items()}
+
+    async def get_field(self, user_id: str, name: str) -> Any:
+        """One field. Raises NOT_FOUND."""
+        profile = await self.get(user_id)
+        if name not in profile:
+            raise MatrixError(ErrCode.NOT_FOUND, "The profile has no such field")
+        return profile[name]
+
+    async def put_field(self, who: Requester, user_id: str, name: str, value: Any) -> None:
+        """Set a field; the name and avatar are put into the user's rooms as well.
+
+        Raises FORBIDDEN, USER_SUSPENDED, INVALID_PARAM, BAD_JSON, KEY_TOO_LARGE, PROFILE_TOO_LARGE.
+        """
+        self._check(who, user_id, name)
+        if value is not None or name not in _MAX_LENGTH:
+            data = _encode(name, value)
+        else:
+            await self.delete_field(who, user_id, name)  # clients clear a display name with null
+            return
+        async with self._store.write() as tx:
+            fields = await tx.profiles.get(user_id)
+            fields[name] = data
+            if sum(len(key) + len(field) + 4 for key, field in fields.items()) + 2 > MAX_PROFILE:
+                raise MatrixError(ErrCode.PROFILE_TOO_LARGE, f"Profiles have at most {MAX_PROFILE} bytes")
+            await tx.profiles.put(user_id, name, data)
+        await self._tell_rooms(user_id, name, fields)
+
+    async def delete_field(self, who: Requester, user_id: str, name: str) -> None:
+        """Remove a field. Raises FORBIDDEN, USER_SUSPENDED, INVALID_PARAM."""
+        self._check(who, user_id, name)
+        async with self._store.write() as tx:
+            fields = await tx.profiles.get(user_id)
+            await tx.profiles.delete(user_id, name)
+        if fields.pop(name, None) is not None:
+            await self._tell_rooms(user_id, name, fields)
+
+    def _check(self, who: Requester, user_id: str, name: str) -> None:
+        if who.user_id != user_id:
+            raise MatrixError(ErrCode.FORBIDDEN, "You can change your own profile only")
+        if who.suspended:
+            raise MatrixError(ErrCode.USER_SUSPENDED, "Suspended accounts cannot change their profile")
+        if len(name.encode("utf-8", "surrogatepass")) > _MAX_KEY:
+            raise MatrixError(ErrCode.KEY_TOO_LARGE, f"Field names have at most {_MAX_KEY} bytes")
+        if name not in _MAX_LENGTH and not _CUSTOM.fullmatch(name):
+            raise MatrixError(ErrCode.INVALID_PARAM, "This is not a name for a profile field")
+
+    async def _tell_rooms(self, user_id: str, name: str, fields: dict[str, bytes]) -> None:
+        if name in _MAX_LENGTH:
+            values = {key: orjson.loads(fields[key]) for key in _MAX_LENGTH if key in fields}
+            await self._rooms.profile_changed(user_id, values.get(DISPLAYNAME), values.get(AVATAR_URL))
+
+
+def _encode(name: str, value: Any) -> bytes:
+    limit = _MAX_LENGTH.get(name)
+    if limit is not None:
+        if not isinstance(value, str):
+            raise MatrixError(ErrCode.BAD_JSON, f"{name} must be a string")
+        if len(value) > limit:
+            raise MatrixError(ErrCode.INVALID_PARAM, f"{name} is longer than {limit} characters")
+        if "\0" in value:
+            raise MatrixError(ErrCode.INVALID_PARAM, f"{name} contains a character that is not allowed")
+    data = orjson.dumps(value)
+    if len(data) > MAX_PROFILE:
+        raise MatrixError(ErrCode.PROFILE_TOO_LARGE, f"Profiles have at most {MAX_PROFILE} bytes")
+    return data
+
+
+def _no_user() -> MatrixError:
+    return MatrixError(ErrCode.NOT_FOUND, "There is no profile of this user")

@@ -1,0 +1,74 @@
+"""Account data, global and per room.  spec: client-server-api#client-config"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.core.ids import parse_room_id
+from homeserver.ports.accounts import AccountDataChanged
+from homeserver.ports.log import EntryKind, LogEntry
+from homeserver.ports.store import Store, Transaction
+from homeserver.services.accounts.names import is_storable, require_text
+from homeserver.services.commit import Committer
+
+MAX_CONTENT = 65_536
+_SERVER_MANAGED = frozenset({"m.fully_read", "m.push_rules"})
+
+
+@dataclass(frozen=True, slots=True)
+class SetAccountData:
+    """The change that the log commits."""
+
+    data: AccountDataChanged
+
+    @property
+    def positions(self) -> int:
+        """One."""
+        return 1
+
+    async def write(self, tx: Transaction, first: int) -> Sequence[LogEntry]:
+        """Store the content at its position."""
+        await tx.account_data.put(self.data, first)
+        data = self.data
+        size = 512 + len(data.content)
+        return [LogEntry(first, EntryKind.ACCOUNT_DATA, data.room_id, data.user_id, data, size)]
+
+
+class AccountData:
+    """Owns account data."""
+
+    def __init__(self, store: Store, committer: Committer) -> None:
+        self._store = store
+        self._committer = committer
+
+    async def get(self, user_id: str, room_id: str | None, type_: str) -> bytes:
+        """The content as JSON. Raises NOT_FOUND, INVALID_PARAM."""
+        content = None
+        if room_id is not None:
+            parse_room_id(room_id)
+        if is_storable(type_):
+            async with self._store.read() as tx:
+                content = await tx.account_data.get(user_id, room_id, type_)
+        if content is None:
+            raise MatrixError(ErrCode.NOT_FOUND, "There is no account data of this type")
+        return content
+
+    async def put(self, user_id: str, room_id: str | None, type_: str, content: dict[str, Any]) -> None:
+        """Set content that a client chose. Raises BAD_JSON with 405 for types the server manages, and as `set`."""
+        if type_ in _SERVER_MANAGED:
+            raise MatrixError(ErrCode.BAD_JSON, f"The server manages {type_}", status=405)
+        await self.set(user_id, room_id, type_, orjson.dumps(content))
+
+    async def set(self, user_id: str, room_id: str | None, type_: str, content: bytes) -> None:
+        """Set content of any type. Raises TOO_LARGE, INVALID_PARAM."""
+        require_text(type_, "type")
+        if room_id is not None:
+            parse_room_id(room_id)
+        if len(content) > MAX_CONTENT:
+            raise MatrixError(ErrCode.TOO_LARGE, f"Account data has at most {MAX_CONTENT} bytes")
+        await self._committer.commit(SetAccountData(AccountDataChanged(user_id, room_id, type_, content)))

@@ -1,0 +1,70 @@
+"""Rooms: the one writer of events, what users do in rooms, and what they may read. See docs/subsystems/rooms.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from homeserver.core.build import Signer
+from homeserver.core.versions import DEFAULT_ROOM_VERSION, RoomVersion
+from homeserver.ports.clock import Clock, Entropy
+from homeserver.ports.store import Store
+from homeserver.services.commit import Committer
+from homeserver.services.log import Log
+from homeserver.services.rooms.access import RoomAccess
+from homeserver.services.rooms.aliases import Aliases
+from homeserver.services.rooms.cache import EventCache
+from homeserver.services.rooms.create import RoomCreation
+from homeserver.services.rooms.decide import Workshop
+from homeserver.services.rooms.heads import HeadCache
+from homeserver.services.rooms.membership import Memberships
+from homeserver.services.rooms.people import Profiles
+from homeserver.services.rooms.sending import Sending
+from homeserver.services.rooms.writer import RoomMemory, RoomWriter
+
+
+@dataclass(frozen=True, slots=True)
+class RoomsConfig:
+    """What the composition root knows: the signing identity, time, randomness, defaults."""
+
+    signer: Signer
+    clock: Clock
+    entropy: Entropy
+    default_version: RoomVersion = DEFAULT_ROOM_VERSION
+    event_cache_bytes: int = 64 * 1024 * 1024
+    head_cache_bytes: int = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """The rooms services, for roles to pick from."""
+
+    memory: RoomMemory
+    writer: RoomWriter
+    creation: RoomCreation
+    sending: Sending
+    memberships: Memberships
+    aliases: Aliases
+    access: RoomAccess
+
+
+def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles, config: RoomsConfig) -> Rooms:
+    """Wire the rooms services and let their caches follow the log."""
+    memory = RoomMemory(
+        store, HeadCache(max_bytes=config.head_cache_bytes), EventCache(max_bytes=config.event_cache_bytes)
+    )
+    log.listen(memory.events.follow)
+    log.listen(memory.heads.follow)
+    committer.on_append(memory.heads.appended)
+    server_name = config.signer.server_name
+    writer = RoomWriter(memory, committer, Workshop(config.signer, config.clock, config.entropy))
+    access = RoomAccess(memory)
+    aliases = Aliases(memory, access, server_name)
+    return Rooms(
+        memory=memory,
+        writer=writer,
+        creation=RoomCreation(writer, profiles, config.entropy, server_name, config.default_version),
+        sending=Sending(writer, aliases),
+        memberships=Memberships(writer, committer, memory, profiles, aliases, server_name),
+        aliases=aliases,
+        access=access,
+    )

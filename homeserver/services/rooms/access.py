@@ -1,0 +1,113 @@
+"""Who may look into a room, and how far: every read of a room goes through here, with the requester *and* the room.
+
+A room that does not exist and one the requester may not see answer with the same bytes.
+spec: client-server-api#room-history-visibility, client-server-api#leaving-rooms
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
+from homeserver.core.ids import parse_event_id, parse_room_id
+from homeserver.ports.events import EventFlags, RoomHead, StateMap, StoredEvent
+from homeserver.ports.store import Transaction
+from homeserver.services.rooms.visibility import History, load_history
+from homeserver.services.rooms.writer import RoomMemory
+
+_VISIBILITY = ("m.room.history_visibility", "")
+
+
+@dataclass(frozen=True, slots=True)
+class RoomWindow:
+    """What one user may see of one room: its state for them, and the end of the timeline."""
+
+    room_id: str
+    room_nid: int
+    head: RoomHead
+    user_id: str
+    state: StateMap
+    until: int | None  # order of the last timeline event for them; None: no end
+    history: History
+
+    def sees(self, stored: StoredEvent) -> bool:
+        """Whether the user may see a timeline event of the room."""
+        if self.until is not None and (stored.order is None or stored.order > self.until):
+            return False
+        return self.history.visible(stored)
+
+
+class RoomAccess:
+    """The access functions."""
+
+    def __init__(self, memory: RoomMemory) -> None:
+        self._memory = memory
+
+    async def membership(self, head: RoomHead, user_id: str) -> str | None:
+        """The user's membership at the room's head."""
+        member = await self.member_event(head, user_id)
+        return None if member is None else member.event.membership
+
+    async def member_event(self, head: RoomHead, user_id: str) -> StoredEvent | None:
+        """The user's member event at the room's head."""
+        event_id = head.state.get(("m.room.member", user_id))
+        if event_id is None:
+            return None
+        return (await self._memory.events.fetch([event_id], self._memory.store)).get(event_id)
+
+    async def window(self, tx: Transaction, room_id: str, user_id: str) -> RoomWindow:
+        """What the user may see: all of it for members, the past up to their leaving for those who left.
+
+        Raises NotAllowed for a room that is unknown or that the user may not see.
+        """
+        parse_room_id(room_id)
+        head = await self._memory.heads.of(room_id, tx)
+        if head is None:
+            raise _not_a_member()
+        history = await load_history(tx, head.room_nid, user_id)
+        if history.membership == "join" or history.is_world_readable:
+            return RoomWindow(room_id, head.room_nid, head, user_id, head.state, None, history)
+        left = history.left
+        if left is None or left.order is None or await _forgotten(tx, user_id, room_id):
+            raise _not_a_member()
+        state = await tx.rooms.state_at(left.snapshot)
+        return RoomWindow(room_id, head.room_nid, head, user_id, state, left.order, history)
+
+    async def current(self, tx: Transaction, room_id: str, user_id: str) -> RoomWindow:
+        """As `window`, only for those who may see the room as it is now: members, or anyone if world-readable."""
+        window = await self.window(tx, room_id, user_id)
+        if window.until is not None:
+            raise _not_a_member()
+        return window
+
+    async def event(self, tx: Transaction, room_id: str, event_id: str, user_id: str) -> tuple[RoomWindow, StoredEvent]:
+        """An event of the room that the user may see.
+
+        Raises MatrixError(NOT_FOUND), the same for unknown events, events of other rooms and invisible ones.
+        """
+        parse_event_id(event_id)
+        try:
+            window = await self.window(tx, room_id, user_id)
+        except NotAllowed:
+            raise _no_such_event() from None
+        stored = (await self._memory.events.load([event_id], tx)).get(event_id)
+        if stored is None or stored.room_nid != window.room_nid or stored.flags or not window.sees(stored):
+            raise _no_such_event()
+        return window, stored
+
+
+def is_timeline(stored: StoredEvent) -> bool:
+    """Whether the event is an ordinary part of the timeline."""
+    return stored.flags == EventFlags.NONE
+
+
+async def _forgotten(tx: Transaction, user_id: str, room_id: str) -> bool:
+    return any(m.forgotten for m in await tx.rooms.memberships(user_id) if m.room_id == room_id)
+
+
+def _not_a_member() -> NotAllowed:
+    return NotAllowed("You are not in this room, or it does not exist")
+
+
+def _no_such_event() -> MatrixError:
+    return MatrixError(ErrCode.NOT_FOUND, "There is no such event, or you may not see it")

@@ -1,0 +1,122 @@
+"""Room aliases of this server: names for rooms, who may make and remove them, and what rooms may claim about them.
+
+spec: client-server-api#room-aliases
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from homeserver.core.auth.power import PowerLevels
+from homeserver.core.auth.state import CREATE, POWER_LEVELS
+from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
+from homeserver.core.ids import domain_of, parse_room_alias, parse_room_id
+from homeserver.ports.store import UniqueViolation
+from homeserver.services.rooms.access import RoomAccess
+from homeserver.services.rooms.writer import RoomMemory
+
+_CANONICAL = ("m.room.canonical_alias", "")
+
+
+class Aliases:
+    """Local aliases."""
+
+    def __init__(self, memory: RoomMemory, access: RoomAccess, server_name: str) -> None:
+        self._memory = memory
+        self._access = access
+        self._server_name = server_name
+
+    async def room_of(self, alias: str) -> str:
+        """The room id behind an alias. Raises MatrixError(NOT_FOUND, INVALID_PARAM).
+
+        spec: client-server-api#get_matrixclientv3directoryroomroomalias
+        """
+        parse_room_alias(alias)
+        async with self._memory.store.read() as tx:
+            found = await tx.aliases.get(alias)
+        if found is None:
+            raise MatrixError(ErrCode.NOT_FOUND, "No room has this alias")
+        return found.room_id
+
+    async def set_room_alias(self, user_id: str, alias: str, room_id: str) -> None:
+        """Give a room an alias; any member may.
+
+        Raises MatrixError: INVALID_PARAM for a bad alias or another server's, ALIAS_IN_USE (409), FORBIDDEN.
+        spec: client-server-api#put_matrixclientv3directoryroomroomalias
+        """
+        parse_room_alias(alias)
+        parse_room_id(room_id)
+        if domain_of(alias) != self._server_name:
+            raise MatrixError(ErrCode.INVALID_PARAM, "The alias belongs to another server")
+        memory = self._memory
+        head = await memory.heads.fetch(room_id, memory.store)
+        if head is None or await self._access.membership(head, user_id) != "join":
+            raise NotAllowed("You are not in this room")
+        try:
+            async with memory.store.write() as tx:
+                await tx.aliases.put(alias, head.room_nid, user_id)
+        except UniqueViolation:
+            raise MatrixError(ErrCode.ALIAS_IN_USE, "The alias is taken", status=409) from None
+
+    async def delete_room_alias(self, user_id: str, alias: str, *, is_admin: bool = False) -> None:
+        """Remove an alias: for whoever made it, those who may set the room's canonical alias, and admins.
+
+        Raises MatrixError: NOT_FOUND, FORBIDDEN.  spec: client-server-api#delete_matrixclientv3directoryroomroomalias
+        """
+        parse_room_alias(alias)
+        memory = self._memory
+        async with memory.store.read() as tx:
+            found = await tx.aliases.get(alias)
+        if found is None:
+            raise MatrixError(ErrCode.NOT_FOUND, "No room has this alias")
+        if not is_admin and found.creator != user_id and not await self._may_set_canonical(user_id, found.room_id):
+            raise NotAllowed("You may not remove this alias")
+        async with memory.store.write() as tx:
+            await tx.aliases.delete(alias)
+
+    async def local_aliases(self, user_id: str, room_id: str) -> list[str]:
+        """Aliases of a room.  spec: client-server-api#get_matrixclientv3roomsroomidaliases"""
+        async with self._memory.store.read() as tx:
+            view = await self._access.current(tx, room_id, user_id)
+            return await tx.aliases.of_room(view.room_nid)
+
+    async def check_canonical_alias(self, room_id: str, content: dict[str, Any]) -> None:
+        """Check aliases that an m.room.canonical_alias event names and its predecessor did not.
+
+        Raises MatrixError: INVALID_PARAM for one that is no alias, BAD_ALIAS for one that leads elsewhere.
+        spec: client-server-api#put_matrixclientv3roomsroomidstateeventtypestatekey
+        """
+        memory = self._memory
+        head = await memory.heads.fetch(room_id, memory.store)
+        if head is None:
+            raise NotAllowed("You are not in this room")
+        before: set[str] = set()
+        if (event_id := head.state.get(_CANONICAL)) is not None:
+            found = await memory.events.fetch([event_id], memory.store)
+            before = set(_named(found[event_id].event.content))
+        new = [alias for alias in _named(content) if alias not in before]
+        for alias in new:
+            parse_room_alias(alias)
+        async with memory.store.read() as tx:
+            for alias in new:
+                known = await tx.aliases.get(alias)
+                if known is None or known.room_nid != head.room_nid:
+                    raise MatrixError(ErrCode.BAD_ALIAS, f"{alias} does not lead to this room")
+
+    async def _may_set_canonical(self, user_id: str, room_id: str) -> bool:
+        memory = self._memory
+        head = await memory.heads.fetch(room_id, memory.store)
+        if head is None or await self._access.membership(head, user_id) != "join":
+            return False
+        wanted = {key: head.state[key] for key in (CREATE, POWER_LEVELS) if key in head.state}
+        found = await memory.events.fetch(wanted.values(), memory.store)
+        state = {key: found[event_id].event for key, event_id in wanted.items()}
+        levels = PowerLevels(head.room_version, state.get(CREATE), state.get(POWER_LEVELS))
+        return levels.user(user_id) >= levels.event(_CANONICAL[0], is_state=True)
+
+
+def _named(content: dict[str, Any]) -> list[str]:
+    """The aliases that a canonical_alias event names, malformed ones left for the format check."""
+    alias, alternatives = content.get("alias"), content.get("alt_aliases")
+    named = [alias, *(alternatives if isinstance(alternatives, list) else [])]
+    return [name for name in named if isinstance(name, str) and name]

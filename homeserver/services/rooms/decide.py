@@ -1,0 +1,209 @@
+"""Decides drafts: fills in their place in the graph, builds, signs and authorises them on the room's working head.
+
+Pure but for the injected clock and entropy: whatever event a decision needs and memory does not hold is asked for by
+raising `MissingEventsError`, and the writer loads it and starts again. Drafts of one batch build on one another.
+spec: server-server-api#authorization-rules
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from homeserver.core import build
+from homeserver.core.auth.power import PowerLevels
+from homeserver.core.auth.rules import check
+from homeserver.core.auth.select import auth_types_for
+from homeserver.core.content import check_client_content, check_size
+from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
+from homeserver.core.event import Event, StateKey
+from homeserver.core.signatures import encode_base64, reference_hash
+from homeserver.core.versions import EventIdForm
+from homeserver.ports.clock import Clock, Entropy
+from homeserver.ports.events import NewEvent, RoomHead, StateMap, StoredEvent
+from homeserver.services.rooms.drafts import Draft, Existing
+
+_OPAQUE_BYTES = 18
+
+
+class MissingEventsError(Exception):
+    """A decision needs these events, which are not in memory."""
+
+    def __init__(self, event_ids: Iterable[str]) -> None:
+        super().__init__("Events must be loaded")
+        self.event_ids = set(event_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What every decision needs besides the room: who signs, the time, randomness."""
+
+    signer: build.Signer
+    clock: Clock
+    entropy: Entropy
+
+
+class EventsAtHand:
+    """Events that memory holds: the cache, and beside it what was loaded for this decision."""
+
+    def __init__(self, cached: Callable[[str], StoredEvent | None]) -> None:
+        self._cached = cached
+        self._loaded: dict[str, Event | None] = {}
+
+    def holds(self, event_id: str) -> bool:
+        """Whether `get` would not raise."""
+        return event_id in self._loaded or self._cached(event_id) is not None
+
+    def get(self, event_id: str) -> Event | None:
+        """The event; None if there is none of that id. Raises MissingEventsError if that is not known here."""
+        stored = self._cached(event_id)
+        if stored is not None:
+            return stored.event
+        if event_id not in self._loaded:
+            raise MissingEventsError([event_id])
+        return self._loaded[event_id]
+
+    def add(self, event_id: str, event: Event | None) -> None:
+        """Take in what the store said."""
+        self._loaded[event_id] = event
+
+
+class WorkingRoom:
+    """A room head that grows as drafts are decided; implements `drafts.RoomView` and the rules' view of the state."""
+
+    def __init__(self, workshop: Workshop, head: RoomHead, at_hand: EventsAtHand) -> None:
+        """A room that is being created has a `head` without events, and no id yet if the version derives it."""
+        self._workshop = workshop
+        self._at_hand = at_hand
+        self.version = head.room_version
+        self.room_id = head.room_id or None
+        self.state: StateMap = head.state
+        self.extremities = head.extremities
+        self.events: list[NewEvent] = []
+        self._new: dict[str, Event] = {}
+
+    def event(self, event_id: str) -> Event | None:
+        """An event by id; None if there is none. Raises MissingEventsError if it must be loaded first."""
+        return self._new.get(event_id) or self._at_hand.get(event_id)
+
+    def get(self, event_type: str, state_key: str, /) -> Event | None:
+        """The state event at (type, state_key)."""
+        event_id = self.state.get((event_type, state_key))
+        return None if event_id is None else self.event(event_id)
+
+    def is_new(self, event_id: str) -> bool:
+        """Whether the event was decided here and is not committed yet."""
+        return event_id in self._new
+
+    def membership(self, user_id: str) -> str | None:
+        """The user's membership; None if they never had one."""
+        member = self.get("m.room.member", user_id)
+        return None if member is None else member.membership
+
+    def needs(self, draft: Draft) -> set[str]:
+        """Ids of the events that deciding `draft` will surely ask for, so that they are loaded in one go."""
+        keys: list[StateKey] = [
+            ("m.room.create", ""),
+            ("m.room.power_levels", ""),
+            ("m.room.join_rules", ""),
+            ("m.room.member", draft.sender),
+        ]
+        if draft.state_key is not None:
+            keys.append((draft.type, draft.state_key))
+        needed = {event_id for key in keys if (event_id := self.state.get(key)) is not None}
+        if draft.redacts is not None:
+            needed.add(draft.redacts)
+        if self.version.event_id is EventIdForm.GIVEN:
+            needed.update(event_id for event_id, _ in self.extremities)
+        return {event_id for event_id in needed if event_id not in self._new and not self._at_hand.holds(event_id)}
+
+    def add(self, draft: Draft) -> str:
+        """Decide `draft` and make it the new head; returns the id of the event, or of one that already serves.
+
+        Raises MatrixError if it is refused, which leaves the room unchanged; MissingEventsError.
+        """
+        content = draft.content
+        if draft.decide is not None:
+            decided = draft.decide(self)
+            if isinstance(decided, Existing):
+                return decided.event_id
+            content = decided
+        before = self.get(draft.type, draft.state_key) if draft.state_key is not None else None
+        if before is not None and self._says_nothing_new(draft, content, before):
+            return before.event_id
+        redacts_allowed = draft.redacts is not None and self._check_redaction(draft, draft.redacts)
+        check_client_content(draft.type, draft.state_key, content, self.version)
+        event = self._build(draft, content)
+        check_size(event.canonical)
+        check(event, self)
+        self._accept(draft, event, before, redacts_allowed)
+        return event.event_id
+
+    def _says_nothing_new(self, draft: Draft, content: dict[str, Any], before: Event) -> bool:
+        """The same person sets the same state again: no event, as every other server answers."""
+        return (
+            before.sender == draft.sender
+            and before.content == content
+            and self.membership(draft.sender) == "join"
+            # 1 == True in Python, but not in JSON.
+            and orjson.dumps(before.content, option=orjson.OPT_SORT_KEYS)
+            == orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+        )
+
+    def _check_redaction(self, draft: Draft, event_id: str) -> bool:
+        """Whether the sender may redact the event.  spec: client-server-api#redactions"""
+        target = self.event(event_id)
+        if target is None or target.room_id != self.room_id:
+            raise MatrixError(ErrCode.NOT_FOUND, "The event to redact is not in this room")
+        if target.type == "m.room.create":
+            raise NotAllowed("The create event cannot be redacted")
+        if target.sender != draft.sender:
+            levels = PowerLevels.of(self, self.version)
+            if levels.user(draft.sender) < levels.named("redact"):
+                raise NotAllowed("You may not redact events of others here")
+        return True
+
+    def _build(self, draft: Draft, content: dict[str, Any]) -> Event:
+        version = self.version
+        auth_types = auth_types_for(draft.type, draft.sender, draft.state_key, content, version)
+        auth_events = [event_id for key in auth_types if (event_id := self.state.get(key)) is not None]
+        prev_events = [event_id for event_id, _ in self.extremities]
+        hashes: dict[str, str] = {}
+        opaque_id = None
+        if version.event_id is EventIdForm.GIVEN:
+            hashes = {
+                event_id: encode_base64(reference_hash(event.pdu, version))
+                for event_id in {*auth_events, *prev_events}
+                if (event := self.event(event_id)) is not None
+            }
+            opaque_id = self._workshop.entropy.token(_OPAQUE_BYTES)
+        depth = min(max((depth for _, depth in self.extremities), default=0) + 1, 2**53 - 1)
+        ts = draft.origin_server_ts if draft.origin_server_ts is not None else self._workshop.clock.now_ms()
+        return build.build_event(
+            version,
+            build.Draft(self.room_id, draft.sender, draft.type, content, draft.state_key, draft.redacts),
+            build.Place(prev_events, auth_events, depth, hashes),
+            self._workshop.signer,
+            origin_server_ts=ts,
+            opaque_id=opaque_id,
+        )
+
+    def _accept(self, draft: Draft, event: Event, before: Event | None, redacts_allowed: bool) -> None:
+        unsigned = None
+        if event.is_state:
+            self.state = self.state.set(event.key, event.event_id)
+            if before is not None:
+                unsigned = {
+                    "replaces_state": before.event_id,
+                    "prev_content": before.content,
+                    "prev_sender": before.sender,
+                }
+        self.room_id = event.room_id
+        self.extremities = ((event.event_id, event.depth),)
+        self._new[event.event_id] = event
+        self.events.append(
+            NewEvent(event, self.state, unsigned=unsigned, txn=draft.txn, redacts_allowed=redacts_allowed)
+        )

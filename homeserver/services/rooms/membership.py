@@ -1,0 +1,206 @@
+"""Membership: joining, inviting, leaving, kicking, banning, knocking, forgetting.
+
+Each call is one decision under the room's queue, so that two of them at once see each other. What the rules forbid
+they forbid in `core.auth`; here stands only what the endpoints add (being in the room already is no error, `/kick`
+does not lift bans).
+spec: client-server-api#room-membership
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
+from homeserver.core.ids import domain_of, parse_room_id, parse_user_id
+from homeserver.ports.log import EntryKind, LogEntry
+from homeserver.ports.store import Transaction
+from homeserver.services.commit import Committer
+from homeserver.services.rooms.drafts import Decider, Draft, Existing, RoomView
+from homeserver.services.rooms.people import Profiles
+from homeserver.services.rooms.restricted import Authorisers
+from homeserver.services.rooms.writer import RoomMemory, RoomWriter
+
+_MEMBER = "m.room.member"
+
+
+class AliasResolver(Protocol):
+    """Finds rooms by alias."""
+
+    async def room_of(self, alias: str) -> str:
+        """The room id behind an alias. Raises MatrixError(NOT_FOUND)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Forgetting:
+    """A user forgets a room: a change of the log."""
+
+    user_id: str
+    room_id: str
+    room_nid: int
+
+    @property
+    def positions(self) -> int:
+        return 1
+
+    async def write(self, tx: Transaction, first: int) -> Sequence[LogEntry]:
+        """Hide the room."""
+        await tx.rooms.set_forgotten(self.user_id, self.room_nid)
+        return [LogEntry(first, EntryKind.FORGOTTEN, self.room_id, self.user_id, None)]
+
+
+class Memberships:
+    """Changes memberships on behalf of local users."""
+
+    def __init__(
+        self,
+        writer: RoomWriter,
+        committer: Committer,
+        memory: RoomMemory,
+        profiles: Profiles,
+        aliases: AliasResolver,
+        server_name: str,
+    ) -> None:
+        self._writer = writer
+        self._committer = committer
+        self._memory = memory
+        self._profiles = profiles
+        self._aliases = aliases
+        self._server_name = server_name
+        self._authorisers = Authorisers(memory, server_name)
+
+    async def join(self, user_id: str, room_id_or_alias: str, *, reason: str | None = None) -> str:
+        """Join a room; returns its id. Being joined already is success and changes nothing.
+
+        Raises MatrixError: NOT_FOUND, FORBIDDEN, UNABLE_TO_AUTHORISE_JOIN.
+        spec: client-server-api#post_matrixclientv3joinroomidoralias
+        """
+        room_id = await self._existing_room(room_id_or_alias)
+        authoriser = await self._authorisers.for_join(room_id, user_id)
+        content = await self._content(user_id, "join", reason)
+
+        def decide(room: RoomView) -> dict[str, Any] | Existing:
+            if (existing := _already(room, user_id, "join")) is not None:
+                return existing
+            if authoriser is not None and room.membership(user_id) != "invite":
+                return {**content, "join_authorised_via_users_server": authoriser}
+            return content
+
+        await self._set(room_id, user_id, user_id, decide)
+        return room_id
+
+    async def knock(self, user_id: str, room_id_or_alias: str, *, reason: str | None = None) -> str:
+        """Ask to be invited; returns the room id.  spec: client-server-api#post_matrixclientv3knockroomidoralias"""
+        room_id = await self._existing_room(room_id_or_alias)
+        content = await self._content(user_id, "knock", reason)
+
+        def decide(room: RoomView) -> dict[str, Any] | Existing:
+            return _already(room, user_id, "knock") or content
+
+        await self._set(room_id, user_id, user_id, decide)
+        return room_id
+
+    async def invite(self, sender: str, room_id: str, target: str, *, reason: str | None = None) -> None:
+        """Invite a user.  spec: client-server-api#post_matrixclientv3roomsroomidinvite"""
+        parse_user_id(target)
+        if domain_of(target) != self._server_name:
+            raise NotAllowed(f"{target} is not a user of this server and cannot be invited from here")
+        content = await self._content(target, "invite", reason)
+        await self._set(room_id, sender, target, lambda room: content)
+
+    async def leave(self, user_id: str, room_id: str, *, reason: str | None = None) -> None:
+        """Leave a room, reject an invite or take back a knock. Having left already is success.
+
+        spec: client-server-api#post_matrixclientv3roomsroomidleave
+        """
+        content = _plain("leave", reason)
+
+        def decide(room: RoomView) -> dict[str, Any] | Existing:
+            return _already(room, user_id, "leave") or content
+
+        await self._set(room_id, user_id, user_id, decide)
+
+    async def kick(self, sender: str, room_id: str, target: str, *, reason: str | None = None) -> None:
+        """Remove a user, their invite or their knock.  spec: client-server-api#post_matrixclientv3roomsroomidkick"""
+        parse_user_id(target)
+        content = _plain("leave", reason)
+
+        def decide(room: RoomView) -> dict[str, Any] | Existing:
+            _require_in_room(room, sender)
+            if room.membership(target) not in ("join", "invite", "knock"):
+                raise NotAllowed("The user is not in the room")
+            return content
+
+        await self._set(room_id, sender, target, decide)
+
+    async def ban(self, sender: str, room_id: str, target: str, *, reason: str | None = None) -> None:
+        """Ban a user.  spec: client-server-api#post_matrixclientv3roomsroomidban"""
+        parse_user_id(target)
+        content = _plain("ban", reason)
+        await self._set(room_id, sender, target, lambda room: content)
+
+    async def unban(self, sender: str, room_id: str, target: str, *, reason: str | None = None) -> None:
+        """Lift a ban.  spec: client-server-api#post_matrixclientv3roomsroomidunban"""
+        parse_user_id(target)
+        content = _plain("leave", reason)
+
+        def decide(room: RoomView) -> dict[str, Any] | Existing:
+            _require_in_room(room, sender)
+            if room.membership(target) != "ban":
+                raise NotAllowed("The user is not banned")
+            return content
+
+        await self._set(room_id, sender, target, decide)
+
+    async def forget(self, user_id: str, room_id: str) -> None:
+        """Hide a room the user has left for good; its history is no longer theirs.
+
+        Raises MatrixError: UNKNOWN while the user is still in the room, NOT_FOUND.
+        spec: client-server-api#post_matrixclientv3roomsroomidforget
+        """
+        parse_room_id(room_id)
+        async with self._memory.store.read() as tx:
+            mine = next((m for m in await tx.rooms.memberships(user_id) if m.room_id == room_id), None)
+        if mine is None:
+            raise MatrixError(ErrCode.NOT_FOUND, "You have never been in this room")
+        if mine.membership not in ("leave", "ban"):
+            raise MatrixError(ErrCode.UNKNOWN, "You are still in this room")
+        if not mine.forgotten:
+            await self._committer.commit(Forgetting(user_id, room_id, mine.room_nid))
+
+    async def joined_rooms(self, user_id: str) -> list[str]:
+        """Rooms the user is joined to.  spec: client-server-api#get_matrixclientv3joined_rooms"""
+        async with self._memory.store.read() as tx:
+            return [m.room_id for m in await tx.rooms.memberships(user_id) if m.membership == "join"]
+
+    async def _existing_room(self, room_id_or_alias: str) -> str:
+        if room_id_or_alias.startswith("#"):
+            return await self._aliases.room_of(room_id_or_alias)
+        room_id = parse_room_id(room_id_or_alias)
+        if await self._memory.heads.fetch(room_id, self._memory.store) is None:
+            raise MatrixError(ErrCode.NOT_FOUND, "This server knows no such room")
+        return room_id
+
+    async def _content(self, user_id: str, membership: str, reason: str | None) -> dict[str, Any]:
+        return {**await self._profiles.member_profile(user_id), **_plain(membership, reason)}
+
+    def _set(self, room_id: str, sender: str, target: str, decide: Decider) -> Awaitable[str]:
+        parse_room_id(room_id)
+        return self._writer.send(room_id, Draft(sender, _MEMBER, {}, target, decide=decide))
+
+
+def _plain(membership: str, reason: str | None) -> dict[str, Any]:
+    return {"membership": membership} if reason is None else {"membership": membership, "reason": reason}
+
+
+def _already(room: RoomView, user_id: str, membership: str) -> Existing | None:
+    member = room.get(_MEMBER, user_id)
+    return Existing(member.event_id) if member is not None and member.membership == membership else None
+
+
+def _require_in_room(room: RoomView, sender: str) -> None:
+    # First, so that outsiders do not learn who is in the room.
+    if room.membership(sender) != "join":
+        raise NotAllowed("You are not in this room")

@@ -1,0 +1,23 @@
+"""Names client transactions so that a repeated request finds the event it made.
+
+The key covers the device *and* the endpoint (room and event type), as the specification scopes transaction ids,
+and the user, so that an application service may use one id for several of its users.
+spec: client-server-api#transaction-identifiers
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+from homeserver.ports.events import Txn
+
+
+def transaction(user_id: str, device_id: str, room_id: str, event_type: str, txn_id: str) -> Txn:
+    """The transaction `txn_id` of a device at one endpoint."""
+    digest = blake2b(digest_size=16)
+    for part in (user_id, device_id, room_id, event_type, txn_id):
+        # Lengths go in too: without them two different splits of the same text would collide.
+        data = part.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(4, "big"))
+        digest.update(data)
+    return Txn(digest.digest(), user_id, device_id, txn_id)

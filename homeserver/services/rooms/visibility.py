@@ -1,0 +1,111 @@
+"""History visibility for one user in one room, from the few events that decide it.
+
+A user's membership and the room's history visibility change rarely, so both histories are read whole, and whether an
+event may be seen is then a look at the two values around it.
+spec: client-server-api#room-history-visibility
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from homeserver.ports.events import StoredEvent
+from homeserver.ports.store import Transaction
+
+_KEY = ("m.room.history_visibility", "")
+_VALUES = ("world_readable", "shared", "invited", "joined")
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A value over the life of a room: from each order on, until the next."""
+
+    orders: list[int] = field(default_factory=list)
+    values: list[str] = field(default_factory=list)
+
+    def around(self, order: int) -> tuple[str | None, str | None]:
+        """The values just before and just after the event at `order`; they differ only if it set a new one."""
+        before = bisect_left(self.orders, order)
+        after = bisect_right(self.orders, order)
+        return (
+            self.values[before - 1] if before else None,
+            self.values[after - 1] if after else None,
+        )
+
+    @property
+    def last(self) -> str | None:
+        """The value now."""
+        return self.values[-1] if self.values else None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What decides which events of a room a user may see."""
+
+    visibility: Course
+    memberships: Course
+    left: StoredEvent | None
+    """The event by which the user last went from joined to something else, if they are not joined now."""
+
+    @property
+    def membership(self) -> str | None:
+        """The user's membership now; None if they never had one."""
+        return self.memberships.last
+
+    @property
+    def is_world_readable(self) -> bool:
+        """Whether anyone may look into the room as it is now."""
+        return self.visibility.last == "world_readable"
+
+    def membership_at(self, stored: StoredEvent) -> str:
+        """The user's membership after the event, `leave` if they had none: for `unsigned.membership`."""
+        return (self.memberships.around(stored.order)[1] if stored.order is not None else None) or "leave"
+
+    def visible(self, stored: StoredEvent) -> bool:
+        """Whether the user may see the event.  spec: client-server-api#room-history-visibility"""
+        if stored.order is None:
+            return False
+        # Around a change the more permissive value counts, whether it came before or after.
+        visibilities = {value or "shared" for value in self.visibility.around(stored.order)}
+        memberships = set(self.memberships.around(stored.order))
+        # 1. world_readable: allow. 2. Joined at the event: allow.
+        if "world_readable" in visibilities or "join" in memberships:
+            return True
+        # 3. shared, and joined at any point after the event: allow.
+        if "shared" in visibilities and self._joined_after(stored.order):
+            return True
+        # 4. invited, and invited at the event: allow. 5. Otherwise, deny.
+        return "invited" in visibilities and "invite" in memberships
+
+    def _joined_after(self, order: int) -> bool:
+        first = bisect_right(self.memberships.orders, order)
+        return "join" in self.memberships.values[first:]
+
+
+async def load_history(tx: Transaction, room_nid: int, user_id: str) -> History:
+    """Read what decides on a user's view of a room, in one statement."""
+    return history_of(await tx.events.state_history(room_nid, [_KEY, ("m.room.member", user_id)]))
+
+
+def history_of(decisive: Iterable[StoredEvent]) -> History:
+    """The history out of a room's visibility events and the user's member events, in timeline order."""
+    visibility, memberships = Course(), Course()
+    left: StoredEvent | None = None
+    for stored in decisive:
+        if stored.order is None:
+            continue
+        event = stored.event
+        if event.type == "m.room.member":
+            membership = event.membership or "leave"
+            if memberships.last == "join" and membership != "join":
+                left = stored
+            memberships.orders.append(stored.order)
+            memberships.values.append(membership)
+        else:
+            value = event.content.get("history_visibility")
+            visibility.orders.append(stored.order)
+            # An unknown value counts as the default.  spec: client-server-api#mroomhistory_visibility
+            visibility.values.append(value if value in _VALUES else "shared")
+    return History(visibility, memberships, left)

@@ -1,0 +1,252 @@
+"""The only place that appends events to rooms.
+
+Each room has a queue in this process. The writer takes all waiting drafts of a room at once, decides them on the
+cached head (`decide.py`) and gives them to the committer as one append; while that commits, the next drafts gather.
+If another process moved the head, everything is decided again on a fresh one. Nothing here awaits the network.
+See docs/subsystems/rooms.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
+from homeserver.core.versions import RoomVersion
+from homeserver.ports.events import NewRoom, RoomAppend, RoomHead, Snapshot, StateMap
+from homeserver.ports.store import Store, StoreUnavailable, UniqueViolation
+from homeserver.services.commit import Committer
+from homeserver.services.rooms.cache import EventCache
+from homeserver.services.rooms.decide import EventsAtHand, MissingEventsError, WorkingRoom, Workshop
+from homeserver.services.rooms.drafts import Draft
+from homeserver.services.rooms.heads import HeadCache
+
+_log = structlog.get_logger(__name__)
+
+_ATTEMPTS = 5
+_MAX_BATCH = 100
+_MAX_WAITING = 2_000
+_MAX_RECENT_TXNS = 10_000
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    draft: Draft
+    done: asyncio.Future[str]
+
+    def settle(self, outcome: str | Exception) -> None:
+        if self.done.done():
+            return
+        if isinstance(outcome, str):
+            self.done.set_result(outcome)
+        else:
+            self.done.set_exception(outcome)
+
+
+@dataclass(slots=True)
+class _Queue:
+    waiting: deque[_Waiting] = field(default_factory=deque)
+    task: asyncio.Task[None] | None = None
+
+
+class RoomMemory:
+    """What this process remembers of rooms: heads and events. Both follow the log."""
+
+    def __init__(self, store: Store, heads: HeadCache, events: EventCache) -> None:
+        self.store = store
+        self.heads = heads
+        self.events = events
+
+
+class RoomWriter:
+    """Decides and appends events."""
+
+    def __init__(self, memory: RoomMemory, committer: Committer, workshop: Workshop) -> None:
+        self._memory = memory
+        self._committer = committer
+        self._workshop = workshop
+        self._queues: dict[str, _Queue] = {}
+        self._txns: OrderedDict[bytes, asyncio.Future[str]] = OrderedDict()
+
+    async def send(self, room_id: str, draft: Draft) -> str:
+        """Add one event to a room; returns its id once it is committed.
+
+        A draft whose transaction has made an event already gives that event's id; one that changes nothing gives
+        the id of the event that says so. Raises MatrixError (refused), StoreUnavailable (outcome unknown).
+        """
+        # Shielded: a caller who goes away must not take the answer from another one with the same transaction.
+        return await asyncio.shield(self._enqueue(room_id, draft))
+
+    def _enqueue(self, room_id: str, draft: Draft) -> asyncio.Future[str]:
+        key = draft.txn.key if draft.txn is not None else None
+        if key is not None and (known := self._txns.get(key)) is not None:
+            return known
+        queue = self._queues.setdefault(room_id, _Queue())
+        if len(queue.waiting) >= _MAX_WAITING:
+            raise MatrixError(ErrCode.LIMIT_EXCEEDED, "Too many events are waiting for this room", retry_after_ms=1000)
+        done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        if key is not None:
+            self._remember(key, done)
+        else:
+            done.add_done_callback(_retrieve)
+        queue.waiting.append(_Waiting(draft, done))
+        if queue.task is None:
+            queue.task = asyncio.create_task(self._work(room_id, queue), name=f"room-writer {room_id}")
+        return done
+
+    def _remember(self, key: bytes, done: asyncio.Future[str]) -> None:
+        """Let repetitions share the future; a failed transaction is forgotten, so that it can be tried again."""
+
+        def forget_failure(future: asyncio.Future[str]) -> None:
+            if _retrieve(future) is not None and self._txns.get(key) is future:
+                del self._txns[key]
+
+        self._txns[key] = done
+        done.add_done_callback(forget_failure)
+        # Only a memory of answers: whatever falls out is found in the database by its unique key.
+        while len(self._txns) > _MAX_RECENT_TXNS:
+            self._txns.popitem(last=False)
+
+    async def _work(self, room_id: str, queue: _Queue) -> None:
+        """Empty the room's queue, batch by batch; ends with it."""
+        try:
+            while queue.waiting:
+                batch = [queue.waiting.popleft() for _ in range(min(len(queue.waiting), _MAX_BATCH))]
+                try:
+                    await self._settle(room_id, batch)
+                except asyncio.CancelledError:
+                    _fail([*batch, *queue.waiting], StoreUnavailable("The server is shutting down"))
+                    raise
+                except StoreUnavailable as error:
+                    self._memory.heads.clear()
+                    _fail(batch, error)
+                except Exception as error:
+                    _log.exception("room_writer_crashed", room_id=room_id)
+                    self._memory.heads.drop(room_id)
+                    _fail(batch, error)
+        finally:
+            del self._queues[room_id]
+
+    async def _settle(self, room_id: str, batch: list[_Waiting]) -> None:
+        memory = self._memory
+        for _ in range(_ATTEMPTS):
+            head = await memory.heads.fetch(room_id, memory.store)
+            if head is None:
+                _fail(batch, NotAllowed("You are not in this room"))
+                return
+            room, pending, answers = await self._decide(head, batch)
+            if not pending:
+                _answer(answers)
+                return
+            try:
+                result = await self._committer.append(RoomAppend(head, tuple(room.events), room.extremities))
+            except UniqueViolation:
+                # A transaction was answered before, by another process or before a restart.
+                memory.heads.drop(room_id)
+                batch = await self._answer_repeated(batch)
+                continue
+            if result.moved or result.head is None:
+                memory.heads.drop(room_id)
+                continue
+            memory.heads.put(result.head)
+            _answer(answers)
+            for waiting, event_id in pending:
+                waiting.settle(event_id)
+            return
+        raise StoreUnavailable("The room is too busy")
+
+    async def _decide(
+        self, head: RoomHead, batch: Sequence[_Waiting]
+    ) -> tuple[WorkingRoom, list[tuple[_Waiting, str]], list[tuple[_Waiting, str | Exception]]]:
+        """Decide a batch. Returns the room after it, the drafts that became events, and final answers to others."""
+        at_hand = EventsAtHand(self._memory.events.get)
+        while True:
+            try:
+                room, pending, answers = self._decide_now(head, batch, at_hand)
+            except MissingEventsError as missing:
+                found = await self._memory.events.fetch(missing.event_ids, self._memory.store)
+                for event_id in missing.event_ids:
+                    at_hand.add(event_id, found[event_id].event if event_id in found else None)
+                continue
+            refused = [waiting for waiting, answer in answers if isinstance(answer, Exception) and waiting.draft.txn]
+            if refused:
+                known = await self._known_txns(refused)
+                answers = [(waiting, known.get(id(waiting), answer)) for waiting, answer in answers]
+            return room, pending, answers
+
+    def _decide_now(
+        self, head: RoomHead, batch: Sequence[_Waiting], at_hand: EventsAtHand
+    ) -> tuple[WorkingRoom, list[tuple[_Waiting, str]], list[tuple[_Waiting, str | Exception]]]:
+        room = WorkingRoom(self._workshop, head, at_hand)
+        if missing := {event_id for waiting in batch for event_id in room.needs(waiting.draft)}:
+            raise MissingEventsError(missing)
+        pending: list[tuple[_Waiting, str]] = []
+        answers: list[tuple[_Waiting, str | Exception]] = []
+        for waiting in batch:
+            try:
+                event_id = room.add(waiting.draft)
+            except MatrixError as error:
+                answers.append((waiting, error))
+                continue
+            (pending if room.is_new(event_id) else answers).append((waiting, event_id))
+        return room, pending, answers
+
+    async def _known_txns(self, batch: Sequence[_Waiting]) -> dict[int, str]:
+        """Answers, by id of the waiting draft, that transactions have had before."""
+        keys = {waiting.draft.txn.key: waiting for waiting in batch if waiting.draft.txn is not None}
+        if not keys:
+            return {}
+        async with self._memory.store.read() as tx:
+            known = await tx.events.by_txns(keys.keys())
+        return {id(keys[key]): event_id for key, event_id in known.items()}
+
+    async def _answer_repeated(self, batch: list[_Waiting]) -> list[_Waiting]:
+        """Answer drafts whose transaction made an event before; returns the others."""
+        known = await self._known_txns(batch)
+        for waiting in batch:
+            if (event_id := known.get(id(waiting))) is not None:
+                waiting.settle(event_id)
+        return [waiting for waiting in batch if id(waiting) not in known]
+
+    async def create(self, version: RoomVersion, drafts: Sequence[Draft], room: NewRoom) -> str:
+        """Create a room with its first events, all or nothing; returns its id.
+
+        `room.room_id` is empty where the room version derives it from the create event (v12).
+        Raises MatrixError if an event is refused, UniqueViolation if the id or an alias is taken, StoreUnavailable.
+        """
+        head = RoomHead(0, room.room_id, version, 0, (), StateMap(), Snapshot(0, 0))
+        working = WorkingRoom(self._workshop, head, EventsAtHand(self._memory.events.get))
+        for draft in drafts:
+            working.add(draft)
+        room_id = working.room_id
+        if room_id is None:
+            raise ValueError("A room needs at least its create event")
+        append = RoomAppend(
+            replace(head, room_id=room_id),
+            tuple(working.events),
+            working.extremities,
+            new_room=replace(room, room_id=room_id),
+        )
+        result = await self._committer.append(append)
+        if result.head is not None:
+            self._memory.heads.put(result.head)
+        return room_id
+
+
+def _answer(answers: Sequence[tuple[_Waiting, str | Exception]]) -> None:
+    for waiting, answer in answers:
+        waiting.settle(answer)
+
+
+def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
+    for waiting in batch:
+        waiting.settle(error)
+
+
+def _retrieve(future: asyncio.Future[str]) -> BaseException | None:
+    """The future's failure, marked as seen: nobody may be left to look at it."""
+    return None if future.cancelled() else future.exception()

@@ -1,0 +1,53 @@
+"""Room aliases of this server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from homeserver.ports.aliases import RoomAlias
+from homeserver.storage.dialect import Sql, is_storable
+
+if TYPE_CHECKING:
+    from homeserver.ports.aliases import AliasRepo
+
+_GET = Sql(
+    """SELECT a.alias, a.room_nid, r.room_id, a.creator
+    FROM room_aliases a JOIN rooms r ON r.room_nid = a.room_nid WHERE a.alias = :alias"""
+)
+PUT_ALIAS = Sql("INSERT INTO room_aliases (alias, room_nid, creator) VALUES (:alias, :room_nid, :creator)")
+_DELETE = Sql("DELETE FROM room_aliases WHERE alias = :alias")
+_OF_ROOM = Sql("SELECT alias FROM room_aliases WHERE room_nid = :room_nid ORDER BY alias")
+
+
+class SqlAliasRepo:
+    """Implements `ports.aliases.AliasRepo`."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def get(self, alias: str) -> RoomAlias | None:
+        """See the port."""
+        if not is_storable(alias):
+            return None
+        row = await _GET.first(self._connection, alias=alias)
+        return None if row is None else RoomAlias(row[0], row[1], row[2], row[3])
+
+    async def put(self, alias: str, room_nid: int, creator: str) -> None:
+        """See the port."""
+        await PUT_ALIAS.run(self._connection, alias=alias, room_nid=room_nid, creator=creator)
+
+    async def delete(self, alias: str) -> bool:
+        """See the port."""
+        return is_storable(alias) and await _DELETE.run(self._connection, alias=alias) > 0
+
+    async def of_room(self, room_nid: int) -> list[str]:
+        """See the port."""
+        return [row[0] for row in await _OF_ROOM.rows(self._connection, room_nid=room_nid)]
+
+
+if TYPE_CHECKING:
+
+    def _is_the_port(repo: SqlAliasRepo) -> AliasRepo:
+        return repo

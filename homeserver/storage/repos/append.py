@@ -1,0 +1,367 @@
+"""Writing appends: heads are compared and moved first, rows follow once the log gave positions.
+
+`advance` does everything that needs no position, so that the log's counter row is locked for the inserts only.
+Every statement here runs once per transaction, whatever the number of rooms and events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from homeserver.core.event import StateKey
+from homeserver.ports.events import AppendResult, RoomAppend, RoomHead, StoredEvent
+from homeserver.storage.dialect import Fragment, Sql, in_texts, json_rows, json_texts, rows_of
+from homeserver.storage.ids import TransactionIds
+from homeserver.storage.repos.aliases import PUT_ALIAS
+from homeserver.storage.repos.chains import Change, Link, link, needs_chain, parent_index
+from homeserver.storage.repos.plan import AppendPlan, PlannedSnapshot, count_snapshots, plan_append
+from homeserver.storage.repos.redactions import Redactions, prune_new
+
+_HEADS = rows_of(
+    "heads",
+    "w",
+    room_nid="bigint",
+    version_no="bigint",
+    extremities="text",
+    snapshot_nid="bigint",
+    snapshot_index="bigint",
+)
+_SET_HEAD = """UPDATE rooms SET head_version = rooms.head_version + 1, extremities = w.extremities,
+    snapshot_nid = w.snapshot_nid, snapshot_index = w.snapshot_index"""
+# PostgreSQL locks in the order the CTE gives rows, so two processes with the same rooms never wait for each other
+# in a circle. SQLite has one writer.
+_ADVANCE = Sql(
+    "{body} RETURNING rooms.room_nid",
+    body=Fragment(
+        f"{_SET_HEAD} FROM {_HEADS.sqlite} WHERE rooms.room_nid = w.room_nid AND rooms.head_version = w.version_no",
+        f"""WITH w AS MATERIALIZED (SELECT * FROM {_HEADS.postgres}), locked AS MATERIALIZED (
+            SELECT room_nid FROM rooms WHERE room_nid IN (SELECT room_nid FROM w) ORDER BY room_nid FOR UPDATE)
+        {_SET_HEAD} FROM locked JOIN w ON w.room_nid = locked.room_nid
+        WHERE rooms.room_nid = w.room_nid AND rooms.head_version = w.version_no""",
+    ),
+)
+_INSERT_ROOM = Sql(
+    """INSERT INTO rooms (room_nid, room_id, room_version, creator, is_public, head_version, extremities,
+        snapshot_nid, snapshot_index)
+    VALUES (:room_nid, :room_id, :room_version, :creator, :is_public, 1, :extremities,
+        :snapshot_nid, :snapshot_index)"""
+)
+_CHAINS = Sql(
+    """WITH RECURSIVE chain(snapshot_nid, parent_nid, chain_index, stop) AS (
+        SELECT s.snapshot_nid, s.parent_nid, s.chain_index, w.stop
+        FROM {wanted} JOIN snapshots s ON s.snapshot_nid = w.snapshot_nid WHERE s.chain_index > w.stop
+        UNION ALL
+        SELECT s.snapshot_nid, s.parent_nid, s.chain_index, c.stop
+        FROM chain c JOIN snapshots s ON s.snapshot_nid = c.parent_nid WHERE s.chain_index > c.stop)
+    SELECT c.snapshot_nid, c.parent_nid, c.chain_index, d.event_nid, d.removed, e.type, e.state_key
+    FROM chain c LEFT JOIN snapshot_deltas d ON d.snapshot_nid = c.snapshot_nid
+    LEFT JOIN events e ON e.nid = d.event_nid""",
+    wanted=rows_of("wanted", "w", snapshot_nid="bigint", stop="bigint"),
+)
+_KNOWN = Sql(
+    "SELECT nid, event_id, type, sender, json FROM events WHERE {ids}",
+    ids=in_texts("event_id", "ids"),
+)
+_INSERT_EVENT = Sql(
+    """INSERT INTO events (nid, event_id, room_nid, ord, type, state_key, sender, snapshot_nid, flags, json, unsigned,
+        redacted_by)
+    VALUES (:nid, :event_id, :room_nid, :ord, :type, :state_key, :sender, :snapshot_nid, :flags, :json, :unsigned,
+        :redacted_by)"""
+)
+_INSERT_TXN = Sql(
+    """INSERT INTO event_txns (key, event_nid, user_id, device_id, txn_id)
+    VALUES (:key, :event_nid, :user_id, :device_id, :txn_id)"""
+)
+_INSERT_SNAPSHOT = Sql(
+    """INSERT INTO snapshots (snapshot_nid, room_nid, parent_nid, chain_index)
+    VALUES (:snapshot_nid, :room_nid, :parent_nid, :chain_index)"""
+)
+_INSERT_DELTA = Sql(
+    "INSERT INTO snapshot_deltas (snapshot_nid, event_nid, removed) VALUES (:snapshot_nid, :event_nid, :removed)"
+)
+_SET_STATE = Sql(
+    """INSERT INTO current_state (room_nid, type, state_key, event_nid, membership)
+    VALUES (:room_nid, :type, :state_key, :event_nid, :membership)
+    ON CONFLICT (room_nid, type, state_key)
+    DO UPDATE SET event_nid = excluded.event_nid, membership = excluded.membership"""
+)
+_DROP_STATE = Sql("DELETE FROM current_state WHERE room_nid = :room_nid AND type = :type AND state_key = :state_key")
+# A forgotten room stays hidden through a kick or ban and comes back with an invite, knock or join.
+_SET_MEMBERSHIP = Sql(
+    """INSERT INTO memberships (user_id, room_nid, membership, event_nid, sender, forgotten)
+    VALUES (:user_id, :room_nid, :membership, :event_nid, :sender, false)
+    ON CONFLICT (user_id, room_nid)
+    DO UPDATE SET membership = excluded.membership, event_nid = excluded.event_nid, sender = excluded.sender,
+        forgotten = memberships.forgotten AND excluded.membership IN ('leave', 'ban')"""
+)
+_DROP_MEMBERSHIP = Sql("DELETE FROM memberships WHERE user_id = :user_id AND room_nid = :room_nid")
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What other rows need to know of an event: stored before, or part of this transaction."""
+
+    nid: int
+    sender: str
+    membership: str | None
+
+
+class Appender:
+    """The appends of one transaction, between `advance` and `write`."""
+
+    def __init__(self, connection: AsyncConnection, ids: TransactionIds, server_name: str) -> None:
+        self._connection = connection
+        self._ids = ids
+        self._server_name = server_name
+        self._plans: dict[int, AppendPlan] = {}  # by id() of the append: comparing appends compares whole states
+        self._chains: dict[int, Link] = {}
+        self._known: dict[str, _Known] = {}
+        self._redactions = Redactions(connection)
+
+    async def advance(self, appends: Sequence[RoomAppend]) -> set[int]:
+        """See `RoomRepo.advance`. A room's second append in the same call has moved by definition."""
+        first_of_room: dict[str, int] = {}
+        for index, append in enumerate(appends):
+            first_of_room.setdefault(append.head.room_id, index)
+        plans = {index: await self._plan(appends[index]) for index in first_of_room.values()}
+        moved = await self._move_heads([plan for plan in plans.values() if plan.append.new_room is None])
+        created = [plan for plan in plans.values() if plan.append.new_room is not None]
+        await _INSERT_ROOM.run_many(self._connection, [_room_row(plan) for plan in created])
+        await PUT_ALIAS.run_many(self._connection, [row for plan in created for row in _alias_rows(plan)])
+        allowed = {
+            index: plan for index, plan in plans.items() if plan.append.new_room is not None or plan.room_nid in moved
+        }
+        self._plans = {id(plan.append): plan for plan in allowed.values()}
+        await self._read_chains(allowed.values())
+        await self._read_known(allowed.values())
+        await self._redactions.read(allowed.values())
+        return set(allowed)
+
+    async def _plan(self, append: RoomAppend) -> AppendPlan:
+        room_nid = append.head.room_nid
+        if append.new_room is not None:
+            room_nid = (await self._ids.take("room", 1))[0]
+        count = count_snapshots(append)
+        ids = await self._ids.take("snapshot", count) if count else range(0)
+        return plan_append(append, room_nid, ids)
+
+    async def _move_heads(self, plans: list[AppendPlan]) -> set[int]:
+        if not plans:
+            return set()
+        rows = [{**_head_row(plan), "version_no": plan.append.head.version_no} for plan in plans]
+        result = await _ADVANCE.rows(self._connection, heads=json_rows(rows))
+        return {row[0] for row in result}
+
+    async def _read_chains(self, plans: Iterable[AppendPlan]) -> None:
+        """The stored links that new snapshots have to merge: one statement, only every 16th state change."""
+        wanted = []
+        for plan in plans:
+            stops = [parent_index(made.snapshot.index) for made in plan.new if needs_chain(made.snapshot.index)]
+            if stops and min(stops) < plan.append.head.snapshot.index:
+                wanted.append({"snapshot_nid": plan.append.head.snapshot.nid, "stop": min(stops)})
+        if not wanted:
+            return
+        deltas: dict[int, tuple[int, int, dict[StateKey, Change]]] = {}
+        for row in await _CHAINS.rows(self._connection, wanted=json_rows(wanted)):
+            nid, parent, index, event_nid, removed, kind, state_key = row
+            _, _, delta = deltas.setdefault(nid, (parent, index, {}))
+            if event_nid is not None:
+                delta[(kind, state_key)] = Change(event_nid, bool(removed))
+        self._chains = {nid: Link(nid, parent, index, delta) for nid, (parent, index, delta) in deltas.items()}
+
+    async def _read_known(self, plans: Iterable[AppendPlan]) -> None:
+        """Stored events that state resolution brings back or takes out: one statement, none without it."""
+        own: set[str] = set()
+        wanted: set[str] = set()
+        for plan in plans:
+            own.update(item.event.event_id for item in plan.append.events)
+            for made in plan.new:
+                wanted.update(event_id or made.before[key] for key, event_id in made.changes.items())
+        wanted -= own
+        if not wanted:
+            return
+        for nid, event_id, kind, sender, json in await _KNOWN.rows(self._connection, ids=json_texts(wanted)):
+            membership = _membership(orjson.loads(json)) if kind == "m.room.member" else None
+            self._known[event_id] = _Known(nid, sender, membership)
+
+    async def write(self, appends: Sequence[RoomAppend], first: int) -> list[AppendResult]:
+        """See `EventRepo.append`."""
+        plans = [self._plans.pop(id(append)) for append in appends]
+        stored: list[list[StoredEvent]] = []
+        position = first
+        for plan in plans:
+            stored.append(_stored_events(plan, position))
+            position += len(plan.append.events)
+        for plan, events in zip(plans, stored, strict=True):
+            for item in events:
+                event = item.event
+                self._known[event.event_id] = _Known(item.position, event.sender, event.membership)
+            prune_new(plan, events)
+        everything = [item for events in stored for item in events]
+        await _INSERT_EVENT.run_many(self._connection, [_event_row(item) for item in everything])
+        await _INSERT_TXN.run_many(self._connection, [_txn_row(item) for item in everything if item.txn])
+        await self._redactions.write(plans)
+        await self._write_snapshots(plans)
+        await self._write_current(plans)
+        return [AppendResult(tuple(events), _head_after(plan)) for plan, events in zip(plans, stored, strict=True)]
+
+    async def _write_snapshots(self, plans: list[AppendPlan]) -> None:
+        snapshots: list[dict[str, Any]] = []
+        deltas: list[dict[str, Any]] = []
+        for plan in plans:
+            for made in plan.new:
+                delta = {key: self._change(made, key, event_id) for key, event_id in made.changes.items()}
+                step = link(made.snapshot.nid, made.base.nid, made.base.index, delta, self._chains)
+                self._chains[step.nid] = step
+                snapshots.append(
+                    {
+                        "snapshot_nid": step.nid,
+                        "room_nid": plan.room_nid,
+                        "parent_nid": step.parent_nid,
+                        "chain_index": step.index,
+                    }
+                )
+                deltas.extend(
+                    {"snapshot_nid": step.nid, "event_nid": change.event, "removed": change.removed}
+                    for change in step.delta.values()
+                )
+        await _INSERT_SNAPSHOT.run_many(self._connection, snapshots)
+        await _INSERT_DELTA.run_many(self._connection, deltas)
+
+    def _change(self, made: PlannedSnapshot, key: StateKey, event_id: str | None) -> Change:
+        """A removal is recorded against the event that held the key."""
+        return Change(self._stored(event_id or made.before[key]).nid, removed=event_id is None)
+
+    def _stored(self, event_id: str) -> _Known:
+        known = self._known.get(event_id)
+        if known is None:
+            raise ValueError(f"A state refers to {event_id}, which is not stored")
+        return known
+
+    async def _write_current(self, plans: list[AppendPlan]) -> None:
+        state: list[dict[str, Any]] = []
+        dropped: list[dict[str, Any]] = []
+        members: list[dict[str, Any]] = []
+        gone: list[dict[str, Any]] = []
+        for plan in plans:
+            for (kind, state_key), event_id in plan.changes.items():
+                row = {"room_nid": plan.room_nid, "type": kind, "state_key": state_key}
+                local = kind == "m.room.member" and state_key.partition(":")[2] == self._server_name
+                if event_id is None:
+                    dropped.append(row)
+                    if local:
+                        gone.append({"user_id": state_key, "room_nid": plan.room_nid})
+                    continue
+                event = self._stored(event_id)
+                state.append({**row, "event_nid": event.nid, "membership": event.membership})
+                if local and event.membership is not None:
+                    members.append(
+                        {
+                            "user_id": state_key,
+                            "room_nid": plan.room_nid,
+                            "membership": event.membership,
+                            "event_nid": event.nid,
+                            "sender": event.sender,
+                        }
+                    )
+        await _SET_STATE.run_many(self._connection, state)
+        await _DROP_STATE.run_many(self._connection, dropped)
+        await _SET_MEMBERSHIP.run_many(self._connection, members)
+        await _DROP_MEMBERSHIP.run_many(self._connection, gone)
+
+
+def _stored_events(plan: AppendPlan, first: int) -> list[StoredEvent]:
+    return [
+        StoredEvent(
+            event=item.event,
+            position=position,
+            order=None if item.flags else position,
+            room_nid=plan.room_nid,
+            snapshot=snapshot,
+            flags=item.flags,
+            unsigned=item.unsigned,
+            txn=item.txn,
+        )
+        for position, (item, snapshot) in enumerate(zip(plan.append.events, plan.after, strict=True), first)
+    ]
+
+
+def _head_row(plan: AppendPlan) -> dict[str, Any]:
+    return {
+        "room_nid": plan.room_nid,
+        "extremities": orjson.dumps(plan.append.extremities).decode(),
+        "snapshot_nid": plan.snapshot.nid,
+        "snapshot_index": plan.snapshot.index,
+    }
+
+
+def _alias_rows(plan: AppendPlan) -> list[dict[str, Any]]:
+    room = plan.append.new_room
+    if room is None:
+        return []
+    return [{"alias": alias, "room_nid": plan.room_nid, "creator": room.creator} for alias in room.aliases]
+
+
+def _room_row(plan: AppendPlan) -> dict[str, Any]:
+    room = plan.append.new_room
+    assert room is not None  # noqa: S101 - narrows the type; callers pass new rooms only
+    return {
+        **_head_row(plan),
+        "room_id": room.room_id,
+        "room_version": room.room_version.id,
+        "creator": room.creator,
+        "is_public": room.is_public,
+    }
+
+
+def _head_after(plan: AppendPlan) -> RoomHead:
+    head = plan.append.head
+    return RoomHead(
+        room_nid=plan.room_nid,
+        room_id=head.room_id,
+        room_version=head.room_version,
+        version_no=1 if plan.append.new_room is not None else head.version_no + 1,
+        extremities=plan.append.extremities,
+        state=plan.state,
+        snapshot=plan.snapshot,
+    )
+
+
+def _event_row(item: StoredEvent) -> dict[str, Any]:
+    event = item.event
+    return {
+        "nid": item.position,
+        "event_id": event.event_id,
+        "room_nid": item.room_nid,
+        "ord": item.order,
+        "type": event.type,
+        "state_key": event.state_key,
+        "sender": event.sender,
+        "snapshot_nid": item.snapshot,
+        "flags": int(item.flags),
+        "json": event.canonical,
+        "unsigned": None if item.unsigned is None else orjson.dumps(dict(item.unsigned)),
+        "redacted_by": item.redacted_by,
+    }
+
+
+def _txn_row(item: StoredEvent) -> dict[str, Any]:
+    txn = item.txn
+    assert txn is not None  # noqa: S101 - narrows the type; callers pass events with a transaction only
+    return {
+        "key": txn.key,
+        "event_nid": item.position,
+        "user_id": txn.user_id,
+        "device_id": txn.device_id,
+        "txn_id": txn.txn_id,
+    }
+
+
+def _membership(pdu: dict[str, Any]) -> str | None:
+    value = pdu["content"].get("membership")
+    return value if isinstance(value, str) else None

@@ -1,0 +1,281 @@
+"""Rooms, heads, memberships of local users, and state."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import immutables
+import orjson
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from homeserver.core.event import StateKey
+from homeserver.core.versions import ROOM_VERSIONS
+from homeserver.ports.events import Membership, RoomAppend, RoomHead, Snapshot, StateMap, StoredEvent
+from homeserver.storage.dialect import (
+    Fragment,
+    Sql,
+    in_ints,
+    in_texts,
+    is_storable,
+    json_ints,
+    json_rows,
+    json_texts,
+    rows_of,
+)
+from homeserver.storage.repos.append import Appender
+from homeserver.storage.repos.rows import EVENT_COLUMNS, EVENT_JOINS, stored_event
+
+if TYPE_CHECKING:
+    from homeserver.ports.events import RoomRepo
+
+_HEROES = 5
+
+_ROOM_NIDS = Sql("SELECT room_id, room_nid FROM rooms WHERE {ids}", ids=in_texts("room_id", "ids"))
+_HEAD = Sql(
+    """SELECT room_nid, room_version, head_version, extremities, snapshot_nid, snapshot_index
+    FROM rooms WHERE room_id = :room_id"""
+)
+_HEAD_STATE = Sql(
+    """SELECT c.type, c.state_key, e.event_id FROM current_state c JOIN events e ON e.nid = c.event_nid
+    WHERE c.room_nid = :room_nid"""
+)
+_CHAIN = """WITH RECURSIVE chain(snapshot_nid, parent_nid, chain_index) AS (
+        SELECT snapshot_nid, parent_nid, chain_index FROM snapshots WHERE snapshot_nid = :snapshot
+        UNION ALL
+        SELECT s.snapshot_nid, s.parent_nid, s.chain_index
+        FROM chain c JOIN snapshots s ON s.snapshot_nid = c.parent_nid)
+    SELECT e.type, e.state_key, e.event_id, d.removed """
+_STATE_AT = Sql(
+    _CHAIN
+    + """FROM chain c JOIN snapshot_deltas d ON d.snapshot_nid = c.snapshot_nid JOIN events e ON e.nid = d.event_nid
+    ORDER BY c.chain_index"""
+)
+# From the few events of these keys to the deltas, not through the whole state.
+_STATE_AT_KEYS = Sql(
+    _CHAIN
+    + """FROM {keys} CROSS JOIN events e CROSS JOIN chain c
+    JOIN snapshot_deltas d ON d.snapshot_nid = c.snapshot_nid AND d.event_nid = e.nid
+    WHERE e.room_nid = (SELECT room_nid FROM snapshots WHERE snapshot_nid = :snapshot)
+        AND e.type = w.type AND e.state_key = w.state_key
+    ORDER BY c.chain_index""",
+    keys=rows_of("keys", "w", type="text", state_key="text"),
+)
+_CURRENT = (
+    "SELECT " + EVENT_COLUMNS + " FROM current_state c JOIN events e ON e.nid = c.event_nid " + EVENT_JOINS + " WHERE "
+)
+_STATE = Sql(
+    _CURRENT + "{rooms} AND NOT {excluded}",
+    rooms=in_ints("c.room_nid", "rooms"),
+    excluded=in_texts("c.type", "excluded"),
+)
+_STATE_OF_TYPES = Sql(
+    _CURRENT + "{rooms} AND {types} AND NOT {excluded}",
+    rooms=in_ints("c.room_nid", "rooms"),
+    types=in_texts("c.type", "types"),
+    excluded=in_texts("c.type", "excluded"),
+)
+_MEMBERS = Sql(_CURRENT + "c.room_nid = :room_nid AND c.type = 'm.room.member' ORDER BY c.event_nid")
+_MEMBERS_OF = Sql(
+    _CURRENT + "c.room_nid = :room_nid AND c.type = 'm.room.member' AND {memberships} ORDER BY c.event_nid",
+    memberships=in_texts("c.membership", "memberships"),
+)
+_MEMBER_EVENTS = Sql(
+    "SELECT "
+    + EVENT_COLUMNS
+    + " FROM {users} JOIN current_state c ON c.room_nid = w.room_nid AND c.type = 'm.room.member'"
+    + " AND c.state_key = w.user_id JOIN events e ON e.nid = c.event_nid "
+    + EVENT_JOINS,
+    users=rows_of("users", "w", room_nid="bigint", user_id="text"),
+)
+_MEMBER_COUNTS = Sql(
+    """SELECT room_nid, membership, count(*) FROM current_state
+    WHERE {rooms} AND membership IS NOT NULL GROUP BY room_nid, membership""",
+    rooms=in_ints("room_nid", "rooms"),
+)
+_OLDEST_MEMBERS = """SELECT i.state_key, i.event_nid FROM current_state i
+    WHERE i.room_nid = w.room_nid AND i.membership = m.membership AND i.state_key <> :exclude
+    ORDER BY i.event_nid LIMIT :count"""
+_HERO_ROWS = Sql(
+    "SELECT w.room_nid, m.membership, c.state_key, c.event_nid FROM {rooms} CROSS JOIN {memberships} {oldest}",
+    rooms=rows_of("rooms", "w", room_nid="bigint"),
+    memberships=Fragment(
+        '(SELECT value AS membership FROM json_each(\'["join","invite","leave","ban"]\')) AS m',
+        "(VALUES ('join'), ('invite'), ('leave'), ('ban')) AS m(membership)",
+    ),
+    oldest=Fragment(
+        # SQLite keeps the order of a CROSS JOIN: the lists of five first, then their rows.
+        f"""CROSS JOIN current_state c ON c.room_nid = w.room_nid AND c.type = 'm.room.member'
+        AND c.state_key IN (SELECT o.state_key FROM ({_OLDEST_MEMBERS}) o)""",
+        f"CROSS JOIN LATERAL ({_OLDEST_MEMBERS}) c",
+    ),
+)
+_MEMBERSHIPS = Sql(
+    """SELECT m.room_nid, r.room_id, m.membership, e.event_id, m.sender, m.event_nid, m.forgotten
+    FROM memberships m JOIN rooms r ON r.room_nid = m.room_nid JOIN events e ON e.nid = m.event_nid
+    WHERE m.user_id = :user_id ORDER BY m.event_nid"""
+)
+_JOINED = Sql("SELECT user_id FROM memberships WHERE room_nid = :room_nid AND membership = 'join'")
+_FORGET = Sql("UPDATE memberships SET forgotten = true WHERE user_id = :user_id AND room_nid = :room_nid")
+_SET_PUBLIC = Sql("UPDATE rooms SET is_public = :public WHERE room_nid = :room_nid")
+_PUBLIC = Sql("SELECT room_nid, room_id FROM rooms WHERE is_public ORDER BY room_nid")
+
+
+class SqlRoomRepo:
+    """Implements `ports.events.RoomRepo`."""
+
+    def __init__(self, connection: AsyncConnection, appender: Appender) -> None:
+        self._connection = connection
+        self._appender = appender
+
+    async def room_nids(self, room_ids: Collection[str]) -> dict[str, int]:
+        """See the port."""
+        rows = await _ROOM_NIDS.rows(self._connection, ids=json_texts(room_ids))
+        return {row[0]: row[1] for row in rows}
+
+    async def head(self, room_id: str) -> RoomHead | None:
+        """See the port. Two statements."""
+        if not is_storable(room_id):
+            return None
+        row = await _HEAD.first(self._connection, room_id=room_id)
+        if row is None:
+            return None
+        room_nid, version, version_no, extremities, snapshot_nid, snapshot_index = row
+        state = await _HEAD_STATE.rows(self._connection, room_nid=room_nid)
+        return RoomHead(
+            room_nid=room_nid,
+            room_id=room_id,
+            room_version=ROOM_VERSIONS[version],
+            version_no=version_no,
+            extremities=tuple((event_id, depth) for event_id, depth in orjson.loads(extremities)),
+            state=immutables.Map({(kind, key): event_id for kind, key, event_id in state}),
+            snapshot=Snapshot(snapshot_nid, snapshot_index),
+        )
+
+    async def advance(self, appends: Sequence[RoomAppend]) -> set[int]:
+        """See the port. Remembers what it decided for `EventRepo.append` in the same transaction."""
+        return await self._appender.advance(appends)
+
+    async def state_at(self, snapshot: int) -> StateMap:
+        """See the port."""
+        return immutables.Map(_latest(await _STATE_AT.rows(self._connection, snapshot=snapshot)))
+
+    async def state_at_filtered(self, snapshot: int, keys: Collection[StateKey]) -> dict[StateKey, str]:
+        """See the port."""
+        wanted = json_rows(
+            {"type": kind, "state_key": key} for kind, key in keys if is_storable(kind) and is_storable(key)
+        )
+        return _latest(await _STATE_AT_KEYS.rows(self._connection, snapshot=snapshot, keys=wanted))
+
+    async def current_state(
+        self, room_nids: Collection[int], *, types: Collection[str] | None = None, not_types: Collection[str] = ()
+    ) -> dict[int, list[StoredEvent]]:
+        """See the port."""
+        rooms, excluded = json_ints(room_nids), json_texts(not_types)
+        if types is None:
+            rows = await _STATE.rows(self._connection, rooms=rooms, excluded=excluded)
+        else:
+            rows = await _STATE_OF_TYPES.rows(self._connection, rooms=rooms, types=json_texts(types), excluded=excluded)
+        return _by_room(room_nids, [stored_event(row) for row in rows])
+
+    async def current_members(self, room_nid: int, memberships: Collection[str] | None = None) -> list[StoredEvent]:
+        """See the port. Oldest first."""
+        if memberships is None:
+            rows = await _MEMBERS.rows(self._connection, room_nid=room_nid)
+        else:
+            rows = await _MEMBERS_OF.rows(self._connection, room_nid=room_nid, memberships=json_texts(memberships))
+        return [stored_event(row) for row in rows]
+
+    async def member_events(self, room_nids: Mapping[int, Collection[str]]) -> dict[int, list[StoredEvent]]:
+        """See the port."""
+        wanted = json_rows(
+            {"room_nid": room_nid, "user_id": user_id}
+            for room_nid, users in room_nids.items()
+            for user_id in users
+            if is_storable(user_id)
+        )
+        rows = await _MEMBER_EVENTS.rows(self._connection, users=wanted)
+        return _by_room(room_nids, [stored_event(row) for row in rows])
+
+    async def member_counts(self, room_nids: Collection[int]) -> dict[int, dict[str, int]]:
+        """See the port."""
+        counts: dict[int, dict[str, int]] = {room_nid: {} for room_nid in room_nids}
+        for room_nid, membership, count in await _MEMBER_COUNTS.rows(self._connection, rooms=json_ints(room_nids)):
+            counts[room_nid][membership] = count
+        return counts
+
+    async def heroes(self, room_nids: Collection[int], exclude: str) -> dict[int, list[str]]:
+        """See the port. Joined and invited members first come first; those who left only if nobody is there."""
+        present: dict[int, list[tuple[int, str]]] = {room_nid: [] for room_nid in room_nids}
+        absent: dict[int, list[tuple[int, str]]] = {room_nid: [] for room_nid in room_nids}
+        rows = await _HERO_ROWS.rows(
+            self._connection,
+            rooms=json_rows({"room_nid": room_nid} for room_nid in room_nids),
+            exclude=exclude,
+            count=_HEROES,
+        )
+        for room_nid, membership, user_id, event_nid in rows:
+            side = present if membership in {"join", "invite"} else absent
+            side[room_nid].append((event_nid, user_id))
+        return {
+            room_nid: [user_id for _, user_id in sorted(present[room_nid] or absent[room_nid])[:_HEROES]]
+            for room_nid in room_nids
+        }
+
+    async def memberships(self, user_id: str) -> list[Membership]:
+        """See the port. Oldest membership event first."""
+        return [
+            Membership(
+                user_id=user_id,
+                room_id=room_id,
+                room_nid=room_nid,
+                membership=membership,
+                event_id=event_id,
+                sender=sender,
+                position=position,
+                forgotten=bool(forgotten),
+            )
+            for room_nid, room_id, membership, event_id, sender, position, forgotten in await _MEMBERSHIPS.rows(
+                self._connection, user_id=user_id
+            )
+        ]
+
+    async def joined_local_users(self, room_nid: int) -> list[str]:
+        """See the port."""
+        return [row[0] for row in await _JOINED.rows(self._connection, room_nid=room_nid)]
+
+    async def set_forgotten(self, user_id: str, room_nid: int) -> None:
+        """See the port."""
+        await _FORGET.run(self._connection, user_id=user_id, room_nid=room_nid)
+
+    async def set_public(self, room_nid: int, public: bool) -> None:
+        """See the port."""
+        await _SET_PUBLIC.run(self._connection, room_nid=room_nid, public=public)
+
+    async def public_rooms(self) -> list[tuple[int, str]]:
+        """See the port."""
+        return [(row[0], row[1]) for row in await _PUBLIC.rows(self._connection)]
+
+
+def _latest(rows: Iterable[Any]) -> dict[StateKey, str]:
+    """The state that deltas, oldest first, add up to."""
+    state: dict[StateKey, str] = {}
+    for kind, key, event_id, removed in rows:
+        if removed:
+            state.pop((kind, key), None)
+        else:
+            state[(kind, key)] = event_id
+    return state
+
+
+def _by_room(room_nids: Iterable[int], events: Iterable[StoredEvent]) -> dict[int, list[StoredEvent]]:
+    found: dict[int, list[StoredEvent]] = {room_nid: [] for room_nid in room_nids}
+    for item in events:
+        found[item.room_nid].append(item)
+    return found
+
+
+if TYPE_CHECKING:
+
+    def _is_the_port(repo: SqlRoomRepo) -> RoomRepo:
+        return repo

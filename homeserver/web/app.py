@@ -1,0 +1,305 @@
+"""The ASGI application: finds the route, the caller and the arguments, calls the handler, maps errors, answers.
+
+The only place where errors become HTTP. Holds no protocol logic: what an endpoint does is in the roles' handlers.
+Why this is plain ASGI: docs/adr/0002-plain-asgi.md.  spec: client-server-api#api-standards
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, MutableMapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.clock import Clock
+from homeserver.ports.requester import Authenticator, Requester
+from homeserver.ports.store import StoreUnavailable
+from homeserver.web.auth import requester
+from homeserver.web.endpoint import Endpoint, Mount, build_router
+from homeserver.web.metrics import Metrics
+from homeserver.web.ratelimit import Network, RateLimiter, address_key, client_address
+from homeserver.web.request import ClientDisconnected, Receive, Request, UnreadBody
+from homeserver.web.response import Json, Response, encode
+from homeserver.web.route import Auth, Route
+from homeserver.web.router import parse_query
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+# spec: client-server-api#web-browser-clients
+_CORS: Headers = [
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-methods", b"GET, POST, PUT, DELETE, OPTIONS"),
+    (b"access-control-allow-headers", b"X-Requested-With, Content-Type, Authorization"),
+]
+_CORS_PREFIXES = (b"/_matrix/client/", b"/_matrix/media/", b"/.well-known/")
+_JSON = (b"content-type", b"application/json")
+
+_log = structlog.stdlib.get_logger("homeserver.web")
+
+
+@dataclass(frozen=True, slots=True)
+class WebSettings:
+    """The bounds of the web layer."""
+
+    body_limit: int = 1024 * 1024
+    body_timeout: float = 60.0
+    max_in_flight: int = 2_000
+    max_held: int = 20_000
+    query_tokens: bool = False
+    trusted_proxies: Sequence[Network] = ()
+    log_requests: bool = False
+
+
+class Application:
+    """The ASGI callable that serves all mounted routes."""
+
+    def __init__(
+        self,
+        mounts: Iterable[Mount[Any]],
+        *,
+        settings: WebSettings,
+        authenticator: Authenticator,
+        limits: RateLimiter,
+        metrics: Metrics,
+        clock: Clock,
+        pages: Callable[[], AsgiApp] | None = None,
+    ) -> None:
+        """`pages` makes the application for HTML pages. It is called at the first request outside `/_matrix/` and
+        `/_synapse/` that no route serves, so that start does not wait for it."""
+        self._router = build_router(mounts, limits, metrics)
+        self._settings = settings
+        self._authenticator = authenticator
+        self._limits = limits
+        self._metrics = metrics
+        self._clock = clock
+        self._make_pages = pages
+        self._pages: AsgiApp | None = None
+        self._in_flight = 0
+        self._held = 0
+        self._count = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI entry point."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            # No WebSocket route exists yet; closing before accepting refuses the handshake with 403.
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})
+        elif scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = self._clock.monotonic()
+        self._count += 1
+        raw_path: bytes = scope["raw_path"]
+        method: str = scope["method"]
+        cors = _CORS if raw_path.startswith(_CORS_PREFIXES) else []
+        if method == "OPTIONS" and cors:
+            await _send(send, receive, _Answer(204, [], b""), cors)
+            return
+        request_id = f"{self._count:x}"
+        structlog.contextvars.bind_contextvars(request=request_id)
+        endpoint: Endpoint | None = None
+        try:
+            endpoint, values = self._router.find(method, raw_path)
+            self._refuse_overload(endpoint)
+            request = self._request(scope, receive, request_id, endpoint)
+            answer = _answer(await self._handle(endpoint, request, values))
+        except ClientDisconnected:
+            return
+        except MatrixError as error:
+            if endpoint is None and error.status == 404 and await self._page(scope, receive, send):
+                return
+            answer = _error_answer(error)
+        except StoreUnavailable:
+            _log.warning("database unavailable", method=method)
+            answer = _error_answer(
+                MatrixError(ErrCode.UNKNOWN, "The database is not available", status=503, retry_after_ms=1000)
+            )
+        except Exception:
+            _log.exception("handler failed", method=method, path=raw_path.decode("latin-1"))
+            text = f"Internal server error (request {request_id})"
+            answer = _error_answer(MatrixError(ErrCode.UNKNOWN, text, status=500))
+        await _send(send, receive, answer, cors)
+        self._finish(endpoint, answer.status, method, raw_path, self._clock.monotonic() - started)
+
+    def _finish(self, endpoint: Endpoint | None, status: int, method: str, raw_path: bytes, seconds: float) -> None:
+        if endpoint is not None:
+            endpoint.duration.observe(seconds)
+            endpoint.count(status)
+        if self._settings.log_requests:
+            # The path only: the query may hold a token.
+            path = raw_path.decode("latin-1")
+            _log.info("request", method=method, path=path, status=status, ms=round(seconds * 1000, 2))
+
+    # --- from the request to the handler's result ---
+
+    def _refuse_overload(self, endpoint: Endpoint) -> None:
+        if endpoint.route.held:
+            full = self._held >= self._settings.max_held
+        else:
+            full = self._in_flight >= self._settings.max_in_flight
+        if full:
+            raise MatrixError(ErrCode.UNKNOWN, "The server is busy", status=503, retry_after_ms=2000)
+
+    def _request(self, scope: Scope, receive: Receive, request_id: str, endpoint: Endpoint) -> Request:
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in scope["headers"]:
+            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        if "transfer-encoding" in headers and "content-length" in headers:
+            # Two lengths are two opinions about where the next request starts: request smuggling.
+            raise UnreadBody(ErrCode.UNKNOWN, "Content-Length and Transfer-Encoding exclude each other", status=400)
+        client = scope.get("client")
+        peer = client[0] if client else ""
+        request = Request(
+            method=scope["method"],
+            raw_path=scope["raw_path"],
+            headers=headers,
+            query=parse_query(scope["query_string"]),
+            client_ip=client_address(peer, headers.get("x-forwarded-for"), self._settings.trusted_proxies),
+            request_id=request_id,
+            receive=receive,
+        )
+        limit = endpoint.route.body_limit
+        request.route = endpoint.route.path
+        request.body_limit = self._settings.body_limit if limit is None else limit
+        request.body_timeout = self._settings.body_timeout
+        return request
+
+    async def _handle(self, endpoint: Endpoint, request: Request, values: list[str]) -> Any:
+        """Everything from authentication to the handler's result, counted against the right budget."""
+        if endpoint.route.held:
+            self._held += 1
+            self._metrics.held.inc()
+        else:
+            self._in_flight += 1
+            self._metrics.in_flight.inc()
+        try:
+            who = await self._admit(endpoint.route, request)
+            handling = endpoint.start(who, await endpoint.arguments(request, values))
+            return await (_while_connected(request, handling) if endpoint.route.held else handling)
+        finally:
+            if endpoint.route.held:
+                self._held -= 1
+                self._metrics.held.dec()
+            else:
+                self._in_flight -= 1
+                self._metrics.in_flight.dec()
+
+    async def _admit(self, route: Route[Any], request: Request) -> Requester | None:
+        """Authenticate and take from the rate limit. Raises MatrixError."""
+        who: Requester | None = None
+        if route.auth is not Auth.NONE:
+            who = await requester(self._authenticator, request, route.auth, query_tokens=self._settings.query_tokens)
+        if route.limit is not None and (who is None or who.rate_limited):
+            self._limits.take(route.limit, who.user_id if who is not None else address_key(request.client_ip))
+        return who
+
+    async def _page(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Hand the request to the HTML pages, if it is none of the API's. False if there are none."""
+        if self._make_pages is None or scope["raw_path"].startswith((b"/_matrix/", b"/_synapse/")):
+            return False
+        if self._pages is None:
+            self._pages = self._make_pages()
+        await self._pages(scope, receive, send)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    headers: Headers
+    body: bytes | AsyncIterator[bytes]
+
+
+def _answer(result: Any) -> _Answer:
+    """What a handler returned, as it is sent."""
+    if isinstance(result, Json):
+        return _Answer(result.status, [_JSON], result.data)
+    if isinstance(result, Response):
+        headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in result.headers]
+        return _Answer(result.status, headers, result.body)
+    return _Answer(200, [_JSON], b"{}" if result is None else encode(result))
+
+
+def _error_answer(error: MatrixError) -> _Answer:
+    """`Retry-After` goes out in whole seconds, beside `retry_after_ms`.  spec: client-server-api#rate-limiting"""
+    headers = [_JSON]
+    milliseconds = error.extra.get("retry_after_ms")
+    if milliseconds is not None:
+        headers.append((b"retry-after", str(math.ceil(milliseconds / 1000)).encode()))
+    if isinstance(error, UnreadBody):
+        headers.append((b"connection", b"close"))
+    return _Answer(error.status, headers, encode(error.body()))
+
+
+async def _send(send: Send, receive: Receive, answer: _Answer, cors: Headers) -> None:
+    headers = answer.headers + cors
+    if not isinstance(answer.body, bytes):
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await _stream(send, receive, answer.body)
+        return
+    if answer.status != 204:
+        headers.append((b"content-length", str(len(answer.body)).encode()))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+
+
+async def _stream(send: Send, receive: Receive, body: AsyncIterator[bytes]) -> None:
+    """Send the pieces as they come; stop, and close the iterator, when the client goes away."""
+    gone = asyncio.create_task(_disconnect(receive))
+    try:
+        async for piece in body:
+            if gone.done():
+                return
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    finally:
+        gone.cancel()
+        close = getattr(body, "aclose", None)
+        if close is not None:
+            await close()
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _while_connected(request: Request, handling: Coroutine[Any, Any, Any]) -> Any:
+    """Run a handler that may wait long, but no longer than its client is there.
+
+    Only such handlers are ever cancelled: everything else runs to its end once its body has come.
+    """
+    handler = asyncio.create_task(handling)
+    gone = asyncio.create_task(request.disconnected())
+    try:
+        await asyncio.wait((handler, gone), return_when=asyncio.FIRST_COMPLETED)
+        if handler.done():
+            return handler.result()
+        raise ClientDisconnected
+    finally:
+        gone.cancel()
+        if not handler.done():
+            handler.cancel()
+            with suppress(asyncio.CancelledError):
+                await handler
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    """Start and stop are boot's and serve's work; the server only wants to hear that we know."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,50 @@
+"""Taking the access token out of a request. What the token is worth, the `Authenticator` decides.
+
+spec: client-server-api#using-access-tokens, application-service-api#identity-assertion
+"""
+
+from __future__ import annotations
+
+from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.requester import Authenticator, Requester
+from homeserver.web.request import Request
+from homeserver.web.route import Auth
+
+
+def access_token(request: Request, *, query_tokens: bool) -> str | None:
+    """The token, or None without one.
+
+    The query string is looked at only if `query_tokens` (it ends up in the logs of proxies, and specification v1.20
+    dropped it). Raises MatrixError MISSING_TOKEN for two tokens, or for a header that is not a bearer token.
+    """
+    header = request.headers.get("authorization")
+    in_query = request.query.get("access_token")
+    if header is None:
+        return in_query[0] if in_query and query_tokens else None
+    if in_query:
+        raise MatrixError(ErrCode.MISSING_TOKEN, "Send the access token in the Authorization header only")
+    scheme, _, token = header.partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
+        raise MatrixError(ErrCode.MISSING_TOKEN, "The Authorization header is not a bearer token")
+    return token
+
+
+async def requester(
+    authenticator: Authenticator, request: Request, auth: Auth, *, query_tokens: bool
+) -> Requester | None:
+    """Who makes the request, as far as the route wants to know. Raises MatrixError if it may not be made."""
+    token = access_token(request, query_tokens=query_tokens)
+    if token is None:
+        if auth is Auth.OPTIONAL:
+            return None
+        raise MatrixError(ErrCode.MISSING_TOKEN, "An access token is needed")
+    query = request.query
+    device = query.get("device_id") or query.get("org.matrix.msc3202.device_id")
+    user = query.get("user_id")
+    who = await authenticator.authenticate(
+        token, masquerade_user=user[0] if user else None, masquerade_device=device[0] if device else None
+    )
+    if who.is_guest and auth is Auth.USER:
+        raise MatrixError(ErrCode.GUEST_ACCESS_FORBIDDEN, "Guests may not do this")
+    return who

@@ -1,0 +1,120 @@
+"""One HTTP request as handlers see it: address, headers, query, bounded body.
+
+Owns the reading of the body. Parses no JSON and knows no route.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+from homeserver.core.errors import ErrCode, MatrixError
+
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+
+
+class ClientDisconnected(Exception):
+    """The client went away before its request was complete. There is nobody to answer."""
+
+
+class UnreadBody(MatrixError):
+    """An error that leaves a body unread, so that the connection cannot be used again."""
+
+
+class Request:
+    """What a handler gets when its signature asks for `request: Request`."""
+
+    __slots__ = (
+        "_receive", "body_limit", "body_timeout", "client_ip", "headers", "id", "method", "query", "raw_path", "route",
+    )  # fmt: skip
+
+    def __init__(  # the transport's values, all of them needed
+        self,
+        *,
+        method: str,
+        raw_path: bytes,
+        headers: dict[str, str],
+        query: dict[str, list[str]],
+        client_ip: str,
+        request_id: str,
+        receive: Receive,
+    ) -> None:
+        self.method = method
+        self.raw_path = raw_path
+        self.headers = headers
+        """Names in lower case. Of a repeated header the last value counts."""
+        self.query = query
+        self.client_ip = client_ip
+        self.id = request_id
+        self.route = ""
+        """The path template that matched."""
+        self.body_limit = 0
+        self.body_timeout = 60.0
+        self._receive = receive
+
+    @property
+    def user_agent(self) -> str:
+        """The `User-Agent` header, cut to what a device row keeps."""
+        return self.headers.get("user-agent", "")[:512]
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """The body in pieces as they arrive; the sender is slowed down to the reader's pace.
+
+        Raises MatrixError: TOO_LARGE beyond the route's limit, UNKNOWN with 408 if a piece takes too long;
+        ClientDisconnected if the client goes away.
+        """
+        self._refuse_announced_size()
+        size = 0
+        while True:
+            message = await self._next_message()
+            piece: bytes = message.get("body", b"")
+            size += len(piece)
+            if size > self.body_limit:
+                raise too_large(self.body_limit)
+            if piece:
+                yield piece
+            if not message.get("more_body", False):
+                return
+
+    async def read(self) -> bytes:
+        """The whole body. Raises as `stream`; the time limit is for the body as a whole."""
+        self._refuse_announced_size()
+        pieces: list[bytes] = []
+        try:
+            async with asyncio.timeout(self.body_timeout):
+                async for piece in self.stream():
+                    pieces.append(piece)
+        except TimeoutError:
+            raise body_too_slow() from None
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def disconnected(self) -> None:
+        """Return when the client has gone away. Only after the body has been read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def _next_message(self) -> Mapping[str, Any]:
+        try:
+            async with asyncio.timeout(self.body_timeout):
+                message = await self._receive()
+        except TimeoutError:
+            raise body_too_slow() from None
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnected
+        return message
+
+    def _refuse_announced_size(self) -> None:
+        announced = self.headers.get("content-length", "")
+        if announced.isascii() and announced.isdigit() and int(announced[:20]) > self.body_limit:
+            raise too_large(self.body_limit)
+
+
+def too_large(limit: int) -> UnreadBody:
+    """The error for a body beyond `limit` bytes."""
+    return UnreadBody(ErrCode.TOO_LARGE, f"The request body is larger than {limit} bytes")
+
+
+def body_too_slow() -> UnreadBody:
+    """The error for a body that does not arrive in time."""
+    return UnreadBody(ErrCode.UNKNOWN, "The request body did not arrive in time", status=408)

@@ -1,0 +1,90 @@
+"""One row per endpoint: method, path template, handler, and what the web layer does before the handler runs.
+
+The specification anchor, the coverage page, the reverse-proxy rules and the router all come from these rows.
+The handler's typed signature is its parser (see `call`).  spec: client-server-api#api-standards
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any, Concatenate, Generic, TypeVar
+
+Services = TypeVar("Services")
+
+Handler = Callable[Concatenate[Services, ...], Coroutine[Any, Any, Any]]
+
+CLIENT_V3 = "/_matrix/client/v3/"
+CLIENT_R0 = "/_matrix/client/r0/"
+
+
+class Auth(Enum):
+    """What a route wants to know about its caller."""
+
+    USER = "user"
+    """A user or application service; guests get M_GUEST_ACCESS_FORBIDDEN."""
+    GUEST_OK = "guest_ok"
+    """As USER, guests included."""
+    OPTIONAL = "optional"
+    """`who` is None without a token; a token that is sent must be good."""
+    NONE = "none"
+    """No `who`, tokens are not looked at (a stale token must not break login)."""
+
+
+@dataclass(frozen=True)
+class Route(Generic[Services]):
+    """One endpoint. `path` names its parameters as the specification does: `/rooms/{roomId}/send/…`."""
+
+    method: str
+    path: str
+    handler: Handler[Services]
+    auth: Auth = field(default=Auth.USER, kw_only=True)
+    limit: str | None = field(default=None, kw_only=True)
+    """The rate-limit bucket, taken by user, or by address where there is no user."""
+    body_limit: int | None = field(default=None, kw_only=True)
+    """Largest body in bytes; None is the configured default (1 MiB)."""
+    also: tuple[str, ...] = field(default=(), kw_only=True)
+    """Further complete path templates with the same parameters: unstable names, old versions."""
+    slash: bool = field(default=False, kw_only=True)
+    """Serve the path with a trailing slash as well."""
+    query_names: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict, kw_only=True)
+    """Handler parameter → name or names on the wire, where that is not the parameter's own; the first given counts."""
+    fixed: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+    """Handler parameters this row supplies itself: the empty `state_key` of `/state/{eventType}`."""
+    held: bool = field(default=False, kw_only=True)
+    """The handler may wait long (long poll): it ends when the client goes away, and has a budget of its own."""
+
+
+@dataclass(frozen=True)
+class WebSocketRoute(Generic[Services]):
+    """One WebSocket endpoint."""
+
+    path: str
+    handler: Handler[Services]
+
+
+def expand(routes: Iterable[Route[Services]]) -> list[Route[Services]]:
+    """One row per path that is served: `also`, the r0 alias of each v3 path, and trailing slashes written out.
+
+    COMPAT(old clients): r0 was the name of v3 before specification v1.1.
+    """
+    rows: dict[tuple[str, str], Route[Services]] = {}
+    for route in routes:
+        for path in _paths(route):
+            key = (route.method, path)
+            if key in rows:
+                raise ValueError(f"{route.method} {path} is served twice")
+            rows[key] = replace(route, path=path, also=(), slash=False)
+    return list(rows.values())
+
+
+def _paths(route: Route[Any]) -> Iterable[str]:
+    for path in (route.path, *route.also):
+        names = [path]
+        if path.startswith(CLIENT_V3):
+            names.append(CLIENT_R0 + path.removeprefix(CLIENT_V3))
+        for name in names:
+            yield name
+            if route.slash:
+                yield name + "/"

@@ -1,0 +1,1 @@
+"""The architecture as tests: layers, sizes, routes, references and generated documents."""

@@ -1,0 +1,106 @@
+"""State, members and memberships, on both databases."""
+
+from __future__ import annotations
+
+from homeserver.core.event import Event
+from homeserver.ports.events import RoomHead
+from homeserver.storage.unit import Database
+from tests.storage.rooms import commit, decide, ids, make_event, make_room, message
+from tests.support.statements import counted
+
+
+def member(room_id: str, user: str, membership: str, sender: str = "@alice:hromada.test") -> Event:
+    return make_event(room_id, "m.room.member", {"membership": membership}, state_key=user, sender=sender)
+
+
+async def grown(store: Database, room_id: str, *memberships: tuple[str, str]) -> RoomHead:
+    """A room with these (user, membership) pairs, one after another."""
+    head = await make_room(store, room_id)
+    (result,) = await commit(store, decide(head, *(member(room_id, user, what) for user, what in memberships)))
+    assert result.head is not None
+    return result.head
+
+
+async def test_state_of_many_rooms_is_one_statement(store: Database) -> None:
+    a = await grown(store, "!a", ("@bob:hromada.test", "join"))
+    b = await grown(store, "!b", ("@carol:else.where", "invite"))
+    rooms = [a.room_nid, b.room_nid]
+    async with store.read() as tx:
+        with counted(store) as statements:
+            everything = await tx.rooms.current_state(rooms)
+            typed = await tx.rooms.current_state(rooms, types=["m.room.member", "m.room.create"])
+            without = await tx.rooms.current_state(rooms, not_types=["m.room.member"])
+            some = await tx.rooms.member_events({a.room_nid: ["@bob:hromada.test", "@nobody:x"], b.room_nid: []})
+            counts = await tx.rooms.member_counts(rooms)
+        assert len(statements) == 5
+        members = await tx.rooms.current_members(a.room_nid)
+        invited = await tx.rooms.current_members(b.room_nid, ["invite"])
+    assert {nid: set(ids(events)) for nid, events in everything.items()} == {
+        head.room_nid: set(head.state.values()) for head in (a, b)
+    }
+    assert {nid: set(ids(events)) for nid, events in typed.items()} == {
+        head.room_nid: set(head.state.values()) for head in (a, b)
+    }
+    assert [item.event.type for item in without[a.room_nid]] == ["m.room.create"]
+    assert [item.event.state_key for item in some[a.room_nid]] == ["@bob:hromada.test"]
+    assert some[b.room_nid] == []
+    assert counts == {a.room_nid: {"join": 2}, b.room_nid: {"join": 1, "invite": 1}}
+    assert [item.event.state_key for item in members] == ["@alice:hromada.test", "@bob:hromada.test"]
+    assert [item.event.state_key for item in invited] == ["@carol:else.where"]
+
+
+async def test_memberships_of_local_users_follow_the_state(store: Database) -> None:
+    head = await grown(store, "!a", ("@bob:hromada.test", "invite"), ("@bob:else.where", "join"))
+
+    async def bob(membership: str) -> tuple[str, bool]:
+        nonlocal head
+        (result,) = await commit(store, decide(head, member("!a", "@bob:hromada.test", membership)))
+        assert result.head is not None
+        head = result.head
+        async with store.read() as tx:
+            (found,) = await tx.rooms.memberships("@bob:hromada.test")
+        assert found.position == result.events[0].position
+        assert found.event_id == result.events[0].event.event_id
+        return found.membership, found.forgotten
+
+    async with store.read() as tx:
+        assert await tx.rooms.memberships("@bob:else.where") == []
+        assert await tx.rooms.joined_local_users(head.room_nid) == ["@alice:hromada.test"]
+    assert await bob("join") == ("join", False)
+    assert await bob("leave") == ("leave", False)
+    async with store.write() as tx:
+        await tx.rooms.set_forgotten("@bob:hromada.test", head.room_nid)
+    assert await bob("ban") == ("ban", True)
+    assert await bob("invite") == ("invite", False)
+
+
+async def test_heroes_are_the_first_members_and_never_oneself(store: Database) -> None:
+    users = [f"@u{number}:hromada.test" for number in range(8)]
+    a = await grown(store, "!a", *((user, "invite" if index == 2 else "join") for index, user in enumerate(users)))
+    b = await grown(store, "!b", (users[0], "leave"), (users[1], "ban"))
+    async with store.read() as tx:
+        with counted(store) as statements:
+            heroes = await tx.rooms.heroes([a.room_nid, b.room_nid], "@alice:hromada.test")
+        assert len(statements) == 1
+        mine = await tx.rooms.heroes([a.room_nid], users[1])
+    assert heroes == {a.room_nid: users[:5], b.room_nid: users[:2]}
+    assert mine[a.room_nid] == ["@alice:hromada.test", users[0], *users[2:5]]
+
+
+async def test_the_directory_lists_published_rooms(store: Database) -> None:
+    a, b = await make_room(store, "!a"), await make_room(store, "!b")
+    async with store.write() as tx:
+        await tx.rooms.set_public(a.room_nid, True)
+        await tx.rooms.set_public(b.room_nid, True)
+        await tx.rooms.set_public(b.room_nid, False)
+    async with store.read() as tx:
+        assert await tx.rooms.public_rooms() == [(a.room_nid, "!a")]
+
+
+async def test_the_history_of_a_key_is_in_timeline_order(store: Database) -> None:
+    head = await make_room(store, "!a")
+    topics = [make_event("!a", "m.room.topic", {"topic": str(number)}, state_key="") for number in range(3)]
+    await commit(store, decide(head, topics[0], message("!a"), topics[1], topics[2]))
+    async with store.read() as tx:
+        found = await tx.events.state_history(head.room_nid, [("m.room.topic", ""), ("m.room.name", "")])
+    assert ids(found) == [topic.event_id for topic in topics]
