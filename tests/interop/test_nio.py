@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-import nio
+import nio  # type: ignore[import-untyped]
 import pytest
 
 from tests.support.client import PASSWORD
