@@ -107,7 +107,7 @@ class Client:
 
     def address(self, path: str, params: Mapping[str, Any] | None = None) -> URL:
         """The absolute address of `path`, not normalised."""
-        full = path if path.startswith(("/_", "/.")) or path in {"", "/"} else V3 + path
+        full = path if path.startswith(("/_", "/.")) or path in {"", "/", "/health", "/metrics"} else V3 + path
         pairs = {key: _parameter(value) for key, value in (params or {}).items() if value is not None}
         return URL(self.base_url + full + (f"?{urlencode(pairs)}" if pairs else ""), encoded=True)
 
