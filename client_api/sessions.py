@@ -38,6 +38,8 @@ async def login(api: ClientServices, *, request: Request, body: dict[str, Any]) 
     """Log in."""
     if "type" not in body:
         raise MatrixError(ErrCode.MISSING_PARAM, "type is missing")
+    if not isinstance(body["type"], str):
+        raise MatrixError(ErrCode.BAD_JSON, "type must be a string")
     opened = await api.accounts.login.login(body, bearer(request))
     return logged_in(opened, api.info.server_name, api.info.base_url)
 

@@ -27,6 +27,8 @@ from homeserver.system import SystemEntropy
 
 _CONFIG_FILE = "hromada.toml"
 
+_SHARED_SECRET = "registration.shared_secret"
+
 # The flags that scripts and test harnesses rely on, and the settings they set.
 _FLAGS = {
     "--data-dir": ("server.data_dir", "DIR"),
@@ -132,7 +134,11 @@ def _routes(_options: argparse.Namespace) -> int:
 
 def _flags(options: argparse.Namespace) -> dict[str, str]:
     given: dict[str, Any] = vars(options)
-    return {setting: given[setting] for setting, _ in _FLAGS.values() if given[setting] is not None}
+    flags = {setting: given[setting] for setting, _ in _FLAGS.values() if given[setting] is not None}
+    if flags.get(_SHARED_SECRET) == "":
+        # In a script this is a variable that was never set; leaving the flag out says "none" without doubt.
+        raise ConfigError([f"{_SHARED_SECRET}: is empty"])
+    return flags
 
 
 def _config(options: argparse.Namespace) -> Config:

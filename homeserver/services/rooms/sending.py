@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.services.rooms.drafts import Draft
 from homeserver.services.rooms.transactions import transaction
 from homeserver.services.rooms.writer import RoomWriter
@@ -81,6 +81,8 @@ class Sending:
         spec: client-server-api#put_matrixclientv3roomsroomidstateeventtypestatekey
         """
         event_type, state_key = key
+        if event_type == "m.room.create":
+            raise NotAllowed("A room is created once")
         if event_type == "m.room.canonical_alias" and state_key == "":
             await self._aliases.check_canonical_alias(room_id, content)
         return await self._writer.send(room_id, Draft(sender, event_type, content, state_key, origin_server_ts=ts))

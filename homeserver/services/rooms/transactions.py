@@ -9,11 +9,19 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
+from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.events import Txn
+
+_MAX_TXN_ID = 255
 
 
 def transaction(user_id: str, device_id: str, room_id: str, event_type: str, txn_id: str) -> Txn:
-    """The transaction `txn_id` of a device at one endpoint."""
+    """The transaction `txn_id` of a device at one endpoint.
+
+    Raises MatrixError(INVALID_PARAM) for an id longer than any client makes.
+    """
+    if len(txn_id) > _MAX_TXN_ID:
+        raise MatrixError(ErrCode.INVALID_PARAM, f"Transaction ids have at most {_MAX_TXN_ID} characters")
     digest = blake2b(digest_size=16)
     for part in (user_id, device_id, room_id, event_type, txn_id):
         # Lengths go in too: without them two different splits of the same text would collide.

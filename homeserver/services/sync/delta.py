@@ -5,6 +5,7 @@ Law, tested after every kind of action: initial(t0) + delta(t0 → t1) = initial
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from homeserver.core.event import StateKey
@@ -56,7 +57,8 @@ def plan_delta(request: SyncRequest, window: Window, rooms: Rooms) -> Plan:
                 stayed = _was_joined(own) and all(stored.event.membership == "join" for stored in own)
                 (plan.changed if stayed and not request.full_state else plan.whole).append(membership)
             case "leave" | "ban":
-                if own and not membership.forgotten:
+                # Also if forgotten since: a client that still shows the room must learn that it has gone.
+                if own:
                     plan.left.append(membership)
             case "invite":
                 if own and membership.sender not in request.ignored:
@@ -130,8 +132,13 @@ class DeltaBuilder:
         if not moved:
             return
         summaries = await snapshot.summarise(tx, [membership.room_nid for membership in moved], request.user_id)
+        heroes: dict[str, set[str]] = {}
         for membership in moved:
-            body.joined[membership.room_id].summary = summaries[membership.room_nid]
+            summary = summaries[membership.room_nid]
+            body.joined[membership.room_id].summary = summary
+            heroes[membership.room_id] = set(summary["m.heroes"])
+        if request.lazy:
+            await self._add_members(request, body, window, heroes)
 
     async def whole_rooms(
         self, tx: Transaction, request: SyncRequest, plan: Plan, window: Window, body: SyncBody
@@ -160,19 +167,33 @@ class DeltaBuilder:
             body.knocked[membership.room_id] = await self._reads.stripped_state(membership.room_id, membership.event_id)
 
     async def _add_lazy_members(self, request: SyncRequest, body: SyncBody, window: Window) -> None:
+        senders = {
+            room_id: {stored.event.sender for stored in section.timeline.events}
+            for room_id, section in body.joined.items()
+        }
+        await self._add_members(request, body, window, senders)
+
+    async def _add_members(
+        self, request: SyncRequest, body: SyncBody, window: Window, wanted: Mapping[str, set[str]]
+    ) -> None:
+        """Add the member events of `wanted` users by room, but for those the response or the client has already."""
         device = (request.user_id, request.device_id or "")
         redundant = request.filter.room.state.include_redundant_members or request.device_id is None
         needed: dict[str, set[str]] = {}
-        for room_id, section in body.joined.items():
-            told = {stored.event.state_key for stored in section.state if stored.event.type == _MEMBER}
-            told.update(stored.event.state_key for stored in section.timeline.events if stored.event.type == _MEMBER)
-            senders = {stored.event.sender for stored in section.timeline.events} - told
-            if not redundant:
-                senders = {
-                    sender for sender in senders if not self._sent.is_known(device, (room_id, sender), window.low)
-                }
-            if senders:
-                needed[room_id] = senders
+        for room_id, users in wanted.items():
+            section = body.joined[room_id]
+            told = {
+                stored.event.state_key
+                for stored in (*section.state, *section.timeline.events)
+                if stored.event.type == _MEMBER
+            }
+            missing = {
+                user
+                for user in users - told
+                if redundant or not self._sent.is_known(device, (room_id, user), window.low)
+            }
+            if missing:
+                needed[room_id] = missing
         if not needed:
             return
         for room_id, members in (await self._reads.members(needed)).items():

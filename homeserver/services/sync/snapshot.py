@@ -38,13 +38,13 @@ async def joined_rooms(
     current = await tx.rooms.current_state(
         nids, types=_type_names(state_filter), not_types=(_MEMBER,) if request.lazy else ()
     )
-    members = await _lazy_members(tx, request, timelines) if request.lazy else {}
+    summaries = await summarise(tx, list(nids), request.user_id)
+    members = await _lazy_members(tx, request, timelines, summaries) if request.lazy else {}
     states: dict[int, dict[StateKey, StoredEvent]] = {
         nid: {stored.event.key: stored for stored in (*current.get(nid, ()), *members.get(nid, ()))} for nid in nids
     }
     if not request.state_field.is_after:
         await _rewind(tx, states, timelines)
-    summaries = await summarise(tx, list(nids), request.user_id)
     account_data = await room_account_data(tx, request)
     sections: dict[str, RoomSection] = {}
     for nid, room_id in nids.items():
@@ -135,10 +135,14 @@ def _cut(request: SyncRequest, events: Sequence[StoredEvent], high: int) -> Time
 
 
 async def _lazy_members(
-    tx: Transaction, request: SyncRequest, timelines: Mapping[int, Timeline]
+    tx: Transaction,
+    request: SyncRequest,
+    timelines: Mapping[int, Timeline],
+    summaries: Mapping[int, dict[str, Any]],
 ) -> dict[int, list[StoredEvent]]:
+    """Members a client needs to show the timelines and, by their heroes, the rooms' names."""
     needed = {
-        nid: {stored.event.sender for stored in timeline.events} | {request.user_id}
+        nid: {stored.event.sender for stored in timeline.events} | {request.user_id, *summaries[nid]["m.heroes"]}
         for nid, timeline in timelines.items()
     }
     return await tx.rooms.member_events(needed)
