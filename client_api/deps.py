@@ -7,7 +7,11 @@ from typing import Any
 
 from client_api.accounts import AccountServices
 from homeserver.core.versions import DEFAULT_ROOM_VERSION
+from homeserver.services.personal.ignored import IgnoredUsers
+from homeserver.services.personal.receipts import ReceiptService
+from homeserver.services.personal.typing import TypingTracker
 from homeserver.services.rooms import Rooms
+from homeserver.services.sync.service import SyncService
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +39,7 @@ class ClientServices:
     info: PublicInfo
     accounts: AccountServices
     rooms: Rooms
+    sync: SyncService
+    ignored: IgnoredUsers
+    receipts: ReceiptService
+    typing: TypingTracker

@@ -20,7 +20,9 @@ from homeserver.ports.accounts import (
 )
 from homeserver.ports.aliases import AliasRepo
 from homeserver.ports.events import EventRepo, LogRepo, RoomRepo
+from homeserver.ports.receipts import ReceiptRepo
 from homeserver.ports.relations import RelationRepo
+from homeserver.ports.sync import SyncRepo
 
 
 class Transaction(Protocol):
@@ -50,6 +52,10 @@ class Transaction(Protocol):
     def filters(self) -> FilterRepo: ...
     @property
     def aliases(self) -> AliasRepo: ...
+    @property
+    def receipts(self) -> ReceiptRepo: ...
+    @property
+    def sync(self) -> SyncRepo: ...
     @property
     def relations(self) -> RelationRepo: ...
 

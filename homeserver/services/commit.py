@@ -74,15 +74,19 @@ class Committer:
         return await asyncio.shield(done)
 
     async def run(self) -> None:
-        """Commit batches until cancelled."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._waiting:
-                size = min(len(self._waiting), self._max_batch)
-                batch = [self._waiting.popleft() for _ in range(size)]
-                await self._settle(batch)
-            self._idle.set()
+        """Commit batches until cancelled; then whoever still waits gets StoreUnavailable."""
+        batch: list[_Waiting] = []
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._waiting:
+                    size = min(len(self._waiting), self._max_batch)
+                    batch = [self._waiting.popleft() for _ in range(size)]
+                    await self._settle(batch)
+                self._idle.set()
+        finally:
+            _fail([*batch, *self._waiting], StoreUnavailable("The server is shutting down"))
 
     async def drain(self) -> None:
         """Wait until everything handed in is answered (shutdown)."""
@@ -103,9 +107,6 @@ class Committer:
             _log.warning("commit_failed", changes=len(batch), error=str(error))
             _fail(batch, error)
             return
-        except asyncio.CancelledError:
-            _fail(batch, StoreUnavailable("The server is shutting down"))
-            raise
         except Exception as error:
             if len(batch) > 1:
                 # A fault in one change is no reason to refuse the others.

@@ -18,9 +18,11 @@ from homeserver.storage.repos.append import Appender
 from homeserver.storage.repos.events import SqlEventRepo
 from homeserver.storage.repos.log import SqlLogRepo
 from homeserver.storage.repos.personal import SqlAccountDataRepo, SqlFilterRepo, SqlProfileRepo
+from homeserver.storage.repos.receipts import SqlReceiptRepo
 from homeserver.storage.repos.relations import SqlRelationRepo
 from homeserver.storage.repos.rooms import SqlRoomRepo
 from homeserver.storage.repos.sessions import SqlInteractiveRepo, SqlRegistrationTokenRepo, SqlSessionRepo
+from homeserver.storage.repos.sync import SqlSyncRepo
 
 if TYPE_CHECKING:
     from homeserver.ports.store import Store
@@ -89,6 +91,14 @@ class SqlTransaction:
     @cached_property
     def aliases(self) -> SqlAliasRepo:
         return SqlAliasRepo(self._connection)
+
+    @cached_property
+    def receipts(self) -> SqlReceiptRepo:
+        return SqlReceiptRepo(self._connection)
+
+    @cached_property
+    def sync(self) -> SqlSyncRepo:
+        return SqlSyncRepo(self._connection)
 
 
 class Database:

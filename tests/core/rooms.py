@@ -79,13 +79,21 @@ class Room:
         """A room with its creator, power levels, join rule, and members who have joined."""
         creator = self.create.sender
         state: State = {self.create.key: self.create}
-        state = self.member(state, creator, "join", name="join-creator")
+        state = self.member(state, creator, "join", name="join@creator")
         state = self.send(state, "m.room.power_levels", creator, self.levels(power or {}), name="power")
         state = self.send(state, "m.room.join_rules", creator, {"join_rule": "public"}, name="rules")
         for member in members:
             state = self.member(state, member, "join", name=f"join{member.partition(':')[0]}")
         if join_rule != "public":
             state = self.send(state, "m.room.join_rules", creator, {"join_rule": join_rule}, name=f"rules-{join_rule}")
+        return state
+
+    def start_members(self, *members: str) -> State:
+        """A room with a creator and other members, but without power levels and join rule."""
+        state: State = {self.create.key: self.create}
+        for user in (self.create.sender, *members):
+            join = self.event(state, "m.room.member", user, {"membership": "join"}, user)
+            state = {**state, join.key: join}
         return state
 
     def levels(self, content: dict[str, Any]) -> dict[str, Any]:

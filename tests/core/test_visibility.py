@@ -19,7 +19,7 @@ def event(event_type: str = "m.room.message", content: dict[str, Any] | None = N
     return Room(V12).event({}, event_type, ALICE, content or {}, key)
 
 
-@pytest.mark.parametrize(("setting", "membership", "later"), product(SETTINGS, MEMBERSHIPS, (False, True)))
+@pytest.mark.parametrize(("setting", "membership", "later"), list(product(SETTINGS, MEMBERSHIPS, (False, True))))
 def test_messages(setting: str, membership: str, later: bool) -> None:
     allowed = {
         "world_readable": True,
@@ -30,7 +30,7 @@ def test_messages(setting: str, membership: str, later: bool) -> None:
     assert may_see(event(), BOB, Before(setting, membership), joined_later=later) is allowed[setting]
 
 
-@pytest.mark.parametrize(("before", "after"), product(SETTINGS, SETTINGS))
+@pytest.mark.parametrize(("before", "after"), list(product(SETTINGS, SETTINGS)))
 def test_a_change_of_the_setting_is_seen_by_those_of_before_and_of_after(before: str, after: str) -> None:
     change = event("m.room.history_visibility", {"history_visibility": after}, "")
     for membership, later in product(MEMBERSHIPS, (False, True)):
@@ -38,7 +38,7 @@ def test_a_change_of_the_setting_is_seen_by_those_of_before_and_of_after(before:
         assert may_see(change, BOB, Before(before, membership), joined_later=later) is any(either)
 
 
-@pytest.mark.parametrize(("before", "after"), product(MEMBERSHIPS, MEMBERSHIPS))
+@pytest.mark.parametrize(("before", "after"), list(product(MEMBERSHIPS, MEMBERSHIPS)))
 def test_own_membership_is_seen_before_or_after(before: str, after: str) -> None:
     change = event("m.room.member", {"membership": after}, BOB)
     others = event("m.room.member", {"membership": after}, "@carol:c.org")

@@ -78,3 +78,11 @@ async def test_conflicts_are_tried_again_and_not_for_ever(store: Database) -> No
             await committer.commit(Note(TransactionConflict("deadlock")))
         await committer.commit(Note())
         assert log.position == 2
+
+
+async def test_nobody_waits_for_ever_when_the_committer_stops(store: Database) -> None:
+    async with committing(store) as (committer, _log):
+        waiting = [asyncio.create_task(committer.commit(Note(ValueError("broken")))) for _ in range(600)]
+        await asyncio.sleep(0.05)
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} <= {ValueError, StoreUnavailable}

@@ -62,6 +62,7 @@ def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles
     )
     log.listen(memory.events.follow)
     log.listen(memory.heads.follow)
+    committer.on_append(memory.heads.appended)
     server_name = config.signer.server_name
     writer = RoomWriter(memory, committer, Workshop(config.signer, config.clock, config.entropy))
     access = RoomAccess(memory)

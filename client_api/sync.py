@@ -1,0 +1,65 @@
+"""GET /sync: the long poll.  spec: client-server-api#syncing"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from client_api.deps import ClientServices
+from homeserver.core import strictjson
+from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.core.filters import Filter, parse_filter
+from homeserver.ports.requester import Requester
+from homeserver.services.sync import positions
+from homeserver.services.sync.body import STATE_AFTER, STATE_AFTER_UNSTABLE, STATE_BEFORE, StateField
+from homeserver.services.sync.render import encode_for
+from homeserver.services.sync.request import SyncRequest
+from homeserver.web.response import Json
+
+MAX_TIMEOUT_MS = 180_000
+"""Longer polls are cut to this: proxies give up on idle connections."""
+
+
+async def sync(  # noqa: PLR0913 - one argument per query parameter of the specification
+    api: ClientServices,
+    who: Requester,
+    *,
+    filter: str | None = None,
+    since: str | None = None,
+    full_state: bool = False,
+    set_presence: Literal["offline", "online", "unavailable"] = "online",
+    timeout: int = 0,
+    use_state_after: bool = False,
+    use_state_after_unstable: bool = False,
+) -> Json:
+    """Synchronise the client's state with the latest state on the server."""
+    if timeout < 0:
+        raise MatrixError(ErrCode.INVALID_PARAM, "timeout must not be negative")
+    token = None if since is None else positions.decode(since, last=api.sync.position)
+    request = SyncRequest(
+        user_id=who.user_id,
+        device_id=who.device_id,
+        filter=await _filter(api, who.user_id, filter),
+        since=token,
+        full_state=full_state,
+        state_field=_state_field(use_state_after, use_state_after_unstable),
+        ignored=await api.ignored.of(who.user_id),
+        session_id=who.session_id,
+    )
+    answer = await api.sync.poll(request, min(timeout, MAX_TIMEOUT_MS))
+    return Json(encode_for(request, answer.body))
+
+
+def _state_field(stable: bool, unstable: bool) -> StateField:
+    """COMPAT(matrix-js-sdk 43): it asks by the unstable name only and reads the answer under that name."""
+    if stable:
+        return STATE_AFTER
+    return STATE_AFTER_UNSTABLE if unstable else STATE_BEFORE
+
+
+async def _filter(api: ClientServices, user_id: str, given: str | None) -> Filter:
+    """The filter inline (`{…}`) or by id.  spec: client-server-api#filtering"""
+    if given is None or given == "":
+        return Filter()
+    if given.startswith("{"):
+        return parse_filter(strictjson.parse_object(given.encode()))
+    return await api.accounts.filters.get(user_id, given)

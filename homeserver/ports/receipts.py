@@ -1,0 +1,46 @@
+"""Read receipts as the store knows them.  spec: client-server-api#receipts"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from homeserver.ports.sync import Bounds
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptChanged:
+    """The newest receipt of a user: the payload of EntryKind.RECEIPT.
+
+    `thread_id` is None for an unthreaded receipt, `main` or a thread root's event id otherwise. A receipt of type
+    `m.read.private` is for its owner only.
+    """
+
+    room_id: str
+    room_nid: int
+    user_id: str
+    type: str
+    thread_id: str | None
+    event_id: str
+    ts: int
+
+    @property
+    def is_private(self) -> bool:
+        return self.type == "m.read.private"
+
+
+class ReceiptRepo(Protocol):
+    """Receipts: one row per room, user, type and thread."""
+
+    async def put(self, receipt: ReceiptChanged, position: int) -> None:
+        """Store the receipt at a log position, over the user's older one."""
+        ...
+
+    async def get(self, room_nid: int, user_id: str, type_: str, thread_id: str | None) -> str | None:
+        """Event id of the stored receipt."""
+        ...
+
+    async def between(self, rooms: Mapping[int, Bounds], user_id: str) -> list[ReceiptChanged]:
+        """Receipts of many rooms inside log bounds, private ones of others left out, in one statement."""
+        ...

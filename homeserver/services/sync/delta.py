@@ -1,0 +1,236 @@
+"""From a window to a response: which rooms go into which section, and what of them.
+
+Law, tested after every kind of action: initial(t0) + delta(t0 → t1) = initial(t1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from homeserver.core.event import StateKey
+from homeserver.core.filters import RoomEventFilter
+from homeserver.ports.events import Membership, StoredEvent
+from homeserver.ports.store import Transaction
+from homeserver.services.personal.receipts import receipt_event, typing_event
+from homeserver.services.sync import snapshot
+from homeserver.services.sync.body import RoomSection, SyncBody, Timeline
+from homeserver.services.sync.lazy import SentMembers
+from homeserver.services.sync.request import RoomReads, SyncRequest, wants, wants_account_data, without_ignored
+from homeserver.services.sync.roomlists import Rooms
+from homeserver.services.sync.window import RoomWindow, Window
+
+_MEMBER = "m.room.member"
+
+
+@dataclass(slots=True)
+class Plan:
+    """The rooms of a response by how they are told."""
+
+    whole: list[Membership] = field(default_factory=list)  # joined anew, or full_state: all of their state
+    changed: list[Membership] = field(default_factory=list)  # joined before and now
+    left: list[Membership] = field(default_factory=list)
+    invited: list[Membership] = field(default_factory=list)
+    knocked: list[Membership] = field(default_factory=list)
+
+    @property
+    def needs_store(self) -> bool:
+        """Whether answering takes more than the window itself."""
+        return bool(self.whole or self.left)
+
+
+def plan_delta(request: SyncRequest, window: Window, rooms: Rooms) -> Plan:
+    """Sort the rooms that the window touches (and all joined ones for full_state)."""
+    plan = Plan()
+    touched = set(window.rooms) | set(window.own_members)
+    touched.update(changed.room_id for changed in window.account_data if changed.room_id is not None)
+    touched.update(window.receipts, window.typing)
+    if request.full_state:
+        touched.update(room_id for room_id, membership in rooms.items() if membership.membership == "join")
+    for room_id in touched:
+        membership = rooms.get(room_id)
+        if membership is None or not request.filter.room.matches_room(room_id):
+            continue
+        own = window.own_members.get(room_id, ())
+        match membership.membership:
+            case "join":
+                stayed = _was_joined(own) and all(stored.event.membership == "join" for stored in own)
+                (plan.changed if stayed and not request.full_state else plan.whole).append(membership)
+            case "leave" | "ban":
+                if own and not membership.forgotten:
+                    plan.left.append(membership)
+            case "invite":
+                if own and membership.sender not in request.ignored:
+                    plan.invited.append(membership)
+            case "knock":
+                if own:
+                    plan.knocked.append(membership)
+    return plan
+
+
+def plan_initial(request: SyncRequest, rooms: Rooms) -> Plan:
+    """Sort all rooms of the user for an initial sync."""
+    plan = Plan()
+    for room_id, membership in rooms.items():
+        if membership.forgotten or not request.filter.room.matches_room(room_id):
+            continue
+        match membership.membership:
+            case "join":
+                plan.whole.append(membership)
+            case "leave" | "ban":
+                if request.filter.room.include_leave:
+                    plan.left.append(membership)
+            case "invite":
+                if membership.sender not in request.ignored:
+                    plan.invited.append(membership)
+            case "knock":
+                plan.knocked.append(membership)
+    return plan
+
+
+class DeltaBuilder:
+    """Fills a SyncBody from a plan and a window."""
+
+    def __init__(self, reads: RoomReads, sent: SentMembers) -> None:
+        self._reads = reads
+        self._sent = sent
+
+    async def changed_rooms(self, request: SyncRequest, plan: Plan, window: Window, body: SyncBody) -> None:
+        """Rooms the user was and is joined to: no statement unless a member event of the timeline is not in memory."""
+        for membership in plan.changed:
+            room = window.rooms.get(membership.room_id)
+            section = changed_room(request, room, window.high) if room is not None else RoomSection()
+            body.joined[membership.room_id] = section
+        if request.lazy:
+            await self._add_lazy_members(request, body, window)
+        wanted = request.filter.room.account_data
+        for changed in window.account_data:
+            if changed.room_id is None:
+                if request.filter.account_data.matches(changed.type, None):
+                    body.account_data.append(changed)
+            elif changed.room_id in body.joined and wants_account_data(wanted, changed):
+                section = body.joined[changed.room_id]
+                if not any(known.type == changed.type for known in section.account_data):
+                    section.account_data.append(changed)
+
+    def ephemeral(self, request: SyncRequest, window: Window, body: SyncBody) -> None:
+        """Receipts and typing of the joined rooms in the body."""
+        wanted = request.filter.room.ephemeral
+        for room_id, section in body.joined.items():
+            if (receipts := window.receipts.get(room_id)) and _wants_ephemeral(wanted, "m.receipt", room_id):
+                section.ephemeral.append(receipt_event(receipts))
+            users = window.typing.get(room_id)
+            if users is not None and _wants_ephemeral(wanted, "m.typing", room_id):
+                section.ephemeral.append(typing_event(users))
+
+    async def summaries(
+        self, tx: Transaction, request: SyncRequest, plan: Plan, window: Window, body: SyncBody
+    ) -> None:
+        """New summaries for rooms whose members changed."""
+        moved = [membership for membership in plan.changed if members_moved(window.rooms.get(membership.room_id))]
+        if not moved:
+            return
+        summaries = await snapshot.summarise(tx, [membership.room_nid for membership in moved], request.user_id)
+        for membership in moved:
+            body.joined[membership.room_id].summary = summaries[membership.room_nid]
+
+    async def whole_rooms(
+        self, tx: Transaction, request: SyncRequest, plan: Plan, window: Window, body: SyncBody
+    ) -> None:
+        """Rooms told with all their state, and rooms left."""
+        timelines: dict[int, Timeline] | None = None
+        if request.since is not None and request.full_state:
+            # The state is whole, but the timeline still starts at the token.
+            timelines = {}
+            for membership in plan.whole:
+                room = window.rooms.get(membership.room_id, RoomWindow())
+                timelines[membership.room_nid] = changed_room(request, room, window.high).timeline
+        body.joined.update(await snapshot.joined_rooms(tx, self._reads, request, plan.whole, window.high, timelines))
+        for membership in plan.left:
+            events = _until_left(window, membership) if request.since is not None else None
+            body.left[membership.room_id] = await snapshot.left_room(tx, self._reads, request, membership, events)
+        if request.lazy and request.device_id is not None:
+            for room_id, section in body.joined.items():
+                self._note_members(request, room_id, section, window.high)
+
+    async def stripped(self, plan: Plan, body: SyncBody) -> None:
+        """Invites and knocks."""
+        for membership in plan.invited:
+            body.invited[membership.room_id] = await self._reads.stripped_state(membership.room_id, membership.event_id)
+        for membership in plan.knocked:
+            body.knocked[membership.room_id] = await self._reads.stripped_state(membership.room_id, membership.event_id)
+
+    async def _add_lazy_members(self, request: SyncRequest, body: SyncBody, window: Window) -> None:
+        device = (request.user_id, request.device_id or "")
+        redundant = request.filter.room.state.include_redundant_members or request.device_id is None
+        needed: dict[str, set[str]] = {}
+        for room_id, section in body.joined.items():
+            told = {stored.event.state_key for stored in section.state if stored.event.type == _MEMBER}
+            told.update(stored.event.state_key for stored in section.timeline.events if stored.event.type == _MEMBER)
+            senders = {stored.event.sender for stored in section.timeline.events} - told
+            if not redundant:
+                senders = {
+                    sender for sender in senders if not self._sent.is_known(device, (room_id, sender), window.low)
+                }
+            if senders:
+                needed[room_id] = senders
+        if not needed:
+            return
+        for room_id, members in (await self._reads.members(needed)).items():
+            body.joined[room_id].state.extend(members)
+            for stored in members:
+                self._sent.note(device, (room_id, stored.event.state_key or ""), window.high)
+
+    def _note_members(self, request: SyncRequest, room_id: str, section: RoomSection, at: int) -> None:
+        device = (request.user_id, request.device_id or "")
+        for stored in section.state:
+            if stored.event.type == _MEMBER:
+                self._sent.note(device, (room_id, stored.event.state_key or ""), at)
+
+
+def changed_room(request: SyncRequest, room: RoomWindow, high: int) -> RoomSection:
+    """Timeline and state of a room out of its window."""
+    wanted = request.filter.room.timeline
+    limit = request.timeline_limit
+    visible = without_ignored(room.events, request.ignored)
+    kept = [stored for stored in visible if wants(wanted, stored)]
+    cut = kept[-limit:] if limit else []
+    timeline = Timeline(cut, limited=room.more or len(kept) > len(cut), before=high)
+    shown = {stored.event.event_id for stored in cut}
+    state: dict[StateKey, StoredEvent] = dict(room.earlier_state)
+    for stored in room.events:
+        # A state event that the timeline does not show (cut off or filtered) still changes the state.
+        if stored.event.is_state and (request.state_field.is_after or stored.event.event_id not in shown):
+            state[stored.event.key] = stored
+    wanted_state = request.filter.room.state
+    return RoomSection(timeline, [stored for stored in state.values() if wants(wanted_state, stored)])
+
+
+def _wants_ephemeral(event_filter: RoomEventFilter, event_type: str, room_id: str) -> bool:
+    return event_filter.matches_room(room_id) and event_filter.events.matches(event_type, None)
+
+
+def members_moved(room: RoomWindow | None) -> bool:
+    """Whether the window changes the room's member counts or heroes."""
+    if room is None:
+        return False
+    return any(stored.event.type == _MEMBER for stored in room.events) or any(
+        event_type == _MEMBER for event_type, _ in room.earlier_state
+    )
+
+
+def _was_joined(own: list[StoredEvent] | tuple[()]) -> bool:
+    """Whether the user was joined when the window began, judged by their first member event inside it."""
+    if not own:
+        return True
+    previous = (own[0].unsigned or {}).get("prev_content")
+    return isinstance(previous, dict) and previous.get("membership") == "join"
+
+
+def _until_left(window: Window, membership: Membership) -> list[StoredEvent]:
+    """The window's events of a room up to the user's leaving; only their own if they were not in it."""
+    room = window.rooms.get(membership.room_id)
+    own = window.own_members.get(membership.room_id, [])
+    inside = _was_joined(own) or any(stored.event.membership == "join" for stored in own)
+    if room is None:
+        return own
+    return [stored for stored in room.events if stored.position <= membership.position and (inside or stored in own)]

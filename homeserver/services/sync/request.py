@@ -1,0 +1,107 @@
+"""What one sync asks for, and the helpers of other services that answering it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from homeserver.core.filters import Filter, RoomEventFilter
+from homeserver.ports.accounts import AccountDataChanged
+from homeserver.ports.events import StoredEvent
+from homeserver.ports.store import Transaction
+from homeserver.services.sync.body import STATE_BEFORE, StateField
+from homeserver.services.sync.positions import SyncToken
+
+_DEFAULT_TIMELINE = 10
+_MAX_TIMELINE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class SyncRequest:
+    """One request: who asks, from where on, and how."""
+
+    user_id: str
+    device_id: str | None
+    filter: Filter
+    since: SyncToken | None = None
+    full_state: bool = False
+    state_field: StateField = STATE_BEFORE
+    ignored: frozenset[str] = field(default_factory=frozenset)
+    session_id: str | None = None
+    echoes: dict[int, str] = field(default_factory=dict)  # event position → this device's transaction id
+
+    @property
+    def timeline_limit(self) -> int:
+        """Events per room, bounded however much the client asks for."""
+        limit = self.filter.room.timeline.limit
+        return _DEFAULT_TIMELINE if limit is None else min(limit, _MAX_TIMELINE)
+
+    @property
+    def lazy(self) -> bool:
+        """Whether only the members a response needs are sent.  spec: client-server-api#lazy-loading-room-members"""
+        return self.filter.room.state.lazy_load_members
+
+
+def wants(event_filter: RoomEventFilter, stored: StoredEvent) -> bool:
+    """Whether a room event filter lets the event pass."""
+    event = stored.event
+    return event_filter.matches(event.type, event.sender, event.room_id, isinstance(event.content.get("url"), str))
+
+
+def wants_account_data(event_filter: RoomEventFilter, item: AccountDataChanged) -> bool:
+    """Whether the filter lets per-room account data pass. It has no sender, so `senders` does not ask."""
+    return (
+        item.room_id is not None
+        and event_filter.matches_room(item.room_id)
+        and event_filter.events.matches(item.type, None)
+    )
+
+
+def is_open(event_filter: RoomEventFilter) -> bool:
+    """Whether the filter lets every event pass, so that a page need not look further back to be full."""
+    events = event_filter.events
+    return (
+        events.types is None
+        and events.senders is None
+        and event_filter.contains_url is None
+        and not (events.not_types.names or events.not_types.patterns or events.not_senders)
+    )
+
+
+class RoomReads(Protocol):
+    """What sync asks of the rooms services."""
+
+    async def visible(
+        self, tx: Transaction, user_id: str, timelines: Mapping[int, Sequence[StoredEvent]]
+    ) -> dict[int, list[StoredEvent]]:
+        """The events of many rooms' timelines that the user may see, in one statement.
+
+        spec: client-server-api#room-history-visibility
+        """
+        ...
+
+    async def members(self, rooms: Mapping[str, Collection[str]]) -> dict[str, list[StoredEvent]]:
+        """Current member events of some users per room, from memory where possible."""
+        ...
+
+    async def stripped_state(self, room_id: str, own: str) -> list[dict[str, Any]]:
+        """Stripped state for an invited or knocking user, their member event `own` (an event id) included.
+
+        spec: client-server-api#stripped-state
+        """
+        ...
+
+    async def events(self, event_ids: Collection[str]) -> Mapping[str, StoredEvent]:
+        """Events by id, from memory where possible."""
+        ...
+
+
+def without_ignored(events: Iterable[StoredEvent], ignored: frozenset[str]) -> list[StoredEvent]:
+    """Leave out messages of ignored users; their state events are still sent.
+
+    spec: client-server-api#ignoring-users
+    """
+    if not ignored:
+        return list(events)
+    return [stored for stored in events if stored.event.is_state or stored.event.sender not in ignored]

@@ -1,0 +1,146 @@
+"""Which rooms the syncing users are in, held in memory and kept true by the log.
+
+Loaded from the store when a user first syncs, then moved on by every committed member event, so an incremental
+sync asks no database which rooms it is about, and a commit knows at once whom to wake. Bounded: the users who
+have not synced for longest are forgotten and loaded again when they return.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import immutables
+
+from homeserver.ports.events import Membership, StoredEvent
+from homeserver.ports.log import EntryKind, LogEntry
+from homeserver.ports.store import Store
+from homeserver.services.log import Log
+
+Rooms = immutables.Map[str, Membership]
+"""room id → the user's membership. Persistent: a sync keeps the version it started with."""
+
+
+class RoomLists:
+    """Memberships of the users who are syncing."""
+
+    def __init__(self, store: Store, log: Log, *, max_users: int = 20_000) -> None:
+        self._store = store
+        self._log = log
+        self._max_users = max_users
+        self._rooms: OrderedDict[str, Rooms] = OrderedDict()
+        self._active: dict[str, set[str]] = {}  # room id → users of `_rooms` joined to it
+        log.listen(self._follow)
+
+    async def of(self, user_id: str) -> Rooms:
+        """All memberships of the user as of now, forgotten rooms included."""
+        known = self._rooms.get(user_id)
+        if known is not None:
+            self._rooms.move_to_end(user_id)
+            return known
+        while True:
+            before = self._log.position
+            async with self._store.read() as tx:
+                loaded = await tx.rooms.memberships(user_id)
+            rooms: Rooms = immutables.Map({membership.room_id: membership for membership in loaded})
+            # What was committed while we read comes from the tail, so that no change falls between the two.
+            missed = self._log.since(before)
+            if missed is not None:
+                break
+        if (raced := self._rooms.get(user_id)) is not None:
+            return raced
+        for entry in missed:
+            rooms = _moved_on(rooms, user_id, entry)
+        self._keep(user_id, rooms)
+        return rooms
+
+    def peek(self, user_id: str) -> Rooms | None:
+        """The memberships if they are in memory."""
+        return self._rooms.get(user_id)
+
+    def active_in(self, room_id: str) -> set[str]:
+        """Users in memory who are joined to the room. Do not change the set."""
+        return self._active.get(room_id, _NOBODY)
+
+    def _keep(self, user_id: str, rooms: Rooms) -> None:
+        self._rooms[user_id] = rooms
+        for membership in rooms.values():
+            if membership.membership == "join":
+                self._active.setdefault(membership.room_id, set()).add(user_id)
+        while len(self._rooms) > self._max_users:
+            oldest, theirs = self._rooms.popitem(last=False)
+            for room_id in theirs:
+                self._inactive(room_id, oldest)
+
+    def _inactive(self, room_id: str, user_id: str) -> None:
+        users = self._active.get(room_id)
+        if users is not None:
+            users.discard(user_id)
+            if not users:
+                del self._active[room_id]
+
+    def _follow(self, entries: Sequence[LogEntry]) -> None:
+        for entry in entries:
+            user_id = _subject(entry)
+            if user_id is None or (rooms := self._rooms.get(user_id)) is None:
+                continue
+            self._rooms[user_id] = moved = _moved_on(rooms, user_id, entry)
+            room_id = entry.room_id
+            if room_id is None:
+                continue
+            membership = moved.get(room_id)
+            if membership is not None and membership.membership == "join":
+                self._active.setdefault(room_id, set()).add(user_id)
+            else:
+                self._inactive(room_id, user_id)
+
+
+_NOBODY: set[str] = set()
+
+
+def _subject(entry: LogEntry) -> str | None:
+    """The user whose room list the entry changes."""
+    if entry.kind is EntryKind.EVENT:
+        stored: StoredEvent = entry.payload
+        return stored.event.state_key if stored.event.type == "m.room.member" else None
+    return entry.user_id if entry.kind is EntryKind.FORGOTTEN else None
+
+
+def _moved_on(rooms: Rooms, user_id: str, entry: LogEntry) -> Rooms:
+    """`rooms` after the entry, which may or may not concern this user."""
+    if entry.room_id is None or _subject(entry) != user_id:
+        return rooms
+    known = rooms.get(entry.room_id)
+    if entry.kind is EntryKind.FORGOTTEN:
+        # Only a room that is still left is forgotten: a rejoin may have come in between.
+        if known is None or known.membership in {"join", "invite"}:
+            return rooms
+        return rooms.set(
+            entry.room_id,
+            Membership(
+                user_id,
+                known.room_id,
+                known.room_nid,
+                known.membership,
+                known.event_id,
+                known.sender,
+                known.position,
+                forgotten=True,
+            ),
+        )
+    stored: StoredEvent = entry.payload
+    if (known is not None and known.position >= stored.position) or stored.event.membership is None or stored.flags:
+        return rooms
+    event = stored.event
+    return rooms.set(
+        entry.room_id,
+        Membership(
+            user_id,
+            event.room_id,
+            stored.room_nid,
+            stored.event.membership,
+            event.event_id,
+            event.sender,
+            stored.position,
+        ),
+    )

@@ -1,0 +1,187 @@
+"""The face every transport uses: answer now, or wait until there is something to answer.
+
+`respond` computes one response; `poll` is the long poll. Neither keeps a queue per client: a slow client is an
+older cursor (docs/subsystems/sync.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.clock import Clock
+from homeserver.ports.store import Store, Transaction
+from homeserver.services.log import Log
+from homeserver.services.personal.typing import TypingTracker
+from homeserver.services.sync import window as windows
+from homeserver.services.sync.body import SyncBody
+from homeserver.services.sync.delta import DeltaBuilder, Plan, members_moved, plan_delta, plan_initial
+from homeserver.services.sync.lazy import SentMembers
+from homeserver.services.sync.positions import SyncToken
+from homeserver.services.sync.request import RoomReads, SyncRequest
+from homeserver.services.sync.roomlists import RoomLists, Rooms
+from homeserver.services.sync.waiter import Waiters
+from homeserver.services.sync.window import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A computed response and the position it brings the client to."""
+
+    body: SyncBody
+    token: SyncToken
+
+
+class SyncService:
+    """Sync for all transports."""
+
+    def __init__(self, store: Store, log: Log, reads: RoomReads, typing: TypingTracker, clock: Clock) -> None:
+        self._store = store
+        self._log = log
+        self._clock = clock
+        self._reads = reads
+        self.rooms = RoomLists(store, log)
+        self._sent = SentMembers()
+        self._builder = DeltaBuilder(reads, self._sent)
+        self._typing = typing
+        self._waiters = Waiters(log, self.rooms)
+        typing.on_change(self._waiters.wake_room)
+
+    @property
+    def position(self) -> int:
+        """The last committed position."""
+        return self._log.position
+
+    @property
+    def waiting(self) -> int:
+        """Number of long polls being held."""
+        return self._waiters.count
+
+    def release(self) -> None:
+        """Answer all held requests now and hold none from here on (shutdown)."""
+        self._waiters.release()
+
+    def end_session(self, user_id: str, session_id: str) -> None:
+        """Answer the held requests of a session that was ended with M_UNKNOWN_TOKEN, now."""
+        self._waiters.end(user_id, session_id)
+
+    async def poll(self, request: SyncRequest, timeout_ms: int) -> Answer:
+        """Answer as soon as there is something to tell, at the latest after `timeout_ms`."""
+        deadline = self._clock.monotonic() + timeout_ms / 1000
+        with self._waiters.waiting(request.user_id, request.session_id) as bell:
+            while True:
+                bell.clear()
+                answer = await self.respond(request)
+                if request.since is None or request.full_state or not answer.body.is_empty:
+                    return answer
+                remaining = deadline - self._clock.monotonic()
+                if remaining <= 0 or self._waiters.released:
+                    return answer
+                request = replace(request, since=answer.token)
+                try:
+                    async with asyncio.timeout(remaining):
+                        await bell.wait()
+                except TimeoutError:
+                    continue
+                if bell.ended:
+                    raise MatrixError(ErrCode.UNKNOWN_TOKEN, "The session has ended")
+
+    async def respond(self, request: SyncRequest) -> Answer:
+        """The response as of now."""
+        rooms = await self.rooms.of(request.user_id)
+        if request.since is None:
+            return await self._initial(request)
+        # No await between reading the position and the room list: both are of the same moment.
+        high = self._log.position
+        rooms = self.rooms.peek(request.user_id) or rooms
+        entries = self._log.since(request.since.position, high)
+        if entries is None:
+            return await self._from_store(request, request.since, rooms, high)
+        window = windows.from_tail(entries, request.user_id, rooms, request.since.position, high)
+        token = self._add_typing(window, rooms, request.since)
+        plan = plan_delta(request, window, rooms)
+        body = SyncBody(str(token))
+        await self._builder.changed_rooms(request, plan, window, body)
+        if plan.needs_store or _members_moved(plan, window):
+            async with self._store.read() as tx:
+                await self._builder.summaries(tx, request, plan, window, body)
+                await self._builder.whole_rooms(tx, request, plan, window, body)
+        return await self._finish(request, plan, window, body, token)
+
+    async def _from_store(self, request: SyncRequest, since: SyncToken, rooms: Rooms, high: int) -> Answer:
+        async with self._store.read() as tx:
+            window = await windows.from_store(
+                tx, request.user_id, rooms, since.position, high, limit=max(request.timeline_limit, 1)
+            )
+            token = self._add_typing(window, rooms, since)
+            plan = plan_delta(request, window, rooms)
+            body = SyncBody(str(token))
+            await self._builder.changed_rooms(request, plan, window, body)
+            await self._builder.summaries(tx, request, plan, window, body)
+            await self._builder.whole_rooms(tx, request, plan, window, body)
+            await _restore_txns(tx, request, body)
+        return await self._finish(request, plan, window, body, token)
+
+    async def _initial(self, request: SyncRequest) -> Answer:
+        if request.device_id is not None:
+            self._sent.forget((request.user_id, request.device_id))
+        rooms = await self.rooms.of(request.user_id)
+        high = self._log.position
+        window = Window(0, high)
+        plan = plan_initial(request, rooms)
+        joined = {room.room_nid: (0, high) for room in plan.whole}
+        token = self._add_typing(window, rooms, None)
+        body = SyncBody(str(token))
+        async with self._store.read() as tx:
+            for receipt in await tx.receipts.between(joined, request.user_id):
+                window.receipts.setdefault(receipt.room_id, []).append(receipt)
+            wanted = request.filter.account_data
+            for item in await tx.account_data.after(request.user_id, 0):
+                if item.room_id is None and wanted.matches(item.type, None):
+                    body.account_data.append(item)
+            await self._builder.whole_rooms(tx, request, plan, window, body)
+            await _restore_txns(tx, request, body)
+        self._builder.ephemeral(request, window, body)
+        await self._builder.stripped(plan, body)
+        return Answer(body, token)
+
+    async def _finish(
+        self, request: SyncRequest, plan: Plan, window: Window, body: SyncBody, token: SyncToken
+    ) -> Answer:
+        self._builder.ephemeral(request, window, body)
+        await self._builder.stripped(plan, body)
+        if not request.full_state:
+            body.joined = {room_id: section for room_id, section in body.joined.items() if not section.is_empty}
+        return Answer(body, token)
+
+    def _add_typing(self, window: Window, rooms: Rooms, since: SyncToken | None) -> SyncToken:
+        """Put the typing changes into the window; returns the token that includes them."""
+        serial = 0 if since is None else since.ephemeral
+        for room_id in self._typing.changed_since(serial):
+            membership = rooms.get(room_id)
+            if membership is not None and membership.membership == "join":
+                users = self._typing.users(room_id)
+                if users or since is not None:
+                    window.typing[room_id] = users
+        return SyncToken(window.high, self._typing.serial)
+
+
+def _members_moved(plan: Plan, window: Window) -> bool:
+    return any(members_moved(window.rooms.get(membership.room_id)) for membership in plan.changed)
+
+
+async def _restore_txns(tx: Transaction, request: SyncRequest, body: SyncBody) -> None:
+    """Events from the database know their transaction only when asked: for the device's own echoes."""
+    if request.device_id is None:
+        return
+    own = [
+        stored
+        for section in body.joined.values()
+        for stored in section.timeline.events
+        if stored.event.sender == request.user_id and stored.txn is None
+    ]
+    if own:
+        request.echoes.update(
+            await tx.events.txns_of([stored.position for stored in own], request.user_id, request.device_id)
+        )

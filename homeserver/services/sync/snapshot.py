@@ -1,0 +1,169 @@
+"""Whole rooms: for initial syncs, for rooms just joined, and for `full_state`.
+
+The number of statements does not depend on the number of rooms: each step reads all rooms at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from homeserver.core.event import StateKey
+from homeserver.core.filters import RoomEventFilter
+from homeserver.ports.accounts import AccountDataChanged
+from homeserver.ports.events import Membership, StoredEvent
+from homeserver.ports.store import Transaction
+from homeserver.services.sync.body import RoomSection, Timeline
+from homeserver.services.sync.request import RoomReads, SyncRequest, is_open, wants, wants_account_data, without_ignored
+
+_MEMBER = "m.room.member"
+_LONG_AGO = -(2**62)  # below every timeline order, fetched history included
+
+
+async def joined_rooms(
+    tx: Transaction,
+    reads: RoomReads,
+    request: SyncRequest,
+    rooms: Sequence[Membership],
+    high: int,
+    timelines: dict[int, Timeline] | None = None,
+) -> dict[str, RoomSection]:
+    """Timeline (the newest events unless given), state, summary and account data of joined rooms as of `high`."""
+    if not rooms:
+        return {}
+    nids = {membership.room_nid: membership.room_id for membership in rooms}
+    if timelines is None:
+        timelines = await _timelines(tx, reads, request, rooms, high)
+    state_filter = request.filter.room.state
+    current = await tx.rooms.current_state(
+        nids, types=_type_names(state_filter), not_types=(_MEMBER,) if request.lazy else ()
+    )
+    members = await _lazy_members(tx, request, timelines) if request.lazy else {}
+    states: dict[int, dict[StateKey, StoredEvent]] = {
+        nid: {stored.event.key: stored for stored in (*current.get(nid, ()), *members.get(nid, ()))} for nid in nids
+    }
+    if not request.state_field.is_after:
+        await _rewind(tx, states, timelines)
+    summaries = await summarise(tx, list(nids), request.user_id)
+    account_data = await room_account_data(tx, request)
+    sections: dict[str, RoomSection] = {}
+    for nid, room_id in nids.items():
+        sections[room_id] = RoomSection(
+            timeline=timelines[nid],
+            state=[stored for stored in states[nid].values() if wants(state_filter, stored)],
+            account_data=account_data.get(room_id, []),
+            summary=summaries[nid],
+        )
+    return sections
+
+
+async def left_room(
+    tx: Transaction, reads: RoomReads, request: SyncRequest, membership: Membership, events: list[StoredEvent] | None
+) -> RoomSection:
+    """A room the user has left, as of leaving. `events` are the timeline if known already, else it is read."""
+    own = (await tx.events.get_many([membership.event_id])).get(membership.event_id)
+    if own is None or own.order is None:
+        return RoomSection()
+    limit = request.timeline_limit
+    if events is None:
+        page = await tx.events.timeline(
+            membership.room_nid, start=own.order, stop=None, backwards=True, limit=limit + 1
+        )
+        events = list(reversed(page.events))
+    visible = await reads.visible(tx, request.user_id, {membership.room_nid: events})
+    timeline = _cut(request, visible[membership.room_nid], own.order)
+    state_ids = await tx.rooms.state_at(own.snapshot)
+    # Of a room's many members a leaver needs none but themselves.
+    keys = [key for key in state_ids if key[0] != _MEMBER or key[1] == request.user_id or not request.lazy]
+    found = await tx.events.get_many([state_ids[key] for key in keys])
+    state = {key: found[state_ids[key]] for key in keys if state_ids[key] in found}
+    if not request.state_field.is_after:
+        await _rewind(tx, {membership.room_nid: state}, {membership.room_nid: timeline})
+    wanted = request.filter.room.state
+    return RoomSection(timeline, [stored for stored in state.values() if wants(wanted, stored)])
+
+
+async def summarise(tx: Transaction, room_nids: Sequence[int], user_id: str) -> dict[int, dict[str, Any]]:
+    """Heroes and member counts of many rooms.  spec: client-server-api#get_matrixclientv3sync"""
+    counts = await tx.rooms.member_counts(room_nids)
+    heroes = await tx.rooms.heroes(room_nids, user_id)
+    return {
+        nid: {
+            "m.heroes": heroes.get(nid, []),
+            "m.joined_member_count": counts.get(nid, {}).get("join", 0),
+            "m.invited_member_count": counts.get(nid, {}).get("invite", 0),
+        }
+        for nid in room_nids
+    }
+
+
+async def room_account_data(tx: Transaction, request: SyncRequest) -> dict[str, list[AccountDataChanged]]:
+    """All of the user's per-room account data the filter wants, by room."""
+    wanted = request.filter.room.account_data
+    by_room: dict[str, list[AccountDataChanged]] = {}
+    for item in await tx.account_data.after(request.user_id, 0):
+        if item.room_id is not None and wants_account_data(wanted, item):
+            by_room.setdefault(item.room_id, []).append(item)
+    return by_room
+
+
+async def _timelines(
+    tx: Transaction, reads: RoomReads, request: SyncRequest, rooms: Sequence[Membership], high: int
+) -> dict[int, Timeline]:
+    limit = request.timeline_limit
+    # A filter that leaves out types would leave the page short: look back further, within bounds.
+    depth = limit if is_open(request.filter.room.timeline) else min(limit * 10, 500)
+    recent = await tx.events.recent({room.room_nid: (_LONG_AGO, high) for room in rooms}, depth + 1)
+    # What came after the user's own join is theirs to see; only older events need the room's visibility.
+    older = {
+        room.room_nid: events
+        for room in rooms
+        if (events := recent.get(room.room_nid)) and (events[0].order or 0) < room.position
+    }
+    if older:
+        recent.update(await reads.visible(tx, request.user_id, older))
+    return {room.room_nid: _cut(request, recent.get(room.room_nid, []), high) for room in rooms}
+
+
+def _cut(request: SyncRequest, events: Sequence[StoredEvent], high: int) -> Timeline:
+    """The newest wanted events, up to the limit."""
+    wanted = request.filter.room.timeline
+    kept = [stored for stored in without_ignored(events, request.ignored) if wants(wanted, stored)]
+    limit = request.timeline_limit
+    cut = kept[-limit:] if limit else []
+    return Timeline(cut, limited=len(kept) > len(cut), before=high)
+
+
+async def _lazy_members(
+    tx: Transaction, request: SyncRequest, timelines: Mapping[int, Timeline]
+) -> dict[int, list[StoredEvent]]:
+    needed = {
+        nid: {stored.event.sender for stored in timeline.events} | {request.user_id}
+        for nid, timeline in timelines.items()
+    }
+    return await tx.rooms.member_events(needed)
+
+
+def _type_names(state_filter: RoomEventFilter) -> list[str] | None:
+    """Types to read from the store; None reads all and leaves the choice to the filter."""
+    types = state_filter.events.types
+    return None if types is None or types.patterns else sorted(types.names)
+
+
+async def _rewind(
+    tx: Transaction, states: Mapping[int, dict[StateKey, StoredEvent]], timelines: Mapping[int, Timeline]
+) -> None:
+    """Take back, in place, what the timelines' own state events changed: state goes out as of the timeline's start."""
+    before: dict[tuple[int, StateKey], str | None] = {}
+    for nid, timeline in timelines.items():
+        for stored in timeline.events:
+            # A key nobody loaded (a filtered type, a lazy member) needs no rewinding either.
+            if stored.event.is_state and stored.event.key in states[nid]:
+                before.setdefault((nid, stored.event.key), (stored.unsigned or {}).get("replaces_state"))
+    found = await tx.events.get_many({event_id for event_id in before.values() if event_id is not None})
+    for (nid, key), event_id in before.items():
+        earlier = found.get(event_id) if event_id is not None else None
+        if earlier is None:
+            del states[nid][key]
+        else:
+            states[nid][key] = earlier

@@ -1,0 +1,96 @@
+"""Who is waiting, and waking exactly those whom a commit concerns.
+
+A bell is only a hint to look again; the log is the truth. So a bell that rings for nothing costs one look, and
+nobody is lost if it rings before they wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from homeserver.ports.events import StoredEvent
+from homeserver.ports.log import EntryKind, LogEntry
+from homeserver.services.log import Log
+from homeserver.services.sync.roomlists import RoomLists
+
+
+class Bell(asyncio.Event):
+    """Rings for one held request. `ended` says that its session is over and there is nothing to wait for."""
+
+    def __init__(self, session_id: str | None) -> None:
+        super().__init__()
+        self.session_id = session_id
+        self.ended = False
+
+
+class Waiters:
+    """Held requests by user."""
+
+    def __init__(self, log: Log, rooms: RoomLists) -> None:
+        self._rooms = rooms
+        self._bells: dict[str, set[Bell]] = {}
+        self.released = False
+        # RoomLists listens before us, so its lists already know the entries we are told of.
+        log.listen(self._follow)
+
+    @property
+    def count(self) -> int:
+        """How many requests are held."""
+        return sum(len(bells) for bells in self._bells.values())
+
+    @contextmanager
+    def waiting(self, user_id: str, session_id: str | None = None) -> Iterator[Bell]:
+        """Hold a bell for the user while the block runs."""
+        bell = Bell(session_id)
+        bells = self._bells.setdefault(user_id, set())
+        bells.add(bell)
+        try:
+            yield bell
+        finally:
+            bells.discard(bell)
+            if not bells and self._bells.get(user_id) is bells:
+                del self._bells[user_id]
+
+    def wake(self, user_id: str) -> None:
+        """Ring for one user."""
+        for bell in self._bells.get(user_id, ()):
+            bell.set()
+
+    def end(self, user_id: str, session_id: str) -> None:
+        """The session is over: its held requests must not learn anything more."""
+        for bell in self._bells.get(user_id, ()):
+            if bell.session_id == session_id:
+                bell.ended = True
+                bell.set()
+
+    def wake_room(self, room_id: str) -> None:
+        """Ring for everybody joined to the room."""
+        active = self._rooms.active_in(room_id)
+        # Walk the smaller side: a big room with few waiting, or a small room among many waiting.
+        for user_id in active if len(active) <= len(self._bells) else [user for user in self._bells if user in active]:
+            self.wake(user_id)
+
+    def release(self) -> None:
+        """Ring for everybody; `released` tells them not to wait again."""
+        self.released = True
+        for user_id in list(self._bells):
+            self.wake(user_id)
+
+    def _follow(self, entries: Sequence[LogEntry]) -> None:
+        if not self._bells:
+            return
+        rooms: set[str] = set()
+        for entry in entries:
+            if entry.kind is EntryKind.EVENT:
+                stored: StoredEvent = entry.payload
+                rooms.add(stored.event.room_id)
+                if stored.event.type == "m.room.member" and stored.event.state_key in self._bells:
+                    self.wake(stored.event.state_key)
+            elif entry.user_id is not None:
+                self.wake(entry.user_id)
+            elif entry.room_id is not None:
+                rooms.add(entry.room_id)
+        for room_id in rooms:
+            self.wake_room(room_id)

@@ -1,0 +1,125 @@
+"""What happened in (since, now]: gathered from the log's tail, or from the database when the tail is too short.
+
+Both ways give the same `Window`; the rest of sync does not know which one it was. From the tail it costs no
+statement at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from homeserver.core.event import StateKey
+from homeserver.ports.accounts import AccountDataChanged
+from homeserver.ports.events import StoredEvent
+from homeserver.ports.log import EntryKind, LogEntry
+from homeserver.ports.receipts import ReceiptChanged
+from homeserver.ports.store import Transaction
+from homeserver.services.sync.roomlists import Rooms
+
+
+@dataclass(slots=True)
+class RoomWindow:
+    """One room's part of a window."""
+
+    events: list[StoredEvent] = field(default_factory=list)  # in timeline order; only the newest if `more`
+    more: bool = False  # there were events before `events` inside the window
+    earlier_state: dict[StateKey, StoredEvent] = field(default_factory=dict)  # set before `events` began
+
+
+@dataclass(slots=True)
+class Window:
+    """Everything in (low, high] that can concern one user."""
+
+    low: int
+    high: int
+    own_members: dict[str, list[StoredEvent]] = field(default_factory=dict)  # room id → own member events, in order
+    rooms: dict[str, RoomWindow] = field(default_factory=dict)
+    account_data: list[AccountDataChanged] = field(default_factory=list)  # last per room and type
+    receipts: dict[str, list[ReceiptChanged]] = field(default_factory=dict)  # by room, of joined rooms
+    typing: dict[str, list[str]] = field(default_factory=dict)  # who types now, in joined rooms where that changed
+
+
+def concerns(entry: LogEntry, user_id: str, rooms: Rooms) -> bool:
+    """Whether the entry belongs into the user's window."""
+    if entry.kind is EntryKind.EVENT:
+        room_id = entry.room_id or ""
+        membership = rooms.get(room_id)
+        if membership is not None and membership.membership == "join":
+            return True
+        stored: StoredEvent = entry.payload
+        event = stored.event
+        if event.type == "m.room.member" and event.state_key == user_id:
+            return True
+        # A room the user has left inside the window still owes them what came before they left.
+        return membership is not None and entry.position < membership.position
+    if entry.kind is EntryKind.RECEIPT and entry.user_id is None:
+        membership = rooms.get(entry.room_id or "")
+        return membership is not None and membership.membership == "join"
+    return entry.user_id == user_id and entry.kind is not EntryKind.FORGOTTEN
+
+
+def from_tail(entries: Iterable[LogEntry], user_id: str, rooms: Rooms, low: int, high: int) -> Window:
+    """The window out of log entries. `rooms` are the user's memberships at `high`."""
+    window = Window(low, high)
+    account_data: dict[tuple[str | None, str], AccountDataChanged] = {}
+    for entry in entries:
+        if not concerns(entry, user_id, rooms):
+            continue
+        if entry.kind is EntryKind.EVENT:
+            stored: StoredEvent = entry.payload
+            if stored.order is None or stored.flags:
+                continue
+            event = stored.event
+            if event.type == "m.room.member" and event.state_key == user_id:
+                window.own_members.setdefault(event.room_id, []).append(stored)
+            room = window.rooms.get(event.room_id)
+            if room is None:
+                room = window.rooms[event.room_id] = RoomWindow()
+            room.events.append(stored)
+        elif entry.kind is EntryKind.ACCOUNT_DATA:
+            changed: AccountDataChanged = entry.payload
+            account_data[changed.room_id, changed.type] = changed
+        elif entry.kind is EntryKind.RECEIPT:
+            receipt: ReceiptChanged = entry.payload
+            window.receipts.setdefault(receipt.room_id, []).append(receipt)
+    window.account_data = list(account_data.values())
+    return window
+
+
+async def from_store(tx: Transaction, user_id: str, rooms: Rooms, low: int, high: int, *, limit: int) -> Window:
+    """The window out of the database: at most `limit` timeline events per room, a constant number of statements."""
+    window = Window(low, high)
+    for stored in await tx.sync.own_memberships(user_id, low, high):
+        window.own_members.setdefault(stored.event.room_id, []).append(stored)
+    bounds = _room_bounds(rooms, window.own_members, low, high)
+    ids = {membership.room_nid: room_id for room_id, membership in rooms.items()}
+    recent = await tx.events.recent(bounds, limit + 1)
+    before: dict[int, tuple[int, int]] = {}
+    for room_nid, events in recent.items():
+        if not events:
+            continue
+        room = window.rooms[ids[room_nid]] = RoomWindow(events[-limit:] if limit else [], more=len(events) > limit)
+        if room.more:
+            first = room.events[0].order if room.events else bounds[room_nid][1] + 1
+            before[room_nid] = (bounds[room_nid][0], (first or 0) - 1)
+    if before:
+        for room_nid, states in (await tx.sync.state_between(before)).items():
+            window.rooms[ids[room_nid]].earlier_state = {stored.event.key: stored for stored in states}
+    window.account_data = await tx.account_data.after(user_id, low)
+    joined = {nid: span for nid, span in bounds.items() if rooms[ids[nid]].membership == "join"}
+    for receipt in await tx.receipts.between(joined, user_id):
+        window.receipts.setdefault(receipt.room_id, []).append(receipt)
+    return window
+
+
+def _room_bounds(
+    rooms: Rooms, own_members: Mapping[str, list[StoredEvent]], low: int, high: int
+) -> dict[int, tuple[int, int]]:
+    bounds: dict[int, tuple[int, int]] = {}
+    for room_id, membership in rooms.items():
+        if membership.membership == "join":
+            bounds[membership.room_nid] = (low, high)
+        elif room_id in own_members and not membership.forgotten:
+            bounds[membership.room_nid] = (low, min(high, membership.position))
+    return bounds

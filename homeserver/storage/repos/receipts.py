@@ -1,0 +1,76 @@
+"""SQL for `ports.receipts`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from homeserver.ports.receipts import ReceiptChanged
+from homeserver.ports.sync import Bounds
+from homeserver.storage.dialect import Sql, json_rows, rows_of
+
+if TYPE_CHECKING:
+    from homeserver.ports.receipts import ReceiptRepo
+
+_PUT = Sql(
+    "INSERT INTO receipts (room_nid, user_id, type, thread_id, event_id, ts, position) "
+    "VALUES (:room_nid, :user_id, :type, :thread_id, :event_id, :ts, :position) "
+    "ON CONFLICT (room_nid, user_id, type, thread_id) "
+    "DO UPDATE SET event_id = excluded.event_id, ts = excluded.ts, position = excluded.position"
+)
+_GET = Sql(
+    "SELECT event_id FROM receipts "
+    "WHERE room_nid = :room_nid AND user_id = :user_id AND type = :type AND thread_id = :thread_id"
+)
+_BETWEEN = Sql(
+    "SELECT o.room_id, c.room_nid, c.user_id, c.type, c.thread_id, c.event_id, c.ts FROM {rooms} "
+    "JOIN receipts c ON c.room_nid = w.room_nid AND c.position > w.low AND c.position <= w.high "
+    "JOIN rooms o ON o.room_nid = c.room_nid "
+    "WHERE c.type <> 'm.read.private' OR c.user_id = :user_id ORDER BY c.position",
+    rooms=rows_of("rooms", "w", room_nid="bigint", low="bigint", high="bigint"),
+)
+
+
+class SqlReceiptRepo:
+    """Implements `ports.receipts.ReceiptRepo`."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def put(self, receipt: ReceiptChanged, position: int) -> None:
+        """See the port."""
+        await _PUT.run(
+            self._connection,
+            room_nid=receipt.room_nid,
+            user_id=receipt.user_id,
+            type=receipt.type,
+            thread_id=receipt.thread_id or "",
+            event_id=receipt.event_id,
+            ts=receipt.ts,
+            position=position,
+        )
+
+    async def get(self, room_nid: int, user_id: str, type_: str, thread_id: str | None) -> str | None:
+        """See the port."""
+        row = await _GET.first(
+            self._connection, room_nid=room_nid, user_id=user_id, type=type_, thread_id=thread_id or ""
+        )
+        return None if row is None else row[0]
+
+    async def between(self, rooms: Mapping[int, Bounds], user_id: str) -> list[ReceiptChanged]:
+        """See the port."""
+        if not rooms:
+            return []
+        wanted = json_rows({"room_nid": nid, "low": low, "high": high} for nid, (low, high) in rooms.items())
+        return [
+            ReceiptChanged(row[0], row[1], row[2], row[3], row[4] or None, row[5], row[6])
+            for row in await _BETWEEN.rows(self._connection, rooms=wanted, user_id=user_id)
+        ]
+
+
+if TYPE_CHECKING:
+
+    def _is_the_port(repo: SqlReceiptRepo) -> ReceiptRepo:
+        return repo
