@@ -20,7 +20,7 @@ _NO_KEY = {"state_key": ""}
 _SUMMARIES = ("/_matrix/client/unstable/im.nheko.summary/summary/{roomIdOrAlias}",)
 
 _WRITES: list[Route[ClientServices]] = [
-    Route("POST", f"{V3}/createRoom", rooms.create_room, limit="room_creation"),
+    Route("POST", f"{V3}/createRoom", rooms.create_room, limit="create_room"),
     Route("PUT", f"{_ROOM}/send/{{eventType}}/{{txnId}}", rooms.send_message, auth=GUEST_OK, limit="message"),
     Route("PUT", f"{_STATE}/{{stateKey}}", rooms.set_room_state_with_key, auth=GUEST_OK, limit="message"),
     Route("PUT", _STATE, rooms.set_room_state_with_key, auth=GUEST_OK, limit="message", slash=True, fixed=_NO_KEY),
@@ -28,10 +28,10 @@ _WRITES: list[Route[ClientServices]] = [
 ]
 
 _MEMBERSHIP: list[Route[ClientServices]] = [
-    Route("POST", f"{V3}/join/{{roomIdOrAlias}}", membership.join_room, auth=GUEST_OK, limit="join"),
-    Route("POST", f"{_ROOM}/join", membership.join_room_by_id, auth=GUEST_OK, limit="join"),
-    Route("POST", f"{V3}/knock/{{roomIdOrAlias}}", membership.knock_room, limit="join"),
-    Route("POST", f"{_ROOM}/invite", membership.invite_user, limit="invite"),
+    Route("POST", f"{V3}/join/{{roomIdOrAlias}}", membership.join_room, auth=GUEST_OK, limit="joins"),
+    Route("POST", f"{_ROOM}/join", membership.join_room_by_id, auth=GUEST_OK, limit="joins"),
+    Route("POST", f"{V3}/knock/{{roomIdOrAlias}}", membership.knock_room, limit="joins"),
+    Route("POST", f"{_ROOM}/invite", membership.invite_user, limit="invites_issuer"),
     Route("POST", f"{_ROOM}/leave", membership.leave_room, auth=GUEST_OK),
     Route("POST", f"{_ROOM}/kick", membership.kick),
     Route("POST", f"{_ROOM}/ban", membership.ban),
