@@ -2,7 +2,7 @@
 
 Pure but for the injected clock and entropy: whatever event a decision needs and memory does not hold is asked for by
 raising `MissingEventsError`, and the writer loads it and starts again. Drafts of one batch build on one another.
-spec: server-server-api#authorization-rules
+spec: server-server-api#authorisation-rules
 """
 
 from __future__ import annotations

@@ -139,14 +139,15 @@ class RoomHistory:
         async with self._memory.store.read() as tx:
             window = await self._access.window(tx, room_id, who.user_id)
             low, high = 0, await tx.log.position()
+            bound = ts + 1 if backwards else ts
             while low < high:
                 middle = (low + high) // 2
                 page = await tx.events.timeline(window.room_nid, start=middle, stop=high, backwards=False, limit=1)
-                if page.events and page.events[0].event.origin_server_ts < ts:
+                if page.events and page.events[0].event.origin_server_ts < bound:
                     low = page.events[0].order or high
                 else:
                     high = middle
-            # Behind `low` the first event at or after the time begins.
+            # Up to `low` everything is before the bound, behind it nothing is.
             walk = await self._walk(tx, window, (low, None), backwards, 20, RoomEventFilter())
         for stored in walk.events:
             at = stored.event.origin_server_ts

@@ -94,7 +94,7 @@ class Relations:
     async def check_new(self, room_id: str, sender: str, content: dict[str, Any]) -> None:
         """Refuse a second annotation of an event with the same key by the same user.
 
-        Raises MatrixError(DUPLICATE_ANNOTATION).  spec: client-server-api#annotations-server-behaviour
+        Raises MatrixError(DUPLICATE_ANNOTATION).  spec: client-server-api#avoiding-duplicate-annotations
         """
         relation = content.get("m.relates_to")
         if not isinstance(relation, dict) or relation.get("rel_type") != "m.annotation":

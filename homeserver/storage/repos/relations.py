@@ -31,8 +31,8 @@ _TREE = """WITH RECURSIVE tree(event_nid, depth) AS (
         JOIN event_relations r ON r.target_event_id = p.event_id AND r.room_nid = :room_nid
         WHERE t.depth < :depth)
     SELECT """
-_TREE_END = """ FROM (SELECT DISTINCT event_nid FROM tree) t JOIN event_relations r ON r.event_nid = t.event_nid
-    JOIN events e ON e.nid = r.event_nid """
+_TREE_END = """ FROM (SELECT DISTINCT event_nid FROM tree) t JOIN event_relations c ON c.event_nid = t.event_nid
+    JOIN events e ON e.nid = c.event_nid """
 _WANTED = """ WHERE e.redacted_by IS NULL AND e.ord > :low AND e.ord <= :high
     AND {rel_type} AND {type} ORDER BY e.ord """
 
@@ -42,7 +42,7 @@ def _optional(column: str, parameter: str) -> Fragment:
     return Fragment(condition, condition)
 
 
-_FILTERS = {"rel_type": _optional("r.rel_type", "rel_type"), "type": _optional("r.type", "type")}
+_FILTERS = {"rel_type": _optional("c.rel_type", "rel_type"), "type": _optional("c.type", "type")}
 _CHILDREN_UP = Sql(_TREE + EVENT_COLUMNS + _TREE_END + EVENT_JOINS + _WANTED + "LIMIT :count", **_FILTERS)
 _CHILDREN_DOWN = Sql(_TREE + EVENT_COLUMNS + _TREE_END + EVENT_JOINS + _WANTED + "DESC LIMIT :count", **_FILTERS)
 _AGGREGATES = Sql(

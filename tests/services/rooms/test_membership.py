@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -188,18 +189,25 @@ async def test_forged_state_is_refused(world: World, version: str) -> None:
     room_id = await prepare(world, version, "join")
     send = world.rooms.sending.set_state
     before = len(await world.timeline(room_id))
-    for sender, key, content in [
+    forgeries: list[tuple[str, tuple[str, str], dict[str, Any]]] = [
         (ALICE, ("m.room.create", ""), {}),
         (ALICE, ("org.test", BOB), {}),
         (BOB, ("m.room.member", CAROL), {"membership": "join"}),
         (ALICE, ("m.room.member", DAVE), {"membership": "join"}),
         (BOB, ("m.room.power_levels", ""), {"users": {BOB: 100}}),
         (DAVE, ("m.room.topic", ""), {"topic": "x"}),
-    ]:
+    ]
+    for sender, key, content in forgeries:
         with pytest.raises(MatrixError) as refused:
             await send(room_id, sender, key, content)
         assert refused.value.code == ErrCode.FORBIDDEN, (sender, key)
-    for content in ({}, {"membership": 5}, {"membership": "member"}, {"membership": "join", "displayname": 5}):
+    malformed_contents: list[dict[str, Any]] = [
+        {},
+        {"membership": 5},
+        {"membership": "member"},
+        {"membership": "join", "displayname": 5},
+    ]
+    for content in malformed_contents:
         with pytest.raises(MatrixError) as malformed:
             await send(room_id, BOB, ("m.room.member", BOB), content)
         assert malformed.value.code == ErrCode.BAD_JSON
