@@ -12,6 +12,7 @@ from typing import Any, cast
 from client_api.accounts import AccountServices
 from client_api.accounts_routes import ROUTES_ACCOUNTS
 from client_api.deps import ClientServices, PublicInfo
+from homeserver.ports.ratelimits import Rate
 from homeserver.services.accounts import stages
 from homeserver.services.accounts.account import Account
 from homeserver.services.accounts.admin import Admin, SharedSecretRegistration
@@ -34,7 +35,7 @@ from homeserver.storage.unit import Database
 from homeserver.web.app import Application, WebSettings
 from homeserver.web.endpoint import Mount
 from homeserver.web.metrics import Metrics
-from homeserver.web.ratelimit import Rate, RateLimiter
+from homeserver.web.ratelimit import RateLimiter
 from tests.support.asgi import Answer, AsgiClient
 from tests.support.store import SERVER_NAME
 
@@ -109,6 +110,7 @@ class AccountsOnly:
 class Home:
     """A server's accounts, wired as in production."""
 
+    # long: the wiring of one server, top to bottom
     def __init__(self, store: Database, options: Options | None = None) -> None:
         options = options or Options()
         self.store = store
