@@ -13,15 +13,39 @@ depends_on = None
 
 def upgrade() -> None:
     """Create every table."""
+    _account_data()
     _counters()
     _current_state()
+    _devices()
     _event_txns()
     _events()
+    _filters()
+    _interactive_sessions()
+    _login_tokens()
     _memberships()
+    _profile_fields()
+    _receipts()
+    _refresh_tokens()
+    _registration_tokens()
     _room_aliases()
     _rooms()
+    _sessions()
     _snapshot_deltas()
     _snapshots()
+    _users()
+
+
+def _account_data() -> None:
+    op.create_table(
+        "account_data",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("room_id", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "room_id", "type", name="pk_account_data"),
+    )
+    op.create_index("ix_account_data_position", "account_data", ["user_id", "position"], unique=False)
 
 
 def _counters() -> None:
@@ -54,6 +78,19 @@ def _current_state() -> None:
         unique=False,
         sqlite_where=sa.text("membership IS NOT NULL"),
         postgresql_where=sa.text("membership IS NOT NULL"),
+    )
+
+
+def _devices() -> None:
+    op.create_table(
+        "devices",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("device_id", sa.Text(), nullable=False),
+        sa.Column("display_name", sa.Text(), nullable=True),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("seen_ms", sa.BigInteger(), nullable=True),
+        sa.Column("seen_ip", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("user_id", "device_id", name="pk_devices"),
     )
 
 
@@ -100,6 +137,45 @@ def _events() -> None:
     op.create_index("ix_events_timeline", "events", ["room_nid", "ord"], unique=True)
 
 
+def _filters() -> None:
+    op.create_table(
+        "filters",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("filter_id", sa.Integer(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("definition", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "filter_id", name="pk_filters"),
+    )
+    op.create_index("ix_filters_digest", "filters", ["user_id", "digest"], unique=True)
+
+
+def _interactive_sessions() -> None:
+    op.create_table(
+        "interactive_sessions",
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("operation", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.Text(), nullable=True),
+        sa.Column("body_mac", sa.LargeBinary(), nullable=True),
+        sa.Column("completed", sa.LargeBinary(), nullable=False),
+        sa.Column("used", sa.Boolean(), nullable=False),
+        sa.Column("expires_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name="pk_interactive_sessions"),
+    )
+    op.create_index("ix_interactive_sessions_expires_ms", "interactive_sessions", ["expires_ms"], unique=False)
+
+
+def _login_tokens() -> None:
+    op.create_table(
+        "login_tokens",
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("expires_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name="pk_login_tokens"),
+    )
+    op.create_index("ix_login_tokens_expires_ms", "login_tokens", ["expires_ms"], unique=False)
+    op.create_index("ix_login_tokens_user_id", "login_tokens", ["user_id"], unique=False)
+
+
 def _memberships() -> None:
     op.create_table(
         "memberships",
@@ -113,6 +189,56 @@ def _memberships() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_memberships_room", "memberships", ["room_nid", "membership"], unique=False)
+
+
+def _profile_fields() -> None:
+    op.create_table(
+        "profile_fields",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("value", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "name", name="pk_profile_fields"),
+    )
+
+
+def _receipts() -> None:
+    op.create_table(
+        "receipts",
+        sa.Column("room_nid", sa.BigInteger(), nullable=False),
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("thread_id", sa.Text(), nullable=False),
+        sa.Column("event_id", sa.Text(), nullable=False),
+        sa.Column("ts", sa.BigInteger(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("room_nid", "user_id", "type", "thread_id", name="pk_receipts"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_receipts_room_position", "receipts", ["room_nid", "position"], unique=False)
+
+
+def _refresh_tokens() -> None:
+    op.create_table(
+        "refresh_tokens",
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("session_id", sa.Text(), nullable=False),
+        sa.Column("generation", sa.BigInteger(), nullable=False),
+        sa.Column("expires_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name="pk_refresh_tokens"),
+    )
+    op.create_index("ix_refresh_tokens_session", "refresh_tokens", ["session_id", "generation"], unique=False)
+
+
+def _registration_tokens() -> None:
+    op.create_table(
+        "registration_tokens",
+        sa.Column("token", sa.Text(), nullable=False),
+        sa.Column("uses_allowed", sa.Integer(), nullable=True),
+        sa.Column("pending", sa.Integer(), nullable=False),
+        sa.Column("completed", sa.Integer(), nullable=False),
+        sa.Column("expires_ms", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("token", name="pk_registration_tokens"),
+    )
 
 
 def _room_aliases() -> None:
@@ -155,6 +281,20 @@ def _rooms() -> None:
     )
 
 
+def _sessions() -> None:
+    op.create_table(
+        "sessions",
+        sa.Column("session_id", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("device_id", sa.Text(), nullable=False),
+        sa.Column("refreshable", sa.Boolean(), nullable=False),
+        sa.Column("confirmed", sa.BigInteger(), nullable=False),
+        sa.Column("issued", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("session_id", name="pk_sessions"),
+    )
+    op.create_index("ix_sessions_device", "sessions", ["user_id", "device_id"], unique=True)
+
+
 def _snapshot_deltas() -> None:
     op.create_table(
         "snapshot_deltas",
@@ -176,4 +316,21 @@ def _snapshots() -> None:
         sa.Column("parent_nid", sa.BigInteger(), nullable=False),
         sa.Column("chain_index", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("snapshot_nid", name="pk_snapshots"),
+    )
+
+
+def _users() -> None:
+    op.create_table(
+        "users",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("password_hash", sa.Text(), nullable=True),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("appservice_id", sa.Text(), nullable=True),
+        sa.Column("is_admin", sa.Boolean(), nullable=False),
+        sa.Column("is_guest", sa.Boolean(), nullable=False),
+        sa.Column("locked", sa.Boolean(), nullable=False),
+        sa.Column("suspended", sa.Boolean(), nullable=False),
+        sa.Column("deactivated", sa.Boolean(), nullable=False),
+        sa.Column("erased", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", name="pk_users"),
     )
