@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from client_api.accounts import AccountServices
+from client_api.personal import PersonalServices
 from homeserver.core.versions import DEFAULT_ROOM_VERSION
 from homeserver.services.personal.ignored import IgnoredUsers
-from homeserver.services.personal.receipts import ReceiptService
-from homeserver.services.personal.typing import TypingTracker
 from homeserver.services.rooms import Rooms
 from homeserver.services.sync.service import SyncService
 
@@ -38,8 +37,7 @@ class ClientServices:
 
     info: PublicInfo
     accounts: AccountServices
+    personal: PersonalServices
     rooms: Rooms
     sync: SyncService
     ignored: IgnoredUsers
-    receipts: ReceiptService
-    typing: TypingTracker

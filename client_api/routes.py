@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from client_api import discovery
+from client_api import discovery, sync
 from client_api.accounts_routes import ROUTES_ACCOUNTS
 from client_api.deps import ClientServices
+from client_api.personal_routes import PERSONAL_ROUTES
+from client_api.rooms_routes import ROUTES_ROOMS
 from homeserver.web.route import Auth, Route
 
 DISCOVERY: list[Route[ClientServices]] = [
@@ -14,4 +16,11 @@ DISCOVERY: list[Route[ClientServices]] = [
     Route("GET", "/_matrix/client/v3/capabilities", discovery.get_capabilities, auth=Auth.GUEST_OK),
 ]
 
-ROUTES: list[Route[ClientServices]] = [*DISCOVERY, *ROUTES_ACCOUNTS]
+# COMPAT(matrix-js-sdk 43): it asks for the state after the timeline by the unstable name only.
+_SYNC_NAMES = {"use_state_after_unstable": "org.matrix.msc4222.use_state_after"}
+
+SYNC: list[Route[ClientServices]] = [
+    Route("GET", "/_matrix/client/v3/sync", sync.sync, auth=Auth.GUEST_OK, held=True, query_names=_SYNC_NAMES),
+]
+
+ROUTES: list[Route[ClientServices]] = [*DISCOVERY, *ROUTES_ACCOUNTS, *PERSONAL_ROUTES, *ROUTES_ROOMS, *SYNC]

@@ -45,6 +45,7 @@ async def sync(  # noqa: PLR0913 - one argument per query parameter of the speci
         ignored=await api.ignored.of(who.user_id),
         session_id=who.session_id,
     )
+    api.personal.presence.seen(who.user_id, set_presence)
     answer = await api.sync.poll(request, min(timeout, MAX_TIMEOUT_MS))
     return Json(encode_for(request, answer.body))
 

@@ -20,6 +20,9 @@ from homeserver.config.load import ConfigError, load
 from homeserver.config.model import Config
 from homeserver.roles import PACKAGES, ROLES
 from homeserver.serve import listen, serve
+from homeserver.services.accounts.tokens import BadKeyFile
+from homeserver.storage.engine import UnsafeDatabase
+from homeserver.storage.migrations import SchemaTooNew
 from homeserver.system import SystemEntropy
 
 _CONFIG_FILE = "hromada.toml"
@@ -48,6 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error.faults)
     except UnsafeFile as error:
         return _fail([str(error)])
+    except BadKeyFile as error:
+        return _fail([f"server.jwt_key_file: {error}"])
+    except (UnsafeDatabase, SchemaTooNew) as error:
+        return _fail([f"database.url: {error}"])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -53,7 +53,7 @@ def configure(level: str, style: Literal["console", "json"]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for chatty in ("aiosqlite", "asyncio", "hypercorn.access"):
+    for chatty in ("alembic", "aiosqlite", "asyncio", "hypercorn.access"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -61,7 +61,11 @@ async def serve(server: Server, listener: socket.socket, announce: Callable[[str
             await stop.wait()
             _log.info("stopping")
             server.release()
-            await http
+            # Hypercorn bounds its own waiting only in part: from Python 3.12 on, closing a listener waits for its
+            # connections without a limit.
+            _, late = await asyncio.wait([http], timeout=_DRAIN_SECONDS)
+            for task in late:
+                task.cancel()
             for worker in workers:
                 worker.cancel()
     finally:

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from client_api.deps import ClientServices
+from client_api.personal import PersonalServices
 from homeserver.boot import parts
 from homeserver.boot.accounts import Foundations, build_accounts, build_sessions
 from homeserver.boot.parts import load_secrets
@@ -20,8 +21,13 @@ from homeserver.roles import PACKAGES, Role
 from homeserver.services.accounts.member_profiles import MemberProfiles
 from homeserver.services.commit import Committer
 from homeserver.services.log import Log
+from homeserver.services.personal.edits import AccountDataEdits
 from homeserver.services.personal.ignored import IgnoredUsers
+from homeserver.services.personal.members import JoinedRooms
+from homeserver.services.personal.presence import PresenceTracker
+from homeserver.services.personal.pushrules import PushRules
 from homeserver.services.personal.receipts import ReceiptService
+from homeserver.services.personal.tags import Tags
 from homeserver.services.personal.typing import TypingTracker
 from homeserver.services.rooms import RoomsConfig, build_rooms
 from homeserver.services.sync.reads import RoomMemoryReads
@@ -72,9 +78,19 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
     signer = Signer(config.server.name, secrets.signing_key)
     version = room_version(config.rooms.default_version)
     rooms = build_rooms(store, log, committer, MemberProfiles(store), RoomsConfig(signer, clock, entropy, version))
-    accounts = build_accounts(base, sessions, rooms.actions)
+    accounts = build_accounts(base, sessions, rooms.memberships)
     typing = TypingTracker(clock)
     sync = SyncService(store, log, RoomMemoryReads(store, rooms.memory), typing, clock)
+    edits = AccountDataEdits(store, committer)
+    members = JoinedRooms(store, sync.rooms)
+    personal = PersonalServices(
+        members=members,
+        presence=PresenceTracker(clock, members),
+        push_rules=PushRules(edits),
+        receipts=ReceiptService(store, committer, edits, clock),
+        tags=Tags(edits),
+        typing=typing,
+    )
     sessions.on_ended(lambda session: sync.end_session(session.user_id, session.session_id))
 
     mounts: list[Mount[Any]] = [
@@ -87,8 +103,7 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
             rooms=rooms,
             sync=sync,
             ignored=IgnoredUsers(store, log),
-            receipts=ReceiptService(store, committer, clock),
-            typing=typing,
+            personal=personal,
         )
         mounts.append(import_module(PACKAGES["client"]).mount(services))
     app = Application(

@@ -78,7 +78,7 @@ class Auth(Section, frozen=True, kw_only=True):
     access_token_seconds: Annotated[int, _doc("Life of an access token that can be refreshed.", ge=60, le=86_400)] = 900
     refresh_token_days: Annotated[int, _doc("A refresh token unused for so long expires.", ge=1, le=3650)] = 365
     query_tokens: Annotated[bool, _doc("Accept `?access_token=`. It ends up in the logs of proxies.")] = False
-    password_min_length: Annotated[int, _doc("Shortest password, in characters.", ge=1, le=128)] = 10
+    password_min_length: Annotated[int, _doc("Shortest password, in characters.", ge=1, le=128)] = 8
     password_max_length: Annotated[int, _doc("Longest password, in characters.", ge=64, le=4096)] = 512
     jwt_login: Annotated[bool, _doc("Accept `org.matrix.login.jwt`.")] = False
     jwt_issuer: Annotated[str, _doc("Required `iss` of such tokens.")] = ""

@@ -14,6 +14,7 @@ from typing import Any
 from homeserver.core import ids
 from homeserver.core.canonical import MAX_DEPTH
 from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.core.paths import split_path
 
 MAX_LIMIT = 1_000
 """Larger limits are lowered to this."""
@@ -294,17 +295,7 @@ def _tree(paths: Iterable[list[str]]) -> dict[str, Any]:
 
 
 def _split_path(path: str) -> list[str]:
-    """The keys of a dot-separated path.  spec: appendices#dot-separated-property-paths"""
-    keys = [""]
-    characters = iter(path)
-    for character in characters:
-        if character == ".":
-            keys.append("")
-        elif character == "\\":
-            escaped = next(characters, "")
-            keys[-1] += escaped if escaped and escaped in ".\\" else "\\" + escaped
-        else:
-            keys[-1] += character
+    keys = split_path(path)
     if len(keys) > MAX_DEPTH:
         raise MatrixError(ErrCode.INVALID_PARAM, f"event_fields may be at most {MAX_DEPTH} keys deep")
     return keys

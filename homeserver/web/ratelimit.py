@@ -31,6 +31,10 @@ class RateLimiter:
         self._full_at: dict[str, OrderedDict[str, float]] = {name: OrderedDict() for name in rates}
         self.enabled = enabled
 
+    def __len__(self) -> int:
+        """How many keys are remembered, over all buckets."""
+        return sum(len(keys) for keys in self._full_at.values())
+
     def knows(self, bucket: str) -> bool:
         """Whether a bucket of that name is configured."""
         return bucket in self._rates

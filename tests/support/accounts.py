@@ -12,6 +12,8 @@ from typing import Any, cast
 from client_api.accounts import AccountServices
 from client_api.accounts_routes import ROUTES_ACCOUNTS
 from client_api.deps import ClientServices, PublicInfo
+from client_api.personal import PersonalServices
+from client_api.personal_routes import PERSONAL_ROUTES
 from homeserver.ports.ratelimits import Rate
 from homeserver.services.accounts import stages
 from homeserver.services.accounts.account import Account
@@ -37,6 +39,7 @@ from homeserver.web.endpoint import Mount
 from homeserver.web.metrics import Metrics
 from homeserver.web.ratelimit import RateLimiter
 from tests.support.asgi import Answer, AsgiClient
+from tests.support.personal import personal_services
 from tests.support.store import SERVER_NAME
 
 V3 = "/_matrix/client/v3"
@@ -100,11 +103,12 @@ class Options:
 
 
 @dataclass(frozen=True)
-class AccountsOnly:
-    """The part of `ClientServices` that the account endpoints use."""
+class WithoutRooms:
+    """The part of `ClientServices` that the endpoints of accounts and personal data use."""
 
     info: PublicInfo
     accounts: AccountServices
+    personal: PersonalServices
 
 
 class Home:
@@ -177,10 +181,11 @@ class Home:
             sessions=self.sessions,
             shared_secret=SharedSecretRegistration(SECRET, register, self.clock, entropy),
         )
+        self.personal = personal_services(store, self.log, self.committer, self.clock)
         info = PublicInfo(SERVER_NAME, "https://matrix.hromada.test")
-        services = cast(ClientServices, AccountsOnly(info, self.api))
+        services = cast(ClientServices, WithoutRooms(info, self.api, self.personal))
         self.app = Application(
-            [Mount(services, ROUTES_ACCOUNTS)],
+            [Mount(services, [*ROUTES_ACCOUNTS, *PERSONAL_ROUTES])],
             settings=WebSettings(),
             authenticator=self.sessions,
             limits=limits,

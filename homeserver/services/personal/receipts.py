@@ -1,21 +1,33 @@
-"""Read receipts and read markers.  spec: client-server-api#receipts"""
+"""Read receipts and fully read markers: how far a user has read. Neither ever goes back in the timeline.
+
+spec: client-server-api#receipts, client-server-api#fully-read-markers
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
+
+import orjson
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.clock import Clock
+from homeserver.ports.events import StoredEvent
 from homeserver.ports.log import EntryKind, LogEntry
 from homeserver.ports.receipts import ReceiptChanged
 from homeserver.ports.store import Store, Transaction
 from homeserver.services.commit import Committer
+from homeserver.services.personal.edits import AccountDataEdits
 
 READ = "m.read"
 READ_PRIVATE = "m.read.private"
+FULLY_READ = "m.fully_read"
 MAIN_THREAD = "main"
+
+_MOST_HOPS = 3  # spec: client-server-api#threaded-read-receipts
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,36 +46,50 @@ class _PutReceipt:
 
 
 class ReceiptService:
-    """Stores receipts; they never go back to an earlier event of the timeline."""
+    """Stores receipts and fully read markers."""
 
-    def __init__(self, store: Store, committer: Committer, clock: Clock) -> None:
+    def __init__(self, store: Store, committer: Committer, edits: AccountDataEdits, clock: Clock) -> None:
         self._store = store
         self._committer = committer
+        self._edits = edits
         self._clock = clock
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def set(self, user_id: str, room_id: str, type_: str, event_id: str, thread_id: str | None) -> None:
         """The user, joined to the room (checked by the caller), has read up to `event_id`.
 
-        Raises MatrixError(INVALID_PARAM) for an unknown type or thread, NOT_FOUND for an event of another room.
+        Nothing happens if they had read further already.
+        Raises MatrixError(INVALID_PARAM) for an unknown type or a thread that the event is not in, NOT_FOUND for an
+        event of another room.
         """
         if type_ not in {READ, READ_PRIVATE}:
             raise MatrixError(ErrCode.INVALID_PARAM, f"{type_!r} is not a receipt type")
         if thread_id is not None and thread_id != MAIN_THREAD and not thread_id.startswith("$"):
             raise MatrixError(ErrCode.INVALID_PARAM, "thread_id must be 'main' or an event id")
-        async with self._store.read() as tx:
-            room_nid = (await tx.rooms.room_nids([room_id])).get(room_id)
-            if room_nid is None:
-                raise _unknown_event()
-            known_id = await tx.receipts.get(room_nid, user_id, type_, thread_id)
-            events = await tx.events.get_many({event_id} | ({known_id} if known_id else set()))
-        target = events.get(event_id)
-        if target is None or target.room_nid != room_nid or target.order is None:
-            raise _unknown_event()
-        known = events.get(known_id) if known_id else None
-        if known is not None and known.order is not None and known.order >= target.order:
-            return
-        receipt = ReceiptChanged(room_id, room_nid, user_id, type_, thread_id, event_id, self._clock.now_ms())
-        await self._committer.commit(_PutReceipt(receipt))
+        lock = self._locks.setdefault((user_id, room_id), asyncio.Lock())
+        async with lock:  # of two receipts at once, the older must not be stored last
+            async with self._store.read() as tx:
+                room_nid, target = await _timeline_event(tx, room_id, event_id)
+                if thread_id is not None:
+                    await _require_thread(tx, target, thread_id)
+                known_id = await tx.receipts.get(room_nid, user_id, type_, thread_id)
+                if await _is_as_far(tx, known_id, target):
+                    return
+            receipt = ReceiptChanged(room_id, room_nid, user_id, type_, thread_id, event_id, self._clock.now_ms())
+            await self._committer.commit(_PutReceipt(receipt))
+
+    async def set_fully_read(self, user_id: str, room_id: str, event_id: str) -> None:
+        """Move the user's marker, kept as account data `m.fully_read`. Raises NOT_FOUND as `set`."""
+
+        async def edit(stored: bytes | None) -> bytes | None:
+            known_id = None if stored is None else orjson.loads(stored).get("event_id")
+            async with self._store.read() as tx:
+                _, target = await _timeline_event(tx, room_id, event_id)
+                if await _is_as_far(tx, known_id, target):
+                    return None
+            return orjson.dumps({"event_id": event_id})
+
+        await self._edits.edit(user_id, room_id, FULLY_READ, edit)
 
 
 def receipt_event(receipts: Sequence[ReceiptChanged]) -> dict[str, Any]:
@@ -82,5 +108,51 @@ def typing_event(users: Sequence[str]) -> dict[str, Any]:
     return {"type": "m.typing", "content": {"user_ids": list(users)}}
 
 
-def _unknown_event() -> MatrixError:
-    return MatrixError(ErrCode.NOT_FOUND, "There is no such event in this room")
+async def _timeline_event(tx: Transaction, room_id: str, event_id: str) -> tuple[int, StoredEvent]:
+    """The room's internal id and an event of its timeline."""
+    room_nid = (await tx.rooms.room_nids([room_id])).get(room_id)
+    event = (await tx.events.get_many([event_id])).get(event_id)
+    if room_nid is None or event is None or event.room_nid != room_nid or event.order is None or event.flags:
+        raise MatrixError(ErrCode.NOT_FOUND, "There is no such event in this room")
+    return room_nid, event
+
+
+async def _is_as_far(tx: Transaction, known_id: str | None, target: StoredEvent) -> bool:
+    """Whether the event read up to so far is `target` or after it."""
+    known = None if known_id is None else (await tx.events.get_many([known_id])).get(known_id)
+    if known is None or known.order is None or target.order is None:
+        return False
+    return known.order >= target.order
+
+
+async def _require_thread(tx: Transaction, event: StoredEvent, thread_id: str) -> None:
+    """Refuse a thread that the event is not in; a thread's root is in its thread and in the main timeline.
+
+    spec: client-server-api#threaded-read-receipts
+    """
+    if event.event.event_id == thread_id:
+        return
+    current = event
+    for _ in range(_MOST_HOPS):
+        if current.redacted_by is not None:
+            return  # its relation is gone, and the client may know it better
+        relation = current.event.content.get("m.relates_to")
+        parent_id = relation.get("event_id") if isinstance(relation, dict) else None
+        if not isinstance(relation, dict) or not isinstance(parent_id, str):
+            break
+        if relation.get("rel_type") == "m.thread":
+            if parent_id == thread_id:
+                return
+            raise _not_in_thread()
+        parent = (await tx.events.get_many([parent_id])).get(parent_id)
+        if parent is None or parent.room_nid != event.room_nid:
+            break
+        if parent_id == thread_id:  # NOTSPEC: clients count what relates to the root as part of its thread, too
+            return
+        current = parent
+    if thread_id != MAIN_THREAD:
+        raise _not_in_thread()
+
+
+def _not_in_thread() -> MatrixError:
+    return MatrixError(ErrCode.INVALID_PARAM, "The event is not in this thread")

@@ -7,7 +7,7 @@ spec: client-server-api#getting-events-for-a-room
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.core.filters import RoomEventFilter
@@ -34,7 +34,7 @@ class PageRequest:
     start: str | None = None
     stop: str | None = None
     limit: int = 10
-    filter: RoomEventFilter = RoomEventFilter()
+    filter: RoomEventFilter = field(default_factory=RoomEventFilter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +75,10 @@ class RoomHistory:
         self._access = access
 
     async def event(self, who: Recipient, room_id: str, event_id: str) -> bytes:
-        """One event. Raises MatrixError(NOT_FOUND).  spec: client-server-api#get_matrixclientv3roomsroomideventeventid"""
+        """One event. Raises NOT_FOUND.  spec: client-server-api#get_matrixclientv3roomsroomideventeventid"""
         async with self._memory.store.read() as tx:
             window, stored = await self._access.event(tx, room_id, event_id, who.user_id)
-            return (await present(tx, window, who, [stored]))[0]
+            return (await present(tx, self._memory, window, who, [stored]))[0]
 
     async def messages(self, who: Recipient, room_id: str, request: PageRequest) -> Page:
         """A page of the timeline.  spec: client-server-api#get_matrixclientv3roomsroomidmessages"""
@@ -92,7 +92,7 @@ class RoomHistory:
             if start is None:
                 start = await tx.log.position() if request.backwards else _BEGINNING
             walk = await self._walk(tx, window, (start, stop), request.backwards, limit, request.filter)
-            chunk = await present(tx, window, who, walk.events)
+            chunk = await present(tx, self._memory, window, who, walk.events)
             state = await self._lazy_members(tx, walk.events) if request.filter.lazy_load_members else []
         end = None if walk.end is None else timeline_token(walk.end)
         return Page(chunk, [client_json(stored) for stored in state], timeline_token(start), end)
@@ -117,7 +117,7 @@ class RoomHistory:
                 state = await self._lazy_members(tx, shown)
             else:
                 state = await self._state_after(tx, after.events[-1] if after.events else stored, event_filter)
-            rendered = await present(tx, window, who, shown)
+            rendered = await present(tx, self._memory, window, who, shown)
         count = len(before.events)
         first = before.events[-1].order if before.events else order
         last = after.events[-1].order if after.events else order
@@ -141,9 +141,7 @@ class RoomHistory:
             low, high = 0, await tx.log.position()
             while low < high:
                 middle = (low + high) // 2
-                page = await tx.events.timeline(
-                    window.room_nid, start=middle, stop=high, backwards=False, limit=1
-                )
+                page = await tx.events.timeline(window.room_nid, start=middle, stop=high, backwards=False, limit=1)
                 if page.events and page.events[0].event.origin_server_ts < ts:
                     low = page.events[0].order or high
                 else:

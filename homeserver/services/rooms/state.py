@@ -97,8 +97,8 @@ async def _state_at(tx: Transaction, window: RoomWindow, order: int) -> StateMap
 def _condition(membership: str | None, not_membership: str | None) -> Callable[[str | None], bool]:
     if membership is None and not_membership is None:
         return lambda value: True
-    return lambda value: (membership is not None and value == membership) or (
-        not_membership is not None and value != not_membership
+    return lambda value: (
+        (membership is not None and value == membership) or (not_membership is not None and value != not_membership)
     )
 
 

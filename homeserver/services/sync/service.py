@@ -10,9 +10,11 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.clock import Clock
 from homeserver.ports.store import Store, Transaction
 from homeserver.services.log import Log
+from homeserver.services.personal.pushrules import PUSH_RULES, push_rules_content
 from homeserver.services.personal.typing import TypingTracker
 from homeserver.services.sync import window as windows
 from homeserver.services.sync.body import SyncBody
@@ -137,9 +139,12 @@ class SyncService:
             for receipt in await tx.receipts.between(joined, request.user_id):
                 window.receipts.setdefault(receipt.room_id, []).append(receipt)
             wanted = request.filter.account_data
-            for item in await tx.account_data.after(request.user_id, 0):
-                if item.room_id is None and wanted.matches(item.type, None):
-                    body.account_data.append(item)
+            known = [item for item in await tx.account_data.after(request.user_id, 0) if item.room_id is None]
+            if not any(item.type == PUSH_RULES for item in known):
+                # Everybody has push rules, also those who never changed one.
+                defaults = push_rules_content(request.user_id, None)
+                known.append(AccountDataChanged(request.user_id, None, PUSH_RULES, defaults))
+            body.account_data.extend(item for item in known if wanted.matches(item.type, None))
             await self._builder.whole_rooms(tx, request, plan, window, body)
             await _restore_txns(tx, request, body)
         self._builder.ephemeral(request, window, body)

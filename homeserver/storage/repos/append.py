@@ -21,6 +21,7 @@ from homeserver.storage.repos.aliases import PUT_ALIAS
 from homeserver.storage.repos.chains import Change, Link, link, needs_chain, parent_index
 from homeserver.storage.repos.plan import AppendPlan, PlannedSnapshot, count_snapshots, plan_append
 from homeserver.storage.repos.redactions import Redactions, prune_new
+from homeserver.storage.repos.relations import INSERT_RELATION, relation_row
 
 _HEADS = rows_of(
     "heads",
@@ -205,6 +206,8 @@ class Appender:
         everything = [item for events in stored for item in events]
         await _INSERT_EVENT.run_many(self._connection, [_event_row(item) for item in everything])
         await _INSERT_TXN.run_many(self._connection, [_txn_row(item) for item in everything if item.txn])
+        related = [row for item in everything if not item.flags and (row := relation_row(item)) is not None]
+        await INSERT_RELATION.run_many(self._connection, related)
         await self._redactions.write(plans)
         await self._write_snapshots(plans)
         await self._write_current(plans)

@@ -17,6 +17,7 @@ def upgrade() -> None:
     _counters()
     _current_state()
     _devices()
+    _event_relations()
     _event_txns()
     _events()
     _filters()
@@ -91,6 +92,26 @@ def _devices() -> None:
         sa.Column("seen_ms", sa.BigInteger(), nullable=True),
         sa.Column("seen_ip", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("user_id", "device_id", name="pk_devices"),
+    )
+
+
+def _event_relations() -> None:
+    op.create_table(
+        "event_relations",
+        sa.Column(
+            "event_nid", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
+        sa.Column("room_nid", sa.BigInteger(), nullable=False),
+        sa.Column("target_event_id", sa.Text(), nullable=False),
+        sa.Column("rel_type", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("sender", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("event_nid", name="pk_event_relations"),
+    )
+    op.create_index("ix_event_relations_room", "event_relations", ["room_nid", "rel_type", "event_nid"], unique=False)
+    op.create_index(
+        "ix_event_relations_target", "event_relations", ["target_event_id", "rel_type", "event_nid"], unique=False
     )
 
 

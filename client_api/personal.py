@@ -1,0 +1,24 @@
+"""The services behind push rules, receipts, typing, tags and presence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from homeserver.ports.members import RoomMembers
+from homeserver.services.personal.presence import PresenceTracker
+from homeserver.services.personal.pushrules import PushRules
+from homeserver.services.personal.receipts import ReceiptService
+from homeserver.services.personal.tags import Tags
+from homeserver.services.personal.typing import TypingTracker
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalServices:
+    """Services of what belongs to one user and changes often."""
+
+    members: RoomMembers
+    presence: PresenceTracker
+    push_rules: PushRules
+    receipts: ReceiptService
+    tags: Tags
+    typing: TypingTracker

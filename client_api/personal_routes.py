@@ -1,0 +1,35 @@
+"""The endpoints of what belongs to one user and changes often: push rules, receipts, typing, tags, presence."""
+
+from __future__ import annotations
+
+from client_api import presence, push_rules, receipts, tags, typing, voip
+from client_api.deps import ClientServices
+from homeserver.web.route import Auth, Route
+
+V3 = "/_matrix/client/v3"
+GUEST_OK = Auth.GUEST_OK
+_RULE = f"{V3}/pushrules/global/{{kind}}/{{ruleId}}"
+_ROOM = f"{V3}/rooms/{{roomId}}"
+_TAGS = f"{V3}/user/{{userId}}/rooms/{{roomId}}/tags"
+_PRESENCE = f"{V3}/presence/{{userId}}/status"
+
+PERSONAL_ROUTES: list[Route[ClientServices]] = [
+    Route("GET", f"{V3}/pushrules", push_rules.get_push_rules, auth=GUEST_OK, slash=True),
+    Route("GET", f"{V3}/pushrules/global", push_rules.get_push_rules_global, auth=GUEST_OK, slash=True),
+    Route("GET", _RULE, push_rules.get_push_rule, auth=GUEST_OK),
+    Route("PUT", _RULE, push_rules.set_push_rule),
+    Route("DELETE", _RULE, push_rules.delete_push_rule),
+    Route("GET", f"{_RULE}/enabled", push_rules.is_push_rule_enabled, auth=GUEST_OK),
+    Route("PUT", f"{_RULE}/enabled", push_rules.set_push_rule_enabled),
+    Route("GET", f"{_RULE}/actions", push_rules.get_push_rule_actions, auth=GUEST_OK),
+    Route("PUT", f"{_RULE}/actions", push_rules.set_push_rule_actions),
+    Route("POST", f"{_ROOM}/receipt/{{receiptType}}/{{eventId}}", receipts.post_receipt, auth=GUEST_OK),
+    Route("POST", f"{_ROOM}/read_markers", receipts.set_read_marker, auth=GUEST_OK),
+    Route("PUT", f"{_ROOM}/typing/{{userId}}", typing.set_typing, auth=GUEST_OK),
+    Route("GET", _TAGS, tags.get_room_tags, auth=GUEST_OK),
+    Route("PUT", f"{_TAGS}/{{tag}}", tags.set_room_tag, auth=GUEST_OK),
+    Route("DELETE", f"{_TAGS}/{{tag}}", tags.delete_room_tag, auth=GUEST_OK),
+    Route("GET", _PRESENCE, presence.get_presence, auth=GUEST_OK),
+    Route("PUT", _PRESENCE, presence.set_presence, auth=GUEST_OK),
+    Route("GET", f"{V3}/voip/turnServer", voip.get_turn_server, auth=GUEST_OK),
+]
