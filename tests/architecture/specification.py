@@ -79,4 +79,4 @@ def references(text: str) -> list[str]:
 
 def same_name(handler: str, operation_id: str) -> bool:
     """Whether a handler is named after the operation: `get_account_3pids` for `getAccount3PIDs`."""
-    return handler == handler.lower() and handler.replace("_", "") == operation_id.lower()
+    return handler == handler.lower() and handler.replace("_", "") == operation_id.replace("_", "").lower()

@@ -71,12 +71,16 @@ class Access(Enum):
     USER = "user"
 
 
+# Locked accounts may log out, so these check the token themselves.  spec: client-server-api#account-locking
+LOGOUT = {("POST", "/_matrix/client/v3/logout"), ("POST", "/_matrix/client/v3/logout/all")}
+
+
 def test_no_route_is_more_open_than_the_specification() -> None:
     closed = {(o.method, o.path) for o in operations() if "auth" in o.flags}
     found = [
         f"{route.method} {route.path}"
         for _, route in role_routes()
-        if (route.method, route.path) in closed and route.auth.value in ("none", "optional")
+        if (route.method, route.path) in closed - LOGOUT and route.auth.value in ("none", "optional")
     ]
     assert not found, f"the specification wants an access token here: {found}"
 

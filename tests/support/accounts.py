@@ -14,6 +14,7 @@ from client_api.accounts_routes import ROUTES_ACCOUNTS
 from client_api.deps import ClientServices, PublicInfo
 from client_api.personal import PersonalServices
 from client_api.personal_routes import PERSONAL_ROUTES
+from homeserver.ports.ratelimits import Rate
 from homeserver.services.accounts import stages
 from homeserver.services.accounts.account import Account
 from homeserver.services.accounts.admin import Admin, SharedSecretRegistration
@@ -36,7 +37,7 @@ from homeserver.storage.unit import Database
 from homeserver.web.app import Application, WebSettings
 from homeserver.web.endpoint import Mount
 from homeserver.web.metrics import Metrics
-from homeserver.web.ratelimit import Rate, RateLimiter
+from homeserver.web.ratelimit import RateLimiter
 from tests.support.asgi import Answer, AsgiClient
 from tests.support.personal import personal_services
 from tests.support.store import SERVER_NAME
@@ -113,6 +114,7 @@ class WithoutRooms:
 class Home:
     """A server's accounts, wired as in production."""
 
+    # long: the wiring of one server, top to bottom
     def __init__(self, store: Database, options: Options | None = None) -> None:
         options = options or Options()
         self.store = store
