@@ -181,7 +181,7 @@ async def test_federation_format_carries_the_signed_event(alice: Client) -> None
 async def test_lazy_members_are_those_of_the_timeline_once(alice: Client, bob: Client, carol: Client) -> None:
     # spec: client-server-api#lazy-loading-room-members
     lazy = {"room": {"state": {"lazy_load_members": True}, "timeline": {"limit": 1}}}
-    room = await alice.shared_room(bob, carol)
+    room = await alice.shared_room(bob, carol, name="Needs no heroes")
     await bob.send(room, "b")
     first = await alice.sync(filter=lazy)
     assert _members(rooms(first, "join")[room]) == {alice.user_id, bob.user_id}

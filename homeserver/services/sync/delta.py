@@ -21,6 +21,7 @@ from homeserver.services.sync.roomlists import Rooms
 from homeserver.services.sync.window import RoomWindow, Window
 
 _MEMBER = "m.room.member"
+_SUMMARISED = {_MEMBER, "m.room.name", "m.room.canonical_alias"}
 
 
 @dataclass(slots=True)
@@ -127,8 +128,8 @@ class DeltaBuilder:
     async def summaries(
         self, tx: Transaction, request: SyncRequest, plan: Plan, window: Window, body: SyncBody
     ) -> None:
-        """New summaries for rooms whose members changed."""
-        moved = [membership for membership in plan.changed if members_moved(window.rooms.get(membership.room_id))]
+        """New summaries for rooms whose members or names changed."""
+        moved = [membership for membership in plan.changed if summary_moved(window.rooms.get(membership.room_id))]
         if not moved:
             return
         summaries = await snapshot.summarise(tx, [membership.room_nid for membership in moved], request.user_id)
@@ -136,7 +137,8 @@ class DeltaBuilder:
         for membership in moved:
             summary = summaries[membership.room_nid]
             body.joined[membership.room_id].summary = summary
-            heroes[membership.room_id] = set(summary["m.heroes"])
+            if not await self._reads.is_named(membership.room_id):
+                heroes[membership.room_id] = set(summary["m.heroes"])
         if request.lazy:
             await self._add_members(request, body, window, heroes)
 
@@ -230,12 +232,12 @@ def _wants_ephemeral(event_filter: RoomEventFilter, event_type: str, room_id: st
     return event_filter.matches_room(room_id) and event_filter.events.matches(event_type, None)
 
 
-def members_moved(room: RoomWindow | None) -> bool:
-    """Whether the window changes the room's member counts or heroes."""
+def summary_moved(room: RoomWindow | None) -> bool:
+    """Whether the window changes the room's member counts, its heroes or whether clients need them."""
     if room is None:
         return False
-    return any(stored.event.type == _MEMBER for stored in room.events) or any(
-        event_type == _MEMBER for event_type, _ in room.earlier_state
+    return any(stored.event.is_state and stored.event.type in _SUMMARISED for stored in room.events) or any(
+        event_type in _SUMMARISED for event_type, _ in room.earlier_state
     )
 
 

@@ -10,6 +10,7 @@ from homeserver.ports.store import Store, Transaction
 from homeserver.services.rooms.render import STRIPPED_TYPES, stripped
 from homeserver.services.rooms.visibility import history_of
 from homeserver.services.rooms.writer import RoomMemory
+from homeserver.services.sync.snapshot import NAME_TYPES, is_name
 
 _MEMBER = "m.room.member"
 
@@ -53,6 +54,14 @@ class RoomMemoryReads:
                 members = await tx.rooms.member_events({nids[room_id]: users for room_id, users in unknown.items()})
             found.update({room_id: members.get(nid, []) for room_id, nid in nids.items()})
         return found
+
+    async def is_named(self, room_id: str) -> bool:
+        """See the protocol."""
+        head = await self._memory.heads.fetch(room_id, self._store)
+        if head is None:
+            return False
+        ids = [event_id for kind in NAME_TYPES if (event_id := head.state.get((kind, ""))) is not None]
+        return any(is_name(stored) for stored in (await self._memory.events.fetch(ids, self._store)).values())
 
     async def stripped_state(self, room_id: str, own: str) -> list[dict[str, Any]]:
         """See the protocol."""

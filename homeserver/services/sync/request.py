@@ -85,6 +85,10 @@ class RoomReads(Protocol):
         """Current member events of some users per room, from memory where possible."""
         ...
 
+    async def is_named(self, room_id: str) -> bool:
+        """Whether the room has a name or a canonical alias now."""
+        ...
+
     async def stripped_state(self, room_id: str, own: str) -> list[dict[str, Any]]:
         """Stripped state for an invited or knocking user, their member event `own` (an event id) included.
 

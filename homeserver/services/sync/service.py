@@ -18,7 +18,7 @@ from homeserver.services.personal.pushrules import PUSH_RULES, push_rules_conten
 from homeserver.services.personal.typing import TypingTracker
 from homeserver.services.sync import window as windows
 from homeserver.services.sync.body import SyncBody
-from homeserver.services.sync.delta import DeltaBuilder, Plan, members_moved, plan_delta, plan_initial
+from homeserver.services.sync.delta import DeltaBuilder, Plan, plan_delta, plan_initial, summary_moved
 from homeserver.services.sync.lazy import SentMembers
 from homeserver.services.sync.positions import SyncToken
 from homeserver.services.sync.request import RoomReads, SyncRequest
@@ -105,7 +105,7 @@ class SyncService:
         plan = plan_delta(request, window, rooms)
         body = SyncBody(str(token))
         await self._builder.changed_rooms(request, plan, window, body)
-        if plan.needs_store or _members_moved(plan, window):
+        if plan.needs_store or _summaries_moved(plan, window):
             async with self._store.read() as tx:
                 await self._builder.summaries(tx, request, plan, window, body)
                 await self._builder.whole_rooms(tx, request, plan, window, body)
@@ -172,8 +172,8 @@ class SyncService:
         return SyncToken(window.high, self._typing.serial)
 
 
-def _members_moved(plan: Plan, window: Window) -> bool:
-    return any(members_moved(window.rooms.get(membership.room_id)) for membership in plan.changed)
+def _summaries_moved(plan: Plan, window: Window) -> bool:
+    return any(summary_moved(window.rooms.get(membership.room_id)) for membership in plan.changed)
 
 
 async def _restore_txns(tx: Transaction, request: SyncRequest, body: SyncBody) -> None:

@@ -17,6 +17,7 @@ from homeserver.services.sync.body import RoomSection, Timeline
 from homeserver.services.sync.request import RoomReads, SyncRequest, is_open, wants, wants_account_data, without_ignored
 
 _MEMBER = "m.room.member"
+NAME_TYPES = {"m.room.name": "name", "m.room.canonical_alias": "alias"}
 _LONG_AGO = -(2**62)  # below every timeline order, fetched history included
 
 
@@ -39,7 +40,9 @@ async def joined_rooms(
         nids, types=_type_names(state_filter), not_types=(_MEMBER,) if request.lazy else ()
     )
     summaries = await summarise(tx, list(nids), request.user_id)
-    members = await _lazy_members(tx, request, timelines, summaries) if request.lazy else {}
+    named = {nid for nid, events in current.items() if any(is_name(stored) for stored in events)}
+    heroes = {nid: () if nid in named else summaries[nid]["m.heroes"] for nid in nids}
+    members = await _lazy_members(tx, request, timelines, heroes) if request.lazy else {}
     states: dict[int, dict[StateKey, StoredEvent]] = {
         nid: {stored.event.key: stored for stored in (*current.get(nid, ()), *members.get(nid, ()))} for nid in nids
     }
@@ -81,6 +84,16 @@ async def left_room(
         await _rewind(tx, {membership.room_nid: state}, {membership.room_nid: timeline})
     wanted = request.filter.room.state
     return RoomSection(timeline, [stored for stored in state.values() if wants(wanted, stored)])
+
+
+def is_name(stored: StoredEvent) -> bool:
+    """Whether the state event gives its room a name, so that clients need no heroes.
+
+    spec: client-server-api#calculating-the-display-name-for-a-room
+    """
+    event = stored.event
+    member = NAME_TYPES.get(event.type) if event.state_key == "" else None
+    return member is not None and bool(event.content.get(member))
 
 
 async def summarise(tx: Transaction, room_nids: Sequence[int], user_id: str) -> dict[int, dict[str, Any]]:
@@ -138,11 +151,11 @@ async def _lazy_members(
     tx: Transaction,
     request: SyncRequest,
     timelines: Mapping[int, Timeline],
-    summaries: Mapping[int, dict[str, Any]],
+    heroes: Mapping[int, Sequence[str]],
 ) -> dict[int, list[StoredEvent]]:
-    """Members a client needs to show the timelines and, by their heroes, the rooms' names."""
+    """Members a client needs to show the timelines and, by their heroes, rooms without a name."""
     needed = {
-        nid: {stored.event.sender for stored in timeline.events} | {request.user_id, *summaries[nid]["m.heroes"]}
+        nid: {stored.event.sender for stored in timeline.events} | {request.user_id, *heroes[nid]}
         for nid, timeline in timelines.items()
     }
     return await tx.rooms.member_events(needed)

@@ -115,7 +115,7 @@ async def test_own_events_carry_the_transaction_id_from_tail_and_database(syncin
 
 
 async def test_lazy_members_are_sent_once_and_again_if_the_response_was_lost(syncing: SyncWorld) -> None:
-    room = await syncing.world.create(ALICE, BOB, CAROL)
+    room = await syncing.world.create(ALICE, BOB, CAROL, name="Needs no heroes")
     lazy = parse_filter({"room": {"state": {"lazy_load_members": True}, "timeline": {"limit": 1}}})
     for number in range(12):
         await syncing.world.say(room, f"old {number}")
