@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from client_api import account, account_data, devices, filters, profile, registration, sessions
+from client_api import account, account_data, devices, fallback, filters, profile, registration, sessions
 from client_api.deps import ClientServices
 from homeserver.web.route import Auth, Route
 
@@ -14,13 +14,18 @@ _FIELD_UNSTABLE = ("/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{
 _DATA = f"{V3}/user/{{userId}}/account_data/{{type}}"
 _ROOM_DATA = f"{V3}/user/{{userId}}/rooms/{{roomId}}/account_data/{{type}}"
 _VALIDITY = f"{V1}/register/m.login.registration_token/validity"
+_FALLBACK = f"{V3}/auth/{{authType}}/fallback/web"
 _SHARED_SECRET = "/_synapse/admin/v1/register"
 
 ROUTES_ACCOUNTS: list[Route[ClientServices]] = [
     Route("POST", f"{V3}/register", registration.register, auth=NONE, limit="registration"),
-    Route("GET", f"{V3}/register/available", registration.check_username_availability, auth=NONE, limit="registration"),
+    Route(
+        "GET", f"{V3}/register/available", registration.check_username_availability, auth=NONE, limit="login_address"
+    ),
     Route("GET", _VALIDITY, registration.registration_token_validity, auth=NONE, limit="registration_token_validity"),
-    Route("GET", _SHARED_SECRET, registration.get_registration_nonce, auth=NONE, limit="registration"),
+    Route("GET", _FALLBACK, fallback.get_fallback_page, auth=NONE),
+    Route("POST", _FALLBACK, fallback.complete_fallback_stage, auth=NONE, limit="registration_token_validity"),
+    Route("GET", _SHARED_SECRET, registration.get_registration_nonce, auth=NONE, limit="login_address"),
     Route("POST", _SHARED_SECRET, registration.register_with_shared_secret, auth=NONE, limit="registration"),
     Route("GET", f"{V3}/login", sessions.get_login_flows, auth=NONE),
     Route("POST", f"{V3}/login", sessions.login, auth=NONE, limit="login_address"),

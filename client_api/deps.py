@@ -8,6 +8,9 @@ from typing import Any
 from client_api.accounts import AccountServices
 from client_api.personal import PersonalServices
 from homeserver.core.versions import DEFAULT_ROOM_VERSION
+from homeserver.services.personal.ignored import IgnoredUsers
+from homeserver.services.rooms import Rooms
+from homeserver.services.sync.service import SyncService
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +38,6 @@ class ClientServices:
     info: PublicInfo
     accounts: AccountServices
     personal: PersonalServices
+    rooms: Rooms
+    sync: SyncService
+    ignored: IgnoredUsers

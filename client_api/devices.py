@@ -46,7 +46,7 @@ async def delete_device(
     api: ClientServices, who: Requester, *, device_id: str, body: dict[str, Any] | None = None
 ) -> None:
     """Delete a device."""
-    await api.accounts.devices.delete(who.user_id, [device_id], f"deleteDevice {device_id}", body or {})
+    await api.accounts.devices.delete(who, [device_id], f"deleteDevice {device_id}", body or {})
 
 
 async def delete_devices(api: ClientServices, who: Requester, *, body: dict[str, Any]) -> None:
@@ -56,7 +56,7 @@ async def delete_devices(api: ClientServices, who: Requester, *, body: dict[str,
         raise MatrixError(ErrCode.MISSING_PARAM, "devices is missing")
     if not isinstance(devices, list) or not all(isinstance(device, str) for device in devices):
         raise MatrixError(ErrCode.BAD_JSON, "devices must be a list of strings")
-    await api.accounts.devices.delete(who.user_id, devices, "deleteDevices", body)
+    await api.accounts.devices.delete(who, devices, "deleteDevices", body)
 
 
 def _device(device: accounts.Device) -> Device:

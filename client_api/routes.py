@@ -5,6 +5,7 @@ from __future__ import annotations
 from client_api import discovery
 from client_api.accounts_routes import ROUTES_ACCOUNTS
 from client_api.deps import ClientServices
+from client_api.rooms_routes import ROUTES_ROOMS
 from homeserver.web.route import Auth, Route
 
 DISCOVERY: list[Route[ClientServices]] = [
@@ -14,4 +15,4 @@ DISCOVERY: list[Route[ClientServices]] = [
     Route("GET", "/_matrix/client/v3/capabilities", discovery.get_capabilities, auth=Auth.GUEST_OK),
 ]
 
-ROUTES: list[Route[ClientServices]] = [*DISCOVERY, *ROUTES_ACCOUNTS]
+ROUTES: list[Route[ClientServices]] = [*DISCOVERY, *ROUTES_ACCOUNTS, *ROUTES_ROOMS]

@@ -19,11 +19,11 @@ MAX_TIMEOUT_MS = 180_000
 """Longer polls are cut to this: proxies give up on idle connections."""
 
 
-async def sync(
+async def sync(  # noqa: PLR0913 - one argument per query parameter of the specification
     api: ClientServices,
     who: Requester,
     *,
-    filter: str | None = None,  # noqa: A002 - the specification's name
+    filter: str | None = None,
     since: str | None = None,
     full_state: bool = False,
     set_presence: Literal["offline", "online", "unavailable"] = "online",
@@ -43,9 +43,8 @@ async def sync(
         full_state=full_state,
         state_field=_state_field(use_state_after, use_state_after_unstable),
         ignored=await api.ignored.of(who.user_id),
-        check=lambda: api.tokens.check(who),
+        session_id=who.session_id,
     )
-    api.presence.seen(who.user_id, set_presence)
     answer = await api.sync.poll(request, min(timeout, MAX_TIMEOUT_MS))
     return Json(encode_for(request, answer.body))
 
@@ -63,4 +62,4 @@ async def _filter(api: ClientServices, user_id: str, given: str | None) -> Filte
         return Filter()
     if given.startswith("{"):
         return parse_filter(strictjson.parse_object(given.encode()))
-    return await api.filters.get(user_id, given)
+    return await api.accounts.filters.get(user_id, given)

@@ -123,6 +123,10 @@ class UserRepo(Protocol):
         """The account, deactivated ones included."""
         ...
 
+    async def lock(self, user_id: str) -> User | None:
+        """The account, kept from other writers until the transaction ends."""
+        ...
+
     async def page(self, *, after: str = "", limit: int = 100) -> list[User]:
         """Accounts in the order of their ids, beginning behind `after`."""
         ...

@@ -41,7 +41,8 @@ class LogEntry:
 class Change(Protocol):
     """Something to commit: it knows how many positions it needs and how to write itself.
 
-    The committer gives changes of many callers to one transaction.
+    The committer gives changes of many callers to one transaction. `write` may be called again, in a new
+    transaction, after one that failed: it must not keep anything from the first call.
     """
 
     @property

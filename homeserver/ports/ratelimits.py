@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """`per_second` tokens flow into a bucket that holds `burst`; written `0.2/10`."""
+
+    per_second: float
+    burst: int
+
+    @classmethod
+    def parse(cls, text: str) -> Rate:
+        """Read `0.2/10`. Raises ValueError."""
+        match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)/([1-9][0-9]{0,8})", text, re.ASCII)
+        if match is None or float(match[1]) <= 0:
+            raise ValueError("expected per_second/burst, such as 0.2/10")
+        return cls(float(match[1]), int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.per_second:g}/{self.burst}"
 
 
 class RateLimits(Protocol):

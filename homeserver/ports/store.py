@@ -21,6 +21,7 @@ from homeserver.ports.accounts import (
 from homeserver.ports.aliases import AliasRepo
 from homeserver.ports.events import EventRepo, LogRepo, RoomRepo
 from homeserver.ports.receipts import ReceiptRepo
+from homeserver.ports.relations import RelationRepo
 from homeserver.ports.sync import SyncRepo
 
 
@@ -55,6 +56,8 @@ class Transaction(Protocol):
     def receipts(self) -> ReceiptRepo: ...
     @property
     def sync(self) -> SyncRepo: ...
+    @property
+    def relations(self) -> RelationRepo: ...
 
 
 class StoreUnavailable(Exception):

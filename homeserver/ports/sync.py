@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from homeserver.ports.events import StoredEvent
@@ -16,6 +16,10 @@ class SyncRepo(Protocol):
 
     async def own_memberships(self, user_id: str, low: int, high: int) -> list[StoredEvent]:
         """The user's own m.room.member events with `low < position <= high`, in order, of all rooms."""
+        ...
+
+    async def visibility_histories(self, room_nids: Collection[int], user_id: str) -> dict[int, list[StoredEvent]]:
+        """Per room all history visibility events and the user's member events, in timeline order."""
         ...
 
     async def state_between(self, rooms: Mapping[int, Bounds]) -> dict[int, list[StoredEvent]]:

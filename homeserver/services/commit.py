@@ -16,10 +16,12 @@ import structlog
 
 from homeserver.ports.events import AppendResult, RoomAppend, StoredEvent
 from homeserver.ports.log import Change, EntryKind, LogEntry
-from homeserver.ports.store import Store, StoreUnavailable, UniqueViolation
+from homeserver.ports.store import Store, StoreUnavailable, TransactionConflict, UniqueViolation
 from homeserver.services.log import Log
 
 _log = structlog.get_logger(__name__)
+
+_ATTEMPTS = 5
 
 
 @dataclass(slots=True)
@@ -72,15 +74,19 @@ class Committer:
         return await asyncio.shield(done)
 
     async def run(self) -> None:
-        """Commit batches until cancelled."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._waiting:
-                size = min(len(self._waiting), self._max_batch)
-                batch = [self._waiting.popleft() for _ in range(size)]
-                await self._settle(batch)
-            self._idle.set()
+        """Commit batches until cancelled; then whoever still waits gets StoreUnavailable."""
+        batch: list[_Waiting] = []
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._waiting:
+                    size = min(len(self._waiting), self._max_batch)
+                    batch = [self._waiting.popleft() for _ in range(size)]
+                    await self._settle(batch)
+                self._idle.set()
+        finally:
+            _fail([*batch, *self._waiting], StoreUnavailable("The server is shutting down"))
 
     async def drain(self) -> None:
         """Wait until everything handed in is answered (shutdown)."""
@@ -101,11 +107,13 @@ class Committer:
             _log.warning("commit_failed", changes=len(batch), error=str(error))
             _fail(batch, error)
             return
-        except asyncio.CancelledError:
-            _fail(batch, StoreUnavailable("The server is shutting down"))
-            raise
         except Exception as error:
-            _log.exception("commit_crashed", changes=len(batch))
+            if len(batch) > 1:
+                # A fault in one change is no reason to refuse the others.
+                for item in batch:
+                    await self._settle([item])
+                return
+            _log.exception("commit_crashed")
             _fail(batch, error)
             return
         self._log.publish(entries)
@@ -117,6 +125,16 @@ class Committer:
                 item.done.set_result(result)
 
     async def _write(self, batch: list[_Waiting]) -> tuple[list[AppendResult | Sequence[LogEntry]], list[LogEntry]]:
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return await self._write_once(batch)
+            except TransactionConflict as error:
+                _log.info("commit_conflict", changes=len(batch), error=str(error))
+        return await self._write_once(batch)
+
+    async def _write_once(
+        self, batch: list[_Waiting]
+    ) -> tuple[list[AppendResult | Sequence[LogEntry]], list[LogEntry]]:
         appends = [item.change for item in batch if isinstance(item.change, RoomAppend)]
         changes = [item.change for item in batch if not isinstance(item.change, RoomAppend)]
         async with self._store.write() as tx:

@@ -29,6 +29,7 @@ class EngineSettings:
     statement_timeout_ms: int = 60_000
     lock_timeout_ms: int = 10_000
     sqlite_readers: int = 4
+    sqlite_busy_timeout_ms: int = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def _sqlite_engine(url: URL, size: int, settings: EngineSettings) -> AsyncEngine
         pool_size=size,
         max_overflow=0,
         pool_timeout=settings.pool_timeout_s,
-        connect_args={"timeout": 5.0},
+        connect_args={"timeout": settings.sqlite_busy_timeout_ms / 1000},
     )
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -95,7 +96,7 @@ def _sqlite_engine(url: URL, size: int, settings: EngineSettings) -> AsyncEngine
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
-            "busy_timeout=5000",
+            f"busy_timeout={settings.sqlite_busy_timeout_ms}",
             "cache_size=-16384",
             "temp_store=MEMORY",
             "wal_autocheckpoint=1000",

@@ -19,6 +19,7 @@ from homeserver.storage.repos.events import SqlEventRepo
 from homeserver.storage.repos.log import SqlLogRepo
 from homeserver.storage.repos.personal import SqlAccountDataRepo, SqlFilterRepo, SqlProfileRepo
 from homeserver.storage.repos.receipts import SqlReceiptRepo
+from homeserver.storage.repos.relations import SqlRelationRepo
 from homeserver.storage.repos.rooms import SqlRoomRepo
 from homeserver.storage.repos.sessions import SqlInteractiveRepo, SqlRegistrationTokenRepo, SqlSessionRepo
 from homeserver.storage.repos.sync import SqlSyncRepo
@@ -82,6 +83,10 @@ class SqlTransaction:
     @cached_property
     def filters(self) -> SqlFilterRepo:
         return SqlFilterRepo(self._connection)
+
+    @cached_property
+    def relations(self) -> SqlRelationRepo:
+        return SqlRelationRepo(self._connection)
 
     @cached_property
     def aliases(self) -> SqlAliasRepo:

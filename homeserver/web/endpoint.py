@@ -15,7 +15,7 @@ from homeserver.web.route import Auth, Route, Services, WebSocketRoute, expand
 from homeserver.web.router import Router
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Mount(Generic[Services]):
     """The routes of one role with the services they work on."""
 

@@ -9,21 +9,13 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from homeserver.core.errors import LimitExceeded
 from homeserver.ports.clock import Clock
+from homeserver.ports.ratelimits import Rate
 
 Network = IPv4Network | IPv6Network
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """`per_second` tokens flow into a bucket that holds `burst`."""
-
-    per_second: float
-    burst: int
 
 
 class RateLimiter:
@@ -38,6 +30,10 @@ class RateLimiter:
         self._max_keys = max_keys
         self._full_at: dict[str, OrderedDict[str, float]] = {name: OrderedDict() for name in rates}
         self.enabled = enabled
+
+    def __len__(self) -> int:
+        """How many keys are remembered, over all buckets."""
+        return sum(len(keys) for keys in self._full_at.values())
 
     def knows(self, bucket: str) -> bool:
         """Whether a bucket of that name is configured."""

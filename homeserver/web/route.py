@@ -32,7 +32,7 @@ class Auth(Enum):
     """No `who`, tokens are not looked at (a stale token must not break login)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Route(Generic[Services]):
     """One endpoint. `path` names its parameters as the specification does: `/rooms/{roomId}/send/…`."""
 
@@ -56,7 +56,7 @@ class Route(Generic[Services]):
     """The handler may wait long (long poll): it ends when the client goes away, and has a budget of its own."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WebSocketRoute(Generic[Services]):
     """One WebSocket endpoint."""
 

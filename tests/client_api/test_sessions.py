@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+from typing import Any
 
 import jwt as pyjwt
 import orjson
 import pytest
 from sqlalchemy import text
 
-from homeserver.ports.accounts import UserFlags
+from homeserver.ports.accounts import Session, UserFlags
 from homeserver.services.accounts.jwt_login import JwtIssuer
 from homeserver.services.accounts.tokens import new_key
 from homeserver.storage.unit import Database
@@ -117,7 +118,7 @@ async def test_forged_tokens(store: Database) -> None:
         kid = pyjwt.get_unverified_header(token)["kid"]
         public = home.tokens._keys[kid].public_bytes_raw()
 
-        def hs256(content: object) -> str:
+        def hs256(content: dict[str, Any]) -> str:
             return pyjwt.encode(content, public + b"\0" * 32, algorithm="HS256", headers={"kid": kid, "typ": "at+jwt"})
 
         other = Home(store)  # the same server's database, other keys
@@ -154,7 +155,7 @@ async def test_refresh(store: Database) -> None:
         for dead in (first["access_token"], second["access_token"]):
             answer = await home.call("GET", WHOAMI, token=dead)
             assert (answer.status, answer.json["soft_logout"]) == (401, True)
-        ended = []
+        ended: list[Session] = []
         home.sessions.on_ended(ended.append)
         reuse = await home.call("POST", "/refresh", {"refresh_token": first["refresh_token"]})
         assert (reuse.status, reuse.json["errcode"]) == (401, "M_UNKNOWN_TOKEN")
@@ -222,12 +223,22 @@ async def test_logout_all_and_replaced_sessions(store: Database) -> None:
         third = (await home.login("alice", device_id="B")).json
         assert (await home.call("GET", WHOAMI, token=first["access_token"])).status == 401
         await home.ok("GET", WHOAMI, token=second["access_token"])
-        ended = []
+        ended: list[Session] = []
         home.sessions.on_ended(ended.append)
         await home.ok("POST", "/logout/all", token=third["access_token"])
         assert {session.device_id for session in ended} == {"A", "B"}
         for dead in (second, third):
             assert (await home.call("GET", WHOAMI, token=dead["access_token"])).status == 401
+
+
+async def test_parallel_logins_of_one_device(store: Database) -> None:
+    async with running(Home(store)) as home:
+        await home.register("alice")
+        answers = await asyncio.gather(*(home.login("alice", device_id="NEW") for _ in range(20)))
+        assert {answer.status for answer in answers} == {200}
+        tokens = [answer.json["access_token"] for answer in answers]
+        statuses = [(await home.call("GET", WHOAMI, token=token)).status for token in tokens]
+        assert sorted(statuses) == [200] + [401] * 19
 
 
 async def test_locked_and_suspended_accounts(store: Database) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -120,6 +120,6 @@ def message(room_id: str, body: str = "hello") -> Event:
     return make_event(room_id, "m.room.message", {"msgtype": "m.text", "body": body})
 
 
-def ids(events: Sequence[Any]) -> list[str]:
+def ids(events: Iterable[Any]) -> list[str]:
     """The event ids of stored events."""
     return [item.event.event_id for item in events]

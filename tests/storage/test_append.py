@@ -212,6 +212,37 @@ async def test_a_redaction_reaches_its_target_in_the_same_batch(store: Database)
     assert found.redaction_json == result.events[0].redaction_json
 
 
+async def test_redacted_state_leaves_prev_content_too(store: Database) -> None:
+    head = await make_room(store, "!a")
+    old, new = (make_event("!a", "m.room.topic", {"topic": text}, state_key="") for text in ("secret", "harmless"))
+    (result,) = await commit(store, decide(head, old))
+    assert result.head is not None
+    unsigned = {
+        "replaces_state": old.event_id,
+        "prev_content": {"topic": "secret"},
+        "prev_sender": "@alice:hromada.test",
+    }
+    after = result.head.state.set(("m.room.topic", ""), new.event_id)
+    (result,) = await commit(store, decide(result.head, NewEvent(new, after, unsigned=unsigned)))
+    assert result.head is not None
+    with counted(store) as statements:
+        await commit(store, decide(result.head, redaction(result.head, old.event_id)))
+    assert len(statements) == 6
+    async with store.read() as tx:
+        found = await tx.events.get_many([old.event_id, new.event_id])
+    assert found[old.event_id].event.content == {}
+    assert found[new.event_id].event.content == {"topic": "harmless"}
+    assert found[new.event_id].unsigned == {key: unsigned[key] for key in ("replaces_state", "prev_sender")}
+
+
+async def test_a_state_of_unknown_events_is_refused(store: Database) -> None:
+    head = await make_room(store, "!a")
+    event = make_event("!a", "m.room.topic", {}, state_key="")
+    state = head.state.set(("m.room.topic", ""), event.event_id).set(("m.room.name", ""), "$unknown")
+    with pytest.raises(ValueError, match="unknown"):
+        await commit(store, decide(head, NewEvent(event, state, resolved=True)))
+
+
 async def test_nul_in_content_survives(store: Database) -> None:
     head = await make_room(store, "!a")
     event = message("!a", "nul \0 inside")

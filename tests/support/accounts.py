@@ -7,11 +7,12 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from client_api.accounts import AccountServices
 from client_api.accounts_routes import ROUTES_ACCOUNTS
 from client_api.deps import ClientServices, PublicInfo
+from client_api.personal import PersonalServices
 from client_api.personal_routes import PERSONAL_ROUTES
 from homeserver.services.accounts import stages
 from homeserver.services.accounts.account import Account
@@ -19,7 +20,7 @@ from homeserver.services.accounts.admin import Admin, SharedSecretRegistration
 from homeserver.services.accounts.appservices import NoAppServices
 from homeserver.services.accounts.credentials import Credentials
 from homeserver.services.accounts.devices import Devices
-from homeserver.services.accounts.interactive import Interactive, InteractiveSettings
+from homeserver.services.accounts.interactive import Interactive, InteractiveSettings, Stage
 from homeserver.services.accounts.jwt_login import JwtIssuer, JwtLogin
 from homeserver.services.accounts.login import Login, LoginSettings
 from homeserver.services.accounts.passwords import Passwords, PasswordSettings
@@ -100,6 +101,15 @@ class Options:
     keys: list[SigningKey] | None = None
 
 
+@dataclass(frozen=True)
+class WithoutRooms:
+    """The part of `ClientServices` that the endpoints of accounts and personal data use."""
+
+    info: PublicInfo
+    accounts: AccountServices
+    personal: PersonalServices
+
+
 class Home:
     """A server's accounts, wired as in production."""
 
@@ -127,7 +137,7 @@ class Home:
         self.sessions = Sessions(store, self.clock, entropy, self.tokens, settings)
         credentials = Credentials(store, self.passwords, limits, SERVER_NAME)
         token_stage = stages.RegistrationTokenStage(store, self.clock)
-        every_stage = [
+        every_stage: list[Stage] = [
             stages.DummyStage(),
             stages.PasswordStage(credentials),
             token_stage,
@@ -171,7 +181,7 @@ class Home:
         )
         self.personal = personal_services(store, self.log, self.committer, self.clock)
         info = PublicInfo(SERVER_NAME, "https://matrix.hromada.test")
-        services = ClientServices(info=info, accounts=self.api, personal=self.personal)
+        services = cast(ClientServices, WithoutRooms(info, self.api, self.personal))
         self.app = Application(
             [Mount(services, [*ROUTES_ACCOUNTS, *PERSONAL_ROUTES])],
             settings=WebSettings(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -231,6 +231,26 @@ class Client:
             if (token := page.get("end")) is None:
                 return events
             assert len(events) < 100_000, "the walk through the history does not end"
+
+
+def rooms(sync: Json, section: str) -> Json:
+    """The rooms of one section (join, invite, knock, leave) of a /sync answer, which may leave out empty parts."""
+    found: Json = sync.get("rooms", {}).get(section, {})
+    return found
+
+
+def timeline(room: Json) -> list[Json]:
+    """The timeline events of one room of a /sync answer."""
+    events: list[Json] = room.get("timeline", {}).get("events", [])
+    return events
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], timeout: float = 20.0) -> None:
+    """Wait until something that the server does in its own time has happened."""
+    deadline = asyncio.get_running_loop().time() + timeout
+    while not await condition():
+        assert asyncio.get_running_loop().time() < deadline, f"did not happen within {timeout:.0f} s"
+        await asyncio.sleep(0.05)
 
 
 def _parsed(raw: bytes) -> Any:

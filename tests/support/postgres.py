@@ -148,6 +148,11 @@ class PostgresCluster:
             raise RuntimeError(f"{statement}: {done.stderr.strip()}")
         return done.stdout.strip()
 
+    def dump(self, database: str) -> bytes:
+        """Everything in a database, as the SQL that `pg_dump` writes."""
+        command = [str(self._binaries / "pg_dump"), "-h", "127.0.0.1", "-p", str(self.port), "-U", SUPERUSER, database]
+        return subprocess.run(command, capture_output=True, check=True).stdout
+
     def log_tail(self, lines: int = 30) -> str:
         """The last lines of the cluster's log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""

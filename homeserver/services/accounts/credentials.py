@@ -11,7 +11,7 @@ from homeserver.ports.ratelimits import RateLimits
 from homeserver.ports.store import Store
 from homeserver.services.accounts.names import user_id_at_login
 from homeserver.services.accounts.passwords import Passwords
-from homeserver.services.accounts.sessions import locked
+from homeserver.services.accounts.sessions import require_usable
 
 THIRD_PARTY = "m.id.thirdparty"
 USER = "m.id.user"
@@ -47,11 +47,3 @@ class Credentials:
             async with self._store.write() as tx:
                 await tx.users.set_password(user.user_id, renewed)
         return user
-
-
-def require_usable(user: User) -> None:
-    """Raises USER_DEACTIVATED or USER_LOCKED for accounts nobody may log in to."""
-    if user.deactivated:
-        raise MatrixError(ErrCode.USER_DEACTIVATED, "This account has been deactivated")
-    if user.locked:
-        raise locked()

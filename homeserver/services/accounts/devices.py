@@ -16,6 +16,7 @@ import structlog
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.accounts import Device
 from homeserver.ports.clock import Clock
+from homeserver.ports.requester import Requester
 from homeserver.ports.store import Store, StoreUnavailable
 from homeserver.services.accounts.interactive import Interactive, Operation
 from homeserver.services.accounts.names import MAX_DISPLAY_NAME, is_storable, require_text
@@ -66,17 +67,21 @@ class Devices:
             if not await tx.devices.rename(user_id, device_id, display_name):
                 raise _no_device()
 
-    async def delete(self, user_id: str, device_ids: Sequence[str], operation: str, body: dict[str, Any]) -> None:
+    async def delete(self, who: Requester, device_ids: Sequence[str], operation: str, body: dict[str, Any]) -> None:
         """Delete devices and log them out, after interactive authentication of the request `body`.
 
-        `operation` names what is done in terms of the specification. Unknown devices count as deleted.
+        Application services need none. `operation` names what is done in terms of the specification. Unknown
+        devices count as deleted.
         """
-        flows = [self._interactive.flow(PASSWORD)]
-        proof = await self._interactive.authenticate(Operation(operation, user_id, body), flows)
+        proof = None
+        if who.appservice is None:
+            flows = [self._interactive.flow(PASSWORD)]
+            proof = await self._interactive.authenticate(Operation(operation, who.user_id, body), flows)
         known = [device_id for device_id in device_ids if is_storable(device_id)]
         async with self._store.write() as tx:
-            await proof.claim(tx)
-            gone = await self._sessions.end_devices_in(tx, user_id, known)
+            if proof is not None:
+                await proof.claim(tx)
+            gone = await self._sessions.end_devices_in(tx, who.user_id, known)
         self._sessions.ended(gone)
 
     def saw(self, user_id: str, device_id: str, address: str) -> None:

@@ -154,6 +154,25 @@ class Interactive:
             session_id = await self._save(operation, session_id, completed, fresh)
         raise await self._challenge(operation, flows, session_id, completed, failure)
 
+    async def complete_stage(self, session_id: str, type_: str, auth: Mapping[str, Any]) -> None:
+        """Complete a stage from a web page, which knows the session and nothing of the request.
+
+        The request then goes on with the session alone. Raises FORBIDDEN for an unknown or used session, and what
+        the stage raises.  spec: client-server-api#fallback
+        """
+        async with self._store.read() as tx:
+            session = await tx.interactive.get(_digest(session_id))
+        if session is None or session.used or session.expires_ms <= self._clock.now_ms():
+            raise MatrixError(ErrCode.FORBIDDEN, "This authentication session has ended")
+        if type_ in session.completed:
+            return
+        stage = self._stages[type_]
+        result = await stage.check(auth, Operation(session.operation, session.user_id, {}))
+        async with self._store.write() as tx:
+            await stage.record(tx, result)
+            if not await tx.interactive.save(session.digest, {**session.completed, type_: result}, session.body_mac):
+                raise _used()
+
     async def _attempt(
         self, type_: str, auth: Mapping[str, Any], operation: Operation, flows: Sequence[Flow]
     ) -> tuple[Stage, str]:

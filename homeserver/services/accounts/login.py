@@ -16,11 +16,11 @@ from homeserver.ports.appservices import AppServices
 from homeserver.ports.clock import Clock, Entropy
 from homeserver.ports.store import Store
 from homeserver.services.accounts.appservices import require_appservice, require_covered
-from homeserver.services.accounts.credentials import Credentials, require_usable
+from homeserver.services.accounts.credentials import Credentials
 from homeserver.services.accounts.interactive import Proof
 from homeserver.services.accounts.jwt_login import JwtLogin
 from homeserver.services.accounts.names import device_id_of, display_name_of_device, user_id_at_login
-from homeserver.services.accounts.sessions import Opened, Sessions
+from homeserver.services.accounts.sessions import Opened, Sessions, require_usable
 from homeserver.services.accounts.stages import identifier_of
 
 PASSWORD = "m.login.password"

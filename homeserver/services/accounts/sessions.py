@@ -175,8 +175,12 @@ class Sessions:
         """Log a device in inside `tx`; the caller passes `replaced` to `ended` after the commit.
 
         A device that exists keeps its name; its session is replaced. Raises RESOURCE_LIMIT_EXCEEDED if the user
-        has too many devices.
+        has too many devices, USER_DEACTIVATED, USER_LOCKED.
         """
+        # Logins of one user go one after the other, and none overtakes the account's end.
+        current = await tx.users.lock(user.user_id)
+        if current is not None:
+            require_usable(current)
         replaced: list[Session] = []
         if device_id is not None and await tx.devices.get(user.user_id, device_id) is not None:
             replaced = await tx.sessions.delete(user.user_id, device_ids=[device_id])
@@ -307,6 +311,14 @@ def _digest(token: str) -> bytes:
 def locked() -> MatrixError:
     """The answer to everything a locked account asks.  spec: client-server-api#account-locking"""
     return MatrixError(ErrCode.USER_LOCKED, "This account has been locked", soft_logout=True)
+
+
+def require_usable(user: User) -> None:
+    """Raises USER_DEACTIVATED or USER_LOCKED for accounts nobody may log in to."""
+    if user.deactivated:
+        raise MatrixError(ErrCode.USER_DEACTIVATED, "This account has been deactivated")
+    if user.locked:
+        raise locked()
 
 
 def _unknown_token(message: str = "The access token is not known") -> MatrixError:

@@ -15,10 +15,14 @@ from homeserver.services.rooms.aliases import Aliases
 from homeserver.services.rooms.cache import EventCache
 from homeserver.services.rooms.create import RoomCreation
 from homeserver.services.rooms.decide import Workshop
+from homeserver.services.rooms.directory import Directory
 from homeserver.services.rooms.heads import HeadCache
+from homeserver.services.rooms.history import RoomHistory
 from homeserver.services.rooms.membership import Memberships
 from homeserver.services.rooms.people import Profiles
+from homeserver.services.rooms.relations import Relations
 from homeserver.services.rooms.sending import Sending
+from homeserver.services.rooms.state import RoomState
 from homeserver.services.rooms.writer import RoomMemory, RoomWriter
 
 
@@ -45,6 +49,10 @@ class Rooms:
     memberships: Memberships
     aliases: Aliases
     access: RoomAccess
+    state: RoomState
+    history: RoomHistory
+    relations: Relations
+    directory: Directory
 
 
 def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles, config: RoomsConfig) -> Rooms:
@@ -54,16 +62,22 @@ def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles
     )
     log.listen(memory.events.follow)
     log.listen(memory.heads.follow)
+    committer.on_append(memory.heads.appended)
     server_name = config.signer.server_name
     writer = RoomWriter(memory, committer, Workshop(config.signer, config.clock, config.entropy))
     access = RoomAccess(memory)
     aliases = Aliases(memory, access, server_name)
+    relations = Relations(memory, access)
     return Rooms(
         memory=memory,
         writer=writer,
         creation=RoomCreation(writer, profiles, config.entropy, server_name, config.default_version),
-        sending=Sending(writer, aliases),
+        sending=Sending(writer, aliases, relations),
         memberships=Memberships(writer, committer, memory, profiles, aliases, server_name),
         aliases=aliases,
         access=access,
+        state=RoomState(memory, access),
+        history=RoomHistory(memory, access),
+        relations=relations,
+        directory=Directory(memory, access),
     )

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.ids import parse_event_id, parse_room_id
-from homeserver.ports.events import EventFlags, RoomHead, StateMap, StoredEvent
+from homeserver.ports.events import RoomHead, StateMap, StoredEvent
 from homeserver.ports.store import Transaction
 from homeserver.services.rooms.visibility import History, load_history
 from homeserver.services.rooms.writer import RoomMemory
-
-_VISIBILITY = ("m.room.history_visibility", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +92,6 @@ class RoomAccess:
         if stored is None or stored.room_nid != window.room_nid or stored.flags or not window.sees(stored):
             raise _no_such_event()
         return window, stored
-
-
-def is_timeline(stored: StoredEvent) -> bool:
-    """Whether the event is an ordinary part of the timeline."""
-    return stored.flags == EventFlags.NONE
 
 
 async def _forgotten(tx: Transaction, user_id: str, room_id: str) -> bool:

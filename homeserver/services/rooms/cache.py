@@ -22,6 +22,7 @@ class EventCache:
 
     def __init__(self, *, max_bytes: int = 64 * 1024 * 1024) -> None:
         self._events: OrderedDict[str, StoredEvent] = OrderedDict()
+        self._successors: dict[str, str] = {}  # replaced state event → its successor in memory
         self._bytes = 0
         self._max_bytes = max_bytes
 
@@ -33,6 +34,9 @@ class EventCache:
                 if stored.event.redacts is not None:
                     # The store has the pruned form now; it is read again when somebody asks.
                     self.forget(stored.event.redacts)
+                    # Its content also stands in `prev_content` of the event that replaced it.
+                    if (successor := self._successors.get(stored.event.redacts)) is not None:
+                        self.forget(successor)
                 self.put(stored)
 
     def get(self, event_id: str) -> StoredEvent | None:
@@ -49,15 +53,18 @@ class EventCache:
             return
         self._events[event_id] = stored
         self._bytes += _weight(stored)
+        if (replaced := _replaced(stored)) is not None:
+            self._successors[replaced] = event_id
         while self._bytes > self._max_bytes and len(self._events) > 1:
-            _, oldest = self._events.popitem(last=False)
-            self._bytes -= _weight(oldest)
+            self.forget(next(iter(self._events)))
 
     def forget(self, event_id: str) -> None:
         """Drop an event whose stored form has changed."""
         stored = self._events.pop(event_id, None)
         if stored is not None:
             self._bytes -= _weight(stored)
+            if (replaced := _replaced(stored)) is not None:
+                self._successors.pop(replaced, None)
 
     def share(self, events: Iterable[StoredEvent]) -> list[StoredEvent]:
         """Events read from the store, each replaced by the cached object if there is one."""
@@ -91,6 +98,10 @@ class EventCache:
             async with store.read() as tx:
                 found.update(await self.load(missing, tx))
         return found
+
+
+def _replaced(stored: StoredEvent) -> str | None:
+    return None if stored.unsigned is None else stored.unsigned.get("replaces_state")
 
 
 def _weight(stored: StoredEvent) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 
-from homeserver.ports.events import RoomHead
+from homeserver.ports.events import AppendResult, RoomHead
 from homeserver.ports.log import EntryKind, LogEntry
 from homeserver.ports.store import Store, Transaction
 
@@ -54,6 +54,11 @@ class HeadCache:
         while len(self._heads) > self._max_rooms or (self._bytes > self._max_bytes and len(self._heads) > 1):
             _, oldest = self._heads.popitem(last=False)
             self._bytes -= _weight(oldest)
+
+    def appended(self, result: AppendResult) -> None:
+        """Committer callback: the new head is here before anybody who followed the log looks for it."""
+        if result.head is not None:
+            self.put(result.head)
 
     def drop(self, room_id: str) -> None:
         """Forget one room's head: it has moved."""

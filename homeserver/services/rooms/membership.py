@@ -8,9 +8,12 @@ spec: client-server-api#room-membership
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+import structlog
 
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.ids import domain_of, parse_room_id, parse_user_id
@@ -22,7 +25,12 @@ from homeserver.services.rooms.people import Profiles
 from homeserver.services.rooms.restricted import Authorisers
 from homeserver.services.rooms.writer import RoomMemory, RoomWriter
 
+_log = structlog.get_logger(__name__)
+
 _MEMBER = "m.room.member"
+_ROOMS_AT_ONCE = 10
+_NOT_KEPT = ("displayname", "avatar_url", "reason", "third_party_invite", "join_authorised_via_users_server")
+"""What a member event says about one change of membership, or about the old profile."""
 
 
 class AliasResolver(Protocol):
@@ -170,10 +178,49 @@ class Memberships:
         if not mine.forgotten:
             await self._committer.commit(Forgetting(user_id, room_id, mine.room_nid))
 
+    async def leave_all(self, user_id: str) -> None:
+        """Leave every room and reject every invite and knock; a room where that fails is left out."""
+        rooms = await self._rooms_of(user_id, "join", "invite", "knock")
+        await self._in_all(rooms, lambda room_id: self.leave(user_id, room_id))
+
+    async def profile_changed(self, user_id: str, displayname: str | None, avatar_url: str | None) -> None:
+        """Put a new profile into the user's member event of every joined room.
+
+        spec: client-server-api#events-on-change-of-profile-information
+        """
+        profile = {"displayname": displayname, "avatar_url": avatar_url}
+        shown = {key: value for key, value in profile.items() if value is not None}
+
+        def decide(room: RoomView) -> dict[str, Any] | Existing:
+            member = room.get(_MEMBER, user_id)
+            if member is None or member.membership != "join":
+                raise NotAllowed("The user has left the room meanwhile")
+            kept = {key: value for key, value in member.content.items() if key not in _NOT_KEPT}
+            return {**kept, **shown}
+
+        rooms = await self._rooms_of(user_id, "join")
+        await self._in_all(rooms, lambda room_id: self._set(room_id, user_id, user_id, decide))
+
+    async def _rooms_of(self, user_id: str, *memberships: str) -> list[str]:
+        async with self._memory.store.read() as tx:
+            return [m.room_id for m in await tx.rooms.memberships(user_id) if m.membership in memberships]
+
+    async def _in_all(self, rooms: list[str], act: Callable[[str], Awaitable[object]]) -> None:
+        """Do something in many rooms, a few at a time."""
+        slots = asyncio.Semaphore(_ROOMS_AT_ONCE)
+
+        async def one(room_id: str) -> None:
+            async with slots:
+                try:
+                    await act(room_id)
+                except MatrixError as error:
+                    _log.info("room_left_out", room_id=room_id, error=str(error))
+
+        await asyncio.gather(*map(one, rooms))
+
     async def joined_rooms(self, user_id: str) -> list[str]:
         """Rooms the user is joined to.  spec: client-server-api#get_matrixclientv3joined_rooms"""
-        async with self._memory.store.read() as tx:
-            return [m.room_id for m in await tx.rooms.memberships(user_id) if m.membership == "join"]
+        return await self._rooms_of(user_id, "join")
 
     async def _existing_room(self, room_id_or_alias: str) -> str:
         if room_id_or_alias.startswith("#"):

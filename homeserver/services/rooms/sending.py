@@ -23,12 +23,21 @@ class AliasCheck(Protocol):
         ...
 
 
+class RelationCheck(Protocol):
+    """Checks what a message says about its relation to another one."""
+
+    async def check_new(self, room_id: str, sender: str, content: dict[str, Any]) -> None:
+        """Raises MatrixError(DUPLICATE_ANNOTATION)."""
+        ...
+
+
 class Sending:
     """Sends events for users. Permission is decided by the writer, on the room's latest state."""
 
-    def __init__(self, writer: RoomWriter, aliases: AliasCheck) -> None:
+    def __init__(self, writer: RoomWriter, aliases: AliasCheck, relations: RelationCheck) -> None:
         self._writer = writer
         self._aliases = aliases
+        self._relations = relations
 
     async def send_message(
         self,
@@ -53,6 +62,8 @@ class Sending:
             return await self._redact(room_id, sender, redacts, (event_type, txn_id), content)
         user_id, device_id = sender
         txn = transaction(user_id, device_id, room_id, event_type, txn_id)
+        if not self._writer.knows(txn):
+            await self._relations.check_new(room_id, user_id, content)
         draft = Draft(user_id, event_type, content, txn=txn, origin_server_ts=ts)
         return await self._writer.send(room_id, draft)
 

@@ -8,13 +8,12 @@ spec: client-server-api#room-history-visibility
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from homeserver.core.visibility import HISTORY_VISIBILITY, Before, may_see, visibility_in
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.store import Transaction
-
-_KEY = ("m.room.history_visibility", "")
-_VALUES = ("world_readable", "shared", "invited", "joined")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,8 @@ class Course:
 class History:
     """What decides which events of a room a user may see."""
 
+    user_id: str
+    """Empty if the user has never been there."""
     visibility: Course
     memberships: Course
     left: StoredEvent | None
@@ -63,20 +64,13 @@ class History:
         return (self.memberships.around(stored.order)[1] if stored.order is not None else None) or "leave"
 
     def visible(self, stored: StoredEvent) -> bool:
-        """Whether the user may see the event.  spec: client-server-api#room-history-visibility"""
+        """Whether the user may see the event."""
         if stored.order is None:
             return False
-        # Around a change the more permissive value counts, whether it came before or after.
-        visibilities = {value or "shared" for value in self.visibility.around(stored.order)}
-        memberships = set(self.memberships.around(stored.order))
-        # 1. world_readable: allow. 2. Joined at the event: allow.
-        if "world_readable" in visibilities or "join" in memberships:
-            return True
-        # 3. shared, and joined at any point after the event: allow.
-        if "shared" in visibilities and self._joined_after(stored.order):
-            return True
-        # 4. invited, and invited at the event: allow. 5. Otherwise, deny.
-        return "invited" in visibilities and "invite" in memberships
+        before = Before(
+            self.visibility.around(stored.order)[0] or "shared", self.memberships.around(stored.order)[0] or "leave"
+        )
+        return may_see(stored.event, self.user_id, before, joined_later=self._joined_after(stored.order))
 
     def _joined_after(self, order: int) -> bool:
         first = bisect_right(self.memberships.orders, order)
@@ -85,21 +79,26 @@ class History:
 
 async def load_history(tx: Transaction, room_nid: int, user_id: str) -> History:
     """Read what decides on a user's view of a room, in one statement."""
+    return history_of(await tx.events.state_history(room_nid, [HISTORY_VISIBILITY, ("m.room.member", user_id)]))
+
+
+def history_of(decisive: Iterable[StoredEvent]) -> History:
+    """The history out of a room's visibility events and the user's member events, in timeline order."""
     visibility, memberships = Course(), Course()
+    user_id = ""
     left: StoredEvent | None = None
-    for stored in await tx.events.state_history(room_nid, [_KEY, ("m.room.member", user_id)]):
+    for stored in decisive:
         if stored.order is None:
             continue
         event = stored.event
         if event.type == "m.room.member":
+            user_id = event.state_key or ""
             membership = event.membership or "leave"
             if memberships.last == "join" and membership != "join":
                 left = stored
             memberships.orders.append(stored.order)
             memberships.values.append(membership)
         else:
-            value = event.content.get("history_visibility")
             visibility.orders.append(stored.order)
-            # An unknown value counts as the default.  spec: client-server-api#mroomhistory_visibility
-            visibility.values.append(value if value in _VALUES else "shared")
-    return History(visibility, memberships, left)
+            visibility.values.append(visibility_in(event))
+    return History(user_id, visibility, memberships, left)

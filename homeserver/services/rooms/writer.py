@@ -17,7 +17,7 @@ import structlog
 
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.versions import RoomVersion
-from homeserver.ports.events import NewRoom, RoomAppend, RoomHead, Snapshot, StateMap
+from homeserver.ports.events import NewRoom, RoomAppend, RoomHead, Snapshot, StateMap, Txn
 from homeserver.ports.store import Store, StoreUnavailable, UniqueViolation
 from homeserver.services.commit import Committer
 from homeserver.services.rooms.cache import EventCache
@@ -80,6 +80,10 @@ class RoomWriter:
         """
         # Shielded: a caller who goes away must not take the answer from another one with the same transaction.
         return await asyncio.shield(self._enqueue(room_id, draft))
+
+    def knows(self, txn: Txn) -> bool:
+        """Whether memory has the answer to a transaction, or it is under way."""
+        return txn.key in self._txns
 
     def _enqueue(self, room_id: str, draft: Draft) -> asyncio.Future[str]:
         key = draft.txn.key if draft.txn is not None else None

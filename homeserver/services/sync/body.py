@@ -13,8 +13,8 @@ from typing import Any
 
 import orjson
 
-from homeserver.ports.events import StoredEvent
 from homeserver.ports.accounts import AccountDataChanged
+from homeserver.ports.events import StoredEvent
 from homeserver.services.sync.positions import prev_batch
 
 RenderEvent = Callable[[StoredEvent], bytes]

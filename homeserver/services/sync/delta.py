@@ -122,7 +122,9 @@ class DeltaBuilder:
             if users is not None and _wants_ephemeral(wanted, "m.typing", room_id):
                 section.ephemeral.append(typing_event(users))
 
-    async def summaries(self, tx: Transaction, request: SyncRequest, plan: Plan, window: Window, body: SyncBody) -> None:
+    async def summaries(
+        self, tx: Transaction, request: SyncRequest, plan: Plan, window: Window, body: SyncBody
+    ) -> None:
         """New summaries for rooms whose members changed."""
         moved = [membership for membership in plan.changed if members_moved(window.rooms.get(membership.room_id))]
         if not moved:
@@ -135,14 +137,14 @@ class DeltaBuilder:
         self, tx: Transaction, request: SyncRequest, plan: Plan, window: Window, body: SyncBody
     ) -> None:
         """Rooms told with all their state, and rooms left."""
-        for room_id, section in (
-            await snapshot.joined_rooms(tx, self._reads, request, plan.whole, window.high)
-        ).items():
-            if request.since is not None and request.full_state:
-                # The state is whole, but the timeline still starts at the token.
-                room = window.rooms.get(room_id)
-                section.timeline = changed_room(request, room, window.high).timeline if room else Timeline(before=window.high)
-            body.joined[room_id] = section
+        timelines: dict[int, Timeline] | None = None
+        if request.since is not None and request.full_state:
+            # The state is whole, but the timeline still starts at the token.
+            timelines = {}
+            for membership in plan.whole:
+                room = window.rooms.get(membership.room_id, RoomWindow())
+                timelines[membership.room_nid] = changed_room(request, room, window.high).timeline
+        body.joined.update(await snapshot.joined_rooms(tx, self._reads, request, plan.whole, window.high, timelines))
         for membership in plan.left:
             events = _until_left(window, membership) if request.since is not None else None
             body.left[membership.room_id] = await snapshot.left_room(tx, self._reads, request, membership, events)
@@ -163,9 +165,7 @@ class DeltaBuilder:
         needed: dict[str, set[str]] = {}
         for room_id, section in body.joined.items():
             told = {stored.event.state_key for stored in section.state if stored.event.type == _MEMBER}
-            told.update(
-                stored.event.state_key for stored in section.timeline.events if stored.event.type == _MEMBER
-            )
+            told.update(stored.event.state_key for stored in section.timeline.events if stored.event.type == _MEMBER)
             senders = {stored.event.sender for stored in section.timeline.events} - told
             if not redundant:
                 senders = {
@@ -233,8 +233,4 @@ def _until_left(window: Window, membership: Membership) -> list[StoredEvent]:
     inside = _was_joined(own) or any(stored.event.membership == "join" for stored in own)
     if room is None:
         return own
-    return [
-        stored
-        for stored in room.events
-        if stored.position <= membership.position and (inside or stored in own)
-    ]
+    return [stored for stored in room.events if stored.position <= membership.position and (inside or stored in own)]

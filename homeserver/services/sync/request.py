@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -12,11 +12,6 @@ from homeserver.ports.events import StoredEvent
 from homeserver.ports.store import Transaction
 from homeserver.services.sync.body import STATE_BEFORE, StateField
 from homeserver.services.sync.positions import SyncToken
-
-
-def _nothing() -> None:
-    return None
-
 
 _DEFAULT_TIMELINE = 10
 _MAX_TIMELINE = 100
@@ -33,7 +28,7 @@ class SyncRequest:
     full_state: bool = False
     state_field: StateField = STATE_BEFORE
     ignored: frozenset[str] = field(default_factory=frozenset)
-    check: Callable[[], None] = _nothing  # raises if the session has ended while the request was held
+    session_id: str | None = None
     echoes: dict[int, str] = field(default_factory=dict)  # event position → this device's transaction id
 
     @property
@@ -78,9 +73,12 @@ class RoomReads(Protocol):
     """What sync asks of the rooms services."""
 
     async def visible(
-        self, tx: Transaction, room_nid: int, user_id: str, events: Sequence[StoredEvent]
-    ) -> list[StoredEvent]:
-        """The events that the user may see.  spec: client-server-api#room-history-visibility"""
+        self, tx: Transaction, user_id: str, timelines: Mapping[int, Sequence[StoredEvent]]
+    ) -> dict[int, list[StoredEvent]]:
+        """The events of many rooms' timelines that the user may see, in one statement.
+
+        spec: client-server-api#room-history-visibility
+        """
         ...
 
     async def members(self, rooms: Mapping[str, Collection[str]]) -> dict[str, list[StoredEvent]]:

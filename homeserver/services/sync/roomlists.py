@@ -118,8 +118,14 @@ def _moved_on(rooms: Rooms, user_id: str, entry: LogEntry) -> Rooms:
         return rooms.set(
             entry.room_id,
             Membership(
-                user_id, known.room_id, known.room_nid, known.membership, known.event_id, known.sender,
-                known.position, forgotten=True,
+                user_id,
+                known.room_id,
+                known.room_nid,
+                known.membership,
+                known.event_id,
+                known.sender,
+                known.position,
+                forgotten=True,
             ),
         )
     stored: StoredEvent = entry.payload
@@ -129,7 +135,12 @@ def _moved_on(rooms: Rooms, user_id: str, entry: LogEntry) -> Rooms:
     return rooms.set(
         entry.room_id,
         Membership(
-            user_id, event.room_id, stored.room_nid, stored.event.membership, event.event_id, event.sender,
+            user_id,
+            event.room_id,
+            stored.room_nid,
+            stored.event.membership,
+            event.event_id,
+            event.sender,
             stored.position,
         ),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
+from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.clock import Clock
 from homeserver.ports.store import Store, Transaction
 from homeserver.services.log import Log
@@ -61,14 +62,14 @@ class SyncService:
         """Answer all held requests now and hold none from here on (shutdown)."""
         self._waiters.release()
 
-    def wake(self, user_id: str) -> None:
-        """Make the user's held requests look again (their session ended, say)."""
-        self._waiters.wake(user_id)
+    def end_session(self, user_id: str, session_id: str) -> None:
+        """Answer the held requests of a session that was ended with M_UNKNOWN_TOKEN, now."""
+        self._waiters.end(user_id, session_id)
 
     async def poll(self, request: SyncRequest, timeout_ms: int) -> Answer:
         """Answer as soon as there is something to tell, at the latest after `timeout_ms`."""
         deadline = self._clock.monotonic() + timeout_ms / 1000
-        with self._waiters.waiting(request.user_id) as bell:
+        with self._waiters.waiting(request.user_id, request.session_id) as bell:
             while True:
                 bell.clear()
                 answer = await self.respond(request)
@@ -83,7 +84,8 @@ class SyncService:
                         await bell.wait()
                 except TimeoutError:
                     continue
-                request.check()
+                if bell.ended:
+                    raise MatrixError(ErrCode.UNKNOWN_TOKEN, "The session has ended")
 
     async def respond(self, request: SyncRequest) -> Answer:
         """The response as of now."""
@@ -183,4 +185,3 @@ async def _restore_txns(tx: Transaction, request: SyncRequest, body: SyncBody) -
         request.echoes.update(
             await tx.events.txns_of([stored.position for stored in own], request.user_id, request.device_id)
         )
-

@@ -10,9 +10,9 @@ from typing import Any
 
 from homeserver.core.event import StateKey
 from homeserver.core.filters import RoomEventFilter
+from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.events import Membership, StoredEvent
 from homeserver.ports.store import Transaction
-from homeserver.ports.accounts import AccountDataChanged
 from homeserver.services.sync.body import RoomSection, Timeline
 from homeserver.services.sync.request import RoomReads, SyncRequest, is_open, wants, wants_account_data, without_ignored
 
@@ -21,13 +21,19 @@ _LONG_AGO = -(2**62)  # below every timeline order, fetched history included
 
 
 async def joined_rooms(
-    tx: Transaction, reads: RoomReads, request: SyncRequest, rooms: Sequence[Membership], high: int
+    tx: Transaction,
+    reads: RoomReads,
+    request: SyncRequest,
+    rooms: Sequence[Membership],
+    high: int,
+    timelines: dict[int, Timeline] | None = None,
 ) -> dict[str, RoomSection]:
-    """Timeline, state, summary and account data of joined rooms as of `high`."""
+    """Timeline (the newest events unless given), state, summary and account data of joined rooms as of `high`."""
     if not rooms:
         return {}
     nids = {membership.room_nid: membership.room_id for membership in rooms}
-    timelines = await _timelines(tx, reads, request, rooms, high)
+    if timelines is None:
+        timelines = await _timelines(tx, reads, request, rooms, high)
     state_filter = request.filter.room.state
     current = await tx.rooms.current_state(
         nids, types=_type_names(state_filter), not_types=(_MEMBER,) if request.lazy else ()
@@ -64,8 +70,8 @@ async def left_room(
             membership.room_nid, start=own.order, stop=None, backwards=True, limit=limit + 1
         )
         events = list(reversed(page.events))
-    visible = await reads.visible(tx, membership.room_nid, request.user_id, events)
-    timeline = _cut(request, visible, own.order)
+    visible = await reads.visible(tx, request.user_id, {membership.room_nid: events})
+    timeline = _cut(request, visible[membership.room_nid], own.order)
     state_ids = await tx.rooms.state_at(own.snapshot)
     # Of a room's many members a leaver needs none but themselves.
     keys = [key for key in state_ids if key[0] != _MEMBER or key[1] == request.user_id or not request.lazy]
@@ -108,14 +114,15 @@ async def _timelines(
     # A filter that leaves out types would leave the page short: look back further, within bounds.
     depth = limit if is_open(request.filter.room.timeline) else min(limit * 10, 500)
     recent = await tx.events.recent({room.room_nid: (_LONG_AGO, high) for room in rooms}, depth + 1)
-    timelines: dict[int, Timeline] = {}
-    for room in rooms:
-        events = recent.get(room.room_nid, [])
-        # What came after the user's own join is theirs to see; only older events need the room's visibility.
-        if events and (events[0].order or 0) < room.position:
-            events = await reads.visible(tx, room.room_nid, request.user_id, events)
-        timelines[room.room_nid] = _cut(request, events, high)
-    return timelines
+    # What came after the user's own join is theirs to see; only older events need the room's visibility.
+    older = {
+        room.room_nid: events
+        for room in rooms
+        if (events := recent.get(room.room_nid)) and (events[0].order or 0) < room.position
+    }
+    if older:
+        recent.update(await reads.visible(tx, request.user_id, older))
+    return {room.room_nid: _cut(request, recent.get(room.room_nid, []), high) for room in rooms}
 
 
 def _cut(request: SyncRequest, events: Sequence[StoredEvent], high: int) -> Timeline:

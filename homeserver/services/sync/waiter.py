@@ -16,12 +16,21 @@ from homeserver.services.log import Log
 from homeserver.services.sync.roomlists import RoomLists
 
 
+class Bell(asyncio.Event):
+    """Rings for one held request. `ended` says that its session is over and there is nothing to wait for."""
+
+    def __init__(self, session_id: str | None) -> None:
+        super().__init__()
+        self.session_id = session_id
+        self.ended = False
+
+
 class Waiters:
     """Held requests by user."""
 
     def __init__(self, log: Log, rooms: RoomLists) -> None:
         self._rooms = rooms
-        self._bells: dict[str, set[asyncio.Event]] = {}
+        self._bells: dict[str, set[Bell]] = {}
         self.released = False
         # RoomLists listens before us, so its lists already know the entries we are told of.
         log.listen(self._follow)
@@ -32,9 +41,9 @@ class Waiters:
         return sum(len(bells) for bells in self._bells.values())
 
     @contextmanager
-    def waiting(self, user_id: str) -> Iterator[asyncio.Event]:
+    def waiting(self, user_id: str, session_id: str | None = None) -> Iterator[Bell]:
         """Hold a bell for the user while the block runs."""
-        bell = asyncio.Event()
+        bell = Bell(session_id)
         bells = self._bells.setdefault(user_id, set())
         bells.add(bell)
         try:
@@ -48,6 +57,13 @@ class Waiters:
         """Ring for one user."""
         for bell in self._bells.get(user_id, ()):
             bell.set()
+
+    def end(self, user_id: str, session_id: str) -> None:
+        """The session is over: its held requests must not learn anything more."""
+        for bell in self._bells.get(user_id, ()):
+            if bell.session_id == session_id:
+                bell.ended = True
+                bell.set()
 
     def wake_room(self, room_id: str) -> None:
         """Ring for everybody joined to the room."""

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from homeserver.core.event import StateKey
+from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.log import EntryKind, LogEntry
 from homeserver.ports.receipts import ReceiptChanged
 from homeserver.ports.store import Transaction
-from homeserver.ports.accounts import AccountDataChanged
 from homeserver.services.sync.roomlists import Rooms
 
 
@@ -87,9 +87,7 @@ def from_tail(entries: Iterable[LogEntry], user_id: str, rooms: Rooms, low: int,
     return window
 
 
-async def from_store(
-    tx: Transaction, user_id: str, rooms: Rooms, low: int, high: int, *, limit: int
-) -> Window:
+async def from_store(tx: Transaction, user_id: str, rooms: Rooms, low: int, high: int, *, limit: int) -> Window:
     """The window out of the database: at most `limit` timeline events per room, a constant number of statements."""
     window = Window(low, high)
     for stored in await tx.sync.own_memberships(user_id, low, high):

@@ -45,6 +45,12 @@ class SqlUserRepo:
         row = (await self._connection.execute(select(users).where(users.c.user_id == user_id))).first()
         return None if row is None else user_of(row)
 
+    async def lock(self, user_id: str) -> User | None:
+        # SQLite has no row locks and needs none: its write transactions exclude each other.
+        query = select(users).where(users.c.user_id == user_id).with_for_update()
+        row = (await self._connection.execute(query)).first()
+        return None if row is None else user_of(row)
+
     async def page(self, *, after: str = "", limit: int = 100) -> list[User]:
         query = select(users).where(users.c.user_id > after).order_by(users.c.user_id).limit(limit)
         return [user_of(row) for row in await self._connection.execute(query)]

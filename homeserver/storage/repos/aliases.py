@@ -16,7 +16,7 @@ _GET = Sql(
     """SELECT a.alias, a.room_nid, r.room_id, a.creator
     FROM room_aliases a JOIN rooms r ON r.room_nid = a.room_nid WHERE a.alias = :alias"""
 )
-_PUT = Sql("INSERT INTO room_aliases (alias, room_nid, creator) VALUES (:alias, :room_nid, :creator)")
+PUT_ALIAS = Sql("INSERT INTO room_aliases (alias, room_nid, creator) VALUES (:alias, :room_nid, :creator)")
 _DELETE = Sql("DELETE FROM room_aliases WHERE alias = :alias")
 _OF_ROOM = Sql("SELECT alias FROM room_aliases WHERE room_nid = :room_nid ORDER BY alias")
 
@@ -36,7 +36,7 @@ class SqlAliasRepo:
 
     async def put(self, alias: str, room_nid: int, creator: str) -> None:
         """See the port."""
-        await _PUT.run(self._connection, alias=alias, room_nid=room_nid, creator=creator)
+        await PUT_ALIAS.run(self._connection, alias=alias, room_nid=room_nid, creator=creator)
 
     async def delete(self, alias: str) -> bool:
         """See the port."""

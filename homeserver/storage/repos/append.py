@@ -13,15 +13,15 @@ from typing import Any
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from homeserver.core.canonical import encode_lenient
-from homeserver.core.event import Event, StateKey
-from homeserver.core.redact import redact
+from homeserver.core.event import StateKey
 from homeserver.ports.events import AppendResult, RoomAppend, RoomHead, StoredEvent
 from homeserver.storage.dialect import Fragment, Sql, in_texts, json_rows, json_texts, rows_of
 from homeserver.storage.ids import TransactionIds
+from homeserver.storage.repos.aliases import PUT_ALIAS
 from homeserver.storage.repos.chains import Change, Link, link, needs_chain, parent_index
 from homeserver.storage.repos.plan import AppendPlan, PlannedSnapshot, count_snapshots, plan_append
-from homeserver.storage.repos.rows import client_form
+from homeserver.storage.repos.redactions import Redactions, prune_new
+from homeserver.storage.repos.relations import INSERT_RELATION, relation_row
 
 _HEADS = rows_of(
     "heads",
@@ -65,7 +65,7 @@ _CHAINS = Sql(
     wanted=rows_of("wanted", "w", snapshot_nid="bigint", stop="bigint"),
 )
 _KNOWN = Sql(
-    "SELECT nid, event_id, room_nid, type, state_key, sender, json FROM events WHERE {ids}",
+    "SELECT nid, event_id, type, sender, json FROM events WHERE {ids}",
     ids=in_texts("event_id", "ids"),
 )
 _INSERT_EVENT = Sql(
@@ -101,10 +101,6 @@ _SET_MEMBERSHIP = Sql(
         forgotten = memberships.forgotten AND excluded.membership IN ('leave', 'ban')"""
 )
 _DROP_MEMBERSHIP = Sql("DELETE FROM memberships WHERE user_id = :user_id AND room_nid = :room_nid")
-_REDACT = Sql(
-    """UPDATE events SET json = :json, unsigned = NULL, redacted_by = :redacted_by
-    WHERE nid = :nid AND redacted_by IS NULL"""
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +110,6 @@ class _Known:
     nid: int
     sender: str
     membership: str | None
-    room_nid: int
-    json: bytes
 
 
 class Appender:
@@ -128,6 +122,7 @@ class Appender:
         self._plans: dict[int, AppendPlan] = {}  # by id() of the append: comparing appends compares whole states
         self._chains: dict[int, Link] = {}
         self._known: dict[str, _Known] = {}
+        self._redactions = Redactions(connection)
 
     async def advance(self, appends: Sequence[RoomAppend]) -> set[int]:
         """See `RoomRepo.advance`. A room's second append in the same call has moved by definition."""
@@ -138,12 +133,14 @@ class Appender:
         moved = await self._move_heads([plan for plan in plans.values() if plan.append.new_room is None])
         created = [plan for plan in plans.values() if plan.append.new_room is not None]
         await _INSERT_ROOM.run_many(self._connection, [_room_row(plan) for plan in created])
+        await PUT_ALIAS.run_many(self._connection, [row for plan in created for row in _alias_rows(plan)])
         allowed = {
             index: plan for index, plan in plans.items() if plan.append.new_room is not None or plan.room_nid in moved
         }
         self._plans = {id(plan.append): plan for plan in allowed.values()}
         await self._read_chains(allowed.values())
         await self._read_known(allowed.values())
+        await self._redactions.read(allowed.values())
         return set(allowed)
 
     async def _plan(self, append: RoomAppend) -> AppendPlan:
@@ -179,24 +176,19 @@ class Appender:
         self._chains = {nid: Link(nid, parent, index, delta) for nid, (parent, index, delta) in deltas.items()}
 
     async def _read_known(self, plans: Iterable[AppendPlan]) -> None:
-        """Stored events that changes and redactions refer to: one statement, none for ordinary batches."""
+        """Stored events that state resolution brings back or takes out: one statement, none without it."""
         own: set[str] = set()
         wanted: set[str] = set()
         for plan in plans:
             own.update(item.event.event_id for item in plan.append.events)
             for made in plan.new:
                 wanted.update(event_id or made.before[key] for key, event_id in made.changes.items())
-            wanted.update(
-                item.event.redacts for item in plan.append.events if item.redacts_allowed and item.event.redacts
-            )
         wanted -= own
         if not wanted:
             return
-        for nid, event_id, room_nid, kind, _state_key, sender, json in await _KNOWN.rows(
-            self._connection, ids=json_texts(wanted)
-        ):
+        for nid, event_id, kind, sender, json in await _KNOWN.rows(self._connection, ids=json_texts(wanted)):
             membership = _membership(orjson.loads(json)) if kind == "m.room.member" else None
-            self._known[event_id] = _Known(nid, sender, membership, room_nid, json)
+            self._known[event_id] = _Known(nid, sender, membership)
 
     async def write(self, appends: Sequence[RoomAppend], first: int) -> list[AppendResult]:
         """See `EventRepo.append`."""
@@ -209,37 +201,17 @@ class Appender:
         for plan, events in zip(plans, stored, strict=True):
             for item in events:
                 event = item.event
-                self._known[event.event_id] = _Known(
-                    item.position, event.sender, event.membership, plan.room_nid, event.canonical
-                )
-        redactions = self._redact(plans, stored)
+                self._known[event.event_id] = _Known(item.position, event.sender, event.membership)
+            prune_new(plan, events)
         everything = [item for events in stored for item in events]
         await _INSERT_EVENT.run_many(self._connection, [_event_row(item) for item in everything])
         await _INSERT_TXN.run_many(self._connection, [_txn_row(item) for item in everything if item.txn])
-        await _REDACT.run_many(self._connection, redactions)
+        related = [row for item in everything if not item.flags and (row := relation_row(item)) is not None]
+        await INSERT_RELATION.run_many(self._connection, related)
+        await self._redactions.write(plans)
         await self._write_snapshots(plans)
         await self._write_current(plans)
         return [AppendResult(tuple(events), _head_after(plan)) for plan, events in zip(plans, stored, strict=True)]
-
-    def _redact(self, plans: list[AppendPlan], stored: list[list[StoredEvent]]) -> list[dict[str, Any]]:
-        """Prune the targets of allowed redactions: new events in place, stored ones by the rows returned."""
-        rows = []
-        for plan, events in zip(plans, stored, strict=True):
-            new = {item.event.event_id: item for item in events}
-            for item in plan.append.events:
-                target_id = item.event.redacts
-                if not item.redacts_allowed or target_id is None:
-                    continue
-                target = self._known.get(target_id)
-                # An event of another room is none of this redaction's business, whatever its id says.
-                if target is None or target.room_nid != plan.room_nid:
-                    continue
-                if target_id in new:
-                    _redact_new(new[target_id], item.event)
-                    continue
-                pruned = encode_lenient(redact(orjson.loads(target.json), plan.append.head.room_version))
-                rows.append({"nid": target.nid, "json": pruned, "redacted_by": item.event.event_id})
-        return rows
 
     async def _write_snapshots(self, plans: list[AppendPlan]) -> None:
         snapshots: list[dict[str, Any]] = []
@@ -266,7 +238,13 @@ class Appender:
 
     def _change(self, made: PlannedSnapshot, key: StateKey, event_id: str | None) -> Change:
         """A removal is recorded against the event that held the key."""
-        return Change(self._known[event_id or made.before[key]].nid, removed=event_id is None)
+        return Change(self._stored(event_id or made.before[key]).nid, removed=event_id is None)
+
+    def _stored(self, event_id: str) -> _Known:
+        known = self._known.get(event_id)
+        if known is None:
+            raise ValueError(f"A state refers to {event_id}, which is not stored")
+        return known
 
     async def _write_current(self, plans: list[AppendPlan]) -> None:
         state: list[dict[str, Any]] = []
@@ -282,7 +260,7 @@ class Appender:
                     if local:
                         gone.append({"user_id": state_key, "room_nid": plan.room_nid})
                     continue
-                event = self._known[event_id]
+                event = self._stored(event_id)
                 state.append({**row, "event_nid": event.nid, "membership": event.membership})
                 if local and event.membership is not None:
                     members.append(
@@ -316,15 +294,6 @@ def _stored_events(plan: AppendPlan, first: int) -> list[StoredEvent]:
     ]
 
 
-def _redact_new(target: StoredEvent, redaction: Event) -> None:
-    event = target.event
-    pruned = redact(event.pdu, event.version)
-    target.event = Event(pruned, encode_lenient(pruned), event.version, event.event_id, event.room_id)
-    target.unsigned = None
-    target.redacted_by = redaction.event_id
-    target.redaction_json = client_form(redaction)
-
-
 def _head_row(plan: AppendPlan) -> dict[str, Any]:
     return {
         "room_nid": plan.room_nid,
@@ -332,6 +301,13 @@ def _head_row(plan: AppendPlan) -> dict[str, Any]:
         "snapshot_nid": plan.snapshot.nid,
         "snapshot_index": plan.snapshot.index,
     }
+
+
+def _alias_rows(plan: AppendPlan) -> list[dict[str, Any]]:
+    room = plan.append.new_room
+    if room is None:
+        return []
+    return [{"alias": alias, "room_nid": plan.room_nid, "creator": room.creator} for alias in room.aliases]
 
 
 def _room_row(plan: AppendPlan) -> dict[str, Any]:

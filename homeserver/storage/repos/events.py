@@ -45,12 +45,13 @@ _RECENT = Sql(
         f"""CROSS JOIN LATERAL ({_NEWEST} ORDER BY i.ord DESC LIMIT :count) n JOIN events e ON e.nid = n.nid""",
     ),
 )
+# SQLite keeps the order of a CROSS JOIN: from the keys to their events, not through the room's timeline.
 _STATE_HISTORY = Sql(
     "SELECT "
     + EVENT_COLUMNS
-    + " FROM {keys} JOIN events e ON e.room_nid = :room_nid AND e.type = w.type AND e.state_key = w.state_key "
+    + " FROM {keys} CROSS JOIN events e "
     + EVENT_JOINS
-    + " WHERE e.ord IS NOT NULL ORDER BY e.ord",
+    + " WHERE e.room_nid = :room_nid AND e.type = w.type AND e.state_key = w.state_key AND e.flags = 0 ORDER BY e.ord",
     keys=rows_of("keys", "w", type="text", state_key="text"),
 )
 _AFTER = Sql(_SELECT + " WHERE e.nid > :position AND e.ord IS NOT NULL ORDER BY e.nid LIMIT :count")

@@ -45,11 +45,20 @@ _CHAIN = """WITH RECURSIVE chain(snapshot_nid, parent_nid, chain_index) AS (
         UNION ALL
         SELECT s.snapshot_nid, s.parent_nid, s.chain_index
         FROM chain c JOIN snapshots s ON s.snapshot_nid = c.parent_nid)
-    SELECT e.type, e.state_key, e.event_id, d.removed
-    FROM chain c JOIN snapshot_deltas d ON d.snapshot_nid = c.snapshot_nid JOIN events e ON e.nid = d.event_nid"""
-_STATE_AT = Sql(_CHAIN + " ORDER BY c.chain_index")
+    SELECT e.type, e.state_key, e.event_id, d.removed """
+_STATE_AT = Sql(
+    _CHAIN
+    + """FROM chain c JOIN snapshot_deltas d ON d.snapshot_nid = c.snapshot_nid JOIN events e ON e.nid = d.event_nid
+    ORDER BY c.chain_index"""
+)
+# From the few events of these keys to the deltas, not through the whole state.
 _STATE_AT_KEYS = Sql(
-    _CHAIN + " JOIN {keys} ON w.type = e.type AND w.state_key = e.state_key ORDER BY c.chain_index",
+    _CHAIN
+    + """FROM {keys} CROSS JOIN events e CROSS JOIN chain c
+    JOIN snapshot_deltas d ON d.snapshot_nid = c.snapshot_nid AND d.event_nid = e.nid
+    WHERE e.room_nid = (SELECT room_nid FROM snapshots WHERE snapshot_nid = :snapshot)
+        AND e.type = w.type AND e.state_key = w.state_key
+    ORDER BY c.chain_index""",
     keys=rows_of("keys", "w", type="text", state_key="text"),
 )
 _CURRENT = (
@@ -95,7 +104,8 @@ _HERO_ROWS = Sql(
         "(VALUES ('join'), ('invite'), ('leave'), ('ban')) AS m(membership)",
     ),
     oldest=Fragment(
-        f"""JOIN current_state c ON c.room_nid = w.room_nid AND c.type = 'm.room.member'
+        # SQLite keeps the order of a CROSS JOIN: the lists of five first, then their rows.
+        f"""CROSS JOIN current_state c ON c.room_nid = w.room_nid AND c.type = 'm.room.member'
         AND c.state_key IN (SELECT o.state_key FROM ({_OLDEST_MEMBERS}) o)""",
         f"CROSS JOIN LATERAL ({_OLDEST_MEMBERS}) c",
     ),

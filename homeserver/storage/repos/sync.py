@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.sync import Bounds
-from homeserver.storage.dialect import Fragment, Sql, json_rows, rows_of
+from homeserver.storage.dialect import Fragment, Sql, in_ints, json_ints, json_rows, rows_of
 from homeserver.storage.repos.rows import EVENT_COLUMNS, EVENT_JOINS, stored_event
 
 if TYPE_CHECKING:
@@ -20,6 +20,12 @@ _OWN_MEMBERSHIPS = Sql(
     "WHERE e.room_nid IN (SELECT m.room_nid FROM memberships m WHERE m.user_id = :user_id AND m.event_nid > :low) "
     "AND e.type = 'm.room.member' AND e.state_key = :user_id "
     "AND e.nid > :low AND e.nid <= :high AND e.ord IS NOT NULL ORDER BY e.nid"
+)
+_VISIBILITY_HISTORIES = Sql(
+    "SELECT " + EVENT_COLUMNS + " FROM events e " + EVENT_JOINS + " WHERE {rooms} AND e.ord IS NOT NULL AND ("
+    "(e.type = 'm.room.history_visibility' AND e.state_key = '') OR "
+    "(e.type = 'm.room.member' AND e.state_key = :user_id)) ORDER BY e.room_nid, e.ord",
+    rooms=in_ints("e.room_nid", "rooms"),
 )
 _LAST_OF_EACH_KEY = (
     "SELECT MAX(i.nid) AS nid FROM events i WHERE i.room_nid = w.room_nid AND i.ord > w.low AND i.ord <= w.high "
@@ -45,6 +51,15 @@ class SqlSyncRepo:
         """See the port."""
         rows = await _OWN_MEMBERSHIPS.rows(self._connection, user_id=user_id, low=low, high=high)
         return [stored_event(row) for row in rows]
+
+    async def visibility_histories(self, room_nids: Collection[int], user_id: str) -> dict[int, list[StoredEvent]]:
+        """See the port."""
+        found: dict[int, list[StoredEvent]] = {room_nid: [] for room_nid in room_nids}
+        if not room_nids:
+            return found
+        for row in await _VISIBILITY_HISTORIES.rows(self._connection, rooms=json_ints(room_nids), user_id=user_id):
+            found[row[3]].append(stored_event(row))
+        return found
 
     async def state_between(self, rooms: Mapping[int, Bounds]) -> dict[int, list[StoredEvent]]:
         """See the port."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, SmallInteger, Table, Text, event
+from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, SmallInteger, Table, Text, event, text
 
 from homeserver.storage.schema.base import BigId, metadata
 
@@ -22,6 +22,7 @@ counters = Table(
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
     sqlite_with_rowid=False,
+    postgresql_with={"fillfactor": "10"},
 )
 
 COUNTERS = ("log", "outlier", "room", "snapshot")
@@ -44,8 +45,10 @@ rooms = Table(
     Column("extremities", Text, nullable=False),  # JSON [[event id, depth], …]
     Column("snapshot_nid", BigInteger, nullable=False),
     Column("snapshot_index", BigInteger, nullable=False),
-    Index("ix_rooms_public", "is_public"),
+    # Every send updates its room's row: room to do so in place keeps the table from growing.
+    postgresql_with={"fillfactor": "70"},
 )
+Index("ix_rooms_public", rooms.c.room_nid, sqlite_where=text("is_public"), postgresql_where=text("is_public"))
 
 events = Table(
     "events",

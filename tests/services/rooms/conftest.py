@@ -80,9 +80,7 @@ class World:
     async def say(self, room_id: str, body: str, sender: str = ALICE, txn: str | None = None) -> str:
         """Send a text message from the sender's device DEV."""
         content = {"msgtype": "m.text", "body": body}
-        return await self.rooms.sending.send_message(
-            room_id, (sender, "DEV"), "m.room.message", txn or body, content
-        )
+        return await self.rooms.sending.send_message(room_id, (sender, "DEV"), "m.room.message", txn or body, content)
 
     async def state(self, room_id: str, event_type: str, state_key: str = "") -> dict[str, Any] | None:
         """Current content of a piece of state, straight from the store."""
@@ -113,9 +111,7 @@ async def running_world(store: Database, *, entropy: str = "") -> AsyncIterator[
     committer = Committer(store, log)
     profiles = FakeProfiles()
     signer = Signer(SERVER_NAME, SigningKey("ed25519:test", bytes(32)))
-    rooms = build_rooms(
-        store, log, committer, profiles, RoomsConfig(signer, SteppingClock(), CountingEntropy(entropy))
-    )
+    rooms = build_rooms(store, log, committer, profiles, RoomsConfig(signer, SteppingClock(), CountingEntropy(entropy)))
     task = asyncio.create_task(committer.run())
     try:
         yield World(store, log, rooms, profiles)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -25,7 +26,7 @@ async def test_many_senders_make_one_order_without_gaps(world: World) -> None:
     messages = [event for event in timeline if event.type == "m.room.message"]
     assert {event.event_id for event in messages} == {event_id for ids in sent for event_id in ids}
     # Each event stands on the one before it: one chain, one order.
-    for before, event in zip(timeline, timeline[1:], strict=False):
+    for before, event in itertools.pairwise(timeline):
         assert event.prev_events == (before.event_id,)
         assert event.depth == before.depth + 1
     for sender, ids in zip(senders, sent, strict=True):
@@ -105,7 +106,7 @@ async def test_two_processes_write_to_one_room(store: Database) -> None:
             await asyncio.gather(here.say(room_id, f"here {number}"), there.say(room_id, f"there {number}"))
         timeline = await here.timeline(room_id)
         assert len([e for e in timeline if e.type == "m.room.message"]) == 11
-        for before, event in zip(timeline, timeline[1:], strict=False):
+        for before, event in itertools.pairwise(timeline):
             assert event.prev_events == (before.event_id,)
 
 
@@ -114,9 +115,7 @@ async def test_the_same_state_again_is_the_same_event(world: World) -> None:
     send = world.rooms.sending.set_state
     first = await send(room_id, ALICE, ("m.room.topic", ""), {"topic": "one"})
     assert await send(room_id, ALICE, ("m.room.topic", ""), {"topic": "one"}) == first
-    twice = await asyncio.gather(
-        *(send(room_id, ALICE, ("m.room.topic", ""), {"topic": "two"}) for _ in range(2))
-    )
+    twice = await asyncio.gather(*(send(room_id, ALICE, ("m.room.topic", ""), {"topic": "two"}) for _ in range(2)))
     assert len(set(twice)) == 1
     assert twice[0] != first
     assert await send(room_id, ALICE, ("org.test", ""), {"a": 1}) != await send(

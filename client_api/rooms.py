@@ -1,0 +1,120 @@
+"""Creating rooms and sending events into them.  spec: client-server-api#creation, #sending-events-to-a-room"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from client_api.deps import ClientServices
+from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.requester import Requester
+from homeserver.services.rooms.create import InitialState, RoomRequest
+
+
+class StateEventBody(msgspec.Struct):
+    """One entry of `initial_state`."""
+
+    type: str
+    content: dict[str, Any]
+    state_key: str = ""
+
+
+class CreateRoomBody(msgspec.Struct):
+    """The body of createRoom."""
+
+    preset: Literal["private_chat", "public_chat", "trusted_private_chat"] | None = None
+    visibility: Literal["public", "private"] | None = None
+    room_version: str | None = None
+    creation_content: dict[str, Any] | None = None
+    initial_state: list[StateEventBody] | None = None
+    power_level_content_override: dict[str, Any] | None = None
+    name: str | None = None
+    topic: str | None = None
+    room_alias_name: str | None = None
+    invite: list[str] | None = None
+    invite_3pid: list[dict[str, Any]] | None = None
+    is_direct: bool | None = None
+
+
+class RedactBody(msgspec.Struct):
+    """The body of a redaction."""
+
+    reason: str | None = None
+
+
+async def create_room(api: ClientServices, who: Requester, *, body: CreateRoomBody) -> dict[str, Any]:
+    """Create a room."""
+    require_active(who)
+    request = RoomRequest(
+        preset=body.preset,
+        visibility=body.visibility or "private",
+        room_version=body.room_version,
+        creation_content=body.creation_content or {},
+        initial_state=[InitialState(item.type, item.content, item.state_key) for item in body.initial_state or ()],
+        power_level_content_override=body.power_level_content_override or {},
+        name=body.name,
+        topic=body.topic,
+        room_alias_name=body.room_alias_name,
+        invite=body.invite or (),
+        invite_3pid=body.invite_3pid or (),
+        is_direct=bool(body.is_direct),
+    )
+    return {"room_id": await api.rooms.creation.create_room(who.user_id, request)}
+
+
+async def send_message(
+    api: ClientServices,
+    who: Requester,
+    *,
+    room_id: str,
+    event_type: str,
+    txn_id: str,
+    body: dict[str, Any],
+    ts: int | None = None,
+) -> dict[str, Any]:
+    """Send a message event."""
+    require_active(who)
+    sent = await api.rooms.sending.send_message(room_id, _device(who), event_type, txn_id, body, ts=_massaged(who, ts))
+    return {"event_id": sent}
+
+
+async def set_room_state_with_key(
+    api: ClientServices,
+    who: Requester,
+    *,
+    room_id: str,
+    event_type: str,
+    state_key: str,
+    body: dict[str, Any],
+    ts: int | None = None,
+) -> dict[str, Any]:
+    """Set a piece of state."""
+    if not (event_type == "m.room.member" and body.get("membership") == "leave"):
+        require_active(who)
+    sent = await api.rooms.sending.set_state(room_id, who.user_id, (event_type, state_key), body, ts=_massaged(who, ts))
+    return {"event_id": sent}
+
+
+async def redact_event(
+    api: ClientServices, who: Requester, *, room_id: str, event_id: str, txn_id: str, body: RedactBody | None = None
+) -> dict[str, Any]:
+    """Redact an event. Suspended users may redact what they wrote; the rules see to the rest."""
+    reason = None if body is None else body.reason
+    return {"event_id": await api.rooms.sending.redact(room_id, _device(who), event_id, txn_id, reason)}
+
+
+def require_active(who: Requester) -> None:
+    """Refuse suspended users.  spec: client-server-api#account-suspension"""
+    if who.suspended:
+        raise MatrixError(ErrCode.USER_SUSPENDED, "This account is suspended")
+
+
+def _device(who: Requester) -> tuple[str, str]:
+    # An application service without a device still has one scope of transaction ids per user.
+    return who.user_id, who.device_id or ""
+
+
+def _massaged(who: Requester, ts: int | None) -> int | None:
+    """The timestamp an application service chose; others cannot.  spec: application-service-api#timestamp-massaging"""
+    return ts if who.appservice is not None else None

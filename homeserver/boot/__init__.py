@@ -1,0 +1,124 @@
+"""The composition root: from a `Config` to a server that can be served. The only package that constructs adapters."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from client_api.deps import ClientServices
+from homeserver.boot import parts
+from homeserver.boot.accounts import Foundations, build_accounts, build_sessions
+from homeserver.boot.parts import load_secrets
+from homeserver.config.model import Config
+from homeserver.core.build import Signer
+from homeserver.core.versions import room_version
+from homeserver.ports.store import Store
+from homeserver.roles import PACKAGES, Role
+from homeserver.services.accounts.member_profiles import MemberProfiles
+from homeserver.services.commit import Committer
+from homeserver.services.log import Log
+from homeserver.services.personal.ignored import IgnoredUsers
+from homeserver.services.personal.receipts import ReceiptService
+from homeserver.services.personal.typing import TypingTracker
+from homeserver.services.rooms import RoomsConfig, build_rooms
+from homeserver.services.sync.reads import RoomMemoryReads
+from homeserver.services.sync.service import SyncService
+from homeserver.storage.engine import Engines, check_durability, create_engines
+from homeserver.storage.migrations import migrate
+from homeserver.storage.unit import Database
+from homeserver.system import SystemClock, SystemEntropy
+from homeserver.web import operations
+from homeserver.web.app import Application
+from homeserver.web.endpoint import Mount
+from homeserver.web.metrics import Metrics
+
+__all__ = ["Server", "build", "load_secrets"]
+
+Worker = Callable[[], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What `serve` runs."""
+
+    app: Application
+    workers: Sequence[Worker]
+    """Loops that run as long as the server does."""
+    release: Callable[[], None]
+    """Make all held requests answer now, and later ones at once."""
+    close: Callable[[], Awaitable[None]]
+    """Let go of the database and of everything else, after the last answer."""
+
+
+async def build(config: Config, roles: Sequence[Role]) -> Server:
+    """Construct adapters, services and the application.
+
+    Raises UnsafeFile and BadKeyFile for key files that cannot be used, UnsafeDatabase, SchemaTooNew, and what the
+    database raises if it cannot be reached.
+    """
+    secrets = load_secrets(config)
+    clock, entropy, metrics = SystemClock(), SystemEntropy(), Metrics()
+    limits = parts.rate_limiter(config, clock)
+    engines = await open_database(config)
+    store = Database(engines, config.server.name)
+    log = Log(await _last_position(store), max_bytes=config.sync.tail_bytes)
+    committer = Committer(store, log)
+    base = Foundations(config, store, committer, limits, clock, entropy)
+
+    sessions = build_sessions(base, secrets.jwt_keys)
+    signer = Signer(config.server.name, secrets.signing_key)
+    version = room_version(config.rooms.default_version)
+    rooms = build_rooms(store, log, committer, MemberProfiles(store), RoomsConfig(signer, clock, entropy, version))
+    accounts = build_accounts(base, sessions, rooms.actions)
+    typing = TypingTracker(clock)
+    sync = SyncService(store, log, RoomMemoryReads(store, rooms.memory), typing, clock)
+    sessions.on_ended(lambda session: sync.end_session(session.user_id, session.session_id))
+
+    mounts: list[Mount[Any]] = [
+        Mount(operations.Operations(metrics, parts.networks(config.metrics.allow)), operations.ROUTES)
+    ]
+    if "client" in roles:
+        services = ClientServices(
+            info=parts.public_info(config),
+            accounts=accounts,
+            rooms=rooms,
+            sync=sync,
+            ignored=IgnoredUsers(store, log),
+            receipts=ReceiptService(store, committer, clock),
+            typing=typing,
+        )
+        mounts.append(import_module(PACKAGES["client"]).mount(services))
+    app = Application(
+        mounts,
+        settings=parts.web_settings(config),
+        authenticator=sessions,
+        limits=limits,
+        metrics=metrics,
+        clock=clock,
+    )
+
+    async def close() -> None:
+        await accounts.devices.flush()
+        await engines.dispose()
+
+    return Server(app, workers=(committer.run, typing.run, accounts.devices.run), release=sync.release, close=close)
+
+
+async def open_database(config: Config) -> Engines:
+    """Engines on a database that is safe to use and has the schema of this release."""
+    engines = create_engines(parts.database_url(config), parts.engine_settings(config))
+    try:
+        await migrate(engines)
+        await check_durability(engines)
+    except BaseException:
+        await asyncio.shield(engines.dispose())
+        raise
+    return engines
+
+
+async def _last_position(store: Store) -> int:
+    async with store.read() as tx:
+        return await tx.log.position()

@@ -1,0 +1,115 @@
+"""Constructs the account services."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from client_api.accounts import AccountServices
+from homeserver.config.model import Auth, Config
+from homeserver.ports.clock import Clock, Entropy
+from homeserver.ports.ratelimits import RateLimits
+from homeserver.ports.rooms_of_users import RoomActions
+from homeserver.ports.store import Store
+from homeserver.services.accounts.account import Account
+from homeserver.services.accounts.admin import Admin, SharedSecretRegistration
+from homeserver.services.accounts.appservices import NoAppServices
+from homeserver.services.accounts.credentials import Credentials
+from homeserver.services.accounts.devices import Devices
+from homeserver.services.accounts.interactive import Interactive, InteractiveSettings
+from homeserver.services.accounts.jwt_login import JwtIssuer, JwtLogin
+from homeserver.services.accounts.login import Login, LoginSettings
+from homeserver.services.accounts.passwords import Passwords, PasswordSettings
+from homeserver.services.accounts.profile import Profiles
+from homeserver.services.accounts.register import Mode, Register, RegistrationSettings
+from homeserver.services.accounts.sessions import Sessions, SessionSettings
+from homeserver.services.accounts.stages import DummyStage, PasswordStage, RegistrationTokenStage, TermsStage
+from homeserver.services.accounts.tokens import AccessTokens, load_keys
+from homeserver.services.commit import Committer
+from homeserver.services.personal.account_data import AccountData
+from homeserver.services.personal.filters import Filters
+
+_DAY_MS = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Foundations:
+    """What every service stands on."""
+
+    config: Config
+    store: Store
+    committer: Committer
+    limits: RateLimits
+    clock: Clock
+    entropy: Entropy
+
+
+def build_sessions(base: Foundations, jwt_keys: bytes) -> Sessions:
+    """Sessions and access tokens. Raises BadKeyFile."""
+    auth = base.config.auth
+    tokens = AccessTokens(load_keys(jwt_keys), base.config.server.name, base.entropy)
+    settings = SessionSettings(
+        access_token_lifetime_ms=auth.access_token_seconds * 1000,
+        refresh_token_lifetime_ms=auth.refresh_token_days * _DAY_MS,
+        max_devices=base.config.limits.devices_per_user,
+    )
+    return Sessions(base.store, base.clock, base.entropy, tokens, settings)
+
+
+def build_accounts(base: Foundations, sessions: Sessions, rooms: RoomActions) -> AccountServices:
+    """Everything behind the account endpoints. Raises ValueError for unusable JWT login settings."""
+    config, store, clock, entropy = base.config, base.store, base.clock, base.entropy
+    name, auth = config.server.name, config.auth
+    passwords = Passwords(
+        PasswordSettings(min_length=auth.password_min_length, max_length=auth.password_max_length), entropy
+    )
+    credentials = Credentials(store, passwords, base.limits, name)
+    token_stage = RegistrationTokenStage(store, clock)
+    policies = _policies(config)
+    stages = (DummyStage(), PasswordStage(credentials), token_stage, TermsStage(policies))
+    interactive = Interactive(
+        store, clock, entropy, stages, InteractiveSettings(lifetime_ms=auth.interactive_session_seconds * 1000)
+    )
+    appservices = NoAppServices()
+    registration = config.registration
+    register = Register(
+        store,
+        clock,
+        entropy,
+        passwords,
+        sessions,
+        interactive,
+        appservices,
+        RegistrationSettings(name, Mode(registration.mode), registration.guests, registration.first_user, policies),
+    )
+    jwt = JwtLogin(store, clock, _issuer(auth, Path(config.server.data_dir)), name) if auth.jwt_login else None
+    settings = LoginSettings(name, login_token_lifetime_ms=auth.login_token_seconds * 1000)
+    return AccountServices(
+        account=Account(store, passwords, sessions, interactive, rooms),
+        account_data=AccountData(store, base.committer),
+        admin=Admin(store, sessions, name),
+        devices=Devices(store, clock, sessions, interactive),
+        filters=Filters(store),
+        interactive=interactive,
+        login=Login(store, clock, entropy, credentials, sessions, appservices, jwt, settings),
+        profiles=Profiles(store, rooms, name),
+        register=register,
+        registration_tokens=token_stage,
+        sessions=sessions,
+        shared_secret=SharedSecretRegistration(registration.shared_secret or None, register, clock, entropy),
+    )
+
+
+def _policies(config: Config) -> dict[str, Any]:
+    """The terms as `m.login.terms` shows them.  spec: client-server-api#terms-of-service-at-registration"""
+    registration = config.registration
+    if not registration.require_terms:
+        return {}
+    document = {"name": "Terms of service", "url": registration.terms_url}
+    return {"terms_of_service": {"version": registration.terms_version, "en": document}}
+
+
+def _issuer(auth: Auth, data_dir: Path) -> JwtIssuer:
+    key = (data_dir / auth.jwt_public_key_file).read_text()
+    return JwtIssuer(auth.jwt_issuer, auth.jwt_audience or None, auth.jwt_algorithm, key)

@@ -1,0 +1,124 @@
+"""What the composition root prepares out of the configuration: key files, addresses, bounds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_network
+from pathlib import Path
+
+import msgspec
+
+from client_api.deps import PublicInfo
+from homeserver.config.keyfiles import create_private, dump_signing_key, load_signing_key, new_signing_key, read_private
+from homeserver.config.model import Config
+from homeserver.core.signatures import SigningKey
+from homeserver.ports.clock import Entropy
+from homeserver.ports.ratelimits import Rate
+from homeserver.storage.engine import EngineSettings
+from homeserver.system import SystemClock, SystemEntropy
+from homeserver.web.app import WebSettings
+from homeserver.web.ratelimit import Network, RateLimiter
+
+_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "postgres": "postgresql+asyncpg",
+    "postgresql": "postgresql+asyncpg",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """The server's keys."""
+
+    signing_key: SigningKey
+    jwt_keys: bytes
+    """The content of the key file; `services/accounts/tokens` reads it."""
+
+
+def data_path(config: Config, name: str) -> Path:
+    """A file of the configuration, relative to the data folder."""
+    return Path(config.server.data_dir) / name
+
+
+def database_url(config: Config) -> str:
+    """Where the database is, with the driver this server uses."""
+    url = config.database.url or f"sqlite:///{data_path(config, 'hromada.db').resolve()}"
+    scheme, separator, rest = url.partition("://")
+    return _DRIVERS.get(scheme, scheme) + separator + rest
+
+
+def engine_settings(config: Config) -> EngineSettings:
+    """The bounds of the database pools."""
+    database = config.database
+    return EngineSettings(pool_size=database.pool_size, statement_timeout_ms=database.statement_timeout_seconds * 1000)
+
+
+def load_secrets(config: Config) -> Secrets:
+    """Read the key files; make those that do not exist. Raises UnsafeFile."""
+    entropy = SystemEntropy()
+    signing_path = data_path(config, config.server.signing_key_file)
+    jwt_path = data_path(config, config.server.jwt_key_file)
+    if not signing_path.exists():
+        create_private(signing_path, dump_signing_key(new_signing_key(entropy)))
+    if not jwt_path.exists():
+        create_private(jwt_path, _new_jwt_keys(entropy))
+    return Secrets(load_signing_key(signing_path), read_private(jwt_path, "server.jwt_key_file"))
+
+
+def _new_jwt_keys(entropy: Entropy) -> bytes:
+    """One Ed25519 key in the format of `services/accounts/tokens.load_keys`: a list, current key first."""
+    seed = msgspec.json.encode(new_signing_key(entropy).seed)  # bytes become padded base64
+    return json.dumps([{"kid": entropy.letters(8).lower(), "key": json.loads(seed)}], indent=2).encode()
+
+
+def rate_limiter(config: Config, clock: SystemClock) -> RateLimiter:
+    """The rate limits of the configuration."""
+    fields = msgspec.structs.asdict(config.rate_limits)
+    rates = {name: value for name, value in fields.items() if isinstance(value, Rate)}
+    return RateLimiter(rates, clock, enabled=config.rate_limits.enabled)
+
+
+def networks(texts: Sequence[str]) -> tuple[Network, ...]:
+    """Networks of a checked configuration."""
+    return tuple(ip_network(text) for text in texts)
+
+
+def web_settings(config: Config) -> WebSettings:
+    """The bounds of the web layer."""
+    return WebSettings(
+        body_limit=config.limits.body_bytes,
+        body_timeout=config.limits.body_seconds,
+        max_in_flight=config.limits.requests_in_flight,
+        max_held=config.limits.long_polls,
+        query_tokens=config.auth.query_tokens,
+        trusted_proxies=networks(config.server.trusted_proxies),
+        log_requests=config.logging.requests,
+    )
+
+
+def public_info(config: Config) -> PublicInfo:
+    """What the server says about itself."""
+    server = config.server
+    contact = {"role": "m.role.admin"}
+    if server.support_email:
+        contact["email_address"] = server.support_email
+    if server.support_matrix_id:
+        contact["matrix_id"] = server.support_matrix_id
+    return PublicInfo(
+        server_name=server.name,
+        base_url=public_base_url(config),
+        support_contacts=(contact,) if len(contact) > 1 else (),
+        support_page=server.support_page or None,
+        default_room_version=config.rooms.default_version,
+    )
+
+
+def public_base_url(config: Config) -> str:
+    """The URL for clients: the configured one, or one made of the server name (plain HTTP only on this machine)."""
+    if config.server.public_baseurl:
+        return config.server.public_baseurl
+    if config.server.name in ("localhost", "127.0.0.1"):
+        return f"http://localhost:{config.server.listen.rpartition(':')[2]}"
+    return f"https://{config.server.name}"

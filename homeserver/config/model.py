@@ -1,0 +1,189 @@
+"""Every setting of the server: its section, type, default, bounds and one line of documentation.
+
+The loader, the environment names and the configuration page all come from these classes. Reads no file and checks
+nothing that needs one (see `load` and `secrets`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from homeserver.core.versions import DEFAULT_ROOM_VERSION, ROOM_VERSIONS
+from homeserver.ports.ratelimits import Rate
+
+
+def _doc(text: str, *, ge: float | None = None, le: float | None = None) -> Meta:
+    return Meta(description=text, ge=ge, le=le)
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One table of the configuration file."""
+
+
+class Server(Section, frozen=True, kw_only=True):
+    """Who the server is and where it listens."""
+
+    name: Annotated[str, _doc("The domain in user ids (`@alice:NAME`). It can never change.")] = "localhost"
+    listen: Annotated[str, _doc("HOST:PORT to listen on; port 0 takes a free one.")] = "127.0.0.1:8008"
+    public_baseurl: Annotated[
+        str, _doc("The URL clients use, for well-known documents and links. Empty: made of the server name.")
+    ] = ""
+    data_dir: Annotated[str, _doc("Folder of the database, keys and media. Relative paths below start here.")] = "data"
+    signing_key_file: Annotated[str, _doc("File with the server's signing key.")] = "signing.key"
+    jwt_key_file: Annotated[str, _doc("File with the keys of access tokens.")] = "jwt.keys"
+    trusted_proxies: Annotated[
+        tuple[str, ...], _doc("Networks whose `X-Forwarded-For` is believed, such as `127.0.0.0/8`.")
+    ] = ()
+    support_email: Annotated[str, _doc("Address of the administrator, in the support document.")] = ""
+    support_matrix_id: Annotated[str, _doc("Matrix id of the administrator, in the support document.")] = ""
+    support_page: Annotated[str, _doc("URL of a help page, in the support document.")] = ""
+
+
+class Database(Section, frozen=True, kw_only=True):
+    """Where everything is kept."""
+
+    url: Annotated[str, _doc("`postgresql://…` or `sqlite:///PATH`. Empty: `hromada.db` in the data folder.")] = ""
+    pool_size: Annotated[int, _doc("Connections this process may open.", ge=1, le=200)] = 10
+    statement_timeout_seconds: Annotated[int, _doc("PostgreSQL cancels statements after this.", ge=1, le=3600)] = 60
+
+
+class Redis(Section, frozen=True, kw_only=True):
+    """The bell between several processes. One process needs none."""
+
+    url: Annotated[str, _doc("`redis://HOST:PORT/DB`. Empty: no Redis.")] = ""
+
+
+class Registration(Section, frozen=True, kw_only=True):
+    """Who may make an account."""
+
+    mode: Annotated[
+        Literal["open", "token", "closed"], _doc("Anybody, holders of a registration token, or nobody.")
+    ] = "closed"
+    shared_secret: Annotated[
+        str, _doc("Secret of `/_synapse/admin/v1/register`, at least 16 characters. Empty: not served.")
+    ] = ""
+    first_user: Annotated[bool, _doc("The first account may be made in every mode and becomes administrator.")] = True
+    require_terms: Annotated[bool, _doc("New users accept the terms first.")] = False
+    terms_url: Annotated[str, _doc("Where the terms can be read.")] = ""
+    terms_version: Annotated[str, _doc("Version of the terms.")] = "1.0"
+    guests: Annotated[bool, _doc("Whether guest accounts may be made.")] = False
+
+
+class Auth(Section, frozen=True, kw_only=True):
+    """Logins and tokens."""
+
+    access_token_seconds: Annotated[int, _doc("Life of an access token that can be refreshed.", ge=60, le=86_400)] = 900
+    refresh_token_days: Annotated[int, _doc("A refresh token unused for so long expires.", ge=1, le=3650)] = 365
+    query_tokens: Annotated[bool, _doc("Accept `?access_token=`. It ends up in the logs of proxies.")] = False
+    password_min_length: Annotated[int, _doc("Shortest password, in characters.", ge=1, le=128)] = 8
+    password_max_length: Annotated[int, _doc("Longest password, in characters.", ge=64, le=4096)] = 512
+    jwt_login: Annotated[bool, _doc("Accept `org.matrix.login.jwt`.")] = False
+    jwt_issuer: Annotated[str, _doc("Required `iss` of such tokens.")] = ""
+    jwt_audience: Annotated[str, _doc("Required `aud` of such tokens. Empty: not checked.")] = ""
+    jwt_public_key_file: Annotated[str, _doc("PEM file with the issuer's public key.")] = ""
+    jwt_algorithm: Annotated[Literal["EdDSA", "ES256", "RS256"], _doc("The one algorithm of such tokens.")] = "EdDSA"
+    login_token_seconds: Annotated[int, _doc("Life of an `m.login.token`.", ge=5, le=600)] = 120
+    interactive_session_seconds: Annotated[
+        int, _doc("A user-interactive authentication must end within this.", ge=60, le=86_400)
+    ] = 900
+
+
+class Limits(Section, frozen=True, kw_only=True):
+    """Sizes and numbers nobody may exceed."""
+
+    body_bytes: Annotated[int, _doc("Largest request body.", ge=65_536, le=104_857_600)] = 1_048_576
+    body_seconds: Annotated[int, _doc("A request body must arrive within this.", ge=1, le=600)] = 60
+    requests_in_flight: Annotated[int, _doc("Requests worked on at a time; more get 503.", ge=10, le=100_000)] = 2_000
+    long_polls: Annotated[int, _doc("Long polls held at a time; more get 503.", ge=10, le=1_000_000)] = 20_000
+    devices_per_user: Annotated[int, _doc("Devices of one user.", ge=1, le=10_000)] = 100
+    displayname_bytes: Annotated[int, _doc("Longest display name.", ge=1, le=10_000)] = 256
+    avatar_url_bytes: Annotated[int, _doc("Longest avatar URL.", ge=1, le=10_000)] = 1_000
+    account_data_bytes: Annotated[int, _doc("Largest account data item.", ge=1_024, le=1_048_576)] = 65_536
+    filter_bytes: Annotated[int, _doc("Largest filter.", ge=1_024, le=1_048_576)] = 65_536
+    filters_per_user: Annotated[int, _doc("Stored filters of one user.", ge=1, le=10_000)] = 100
+    aliases_per_user: Annotated[int, _doc("Aliases one user may make.", ge=1, le=10_000)] = 50
+    messages_page: Annotated[int, _doc("Most events of one page of `/messages`.", ge=10, le=10_000)] = 1_000
+    context_events: Annotated[int, _doc("Most events around one of `/context`.", ge=1, le=1_000)] = 100
+
+
+class RateLimits(Section, frozen=True, kw_only=True):
+    """How often one caller may do something: `per_second/burst`."""
+
+    enabled: Annotated[bool, _doc("Off only for tests and benchmarks.")] = True
+    message: Annotated[Rate, _doc("Events sent, by user.")] = Rate(1, 20)
+    registration: Annotated[Rate, _doc("Accounts made, by address.")] = Rate(0.17, 3)
+    registration_token_validity: Annotated[Rate, _doc("Registration tokens tried, by address.")] = Rate(0.1, 5)
+    login_address: Annotated[Rate, _doc("Logins by address.")] = Rate(0.003, 5)
+    login_account: Annotated[Rate, _doc("Logins by account.")] = Rate(0.003, 5)
+    login_failed: Annotated[Rate, _doc("Failed logins by account.")] = Rate(0.17, 3)
+    joins: Annotated[Rate, _doc("Joins of rooms of this server, by user.")] = Rate(0.1, 10)
+    joins_remote: Annotated[Rate, _doc("Joins over federation, by user.")] = Rate(0.01, 10)
+    joins_room: Annotated[Rate, _doc("Joins by room.")] = Rate(1, 10)
+    invites_room: Annotated[Rate, _doc("Invites by room.")] = Rate(0.3, 10)
+    invites_user: Annotated[Rate, _doc("Invites by invited user.")] = Rate(0.003, 5)
+    invites_issuer: Annotated[Rate, _doc("Invites by inviting user.")] = Rate(0.3, 10)
+    create_room: Annotated[Rate, _doc("Rooms made, by user.")] = Rate(0.016, 10)
+    profile: Annotated[Rate, _doc("Profile changes, by user.")] = Rate(1, 500)
+    presence: Annotated[Rate, _doc("Presence changes, by user.")] = Rate(0.1, 1)
+    key_requests: Annotated[Rate, _doc("Key uploads and queries, by user.")] = Rate(20, 100)
+    reports: Annotated[Rate, _doc("Reports, by user.")] = Rate(1, 5)
+    user_directory: Annotated[Rate, _doc("Searches of the user directory, by user.")] = Rate(0.016, 200)
+    threepid: Annotated[Rate, _doc("Third-party identifier validations, by address.")] = Rate(0.003, 5)
+    media_create: Annotated[Rate, _doc("Media ids made, by user.")] = Rate(10, 50)
+
+
+class Rooms(Section, frozen=True, kw_only=True):
+    """Defaults of new rooms."""
+
+    default_version: Annotated[Literal[tuple(ROOM_VERSIONS)], _doc("Room version of new rooms.")] = (  # type: ignore[valid-type]
+        DEFAULT_ROOM_VERSION.id
+    )
+    encryption: Annotated[
+        Literal["off", "private", "all"], _doc("New rooms that are encrypted from the start, by preset.")
+    ] = "off"
+
+
+class Sync(Section, frozen=True, kw_only=True):
+    """Long polling."""
+
+    max_timeout_seconds: Annotated[int, _doc("Longest wait of one `/sync`.", ge=1, le=600)] = 300
+    timeline_limit: Annotated[int, _doc("Events per room without a filter.", ge=1, le=100)] = 10
+    max_timeline_limit: Annotated[int, _doc("Most events per room a filter may ask for.", ge=10, le=1_000)] = 100
+    tail_bytes: Annotated[int, _doc("Newest part of the log kept in memory.", ge=1_048_576, le=4_294_967_296)] = (
+        33_554_432
+    )
+
+
+class Logging(Section, frozen=True, kw_only=True):
+    """What is written to standard error."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], _doc("The least important level written.")] = "info"
+    format: Annotated[Literal["console", "json"], _doc("For people or for programs.")] = "console"
+    requests: Annotated[bool, _doc("One line per request. Never with query or body.")] = False
+
+
+class Metrics(Section, frozen=True, kw_only=True):
+    """Prometheus."""
+
+    allow: Annotated[
+        tuple[str, ...], _doc("Networks that may read `/metrics`; requests that came through a proxy never may.")
+    ] = ("127.0.0.0/8", "::1/128")
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole configuration."""
+
+    server: Server = Server()
+    database: Database = Database()
+    redis: Redis = Redis()
+    registration: Registration = Registration()
+    auth: Auth = Auth()
+    limits: Limits = Limits()
+    rate_limits: RateLimits = RateLimits()
+    rooms: Rooms = Rooms()
+    sync: Sync = Sync()
+    logging: Logging = Logging()
+    metrics: Metrics = Metrics()

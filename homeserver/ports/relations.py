@@ -1,0 +1,63 @@
+"""Relations between events as the store knows them.  spec: client-server-api#forming-relationships-between-events"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+from homeserver.ports.events import TimelinePage
+
+
+@dataclass(frozen=True, slots=True)
+class RelationQuery:
+    """Which children of an event are wanted. Orders bound them as in `EventRepo.timeline`."""
+
+    target: str
+    rel_type: str | None = None
+    type: str | None = None
+    depth: int = 1  # relations of relations up to this many steps
+    start: int | None = None
+    stop: int | None = None
+    backwards: bool = True
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """What the children of one event with one relation type amount to."""
+
+    target: str
+    rel_type: str
+    count: int
+    latest: str  # event id
+    participated: bool  # the asking user sent one of them
+
+
+class RelationRepo(Protocol):
+    """Children of events. Redacted children relate to nothing any more."""
+
+    async def children(self, room_nid: int, query: RelationQuery) -> TimelinePage:
+        """Children of an event, in timeline order of the direction asked for."""
+        ...
+
+    async def aggregates(self, room_nid: int, targets: Collection[str], user_id: str) -> list[Aggregate]:
+        """Threads (`m.thread`) and valid edits (`m.replace`) of many events, in one statement.
+
+        An edit is valid if sender and type are those of the event.
+        """
+        ...
+
+    async def references(self, room_nid: int, targets: Collection[str]) -> dict[str, list[str]]:
+        """Ids of the events that refer to each of `targets` by `m.reference`, in one statement."""
+        ...
+
+    async def thread_roots(
+        self, room_nid: int, user_id: str, *, participated: bool, start: int | None, limit: int
+    ) -> list[tuple[str, int]]:
+        """(root event id, order of its latest reply), the most recently active first, from order `start` down."""
+        ...
+
+    async def annotates(self, target: str, sender: str, key: str) -> bool:
+        """Whether the sender has annotated the event with this key already."""
+        ...

@@ -1,0 +1,173 @@
+"""The published room directory, and summaries of single rooms.
+
+spec: client-server-api#published-room-directory
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from homeserver.core.auth.power import PowerLevels
+from homeserver.core.auth.state import CREATE, POWER_LEVELS
+from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
+from homeserver.core.ids import parse_room_id
+from homeserver.ports.events import StoredEvent
+from homeserver.services.rooms.access import RoomAccess
+from homeserver.services.rooms.tokens import offset_of, offset_token
+from homeserver.services.rooms.writer import RoomMemory
+
+_SHOWN = (
+    "m.room.create",
+    "m.room.name",
+    "m.room.topic",
+    "m.room.avatar",
+    "m.room.canonical_alias",
+    "m.room.join_rules",
+    "m.room.history_visibility",
+    "m.room.guest_access",
+    "m.room.encryption",
+)
+_MAX_LIMIT = 500
+_OPEN_RULES = ("public", "knock", "knock_restricted")
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryQuery:
+    """What /publicRooms asks for."""
+
+    limit: int | None = None
+    since: str | None = None
+    search: str | None = None
+    room_types: tuple[str | None, ...] | None = None
+
+
+class Directory:
+    """Publishes rooms and lists them."""
+
+    def __init__(self, memory: RoomMemory, access: RoomAccess) -> None:
+        self._memory = memory
+        self._access = access
+
+    async def is_published(self, room_id: str) -> bool:
+        """Whether the room is in the directory. Raises MatrixError(NOT_FOUND).
+
+        spec: client-server-api#get_matrixclientv3directorylistroomroomid
+        """
+        parse_room_id(room_id)
+        async with self._memory.store.read() as tx:
+            if not await tx.rooms.room_nids([room_id]):
+                raise _unknown_room()
+            return any(published == room_id for _, published in await tx.rooms.public_rooms())
+
+    async def publish(self, user_id: str, room_id: str, *, public: bool, is_admin: bool = False) -> None:
+        """Put a room into the directory or take it out: for those who may set its canonical alias, and admins.
+
+        Raises MatrixError: NOT_FOUND, FORBIDDEN.  spec: client-server-api#put_matrixclientv3directorylistroomroomid
+        """
+        parse_room_id(room_id)
+        memory = self._memory
+        head = await memory.heads.fetch(room_id, memory.store)
+        if head is None:
+            raise _unknown_room()
+        if not is_admin:
+            wanted = {key: head.state[key] for key in (CREATE, POWER_LEVELS) if key in head.state}
+            found = await memory.events.fetch(wanted.values(), memory.store)
+            state = {key: found[event_id].event for key, event_id in wanted.items()}
+            levels = PowerLevels(head.room_version, state.get(CREATE), state.get(POWER_LEVELS))
+            joined = await self._access.membership(head, user_id) == "join"
+            if not joined or levels.user(user_id) < levels.event("m.room.canonical_alias", is_state=True):
+                raise NotAllowed("You may not publish this room")
+        async with memory.store.write() as tx:
+            await tx.rooms.set_public(head.room_nid, public)
+
+    async def public_rooms(self, query: DirectoryQuery) -> dict[str, Any]:
+        """A page of the directory, the largest rooms first.  spec: client-server-api#post_matrixclientv3publicrooms"""
+        offset = 0 if query.since is None else offset_of(query.since)
+        if query.limit is not None and query.limit < 0:
+            raise MatrixError(ErrCode.INVALID_PARAM, "limit must not be negative")
+        limit = min(query.limit or _MAX_LIMIT, _MAX_LIMIT)
+        async with self._memory.store.read() as tx:
+            published = dict(await tx.rooms.public_rooms())
+            counts = await tx.rooms.member_counts(published) if published else {}
+            states = await tx.rooms.current_state(published, types=_SHOWN) if published else {}
+        rooms = [
+            _summary(room_id, states.get(room_nid, []), counts.get(room_nid, {}))
+            for room_nid, room_id in published.items()
+        ]
+        matching = sorted(
+            (room for room in rooms if _matches(room, query)),
+            key=lambda room: (-room["num_joined_members"], room["room_id"]),
+        )
+        answer: dict[str, Any] = {
+            "chunk": matching[offset : offset + limit],
+            "total_room_count_estimate": len(matching),
+        }
+        if offset + limit < len(matching):
+            answer["next_batch"] = offset_token(offset + limit)
+        if offset:
+            answer["prev_batch"] = offset_token(max(offset - limit, 0))
+        return answer
+
+    async def room_summary(self, user_id: str | None, room_id: str) -> dict[str, Any]:
+        """What may be known of a room before joining it.
+
+        Raises MatrixError(NOT_FOUND), the same for unknown rooms and for those that may not be known.
+        spec: client-server-api#get_matrixclientv1room_summaryroomidoralias
+        """
+        parse_room_id(room_id)
+        memory = self._memory
+        async with memory.store.read() as tx:
+            head = await memory.heads.of(room_id, tx)
+            if head is None:
+                raise _unknown_room()
+            state = (await tx.rooms.current_state([head.room_nid], types=_SHOWN)).get(head.room_nid, [])
+            counts = (await tx.rooms.member_counts([head.room_nid])).get(head.room_nid, {})
+        summary = _summary(room_id, state, counts)
+        membership = None if user_id is None else await self._access.membership(head, user_id)
+        known = summary["world_readable"] or summary.get("join_rule") in _OPEN_RULES
+        if not known and membership not in ("join", "invite", "knock"):
+            raise _unknown_room()
+        summary["room_version"] = head.room_version.id
+        if membership is not None:
+            summary["membership"] = membership
+        return summary
+
+
+def _summary(room_id: str, state: list[StoredEvent], counts: Mapping[str, int]) -> dict[str, Any]:
+    content = {stored.event.type: stored.event.content for stored in state if stored.event.state_key == ""}
+
+    def text(event_type: str, key: str) -> str | None:
+        value = content.get(event_type, {}).get(key)
+        return value if isinstance(value, str) and value else None
+
+    optional = {
+        "name": text("m.room.name", "name"),
+        "topic": text("m.room.topic", "topic"),
+        "avatar_url": text("m.room.avatar", "url"),
+        "canonical_alias": text("m.room.canonical_alias", "alias"),
+        "join_rule": text("m.room.join_rules", "join_rule"),
+        "room_type": text("m.room.create", "type"),
+        "encryption": text("m.room.encryption", "algorithm"),
+    }
+    return {
+        "room_id": room_id,
+        "num_joined_members": counts.get("join", 0),
+        "world_readable": text("m.room.history_visibility", "history_visibility") == "world_readable",
+        "guest_can_join": text("m.room.guest_access", "guest_access") == "can_join",
+        **{key: value for key, value in optional.items() if value is not None},
+    }
+
+
+def _matches(room: Mapping[str, Any], query: DirectoryQuery) -> bool:
+    if query.room_types is not None and room.get("room_type") not in query.room_types:
+        return False
+    if not query.search:
+        return True
+    term = query.search.casefold()
+    return any(term in room.get(key, "").casefold() for key in ("name", "topic", "canonical_alias"))
+
+
+def _unknown_room() -> MatrixError:
+    return MatrixError(ErrCode.NOT_FOUND, "There is no such room, or you may not know of it")

@@ -1,0 +1,215 @@
+"""Reading a room's past: pages of the timeline, the surroundings of an event, single events, jumps to a date.
+
+Whatever is left out (invisible, filtered) never ends the walk early: `end` is there until the timeline ends.
+spec: client-server-api#getting-events-for-a-room
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.core.filters import RoomEventFilter
+from homeserver.ports.events import StoredEvent
+from homeserver.ports.store import Transaction
+from homeserver.services.rooms.access import RoomAccess, RoomWindow
+from homeserver.services.rooms.present import Recipient, present
+from homeserver.services.rooms.render import client_json
+from homeserver.services.rooms.tokens import timeline_order, timeline_token
+from homeserver.services.rooms.writer import RoomMemory
+
+MAX_LIMIT = 1_000
+_MAX_CONTEXT = 100
+_MAX_READ = 2_000
+"""Events one request looks at, however few of them it may show."""
+_BEGINNING = -(2**62)
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """What /messages asks for."""
+
+    backwards: bool
+    start: str | None = None
+    stop: str | None = None
+    limit: int = 10
+    filter: RoomEventFilter = field(default_factory=RoomEventFilter)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rendered events with the tokens around them."""
+
+    chunk: list[bytes]
+    state: list[bytes]
+    start: str
+    end: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """An event with its neighbours."""
+
+    event: bytes
+    before: list[bytes]
+    after: list[bytes]
+    state: list[bytes]
+    start: str
+    end: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """A stretch of timeline as walked: what may be shown, and where to go on (None: the timeline ends)."""
+
+    events: list[StoredEvent]
+    end: int | None
+
+
+class RoomHistory:
+    """Timeline reads for a requester."""
+
+    def __init__(self, memory: RoomMemory, access: RoomAccess) -> None:
+        self._memory = memory
+        self._access = access
+
+    async def event(self, who: Recipient, room_id: str, event_id: str) -> bytes:
+        """One event. Raises NOT_FOUND.  spec: client-server-api#get_matrixclientv3roomsroomideventeventid"""
+        async with self._memory.store.read() as tx:
+            window, stored = await self._access.event(tx, room_id, event_id, who.user_id)
+            return (await present(tx, self._memory, window, who, [stored]))[0]
+
+    async def messages(self, who: Recipient, room_id: str, request: PageRequest) -> Page:
+        """A page of the timeline.  spec: client-server-api#get_matrixclientv3roomsroomidmessages"""
+        start = None if request.start is None else timeline_order(request.start)
+        stop = None if request.stop is None else timeline_order(request.stop)
+        if request.limit < 0:
+            raise MatrixError(ErrCode.INVALID_PARAM, "limit must not be negative")
+        limit = min(request.limit, request.filter.limit or MAX_LIMIT, MAX_LIMIT)
+        async with self._memory.store.read() as tx:
+            window = await self._access.window(tx, room_id, who.user_id)
+            if start is None:
+                start = await tx.log.position() if request.backwards else _BEGINNING
+            walk = await self._walk(tx, window, (start, stop), request.backwards, limit, request.filter)
+            chunk = await present(tx, self._memory, window, who, walk.events)
+            state = await self._lazy_members(tx, walk.events) if request.filter.lazy_load_members else []
+        end = None if walk.end is None else timeline_token(walk.end)
+        return Page(chunk, [client_json(stored) for stored in state], timeline_token(start), end)
+
+    async def context(
+        self, who: Recipient, room_id: str, event_id: str, limit: int, event_filter: RoomEventFilter
+    ) -> Context:
+        """An event and what happened around it.
+
+        Raises MatrixError(NOT_FOUND).  spec: client-server-api#get_matrixclientv3roomsroomidcontexteventid
+        """
+        if limit < 0:
+            raise MatrixError(ErrCode.INVALID_PARAM, "limit must not be negative")
+        limit = min(limit, event_filter.limit or _MAX_CONTEXT, _MAX_CONTEXT)
+        async with self._memory.store.read() as tx:
+            window, stored = await self._access.event(tx, room_id, event_id, who.user_id)
+            order = stored.order or 0
+            before = await self._walk(tx, window, (order - 1, None), True, limit // 2, event_filter)
+            after = await self._walk(tx, window, (order, None), False, limit - limit // 2, event_filter)
+            shown = [*before.events, stored, *after.events]
+            if event_filter.lazy_load_members:
+                state = await self._lazy_members(tx, shown)
+            else:
+                state = await self._state_after(tx, after.events[-1] if after.events else stored, event_filter)
+            rendered = await present(tx, self._memory, window, who, shown)
+        count = len(before.events)
+        first = before.events[-1].order if before.events else order
+        last = after.events[-1].order if after.events else order
+        return Context(
+            event=rendered[count],
+            before=rendered[:count],
+            after=rendered[count + 1 :],
+            state=[client_json(item) for item in state],
+            start=timeline_token((first or 0) - 1 if before.end is None else before.end),
+            end=timeline_token((last or 0) if after.end is None else after.end),
+        )
+
+    async def event_by_timestamp(self, who: Recipient, room_id: str, ts: int, *, backwards: bool) -> StoredEvent:
+        """The visible event closest to a time, in one direction. Raises MatrixError(NOT_FOUND), NotAllowed.
+
+        Clocks of servers differ, but not so much that the timeline would not be nearly sorted by time: the place is
+        found by halving. spec: client-server-api#get_matrixclientv1roomsroomidtimestamp_to_event
+        """
+        async with self._memory.store.read() as tx:
+            window = await self._access.window(tx, room_id, who.user_id)
+            low, high = 0, await tx.log.position()
+            while low < high:
+                middle = (low + high) // 2
+                page = await tx.events.timeline(window.room_nid, start=middle, stop=high, backwards=False, limit=1)
+                if page.events and page.events[0].event.origin_server_ts < ts:
+                    low = page.events[0].order or high
+                else:
+                    high = middle
+            # Behind `low` the first event at or after the time begins.
+            walk = await self._walk(tx, window, (low, None), backwards, 20, RoomEventFilter())
+        for stored in walk.events:
+            at = stored.event.origin_server_ts
+            if (at <= ts) if backwards else (at >= ts):
+                return stored
+        raise MatrixError(ErrCode.NOT_FOUND, "There is no event on that side of the time")
+
+    async def _walk(
+        self,
+        tx: Transaction,
+        window: RoomWindow,
+        between: tuple[int, int | None],
+        backwards: bool,
+        limit: int,
+        event_filter: RoomEventFilter,
+    ) -> _Walk:
+        """Up to `limit` events that the user may see and the filter lets pass, in the order walked."""
+        position, stop = between
+        if backwards and window.until is not None:
+            position = min(position, window.until)
+        shown: list[StoredEvent] = []
+        read = 0
+        while len(shown) < limit and read < _MAX_READ:
+            page = await tx.events.timeline(
+                window.room_nid, start=position, stop=stop, backwards=backwards, limit=limit - len(shown) + 10
+            )
+            read += len(page.events)
+            for stored in self._memory.events.share(page.events):
+                order = stored.order or 0
+                if not backwards and window.until is not None and order > window.until:
+                    return _Walk(shown, None)
+                if len(shown) == limit:
+                    return _Walk(shown, position)
+                position = order - 1 if backwards else order
+                if window.sees(stored) and passes(event_filter, stored):
+                    shown.append(stored)
+            if page.end is None:
+                return _Walk(shown, None)
+        return _Walk(shown, position)
+
+    async def _lazy_members(self, tx: Transaction, events: Sequence[StoredEvent]) -> list[StoredEvent]:
+        """Member events of the senders, as they were at the newest of the events.
+
+        spec: client-server-api#lazy-loading-room-members
+        """
+        if not events:
+            return []
+        newest = max(events, key=lambda stored: stored.order or 0)
+        keys = {("m.room.member", stored.event.sender) for stored in events}
+        return await self._load(tx, (await tx.rooms.state_at_filtered(newest.snapshot, keys)).values())
+
+    async def _state_after(
+        self, tx: Transaction, stored: StoredEvent, event_filter: RoomEventFilter
+    ) -> list[StoredEvent]:
+        state = await self._load(tx, (await tx.rooms.state_at(stored.snapshot)).values())
+        return [item for item in state if passes(event_filter, item)]
+
+    async def _load(self, tx: Transaction, event_ids: Iterable[str]) -> list[StoredEvent]:
+        return list((await self._memory.events.load(list(event_ids), tx)).values())
+
+
+def passes(event_filter: RoomEventFilter, stored: StoredEvent) -> bool:
+    """Whether a filter lets an event pass."""
+    event = stored.event
+    has_url = isinstance(event.content.get("url"), str)
+    return event_filter.matches(event.type, event.sender, event.room_id, has_url)

@@ -1,0 +1,87 @@
+"""Events as one recipient gets them: the shared client form plus what is theirs alone.
+
+spec: client-server-api#room-event-format
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from homeserver.ports.events import StoredEvent
+from homeserver.ports.store import Transaction
+from homeserver.services.rooms.access import RoomWindow
+from homeserver.services.rooms.render import client_json, for_recipient
+from homeserver.services.rooms.writer import RoomMemory
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """Who gets the events, on which device."""
+
+    user_id: str
+    device_id: str | None = None
+    ignored: frozenset[str] = frozenset()
+
+
+async def present(
+    tx: Transaction, memory: RoomMemory, window: RoomWindow, recipient: Recipient, events: Sequence[StoredEvent]
+) -> list[bytes]:
+    """The client form of timeline events for a recipient: with their transaction ids, their membership at the time
+    and bundled aggregations. A constant number of statements."""
+    txns = await transaction_ids(tx, recipient, events)
+    relations = await bundled(tx, memory, window, recipient.user_id, events)
+    rendered = []
+    for stored in events:
+        # spec: client-server-api#room-event-format (unsigned.membership, MSC4115)
+        extra: dict[str, Any] = {"membership": window.history.membership_at(stored)}
+        if (txn_id := txns.get(stored.position)) is not None:
+            extra["transaction_id"] = txn_id
+        if (aggregations := relations.get(stored.event.event_id)) is not None:
+            extra["m.relations"] = aggregations
+        rendered.append(for_recipient(stored, extra))
+    return rendered
+
+
+async def bundled(
+    tx: Transaction, memory: RoomMemory, window: RoomWindow, user_id: str, events: Sequence[StoredEvent]
+) -> dict[str, dict[str, Any]]:
+    """`m.relations` by event id for those events that have any; at most three statements, whatever their number.
+
+    State events and redacted ones get none; children that the user may not see are left out.
+    spec: client-server-api#aggregations-of-child-events
+    """
+    targets = [s.event.event_id for s in events if not s.event.is_state and s.redacted_by is None]
+    if not targets:
+        return {}
+    relations: dict[str, dict[str, Any]] = {}
+    aggregates = await tx.relations.aggregates(window.room_nid, targets, user_id)
+    latest = await memory.events.load([aggregate.latest for aggregate in aggregates], tx) if aggregates else {}
+    for aggregate in aggregates:
+        child = latest.get(aggregate.latest)
+        if child is None or not window.sees(child):
+            continue
+        rendered = orjson.Fragment(client_json(child))
+        relations.setdefault(aggregate.target, {})[aggregate.rel_type] = (
+            rendered  # spec: client-server-api#server-side-aggregation-of-mreplace-relationships
+            if aggregate.rel_type == "m.replace"
+            else {
+                "latest_event": rendered,
+                "count": aggregate.count,
+                "current_user_participated": aggregate.participated,
+            }
+        )
+    for target, event_ids in (await tx.relations.references(window.room_nid, targets)).items():
+        relations.setdefault(target, {})["m.reference"] = {"chunk": [{"event_id": name} for name in event_ids]}
+    return relations
+
+
+async def transaction_ids(tx: Transaction, recipient: Recipient, events: Sequence[StoredEvent]) -> dict[int, str]:
+    """Transaction ids, by position, of the events that this very device sent."""
+    if recipient.device_id is None:
+        return {}
+    own = [stored.position for stored in events if stored.event.sender == recipient.user_id]
+    return await tx.events.txns_of(own, recipient.user_id, recipient.device_id) if own else {}

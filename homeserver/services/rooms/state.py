@@ -1,0 +1,108 @@
+"""Reads of a room's state: all of it, one event, the members.
+
+For members this is the current state, for those who left the state at their leaving.
+spec: client-server-api#getting-events-for-a-room
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.events import StateMap, StoredEvent
+from homeserver.ports.store import Transaction
+from homeserver.services.rooms.access import RoomAccess, RoomWindow
+from homeserver.services.rooms.tokens import timeline_order
+from homeserver.services.rooms.writer import RoomMemory
+
+_MEMBER = "m.room.member"
+
+
+class RoomState:
+    """State reads for a requester."""
+
+    def __init__(self, memory: RoomMemory, access: RoomAccess) -> None:
+        self._memory = memory
+        self._access = access
+
+    async def all(self, user_id: str, room_id: str) -> list[StoredEvent]:
+        """Every state event.  spec: client-server-api#get_matrixclientv3roomsroomidstate"""
+        async with self._memory.store.read() as tx:
+            window = await self._access.window(tx, room_id, user_id)
+            if window.until is None:
+                current = await tx.rooms.current_state([window.room_nid])
+                return self._memory.events.share(current.get(window.room_nid, []))
+            return await self._load(tx, window.state)
+
+    async def one(self, user_id: str, room_id: str, event_type: str, state_key: str) -> StoredEvent:
+        """One state event. Raises NotAllowed, MatrixError(NOT_FOUND).
+
+        spec: client-server-api#get_matrixclientv3roomsroomidstateeventtypestatekey
+        """
+        async with self._memory.store.read() as tx:
+            window = await self._access.window(tx, room_id, user_id)
+            event_id = window.state.get((event_type, state_key))
+            if event_id is None:
+                raise MatrixError(ErrCode.NOT_FOUND, "The room has no such state")
+            return (await self._memory.events.load([event_id], tx))[event_id]
+
+    async def members(
+        self,
+        user_id: str,
+        room_id: str,
+        *,
+        at: str | None = None,
+        membership: str | None = None,
+        not_membership: str | None = None,
+    ) -> list[StoredEvent]:
+        """Member events, now or at a pagination token; the two conditions are joined by "or".
+
+        spec: client-server-api#get_matrixclientv3roomsroomidmembers
+        """
+        order = None if at is None else timeline_order(at)
+        wanted = _condition(membership, not_membership)
+        async with self._memory.store.read() as tx:
+            window = await self._access.window(tx, room_id, user_id)
+            if window.until is None and order is None:
+                members = self._memory.events.share(await tx.rooms.current_members(window.room_nid))
+            else:
+                state = window.state if order is None else await _state_at(tx, window, order)
+                members = await self._load(tx, state, lambda event_type: event_type == _MEMBER)
+        return [stored for stored in members if wanted(stored.event.membership)]
+
+    async def joined_members(self, user_id: str, room_id: str) -> dict[str, dict[str, Any]]:
+        """Joined users and their profiles; for members only.
+
+        spec: client-server-api#get_matrixclientv3roomsroomidjoined_members
+        """
+        async with self._memory.store.read() as tx:
+            window = await self._access.current(tx, room_id, user_id)
+            members = await tx.rooms.current_members(window.room_nid, ["join"])
+        return {stored.event.state_key or "": _profile(stored) for stored in members}
+
+    async def _load(
+        self, tx: Transaction, state: StateMap, wanted: Callable[[str], bool] = lambda _: True
+    ) -> list[StoredEvent]:
+        event_ids = [event_id for (event_type, _), event_id in state.items() if wanted(event_type)]
+        return list((await self._memory.events.load(event_ids, tx)).values())
+
+
+async def _state_at(tx: Transaction, window: RoomWindow, order: int) -> StateMap:
+    start = order if window.until is None else min(order, window.until)
+    page = await tx.events.timeline(window.room_nid, start=start, stop=None, backwards=True, limit=1)
+    return await tx.rooms.state_at(page.events[0].snapshot) if page.events else StateMap()
+
+
+def _condition(membership: str | None, not_membership: str | None) -> Callable[[str | None], bool]:
+    if membership is None and not_membership is None:
+        return lambda value: True
+    return lambda value: (
+        (membership is not None and value == membership) or (not_membership is not None and value != not_membership)
+    )
+
+
+def _profile(stored: StoredEvent) -> dict[str, Any]:
+    content = stored.event.content
+    names = {"display_name": content.get("displayname"), "avatar_url": content.get("avatar_url")}
+    return {key: value for key, value in names.items() if isinstance(value, str)}

@@ -1,0 +1,68 @@
+"""What sync reads of rooms, from the rooms services' memory where it holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from homeserver.ports.events import StoredEvent
+from homeserver.ports.store import Store, Transaction
+from homeserver.services.rooms.render import STRIPPED_TYPES, stripped
+from homeserver.services.rooms.visibility import history_of
+from homeserver.services.rooms.writer import RoomMemory
+
+_MEMBER = "m.room.member"
+
+
+class RoomMemoryReads:
+    """Implements `request.RoomReads`."""
+
+    def __init__(self, store: Store, memory: RoomMemory) -> None:
+        self._store = store
+        self._memory = memory
+
+    async def visible(
+        self, tx: Transaction, user_id: str, timelines: Mapping[int, Sequence[StoredEvent]]
+    ) -> dict[int, list[StoredEvent]]:
+        """See the protocol."""
+        decisive = await tx.sync.visibility_histories(timelines.keys(), user_id)
+        visible: dict[int, list[StoredEvent]] = {}
+        for room_nid, events in timelines.items():
+            history = history_of(decisive[room_nid])
+            visible[room_nid] = [stored for stored in events if history.visible(stored)]
+        return visible
+
+    async def members(self, rooms: Mapping[str, Collection[str]]) -> dict[str, list[StoredEvent]]:
+        """See the protocol. No statement where the room's head and the member events are in memory."""
+        found: dict[str, list[StoredEvent]] = {}
+        wanted: dict[str, str] = {}  # member event id → room id
+        unknown: dict[str, Collection[str]] = {}
+        for room_id, users in rooms.items():
+            head = self._memory.heads.peek(room_id)
+            if head is None:
+                unknown[room_id] = users
+                continue
+            for user in users:
+                if (event_id := head.state.get((_MEMBER, user))) is not None:
+                    wanted[event_id] = room_id
+        for stored in (await self._memory.events.fetch(wanted, self._store)).values():
+            found.setdefault(stored.event.room_id, []).append(stored)
+        if unknown:
+            async with self._store.read() as tx:
+                nids = await tx.rooms.room_nids(unknown)
+                members = await tx.rooms.member_events({nids[room_id]: users for room_id, users in unknown.items()})
+            found.update({room_id: members.get(nid, []) for room_id, nid in nids.items()})
+        return found
+
+    async def stripped_state(self, room_id: str, own: str) -> list[dict[str, Any]]:
+        """See the protocol."""
+        head = await self._memory.heads.fetch(room_id, self._store)
+        if head is None:
+            return []
+        ids = [event_id for kind in STRIPPED_TYPES if (event_id := head.state.get((kind, ""))) is not None]
+        found = await self._memory.events.fetch([*ids, own], self._store)
+        return [stripped(found[event_id]) for event_id in [*ids, own] if event_id in found]
+
+    async def events(self, event_ids: Collection[str]) -> Mapping[str, StoredEvent]:
+        """See the protocol."""
+        return await self._memory.events.fetch(event_ids, self._store)

@@ -1,0 +1,66 @@
+"""Write the initial revision from the schema modules: `python -m homeserver.storage.migrations.draft`, then format it.
+
+For development before the first release only.
+"""
+
+from __future__ import annotations
+
+import re
+
+from alembic.autogenerate import produce_migrations, render_python_code
+from alembic.operations.ops import CreateTableOp, MigrateOperation, ModifyTableOps, UpgradeOps
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine
+
+from homeserver.storage.migrations import FOLDER
+from homeserver.storage.schema import metadata
+from homeserver.storage.schema.rooms import COUNTERS
+
+TARGET = FOLDER / "versions" / "v0001_initial.py"
+
+_HEADER = '''"""The initial schema, written by `homeserver.storage.migrations.draft`; the schema modules explain it."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Create every table."""
+'''
+
+
+def draft() -> str:
+    """The source of the initial revision."""
+    with create_engine("sqlite://").connect() as connection:
+        context = MigrationContext.configure(connection)
+        found = produce_migrations(context, metadata).upgrade_ops
+    assert found is not None  # noqa: S101 - narrows the type
+    by_table: dict[str, list[MigrateOperation]] = {}
+    for operation in found.ops:
+        if isinstance(operation, CreateTableOp | ModifyTableOps):
+            by_table.setdefault(operation.table_name, []).append(operation)
+    calls = "".join(f"    _{name}()\n" for name in by_table)
+    functions = "".join(_function(name, operations) for name, operations in by_table.items())
+    return _HEADER + calls + functions
+
+
+def _function(name: str, operations: list[MigrateOperation]) -> str:
+    operations.sort(key=lambda operation: not isinstance(operation, CreateTableOp))
+    code = render_python_code(UpgradeOps(operations), render_as_batch=False)
+    lines = [line for line in code.splitlines() if not line.lstrip().startswith("#")]
+    body = re.sub(r"op\.f\(('[^']*')\)", r"\1", "\n".join(lines))
+    if name == "counters":
+        values = ", ".join(f"('{counter}', 0)" for counter in COUNTERS)
+        body += f'\n    op.execute("INSERT INTO counters (name, value) VALUES {values}")'
+    return f"\n\ndef _{name}() -> None:\n    {body.strip()}\n"
+
+
+if __name__ == "__main__":
+    TARGET.write_text(draft())

@@ -1,0 +1,167 @@
+"""Relations between events: written with their child, read by their target.
+
+Whether a child was redacted is asked when reading, so a redaction need not know about relations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from homeserver.ports.events import StoredEvent, TimelinePage
+from homeserver.ports.relations import Aggregate, RelationQuery
+from homeserver.storage.dialect import HIGHEST, LOWEST, Fragment, Sql, in_texts, is_storable, json_texts
+from homeserver.storage.repos.rows import EVENT_COLUMNS, EVENT_JOINS, stored_event
+
+if TYPE_CHECKING:
+    from homeserver.ports.relations import RelationRepo
+
+_MAX_NAME = 255
+
+INSERT_RELATION = Sql(
+    """INSERT INTO event_relations (event_nid, room_nid, target_event_id, rel_type, type, sender, key)
+    VALUES (:event_nid, :room_nid, :target_event_id, :rel_type, :type, :sender, :key)"""
+)
+_TREE = """WITH RECURSIVE tree(event_nid, depth) AS (
+        SELECT r.event_nid, 1 FROM event_relations r WHERE r.target_event_id = :target AND r.room_nid = :room_nid
+        UNION
+        SELECT r.event_nid, t.depth + 1 FROM tree t JOIN events p ON p.nid = t.event_nid
+        JOIN event_relations r ON r.target_event_id = p.event_id AND r.room_nid = :room_nid
+        WHERE t.depth < :depth)
+    SELECT """
+_TREE_END = """ FROM (SELECT DISTINCT event_nid FROM tree) t JOIN event_relations r ON r.event_nid = t.event_nid
+    JOIN events e ON e.nid = r.event_nid """
+_WANTED = """ WHERE e.redacted_by IS NULL AND e.ord > :low AND e.ord <= :high
+    AND {rel_type} AND {type} ORDER BY e.ord """
+
+
+def _optional(column: str, parameter: str) -> Fragment:
+    condition = f"(CAST(:{parameter} AS text) IS NULL OR {column} = :{parameter})"
+    return Fragment(condition, condition)
+
+
+_FILTERS = {"rel_type": _optional("r.rel_type", "rel_type"), "type": _optional("r.type", "type")}
+_CHILDREN_UP = Sql(_TREE + EVENT_COLUMNS + _TREE_END + EVENT_JOINS + _WANTED + "LIMIT :count", **_FILTERS)
+_CHILDREN_DOWN = Sql(_TREE + EVENT_COLUMNS + _TREE_END + EVENT_JOINS + _WANTED + "DESC LIMIT :count", **_FILTERS)
+_AGGREGATES = Sql(
+    """SELECT g.target_event_id, g.rel_type, g.amount, l.event_id, g.participated FROM (
+        SELECT r.target_event_id, r.rel_type, count(*) AS amount, max(r.event_nid) AS latest,
+            max(CASE WHEN r.sender = :user_id OR t.sender = :user_id THEN 1 ELSE 0 END) AS participated
+        FROM event_relations r JOIN events e ON e.nid = r.event_nid AND e.redacted_by IS NULL
+        JOIN events t ON t.event_id = r.target_event_id AND t.room_nid = :room_nid
+        WHERE {ids} AND r.room_nid = :room_nid AND (r.rel_type = 'm.thread'
+            OR (r.rel_type = 'm.replace' AND r.sender = t.sender AND r.type = t.type AND t.state_key IS NULL))
+        GROUP BY r.target_event_id, r.rel_type) g
+    JOIN events l ON l.nid = g.latest""",
+    ids=in_texts("r.target_event_id", "ids"),
+)
+_REFERENCES = Sql(
+    """SELECT r.target_event_id, e.event_id FROM event_relations r
+    JOIN events e ON e.nid = r.event_nid AND e.redacted_by IS NULL
+    WHERE {ids} AND r.room_nid = :room_nid AND r.rel_type = 'm.reference' ORDER BY r.event_nid""",
+    ids=in_texts("r.target_event_id", "ids"),
+)
+_THREADS = Sql(
+    """SELECT r.target_event_id, max(e.ord) AS latest FROM event_relations r
+    JOIN events e ON e.nid = r.event_nid AND e.redacted_by IS NULL
+    JOIN events t ON t.event_id = r.target_event_id AND t.room_nid = :room_nid
+    WHERE r.room_nid = :room_nid AND r.rel_type = 'm.thread' AND e.ord IS NOT NULL
+    GROUP BY r.target_event_id
+    HAVING max(e.ord) <= :high
+        AND (:everyone = 1 OR max(CASE WHEN r.sender = :user_id OR t.sender = :user_id THEN 1 ELSE 0 END) = 1)
+    ORDER BY latest DESC LIMIT :count"""
+)
+_ANNOTATES = Sql(
+    """SELECT 1 FROM event_relations r JOIN events e ON e.nid = r.event_nid AND e.redacted_by IS NULL
+    WHERE r.target_event_id = :target AND r.rel_type = 'm.annotation' AND r.sender = :sender AND r.key = :key LIMIT 1"""
+)
+
+
+def relation_row(stored: StoredEvent) -> dict[str, Any] | None:
+    """The row of an event that relates to another one; malformed relations are none."""
+    relation = stored.event.content.get("m.relates_to")
+    if not isinstance(relation, dict) or stored.event.is_state:
+        return None
+    target, rel_type, key = relation.get("event_id"), relation.get("rel_type"), relation.get("key")
+    if not isinstance(target, str) or not isinstance(rel_type, str):
+        return None
+    if any(len(name) > _MAX_NAME or not is_storable(name) for name in (target, rel_type)):
+        return None
+    return {
+        "event_nid": stored.position,
+        "room_nid": stored.room_nid,
+        "target_event_id": target,
+        "rel_type": rel_type,
+        "type": stored.event.type,
+        "sender": stored.event.sender,
+        "key": key if isinstance(key, str) and is_storable(key) and len(key) <= _MAX_NAME else None,
+    }
+
+
+class SqlRelationRepo:
+    """Implements `ports.relations.RelationRepo`."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def children(self, room_nid: int, query: RelationQuery) -> TimelinePage:
+        """See the port."""
+        if not all(is_storable(name) for name in (query.target, query.rel_type or "", query.type or "")):
+            return TimelinePage()
+        low, high = (query.stop, query.start) if query.backwards else (query.start, query.stop)
+        rows = await (_CHILDREN_DOWN if query.backwards else _CHILDREN_UP).rows(
+            self._connection,
+            room_nid=room_nid,
+            target=query.target,
+            depth=query.depth,
+            rel_type=query.rel_type,
+            type=query.type,
+            low=LOWEST if low is None else low,
+            high=HIGHEST if high is None else high,
+            count=query.limit + 1,
+        )
+        events = [stored_event(row) for row in rows[: query.limit]]
+        if len(rows) <= query.limit or not events:
+            return TimelinePage(events)
+        last = events[-1].order or 0
+        return TimelinePage(events, end=last - 1 if query.backwards else last)
+
+    async def aggregates(self, room_nid: int, targets: Collection[str], user_id: str) -> list[Aggregate]:
+        """See the port."""
+        rows = await _AGGREGATES.rows(self._connection, room_nid=room_nid, ids=json_texts(targets), user_id=user_id)
+        return [Aggregate(row[0], row[1], row[2], row[3], bool(row[4])) for row in rows]
+
+    async def references(self, room_nid: int, targets: Collection[str]) -> dict[str, list[str]]:
+        """See the port."""
+        found: dict[str, list[str]] = {}
+        for target, event_id in await _REFERENCES.rows(self._connection, room_nid=room_nid, ids=json_texts(targets)):
+            found.setdefault(target, []).append(event_id)
+        return found
+
+    async def thread_roots(
+        self, room_nid: int, user_id: str, *, participated: bool, start: int | None, limit: int
+    ) -> list[tuple[str, int]]:
+        """See the port."""
+        rows = await _THREADS.rows(
+            self._connection,
+            room_nid=room_nid,
+            user_id=user_id,
+            everyone=0 if participated else 1,
+            high=HIGHEST if start is None else start,
+            count=limit,
+        )
+        return [(row[0], row[1]) for row in rows]
+
+    async def annotates(self, target: str, sender: str, key: str) -> bool:
+        """See the port."""
+        if not is_storable(target) or not is_storable(key):
+            return False
+        return await _ANNOTATES.first(self._connection, target=target, sender=sender, key=key) is not None
+
+
+if TYPE_CHECKING:
+
+    def _is_the_port(repo: SqlRelationRepo) -> RelationRepo:
+        return repo

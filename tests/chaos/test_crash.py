@@ -1,0 +1,221 @@
+"""The server and its database are killed under load, again and again: nothing acknowledged is lost or doubled.
+
+reliability: D1 (kill -9 of the server), D2 (of PostgreSQL), D3 (a lost COMMIT reply), D8 (clients that go away).
+`--crash-kills N` sets how often, `--crash-seed S` the moments; every failure names its seed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.chaos.load import Crowd
+from tests.support.client import Client, part
+from tests.support.faultproxy import FaultProxy
+from tests.support.fixtures import StartServer, unavailable
+from tests.support.postgres import PostgresCluster, PostgresUnavailable, running_cluster
+
+pytestmark = pytest.mark.timeout(900)
+
+# How much is acknowledged between two kills, at most: the moment is random within it.
+SENDS_BETWEEN_KILLS = 60
+DISCONNECTS = 300
+
+
+@pytest.fixture
+def kills(request: pytest.FixtureRequest) -> int:
+    """How often to kill."""
+    return int(request.config.getoption("--crash-kills"))
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """The seed of the run, printed with a failure."""
+    chosen = int(request.config.getoption("--crash-seed"))
+    print(f"crash seed {chosen}")
+    return chosen
+
+
+@pytest.fixture
+def own_cluster() -> Iterator[PostgresCluster]:
+    """A PostgreSQL that may be killed without disturbing other tests."""
+    try:
+        with running_cluster() as cluster:
+            yield cluster
+    except PostgresUnavailable as reason:
+        unavailable(str(reason))
+
+
+async def test_kill_the_server(
+    start_server: StartServer, http: aiohttp.ClientSession, database: str, kills: int, seed: int
+) -> None:
+    chance = random.Random(seed)
+    server = start_server(database)
+    crowd = await Crowd.gather(server, http, seed)
+    crowd.start()
+    for _ in range(kills):
+        await crowd.progress(chance.randint(1, SENDS_BETWEEN_KILLS))
+        # Between two acknowledgements, not at one: a commit may be half-way.
+        await asyncio.sleep(chance.uniform(0, 0.03))
+        server.kill()
+        await asyncio.to_thread(server.start)
+        await crowd.progress(1)
+        await crowd.check_sessions()
+    await crowd.stop()
+    await crowd.check()
+
+
+async def test_kill_postgres(
+    start_server: StartServer, http: aiohttp.ClientSession, own_cluster: PostgresCluster, kills: int, seed: int
+) -> None:
+    chance = random.Random(seed)
+    server = start_server("postgres", database_url=own_cluster.make_database())
+    crowd = await Crowd.gather(server, http, seed)
+    crowd.start()
+    pid = server.pid
+    for number in range(kills):
+        await crowd.progress(chance.randint(1, SENDS_BETWEEN_KILLS))
+        await asyncio.to_thread(own_cluster.kill if number % 2 == 0 else own_cluster.stop)
+        await asyncio.sleep(chance.uniform(0, 0.5))
+        await asyncio.to_thread(own_cluster.start)
+        await crowd.progress(10)
+    await crowd.stop()
+    await crowd.check()
+    server.assert_alive()
+    assert server.pid == pid, "it recovers without being restarted"
+    assert all(status in {500, 502, 503, 504} for writer in crowd.writers for status in writer.failures)
+
+
+async def test_requests_without_a_database_fail_as_503(
+    start_server: StartServer, http: aiohttp.ClientSession, own_cluster: PostgresCluster
+) -> None:
+    server = start_server("postgres", database_url=own_cluster.make_database())
+    alice = await Client(http, server.url).register("alice")
+    room = await alice.create_room()
+    own_cluster.kill()
+    path = f"/rooms/{part(room)}/send/m.room.message/t"
+    failed = await alice.request("PUT", path, {"msgtype": "m.text", "body": "x"})
+    failed.error((500, 502, 503, 504))
+    assert b"Traceback" not in failed.raw
+    assert b"asyncpg" not in failed.raw
+    assert (await alice.request("GET", "/_matrix/client/versions")).status == 200
+    own_cluster.start()
+    event = None
+    async with asyncio.timeout(30):
+        while event is None:
+            reply = await alice.request("PUT", path, {"msgtype": "m.text", "body": "x"})
+            event = reply.body["event_id"] if reply.status == 200 else None
+    texts = [e["event_id"] for e in await alice.history(room) if e["type"] == "m.room.message"]
+    assert texts == [event]
+
+
+async def test_a_lost_commit_reply_sends_nothing_twice(
+    start_server: StartServer, http: aiohttp.ClientSession, postgres_cluster: PostgresCluster, seed: int
+) -> None:
+    database = postgres_cluster.make_database().rsplit("/", 1)[-1]
+    with FaultProxy.running(postgres_cluster.port) as proxy:
+        server = start_server("postgres", database_url=postgres_cluster.url(database, proxy.port))
+        crowd = await Crowd.gather(server, http, seed)
+        crowd.start()
+        for _ in range(5):
+            await crowd.progress(5)
+            before = proxy.lost_commits
+            proxy.lose_commits(1)
+            await crowd.progress(20)
+            assert proxy.lost_commits == before + 1, "no commit went by"
+            proxy.cut()
+        await crowd.progress(5)
+        await crowd.stop()
+        await crowd.check()
+        server.stop()
+
+
+async def test_clients_that_go_away_disturb_nobody(
+    start_server: StartServer, http: aiohttp.ClientSession, database: str, seed: int
+) -> None:
+    chance = random.Random(seed)
+    server = start_server(database)
+    users = [await Client(http, server.url).register(f"user{number}") for number in range(3)]
+    own_rooms = [await user.create_room(name=user.user_id) for user in users]
+
+    async def wander(number: int) -> None:
+        user, room = users[number], own_rooms[number]
+        for turn in range(DISCONNECTS // len(users)):
+            requests: list[Callable[[], Awaitable[Any]]] = [
+                partial(user.request, "GET", "/account/whoami"),
+                user.sync,
+                partial(user.history, room),
+                partial(user.send, room, user.user_id, txn=f"t{turn}"),
+            ]
+            with contextlib.suppress(TimeoutError):
+                # A cancelled request closes its connection: the server sees the client go.
+                async with asyncio.timeout(chance.uniform(0.0, 0.02)):
+                    await chance.choice(requests)()
+            if turn % 5 == 0:
+                await same_person(user, room)
+
+    async def same_person(user: Client, room: str) -> None:
+        assert (await user.ok("GET", "/account/whoami"))["user_id"] == user.user_id
+        assert (await user.state(room, "m.room.name"))["name"] == user.user_id
+        assert set((await user.sync())["rooms"]["join"]) == {room}
+
+    await asyncio.gather(*(wander(number) for number in range(len(users))))
+    for user, room in zip(users, own_rooms, strict=True):
+        texts = [event["content"]["body"] for event in await user.history(room) if event["type"] == "m.room.message"]
+        assert set(texts) <= {user.user_id}
+        await same_person(user, room)
+
+
+async def test_a_graceful_stop_answers_what_it_holds(
+    start_server: StartServer, http: aiohttp.ClientSession, database: str, seed: int
+) -> None:
+    server = start_server(database)
+    alice = await Client(http, server.url).register("alice")
+    room = await alice.create_room()
+    token = (await alice.sync())["next_batch"]
+    poll = asyncio.create_task(alice.request("GET", "/sync", params={"since": token, "timeout": 60_000}))
+    sends = [asyncio.create_task(_try_send(alice, room, f"t{number}")) for number in range(20)]
+    await sends[0]
+    assert await asyncio.to_thread(server.stop) == 0
+    reply = await poll
+    assert reply.status in {200, 503}, reply
+    acknowledged = {event for event in await asyncio.gather(*sends) if event is not None}
+    await asyncio.to_thread(server.start)
+    alice.base_url = server.url
+    found = {event["event_id"] for event in await alice.history(room)}
+    assert acknowledged <= found
+
+
+async def _try_send(client: Client, room: str, txn: str) -> str | None:
+    path = f"/rooms/{part(room)}/send/m.room.message/{txn}"
+    try:
+        reply = await client.request("PUT", path, {"msgtype": "m.text", "body": txn})
+    except (aiohttp.ClientError, OSError):
+        return None
+    assert reply.status in {200, 503}, reply
+    return str(reply.body["event_id"]) if reply.status == 200 else None
+
+
+async def test_it_starts_again_after_dying_while_starting(
+    start_server: StartServer, http: aiohttp.ClientSession, database: str, seed: int
+) -> None:
+    chance = random.Random(seed)
+    server = start_server(database)
+    alice = await Client(http, server.url).register("alice")
+    room = await alice.create_room()
+    event = await alice.send(room, "kept")
+    for _ in range(3):
+        server.kill()
+        server.launch()
+        await asyncio.sleep(chance.uniform(0, 1.0))
+    server.kill()
+    await asyncio.to_thread(server.start)
+    alice.base_url = server.url
+    assert (await alice.event(room, event))["content"]["body"] == "kept"

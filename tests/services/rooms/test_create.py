@@ -1,0 +1,156 @@
+"""createRoom: presets, overrides, order of events, and that a failure leaves nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.core.versions import ROOM_VERSIONS
+from homeserver.services.rooms.create import InitialState, RoomRequest
+from tests.services.rooms.conftest import ALICE, BOB, CAROL, World
+from tests.support.store import SERVER_NAME
+
+
+@pytest.mark.parametrize("version", ROOM_VERSIONS)
+async def test_every_version_has_the_specified_order(world: World, version: str) -> None:
+    world.profiles.names[ALICE] = "Alice"
+    room_id = await world.create(
+        ALICE,
+        room_version=version,
+        name="Pub",
+        topic="Ale",
+        room_alias_name=f"pub{version}",
+        invite=[BOB],
+        is_direct=True,
+        initial_state=[InitialState("m.room.guest_access", {"guest_access": "can_join"}), InitialState("x", {}, "k")],
+    )
+    timeline = await world.timeline(room_id)
+    assert [(event.type, event.state_key) for event in timeline] == [
+        ("m.room.create", ""),
+        ("m.room.member", ALICE),
+        ("m.room.power_levels", ""),
+        ("m.room.canonical_alias", ""),
+        ("m.room.join_rules", ""),
+        ("m.room.history_visibility", ""),
+        ("m.room.guest_access", ""),
+        ("x", "k"),
+        ("m.room.name", ""),
+        ("m.room.topic", ""),
+        ("m.room.member", BOB),
+    ]
+    create, join, levels = timeline[:3]
+    assert create.content["room_version"] == version
+    assert ("creator" in create.content) == (int(version) < 11)
+    assert join.content == {"membership": "join", "displayname": "Alice"}
+    assert levels.content["users"] == ({ALICE: 100} if int(version) < 12 else {})
+    assert timeline[-1].content == {"membership": "invite", "is_direct": True}
+    assert timeline[6].content == {"guest_access": "can_join"}
+    if version == "12":
+        assert room_id == "!" + create.event_id[1:]
+        assert "room_id" not in create.pdu
+        assert levels.content["events"]["m.room.tombstone"] > levels.content["state_default"]
+    else:
+        assert room_id.endswith(f":{SERVER_NAME}")
+    assert await world.rooms.aliases.room_of(f"#pub{version}:{SERVER_NAME}") == room_id
+
+
+@pytest.mark.parametrize(
+    ("request_", "join_rule", "guests"),
+    [
+        ({"preset": "private_chat"}, "invite", "can_join"),
+        ({"preset": "trusted_private_chat"}, "invite", "can_join"),
+        ({"preset": "public_chat"}, "public", "forbidden"),
+        ({"preset": None, "visibility": "public"}, "public", "forbidden"),
+        ({"preset": None, "visibility": "private"}, "invite", "can_join"),
+    ],
+)
+async def test_presets(world: World, request_: dict[str, Any], join_rule: str, guests: str) -> None:
+    room_id = await world.create(ALICE, **request_)
+    assert await world.state(room_id, "m.room.join_rules") == {"join_rule": join_rule}
+    assert await world.state(room_id, "m.room.guest_access") == {"guest_access": guests}
+    assert await world.state(room_id, "m.room.history_visibility") == {"history_visibility": "shared"}
+    async with world.store.read() as tx:
+        public = [public_id for _, public_id in await tx.rooms.public_rooms()]
+    assert public == ([room_id] if request_.get("visibility") == "public" else [])
+
+
+async def test_trusted_invitees_have_the_creators_power(world: World) -> None:
+    old = await world.create(ALICE, preset="trusted_private_chat", room_version="11", invite=[BOB])
+    levels = await world.state(old, "m.room.power_levels")
+    assert levels is not None
+    assert levels["users"] == {ALICE: 100, BOB: 100}
+    new = await world.create(
+        ALICE,
+        preset="trusted_private_chat",
+        invite=[BOB, CAROL, BOB],
+        creation_content={"additional_creators": [CAROL], "type": "m.space", "creator": "@forged:x", "room_version": 3},
+    )
+    assert await world.state(new, "m.room.create") == {
+        "additional_creators": [CAROL, BOB],
+        "type": "m.space",
+        "room_version": "12",
+    }
+
+
+async def test_power_levels_can_be_overridden(world: World) -> None:
+    room_id = await world.create(ALICE, power_level_content_override={"events_default": 10, "users": {BOB: 10}})
+    levels = await world.state(room_id, "m.room.power_levels")
+    assert levels is not None
+    assert (levels["events_default"], levels["users"], levels["ban"]) == (10, {BOB: 10}, 50)
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        ({"room_version": "13"}, ErrCode.UNSUPPORTED_ROOM_VERSION),
+        ({"preset": "secret"}, ErrCode.INVALID_PARAM),
+        ({"invite": ["bob"]}, ErrCode.INVALID_PARAM),
+        ({"invite_3pid": [{}]}, ErrCode.INVALID_PARAM),
+        ({"room_alias_name": "a:b"}, ErrCode.INVALID_PARAM),
+        ({"room_alias_name": "nul\0"}, ErrCode.INVALID_PARAM),
+        ({"room_alias_name": "x" * 300}, ErrCode.INVALID_PARAM),
+        ({"initial_state": [InitialState("m.room.create", {})]}, ErrCode.INVALID_ROOM_STATE),
+        ({"initial_state": [InitialState("t", {"body": "x" * 70_000})]}, ErrCode.TOO_LARGE),
+        ({"initial_state": [InitialState("t" * 256, {})]}, ErrCode.TOO_LARGE),
+        ({"initial_state": [InitialState("t\0", {})]}, ErrCode.INVALID_PARAM),
+        ({"initial_state": [InitialState("t", {"n": 1.5})]}, ErrCode.BAD_JSON),
+        ({"initial_state": [InitialState("m.room.member", {"membership": "join"}, BOB)]}, ErrCode.INVALID_ROOM_STATE),
+        ({"power_level_content_override": {"users": {ALICE: 100}}}, ErrCode.INVALID_ROOM_STATE),
+        ({"power_level_content_override": {"users": {ALICE: "100"}}}, ErrCode.BAD_JSON),
+        ({"power_level_content_override": {"state_default": "50"}, "room_version": "9"}, ErrCode.BAD_JSON),
+        (
+            {"power_level_content_override": {"users": {}}, "room_version": "11", "name": "x"},
+            ErrCode.INVALID_ROOM_STATE,
+        ),
+        ({"creation_content": {"additional_creators": ["x"]}}, ErrCode.INVALID_PARAM),
+        (
+            {"creation_content": {"additional_creators": 5}, "preset": "trusted_private_chat", "invite": [BOB]},
+            ErrCode.BAD_JSON,
+        ),
+        ({"name": "x" * 70_000}, ErrCode.TOO_LARGE),
+    ],
+)
+async def test_a_refused_room_leaves_nothing(world: World, request_: dict[str, Any], code: ErrCode) -> None:
+    before = world.log.position
+    request_ = {"room_alias_name": "half", "visibility": "public", **request_}
+    with pytest.raises(MatrixError) as refused:
+        await world.rooms.creation.create_room(ALICE, RoomRequest(**request_))
+    assert refused.value.code == code
+    assert world.log.position == before
+    async with world.store.read() as tx:
+        assert await tx.rooms.public_rooms() == []
+        assert await tx.rooms.memberships(ALICE) == []
+        assert await tx.aliases.get(f"#half:{SERVER_NAME}") is None
+
+
+async def test_an_alias_names_one_room(world: World) -> None:
+    await world.create(ALICE, room_alias_name="pub")
+    before = world.log.position
+    with pytest.raises(MatrixError) as refused:
+        await world.rooms.creation.create_room(BOB, RoomRequest(room_alias_name="pub"))
+    assert refused.value.code == ErrCode.ALIAS_IN_USE
+    assert world.log.position == before
+    async with world.store.read() as tx:
+        assert await tx.rooms.memberships(BOB) == []

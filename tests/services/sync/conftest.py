@@ -1,0 +1,122 @@
+"""A syncing world: the rooms world with the sync service on top, and a client that folds responses."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pytest
+
+from homeserver.core.filters import Filter
+from homeserver.services.personal.typing import TypingTracker
+from homeserver.services.sync import positions
+from homeserver.services.sync.body import STATE_BEFORE, StateField
+from homeserver.services.sync.reads import RoomMemoryReads
+from homeserver.services.sync.render import encode_for
+from homeserver.services.sync.request import SyncRequest
+from homeserver.services.sync.service import SyncService
+from homeserver.storage.unit import Database
+from tests.services.rooms.conftest import SteppingClock, World, running_world
+
+
+@dataclass
+class SyncWorld:
+    """Rooms and sync."""
+
+    world: World
+    sync: SyncService
+    typing: TypingTracker
+
+    def client(self, user_id: str, **options: Any) -> Client:
+        return Client(self, user_id, **options)
+
+
+@dataclass
+class Client:
+    """A client that keeps what /sync tells, the way the specification says a client should."""
+
+    on: SyncWorld
+    user_id: str
+    filter: Filter = field(default_factory=Filter)
+    state_field: StateField = STATE_BEFORE
+    since: str | None = None
+    rooms: dict[str, dict[tuple[str, str], str]] = field(default_factory=dict)  # joined room → state
+    summaries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    timelines: dict[str, list[str]] = field(default_factory=dict)
+    invites: set[str] = field(default_factory=set)
+    knocks: set[str] = field(default_factory=set)
+    account_data: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    async def sync(self, *, timeout_ms: int = 0, full_state: bool = False) -> dict[str, Any]:
+        """One request; returns the parsed response after folding it in."""
+        service = self.on.sync
+        request = SyncRequest(
+            user_id=self.user_id,
+            device_id="DEV",
+            filter=self.filter,
+            since=None if self.since is None else positions.decode(self.since, last=service.position),
+            full_state=full_state,
+            state_field=self.state_field,
+        )
+        answer = await service.poll(request, timeout_ms)
+        body: dict[str, Any] = orjson.loads(encode_for(request, answer.body))
+        self._fold(body)
+        return body
+
+    def _fold(self, body: dict[str, Any]) -> None:
+        self.since = body["next_batch"]
+        rooms = body.get("rooms", {})
+        for item in body.get("account_data", {}).get("events", []):
+            self.account_data["", item["type"]] = item["content"]
+        for room_id, room in rooms.get("join", {}).items():
+            self.invites.discard(room_id)
+            self.knocks.discard(room_id)
+            state = self.rooms.setdefault(room_id, {})
+            name = self.state_field.name
+            for event in room[name]["events"]:
+                state[event["type"], event["state_key"]] = event["event_id"]
+            timeline = self.timelines.setdefault(room_id, [])
+            if room["timeline"]["limited"]:
+                timeline.clear()
+            for event in room["timeline"]["events"]:
+                timeline.append(event["event_id"])
+                if "state_key" in event and not self.state_field.is_after:
+                    state[event["type"], event["state_key"]] = event["event_id"]
+            self.summaries.setdefault(room_id, {}).update(room["summary"])
+            for item in room["account_data"]["events"]:
+                self.account_data[room_id, item["type"]] = item["content"]
+        for section, known in (("invite", self.invites), ("knock", self.knocks)):
+            known.update(rooms.get(section, {}))
+        for room_id in rooms.get("leave", {}):
+            self.rooms.pop(room_id, None)
+            self.summaries.pop(room_id, None)
+            self.timelines.pop(room_id, None)
+            self.invites.discard(room_id)
+            self.knocks.discard(room_id)
+
+    def view(self) -> tuple[Any, ...]:
+        """What the client knows, comparable with another client's."""
+        return (self.rooms, self.summaries, self.invites, self.knocks, self.account_data)
+
+
+async def assert_law(client: Client) -> Client:
+    """initial(t0) + delta(t0 → t1) = initial(t1), for this client and a fresh one of the same user."""
+    await client.sync()
+    fresh = Client(client.on, client.user_id, client.filter, client.state_field)
+    await fresh.sync()
+    assert client.view() == fresh.view()
+    for room_id, timeline in fresh.timelines.items():
+        known = client.timelines[room_id]
+        shorter = min(len(known), len(timeline))
+        assert known[len(known) - shorter :] == timeline[len(timeline) - shorter :]
+    return fresh
+
+
+@pytest.fixture
+async def syncing(store: Database) -> AsyncIterator[SyncWorld]:
+    async with running_world(store) as world:
+        typing = TypingTracker(SteppingClock())
+        reads = RoomMemoryReads(store, world.rooms.memory)
+        yield SyncWorld(world, SyncService(store, world.log, reads, typing, SteppingClock()), typing)
