@@ -7,12 +7,15 @@ from typing import Any
 from client_api.accounts import require_self
 from client_api.deps import ClientServices
 from homeserver.ports.requester import Requester
+from homeserver.services.personal.pushrules import PUSH_RULES
 from homeserver.web.response import Json
 
 
 async def get_account_data(api: ClientServices, who: Requester, *, user_id: str, type: str) -> Json:
     """Global account data of one type."""
     require_self(who, user_id)
+    if type == PUSH_RULES:  # everybody has some, stored or not
+        return Json(await api.personal.push_rules.content(user_id))
     return Json(await api.accounts.account_data.get(user_id, None, type))
 
 

@@ -8,14 +8,15 @@ from homeserver.web.route import Auth, Route
 
 V3 = "/_matrix/client/v3"
 GUEST_OK = Auth.GUEST_OK
-_RULE = f"{V3}/pushrules/global/{{kind}}/{{ruleId}}"
+_GLOBAL = f"{V3}/pushrules/global"
+_RULE = f"{_GLOBAL}/{{kind}}/{{ruleId}}"
 _ROOM = f"{V3}/rooms/{{roomId}}"
 _TAGS = f"{V3}/user/{{userId}}/rooms/{{roomId}}/tags"
 _PRESENCE = f"{V3}/presence/{{userId}}/status"
 
 PERSONAL_ROUTES: list[Route[ClientServices]] = [
-    Route("GET", f"{V3}/pushrules", push_rules.get_push_rules, auth=GUEST_OK, slash=True),
-    Route("GET", f"{V3}/pushrules/global", push_rules.get_push_rules_global, auth=GUEST_OK, slash=True),
+    Route("GET", f"{V3}/pushrules/", push_rules.get_push_rules, auth=GUEST_OK, also=(f"{V3}/pushrules",)),
+    Route("GET", f"{_GLOBAL}/", push_rules.get_push_rules_global, auth=GUEST_OK, also=(_GLOBAL,)),
     Route("GET", _RULE, push_rules.get_push_rule, auth=GUEST_OK),
     Route("PUT", _RULE, push_rules.set_push_rule),
     Route("DELETE", _RULE, push_rules.delete_push_rule),

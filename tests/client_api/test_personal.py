@@ -84,6 +84,7 @@ async def test_everybody_has_the_defaults(alice: Phone) -> None:
         "underride": 5,
     }
     assert orjson.loads(push_rules_content(ALICE, None)) == rules
+    assert await alice.ok("GET", f"/user/{ALICE}/account_data/m.push_rules") == rules
 
 
 async def test_a_rule_lives(alice: Phone, bob: Phone) -> None:

@@ -40,6 +40,10 @@ class PushRules:
         """All rules of the user."""
         return push_rules(user_id, await self._edits.read(user_id, None, PUSH_RULES))
 
+    async def content(self, user_id: str) -> bytes:
+        """The content of the user's `m.push_rules` event as JSON."""
+        return _content(await self.of(user_id))
+
     async def get(self, user_id: str, kind: str, rule_id: str) -> Rule:
         """One rule. Raises MatrixError: NOT_FOUND, INVALID_PARAM for an unknown kind."""
         return (await self.of(user_id)).get(kind, rule_id)

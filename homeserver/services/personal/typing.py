@@ -66,11 +66,15 @@ class TypingTracker:
         """End typing when its time is over, until cancelled."""
         while True:
             await asyncio.sleep(1)
-            now = self._clock.monotonic()
-            for room_id in list(self._typing):
-                users = self._typing[room_id]
-                for user_id in [user_id for user_id, end in users.items() if end <= now]:
-                    self.set(room_id, user_id, None)
+            self.expire()
+
+    def expire(self) -> None:
+        """End the typing whose time is over."""
+        now = self._clock.monotonic()
+        for room_id in list(self._typing):
+            users = self._typing[room_id]
+            for user_id in [user_id for user_id, end in users.items() if end <= now]:
+                self.set(room_id, user_id, None)
 
     def _note(self, room_id: str) -> None:
         self._serial += 1

@@ -34,3 +34,16 @@ def test_memory_is_bounded() -> None:
     for number in range(5):
         typing.set("!a", f"@{number}:hromada.test", 30_000)
     assert len(typing.users("!a")) == 2
+
+
+def test_typing_ends_by_itself() -> None:
+    clock = ManualClock()
+    typing = TypingTracker(clock)
+    typing.set(ROOM, ALICE, 10_000)
+    typing.set(ROOM, BOB, 10**9)
+    clock.seconds += 10
+    typing.expire()
+    assert typing.users(ROOM) == [BOB]
+    clock.seconds += 111  # nobody types for longer than two minutes without saying so again
+    typing.expire()
+    assert typing.users(ROOM) == [] and typing.serial == 4
