@@ -16,6 +16,7 @@ import orjson
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.events import StoredEvent
 from homeserver.services.sync.positions import prev_batch
+from homeserver.services.sync.shared import SharedKey, SharedSections
 
 RenderEvent = Callable[[StoredEvent], bytes]
 """The client form of an event for the requesting device."""
@@ -78,17 +79,29 @@ STATE_AFTER = StateField("state_after")
 STATE_AFTER_UNSTABLE = StateField("org.matrix.msc4222.state_after")
 
 
-def encode(body: SyncBody, render: RenderEvent, state_field: StateField = STATE_BEFORE) -> bytes:
-    """The JSON of a response. Key counts are always there: clients break without them (matrix-org/synapse#10456)."""
+def encode(
+    body: SyncBody, render: RenderEvent, state_field: StateField = STATE_BEFORE, shared: SharedSections | None = None
+) -> bytes:
+    """The JSON of a response, with what other recipients get too from `shared`.
+
+    Key counts are always there: clients break without them (matrix-org/synapse#10456).
+    """
+    shared = shared if shared is not None else SharedSections()
     rooms: dict[str, Any] = {}
     if body.joined:
-        rooms["join"] = {room_id: _joined(room, render, state_field) for room_id, room in body.joined.items()}
+        rooms["join"] = {
+            room_id: orjson.Fragment(_section(room, render, state_field, shared) + _joined_part(room))
+            for room_id, room in body.joined.items()
+        }
     if body.invited:
         rooms["invite"] = {room_id: {"invite_state": {"events": state}} for room_id, state in body.invited.items()}
     if body.knocked:
         rooms["knock"] = {room_id: {"knock_state": {"events": state}} for room_id, state in body.knocked.items()}
     if body.left:
-        rooms["leave"] = {room_id: _left(room, render, state_field) for room_id, room in body.left.items()}
+        rooms["leave"] = {
+            room_id: orjson.Fragment(_section(room, render, state_field, shared) + _left_part(room))
+            for room_id, room in body.left.items()
+        }
     response: dict[str, Any] = {
         "next_batch": body.next_batch,
         "device_one_time_keys_count": {"signed_curve25519": 0},
@@ -102,26 +115,54 @@ def encode(body: SyncBody, render: RenderEvent, state_field: StateField = STATE_
     return orjson.dumps(response)
 
 
-def _joined(room: RoomSection, render: RenderEvent, state_field: StateField) -> dict[str, Any]:
-    section = _left(room, render, state_field)
-    section["ephemeral"] = {"events": room.ephemeral}
-    section["unread_notifications"] = {"highlight_count": 0, "notification_count": 0}
-    section["summary"] = room.summary or {}
-    return section
-
-
-def _left(room: RoomSection, render: RenderEvent, state_field: StateField) -> dict[str, Any]:
+def _section(room: RoomSection, render: RenderEvent, state_field: StateField, shared: SharedSections) -> bytes:
+    """A room's section up to where recipients differ; one of the `_part`s below completes it."""
     timeline = room.timeline
     first = timeline.events[0].order if timeline.events else None
-    return {
-        "timeline": {
-            "events": [orjson.Fragment(render(stored)) for stored in timeline.events],
-            "limited": timeline.limited,
-            "prev_batch": prev_batch(first if first is not None else timeline.before + 1),
-        },
-        state_field.name: {"events": [orjson.Fragment(render(stored)) for stored in room.state]},
-        "account_data": {"events": [_account_data(changed) for changed in room.account_data]},
+    key = (
+        tuple([render(stored) for stored in timeline.events]),
+        tuple([render(stored) for stored in room.state]),
+        timeline.limited,
+        prev_batch(first if first is not None else timeline.before + 1),
+        state_field.name,
+    )
+    return shared.get(key, _shared_part)
+
+
+def _shared_part(key: SharedKey) -> bytes:
+    events, state, limited, before, state_name = key
+    part = {
+        "timeline": {"events": _fragments(events), "limited": limited, "prev_batch": before},
+        state_name: {"events": _fragments(state)},
     }
+    return orjson.dumps(part)[:-1]
+
+
+def _joined_part(room: RoomSection) -> bytes:
+    if not (room.account_data or room.ephemeral or room.summary):
+        return _PLAIN
+    part = {
+        "account_data": {"events": [_account_data(changed) for changed in room.account_data]},
+        "ephemeral": {"events": room.ephemeral},
+        "unread_notifications": {"highlight_count": 0, "notification_count": 0},
+        "summary": room.summary or {},
+    }
+    return b"," + orjson.dumps(part)[1:]
+
+
+def _left_part(room: RoomSection) -> bytes:
+    part = {"account_data": {"events": [_account_data(changed) for changed in room.account_data]}}
+    return b"," + orjson.dumps(part)[1:]
+
+
+_PLAIN = (
+    b',"account_data":{"events":[]},"ephemeral":{"events":[]},'
+    b'"unread_notifications":{"highlight_count":0,"notification_count":0},"summary":{}}'
+)
+
+
+def _fragments(events: tuple[bytes, ...]) -> list[orjson.Fragment]:
+    return [orjson.Fragment(event) for event in events]
 
 
 def _account_data(changed: AccountDataChanged) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from homeserver.ports.events import StoredEvent
 from homeserver.services.rooms.render import client_json, federation_form, for_recipient
 from homeserver.services.sync.body import RenderEvent, SyncBody, encode
 from homeserver.services.sync.request import SyncRequest
+from homeserver.services.sync.shared import SharedSections
 
 
-def encode_for(request: SyncRequest, body: SyncBody) -> bytes:
+def encode_for(request: SyncRequest, body: SyncBody, shared: SharedSections | None = None) -> bytes:
     """The JSON of a response for the requesting device and its filter."""
-    return encode(body, _renderer(request), request.state_field)
+    return encode(body, _renderer(request), request.state_field, shared)
 
 
 def _renderer(request: SyncRequest) -> RenderEvent:
