@@ -17,6 +17,7 @@ import structlog
 
 from homeserver.boot import Server
 from homeserver.config.load import split_address
+from homeserver.web import hypercorn_bounds
 
 _DRAIN_SECONDS = 30.0
 _KEEP_ALIVE_SECONDS = 30
@@ -44,6 +45,7 @@ async def serve(server: Server, listener: socket.socket, announce: Callable[[str
     `announce` is called with the URL as soon as requests are answered. A worker that fails ends the process: a
     supervisor restarts it in a known state.
     """
+    hypercorn_bounds.install()
     stop = asyncio.Event()
     url = url_of(listener)
     _on_signal(stop.set)
@@ -53,7 +55,7 @@ async def serve(server: Server, listener: socket.socket, announce: Callable[[str
             http = tasks.create_task(
                 hypercorn.asyncio.serve(
                     server.app,  # type: ignore[arg-type] # a plain ASGI callable, typed more loosely
-                    hypercorn_config(listener),
+                    hypercorn_config(listener, server.frame_bytes),
                     shutdown_trigger=stop.wait,
                 )
             )
@@ -73,7 +75,7 @@ async def serve(server: Server, listener: socket.socket, announce: Callable[[str
         _log.info("stopped")
 
 
-def hypercorn_config(listener: socket.socket) -> hypercorn.config.Config:
+def hypercorn_config(listener: socket.socket, frame_bytes: int) -> hypercorn.config.Config:
     """Hypercorn's settings; it takes the listener over."""
     config = hypercorn.config.Config()
     config.bind = [f"fd://{listener.detach()}"]
@@ -86,8 +88,7 @@ def hypercorn_config(listener: socket.socket) -> hypercorn.config.Config:
     config.keep_alive_timeout = _KEEP_ALIVE_SECONDS  # also bounds how long a request's head may take
     config.keep_alive_max_requests = 100_000
     config.h11_max_incomplete_size = 16 * 1024
-    config.websocket_max_message_size = 64 * 1024
-    config.websocket_ping_interval = 25.0
+    config.websocket_max_message_size = frame_bytes  # pings are the protocol's own: docs/websocket.md
     return config
 
 

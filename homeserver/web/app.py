@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import structlog
@@ -18,6 +19,7 @@ import structlog
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.clock import Clock
 from homeserver.ports.requester import Authenticator, Requester
+from homeserver.ports.socket import CloseCode, CloseSocket, SocketClosed
 from homeserver.ports.store import StoreUnavailable
 from homeserver.web.auth import requester
 from homeserver.web.endpoint import Endpoint, Mount, build_router
@@ -25,8 +27,9 @@ from homeserver.web.metrics import Metrics
 from homeserver.web.ratelimit import Network, RateLimiter, address_key, client_address
 from homeserver.web.request import ClientDisconnected, Receive, Request, UnreadBody
 from homeserver.web.response import Json, Response, encode
-from homeserver.web.route import Auth, Route
+from homeserver.web.route import Auth, Route, WebSocketRoute
 from homeserver.web.router import parse_query
+from homeserver.web.websocket import SocketSettings, Upgrade, WebSocket
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -56,6 +59,7 @@ class WebSettings:
     query_tokens: bool = False
     trusted_proxies: Sequence[Network] = ()
     log_requests: bool = False
+    sockets: SocketSettings = field(default_factory=SocketSettings)
 
 
 class Application:
@@ -74,7 +78,9 @@ class Application:
     ) -> None:
         """`pages` makes the application for HTML pages. It is called at the first request outside `/_matrix/` and
         `/_synapse/` that no route serves, so that start does not wait for it."""
+        mounts = list(mounts)
         self._router = build_router(mounts, limits, metrics)
+        self._sockets = {row.path.encode(): (mount, row) for mount in mounts for row in mount.sockets}
         self._settings = settings
         self._authenticator = authenticator
         self._limits = limits
@@ -91,9 +97,7 @@ class Application:
         if scope["type"] == "http":
             await self._http(scope, receive, send)
         elif scope["type"] == "websocket":
-            # No WebSocket route exists yet; closing before accepting refuses the handshake with 403.
-            await receive()
-            await send({"type": "websocket.close", "code": 1000})
+            await self._websocket(scope, receive, send)
         elif scope["type"] == "lifespan":
             await _lifespan(receive, send)
 
@@ -116,19 +120,11 @@ class Application:
             answer = _answer(await self._handle(endpoint, request, values))
         except ClientDisconnected:
             return
-        except MatrixError as error:
-            if endpoint is None and error.status == 404 and await self._page(scope, receive, send):
+        except Exception as error:
+            fault = _matrix_error(error, method, raw_path, request_id)
+            if endpoint is None and fault.status == 404 and await self._page(scope, receive, send):
                 return
-            answer = _error_answer(error)
-        except StoreUnavailable:
-            _log.warning("database unavailable", method=method)
-            answer = _error_answer(
-                MatrixError(ErrCode.UNKNOWN, "The database is not available", status=503, retry_after_ms=1000)
-            )
-        except Exception:
-            _log.exception("handler failed", method=method, path=raw_path.decode("latin-1"))
-            text = f"Internal server error (request {request_id})"
-            answer = _error_answer(MatrixError(ErrCode.UNKNOWN, text, status=500))
+            answer = _error_answer(fault)
         await _send(send, receive, answer, cors)
         self._finish(endpoint, answer.status, method, raw_path, self._clock.monotonic() - started)
 
@@ -141,6 +137,79 @@ class Application:
             path = raw_path.decode("latin-1")
             _log.info("request", method=method, path=path, status=status, ms=round(seconds * 1000, 2))
 
+    # --- sockets ---
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # websocket.connect
+        socket = WebSocket(receive, send, self._settings.sockets)
+        try:
+            mount, route = self._socket_route(scope)
+        except MatrixError as error:
+            await socket.refuse(error)
+            return
+        peer = self._client_ip(scope, _headers(scope))
+        self._held += 1
+        self._metrics.held.inc()
+        try:
+            await socket.accept(route.subprotocol)
+            await route.handler(mount.services, Upgrade(socket, partial(self._call, peer)))
+            await socket.close(CloseCode.NORMAL, "")
+        except SocketClosed:
+            pass
+        except CloseSocket as end:
+            await socket.close(end.code, end.reason)
+        except Exception:
+            _log.exception("socket failed", path=route.path)
+            await socket.close(CloseCode.INTERNAL, "Internal server error")
+        finally:
+            self._held -= 1
+            self._metrics.held.dec()
+
+    def _socket_route(self, scope: Scope) -> tuple[Mount[Any], WebSocketRoute[Any]]:
+        """Where the handshake goes. Raises MatrixError, which refuses it before any data flows."""
+        found = self._sockets.get(scope["raw_path"])
+        if found is None:
+            raise MatrixError(ErrCode.UNRECOGNIZED, "This server does not know this path")
+        if "access_token" in parse_query(scope["query_string"]):
+            raise MatrixError(ErrCode.MISSING_TOKEN, "Send the access token in the first frame, never in the URL")
+        origin = _headers(scope).get("origin")
+        allowed = self._settings.sockets.origins
+        if allowed and origin is not None and origin not in allowed:
+            raise MatrixError(ErrCode.FORBIDDEN, "Pages of this origin may not open sockets here")
+        if found[1].subprotocol not in scope["subprotocols"]:
+            raise MatrixError(ErrCode.UNRECOGNIZED, f"Offer the subprotocol {found[1].subprotocol}", status=400)
+        if self._held >= self._settings.max_held:
+            raise _busy()
+        return found
+
+    async def _call(self, peer: str, token: str, method: str, target: str, body: bytes) -> tuple[int, bytes]:
+        """Serve a request that came over a socket, as if it had come over HTTP with the socket's token."""
+        started = self._clock.monotonic()
+        self._count += 1
+        request_id = f"{self._count:x}"
+        path, _, query = target.partition("?")
+        raw_path = path.encode()
+        endpoint: Endpoint | None = None
+        try:
+            endpoint, values = self._router.find(method, raw_path)
+            if endpoint.route.held or not raw_path.startswith(b"/_matrix/client/"):
+                raise MatrixError(ErrCode.UNRECOGNIZED, "Use HTTP for this", status=400)
+            self._refuse_overload(endpoint)
+            headers = {"authorization": f"Bearer {token}"}
+            request = Request(
+                method=method, raw_path=raw_path, headers=headers, query=parse_query(query.encode()),
+                client_ip=peer, request_id=request_id, receive=_whole(body),
+            )  # fmt: skip
+            result = await self._handle(endpoint, self._bounded(request, endpoint), values)
+            if isinstance(result, Response):
+                raise MatrixError(ErrCode.UNRECOGNIZED, "Use HTTP for this: the answer is no JSON", status=400)
+            status, data = _json(result)
+        except Exception as error:
+            fault = _matrix_error(error, method, raw_path, request_id)
+            status, data = fault.status, encode(fault.body())
+        self._finish(endpoint, status, method, raw_path, self._clock.monotonic() - started)
+        return status, data
+
     # --- from the request to the handler's result ---
 
     def _refuse_overload(self, endpoint: Endpoint) -> None:
@@ -149,27 +218,31 @@ class Application:
         else:
             full = self._in_flight >= self._settings.max_in_flight
         if full:
-            raise MatrixError(ErrCode.UNKNOWN, "The server is busy", status=503, retry_after_ms=2000)
+            raise _busy()
 
     def _request(self, scope: Scope, receive: Receive, request_id: str, endpoint: Endpoint) -> Request:
-        headers: dict[str, str] = {}
-        for raw_name, raw_value in scope["headers"]:
-            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        headers = _headers(scope)
         if "transfer-encoding" in headers and "content-length" in headers:
             # Two lengths are two opinions about where the next request starts: request smuggling.
             raise UnreadBody(ErrCode.UNKNOWN, "Content-Length and Transfer-Encoding exclude each other", status=400)
-        client = scope.get("client")
-        peer = client[0] if client else ""
         request = Request(
             method=scope["method"],
             raw_path=scope["raw_path"],
             headers=headers,
             query=parse_query(scope["query_string"]),
-            client_ip=client_address(peer, headers.get("x-forwarded-for"), self._settings.trusted_proxies),
+            client_ip=self._client_ip(scope, headers),
             request_id=request_id,
             receive=receive,
         )
+        return self._bounded(request, endpoint)
+
+    def _client_ip(self, scope: Scope, headers: Mapping[str, str]) -> str:
+        client = scope.get("client")
+        peer = client[0] if client else ""
+        return client_address(peer, headers.get("x-forwarded-for"), self._settings.trusted_proxies)
+
+    def _bounded(self, request: Request, endpoint: Endpoint) -> Request:
+        """The request with the bounds of its route."""
         limit = endpoint.route.body_limit
         request.route = endpoint.route.path
         request.body_limit = self._settings.body_limit if limit is None else limit
@@ -222,14 +295,52 @@ class _Answer:
     body: bytes | AsyncIterator[bytes]
 
 
+def _headers(scope: Scope) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def _whole(body: bytes) -> Receive:
+    """A body that has come already."""
+
+    async def receive() -> Mapping[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+def _busy() -> MatrixError:
+    return MatrixError(ErrCode.UNKNOWN, "The server is busy", status=503, retry_after_ms=2000)
+
+
+def _matrix_error(error: Exception, method: str, raw_path: bytes, request_id: str) -> MatrixError:
+    """What the client is told of an error; what it must not know goes to the log."""
+    if isinstance(error, MatrixError):
+        return error
+    if isinstance(error, StoreUnavailable):
+        _log.warning("database unavailable", method=method)
+        return MatrixError(ErrCode.UNKNOWN, "The database is not available", status=503, retry_after_ms=1000)
+    _log.error("handler failed", method=method, path=raw_path.decode("latin-1"), exc_info=error)
+    return MatrixError(ErrCode.UNKNOWN, f"Internal server error (request {request_id})", status=500)
+
+
 def _answer(result: Any) -> _Answer:
     """What a handler returned, as it is sent."""
-    if isinstance(result, Json):
-        return _Answer(result.status, [_JSON], result.data)
     if isinstance(result, Response):
         headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in result.headers]
         return _Answer(result.status, headers, result.body)
-    return _Answer(200, [_JSON], b"{}" if result is None else encode(result))
+    status, data = _json(result)
+    return _Answer(status, [_JSON], data)
+
+
+def _json(result: Any) -> tuple[int, bytes]:
+    """Status and JSON of what a handler returned."""
+    if isinstance(result, Json):
+        return result.status, result.data
+    return 200, b"{}" if result is None else encode(result)
 
 
 def _error_answer(error: MatrixError) -> _Answer:

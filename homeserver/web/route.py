@@ -58,10 +58,12 @@ class Route(Generic[Services]):
 
 @dataclass(frozen=True)
 class WebSocketRoute(Generic[Services]):
-    """One WebSocket endpoint."""
+    """One WebSocket endpoint. The handler gets `(services, Upgrade)` of `websocket`, and ends when the socket does."""
 
     path: str
     handler: Handler[Services]
+    subprotocol: str = field(kw_only=True)
+    """What the client must offer in `Sec-WebSocket-Protocol`."""
 
 
 def expand(routes: Iterable[Route[Services]]) -> list[Route[Services]]:

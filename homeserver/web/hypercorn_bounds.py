@@ -1,0 +1,127 @@
+"""Bounds that Hypercorn does not set itself on sockets and connections, and has no hook for.
+
+`install` puts two subclasses in the place of Hypercorn's own, once, before serving. What they mend (Hypercorn 0.18;
+tests/client_api/test_stream_abuse.py fails if one of them is lost):
+
+* a message over the limit went on being buffered, fragment by fragment, without an end;
+* bad UTF-8 ended the connection without the close code 1007;
+* permessage-deflate was always accepted, and 64 KiB of it can unpack to 64 MiB;
+* pings were answered without a limit;
+* a reader blocked for ever on the queue of an application that had ended;
+* a connection whose client does not read was never let go of, because closing waits for its buffer to drain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import hypercorn.asyncio.run
+import hypercorn.protocol.h2
+import hypercorn.protocol.h11
+from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.protocol.events import Data, StreamClosed
+from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WSStream
+from wsproto.connection import ConnectionState
+from wsproto.events import CloseConnection, Message, Ping
+from wsproto.frame_protocol import CloseReason
+
+_FAREWELL_SECONDS = 2.0
+_LINGER_SECONDS = 30.0
+_PINGS_PER_SECOND = 2.0
+_PING_BURST = 20
+
+
+def install() -> None:
+    """Serve every connection from here on within the bounds."""
+    hypercorn.asyncio.run.TCPServer = BoundedConnection  # type: ignore[attr-defined]
+    hypercorn.protocol.h11.WSStream = BoundedStream  # type: ignore[attr-defined]
+    hypercorn.protocol.h2.WSStream = BoundedStream  # type: ignore[attr-defined]
+
+
+class BoundedConnection(TCPServer):
+    """A connection that ends even if its client never reads what was sent."""
+
+    async def _close(self) -> None:
+        self.loop.call_later(_LINGER_SECONDS, self.writer.transport.abort)
+        await super()._close()
+
+
+class BoundedStream(WSStream):
+    """A WebSocket that keeps no more than one message, and answers no flood."""
+
+    _pings_left = float(_PING_BURST)
+    _pinged_at = 0.0
+
+    async def _accept(self, message: Any) -> None:
+        self.handshake.extensions = None
+        await super()._accept(message)
+
+    async def app_send(self, message: Any) -> None:
+        """As the base class, with text framed here: the payload is one piece and needs no state."""
+        if message is None or message["type"] != "websocket.send" or message.get("text") is None:
+            await super().app_send(message)
+        elif self.state is ASGIWebsocketState.CONNECTED and not self.closed:
+            payload = message["text"].encode()
+            await self.send(Data(stream_id=self.stream_id, data=_text_header(len(payload)) + payload))
+
+    async def _handle_events(self) -> None:
+        for event in self.connection.events():
+            if isinstance(event, CloseConnection):
+                await self._on_close(event)
+            elif self.state is not ASGIWebsocketState.CONNECTED:
+                continue  # after our close frame only the client's matters
+            elif isinstance(event, Message):
+                await self._on_message(event)
+            elif isinstance(event, Ping):
+                await self._on_ping(event)
+
+    async def _on_message(self, event: Message[Any]) -> None:
+        try:
+            self.buffer.extend(event)
+        except FrameTooLargeError:
+            self.buffer.clear()
+            await self._fail(CloseReason.MESSAGE_TOO_BIG)
+            return
+        if event.message_finished:
+            message = self.buffer.to_message()
+            self.buffer.clear()
+            if self.app_put is not None:
+                await self.app_put(message)
+
+    async def _on_ping(self, event: Ping) -> None:
+        now = asyncio.get_running_loop().time()
+        self._pings_left = min(_PING_BURST, self._pings_left + (now - self._pinged_at) * _PINGS_PER_SECOND) - 1
+        self._pinged_at = now
+        if self._pings_left < 0:
+            await self._fail(CloseReason.POLICY_VIOLATION)
+        else:
+            await self._send_wsproto_event(event.response())
+
+    async def _on_close(self, event: CloseConnection) -> None:
+        if self.connection.state is ConnectionState.REMOTE_CLOSING:
+            await self._send_wsproto_event(event.response())
+        elif self.connection.state is ConnectionState.OPEN:  # not the client's: wsproto cannot read on
+            await self._fail(CloseReason(event.code))
+            return
+        await self.send(StreamClosed(stream_id=self.stream_id))
+
+    async def _fail(self, code: CloseReason) -> None:
+        """Send a close frame; let go when the client has had time to read it. What it sends is thrown away."""
+        self.state = ASGIWebsocketState.CLOSED
+        await self._send_wsproto_event(CloseConnection(code=code))
+        self.task_group.spawn(self._let_go)
+
+    async def _let_go(self) -> None:
+        await asyncio.sleep(_FAREWELL_SECONDS)
+        if not self.closed:
+            await self.send(StreamClosed(stream_id=self.stream_id))
+
+
+def _text_header(length: int) -> bytes:
+    """The head of an unmasked text frame.  RFC 6455 5.2"""
+    if length < 126:
+        return bytes((0x81, length))
+    if length < 65_536:
+        return b"\x81\x7e" + length.to_bytes(2, "big")
+    return b"\x81\x7f" + length.to_bytes(8, "big")
