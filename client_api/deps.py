@@ -11,6 +11,7 @@ from homeserver.core.versions import DEFAULT_ROOM_VERSION
 from homeserver.services.personal.ignored import IgnoredUsers
 from homeserver.services.rooms import Rooms
 from homeserver.services.sync.service import SyncService
+from homeserver.services.sync.stream import Sockets
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,4 +41,5 @@ class ClientServices:
     personal: PersonalServices
     rooms: Rooms
     sync: SyncService
+    sockets: Sockets
     ignored: IgnoredUsers

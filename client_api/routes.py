@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from client_api import discovery, sync
+from client_api import discovery, stream, sync
 from client_api.accounts_routes import ROUTES_ACCOUNTS
 from client_api.deps import ClientServices
 from client_api.personal_routes import PERSONAL_ROUTES
 from client_api.rooms_routes import ROUTES_ROOMS
-from homeserver.web.route import Auth, Route
+from homeserver.web.route import Auth, Route, WebSocketRoute
 
 DISCOVERY: list[Route[ClientServices]] = [
     Route("GET", "/_matrix/client/versions", discovery.get_versions, auth=Auth.OPTIONAL),
@@ -24,3 +24,7 @@ SYNC: list[Route[ClientServices]] = [
 ]
 
 ROUTES: list[Route[ClientServices]] = [*DISCOVERY, *ROUTES_ACCOUNTS, *PERSONAL_ROUTES, *ROUTES_ROOMS, *SYNC]
+
+SOCKETS: list[WebSocketRoute[ClientServices]] = [
+    WebSocketRoute("/_matrix/client/unstable/chat.hromada/stream", stream.stream, subprotocol="m.json"),
+]

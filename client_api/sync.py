@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from client_api.deps import ClientServices
@@ -11,7 +12,6 @@ from homeserver.core.filters import Filter, parse_filter
 from homeserver.ports.requester import Requester
 from homeserver.services.sync import positions
 from homeserver.services.sync.body import STATE_AFTER, STATE_AFTER_UNSTABLE, STATE_BEFORE, StateField
-from homeserver.services.sync.render import encode_for
 from homeserver.services.sync.request import SyncRequest
 from homeserver.web.response import Json
 
@@ -34,20 +34,26 @@ async def sync(  # noqa: PLR0913 - one argument per query parameter of the speci
     """Synchronise the client's state with the latest state on the server."""
     if timeout < 0:
         raise MatrixError(ErrCode.INVALID_PARAM, "timeout must not be negative")
-    token = None if since is None else positions.decode(since, last=api.sync.position)
-    request = SyncRequest(
+    state_field = _state_field(use_state_after, use_state_after_unstable)
+    request = replace(await sync_request(api, who, filter, since, state_field), full_state=full_state)
+    api.personal.presence.seen(who.user_id, set_presence)
+    answer = await api.sync.poll(request, min(timeout, MAX_TIMEOUT_MS))
+    return Json(api.sync.encode(request, answer.body))
+
+
+async def sync_request(
+    api: ClientServices, who: Requester, filter: str | None, since: str | None, state_field: StateField
+) -> SyncRequest:
+    """What a client asks for, however it asks. Raises MatrixError for a bad token or filter."""
+    return SyncRequest(
         user_id=who.user_id,
         device_id=who.device_id,
         filter=await _filter(api, who.user_id, filter),
-        since=token,
-        full_state=full_state,
-        state_field=_state_field(use_state_after, use_state_after_unstable),
+        since=None if since is None else positions.decode(since, last=api.sync.position),
+        state_field=state_field,
         ignored=await api.ignored.of(who.user_id),
         session_id=who.session_id,
     )
-    api.personal.presence.seen(who.user_id, set_presence)
-    answer = await api.sync.poll(request, min(timeout, MAX_TIMEOUT_MS))
-    return Json(encode_for(request, answer.body))
 
 
 def _state_field(stable: bool, unstable: bool) -> StateField:

@@ -32,6 +32,7 @@ from homeserver.services.personal.typing import TypingTracker
 from homeserver.services.rooms import RoomsConfig, build_rooms
 from homeserver.services.sync.reads import RoomMemoryReads
 from homeserver.services.sync.service import SyncService
+from homeserver.services.sync.stream import Sockets
 from homeserver.storage.engine import Engines, check_durability, create_engines
 from homeserver.storage.migrations import migrate
 from homeserver.storage.unit import Database
@@ -57,6 +58,8 @@ class Server:
     """Make all held requests answer now, and later ones at once."""
     close: Callable[[], Awaitable[None]]
     """Let go of the database and of everything else, after the last answer."""
+    frame_bytes: int = 64 * 1024
+    """Largest WebSocket frame of a client."""
 
 
 async def build(config: Config, roles: Sequence[Role]) -> Server:
@@ -91,7 +94,9 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
         tags=Tags(edits),
         typing=typing,
     )
+    sockets = Sockets(parts.stream_settings(config), clock)
     sessions.on_ended(lambda session: sync.end_session(session.user_id, session.session_id))
+    sessions.on_ended(lambda session: sockets.end_session(session.user_id, session.session_id))
 
     mounts: list[Mount[Any]] = [
         Mount(operations.Operations(metrics, parts.networks(config.metrics.allow)), operations.ROUTES)
@@ -102,6 +107,7 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
             accounts=accounts,
             rooms=rooms,
             sync=sync,
+            sockets=sockets,
             ignored=IgnoredUsers(store, log),
             personal=personal,
         )
@@ -119,7 +125,12 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
         await accounts.devices.flush()
         await engines.dispose()
 
-    return Server(app, workers=(committer.run, typing.run, accounts.devices.run), release=sync.release, close=close)
+    def release() -> None:
+        sockets.release()
+        sync.release()
+
+    workers = (committer.run, typing.run, accounts.devices.run, sockets.run)
+    return Server(app, workers, release, close, frame_bytes=config.stream.frame_bytes)
 
 
 async def open_database(config: Config) -> Engines:

@@ -16,10 +16,12 @@ from homeserver.config.model import Config
 from homeserver.core.signatures import SigningKey
 from homeserver.ports.clock import Entropy
 from homeserver.ports.ratelimits import Rate
+from homeserver.services.sync.stream import StreamSettings
 from homeserver.storage.engine import EngineSettings
 from homeserver.system import SystemClock, SystemEntropy
 from homeserver.web.app import WebSettings
 from homeserver.web.ratelimit import Network, RateLimiter
+from homeserver.web.websocket import SocketSettings
 
 _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
@@ -95,6 +97,19 @@ def web_settings(config: Config) -> WebSettings:
         query_tokens=config.auth.query_tokens,
         trusted_proxies=networks(config.server.trusted_proxies),
         log_requests=config.logging.requests,
+        sockets=SocketSettings(config.stream.frame_bytes, config.stream.send_seconds, frozenset(config.stream.origins)),
+    )
+
+
+def stream_settings(config: Config) -> StreamSettings:
+    """The bounds of streaming."""
+    stream = config.stream
+    return StreamSettings(
+        auth_seconds=stream.auth_seconds,
+        heartbeat_seconds=stream.heartbeat_seconds,
+        sockets_per_user=stream.sockets_per_user,
+        frames=stream.frames,
+        requests_in_flight=stream.requests_in_flight,
     )
 
 

@@ -157,6 +157,19 @@ class Sync(Section, frozen=True, kw_only=True):
     )
 
 
+class Stream(Section, frozen=True, kw_only=True):
+    """The WebSocket (docs/websocket.md)."""
+
+    frame_bytes: Annotated[int, _doc("Largest frame of a client.", ge=4_096, le=1_048_576)] = 65_536
+    frames: Annotated[Rate, _doc("Frames of one socket, acknowledgements aside.")] = Rate(20, 60)
+    sockets_per_user: Annotated[int, _doc("Open sockets of one user.", ge=1, le=10_000)] = 20
+    requests_in_flight: Annotated[int, _doc("Calls of one socket worked on at a time.", ge=1, le=100)] = 8
+    auth_seconds: Annotated[int, _doc("The access token must come within this.", ge=1, le=60)] = 5
+    send_seconds: Annotated[int, _doc("A client must take a frame within this.", ge=1, le=300)] = 10
+    heartbeat_seconds: Annotated[int, _doc("A client sends something this often.", ge=1, le=600)] = 30
+    origins: Annotated[tuple[str, ...], _doc("Origins of pages that may open sockets. Empty: all.")] = ()
+
+
 class Logging(Section, frozen=True, kw_only=True):
     """What is written to standard error."""
 
@@ -185,5 +198,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     rate_limits: RateLimits = RateLimits()
     rooms: Rooms = Rooms()
     sync: Sync = Sync()
+    stream: Stream = Stream()
     logging: Logging = Logging()
     metrics: Metrics = Metrics()

@@ -7,6 +7,7 @@ older cursor (docs/subsystems/sync.md).
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from homeserver.core.errors import ErrCode, MatrixError
@@ -21,9 +22,11 @@ from homeserver.services.sync.body import SyncBody
 from homeserver.services.sync.delta import DeltaBuilder, Plan, plan_delta, plan_initial, summary_moved
 from homeserver.services.sync.lazy import SentMembers
 from homeserver.services.sync.positions import SyncToken
+from homeserver.services.sync.render import encode_for
 from homeserver.services.sync.request import RoomReads, SyncRequest
 from homeserver.services.sync.roomlists import RoomLists, Rooms
-from homeserver.services.sync.waiter import Waiters
+from homeserver.services.sync.shared import SharedSections
+from homeserver.services.sync.waiter import Bell, Waiters
 from homeserver.services.sync.window import Window
 
 
@@ -46,6 +49,7 @@ class SyncService:
         self.rooms = RoomLists(store, log)
         self._sent = SentMembers()
         self._builder = DeltaBuilder(reads, self._sent)
+        self._shared = SharedSections()
         self._typing = typing
         self._waiters = Waiters(log, self.rooms)
         typing.on_change(self._waiters.wake_room)
@@ -88,6 +92,24 @@ class SyncService:
                     continue
                 if bell.ended:
                     raise MatrixError(ErrCode.UNKNOWN_TOKEN, "The session has ended")
+
+    def encode(self, request: SyncRequest, body: SyncBody) -> bytes:
+        """The JSON of a response, with the parts that other recipients get too from memory."""
+        return encode_for(request, body, self._shared)
+
+    def listening(self, request: SyncRequest) -> AbstractContextManager[Bell]:
+        """Hold a bell for `follow`."""
+        return self._waiters.waiting(request.user_id, request.session_id)
+
+    async def follow(self, request: SyncRequest, bell: Bell) -> Answer:
+        """Answer as soon as there is something to tell, however long that takes."""
+        while True:
+            bell.clear()
+            answer = await self.respond(request)
+            if request.since is None or request.full_state or not answer.body.is_empty:
+                return answer
+            request = replace(request, since=answer.token)
+            await bell.wait()
 
     async def respond(self, request: SyncRequest) -> Answer:
         """The response as of now."""

@@ -1,0 +1,292 @@
+"""Streaming sync over a socket: one session per socket, and the register of all of them.
+
+A session is a cursor with a window of one: the next update is computed only when the client has acknowledged the one
+before, so a slow client is an older position and never a queue, and a cut socket resumes from the last position it
+acknowledged, as `/sync` would. Knows no web server: it speaks through `ports.socket.Socket`, and calls of the API
+through `Face.call`. Frames and close codes are described in docs/websocket.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Coroutine
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import orjson
+
+from homeserver.core.errors import MatrixError
+from homeserver.ports.clock import Clock
+from homeserver.ports.ratelimits import Rate
+from homeserver.ports.requester import Requester
+from homeserver.ports.socket import CloseCode, CloseSocket, Socket
+from homeserver.ports.store import StoreUnavailable
+from homeserver.services.sync import frames
+from homeserver.services.sync.request import SyncRequest
+from homeserver.services.sync.service import SyncService
+
+_SILENCE = 2.5
+"""A client that sent nothing for so many heartbeats is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """The bounds of streaming."""
+
+    auth_seconds: float = 5.0
+    heartbeat_seconds: float = 30.0
+    sockets_per_user: int = 20
+    frames: Rate = field(default_factory=lambda: Rate(20, 60))
+    requests_in_flight: int = 8
+
+
+class Face(Protocol):
+    """What a session needs of the role that opened the socket."""
+
+    async def authenticate(self, token: str) -> Requester:
+        """The requester behind an access token. Raises MatrixError."""
+        ...
+
+    async def request(self, who: Requester, start: frames.Start) -> SyncRequest:
+        """What is to be streamed. Raises MatrixError for a bad filter or token."""
+        ...
+
+    async def advance(self, request: SyncRequest) -> SyncRequest:
+        """The request for the next update, with what may have changed since the last (ignored users)."""
+        ...
+
+    def call(self, token: str, method: str, path: str, body: bytes, /) -> Awaitable[tuple[int, bytes]]:
+        """Serve one call of the API: status and JSON. Raises nothing."""
+        ...
+
+
+class Sockets:
+    """All sessions of this process: bounds them by user, and ends those that must not go on."""
+
+    def __init__(self, settings: StreamSettings, clock: Clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        self._open: dict[str, set[Session]] = {}
+        self._released = False
+
+    @property
+    def count(self) -> int:
+        """How many sessions are open."""
+        return sum(len(sessions) for sessions in self._open.values())
+
+    def add(self, session: Session) -> None:
+        """Raises CloseSocket if the user has too many, or the server stops."""
+        if self._released:
+            raise _stopping()
+        theirs = self._open.setdefault(session.who.user_id, set())
+        if len(theirs) >= self.settings.sockets_per_user:
+            raise CloseSocket(CloseCode.TOO_SLOW, f"A user may have {self.settings.sockets_per_user} sockets")
+        theirs.add(session)
+
+    def remove(self, session: Session) -> None:
+        """The session is over."""
+        theirs = self._open.get(session.who.user_id, set())
+        theirs.discard(session)
+        if not theirs:
+            self._open.pop(session.who.user_id, None)
+
+    def end_session(self, user_id: str, session_id: str) -> None:
+        """Close the sockets of a session that was ended: they must not learn anything more."""
+        for session in self._open.get(user_id, ()):
+            if session.who.session_id == session_id:
+                session.end(CloseSocket(CloseCode.UNKNOWN_TOKEN, "The session has ended"))
+
+    def release(self) -> None:
+        """Close all sockets and open none from here on (shutdown)."""
+        self._released = True
+        for session in self._all():
+            session.end(_stopping())
+
+    async def run(self) -> None:
+        """Look after quiet sessions: silent clients, and tokens that expired without being used."""
+        while True:
+            await asyncio.sleep(self.settings.heartbeat_seconds / 2)
+            earliest = self.clock.monotonic() - _SILENCE * self.settings.heartbeat_seconds
+            for session in self._all():
+                if session.heard < earliest:
+                    session.end(CloseSocket(CloseCode.TOO_SLOW, "No sign of life"))
+                else:
+                    session.recheck()
+
+    def _all(self) -> list[Session]:
+        return [session for sessions in self._open.values() for session in sessions]
+
+
+class Session:
+    """One client on one socket."""
+
+    def __init__(self, socket: Socket, face: Face, sync: SyncService, sockets: Sockets) -> None:
+        self._socket = socket
+        self._face = face
+        self._sync = sync
+        self._sockets = sockets
+        self._clock = sockets.clock
+        self._pace = _Pace(sockets.settings.frames, self._clock)
+        self._slots = asyncio.Semaphore(sockets.settings.requests_in_flight)
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loops: set[asyncio.Task[None]] = set()
+        self._calls: set[asyncio.Task[None]] = set()
+        self._token = ""
+        self._started = False
+        self._unacknowledged: str | None = None
+        self._acknowledged = asyncio.Event()
+        self.who = Requester("")
+        self.heard = self._clock.monotonic()
+        """When the client last sent anything."""
+
+    async def run(self) -> None:
+        """Serve the client. Always ends with an error: CloseSocket, SocketClosed, or a bug."""
+        try:
+            async with asyncio.timeout(self._sockets.settings.auth_seconds):
+                frame = frames.parse(await self._socket.receive())
+        except TimeoutError:
+            raise CloseSocket(CloseCode.UNKNOWN_TOKEN, "No access token came in time") from None
+        if not isinstance(frame, frames.Auth):
+            raise CloseSocket(CloseCode.UNKNOWN_TOKEN, "The first frame must be auth")
+        self.who = await self._authenticate(frame.access_token)
+        self._token = frame.access_token
+        self._sockets.add(self)
+        try:
+            await self._welcome()
+            self._spawn(self._read(), self._loops)
+            await self._ended
+        finally:
+            self._sockets.remove(self)
+            for task in self._loops:
+                task.cancel()
+            # A call that has begun is finished, as over HTTP, though its answer has nowhere to go.
+            await asyncio.gather(*self._loops, *self._calls, return_exceptions=True)
+
+    def end(self, reason: Exception) -> None:
+        """Make `run` end with `reason`, unless it does so already."""
+        if not self._ended.done():
+            self._ended.set_exception(reason)
+
+    def recheck(self) -> None:
+        """See whether the token still serves, and end if not."""
+        self._spawn(self._confirm(), self._loops)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
+        task = asyncio.create_task(work)
+        tasks.add(task)
+
+        def done(task: asyncio.Task[None]) -> None:
+            tasks.discard(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                unavailable = CloseSocket(CloseCode.TRY_AGAIN, "The database is not available")
+                self.end(unavailable if isinstance(error, StoreUnavailable) else _as_exception(error))
+
+        task.add_done_callback(done)
+
+    # Tokens
+
+    async def _authenticate(self, token: str) -> Requester:
+        """Raises CloseSocket, after telling the client why."""
+        try:
+            return await self._face.authenticate(token)
+        except MatrixError as error:
+            await self._socket.send(frames.failure(error))
+            raise CloseSocket(CloseCode.UNKNOWN_TOKEN, error.code) from None
+
+    async def _confirm(self) -> None:
+        await self._authenticate(self._token)
+
+    async def _renew(self, frame: frames.Auth) -> None:
+        who = await self._authenticate(frame.access_token)
+        if (who.user_id, who.device_id) != (self.who.user_id, self.who.device_id):
+            raise CloseSocket(CloseCode.UNKNOWN_TOKEN, "The token is another device's")
+        self.who, self._token = who, frame.access_token
+        await self._welcome()
+
+    async def _welcome(self) -> None:
+        await self._socket.send(frames.ready(self.who, int(self._sockets.settings.heartbeat_seconds * 1000)))
+
+    # What the client sends
+
+    async def _read(self) -> None:
+        while True:
+            frame = frames.parse(await self._socket.receive())
+            self.heard = self._clock.monotonic()
+            if isinstance(frame, frames.Ack):
+                self._acknowledge(frame)  # needs no pace: there is one per update
+                continue
+            self._pace.take()
+            match frame:
+                case frames.Ping():
+                    await self._socket.send(frames.PONG)
+                case frames.Req():
+                    await self._slots.acquire()
+                    self._spawn(self._call(frame), self._calls)
+                case frames.Start():
+                    await self._start(frame)
+                case frames.Auth():
+                    await self._renew(frame)
+
+    def _acknowledge(self, frame: frames.Ack) -> None:
+        if self._unacknowledged is None or frame.pos != self._unacknowledged:
+            raise CloseSocket(CloseCode.BAD_FRAME, "There is no update to acknowledge at this position")
+        self._unacknowledged = None
+        self._acknowledged.set()
+
+    async def _call(self, frame: frames.Req) -> None:
+        try:
+            body = b"" if frame.body is None else orjson.dumps(frame.body)
+            status, answer = await self._face.call(self._token, frame.method, frame.path, body)
+            await self._socket.send(frames.result(frame.id, status, answer))
+        finally:
+            self._slots.release()
+
+    async def _start(self, frame: frames.Start) -> None:
+        if self._started:
+            raise CloseSocket(CloseCode.BAD_FRAME, "The stream has been started")
+        try:
+            request = await self._face.request(self.who, frame)
+        except MatrixError as error:
+            await self._socket.send(frames.failure(error))
+            return
+        self._started = True
+        self._spawn(self._stream(request), self._loops)
+
+    # What the client gets
+
+    async def _stream(self, request: SyncRequest) -> None:
+        """Update after update, each after the acknowledgement of the one before."""
+        with self._sync.listening(request) as bell:
+            while True:
+                answer = await self._sync.follow(request, bell)
+                await self._confirm()  # waiting may have been long
+                self._unacknowledged = answer.body.next_batch
+                self._acknowledged.clear()
+                await self._socket.send(frames.update(self._sync.encode(request, answer.body)))
+                await self._acknowledged.wait()
+                request = replace(request, since=answer.token, full_state=False, echoes={})
+                request = await self._face.advance(request)
+
+
+class _Pace:
+    """A token bucket for one socket, kept as the moment at which it will be full again."""
+
+    def __init__(self, rate: Rate, clock: Clock) -> None:
+        self._rate = rate
+        self._clock = clock
+        self._full_at = 0.0
+
+    def take(self) -> None:
+        """Raises CloseSocket if the bucket is empty."""
+        now = self._clock.monotonic()
+        self._full_at = max(self._full_at, now) + 1 / self._rate.per_second
+        if self._full_at - now > self._rate.burst / self._rate.per_second:
+            raise CloseSocket(CloseCode.RATE, f"More than {self._rate.per_second:g} frames a second")
+
+
+def _stopping() -> CloseSocket:
+    return CloseSocket(CloseCode.GOING_AWAY, "The server stops")
+
+
+def _as_exception(error: BaseException) -> Exception:
+    return error if isinstance(error, Exception) else RuntimeError(repr(error))
