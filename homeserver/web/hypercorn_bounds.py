@@ -27,7 +27,7 @@ from wsproto.events import CloseConnection, Message, Ping
 from wsproto.frame_protocol import CloseReason
 
 _FAREWELL_SECONDS = 2.0
-_LINGER_SECONDS = 30.0
+_LINGER_SECONDS = 15.0
 _PINGS_PER_SECOND = 2.0
 _PING_BURST = 20
 

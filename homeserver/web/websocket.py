@@ -19,7 +19,7 @@ from homeserver.web.response import encode
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-SLOWEST_BYTES_PER_SECOND = 16 * 1024
+SLOWEST_BYTES_PER_SECOND = 64 * 1024
 """A large frame (a first sync) gets as much more time as a link of this speed needs."""
 
 _FAREWELL_SECONDS = 2.0
