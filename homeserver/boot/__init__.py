@@ -81,16 +81,6 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
     accounts = build_accounts(base, sessions, rooms.memberships)
     typing = TypingTracker(clock)
     sync = SyncService(store, log, RoomMemoryReads(store, rooms.memory), typing, clock)
-    edits = AccountDataEdits(store, committer)
-    members = JoinedRooms(store, sync.rooms)
-    personal = PersonalServices(
-        members=members,
-        presence=PresenceTracker(clock, members),
-        push_rules=PushRules(edits),
-        receipts=ReceiptService(store, committer, edits, clock),
-        tags=Tags(edits),
-        typing=typing,
-    )
     sessions.on_ended(lambda session: sync.end_session(session.user_id, session.session_id))
 
     mounts: list[Mount[Any]] = [
@@ -103,7 +93,7 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
             rooms=rooms,
             sync=sync,
             ignored=IgnoredUsers(store, log),
-            personal=personal,
+            personal=build_personal(base, JoinedRooms(store, sync.rooms), typing),
         )
         mounts.append(import_module(PACKAGES["client"]).mount(services))
     app = Application(
@@ -120,6 +110,19 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
         await engines.dispose()
 
     return Server(app, workers=(committer.run, typing.run, accounts.devices.run), release=sync.release, close=close)
+
+
+def build_personal(base: Foundations, members: JoinedRooms, typing: TypingTracker) -> PersonalServices:
+    """Services of what belongs to one user and changes often."""
+    edits = AccountDataEdits(base.store, base.committer)
+    return PersonalServices(
+        members=members,
+        presence=PresenceTracker(base.clock, members),
+        push_rules=PushRules(edits),
+        receipts=ReceiptService(base.store, base.committer, edits, base.clock),
+        tags=Tags(edits),
+        typing=typing,
+    )
 
 
 async def open_database(config: Config) -> Engines:
