@@ -12,7 +12,6 @@ from homeserver.services.personal.ignored import IgnoredUsers
 from homeserver.services.rooms import Rooms
 from homeserver.services.sync.service import SyncService
 
-
 # COMPAT(clients): stable in released versions, but some still ask by these names.
 UNSTABLE_FEATURES = (
     "org.matrix.msc3440.stable",  # threads
