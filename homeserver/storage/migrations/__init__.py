@@ -29,9 +29,6 @@ async def migrate(engines: Engines) -> str:
     Safe to call from several processes at once. Raises SchemaTooNew, and whatever the database raises: then nothing
     has changed.
     """
-    async with engines.reader.connect() as connection:
-        if await connection.run_sync(_revision) == NEWEST:
-            return NEWEST
     async with engines.writer.connect() as connection:
         await connection.execution_options(**{WRITE_OPTION: True})
         async with connection.begin():
@@ -50,7 +47,7 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _upgrade(connection: Connection) -> None:
-    current = _revision(connection)  # again, now that other processes are kept out
+    current = _revision(connection)
     if current == NEWEST:
         return
     upgrade = import_module("homeserver.storage.migrations.upgrade")
