@@ -13,6 +13,14 @@ from homeserver.services.rooms import Rooms
 from homeserver.services.sync.service import SyncService
 from homeserver.services.sync.stream import Sockets
 
+# COMPAT(clients): stable in released versions, but some still ask by these names.
+UNSTABLE_FEATURES = (
+    "org.matrix.msc3440.stable",  # threads
+    "org.matrix.msc3827.stable",  # room types in the directory
+    "org.matrix.msc3981",  # recursive relations
+    "uk.tcpip.msc4133.stable",  # custom profile fields
+)
+
 
 @dataclass(frozen=True, slots=True)
 class PublicInfo:
@@ -22,7 +30,7 @@ class PublicInfo:
     base_url: str
     support_contacts: tuple[dict[str, str], ...] = ()
     support_page: str | None = None
-    unstable_features: tuple[str, ...] = ()
+    unstable_features: tuple[str, ...] = UNSTABLE_FEATURES
     default_room_version: str = DEFAULT_ROOM_VERSION.id
     can_change_password: bool = True
     can_set_displayname: bool = True

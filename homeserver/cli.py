@@ -86,6 +86,8 @@ def _with_settings(
 
 
 def _run(options: argparse.Namespace) -> int:
+    # Databases and media hold people's messages: nobody else on this machine reads them.
+    os.umask(0o077)
     config = _first_run_config(options)
     logs.configure(config.logging.level, config.logging.format)
     try:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from client_api.accounts import AccountServices
 from client_api.deps import ClientServices
 from client_api.personal import PersonalServices
 from homeserver.boot import parts
@@ -19,6 +21,7 @@ from homeserver.core.versions import room_version
 from homeserver.ports.store import Store
 from homeserver.roles import PACKAGES, Role
 from homeserver.services.accounts.member_profiles import MemberProfiles
+from homeserver.services.accounts.sessions import Sessions
 from homeserver.services.commit import Committer
 from homeserver.services.log import Log
 from homeserver.services.personal.edits import AccountDataEdits
@@ -29,7 +32,7 @@ from homeserver.services.personal.pushrules import PushRules
 from homeserver.services.personal.receipts import ReceiptService
 from homeserver.services.personal.tags import Tags
 from homeserver.services.personal.typing import TypingTracker
-from homeserver.services.rooms import RoomsConfig, build_rooms
+from homeserver.services.rooms import Rooms, RoomsConfig, build_rooms
 from homeserver.services.sync.reads import RoomMemoryReads
 from homeserver.services.sync.service import SyncService
 from homeserver.services.sync.stream import Sockets
@@ -41,6 +44,7 @@ from homeserver.web import operations
 from homeserver.web.app import Application
 from homeserver.web.endpoint import Mount
 from homeserver.web.metrics import Metrics
+from homeserver.web.ratelimit import RateLimiter
 
 __all__ = ["Server", "build", "load_secrets"]
 
@@ -62,41 +66,60 @@ class Server:
     """Largest WebSocket frame of a client."""
 
 
-async def build(config: Config, roles: Sequence[Role]) -> Server:
-    """Construct adapters, services and the application.
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The services that need no HTTP, on an open database."""
 
-    Raises UnsafeFile and BadKeyFile for key files that cannot be used, UnsafeDatabase, SchemaTooNew, and what the
-    database raises if it cannot be reached.
-    """
+    engines: Engines
+    store: Database
+    log: Log
+    base: Foundations
+    limits: RateLimiter
+    sessions: Sessions
+    rooms: Rooms
+    accounts: AccountServices
+
+
+async def build_core(config: Config) -> Core:
+    """Open the database and construct what stands on it. Raises as `build`."""
     secrets = load_secrets(config)
-    clock, entropy, metrics = SystemClock(), SystemEntropy(), Metrics()
+    clock, entropy = SystemClock(), SystemEntropy()
     limits = parts.rate_limiter(config, clock)
     engines = await open_database(config)
     store = Database(engines, config.server.name)
     log = Log(await _last_position(store), max_bytes=config.sync.tail_bytes)
     committer = Committer(store, log)
     base = Foundations(config, store, committer, limits, clock, entropy)
-
     sessions = build_sessions(base, secrets.jwt_keys)
     signer = Signer(config.server.name, secrets.signing_key)
     version = room_version(config.rooms.default_version)
     rooms = build_rooms(store, log, committer, MemberProfiles(store), RoomsConfig(signer, clock, entropy, version))
-    accounts = build_accounts(base, sessions, rooms.memberships)
-    typing = TypingTracker(clock)
-    sync = SyncService(store, log, RoomMemoryReads(store, rooms.memory), typing, clock)
-    edits = AccountDataEdits(store, committer)
-    members = JoinedRooms(store, sync.rooms)
-    personal = PersonalServices(
-        members=members,
-        presence=PresenceTracker(clock, members),
-        push_rules=PushRules(edits),
-        receipts=ReceiptService(store, committer, edits, clock),
-        tags=Tags(edits),
-        typing=typing,
-    )
-    sockets = Sockets(parts.stream_settings(config), clock)
-    sessions.on_ended(lambda session: sync.end_session(session.user_id, session.session_id))
-    sessions.on_ended(lambda session: sockets.end_session(session.user_id, session.session_id))
+    return Core(engines, store, log, base, limits, sessions, rooms, build_accounts(base, sessions, rooms.memberships))
+
+
+@asynccontextmanager
+async def offline(config: Config) -> AsyncIterator[Core]:
+    """The services for a command that serves nothing. Raises as `build`."""
+    core = await build_core(config)
+    try:
+        yield core
+    finally:
+        await core.engines.dispose()
+
+
+async def build(config: Config, roles: Sequence[Role]) -> Server:
+    """Construct adapters, services and the application.
+
+    Raises UnsafeFile and BadKeyFile for key files that cannot be used, UnsafeDatabase, SchemaTooNew, StoreUnavailable
+    and what the database driver raises if it cannot be reached.
+    """
+    core = await build_core(config)
+    base, store, log, accounts, metrics = core.base, core.store, core.log, core.accounts, Metrics()
+    typing = TypingTracker(base.clock)
+    sync = SyncService(store, log, RoomMemoryReads(store, core.rooms.memory), typing, base.clock)
+    sockets = Sockets(parts.stream_settings(config), base.clock)
+    core.sessions.on_ended(lambda session: sync.end_session(session.user_id, session.session_id))
+    core.sessions.on_ended(lambda session: sockets.end_session(session.user_id, session.session_id))
 
     mounts: list[Mount[Any]] = [
         Mount(operations.Operations(metrics, parts.networks(config.metrics.allow)), operations.ROUTES)
@@ -105,32 +128,45 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
         services = ClientServices(
             info=parts.public_info(config),
             accounts=accounts,
-            rooms=rooms,
+            rooms=core.rooms,
             sync=sync,
             sockets=sockets,
             ignored=IgnoredUsers(store, log),
-            personal=personal,
+            personal=build_personal(base, JoinedRooms(store, sync.rooms), typing),
         )
         mounts.append(import_module(PACKAGES["client"]).mount(services))
     app = Application(
         mounts,
         settings=parts.web_settings(config),
-        authenticator=sessions,
-        limits=limits,
+        authenticator=core.sessions,
+        limits=core.limits,
         metrics=metrics,
-        clock=clock,
+        clock=base.clock,
     )
 
     async def close() -> None:
         await accounts.devices.flush()
-        await engines.dispose()
+        await core.engines.dispose()
 
     def release() -> None:
         sockets.release()
         sync.release()
 
-    workers = (committer.run, typing.run, accounts.devices.run, sockets.run)
+    workers = (base.committer.run, typing.run, accounts.devices.run, sockets.run)
     return Server(app, workers, release, close, frame_bytes=config.stream.frame_bytes)
+
+
+def build_personal(base: Foundations, members: JoinedRooms, typing: TypingTracker) -> PersonalServices:
+    """Services of what belongs to one user and changes often."""
+    edits = AccountDataEdits(base.store, base.committer)
+    return PersonalServices(
+        members=members,
+        presence=PresenceTracker(base.clock, members),
+        push_rules=PushRules(edits),
+        receipts=ReceiptService(base.store, base.committer, edits, base.clock),
+        tags=Tags(edits),
+        typing=typing,
+    )
 
 
 async def open_database(config: Config) -> Engines:

@@ -53,7 +53,8 @@ class Session:
     """What an access token stands for: one login of one device. A device has at most one session.
 
     Each refresh starts a new generation of tokens. `confirmed` is the newest generation the client has used;
-    tokens of older generations are dead, those between it and `issued` are waiting for their first use.
+    tokens of older generations are dead, newer ones wait for their first use. Several of those can exist when
+    answers were lost: the first to be used ends the others.
     """
 
     session_id: str
@@ -200,8 +201,11 @@ class SessionRepo(Protocol):
         """The session, kept from other writers until the transaction ends."""
         ...
 
-    async def confirm(self, session_id: str, generation: int) -> None:
-        """Record that the client uses this generation; never goes back."""
+    async def confirm(self, session_id: str, generation: int) -> bool:
+        """Record that the client uses this generation, and forget those given out beside it.
+
+        False, and nothing changes, if the generation is itself one of those forgotten.
+        """
         ...
 
     async def issue(self, session_id: str, generation: int, digest: bytes, *, expires_ms: int, keep: int) -> None:

@@ -6,13 +6,16 @@ settings are checked at start, since `synchronous_commit=off` would acknowledge 
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from sqlite3 import OperationalError
 from typing import Any
 
 import orjson
 from sqlalchemy import URL, event, make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+_WAL_ATTEMPTS = 100
 WRITE_OPTION = "hromada_write"
 
 
@@ -92,8 +95,8 @@ def _sqlite_engine(url: URL, size: int, settings: EngineSettings) -> AsyncEngine
         # We emit BEGIN ourselves: the driver's own would start deferred transactions for writers.
         connection.isolation_level = None
         cursor = connection.cursor()
+        _enter_wal(cursor)
         for pragma in (
-            "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
             f"busy_timeout={settings.sqlite_busy_timeout_ms}",
@@ -110,6 +113,22 @@ def _sqlite_engine(url: URL, size: int, settings: EngineSettings) -> AsyncEngine
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
+
+
+def _enter_wal(cursor: Any) -> None:
+    """Turn write-ahead logging on, which stays on in the file.
+
+    While another process does the same, SQLite answers "locked" at once, whatever the busy timeout says.
+    """
+    for attempt in range(_WAL_ATTEMPTS):
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except OperationalError:
+            if attempt == _WAL_ATTEMPTS - 1:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 async def check_durability(engines: Engines) -> None:

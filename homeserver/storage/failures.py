@@ -35,11 +35,13 @@ def translated() -> Iterator[None]:
 
 def _port_error(error: DBAPIError) -> Exception:
     state = getattr(error.orig, "sqlstate", None) or ""
+    code = getattr(error.orig, "sqlite_errorcode", None)
     if isinstance(error, IntegrityError):
-        code = getattr(error.orig, "sqlite_errorcode", None)
         return UniqueViolation(str(error.orig)) if state == _UNIQUE_VIOLATION or code in _SQLITE_UNIQUE else error
     if state in _CONFLICTS:
         return TransactionConflict(str(error.orig))
+    if code == sqlite3.SQLITE_ERROR:  # a statement that cannot be: a missing table, say
+        return error
     lost = error.connection_invalidated or isinstance(error, InterfaceError)
     if lost or state.startswith(_UNAVAILABLE) or (isinstance(error, OperationalError) and not state):
         return StoreUnavailable(str(error.orig))

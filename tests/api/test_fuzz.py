@@ -79,7 +79,7 @@ async def test_no_operation_fails(alice: Client, server: Server) -> None:
     assert not failures, f"{len(failures)} of them:\n" + "\n".join(failures[:10])
     server.assert_alive()
     assert process.memory_info().rss - before < GROWTH_BYTES
-    await alice.send(room, "still well")
+    await alice.send(await alice.create_room(), "still well")
 
 
 def _is_fair(reply: Reply) -> bool:

@@ -1,6 +1,6 @@
 """Rooms as a client sees them: creation with presets and overrides, state, sending, redaction, aliases, directory.
 
-spec: client-server-api#rooms-1, client-server-api#events
+spec: client-server-api#rooms, client-server-api#events
 """
 
 from __future__ import annotations

@@ -212,7 +212,8 @@ async def test_cut_after_any_frame_loses_and_doubles_nothing(alice: Client, bob:
                 kept.append(body)
                 since = body["next_batch"]
             if stream.socket._response.connection is not None:  # cut, without a close frame
-                assert (transport := stream.socket._response.connection.transport) is not None
+                transport = stream.socket._response.connection.transport
+                assert transport is not None
                 transport.abort()
     await alice.send(room, "end")
     async with streaming(bob, since=since) as stream:

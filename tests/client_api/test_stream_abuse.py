@@ -1,4 +1,4 @@
-"""The WebSocket against clients that break its rules: each costs a bounded number of bytes, and is closed as documented.
+"""The WebSocket against clients that break its rules: each costs a bounded number of bytes and closed as documented.
 
 Cases S1 to S5 of abuse. They also guard `homeserver/web/hypercorn_bounds.py`.
 """

@@ -69,7 +69,7 @@ async def _cancelled_somewhere(store: Database, head: RoomHead, rng: random.Rand
 async def test_cancelled_transactions_leave_whole_batches_or_nothing(store: Database) -> None:
     rng = random.Random(7)
     await make_room(store, "!a")
-    for _ in range(60):
+    for _ in range(25):
         async with store.read() as tx:
             head = await tx.rooms.head("!a")
         assert head is not None

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from homeserver.storage.engine import Engines, check_durability, create_engines
-from homeserver.storage.migrations import SchemaTooNew, migrate
+from homeserver.storage.migrations import NEWEST, SchemaTooNew, migrate
+from homeserver.storage.migrations.upgrade import scripts
 from homeserver.storage.schema import metadata
 from homeserver.storage.unit import Database
 from tests.storage.rooms import make_room
@@ -76,3 +77,7 @@ async def test_a_newer_schema_is_refused(database_url: str) -> None:
     with pytest.raises(SchemaTooNew, match=f"schema 9999; this release knows schemas up to {newest}"):
         await migrate(engines)
     await engines.dispose()
+
+
+def test_the_newest_revision_is_the_one_named() -> None:
+    assert scripts()[1].get_current_head() == NEWEST

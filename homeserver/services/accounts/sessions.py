@@ -121,9 +121,11 @@ class Sessions:
         if token.generation < live.confirmed or (token.expires_ms or 0) <= self._clock.now_ms():
             raise MatrixError(ErrCode.UNKNOWN_TOKEN, "The access token has expired", soft_logout=True)
         if token.generation > live.confirmed:
-            # First use: from now on the client has the new tokens, and the ones before them are dead.
+            # First use: from now on the client has the new tokens, and all others are dead.
             async with self._store.write() as tx:
-                await tx.sessions.confirm(live.session.session_id, token.generation)
+                await tx.sessions.lock(live.session.session_id)
+                if not await tx.sessions.confirm(live.session.session_id, token.generation):
+                    raise _unknown_token("Another answer to the same refresh is in use")
             live.confirmed = max(live.confirmed, token.generation)
 
     async def _verify(self, text: str) -> _Verified:

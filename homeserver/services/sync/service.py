@@ -123,6 +123,8 @@ class SyncService:
         if entries is None:
             return await self._from_store(request, request.since, rooms, high)
         window = windows.from_tail(entries, request.user_id, rooms, request.since.position, high)
+        if redacted := windows.redacted_ids(window):
+            windows.replace_events(window, await self._reads.events(redacted))
         token = self._add_typing(window, rooms, request.since)
         plan = plan_delta(request, window, rooms)
         body = SyncBody(str(token))

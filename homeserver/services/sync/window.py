@@ -113,6 +113,28 @@ async def from_store(tx: Transaction, user_id: str, rooms: Rooms, low: int, high
     return window
 
 
+def redacted_ids(window: Window) -> set[str]:
+    """Events of the window whose content is no longer what the log's tail remembers.
+
+    Those that the window itself redacts, and state events that replaced one and still quote it in `unsigned`.
+    """
+    events = [stored for room in window.rooms.values() for stored in room.events]
+    targets = {stored.event.redacts for stored in events if stored.event.redacts is not None}
+    if not targets:
+        return set()
+    return {
+        stored.event.event_id
+        for stored in events
+        if stored.event.event_id in targets or (stored.unsigned or {}).get("replaces_state") in targets
+    }
+
+
+def replace_events(window: Window, fresh: Mapping[str, StoredEvent]) -> None:
+    """Put `fresh` events in the place of those remembered."""
+    for room in window.rooms.values():
+        room.events = [fresh.get(stored.event.event_id, stored) for stored in room.events]
+
+
 def _room_bounds(
     rooms: Rooms, own_members: Mapping[str, list[StoredEvent]], low: int, high: int
 ) -> dict[int, tuple[int, int]]:

@@ -6,17 +6,15 @@ schema modules; after it, revisions are only added.
 
 from __future__ import annotations
 
-from pathlib import Path
+from importlib import import_module
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from homeserver.storage.engine import WRITE_OPTION, Engines
 
-FOLDER = Path(__file__).parent
+NEWEST = "0001"
+"""The newest revision in `versions/`; a test holds the two together."""
+
 # Any constant will do, as long as every process uses the same.
 _LOCK = 7_471_305_968
 
@@ -36,22 +34,26 @@ async def migrate(engines: Engines) -> str:
         async with connection.begin():
             if not engines.is_sqlite:
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-            return await connection.run_sync(_upgrade)
+            await connection.run_sync(_upgrade)
+    return NEWEST
 
 
-def _upgrade(connection: Connection) -> str:
-    config = Config()
-    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    script = ScriptDirectory.from_config(config)
-    newest = script.get_current_head()
-    assert newest is not None  # noqa: S101 - narrows the type; there is an initial revision
-    current = MigrationContext.configure(connection).get_current_revision()
-    if current not in {None, *(revision.revision for revision in script.walk_revisions())}:
+def _revision(connection: Connection) -> str | None:
+    """The revision of the database; None if it is empty."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return revision
+
+
+def _upgrade(connection: Connection) -> None:
+    current = _revision(connection)
+    if current == NEWEST:
+        return
+    upgrade = import_module("homeserver.storage.migrations.upgrade")
+    if current is not None and not upgrade.is_known(current):
         raise SchemaTooNew(
-            f"The database has schema {current}; this release knows schemas up to {newest}. "
+            f"The database has schema {current}; this release knows schemas up to {NEWEST}. "
             "It was last used by a newer release: install that one, or restore a backup from before it."
         )
-    if current != newest:
-        command.upgrade(config, "head")
-    return newest
+    upgrade.to_newest(connection)

@@ -12,7 +12,7 @@ from alembic.operations.ops import CreateTableOp, MigrateOperation, ModifyTableO
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine
 
-from homeserver.storage.migrations import FOLDER
+from homeserver.storage.migrations.upgrade import FOLDER
 from homeserver.storage.schema import metadata
 from homeserver.storage.schema.rooms import COUNTERS
 

@@ -73,12 +73,20 @@ class SqlSessionRepo:
         row = (await self._connection.execute(query)).first()
         return None if row is None else _session(row)
 
-    async def confirm(self, session_id: str, generation: int) -> None:
+    async def confirm(self, session_id: str, generation: int) -> bool:
+        of_session = refresh_tokens.c.session_id == session_id
+        query = select(refresh_tokens.c.digest).where(of_session, refresh_tokens.c.generation == generation)
+        if (await self._connection.execute(query)).first() is None:
+            return False
         await self._connection.execute(
             update(sessions)
             .where(sessions.c.session_id == session_id, sessions.c.confirmed < generation)
             .values(confirmed=generation)
         )
+        await self._connection.execute(
+            delete(refresh_tokens).where(of_session, refresh_tokens.c.generation > generation)
+        )
+        return True
 
     async def issue(self, session_id: str, generation: int, digest: bytes, *, expires_ms: int, keep: int) -> None:
         await self._connection.execute(

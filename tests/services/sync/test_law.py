@@ -174,3 +174,19 @@ async def test_full_state_repeats_all_state(syncing: SyncWorld) -> None:
     types = {event["type"] for event in body["rooms"]["join"][room]["state"]["events"]}
     assert {"m.room.create", "m.room.name", "m.room.power_levels"} <= types
     assert Filter() == alice.filter
+
+
+async def test_redacted_content_is_never_sent_again(syncing: SyncWorld) -> None:
+    room = await syncing.world.create(ALICE)
+    alice = syncing.client(ALICE)
+    await alice.sync()
+    event_id = await syncing.world.say(room, "secret")
+    await syncing.world.rooms.sending.set_state(room, ALICE, ("m.room.topic", ""), {"topic": "private"})
+    topic = (await syncing.world.timeline(room))[-1].event_id
+    await syncing.world.rooms.sending.set_state(room, ALICE, ("m.room.topic", ""), {"topic": "public"})
+    for number, target in enumerate((event_id, topic)):
+        await syncing.world.rooms.sending.redact(room, (ALICE, "DEV"), target, f"r{number}", None)
+    events = (await alice.sync())["rooms"]["join"][room]["timeline"]["events"]
+    assert "secret" not in str(events)
+    assert "private" not in str(events)
+    assert events[0]["unsigned"]["redacted_because"]["type"] == "m.room.redaction"
