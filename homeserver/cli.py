@@ -1,4 +1,7 @@
-"""The command `hromada`. Parses arguments and calls what does the work; status 2 means wrong configuration."""
+"""The command `hromada`. Parses arguments and calls what does the work.
+
+Exit status 1 says that something was not possible, 2 that arguments or configuration are wrong.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,19 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
+from getpass import getpass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import homeserver
-from homeserver import boot, logs
+from homeserver import boot, commands, logs
 from homeserver.config import docs
 from homeserver.config.keyfiles import UnsafeFile, create_private
 from homeserver.config.load import ConfigError, load
 from homeserver.config.model import Config
+from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.roles import PACKAGES, ROLES
 from homeserver.serve import listen, serve
 from homeserver.services.accounts.tokens import BadKeyFile
@@ -27,6 +32,7 @@ from homeserver.system import SystemEntropy
 
 _CONFIG_FILE = "hromada.toml"
 
+_MARKS = ("is_admin", "is_guest", "locked", "suspended", "deactivated")
 _SHARED_SECRET = "registration.shared_secret"
 
 # The flags that scripts and test harnesses rely on, and the settings they set.
@@ -57,19 +63,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail([f"server.jwt_key_file: {error}"])
     except (UnsafeDatabase, SchemaTooNew) as error:
         return _fail([f"database.url: {error}"])
+    except boot.DatabaseUnreachable as error:
+        return _fail([f"database.url: {error}"], status=1)
+    except MatrixError as error:
+        return _fail([error.message], status=1)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="hromada", description="A Matrix homeserver.")
     parser.add_argument("--version", action="version", version=f"hromada {homeserver.__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = _with_settings(commands.add_parser("run", help="serve"), _run)
+    actions = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = _with_settings(actions.add_parser("run", help="serve"), _run)
     run.add_argument("--role", action="append", choices=ROLES, help="run this role only (may be repeated)")
-    _with_settings(commands.add_parser("init", help="write configuration and keys, and end"), _init)
-    _with_settings(commands.add_parser("doctor", help="check configuration and keys"), _doctor)
-    commands.add_parser("config-doc", help="print every setting as Markdown").set_defaults(command=_config_doc)
-    commands.add_parser("routes", help="print every route").set_defaults(command=_routes)
+    _with_settings(actions.add_parser("init", help="write configuration and keys, and end"), _init)
+    _with_settings(actions.add_parser("doctor", help="check configuration, keys and database"), _doctor)
+    actions.add_parser("config-doc", help="print every setting as Markdown").set_defaults(command=_config_doc)
+    actions.add_parser("routes", help="print every route").set_defaults(command=_routes)
+    _add_user_actions(actions.add_parser("user", help="accounts").add_subparsers(required=True, metavar="ACTION"))
     return parser
+
+
+def _add_user_actions(actions: Any) -> None:
+    add = _with_settings(actions.add_parser("add", help="make an account, in any registration mode"), _user_add)
+    add.add_argument("--admin", action="store_true", help="a server administrator")
+    reset = _with_settings(actions.add_parser("reset-password", help="give an account a new one"), _user_reset)
+    for action in (add, reset):
+        action.add_argument("name", metavar="NAME", help="localpart, as in @NAME:server")
+        source = action.add_mutually_exclusive_group()
+        source.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
+        source.add_argument("--generate-password", action="store_true", help="make one up and print it")
+    _with_settings(actions.add_parser("list", help="print all accounts"), _user_list)
 
 
 def _with_settings(
@@ -113,8 +136,14 @@ def _init(options: argparse.Namespace) -> int:
 
 def _doctor(options: argparse.Namespace) -> int:
     config = _config(options)
+
+    async def open_database() -> None:
+        async with boot.offline(config):
+            pass
+
     boot.load_secrets(config)
-    _print("Configuration and keys are in order")
+    asyncio.run(open_database())
+    _print("Configuration, keys and database are in order")
     return 0
 
 
@@ -129,6 +158,46 @@ def _routes(_options: argparse.Namespace) -> int:
         for route in routes:
             _print(f"{route.method:7}{route.path}  {route.handler.__module__}.{route.handler.__name__}")
     return 0
+
+
+def _user_add(options: argparse.Namespace) -> int:
+    os.umask(0o077)
+    config, password = _first_run_config(options), _password(options)
+    user_id = asyncio.run(commands.add_user(config, options.name, password, admin=options.admin))
+    _print(f"Made {'the administrator ' if options.admin else ''}{user_id}")
+    return 0
+
+
+def _user_reset(options: argparse.Namespace) -> int:
+    config, password = _config(options), _password(options)
+    user_id = asyncio.run(commands.reset_password(config, options.name, password))
+    _print(f"{user_id} has a new password; sessions that are open stay open")
+    return 0
+
+
+def _user_list(options: argparse.Namespace) -> int:
+    async def print_all() -> None:
+        async for user in commands.list_users(config):
+            marks = [mark for mark in _MARKS if getattr(user, mark)]
+            _print("\t".join([user.user_id, *(mark.removeprefix("is_") for mark in marks)]))
+
+    config = _config(options)
+    asyncio.run(print_all())
+    return 0
+
+
+def _password(options: argparse.Namespace) -> str:
+    """The password from where the options say; asked for twice by default. Raises MatrixError."""
+    if options.generate_password:
+        password = SystemEntropy().token(12)
+        _print(f"Password: {password}")
+        return password
+    if options.password_stdin:
+        return sys.stdin.readline().rstrip("\n")
+    password = getpass("Password: ")
+    if getpass("Again: ") != password:
+        raise MatrixError(ErrCode.INVALID_PARAM, "The passwords differ")
+    return password
 
 
 # --- configuration ---
@@ -184,7 +253,7 @@ def _print(text: str) -> None:
     sys.stdout.flush()
 
 
-def _fail(faults: Sequence[str]) -> int:
+def _fail(faults: Sequence[str], status: int = 2) -> int:
     for fault in faults:
         sys.stderr.write(f"hromada: {fault}\n")
-    return 2
+    return status

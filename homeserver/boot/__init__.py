@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from sqlalchemy.exc import DBAPIError
+
 from client_api.accounts import AccountServices
 from client_api.deps import ClientServices
 from client_api.personal import PersonalServices
@@ -66,6 +68,10 @@ class Server:
     """Largest WebSocket frame of a client."""
 
 
+class DatabaseUnreachable(Exception):
+    """The database does not answer, or refuses us; the message says how."""
+
+
 @dataclass(frozen=True, slots=True)
 class Core:
     """The services that need no HTTP, on an open database."""
@@ -110,8 +116,8 @@ async def offline(config: Config) -> AsyncIterator[Core]:
 async def build(config: Config, roles: Sequence[Role]) -> Server:
     """Construct adapters, services and the application.
 
-    Raises UnsafeFile and BadKeyFile for key files that cannot be used, UnsafeDatabase, SchemaTooNew, StoreUnavailable
-    and what the database driver raises if it cannot be reached.
+    Raises UnsafeFile and BadKeyFile for key files that cannot be used, UnsafeDatabase, SchemaTooNew and
+    DatabaseUnreachable.
     """
     core = await build_core(config)
     base, store, log, accounts, metrics = core.base, core.store, core.log, core.accounts, Metrics()
@@ -175,6 +181,9 @@ async def open_database(config: Config) -> Engines:
     try:
         await migrate(engines)
         await check_durability(engines)
+    except (DBAPIError, OSError) as error:
+        await engines.dispose()
+        raise DatabaseUnreachable(str(error.orig if isinstance(error, DBAPIError) else error)) from error
     except BaseException:
         await asyncio.shield(engines.dispose())
         raise

@@ -17,6 +17,10 @@ _SERVER_NAME = re.compile(r"(?:[A-Za-z0-9.-]{1,220}|\[[0-9A-Fa-f:.]{2,45}\])(?::
 _WEAK_SECRETS = frozenset(("changeme", "secret", "password", "registration_shared_secret", "default"))
 
 
+# With or without the driver's name: people copy these from other programs.
+_DATABASES = {"postgresql", "postgres", "postgresql+asyncpg", "sqlite", "sqlite+aiosqlite"}
+
+
 class ConfigError(Exception):
     """What is wrong with the configuration: one line per fault, each with the setting's name."""
 
@@ -103,7 +107,7 @@ def _check(config: Config, faults: list[str]) -> None:
         faults.append(f"server.listen: {error}")
     if config.server.public_baseurl and not config.server.public_baseurl.startswith(("https://", "http://")):
         faults.append("server.public_baseurl: must start with https:// or http://")
-    if config.database.url and not config.database.url.startswith(("postgresql:", "postgres:", "sqlite:")):
+    if config.database.url and config.database.url.partition("://")[0] not in _DATABASES:
         faults.append("database.url: must start with postgresql:// or sqlite:///")
     if config.redis.url and not config.redis.url.startswith(("redis://", "rediss://", "unix://")):
         faults.append("redis.url: must start with redis://, rediss:// or unix://")

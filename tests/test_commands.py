@@ -1,0 +1,71 @@
+"""Operators' commands, through the real program."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import aiohttp
+
+from tests.support.client import Client
+from tests.support.fixtures import StartServer
+
+
+def hromada(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "homeserver", *arguments]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_users_are_made_and_listed(tmp_path: Path) -> None:
+    here = ("--data-dir", str(tmp_path / "data"), "--server-name", "hromada.test")
+    made = hromada("user", "add", *here, "--admin", "--password-stdin", "ann", stdin="a good long one\n")
+    assert (made.returncode, made.stdout) == (0, "Made the administrator @ann:hromada.test\n")
+    assert hromada("user", "add", *here, "--generate-password", "bob").returncode == 0
+    again = hromada("user", "add", *here, "--generate-password", "bob")
+    assert (again.returncode, again.stderr) == (1, "hromada: The user name is taken\n")
+    assert hromada("user", "add", *here, "--password-stdin", "carol", stdin="short\n").returncode == 1
+    listed = hromada("user", "list", *here)
+    assert listed.stdout == "@ann:hromada.test\tadmin\n@bob:hromada.test\n"
+    assert hromada("doctor", *here).returncode == 0
+
+
+def test_nobody_else_reads_the_data(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    hromada("user", "add", "--data-dir", str(data), "--generate-password", "ann")
+    modes = {name: stat.S_IMODE(os.stat(data / name).st_mode) for name in os.listdir(data)}
+    assert modes
+    assert not [name for name, mode in modes.items() if mode & 0o077]
+
+
+def test_a_database_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    nowhere = "postgresql://nobody@127.0.0.1:1/nothing"
+    failed = hromada("run", "--data-dir", str(tmp_path), "--listen", "127.0.0.1:0", "--database-url", nowhere)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("hromada: database.url: ")
+    assert "Traceback" not in failed.stderr
+
+
+async def test_a_new_password_works_at_once_on_a_running_server(
+    start_server: StartServer, database: str, http: aiohttp.ClientSession
+) -> None:
+    server = start_server(database)
+    url = server.options.database_url
+    where = (
+        "--data-dir",
+        str(server.data_dir),
+        "--server-name",
+        server.options.server_name,
+        *(("--database-url", url) if url else ()),
+    )
+    made = hromada("user", "add", *where, "--password-stdin", "dora", stdin="the first password\n")
+    assert made.returncode == 0, made.stderr
+    changed = hromada("user", "reset-password", *where, "--password-stdin", "dora", stdin="the second password\n")
+    assert changed.returncode == 0, changed.stderr
+    client = Client(http, server.url)
+    login = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": "dora"}}
+    refused = await client.request("POST", "/login", {**login, "password": "the first password"})
+    assert refused.status == 403
+    assert (await client.request("POST", "/login", {**login, "password": "the second password"})).status == 200
