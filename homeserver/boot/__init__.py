@@ -26,6 +26,7 @@ from homeserver.services.accounts.member_profiles import MemberProfiles
 from homeserver.services.accounts.sessions import Sessions
 from homeserver.services.commit import Committer
 from homeserver.services.log import Log
+from homeserver.services.maintenance import Maintenance
 from homeserver.services.personal.edits import AccountDataEdits
 from homeserver.services.personal.ignored import IgnoredUsers
 from homeserver.services.personal.members import JoinedRooms
@@ -148,6 +149,7 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
         limits=core.limits,
         metrics=metrics,
         clock=base.clock,
+        seen=accounts.devices.saw,
     )
 
     async def close() -> None:
@@ -158,7 +160,8 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
         sockets.release()
         sync.release()
 
-    workers = (base.committer.run, typing.run, accounts.devices.run, sockets.run)
+    maintenance = Maintenance(store, base.clock, transaction_days=config.limits.transaction_days)
+    workers = (base.committer.run, typing.run, accounts.devices.run, sockets.run, maintenance.run)
     return Server(app, workers, release, close, frame_bytes=config.stream.frame_bytes)
 
 

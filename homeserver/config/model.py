@@ -105,6 +105,9 @@ class Limits(Section, frozen=True, kw_only=True):
     filter_bytes: Annotated[int, _doc("Largest filter.", ge=1_024, le=1_048_576)] = 65_536
     filters_per_user: Annotated[int, _doc("Stored filters of one user.", ge=1, le=10_000)] = 100
     aliases_per_user: Annotated[int, _doc("Aliases one user may make.", ge=1, le=10_000)] = 50
+    transaction_days: Annotated[
+        int, _doc("How long a repeated transaction id still gives the first answer, in days.", ge=1, le=365)
+    ] = 7
     messages_page: Annotated[int, _doc("Most events of one page of `/messages`.", ge=10, le=10_000)] = 1_000
     context_events: Annotated[int, _doc("Most events around one of `/context`.", ge=1, le=1_000)] = 100
 
@@ -114,7 +117,7 @@ class RateLimits(Section, frozen=True, kw_only=True):
 
     enabled: Annotated[bool, _doc("Off only for tests and benchmarks.")] = True
     message: Annotated[Rate, _doc("Events sent, by user.")] = Rate(1, 20)
-    registration: Annotated[Rate, _doc("Accounts made, by address.")] = Rate(0.17, 3)
+    registration: Annotated[Rate, _doc("Requests to register, by address; an account takes two.")] = Rate(0.34, 6)
     registration_token_validity: Annotated[Rate, _doc("Registration tokens tried, by address.")] = Rate(0.1, 5)
     login_address: Annotated[Rate, _doc("Logins by address.")] = Rate(0.003, 5)
     login_account: Annotated[Rate, _doc("Logins by account.")] = Rate(0.003, 5)

@@ -196,8 +196,8 @@ class EventRepo(Protocol):
         """Live events of all rooms after a log position, in order: for followers older than the tail."""
         ...
 
-    async def prune_txns(self, before_position: int) -> int:
-        """Forget transactions of events before a position; returns how many."""
+    async def prune_txns(self, before_position: int, limit: int) -> int:
+        """Forget at most `limit` transactions of events before a position; returns how many."""
         ...
 
 
@@ -282,4 +282,12 @@ class LogRepo(Protocol):
 
     async def position(self) -> int:
         """The last committed position."""
+        ...
+
+    async def mark(self, day: int) -> None:
+        """Remember the position of now under a day's number, unless the day has one."""
+        ...
+
+    async def marked(self, day: int) -> int | None:
+        """The position remembered for the newest day up to and including `day`; older marks are forgotten."""
         ...

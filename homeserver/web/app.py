@@ -75,8 +75,11 @@ class Application:
         metrics: Metrics,
         clock: Clock,
         pages: Callable[[], AsgiApp] | None = None,
+        seen: Callable[[str, str, str], None] | None = None,
     ) -> None:
-        """`pages` makes the application for HTML pages. It is called at the first request outside `/_matrix/` and
+        """`seen` is told the user, device and address of every authenticated request.
+
+        `pages` makes the application for HTML pages. It is called at the first request outside `/_matrix/` and
         `/_synapse/` that no route serves, so that start does not wait for it."""
         mounts = list(mounts)
         self._router = build_router(mounts, limits, metrics)
@@ -87,6 +90,7 @@ class Application:
         self._metrics = metrics
         self._clock = clock
         self._make_pages = pages
+        self._seen = seen
         self._pages: AsgiApp | None = None
         self._in_flight = 0
         self._held = 0
@@ -274,6 +278,8 @@ class Application:
         who: Requester | None = None
         if route.auth is not Auth.NONE:
             who = await requester(self._authenticator, request, route.auth, query_tokens=self._settings.query_tokens)
+            if who is not None and who.device_id is not None and self._seen is not None:
+                self._seen(who.user_id, who.device_id, request.client_ip)
         if route.limit is not None and (who is None or who.rate_limited):
             self._limits.take(route.limit, who.user_id if who is not None else address_key(request.client_ip))
         return who

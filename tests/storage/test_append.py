@@ -172,7 +172,7 @@ async def test_transactions_are_found_again_and_pruned(store: Database) -> None:
         assert second.head is not None
         await commit(store, decide(second.head, NewEvent(message("!a"), head.state, txn=txn)))
     async with store.write() as tx:
-        assert await tx.events.prune_txns(last.position) == 1
+        assert await tx.events.prune_txns(last.position, 100) == 1
     async with store.read() as tx:
         assert await tx.events.by_txn(txn.key) is None
         assert await tx.events.by_txn(other.key) is not None

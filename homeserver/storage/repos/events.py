@@ -72,7 +72,9 @@ _TXNS_OF = Sql(
     "SELECT event_nid, txn_id FROM event_txns WHERE {nids} AND user_id = :user_id AND device_id = :device_id",
     nids=in_ints("event_nid", "nids"),
 )
-_PRUNE_TXNS = Sql("DELETE FROM event_txns WHERE event_nid < :position")
+_PRUNE_TXNS = Sql(
+    "DELETE FROM event_txns WHERE key IN (SELECT key FROM event_txns WHERE event_nid < :position LIMIT :count)"
+)
 
 
 class SqlEventRepo:
@@ -156,9 +158,9 @@ class SqlEventRepo:
         rows = await _AFTER.rows(self._connection, position=position, count=limit)
         return [stored_event(row) for row in rows]
 
-    async def prune_txns(self, before_position: int) -> int:
+    async def prune_txns(self, before_position: int, limit: int) -> int:
         """See the port."""
-        return await _PRUNE_TXNS.run(self._connection, position=before_position)
+        return await _PRUNE_TXNS.run(self._connection, position=before_position, count=limit)
 
 
 if TYPE_CHECKING:

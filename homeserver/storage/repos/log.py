@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 
 _RESERVE = Sql("UPDATE counters SET value = value + :count WHERE name = 'log' RETURNING value")
 _POSITION = Sql("SELECT value FROM counters WHERE name = 'log'")
+_MARK = Sql(
+    "INSERT INTO counters (name, value) SELECT :name, value FROM counters WHERE name = 'log' "
+    "ON CONFLICT (name) DO NOTHING"
+)
+_MARKED = Sql("SELECT name, value FROM counters WHERE name LIKE 'day-%' AND name <= :name ORDER BY name DESC LIMIT 1")
+_FORGET = Sql("DELETE FROM counters WHERE name LIKE 'day-%' AND name < :name")
 
 
 class SqlLogRepo:
@@ -29,6 +35,22 @@ class SqlLogRepo:
     async def position(self) -> int:
         """See the port."""
         return int((await _POSITION.first(self._connection))[0])
+
+    async def mark(self, day: int) -> None:
+        """See the port."""
+        await _MARK.run(self._connection, name=_day(day))
+
+    async def marked(self, day: int) -> int | None:
+        """See the port."""
+        row = await _MARKED.first(self._connection, name=_day(day))
+        if row is None:
+            return None
+        await _FORGET.run(self._connection, name=row[0])
+        return int(row[1])
+
+
+def _day(day: int) -> str:
+    return f"day-{day:08}"
 
 
 if TYPE_CHECKING:
