@@ -1,0 +1,37 @@
+"""The scenarios: what each does, what it needs, and which figures it yields."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from benchmarks.measure import Measurement
+from benchmarks.scenarios import accounts, fanout, life, rooms, sending, syncing
+from benchmarks.world import Need, World
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One scenario; it may yield several measurements."""
+
+    run: Callable[[World], Awaitable[list[Measurement]]]
+    needs: tuple[Need, ...] = ()
+
+
+# In the order they run: what must find empty caches comes first, what must find full ones last.
+SCENARIOS: dict[str, Scenario] = {
+    "history": Scenario(rooms.history, (Need.HISTORY,)),
+    "memory-idle": Scenario(life.memory_idle),
+    "send-rooms": Scenario(sending.many_rooms, (Need.SENDERS,)),
+    "send-room": Scenario(sending.one_room, (Need.CLUB,)),
+    "fanout": Scenario(fanout.long_poll, (Need.LISTENERS,)),
+    "sync-initial": Scenario(syncing.initial, (Need.SHELVES,)),
+    "sync-nothing": Scenario(syncing.nothing_new, (Need.SENDERS,)),
+    "join": Scenario(rooms.join, (Need.HALL,)),
+    "members": Scenario(rooms.members, (Need.HALL,)),
+    "create-room": Scenario(rooms.create, (Need.SENDERS,)),
+    "login": Scenario(accounts.login),
+    "register": Scenario(accounts.register),
+    "memory-loaded": Scenario(life.memory_loaded),
+    "cold-start": Scenario(life.cold_start),
+}

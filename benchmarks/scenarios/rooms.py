@@ -1,0 +1,64 @@
+"""Rooms: making them, entering a large one, reading its members and an old one's history."""
+
+from __future__ import annotations
+
+import itertools
+
+from benchmarks.measure import Measurement, Meter, drive
+from benchmarks.world import World
+
+PAGE = 100
+FEW = 4  # at a time, of the operations that take long
+
+
+async def create(world: World) -> list[Measurement]:
+    """Public rooms with a name and a topic."""
+    meter = Meter("create-room", world.server)
+    numbers = itertools.count()
+
+    async def create_one(worker: int) -> None:
+        await world.matrix.create_room(world.senders[worker], f"new {next(numbers)}")
+
+    await drive(meter, FEW, world.scale.bounds(world.scale.repeats * 2), create_one, warm_up=1)
+    return [await meter.finish()]
+
+
+async def join(world: World) -> list[Measurement]:
+    """Users who come to the large room."""
+    meter = Meter("join", world.server)
+    visitors = list(world.visitors)
+
+    async def join_one(_worker: int) -> None:
+        await world.matrix.join(visitors.pop(), world.hall)
+
+    await drive(meter, FEW, world.scale.bounds(len(visitors) - FEW), join_one, warm_up=1)
+    return [await meter.finish()]
+
+
+async def members(world: World) -> list[Measurement]:
+    """The large room's members, all at once."""
+    meter = Meter("members", world.server)
+
+    async def read(_worker: int) -> None:
+        meter.extra["bytes"] = len(await world.matrix.members(world.senders[0], world.hall))
+
+    await drive(meter, 1, world.scale.bounds(world.scale.repeats), read, warm_up=1)
+    return [await meter.finish()]
+
+
+async def history(world: World) -> list[Measurement]:
+    """A walk back through a room that nobody has read since the start of the server, and the same walk again."""
+    return [await _walk(world, "history-first"), await _walk(world, "history-again")]
+
+
+async def _walk(world: World, name: str) -> Measurement:
+    meter = Meter(name, world.server)
+    position: str | None = None
+
+    async def read(_worker: int) -> None:
+        nonlocal position
+        page = await world.matrix.messages(world.senders[0], world.history, position, PAGE)
+        position = page["end"]
+
+    await drive(meter, 1, world.scale.bounds(world.scale.history_pages), read)
+    return await meter.finish()

@@ -1,0 +1,94 @@
+"""What our figures are held against: the ratio to the other server in the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from benchmarks.measure import Measurement
+
+Results = Mapping[str, Measurement]
+Value = Callable[[Results], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One line of the table. `most` and `aim` are ratios of ours to theirs, or absolute where `absolute`."""
+
+    title: str
+    scenario: str
+    unit: str
+    value: Value
+    most: float | None
+    aim: float | None
+    absolute: bool = False
+    larger_is_better: bool = False
+
+
+def _cpu(scenario: str) -> Value:
+    return lambda results: results[scenario].cpu_ms
+
+
+def _rate(scenario: str) -> Value:
+    return lambda results: results[scenario].rate
+
+
+def _latency(scenario: str, name: str) -> Value:
+    return lambda results: results[scenario].latencies[name]
+
+
+def _extra(scenario: str, name: str) -> Value:
+    return lambda results: results[scenario].extra[name]
+
+
+def _cpu_line(title: str, scenario: str, most: float, aim: float) -> Target:
+    return Target(title, scenario, "ms CPU", _cpu(scenario), 1 / most, 1 / aim)
+
+
+TARGETS = (
+    _cpu_line("send, 10 senders in 10 rooms", "send-rooms", 12, 25),
+    Target("… messages per second", "send-rooms", "/s", _rate("send-rooms"), 10, 25, larger_is_better=True),
+    _cpu_line("send, 10 senders in one room of 50", "send-room", 12, 25),
+    Target("… messages per second", "send-room", "/s", _rate("send-room"), None, None, larger_is_better=True),
+    _cpu_line("fan-out to 200 long polls, per delivery", "fanout", 8, 15),
+    Target("… p50", "fanout", "ms", _latency("fanout", "p50"), None, None),
+    Target("… p95", "fanout", "ms", _latency("fanout", "p95"), 250, 120, absolute=True),
+    _cpu_line("initial sync", "sync-initial", 20, 60),
+    Target("… p50", "sync-initial", "ms", _latency("sync-initial", "p50"), None, None),
+    _cpu_line("incremental sync, nothing new", "sync-nothing", 3, 8),
+    _cpu_line("join into the large room", "join", 10, 25),
+    _cpu_line("members of the large room", "members", 8, 20),
+    _cpu_line("history, page of 100, first read", "history-first", 8, 20),
+    _cpu_line("history, page of 100, again", "history-again", 8, 20),
+    _cpu_line("create room", "create-room", 12, 25),
+    _cpu_line("password login", "login", 2, 3),
+    Target("registration", "register", "ms CPU", _cpu("register"), None, None),
+    Target("memory idle", "memory-idle", "MiB", _extra("memory-idle", "rss_mib"), 100, 70, absolute=True),
+    Target("memory loaded", "memory-loaded", "MiB", _extra("memory-loaded", "rss_mib"), 160, 120, absolute=True),
+    Target("cold start to first answer", "cold-start", "ms", _latency("cold-start", "p50"), 800, 400, absolute=True),
+    Target(
+        "database bytes per message",
+        "send-rooms",
+        "B",
+        _extra("send-rooms", "database_bytes_per_message"),
+        1 / 3,
+        1 / 5,
+    ),
+)
+
+
+def verdict(target: Target, ours: float, theirs: float | None) -> str:
+    """How ours does: `aim reached`, `reached`, or by what factor it is missed; empty where nothing is asked."""
+    if target.most is None or target.aim is None:
+        return ""
+    if target.absolute:
+        score = ours
+    elif not theirs:
+        return ""
+    else:
+        score = ours / theirs
+    if target.larger_is_better:
+        reached, aimed, factor = score >= target.most, score >= target.aim, target.most / score if score else 0.0
+    else:
+        reached, aimed, factor = score <= target.most, score <= target.aim, score / target.most
+    return "aim reached" if aimed else "reached" if reached else f"missed by {factor:.2g}x"
