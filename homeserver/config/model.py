@@ -156,7 +156,7 @@ class Sync(Section, frozen=True, kw_only=True):
     timeline_limit: Annotated[int, _doc("Events per room without a filter.", ge=1, le=100)] = 10
     max_timeline_limit: Annotated[int, _doc("Most events per room a filter may ask for.", ge=10, le=1_000)] = 100
     tail_bytes: Annotated[int, _doc("Newest part of the log kept in memory.", ge=1_048_576, le=4_294_967_296)] = (
-        33_554_432
+        16_777_216
     )
 
 
