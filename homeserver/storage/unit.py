@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -116,8 +118,14 @@ class Database:
             async with self.engines.writer.connect() as connection:
                 await connection.execution_options(**{WRITE_OPTION: True})
                 transaction = SqlTransaction(connection, self._server_name, self._blocks)
-                async with connection.begin():
-                    yield transaction
+                driver = (await connection.get_raw_connection()).driver_connection
+                try:
+                    async with connection.begin():
+                        yield transaction
+                except asyncio.CancelledError:
+                    if self.engines.is_sqlite and driver is not None:
+                        await asyncio.shield(_let_go(driver))
+                    raise
                 transaction.ids.committed()
 
     @asynccontextmanager
@@ -129,6 +137,12 @@ class Database:
                     await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
                 async with connection.begin():
                     yield SqlTransaction(connection, self._server_name, self._blocks)
+
+
+async def _let_go(driver: Any) -> None:
+    """Close an interrupted SQLite connection for certain: the pool forgets it, and with it the lock it may hold."""
+    with suppress(ValueError, sqlite3.Error):  # closed already
+        await driver.close()
 
 
 if TYPE_CHECKING:
