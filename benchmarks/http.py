@@ -34,7 +34,13 @@ class HttpClient:
         self._idle: list[_Connection] = []
 
     async def request(
-        self, method: str, path: str, *, token: str | None = None, body: object = None, timeout: float = REQUEST_TIMEOUT_S
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str | None = None,
+        body: object = None,
+        timeout: float = REQUEST_TIMEOUT_S,
     ) -> Response:
         """Send one request and return the answer, whatever its status.  Raises ConnectionLost, OSError, TimeoutError."""
         message = self._encode(method, path, token, body)

@@ -89,7 +89,9 @@ class Matrix:
 
     # ---- sync ----
 
-    async def sync(self, account: Account, since: str | None = None, timeout_ms: int = 0, filter_: object = None) -> bytes:
+    async def sync(
+        self, account: Account, since: str | None = None, timeout_ms: int = 0, filter_: object = None
+    ) -> bytes:
         """One `/sync`, as sent. It leaves presence alone: no scenario is about it."""
         query = {"timeout": str(timeout_ms), "set_presence": "offline"}
         query |= {"since": since} if since is not None else {}

@@ -60,7 +60,13 @@ class Homeserver(ABC):
         began = time.perf_counter()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT, env=environment, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+                env=environment,
+                start_new_session=True,
             )
         async with HttpClient(HOST, self.port) as http:
             while time.perf_counter() - began < START_TIMEOUT_S:
