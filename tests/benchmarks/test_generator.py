@@ -64,7 +64,8 @@ async def test_drive_ends_in_time() -> None:
     "message",
     [
         b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\nConnection: close\r\n\r\nhello world",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+        b"5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\n",
     ],
 )
 @pytest.mark.parametrize("size", [1, 7, 1000])
