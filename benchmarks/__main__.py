@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     databases = _databases(options.database, quick=options.quick)
     scenarios = options.scenario or list(SCENARIOS)
     scale = QUICK if options.quick else FULL
-    command = " ".join(["python -m benchmarks", *arguments])
+    command = _command(options)
     runs = []
     for database in databases:
         for server in servers:
@@ -75,6 +75,13 @@ def _folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _command(options: argparse.Namespace) -> str:
+    """What repeats this run; where its results were written is nobody's business."""
+    parts = ["python -m benchmarks", "--server", options.server, "--database", options.database]
+    parts += ["--quick"] if options.quick else []
+    return " ".join([*parts, *(f"--scenario {name}" for name in options.scenario or ())])
 
 
 def _databases(chosen: str, *, quick: bool) -> list[str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import msgspec
+import orjson
 
 from client_api.deps import ClientServices
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.requester import Requester
 from homeserver.services.rooms.create import InitialState, RoomRequest
+from homeserver.services.rooms.present import Recipient
 
 
 class StateEventBody(msgspec.Struct):
@@ -74,7 +76,11 @@ async def send_message(
     ts: int | None = None,
 ) -> dict[str, Any]:
     """Send a message event."""
-    require_active(who)
+    redacted = body.get("redacts") if event_type == "m.room.redaction" else None
+    if isinstance(redacted, str):
+        await _require_redactable(api, who, room_id, redacted)
+    else:
+        require_active(who)
     sent = await api.rooms.sending.send_message(room_id, _device(who), event_type, txn_id, body, ts=_massaged(who, ts))
     return {"event_id": sent}
 
@@ -90,7 +96,8 @@ async def set_room_state_with_key(
     ts: int | None = None,
 ) -> dict[str, Any]:
     """Set a piece of state."""
-    if not (event_type == "m.room.member" and body.get("membership") == "leave"):
+    is_leaving = (event_type, state_key) == ("m.room.member", who.user_id) and body.get("membership") == "leave"
+    if not is_leaving:
         require_active(who)
     sent = await api.rooms.sending.set_state(room_id, who.user_id, (event_type, state_key), body, ts=_massaged(who, ts))
     return {"event_id": sent}
@@ -99,7 +106,8 @@ async def set_room_state_with_key(
 async def redact_event(
     api: ClientServices, who: Requester, *, room_id: str, event_id: str, txn_id: str, body: RedactBody | None = None
 ) -> dict[str, Any]:
-    """Redact an event. Suspended users may redact what they wrote; the rules see to the rest."""
+    """Redact an event."""
+    await _require_redactable(api, who, room_id, event_id)
     reason = None if body is None else body.reason
     return {"event_id": await api.rooms.sending.redact(room_id, _device(who), event_id, txn_id, reason)}
 
@@ -108,6 +116,15 @@ def require_active(who: Requester) -> None:
     """Refuse suspended users.  spec: client-server-api#account-suspension"""
     if who.suspended:
         raise MatrixError(ErrCode.USER_SUSPENDED, "This account is suspended")
+
+
+async def _require_redactable(api: ClientServices, who: Requester, room_id: str, event_id: str) -> None:
+    """Suspended users may redact what they wrote and nothing else.  spec: client-server-api#account-suspension"""
+    if not who.suspended:
+        return
+    event = orjson.loads(await api.rooms.history.event(Recipient(who.user_id), room_id, event_id))
+    if event["sender"] != who.user_id:
+        require_active(who)
 
 
 def _device(who: Requester) -> tuple[str, str]:

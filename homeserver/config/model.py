@@ -85,7 +85,7 @@ class Auth(Section, frozen=True, kw_only=True):
     jwt_audience: Annotated[str, _doc("Required `aud` of such tokens. Empty: not checked.")] = ""
     jwt_public_key_file: Annotated[str, _doc("PEM file with the issuer's public key.")] = ""
     jwt_algorithm: Annotated[Literal["EdDSA", "ES256", "RS256"], _doc("The one algorithm of such tokens.")] = "EdDSA"
-    login_token_seconds: Annotated[int, _doc("Life of an `m.login.token`.", ge=5, le=600)] = 120
+    login_token_seconds: Annotated[int, _doc("Life of an `m.login.token`; 0: none are made.", ge=0, le=600)] = 120
     interactive_session_seconds: Annotated[
         int, _doc("A user-interactive authentication must end within this.", ge=60, le=86_400)
     ] = 900
@@ -156,7 +156,7 @@ class Sync(Section, frozen=True, kw_only=True):
     timeline_limit: Annotated[int, _doc("Events per room without a filter.", ge=1, le=100)] = 10
     max_timeline_limit: Annotated[int, _doc("Most events per room a filter may ask for.", ge=10, le=1_000)] = 100
     tail_bytes: Annotated[int, _doc("Newest part of the log kept in memory.", ge=1_048_576, le=4_294_967_296)] = (
-        33_554_432
+        16_777_216
     )
 
 

@@ -34,8 +34,8 @@ class RoomsConfig:
     clock: Clock
     entropy: Entropy
     default_version: RoomVersion = DEFAULT_ROOM_VERSION
-    event_cache_bytes: int = 64 * 1024 * 1024
-    head_cache_bytes: int = 64 * 1024 * 1024
+    event_cache_bytes: int = 32 * 1024 * 1024
+    head_cache_bytes: int = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

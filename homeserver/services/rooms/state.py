@@ -64,11 +64,9 @@ class RoomState:
         wanted = _condition(membership, not_membership)
         async with self._memory.store.read() as tx:
             window = await self._access.window(tx, room_id, user_id)
-            if window.until is None and order is None:
-                members = self._memory.events.share(await tx.rooms.current_members(window.room_nid))
-            else:
-                state = window.state if order is None else await _state_at(tx, window, order)
-                members = await self._load(tx, state, lambda event_type: event_type == _MEMBER)
+            state = window.state if order is None else await _state_at(tx, window, order)
+            # The state is in memory and most of its events are: only the others cost a statement.
+            members = await self._load(tx, state, lambda event_type: event_type == _MEMBER)
         return [stored for stored in members if wanted(stored.event.membership)]
 
     async def joined_members(self, user_id: str, room_id: str) -> dict[str, dict[str, Any]]:
