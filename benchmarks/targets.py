@@ -93,4 +93,4 @@ def verdict(target: Target, ours: float, theirs: float | None) -> str:
         reached, aimed, factor = score >= target.most, score >= target.aim, target.most / score if score else 0.0
     else:
         reached, aimed, factor = score <= target.most, score <= target.aim, score / (target.most or 1)
-    return "aim reached" if aimed else "reached" if reached else f"missed by {factor:.2g}x"
+    return "aim reached" if aimed else "reached" if reached else f"missed by {factor:.3g}x"
