@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     databases = _databases(options.database, quick=options.quick)
     scenarios = options.scenario or list(SCENARIOS)
     scale = QUICK if options.quick else FULL
-    command = " ".join(["python -m benchmarks", *arguments])
+    command = _command(options)
     runs = []
     for database in databases:
         for server in servers:
@@ -77,6 +78,13 @@ def _folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _command(options: argparse.Namespace) -> str:
+    """What repeats this run; where its results were written is nobody's business."""
+    parts = ["python -m benchmarks", "--server", options.server, "--database", options.database]
+    parts += ["--quick"] if options.quick else []
+    return " ".join([*parts, *(f"--scenario {name}" for name in options.scenario or ())])
+
+
 def _databases(chosen: str, *, quick: bool) -> list[str]:
     if chosen == "both":
         return [KINDS[0]] if quick else list(KINDS)
@@ -95,4 +103,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    # Servers and databases run in sessions of their own: leave through the blocks that stop them.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main(sys.argv[1:]))

@@ -42,7 +42,7 @@ class HttpClient:
         body: object = None,
         timeout: float = REQUEST_TIMEOUT_S,
     ) -> Response:
-        """Send one request; the answer, whatever its status.  Raises ConnectionLost, OSError, TimeoutError."""
+        """Send one request; its answer, whatever the status.  Raises ConnectionLost, OSError, TimeoutError."""
         message = self._encode(method, path, token, body)
         while self._idle:
             connection = self._idle.pop()

@@ -100,7 +100,7 @@ def _value(value: float | None, unit: str) -> str:
     if value is None:
         return "-"
     digits = 0 if value >= 100 else 1 if value >= 10 else 2
-    return f"{value:,.{digits}f} {unit}"
+    return f"{value:,.{digits}f} {unit}".rstrip()
 
 
 def _ratio(ratio: float) -> str:

@@ -53,7 +53,9 @@ TARGETS = (
     _cpu_line("fan-out to 200 long polls, per delivery", "fanout", 8, 15),
     Target("… p50", "fanout", "ms", _latency("fanout", "p50"), None, None),
     Target("… p95", "fanout", "ms", _latency("fanout", "p95"), 250, 120, absolute=True),
+    Target("… not delivered in time", "fanout", "", _extra("fanout", "missing"), 0, 0, absolute=True),
     _cpu_line("initial sync", "sync-initial", 20, 60),
+    Target("… size", "sync-initial", "B", _extra("sync-initial", "bytes"), None, None),
     Target("… p50", "sync-initial", "ms", _latency("sync-initial", "p50"), None, None),
     _cpu_line("incremental sync, nothing new", "sync-nothing", 3, 8),
     _cpu_line("join into the large room", "join", 10, 25),
@@ -90,5 +92,5 @@ def verdict(target: Target, ours: float, theirs: float | None) -> str:
     if target.larger_is_better:
         reached, aimed, factor = score >= target.most, score >= target.aim, target.most / score if score else 0.0
     else:
-        reached, aimed, factor = score <= target.most, score <= target.aim, score / target.most
-    return "aim reached" if aimed else "reached" if reached else f"missed by {factor:.2g}x"
+        reached, aimed, factor = score <= target.most, score <= target.aim, score / (target.most or 1)
+    return "aim reached" if aimed else "reached" if reached else f"missed by {factor:.3g}x"

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 
@@ -50,7 +51,7 @@ class Lecture:
             self.finished.set()
 
 
-Listen = Callable[[World, Lecture, Account, asyncio.Semaphore], Awaitable[None]]
+Listen = Callable[[World, Lecture, Account, asyncio.Semaphore], Coroutine[Any, Any, None]]
 
 
 async def long_poll(world: World) -> list[Measurement]:
