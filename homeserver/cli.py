@@ -10,6 +10,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from getpass import getpass
 from importlib import import_module
 from importlib.util import find_spec
@@ -33,6 +34,7 @@ from homeserver.system import SystemEntropy
 _CONFIG_FILE = "hromada.toml"
 
 _MARKS = ("is_admin", "is_guest", "locked", "suspended", "deactivated")
+_MOST = 1_000_000
 _SHARED_SECRET = "registration.shared_secret"
 
 # The flags that scripts and test harnesses rely on, and the settings they set.
@@ -80,6 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     actions.add_parser("config-doc", help="print every setting as Markdown").set_defaults(command=_config_doc)
     actions.add_parser("routes", help="print every route").set_defaults(command=_routes)
     _add_user_actions(actions.add_parser("user", help="accounts").add_subparsers(required=True, metavar="ACTION"))
+    tokens = actions.add_parser("registration-token", help="tokens that let people register")
+    _add_token_actions(tokens.add_subparsers(required=True, metavar="ACTION"))
     return parser
 
 
@@ -92,7 +96,30 @@ def _add_user_actions(actions: Any) -> None:
         source = action.add_mutually_exclusive_group()
         source.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
         source.add_argument("--generate-password", action="store_true", help="make one up and print it")
+    deactivate = _with_settings(actions.add_parser("deactivate", help="end an account for good"), _user_deactivate)
+    deactivate.add_argument("--erase", action="store_true", help="its owner asks to be forgotten")
+    lock = _with_settings(actions.add_parser("lock", help="refuse everything an account asks"), _user_lock)
+    unlock = _with_settings(actions.add_parser("unlock", help="lift a lock"), _user_unlock)
+    for action in (deactivate, lock, unlock):
+        action.add_argument("name", metavar="NAME", help="localpart, as in @NAME:server")
     _with_settings(actions.add_parser("list", help="print all accounts"), _user_list)
+
+
+def _add_token_actions(actions: Any) -> None:
+    add = _with_settings(actions.add_parser("add", help="make a token and print it"), _token_add)
+    add.add_argument("token", metavar="TOKEN", nargs="?", help="default: a random one")
+    add.add_argument("--uses-allowed", type=_positive, metavar="N", help="accounts it makes; default: any number")
+    add.add_argument("--valid-days", type=_positive, metavar="N", help="default: for ever")
+    _with_settings(actions.add_parser("list", help="print all tokens, their uses and ends"), _token_list)
+    delete = _with_settings(actions.add_parser("delete", help="delete a token"), _token_delete)
+    delete.add_argument("token", metavar="TOKEN")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= _MOST:
+        raise argparse.ArgumentTypeError(f"must be from 1 to {_MOST:,}")
+    return number
 
 
 def _with_settings(
@@ -171,8 +198,51 @@ def _user_add(options: argparse.Namespace) -> int:
 def _user_reset(options: argparse.Namespace) -> int:
     config, password = _config(options), _password(options)
     user_id = asyncio.run(commands.reset_password(config, options.name, password))
-    _print(f"{user_id} has a new password; sessions that are open stay open")
+    _print(f"{user_id} has a new password and is logged out everywhere")
     return 0
+
+
+def _user_deactivate(options: argparse.Namespace) -> int:
+    user_id = asyncio.run(commands.deactivate(_config(options), options.name, erase=options.erase))
+    _print(f"Deactivated {user_id}; the server takes it out of its rooms")
+    return 0
+
+
+def _user_lock(options: argparse.Namespace) -> int:
+    _print(f"Locked {asyncio.run(commands.set_locked(_config(options), options.name, True))}")
+    return 0
+
+
+def _user_unlock(options: argparse.Namespace) -> int:
+    _print(f"Unlocked {asyncio.run(commands.set_locked(_config(options), options.name, False))}")
+    return 0
+
+
+def _token_add(options: argparse.Namespace) -> int:
+    os.umask(0o077)
+    made = commands.add_registration_token(
+        _first_run_config(options), options.token, options.uses_allowed, options.valid_days
+    )
+    _print(asyncio.run(made))
+    return 0
+
+
+def _token_list(options: argparse.Namespace) -> int:
+    for token in asyncio.run(commands.list_registration_tokens(_config(options))):
+        allowed = "any" if token.uses_allowed is None else token.uses_allowed
+        end = "" if token.expires_ms is None else f"\tuntil {_utc(token.expires_ms)}"
+        _print(f"{token.token}\tused {token.completed} of {allowed}{end}")
+    return 0
+
+
+def _token_delete(options: argparse.Namespace) -> int:
+    asyncio.run(commands.delete_registration_token(_config(options), options.token))
+    _print(f"Deleted {options.token}")
+    return 0
+
+
+def _utc(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="minutes")
 
 
 def _user_list(options: argparse.Namespace) -> int:

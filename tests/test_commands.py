@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.support.client import Client
+from tests.support.client import Client, eventually
 from tests.support.fixtures import StartServer
 
 
@@ -69,3 +70,89 @@ async def test_a_new_password_works_at_once_on_a_running_server(
     refused = await client.request("POST", "/login", {**login, "password": "the first password"})
     assert refused.status == 403
     assert (await client.request("POST", "/login", {**login, "password": "the second password"})).status == 200
+
+
+async def test_a_running_server_learns_of_changes(
+    start_server: StartServer, database: str, http: aiohttp.ClientSession
+) -> None:
+    server = start_server(database)
+    url = server.options.database_url
+    where = ["--data-dir", str(server.data_dir), "--server-name", server.options.server_name]
+    where += ["--database-url", url] if url else []
+    ann = await Client(http, server.url).register("ann")
+    bob = await Client(http, server.url).register("bob")
+    room = await ann.create_room(preset="public_chat")
+    await bob.join(room)
+
+    def order(*arguments: str, stdin: str = "") -> None:
+        done = hromada(*arguments[:2], *where, *arguments[2:], stdin=stdin)
+        assert done.returncode == 0, done.stderr
+
+    async def answers(client: Client, status: int) -> None:
+        async def answered() -> bool:
+            return (await client.request("GET", "/account/whoami")).status == status
+
+        await eventually(answered)
+
+    order("user", "lock", "bob")
+    await answers(bob, 401)
+    assert (await bob.request("GET", "/account/whoami")).errcode == "M_USER_LOCKED"
+    order("user", "unlock", "bob")
+    await answers(bob, 200)
+
+    since = (await bob.sync())["next_batch"]
+    held = asyncio.create_task(bob.request("GET", "/sync", params={"since": since, "timeout": 60_000}))
+    order("user", "reset-password", "--password-stdin", "bob", stdin="another long one\n")
+    (await asyncio.wait_for(held, 20)).error(401, "M_UNKNOWN_TOKEN")
+    await answers(bob, 401)
+    await answers(ann, 200)
+
+    bob = await bob.anonymous().login("bob", "another long one")
+    order("user", "deactivate", "bob")
+    await answers(bob, 401)
+
+    async def left() -> bool:
+        return str((await ann.state(room, "m.room.member", bob.user_id))["membership"]) == "leave"
+
+    await eventually(left)
+    again = hromada("user", "lock", *where, "bob")
+    assert (again.returncode, again.stderr) == (1, f"hromada: There is no account {bob.user_id}\n")
+
+
+async def test_a_deactivation_without_a_server_is_finished_by_the_next(
+    start_server: StartServer, http: aiohttp.ClientSession
+) -> None:
+    server = start_server("sqlite")
+    ann = await Client(http, server.url).register("ann")
+    bob = await Client(http, server.url).register("bob")
+    room = await ann.create_room(preset="public_chat")
+    await bob.join(room)
+    server.stop()
+    where = ("--data-dir", str(server.data_dir), "--server-name", server.options.server_name)
+    assert hromada("user", "deactivate", *where, "bob").returncode == 0
+    server.start()
+    ann.base_url = server.url
+
+    async def left() -> bool:
+        return str((await ann.state(room, "m.room.member", bob.user_id))["membership"]) == "leave"
+
+    await eventually(left)
+
+
+def test_registration_tokens_are_made_listed_and_deleted(tmp_path: Path) -> None:
+    here = ("--data-dir", str(tmp_path / "data"), "--server-name", "hromada.test")
+
+    def token(action: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return hromada("registration-token", action, *here, *arguments)
+
+    assert token("add", "--uses-allowed", "2", "welcome").stdout == "welcome\n"
+    assert token("add", "welcome").returncode == 1
+    assert token("add", "not a token").returncode == 1
+    assert token("add", "--uses-allowed", "0").returncode == 2
+    made = token("add", "--valid-days", "3").stdout.strip()
+    listed = token("list").stdout.splitlines()
+    assert "welcome\tused 0 of 2" in listed
+    assert [line for line in listed if line.startswith(f"{made}\tused 0 of any\tuntil ")]
+    assert token("delete", "welcome").returncode == 0
+    gone = token("delete", "welcome")
+    assert (gone.returncode, gone.stderr) == (1, "hromada: There is no such token\n")

@@ -24,6 +24,7 @@ from homeserver.ports.store import Store
 from homeserver.roles import PACKAGES, Role
 from homeserver.services.accounts.member_profiles import MemberProfiles
 from homeserver.services.accounts.sessions import Sessions
+from homeserver.services.accounts.watch import AccountWatch
 from homeserver.services.commit import Committer
 from homeserver.services.log import Log
 from homeserver.services.maintenance import Maintenance
@@ -161,7 +162,8 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
         sync.release()
 
     maintenance = Maintenance(store, base.clock, transaction_days=config.limits.transaction_days)
-    workers = (base.committer.run, typing.run, accounts.devices.run, sockets.run, maintenance.run)
+    watch = AccountWatch(store, core.sessions, accounts.account)
+    workers = (base.committer.run, typing.run, accounts.devices.run, sockets.run, maintenance.run, watch.run)
     return Server(app, workers, release, close, frame_bytes=config.stream.frame_bytes)
 
 

@@ -147,6 +147,18 @@ class UserRepo(Protocol):
         """
         ...
 
+    async def still_in_rooms(self, limit: int) -> list[str]:
+        """Deactivated users who are joined or invited to a room, or knocking."""
+        ...
+
+    async def announce(self) -> None:
+        """Let servers that run on this database know that accounts or sessions were changed beside them."""
+        ...
+
+    async def announced(self) -> int:
+        """How often that was announced."""
+        ...
+
 
 class DeviceRepo(Protocol):
     """Devices of local users."""
@@ -195,6 +207,10 @@ class SessionRepo(Protocol):
         self, user_id: str, *, device_ids: Collection[str] | None = None, but: str | None = None
     ) -> list[Session]:
         """Delete the user's sessions (of these devices; all but session `but`) with their refresh tokens."""
+        ...
+
+    async def existing(self, session_ids: Collection[str]) -> set[str]:
+        """Which of these sessions exist, in one statement."""
         ...
 
     async def lock(self, session_id: str) -> Session | None:

@@ -16,6 +16,8 @@ from homeserver.services.accounts.passwords import Passwords
 from homeserver.services.accounts.sessions import Sessions
 from homeserver.services.accounts.stages import PASSWORD
 
+_AT_ONCE = 1_000
+
 
 class Account:
     """Owns passwords of accounts and their end."""
@@ -69,6 +71,11 @@ class Account:
 
     async def deactivate(self, user_id: str, *, erase: bool) -> None:
         """End the account for good: no login, no devices, no profile, no rooms. Safe to repeat."""
+        await self.close(user_id, erase=erase)
+        await self._rooms.leave_all(user_id)
+
+    async def close(self, user_id: str, *, erase: bool) -> None:
+        """End the account but for its rooms, which need a running server (see `leave_behind`)."""
         async with self._store.write() as tx:
             await tx.users.deactivate(user_id, erase=erase)
             await tx.profiles.delete(user_id, None)
@@ -76,4 +83,10 @@ class Account:
             gone = await self._sessions.end_devices_in(tx, user_id, None)
         self._sessions.ended(gone)
         self._sessions.changed(user_id)
-        await self._rooms.leave_all(user_id)
+
+    async def leave_behind(self) -> None:
+        """Take closed accounts out of rooms that they are still in: operators close them, crashes interrupt us."""
+        async with self._store.read() as tx:
+            users = await tx.users.still_in_rooms(_AT_ONCE)
+        for user_id in users:
+            await self._rooms.leave_all(user_id)

@@ -278,6 +278,17 @@ class Sessions:
         for session_id in list(self._of_user.get(user_id, ())):
             self._drop(self._live[session_id].session)
 
+    async def recheck(self) -> None:
+        """Somebody else changed sessions or users in the database: end what is gone, look at the rest afresh."""
+        self._changes += 1
+        remembered = [live.session for live in self._live.values()]
+        async with self._store.read() as tx:
+            existing = await tx.sessions.existing([session.session_id for session in remembered])
+        for session in remembered:
+            if session.session_id in existing:
+                self._drop(session)
+        self.ended(session for session in remembered if session.session_id not in existing)
+
     def _drop(self, session: Session) -> None:
         live = self._live.pop(session.session_id, None)
         if live is None:

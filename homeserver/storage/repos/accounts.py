@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeserver.ports.accounts import Device, User, UserFlags
+from homeserver.storage.dialect import Sql
 from homeserver.storage.schema.accounts import devices, users
 from homeserver.storage.schema.rooms import counters
 
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
 
 _FIRST_USER = "first_user"
 _CLAIM_FIRST = text("INSERT INTO counters (name, value) VALUES (:name, 1) ON CONFLICT (name) DO NOTHING")
+_ANNOUNCE = Sql(
+    "INSERT INTO counters (name, value) VALUES ('accounts', 1) "
+    "ON CONFLICT (name) DO UPDATE SET value = counters.value + 1"
+)
+_ANNOUNCED = Sql("SELECT value FROM counters WHERE name = 'accounts'")
+_STILL_IN_ROOMS = Sql(
+    "SELECT user_id FROM users u WHERE deactivated AND EXISTS (SELECT 1 FROM memberships m "
+    "WHERE m.user_id = u.user_id AND m.membership IN ('join', 'invite', 'knock')) ORDER BY user_id LIMIT :count"
+)
 
 
 def user_of(row: Any) -> User:
@@ -70,6 +80,16 @@ class SqlUserRepo:
         if erase:
             values |= {"erased": True, "password_hash": None}
         await self._connection.execute(update(users).where(users.c.user_id == user_id).values(**values))
+
+    async def still_in_rooms(self, limit: int) -> list[str]:
+        return [row.user_id for row in await _STILL_IN_ROOMS.rows(self._connection, count=limit)]
+
+    async def announce(self) -> None:
+        await _ANNOUNCE.run(self._connection)
+
+    async def announced(self) -> int:
+        row = await _ANNOUNCED.first(self._connection)
+        return 0 if row is None else int(row.value)
 
 
 class SqlDeviceRepo:

@@ -15,6 +15,7 @@ from sqlalchemy import delete, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeserver.ports.accounts import InteractiveSession, RegistrationToken, Session, User
+from homeserver.storage.dialect import Sql, in_texts, json_texts
 from homeserver.storage.repos.accounts import user_of
 from homeserver.storage.schema.accounts import (
     interactive_sessions,
@@ -33,6 +34,7 @@ _PUT_REGISTRATION_TOKEN = text(
     " VALUES (:token, :uses_allowed, :pending, :completed, :expires_ms)"
     " ON CONFLICT (token) DO UPDATE SET uses_allowed = excluded.uses_allowed, expires_ms = excluded.expires_ms"
 )
+_EXISTING = Sql("SELECT session_id FROM sessions WHERE {ids}", ids=in_texts("session_id", "ids"))
 
 
 class SqlSessionRepo:
@@ -66,6 +68,10 @@ class SqlSessionRepo:
             ids = [session.session_id for session in gone]
             await self._connection.execute(delete(refresh_tokens).where(refresh_tokens.c.session_id.in_(ids)))
         return gone
+
+    async def existing(self, session_ids: Collection[str]) -> set[str]:
+        rows = await _EXISTING.rows(self._connection, ids=json_texts(session_ids))
+        return {row.session_id for row in rows}
 
     async def lock(self, session_id: str) -> Session | None:
         # SQLite has no row locks and needs none: its write transactions exclude each other.

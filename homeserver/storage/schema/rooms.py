@@ -18,7 +18,8 @@ from homeserver.storage.schema.base import BigId, metadata
 counters = Table(
     "counters",
     metadata,
-    # `log`: last committed position; `outlier`: last negative event id; `room`, `snapshot`: last ids given out
+    # `log`: last committed position; `outlier`: last negative event id; `room`, `snapshot`: last ids given out;
+    # `accounts`: changes made beside running servers; `day-…`: the position at the start of a day
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
     sqlite_with_rowid=False,
