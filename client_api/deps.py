@@ -8,6 +8,7 @@ from typing import Any
 from client_api.accounts import AccountServices
 from client_api.personal import PersonalServices
 from homeserver.core.versions import DEFAULT_ROOM_VERSION
+from homeserver.ports.ratelimits import RateLimits
 from homeserver.services.personal.ignored import IgnoredUsers
 from homeserver.services.rooms import Rooms
 from homeserver.services.sync.service import SyncService
@@ -51,3 +52,4 @@ class ClientServices:
     sync: SyncService
     sockets: Sockets
     ignored: IgnoredUsers
+    limits: RateLimits

@@ -39,6 +39,8 @@ async def join_room(
 ) -> dict[str, Any]:
     """Join a room by id or alias."""
     require_active(who)
+    if who.rate_limited:
+        api.limits.take("joins_room", room_id_or_alias)
     return {"room_id": await api.rooms.memberships.join(who.user_id, room_id_or_alias, reason=_reason(body))}
 
 
@@ -66,6 +68,9 @@ async def invite_user(api: ClientServices, who: Requester, *, room_id: str, body
                 ErrCode.INVALID_PARAM, "This server has no identity server to invite by address: use user ids"
             )
         raise MatrixError(ErrCode.MISSING_PARAM, "user_id is missing")
+    if who.rate_limited:
+        api.limits.take("invites_room", room_id)
+        api.limits.take("invites_user", body.user_id)
     await api.rooms.memberships.invite(who.user_id, room_id, body.user_id, reason=body.reason)
 
 

@@ -31,6 +31,6 @@ PERSONAL_ROUTES: list[Route[ClientServices]] = [
     Route("PUT", f"{_TAGS}/{{tag}}", tags.set_room_tag, auth=GUEST_OK),
     Route("DELETE", f"{_TAGS}/{{tag}}", tags.delete_room_tag, auth=GUEST_OK),
     Route("GET", _PRESENCE, presence.get_presence, auth=GUEST_OK),
-    Route("PUT", _PRESENCE, presence.set_presence, auth=GUEST_OK),
+    Route("PUT", _PRESENCE, presence.set_presence, auth=GUEST_OK, limit="presence"),
     Route("GET", f"{V3}/voip/turnServer", voip.get_turn_server, auth=GUEST_OK),
 ]

@@ -62,6 +62,11 @@ async def create_room(api: ClientServices, who: Requester, *, body: CreateRoomBo
         invite_3pid=body.invite_3pid or (),
         is_direct=bool(body.is_direct),
     )
+    if request.room_alias_name is not None:
+        await api.rooms.aliases.require_quota(who.user_id)
+    if who.rate_limited:
+        for invited in request.invite:
+            api.limits.take("invites_user", invited)
     return {"room_id": await api.rooms.creation.create_room(who.user_id, request)}
 
 

@@ -15,9 +15,6 @@ from homeserver.services.sync.body import STATE_AFTER, STATE_AFTER_UNSTABLE, STA
 from homeserver.services.sync.request import SyncRequest
 from homeserver.web.response import Json
 
-MAX_TIMEOUT_MS = 180_000
-"""Longer polls are cut to this: proxies give up on idle connections."""
-
 
 async def sync(  # noqa: PLR0913 - one argument per query parameter of the specification
     api: ClientServices,
@@ -37,7 +34,7 @@ async def sync(  # noqa: PLR0913 - one argument per query parameter of the speci
     state_field = _state_field(use_state_after, use_state_after_unstable)
     request = replace(await sync_request(api, who, filter, since, state_field), full_state=full_state)
     api.personal.presence.seen(who.user_id, set_presence)
-    answer = await api.sync.poll(request, min(timeout, MAX_TIMEOUT_MS))
+    answer = await api.sync.poll(request, min(timeout, api.sync.limits.timeout_ms))
     return Json(api.sync.encode(request, answer.body))
 
 
@@ -53,6 +50,7 @@ async def sync_request(
         state_field=state_field,
         ignored=await api.ignored.of(who.user_id),
         session_id=who.session_id,
+        limits=api.sync.limits,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+import structlog
 from sqlalchemy.exc import DBAPIError
 
 from client_api.accounts import AccountServices
@@ -51,6 +52,8 @@ from homeserver.web.metrics import Metrics
 from homeserver.web.ratelimit import RateLimiter
 
 __all__ = ["Server", "build", "load_secrets"]
+
+_log = structlog.get_logger(__name__)
 
 Worker = Callable[[], Coroutine[Any, Any, None]]
 
@@ -100,8 +103,16 @@ async def build_core(config: Config) -> Core:
     base = Foundations(config, store, committer, limits, clock, entropy)
     sessions = build_sessions(base, secrets.jwt_keys)
     signer = Signer(config.server.name, secrets.signing_key)
-    version = room_version(config.rooms.default_version)
-    rooms = build_rooms(store, log, committer, MemberProfiles(store), RoomsConfig(signer, clock, entropy, version))
+    settings = RoomsConfig(
+        signer,
+        clock,
+        entropy,
+        room_version(config.rooms.default_version),
+        messages_page=config.limits.messages_page,
+        context_events=config.limits.context_events,
+        aliases_per_user=config.limits.aliases_per_user,
+    )
+    rooms = build_rooms(store, log, committer, MemberProfiles(store), settings)
     return Core(engines, store, log, base, limits, sessions, rooms, build_accounts(base, sessions, rooms.memberships))
 
 
@@ -121,10 +132,13 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
     Raises UnsafeFile and BadKeyFile for key files that cannot be used, UnsafeDatabase, SchemaTooNew and
     DatabaseUnreachable.
     """
+    if config.redis.url:
+        _log.warning("redis_not_used", reason="one process keeps in memory what several would share")
     core = await build_core(config)
     base, store, log, accounts, metrics = core.base, core.store, core.log, core.accounts, Metrics()
     typing = TypingTracker(base.clock)
-    sync = SyncService(store, log, RoomMemoryReads(store, core.rooms.memory), typing, base.clock)
+    reads = RoomMemoryReads(store, core.rooms.memory)
+    sync = SyncService(store, log, reads, typing, base.clock, parts.sync_limits(config))
     sockets = Sockets(parts.stream_settings(config), base.clock)
     core.sessions.on_ended(lambda session: sync.end_session(session.user_id, session.session_id))
     core.sessions.on_ended(lambda session: sockets.end_session(session.user_id, session.session_id))
@@ -140,6 +154,7 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
             sync=sync,
             sockets=sockets,
             ignored=IgnoredUsers(store, log),
+            limits=core.limits,
             personal=build_personal(base, JoinedRooms(store, sync.rooms), typing),
         )
         mounts.append(import_module(PACKAGES["client"]).mount(services))
@@ -175,7 +190,7 @@ def build_personal(base: Foundations, members: JoinedRooms, typing: TypingTracke
         presence=PresenceTracker(base.clock, members),
         push_rules=PushRules(edits),
         receipts=ReceiptService(base.store, base.committer, edits, base.clock),
-        tags=Tags(edits),
+        tags=Tags(edits, max_bytes=base.config.limits.account_data_bytes),
         typing=typing,
     )
 

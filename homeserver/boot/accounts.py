@@ -21,7 +21,7 @@ from homeserver.services.accounts.interactive import Interactive, InteractiveSet
 from homeserver.services.accounts.jwt_login import JwtIssuer, JwtLogin
 from homeserver.services.accounts.login import Login, LoginSettings
 from homeserver.services.accounts.passwords import Passwords, PasswordSettings
-from homeserver.services.accounts.profile import Profiles
+from homeserver.services.accounts.profile import ProfileLimits, Profiles
 from homeserver.services.accounts.register import Mode, Register, RegistrationSettings
 from homeserver.services.accounts.sessions import Sessions, SessionSettings
 from homeserver.services.accounts.stages import DummyStage, PasswordStage, RegistrationTokenStage, TermsStage
@@ -60,7 +60,7 @@ def build_sessions(base: Foundations, jwt_keys: bytes) -> Sessions:
 def build_accounts(base: Foundations, sessions: Sessions, rooms: RoomActions) -> AccountServices:
     """Everything behind the account endpoints. Raises ValueError for unusable JWT login settings."""
     config, store, clock, entropy = base.config, base.store, base.clock, base.entropy
-    name, auth = config.server.name, config.auth
+    name, auth, limits = config.server.name, config.auth, config.limits
     passwords = Passwords(
         PasswordSettings(min_length=auth.password_min_length, max_length=auth.password_max_length), entropy
     )
@@ -87,13 +87,13 @@ def build_accounts(base: Foundations, sessions: Sessions, rooms: RoomActions) ->
     settings = LoginSettings(name, login_token_lifetime_ms=auth.login_token_seconds * 1000)
     return AccountServices(
         account=Account(store, passwords, sessions, interactive, rooms),
-        account_data=AccountData(store, base.committer),
+        account_data=AccountData(store, base.committer, max_bytes=limits.account_data_bytes),
         admin=Admin(store, sessions, name),
         devices=Devices(store, clock, sessions, interactive),
-        filters=Filters(store),
+        filters=Filters(store, max_bytes=limits.filter_bytes, max_per_user=limits.filters_per_user),
         interactive=interactive,
         login=Login(store, clock, entropy, credentials, sessions, appservices, jwt, settings),
-        profiles=Profiles(store, rooms, name),
+        profiles=Profiles(store, rooms, name, ProfileLimits(limits.displayname_length, limits.avatar_url_length)),
         register=register,
         registration_tokens=token_stage,
         sessions=sessions,

@@ -16,6 +16,7 @@ from homeserver.config.model import Config
 from homeserver.core.signatures import SigningKey
 from homeserver.ports.clock import Entropy
 from homeserver.ports.ratelimits import Rate
+from homeserver.services.sync.request import SyncLimits
 from homeserver.services.sync.stream import StreamSettings
 from homeserver.storage.engine import EngineSettings
 from homeserver.system import SystemClock, SystemEntropy
@@ -111,6 +112,12 @@ def stream_settings(config: Config) -> StreamSettings:
         frames=stream.frames,
         requests_in_flight=stream.requests_in_flight,
     )
+
+
+def sync_limits(config: Config) -> SyncLimits:
+    """The bounds of sync."""
+    sync = config.sync
+    return SyncLimits(sync.max_timeout_seconds * 1000, sync.timeline_limit, sync.max_timeline_limit)
 
 
 def public_info(config: Config) -> PublicInfo:

@@ -51,9 +51,9 @@ class Database(Section, frozen=True, kw_only=True):
 
 
 class Redis(Section, frozen=True, kw_only=True):
-    """The bell between several processes. One process needs none."""
+    """The bell between several processes. One process needs none, and more are not built yet."""
 
-    url: Annotated[str, _doc("`redis://HOST:PORT/DB`. Empty: no Redis.")] = ""
+    url: Annotated[str, _doc("`redis://HOST:PORT/DB`. Accepted, but not used yet.")] = ""
 
 
 class Registration(Section, frozen=True, kw_only=True):
@@ -99,8 +99,8 @@ class Limits(Section, frozen=True, kw_only=True):
     requests_in_flight: Annotated[int, _doc("Requests worked on at a time; more get 503.", ge=10, le=100_000)] = 2_000
     long_polls: Annotated[int, _doc("Long polls held at a time; more get 503.", ge=10, le=1_000_000)] = 20_000
     devices_per_user: Annotated[int, _doc("Devices of one user.", ge=1, le=10_000)] = 100
-    displayname_bytes: Annotated[int, _doc("Longest display name.", ge=1, le=10_000)] = 256
-    avatar_url_bytes: Annotated[int, _doc("Longest avatar URL.", ge=1, le=10_000)] = 1_000
+    displayname_length: Annotated[int, _doc("Longest display name, in characters.", ge=1, le=10_000)] = 256
+    avatar_url_length: Annotated[int, _doc("Longest avatar URL, in characters.", ge=1, le=10_000)] = 1_000
     account_data_bytes: Annotated[int, _doc("Largest account data item.", ge=1_024, le=1_048_576)] = 65_536
     filter_bytes: Annotated[int, _doc("Largest filter.", ge=1_024, le=1_048_576)] = 65_536
     filters_per_user: Annotated[int, _doc("Stored filters of one user.", ge=1, le=10_000)] = 100
@@ -123,7 +123,6 @@ class RateLimits(Section, frozen=True, kw_only=True):
     login_account: Annotated[Rate, _doc("Logins by account.")] = Rate(0.003, 5)
     login_failed: Annotated[Rate, _doc("Failed logins by account.")] = Rate(0.17, 3)
     joins: Annotated[Rate, _doc("Joins of rooms of this server, by user.")] = Rate(0.1, 10)
-    joins_remote: Annotated[Rate, _doc("Joins over federation, by user.")] = Rate(0.01, 10)
     joins_room: Annotated[Rate, _doc("Joins by room.")] = Rate(1, 10)
     invites_room: Annotated[Rate, _doc("Invites by room.")] = Rate(0.3, 10)
     invites_user: Annotated[Rate, _doc("Invites by invited user.")] = Rate(0.003, 5)
@@ -131,11 +130,6 @@ class RateLimits(Section, frozen=True, kw_only=True):
     create_room: Annotated[Rate, _doc("Rooms made, by user.")] = Rate(0.016, 10)
     profile: Annotated[Rate, _doc("Profile changes, by user.")] = Rate(1, 500)
     presence: Annotated[Rate, _doc("Presence changes, by user.")] = Rate(0.1, 1)
-    key_requests: Annotated[Rate, _doc("Key uploads and queries, by user.")] = Rate(20, 100)
-    reports: Annotated[Rate, _doc("Reports, by user.")] = Rate(1, 5)
-    user_directory: Annotated[Rate, _doc("Searches of the user directory, by user.")] = Rate(0.016, 200)
-    threepid: Annotated[Rate, _doc("Third-party identifier validations, by address.")] = Rate(0.003, 5)
-    media_create: Annotated[Rate, _doc("Media ids made, by user.")] = Rate(10, 50)
 
 
 class Rooms(Section, frozen=True, kw_only=True):
@@ -144,15 +138,14 @@ class Rooms(Section, frozen=True, kw_only=True):
     default_version: Annotated[Literal[tuple(ROOM_VERSIONS)], _doc("Room version of new rooms.")] = (  # type: ignore[valid-type]
         DEFAULT_ROOM_VERSION.id
     )
-    encryption: Annotated[
-        Literal["off", "private", "all"], _doc("New rooms that are encrypted from the start, by preset.")
-    ] = "off"
 
 
 class Sync(Section, frozen=True, kw_only=True):
     """Long polling."""
 
-    max_timeout_seconds: Annotated[int, _doc("Longest wait of one `/sync`.", ge=1, le=600)] = 300
+    max_timeout_seconds: Annotated[
+        int, _doc("Longest wait of one `/sync`; proxies give up on idle connections.", ge=1, le=600)
+    ] = 180
     timeline_limit: Annotated[int, _doc("Events per room without a filter.", ge=1, le=100)] = 10
     max_timeline_limit: Annotated[int, _doc("Most events per room a filter may ask for.", ge=10, le=1_000)] = 100
     tail_bytes: Annotated[int, _doc("Newest part of the log kept in memory.", ge=1_048_576, le=4_294_967_296)] = (

@@ -31,6 +31,10 @@ class AliasRepo(Protocol):
         """Remove an alias; whether there was one."""
         ...
 
+    async def count_of(self, creator: str) -> int:
+        """How many aliases a user has made and not removed."""
+        ...
+
     async def of_room(self, room_nid: int) -> list[str]:
         """All aliases of a room, sorted."""
         ...

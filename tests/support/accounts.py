@@ -129,6 +129,7 @@ class Home:
             "login_account",
             "login_failed",
             "profile",
+            "presence",
         )
         limits = RateLimiter(dict.fromkeys(names, rate), self.clock, enabled=options.limits)
         self.log = Log(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -17,7 +18,20 @@ DISPLAYNAME = "displayname"
 AVATAR_URL = "avatar_url"
 MAX_PROFILE = 65_536
 _MAX_KEY = 255
-_MAX_LENGTH = {DISPLAYNAME: 256, AVATAR_URL: 1000}
+_SHOWN = (DISPLAYNAME, AVATAR_URL)  # what rooms show of a profile
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileLimits:
+    """Longest values, in characters."""
+
+    displayname: int = 256
+    avatar_url: int = 1000
+
+    def of(self, name: str) -> int | None:
+        """The limit of a field; None for custom ones, which only the profile as a whole bounds."""
+        return {DISPLAYNAME: self.displayname, AVATAR_URL: self.avatar_url}.get(name)
+
 
 # spec: appendices#common-namespaced-identifier-grammar
 _CUSTOM = re.compile(r"m\.tz|[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+")
@@ -26,7 +40,8 @@ _CUSTOM = re.compile(r"m\.tz|[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+")
 class Profiles:
     """Owns profiles."""
 
-    def __init__(self, store: Store, rooms: RoomActions, server_name: str) -> None:
+    def __init__(self, store: Store, rooms: RoomActions, server_name: str, limits: ProfileLimits | None = None) -> None:
+        self._limits = limits or ProfileLimits()
         self._store = store
         self._rooms = rooms
         self._server_name = server_name
@@ -55,8 +70,8 @@ class Profiles:
         Raises FORBIDDEN, USER_SUSPENDED, INVALID_PARAM, BAD_JSON, KEY_TOO_LARGE, PROFILE_TOO_LARGE.
         """
         self._check(who, user_id, name)
-        if value is not None or name not in _MAX_LENGTH:
-            data = _encode(name, value)
+        if value is not None or name not in _SHOWN:
+            data = _encode(name, value, self._limits.of(name))
         else:
             await self.delete_field(who, user_id, name)  # clients clear a display name with null
             return
@@ -84,17 +99,16 @@ class Profiles:
             raise MatrixError(ErrCode.USER_SUSPENDED, "Suspended accounts cannot change their profile")
         if len(name.encode("utf-8", "surrogatepass")) > _MAX_KEY:
             raise MatrixError(ErrCode.KEY_TOO_LARGE, f"Field names have at most {_MAX_KEY} bytes")
-        if name not in _MAX_LENGTH and not _CUSTOM.fullmatch(name):
+        if name not in _SHOWN and not _CUSTOM.fullmatch(name):
             raise MatrixError(ErrCode.INVALID_PARAM, "This is not a name for a profile field")
 
     async def _tell_rooms(self, user_id: str, name: str, fields: dict[str, bytes]) -> None:
-        if name in _MAX_LENGTH:
-            values = {key: orjson.loads(fields[key]) for key in _MAX_LENGTH if key in fields}
+        if name in _SHOWN:
+            values = {key: orjson.loads(fields[key]) for key in _SHOWN if key in fields}
             await self._rooms.profile_changed(user_id, values.get(DISPLAYNAME), values.get(AVATAR_URL))
 
 
-def _encode(name: str, value: Any) -> bytes:
-    limit = _MAX_LENGTH.get(name)
+def _encode(name: str, value: Any, limit: int | None) -> bytes:
     if limit is not None:
         if not isinstance(value, str):
             raise MatrixError(ErrCode.BAD_JSON, f"{name} must be a string")

@@ -42,7 +42,8 @@ class SetAccountData:
 class AccountData:
     """Owns account data."""
 
-    def __init__(self, store: Store, committer: Committer) -> None:
+    def __init__(self, store: Store, committer: Committer, *, max_bytes: int = MAX_CONTENT) -> None:
+        self._max_bytes = max_bytes
         self._store = store
         self._committer = committer
 
@@ -69,6 +70,6 @@ class AccountData:
         require_text(type_, "type")
         if room_id is not None:
             parse_room_id(room_id)
-        if len(content) > MAX_CONTENT:
-            raise MatrixError(ErrCode.TOO_LARGE, f"Account data has at most {MAX_CONTENT} bytes")
+        if len(content) > self._max_bytes:
+            raise MatrixError(ErrCode.TOO_LARGE, f"Account data has at most {self._max_bytes} bytes")
         await self._committer.commit(SetAccountData(AccountDataChanged(user_id, room_id, type_, content)))

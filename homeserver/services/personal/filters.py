@@ -23,7 +23,9 @@ _MAX_CACHED = 2_000
 class Filters:
     """Owns filters."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, max_bytes: int = MAX_FILTER, max_per_user: int = MAX_PER_USER) -> None:
+        self._max_bytes = max_bytes
+        self._max_per_user = max_per_user
         self._store = store
         self._parsed: OrderedDict[tuple[str, int], Filter] = OrderedDict()
 
@@ -31,10 +33,10 @@ class Filters:
         """Store a filter; returns its id. Raises BAD_JSON, INVALID_PARAM, TOO_LARGE, RESOURCE_LIMIT_EXCEEDED."""
         parse_filter(definition)
         data = orjson.dumps(definition, option=orjson.OPT_SORT_KEYS)
-        if len(data) > MAX_FILTER:
-            raise MatrixError(ErrCode.TOO_LARGE, f"Filters have at most {MAX_FILTER} bytes")
+        if len(data) > self._max_bytes:
+            raise MatrixError(ErrCode.TOO_LARGE, f"Filters have at most {self._max_bytes} bytes")
         digest = sha256(data).digest()
-        for _ in range(MAX_PER_USER + 1):
+        for _ in range(self._max_per_user + 1):
             try:
                 return str(await self._find_or_add(user_id, digest, data))
             except UniqueViolation:
@@ -48,8 +50,8 @@ class Filters:
             return filter_id
         async with self._store.write() as tx:
             filter_id = await tx.filters.add(user_id, digest, data)
-            if filter_id >= MAX_PER_USER:
-                raise MatrixError(ErrCode.RESOURCE_LIMIT_EXCEEDED, f"You have {MAX_PER_USER} filters already")
+            if filter_id >= self._max_per_user:
+                raise MatrixError(ErrCode.RESOURCE_LIMIT_EXCEEDED, f"You have {self._max_per_user} filters already")
         return filter_id
 
     async def definition(self, user_id: str, filter_id: str) -> bytes:

@@ -18,7 +18,8 @@ MAX_NAME_BYTES = 255
 class Tags:
     """Owns the tags of local users."""
 
-    def __init__(self, edits: AccountDataEdits) -> None:
+    def __init__(self, edits: AccountDataEdits, *, max_bytes: int = MAX_CONTENT) -> None:
+        self._max_bytes = max_bytes
         self._edits = edits
 
     async def of(self, user_id: str, room_id: str) -> dict[str, Any]:
@@ -37,7 +38,7 @@ class Tags:
 
         async def edit(stored: bytes | None) -> bytes | None:
             content = orjson.dumps({"tags": {**_tags(stored), name: data}})
-            if len(content) > MAX_CONTENT:
+            if len(content) > self._max_bytes:
                 raise MatrixError(ErrCode.TOO_LARGE, "The room has too many tags")
             return content
 

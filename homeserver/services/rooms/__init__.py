@@ -36,6 +36,9 @@ class RoomsConfig:
     default_version: RoomVersion = DEFAULT_ROOM_VERSION
     event_cache_bytes: int = 32 * 1024 * 1024
     head_cache_bytes: int = 32 * 1024 * 1024
+    messages_page: int = 1_000
+    context_events: int = 100
+    aliases_per_user: int = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles
     server_name = config.signer.server_name
     writer = RoomWriter(memory, committer, Workshop(config.signer, config.clock, config.entropy))
     access = RoomAccess(memory)
-    aliases = Aliases(memory, access, server_name)
+    aliases = Aliases(memory, access, server_name, max_per_user=config.aliases_per_user)
     relations = Relations(memory, access)
     return Rooms(
         memory=memory,
@@ -77,7 +80,7 @@ def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles
         aliases=aliases,
         access=access,
         state=RoomState(memory, access),
-        history=RoomHistory(memory, access),
+        history=RoomHistory(memory, access, max_page=config.messages_page, max_context=config.context_events),
         relations=relations,
         directory=Directory(memory, access),
     )

@@ -21,7 +21,8 @@ _CANONICAL = ("m.room.canonical_alias", "")
 class Aliases:
     """Local aliases."""
 
-    def __init__(self, memory: RoomMemory, access: RoomAccess, server_name: str) -> None:
+    def __init__(self, memory: RoomMemory, access: RoomAccess, server_name: str, *, max_per_user: int) -> None:
+        self._max_per_user = max_per_user
         self._memory = memory
         self._access = access
         self._server_name = server_name
@@ -38,10 +39,18 @@ class Aliases:
             raise MatrixError(ErrCode.NOT_FOUND, "No room has this alias")
         return found.room_id
 
+    async def require_quota(self, user_id: str) -> None:
+        """Raises MatrixError(RESOURCE_LIMIT_EXCEEDED) if the user has made as many aliases as anybody may."""
+        async with self._memory.store.read() as tx:
+            made = await tx.aliases.count_of(user_id)
+        if made >= self._max_per_user:
+            raise MatrixError(ErrCode.RESOURCE_LIMIT_EXCEEDED, f"You have {made} aliases already")
+
     async def set_room_alias(self, user_id: str, alias: str, room_id: str) -> None:
         """Give a room an alias; any member may.
 
-        Raises MatrixError: INVALID_PARAM for a bad alias or another server's, ALIAS_IN_USE (409), FORBIDDEN.
+        Raises MatrixError: INVALID_PARAM for a bad alias or another server's, ALIAS_IN_USE (409), FORBIDDEN,
+        RESOURCE_LIMIT_EXCEEDED.
         spec: client-server-api#put_matrixclientv3directoryroomroomalias
         """
         parse_room_alias(alias)
@@ -52,6 +61,7 @@ class Aliases:
         head = await memory.heads.fetch(room_id, memory.store)
         if head is None or await self._access.membership(head, user_id) != "join":
             raise NotAllowed("You are not in this room")
+        await self.require_quota(user_id)
         try:
             async with memory.store.write() as tx:
                 await tx.aliases.put(alias, head.room_nid, user_id)

@@ -19,8 +19,6 @@ from homeserver.services.rooms.render import client_json
 from homeserver.services.rooms.tokens import timeline_order, timeline_token
 from homeserver.services.rooms.writer import RoomMemory
 
-MAX_LIMIT = 1_000
-_MAX_CONTEXT = 100
 _MAX_READ = 2_000
 """Events one request looks at, however few of them it may show."""
 _BEGINNING = -(2**62)
@@ -70,7 +68,10 @@ class _Walk:
 class RoomHistory:
     """Timeline reads for a requester."""
 
-    def __init__(self, memory: RoomMemory, access: RoomAccess) -> None:
+    def __init__(self, memory: RoomMemory, access: RoomAccess, *, max_page: int, max_context: int) -> None:
+        """`max_page` events at most make a page of the timeline, `max_context` stand around an event."""
+        self._max_page = max_page
+        self._max_context = max_context
         self._memory = memory
         self._access = access
 
@@ -86,7 +87,7 @@ class RoomHistory:
         stop = None if request.stop is None else timeline_order(request.stop)
         if request.limit < 0:
             raise MatrixError(ErrCode.INVALID_PARAM, "limit must not be negative")
-        limit = min(request.limit, request.filter.limit or MAX_LIMIT, MAX_LIMIT)
+        limit = min(request.limit, request.filter.limit or self._max_page, self._max_page)
         async with self._memory.store.read() as tx:
             window = await self._access.window(tx, room_id, who.user_id)
             if start is None:
@@ -106,7 +107,7 @@ class RoomHistory:
         """
         if limit < 0:
             raise MatrixError(ErrCode.INVALID_PARAM, "limit must not be negative")
-        limit = min(limit, event_filter.limit or _MAX_CONTEXT, _MAX_CONTEXT)
+        limit = min(limit, event_filter.limit or self._max_context, self._max_context)
         async with self._memory.store.read() as tx:
             window, stored = await self._access.event(tx, room_id, event_id, who.user_id)
             order = stored.order or 0

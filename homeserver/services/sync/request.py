@@ -13,8 +13,14 @@ from homeserver.ports.store import Transaction
 from homeserver.services.sync.body import STATE_BEFORE, StateField
 from homeserver.services.sync.positions import SyncToken
 
-_DEFAULT_TIMELINE = 10
-_MAX_TIMELINE = 100
+
+@dataclass(frozen=True, slots=True)
+class SyncLimits:
+    """Bounds of what a request may ask for."""
+
+    timeout_ms: int = 180_000
+    timeline: int = 10  # events per room if the filter does not say
+    max_timeline: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +35,14 @@ class SyncRequest:
     state_field: StateField = STATE_BEFORE
     ignored: frozenset[str] = field(default_factory=frozenset)
     session_id: str | None = None
+    limits: SyncLimits = field(default_factory=SyncLimits)
     echoes: dict[int, str] = field(default_factory=dict)  # event position → this device's transaction id
 
     @property
     def timeline_limit(self) -> int:
         """Events per room, bounded however much the client asks for."""
         limit = self.filter.room.timeline.limit
-        return _DEFAULT_TIMELINE if limit is None else min(limit, _MAX_TIMELINE)
+        return self.limits.timeline if limit is None else min(limit, self.limits.max_timeline)
 
     @property
     def lazy(self) -> bool:

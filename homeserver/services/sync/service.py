@@ -23,7 +23,7 @@ from homeserver.services.sync.delta import DeltaBuilder, Plan, plan_delta, plan_
 from homeserver.services.sync.lazy import SentMembers
 from homeserver.services.sync.positions import SyncToken
 from homeserver.services.sync.render import encode_for
-from homeserver.services.sync.request import RoomReads, SyncRequest
+from homeserver.services.sync.request import RoomReads, SyncLimits, SyncRequest
 from homeserver.services.sync.roomlists import RoomLists, Rooms
 from homeserver.services.sync.shared import SharedSections
 from homeserver.services.sync.waiter import Bell, Waiters
@@ -41,7 +41,16 @@ class Answer:
 class SyncService:
     """Sync for all transports."""
 
-    def __init__(self, store: Store, log: Log, reads: RoomReads, typing: TypingTracker, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        log: Log,
+        reads: RoomReads,
+        typing: TypingTracker,
+        clock: Clock,
+        limits: SyncLimits | None = None,
+    ) -> None:
+        self.limits = limits or SyncLimits()
         self._store = store
         self._log = log
         self._clock = clock

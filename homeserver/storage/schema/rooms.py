@@ -144,6 +144,6 @@ room_aliases = Table(
     metadata,
     Column("alias", Text, primary_key=True),
     Column("room_nid", BigInteger, nullable=False, index=True),
-    Column("creator", Text, nullable=False),
+    Column("creator", Text, nullable=False, index=True),
     sqlite_with_rowid=False,
 )

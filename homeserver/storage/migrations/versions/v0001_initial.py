@@ -271,6 +271,7 @@ def _room_aliases() -> None:
         sa.PrimaryKeyConstraint("alias", name="pk_room_aliases"),
         sqlite_with_rowid=False,
     )
+    op.create_index("ix_room_aliases_creator", "room_aliases", ["creator"], unique=False)
     op.create_index("ix_room_aliases_room_nid", "room_aliases", ["room_nid"], unique=False)
 
 

@@ -1,0 +1,104 @@
+"""The bounds of the configuration reference hold, at the values an operator sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import aiohttp
+import pytest
+
+from tests.support.client import Client, part, rooms, timeline
+from tests.support.fixtures import StartServer
+from tests.support.server import Server
+
+SMALL = {
+    "HROMADA_LIMITS_DISPLAYNAME_LENGTH": "5",
+    "HROMADA_LIMITS_AVATAR_URL_LENGTH": "20",
+    "HROMADA_LIMITS_ACCOUNT_DATA_BYTES": "1024",
+    "HROMADA_LIMITS_FILTER_BYTES": "1024",
+    "HROMADA_LIMITS_FILTERS_PER_USER": "2",
+    "HROMADA_LIMITS_ALIASES_PER_USER": "2",
+    "HROMADA_LIMITS_MESSAGES_PAGE": "10",
+    "HROMADA_LIMITS_CONTEXT_EVENTS": "2",
+    "HROMADA_LIMITS_DEVICES_PER_USER": "3",
+    "HROMADA_SYNC_TIMELINE_LIMIT": "3",
+    "HROMADA_SYNC_MAX_TIMELINE_LIMIT": "10",
+    "HROMADA_SYNC_MAX_TIMEOUT_SECONDS": "1",
+}
+
+
+@pytest.fixture
+def small(start_server: StartServer) -> Iterator[Server]:
+    yield start_server(environment=SMALL)
+
+
+async def member(server: Server, http: aiohttp.ClientSession, name: str = "ann") -> Client:
+    client = Client(http, server.url)
+    await client.register(name)
+    return client
+
+
+async def test_sizes_and_numbers(small: Server, http: aiohttp.ClientSession) -> None:
+    ann = await member(small, http)
+    user = part(ann.user_id)
+    await ann.ok("PUT", f"/profile/{user}/displayname", {"displayname": "five5"})
+    (await ann.request("PUT", f"/profile/{user}/displayname", {"displayname": "sixsix"})).error(400)
+    (await ann.request("PUT", f"/profile/{user}/avatar_url", {"avatar_url": "mxc://" + "x" * 20})).error(400)
+    data = f"/user/{user}/account_data/org.example.x"
+    await ann.ok("PUT", data, {"x": "y" * 900})
+    (await ann.request("PUT", data, {"x": "y" * 1100})).error(413, "M_TOO_LARGE")
+    filters = f"/user/{user}/filter"
+    (await ann.request("POST", filters, {"room": {"x": "y" * 1100}})).error(413, "M_TOO_LARGE")
+    for number in range(2):
+        await ann.ok("POST", filters, {"room": {"timeline": {"limit": number}}})
+    (await ann.request("POST", filters, {"room": {"timeline": {"limit": 7}}})).error(403)
+
+
+async def test_aliases(small: Server, http: aiohttp.ClientSession) -> None:
+    ann = await member(small, http)
+    room = await ann.create_room(room_alias_name="one")
+    await ann.ok("PUT", f"/directory/room/{part('#two:hromada.test')}", {"room_id": room})
+    refused = await ann.request("PUT", f"/directory/room/{part('#three:hromada.test')}", {"room_id": room})
+    refused.error(403, "M_RESOURCE_LIMIT_EXCEEDED")
+    (await ann.request("POST", "/createRoom", {"room_alias_name": "three"})).error(403, "M_RESOURCE_LIMIT_EXCEEDED")
+    await ann.ok("DELETE", f"/directory/room/{part('#two:hromada.test')}")
+    await ann.ok("PUT", f"/directory/room/{part('#three:hromada.test')}", {"room_id": room})
+
+
+async def test_pages(small: Server, http: aiohttp.ClientSession) -> None:
+    ann = await member(small, http)
+    room = await ann.create_room()
+    sent = [await ann.send(room, str(number)) for number in range(12)]
+    page = await ann.ok("GET", f"/rooms/{part(room)}/messages", params={"dir": "b", "limit": 50})
+    assert len(page["chunk"]) == 10
+    context = await ann.ok("GET", f"/rooms/{part(room)}/context/{part(sent[5])}", params={"limit": 50})
+    assert len(context["events_before"]) + len(context["events_after"]) == 2
+    first = await ann.sync()
+    assert len(timeline(rooms(first, "join")[room])) == 3
+    asked = await ann.sync(filter={"room": {"timeline": {"limit": 90}}})
+    assert len(timeline(rooms(asked, "join")[room])) == 10
+    await ann.sync(first["next_batch"], timeout=100_000)  # the client would give up long before
+
+
+async def test_rate_limits_of_rooms(start_server: StartServer, http: aiohttp.ClientSession) -> None:
+    server = start_server(
+        rate_limits="on",
+        environment={
+            "HROMADA_RATE_LIMITS_REGISTRATION": "100/100",
+            "HROMADA_RATE_LIMITS_JOINS_ROOM": "0.001/1",
+            "HROMADA_RATE_LIMITS_INVITES_ROOM": "0.001/2",
+            "HROMADA_RATE_LIMITS_INVITES_USER": "0.001/1",
+        },
+    )
+    ann, bob, carol, dave = [await member(server, http, name) for name in ("ann", "bob", "carol", "dave")]
+    room = await ann.create_room(preset="public_chat")
+    await bob.join(room)
+    limited = await carol.request("POST", f"/rooms/{part(room)}/join", {})
+    assert limited.error(429, "M_LIMIT_EXCEEDED")["retry_after_ms"] > 0
+    assert int(limited.headers["Retry-After"]) > 0
+    invite = f"/rooms/{part(room)}/invite"
+    await ann.ok("POST", invite, {"user_id": carol.user_id})
+    other = await ann.create_room()
+    (await ann.request("POST", f"/rooms/{part(other)}/invite", {"user_id": carol.user_id})).error(429)
+    await ann.ok("POST", invite, {"user_id": dave.user_id})
+    (await ann.request("POST", invite, {"user_id": bob.user_id})).error(429)
