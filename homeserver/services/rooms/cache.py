@@ -78,7 +78,7 @@ class EventCache:
         found = {event_id: stored for event_id in event_ids if (stored := self.get(event_id)) is not None}
         missing = [event_id for event_id in event_ids if event_id not in found]
         if missing:
-            async with store.read() as tx:
+            async with store.glance() as tx:
                 found.update(await tx.events.get_many(missing))
         return found
 
