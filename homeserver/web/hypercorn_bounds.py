@@ -17,6 +17,7 @@ text to a client whose connection is idle is written at once, a small text that 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -65,6 +66,20 @@ class BoundedConnection(TCPServer):
         transport.write(data)
         return True
 
+    def offer(self, heard: Callable[[bytes], bool]) -> None:
+        """Offer what arrives to `heard` first, as long as nothing that came before is still to be read.
+
+        What it takes wakes no task. Reading an acknowledgement the long way costs as much as writing an update.
+        """
+        reader = self.reader
+        feed = reader.feed_data
+
+        def first(data: bytes) -> None:
+            if reader._buffer or not heard(data):  # type: ignore[attr-defined]
+                feed(data)
+
+        reader.feed_data = first  # type: ignore[method-assign, assignment]
+
     async def _close(self) -> None:
         self.loop.call_later(_LINGER_SECONDS, self.writer.transport.abort)
         await super()._close()
@@ -90,16 +105,12 @@ class BoundedStream(WSStream):
         if connection is not None and direct is not None and self.scope["http_version"] == "1.1":
             self._connection, self._direct = connection, direct
             direct.write = self._write_now
+            connection.offer(self._overheard)
 
     def _write_now(self, text: bytes) -> bool:
         if self.closed or self._connection is None or self.state is not ASGIWebsocketState.CONNECTED:
             return False
         return self._connection.write_now(_text_header(len(text)) + text)
-
-    async def handle(self, event: Any) -> None:
-        """As the base class, with small texts offered to the application first."""
-        if self._direct is None or not isinstance(event, Data) or not self._overheard(event.data):
-            await super().handle(event)
 
     def _overheard(self, data: bytes) -> bool:
         """Whether `data` is one small text, whole and by itself, and the application dealt with it."""
