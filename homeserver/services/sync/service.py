@@ -161,6 +161,8 @@ class SyncService:
         # No await between reading the position and the room list: both are of the same moment.
         high = self._log.position
         rooms = self.rooms.peek(request.user_id) or rooms
+        if self.is_current(request.since) and not request.full_state:
+            return Answer(SyncBody(str(request.since)), request.since)
         entries = self._log.since(request.since.position, high)
         if entries is None:
             return await self._from_store(request, request.since, rooms, high)
