@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from homeserver import faults
 from homeserver.storage.engine import WRITE_OPTION, Engines
 from homeserver.storage.failures import translated
 from homeserver.storage.ids import IdBlocks, TransactionIds
@@ -115,6 +116,8 @@ class Database:
     async def write(self) -> AsyncIterator[SqlTransaction]:
         """A read-write transaction (see the port)."""
         with translated():
+            if faults.plan is not None:
+                await faults.plan.reach("store.write.begin")
             async with self.engines.writer.connect() as connection:
                 await connection.execution_options(**{WRITE_OPTION: True})
                 transaction = SqlTransaction(connection, self._server_name, self._blocks)
@@ -122,16 +125,22 @@ class Database:
                 try:
                     async with connection.begin():
                         yield transaction
+                        if faults.plan is not None:
+                            await faults.plan.reach("store.write.before_commit")
                 except asyncio.CancelledError:
                     if self.engines.is_sqlite and driver is not None:
                         await asyncio.shield(_let_go(driver))
                     raise
                 transaction.ids.committed()
+                if faults.plan is not None:
+                    await faults.plan.reach("store.write.committed")
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[SqlTransaction]:
         """A read-only transaction on one snapshot (see the port)."""
         with translated():
+            if faults.plan is not None:
+                await faults.plan.reach("store.read.begin")
             async with self.engines.reader.connect() as connection:
                 if not self.engines.is_sqlite:
                     await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
 
+from homeserver import faults
 from homeserver.ports.events import EventFlags, StoredEvent
 from homeserver.ports.log import EntryKind, LogEntry
 from homeserver.ports.store import Store, Transaction
@@ -85,7 +86,10 @@ class EventCache:
             else:
                 found[event_id] = stored
         if missing:
-            for event_id, stored in (await tx.events.get_many(missing)).items():
+            loaded = await tx.events.get_many(missing)
+            if faults.plan is not None:
+                await faults.plan.reach("events.load")
+            for event_id, stored in loaded.items():
                 found[event_id] = stored
                 self.put(stored)
         return found

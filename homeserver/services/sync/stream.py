@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from homeserver import faults
 from homeserver.core.errors import MatrixError
 from homeserver.ports.clock import Clock
 from homeserver.ports.ratelimits import Rate
@@ -262,8 +263,12 @@ class Session:
                 await self._confirm()  # waiting may have been long
                 self._unacknowledged = answer.body.next_batch
                 self._acknowledged.clear()
+                if faults.plan is not None:
+                    await faults.plan.reach("stream.send")
                 await self._socket.send(frames.update(self._sync.encode(request, answer.body)))
                 await self._acknowledged.wait()
+                if faults.plan is not None:
+                    await faults.plan.reach("stream.acknowledged")
                 request = replace(request, since=answer.token, full_state=False, echoes={})
                 request = await self._face.advance(request)
 
