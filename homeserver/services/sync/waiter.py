@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from homeserver import faults
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.log import EntryKind, LogEntry
 from homeserver.services.log import Log
@@ -33,7 +34,7 @@ class Waiters:
         self._bells: dict[str, set[Bell]] = {}
         self.released = False
         # RoomLists listens before us, so its lists already know the entries we are told of.
-        log.listen(self._follow)
+        log.listen(self._follow, self._wake_all)
 
     @property
     def count(self) -> int:
@@ -75,6 +76,9 @@ class Waiters:
     def release(self) -> None:
         """Ring for everybody; `released` tells them not to wait again."""
         self.released = True
+        self._wake_all()
+
+    def _wake_all(self) -> None:
         for user_id in list(self._bells):
             self.wake(user_id)
 
@@ -92,5 +96,7 @@ class Waiters:
                 self.wake(entry.user_id)
             elif entry.room_id is not None:
                 rooms.add(entry.room_id)
+        if faults.plan is not None:
+            faults.plan.touch("waiters.wake")
         for room_id in rooms:
             self.wake_room(room_id)
