@@ -61,8 +61,9 @@ class Rooms:
 def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles, config: RoomsConfig) -> Rooms:
     """Wire the rooms services and let their caches follow the log."""
     memory = RoomMemory(
-        store, HeadCache(max_bytes=config.head_cache_bytes), lambda: EventCache(max_bytes=config.event_cache_bytes)
+        store, HeadCache(max_bytes=config.head_cache_bytes), EventCache(max_bytes=config.event_cache_bytes)
     )
+    store.remember(memory.events)
     log.listen(memory.follow, memory.forget)
     committer.on_append(memory.heads.appended)
     server_name = config.signer.server_name

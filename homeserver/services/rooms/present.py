@@ -32,14 +32,14 @@ async def present(
 ) -> list[bytes]:
     """The client form of timeline events for a recipient: with their transaction ids, their membership at the time
     and bundled aggregations. A constant number of statements."""
-    txns = await transaction_ids(tx, recipient, events)
     relations = await bundled(tx, memory, window, recipient.user_id, events)
     rendered = []
     for stored in events:
         # spec: client-server-api#room-event-format (unsigned.membership, MSC4115)
         extra: dict[str, Any] = {"membership": window.history.membership_at(stored)}
-        if (txn_id := txns.get(stored.position)) is not None:
-            extra["transaction_id"] = txn_id
+        txn = stored.txn
+        if txn is not None and txn.user_id == recipient.user_id and txn.device_id == recipient.device_id:
+            extra["transaction_id"] = txn.txn_id
         if (aggregations := relations.get(stored.event.event_id)) is not None:
             extra["m.relations"] = aggregations
         rendered.append(for_recipient(stored, extra))
@@ -54,7 +54,7 @@ async def bundled(
     State events and redacted ones get none; children that the user may not see are left out.
     spec: client-server-api#aggregations-of-child-events
     """
-    targets = [s.event.event_id for s in events if not s.event.is_state and s.redacted_by is None]
+    targets = [s.event.event_id for s in events if s.is_related_to and not s.event.is_state and s.redacted_by is None]
     if not targets:
         return {}
     relations: dict[str, dict[str, Any]] = {}
@@ -77,11 +77,3 @@ async def bundled(
     for target, event_ids in (await tx.relations.references(window.room_nid, targets)).items():
         relations.setdefault(target, {})["m.reference"] = {"chunk": [{"event_id": name} for name in event_ids]}
     return relations
-
-
-async def transaction_ids(tx: Transaction, recipient: Recipient, events: Sequence[StoredEvent]) -> dict[int, str]:
-    """Transaction ids, by position, of the events that this very device sent."""
-    if recipient.device_id is None:
-        return {}
-    own = [stored.position for stored in events if stored.event.sender == recipient.user_id]
-    return await tx.events.txns_of(own, recipient.user_id, recipient.device_id) if own else {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -58,11 +58,10 @@ class _Queue:
 class RoomMemory:
     """What this process remembers of rooms: heads and events. Both follow the log."""
 
-    def __init__(self, store: Store, heads: HeadCache, new_events: Callable[[], EventCache]) -> None:
+    def __init__(self, store: Store, heads: HeadCache, events: EventCache) -> None:
         self.store = store
         self.heads = heads
-        self.events = new_events()
-        self._new_events = new_events
+        self.events = events
 
     def follow(self, entries: Sequence[LogEntry]) -> None:
         """Log listener."""
@@ -71,8 +70,7 @@ class RoomMemory:
 
     def forget(self) -> None:
         """Entries of the log are missing: anything in memory may have been redacted or overtaken."""
-        # Replaced, not emptied: what a read that is under way still puts there was read before.
-        self.events = self._new_events()
+        self.events.clear()
         self.heads.clear()
 
 
@@ -259,8 +257,9 @@ class RoomWriter:
             new_room=replace(room, room_id=room_id),
         )
         result = await self._committer.append(append)
-        if result.head is not None:
-            self._memory.heads.put(result.head)
+        if result.moved or result.head is None:
+            raise UniqueViolation(f"{room_id} was made by somebody else at this moment")
+        self._memory.heads.put(result.head)
         return room_id
 
 

@@ -13,10 +13,11 @@ from homeserver.core.filters import RoomEventFilter
 from homeserver.ports.events import Membership, StoredEvent
 from homeserver.ports.store import Transaction
 from homeserver.services.personal.receipts import receipt_event, typing_event
+from homeserver.services.rooms.filtered import select
 from homeserver.services.sync import snapshot
 from homeserver.services.sync.body import RoomSection, SyncBody, Timeline
 from homeserver.services.sync.lazy import SentMembers
-from homeserver.services.sync.request import RoomReads, SyncRequest, wants, wants_account_data, without_ignored
+from homeserver.services.sync.request import RoomReads, SyncRequest, wants_account_data, without_ignored
 from homeserver.services.sync.roomlists import Rooms
 from homeserver.services.sync.window import RoomWindow, Window
 
@@ -215,7 +216,7 @@ def changed_room(request: SyncRequest, room: RoomWindow, high: int) -> RoomSecti
     wanted = request.filter.room.timeline
     limit = request.timeline_limit
     visible = without_ignored(room.events, request.ignored)
-    kept = [stored for stored in visible if wants(wanted, stored)]
+    kept = select(wanted, visible)
     cut = kept[-limit:] if limit else []
     timeline = Timeline(cut, limited=room.more or len(kept) > len(cut), before=high)
     shown = {stored.event.event_id for stored in cut}
@@ -225,7 +226,7 @@ def changed_room(request: SyncRequest, room: RoomWindow, high: int) -> RoomSecti
         if stored.event.is_state and (request.state_field.is_after or stored.event.event_id not in shown):
             state[stored.event.key] = stored
     wanted_state = request.filter.room.state
-    return RoomSection(timeline, [stored for stored in state.values() if wants(wanted_state, stored)])
+    return RoomSection(timeline, select(wanted_state, state.values()))
 
 
 def _wants_ephemeral(event_filter: RoomEventFilter, event_type: str, room_id: str) -> bool:

@@ -30,14 +30,12 @@ def _for_device(request: SyncRequest) -> RenderEvent:
 
     spec: client-server-api#sending-events-to-a-room (UnsignedData.transaction_id)
     """
-    user_id, device_id, echoes = request.user_id, request.device_id, request.echoes
+    user_id, device_id = request.user_id, request.device_id
 
     def render(stored: StoredEvent) -> bytes:
         txn = stored.txn
         if txn is not None and txn.user_id == user_id and txn.device_id == device_id:
             return for_recipient(stored, {"transaction_id": txn.txn_id})
-        if echoes and (txn_id := echoes.get(stored.position)) is not None:
-            return for_recipient(stored, {"transaction_id": txn_id})
         return client_json(stored)
 
     return render

@@ -14,7 +14,7 @@ from homeserver import faults
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.clock import Clock
-from homeserver.ports.store import Store, Transaction
+from homeserver.ports.store import Store
 from homeserver.services.log import Log
 from homeserver.services.personal.pushrules import PUSH_RULES, push_rules_content
 from homeserver.services.personal.typing import TypingTracker
@@ -158,7 +158,6 @@ class SyncService:
             await self._builder.changed_rooms(request, plan, window, body)
             await self._builder.summaries(tx, request, plan, window, body)
             await self._builder.whole_rooms(tx, request, plan, window, body)
-            await _restore_txns(tx, request, body)
         return await self._finish(request, plan, window, body, token)
 
     async def _initial(self, request: SyncRequest) -> Answer:
@@ -184,7 +183,6 @@ class SyncService:
                 known.append(AccountDataChanged(request.user_id, None, PUSH_RULES, defaults))
             body.account_data.extend(item for item in known if wanted.matches(item.type, None))
             await self._builder.whole_rooms(tx, request, plan, window, body)
-            await _restore_txns(tx, request, body)
         self._builder.ephemeral(request, window, body)
         await self._builder.stripped(plan, body)
         return Answer(body, token)
@@ -214,19 +212,3 @@ class SyncService:
 
 def _summaries_moved(plan: Plan, window: Window) -> bool:
     return any(summary_moved(window.rooms.get(membership.room_id)) for membership in plan.changed)
-
-
-async def _restore_txns(tx: Transaction, request: SyncRequest, body: SyncBody) -> None:
-    """Events from the database know their transaction only when asked: for the device's own echoes."""
-    if request.device_id is None:
-        return
-    own = [
-        stored
-        for section in body.joined.values()
-        for stored in section.timeline.events
-        if stored.event.sender == request.user_id and stored.txn is None
-    ]
-    if own:
-        request.echoes.update(
-            await tx.events.txns_of([stored.position for stored in own], request.user_id, request.device_id)
-        )

@@ -13,8 +13,9 @@ from homeserver.core.filters import RoomEventFilter
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.events import Membership, StoredEvent
 from homeserver.ports.store import Transaction
+from homeserver.services.rooms.filtered import select
 from homeserver.services.sync.body import RoomSection, Timeline
-from homeserver.services.sync.request import RoomReads, SyncRequest, is_open, wants, wants_account_data, without_ignored
+from homeserver.services.sync.request import RoomReads, SyncRequest, wants_account_data, without_ignored
 
 _MEMBER = "m.room.member"
 NAME_TYPES = {"m.room.name": "name", "m.room.canonical_alias": "alias"}
@@ -53,7 +54,7 @@ async def joined_rooms(
     for nid, room_id in nids.items():
         sections[room_id] = RoomSection(
             timeline=timelines[nid],
-            state=[stored for stored in states[nid].values() if wants(state_filter, stored)],
+            state=select(state_filter, states[nid].values()),
             account_data=account_data.get(room_id, []),
             summary=summaries[nid],
         )
@@ -83,7 +84,7 @@ async def left_room(
     if not request.state_field.is_after:
         await _rewind(tx, {membership.room_nid: state}, {membership.room_nid: timeline})
     wanted = request.filter.room.state
-    return RoomSection(timeline, [stored for stored in state.values() if wants(wanted, stored)])
+    return RoomSection(timeline, select(wanted, state.values()))
 
 
 def is_name(stored: StoredEvent) -> bool:
@@ -125,7 +126,7 @@ async def _timelines(
 ) -> dict[int, Timeline]:
     limit = request.timeline_limit
     # A filter that leaves out types would leave the page short: look back further, within bounds.
-    depth = limit if is_open(request.filter.room.timeline) else min(limit * 10, 500)
+    depth = limit if request.filter.room.timeline.is_open else min(limit * 10, 500)
     recent = await tx.events.recent({room.room_nid: (_LONG_AGO, high) for room in rooms}, depth + 1)
     # What came after the user's own join is theirs to see; only older events need the room's visibility.
     older = {
@@ -141,7 +142,7 @@ async def _timelines(
 def _cut(request: SyncRequest, events: Sequence[StoredEvent], high: int) -> Timeline:
     """The newest wanted events, up to the limit."""
     wanted = request.filter.room.timeline
-    kept = [stored for stored in without_ignored(events, request.ignored) if wants(wanted, stored)]
+    kept = select(wanted, without_ignored(events, request.ignored))
     limit = request.timeline_limit
     cut = kept[-limit:] if limit else []
     return Timeline(cut, limited=len(kept) > len(cut), before=high)

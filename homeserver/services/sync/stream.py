@@ -269,7 +269,7 @@ class Session:
                 await self._acknowledged.wait()
                 if faults.plan is not None:
                     await faults.plan.reach("stream.acknowledged")
-                request = replace(request, since=answer.token, full_state=False, echoes={})
+                request = replace(request, since=answer.token, full_state=False)
                 request = await self._face.advance(request)
 
 

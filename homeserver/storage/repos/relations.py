@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from homeserver.ports.events import StoredEvent, TimelinePage
 from homeserver.ports.relations import Aggregate, RelationQuery
 from homeserver.storage.dialect import HIGHEST, LOWEST, Fragment, Sql, in_texts, is_storable, json_texts
-from homeserver.storage.repos.rows import EVENT_COLUMNS, EVENT_JOINS, stored_event
+from homeserver.storage.repos.rows import EventReader
 
 if TYPE_CHECKING:
     from homeserver.ports.relations import RelationRepo
@@ -43,8 +43,8 @@ def _optional(column: str, parameter: str) -> Fragment:
 
 
 _FILTERS = {"rel_type": _optional("c.rel_type", "rel_type"), "type": _optional("c.type", "type")}
-_CHILDREN_UP = Sql(_TREE + EVENT_COLUMNS + _TREE_END + EVENT_JOINS + _WANTED + "LIMIT :count", **_FILTERS)
-_CHILDREN_DOWN = Sql(_TREE + EVENT_COLUMNS + _TREE_END + EVENT_JOINS + _WANTED + "DESC LIMIT :count", **_FILTERS)
+_CHILDREN_UP = Sql(_TREE + "e.nid" + _TREE_END + _WANTED + "LIMIT :count", **_FILTERS)
+_CHILDREN_DOWN = Sql(_TREE + "e.nid" + _TREE_END + _WANTED + "DESC LIMIT :count", **_FILTERS)
 _AGGREGATES = Sql(
     """SELECT g.target_event_id, g.rel_type, g.amount, l.event_id, g.participated FROM (
         SELECT r.target_event_id, r.rel_type, count(*) AS amount, max(r.event_nid) AS latest,
@@ -103,8 +103,9 @@ def relation_row(stored: StoredEvent) -> dict[str, Any] | None:
 class SqlRelationRepo:
     """Implements `ports.relations.RelationRepo`."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, reader: EventReader) -> None:
         self._connection = connection
+        self._reader = reader
 
     async def children(self, room_nid: int, query: RelationQuery) -> TimelinePage:
         """See the port."""
@@ -122,7 +123,7 @@ class SqlRelationRepo:
             high=HIGHEST if high is None else high,
             count=query.limit + 1,
         )
-        events = [stored_event(row) for row in rows[: query.limit]]
+        events = await self._reader.at([row[0] for row in rows[: query.limit]])
         if len(rows) <= query.limit or not events:
             return TimelinePage(events)
         last = events[-1].order or 0

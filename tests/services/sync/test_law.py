@@ -180,7 +180,7 @@ async def test_redacted_content_is_never_sent_again(syncing: SyncWorld) -> None:
     room = await syncing.world.create(ALICE)
     alice = syncing.client(ALICE)
     await alice.sync()
-    event_id = await syncing.world.say(room, "secret")
+    event_id = await syncing.world.say(room, "secret", txn="t0")
     await syncing.world.rooms.sending.set_state(room, ALICE, ("m.room.topic", ""), {"topic": "private"})
     topic = (await syncing.world.timeline(room))[-1].event_id
     await syncing.world.rooms.sending.set_state(room, ALICE, ("m.room.topic", ""), {"topic": "public"})
