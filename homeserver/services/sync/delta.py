@@ -162,6 +162,11 @@ class DeltaBuilder:
             for room_id, section in body.joined.items():
                 self._note_members(request, room_id, section, window.high)
 
+    async def relations(self, tx: Transaction, request: SyncRequest, body: SyncBody) -> None:
+        """What is bundled with events of limited timelines; of others the client has seen everything itself."""
+        if related := bundling(body):
+            body.relations = await self._reads.relations(tx, request.user_id, related)
+
     async def stripped(self, plan: Plan, body: SyncBody) -> None:
         """Invites and knocks."""
         for membership in plan.invited:
@@ -209,6 +214,20 @@ class DeltaBuilder:
         for stored in section.state:
             if stored.event.type == _MEMBER:
                 self._sent.note(device, (room_id, stored.event.state_key or ""), at)
+
+
+def bundling(body: SyncBody) -> list[StoredEvent]:
+    """The events of limited timelines to which others relate.
+
+    spec: client-server-api#aggregations-of-child-events
+    """
+    return [
+        stored
+        for section in (*body.joined.values(), *body.left.values())
+        if section.timeline.limited
+        for stored in section.timeline.events
+        if stored.is_related_to
+    ]
 
 
 def changed_room(request: SyncRequest, room: RoomWindow, high: int) -> RoomSection:

@@ -85,6 +85,15 @@ class RoomReads(Protocol):
         """
         ...
 
+    async def relations(
+        self, tx: Transaction, user_id: str, events: Sequence[StoredEvent]
+    ) -> dict[str, dict[str, Any]]:
+        """`m.relations` by event id of those events that have any, as far as the user may see them.
+
+        spec: client-server-api#aggregations-of-child-events
+        """
+        ...
+
     async def events(self, event_ids: Collection[str]) -> Mapping[str, StoredEvent]:
         """Events by id, from memory where possible."""
         ...

@@ -20,7 +20,7 @@ from homeserver.services.personal.pushrules import PUSH_RULES, push_rules_conten
 from homeserver.services.personal.typing import TypingTracker
 from homeserver.services.sync import window as windows
 from homeserver.services.sync.body import SyncBody
-from homeserver.services.sync.delta import DeltaBuilder, Plan, plan_delta, plan_initial, summary_moved
+from homeserver.services.sync.delta import DeltaBuilder, Plan, bundling, plan_delta, plan_initial, summary_moved
 from homeserver.services.sync.lazy import SentMembers
 from homeserver.services.sync.positions import SyncToken
 from homeserver.services.sync.render import encode_for
@@ -139,10 +139,11 @@ class SyncService:
         plan = plan_delta(request, window, rooms)
         body = SyncBody(str(token))
         await self._builder.changed_rooms(request, plan, window, body)
-        if plan.needs_store or _summaries_moved(plan, window):
+        if plan.needs_store or _summaries_moved(plan, window) or bundling(body):
             async with self._store.read() as tx:
                 await self._builder.summaries(tx, request, plan, window, body)
                 await self._builder.whole_rooms(tx, request, plan, window, body)
+                await self._builder.relations(tx, request, body)
         return await self._finish(request, plan, window, body, token)
 
     async def _from_store(self, request: SyncRequest, since: SyncToken, rooms: Rooms, high: int) -> Answer:
@@ -158,6 +159,7 @@ class SyncService:
             await self._builder.changed_rooms(request, plan, window, body)
             await self._builder.summaries(tx, request, plan, window, body)
             await self._builder.whole_rooms(tx, request, plan, window, body)
+            await self._builder.relations(tx, request, body)
         return await self._finish(request, plan, window, body, token)
 
     async def _initial(self, request: SyncRequest) -> Answer:
@@ -183,6 +185,7 @@ class SyncService:
                 known.append(AccountDataChanged(request.user_id, None, PUSH_RULES, defaults))
             body.account_data.extend(item for item in known if wanted.matches(item.type, None))
             await self._builder.whole_rooms(tx, request, plan, window, body)
+            await self._builder.relations(tx, request, body)
         self._builder.ephemeral(request, window, body)
         await self._builder.stripped(plan, body)
         return Answer(body, token)

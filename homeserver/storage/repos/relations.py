@@ -50,8 +50,8 @@ _AGGREGATES = Sql(
         SELECT r.target_event_id, r.rel_type, count(*) AS amount, max(r.event_nid) AS latest,
             max(CASE WHEN r.sender = :user_id OR t.sender = :user_id THEN 1 ELSE 0 END) AS participated
         FROM event_relations r JOIN events e ON e.nid = r.event_nid AND e.redacted_by IS NULL
-        JOIN events t ON t.event_id = r.target_event_id AND t.room_nid = :room_nid
-        WHERE {ids} AND r.room_nid = :room_nid AND (r.rel_type = 'm.thread'
+        JOIN events t ON t.event_id = r.target_event_id AND t.room_nid = r.room_nid
+        WHERE {ids} AND (r.rel_type = 'm.thread'
             OR (r.rel_type = 'm.replace' AND r.sender = t.sender AND r.type = t.type AND t.state_key IS NULL))
         GROUP BY r.target_event_id, r.rel_type) g
     JOIN events l ON l.nid = g.latest""",
@@ -60,7 +60,8 @@ _AGGREGATES = Sql(
 _REFERENCES = Sql(
     """SELECT r.target_event_id, e.event_id FROM event_relations r
     JOIN events e ON e.nid = r.event_nid AND e.redacted_by IS NULL
-    WHERE {ids} AND r.room_nid = :room_nid AND r.rel_type = 'm.reference' ORDER BY r.event_nid""",
+    JOIN events t ON t.event_id = r.target_event_id AND t.room_nid = r.room_nid
+    WHERE {ids} AND r.rel_type = 'm.reference' ORDER BY r.event_nid""",
     ids=in_texts("r.target_event_id", "ids"),
 )
 _THREADS = Sql(
@@ -129,15 +130,15 @@ class SqlRelationRepo:
         last = events[-1].order or 0
         return TimelinePage(events, end=last - 1 if query.backwards else last)
 
-    async def aggregates(self, room_nid: int, targets: Collection[str], user_id: str) -> list[Aggregate]:
+    async def aggregates(self, targets: Collection[str], user_id: str) -> list[Aggregate]:
         """See the port."""
-        rows = await _AGGREGATES.rows(self._connection, room_nid=room_nid, ids=json_texts(targets), user_id=user_id)
+        rows = await _AGGREGATES.rows(self._connection, ids=json_texts(targets), user_id=user_id)
         return [Aggregate(row[0], row[1], row[2], row[3], bool(row[4])) for row in rows]
 
-    async def references(self, room_nid: int, targets: Collection[str]) -> dict[str, list[str]]:
+    async def references(self, targets: Collection[str]) -> dict[str, list[str]]:
         """See the port."""
         found: dict[str, list[str]] = {}
-        for target, event_id in await _REFERENCES.rows(self._connection, room_nid=room_nid, ids=json_texts(targets)):
+        for target, event_id in await _REFERENCES.rows(self._connection, ids=json_texts(targets)):
             found.setdefault(target, []).append(event_id)
         return found
 
