@@ -47,6 +47,7 @@ async def test_the_rules_hold_whatever_breaks(
         await crowd.stop()
         violations = await crowd.verdict_after_restart()
         assert not violations
+        assert not unexpected(target.server.log.read_text())
         await crowd.check_sessions()
     slowest = max(target.restart_times)
     print(
@@ -54,7 +55,6 @@ async def test_the_rules_hold_whatever_breaks(
         f"{len(crowd.history.of('sync'))} syncs, {len(target.restart_times)} starts (slowest {slowest:.2f} s), "
         f"failures {dict(crowd.failures)}, faults {[name for _, name in crowd.history.faults]}"
     )
-    print("unexpected in the log:", unexpected(target.server.log.read_text()))
 
 
 def unexpected(log: str) -> list[str]:

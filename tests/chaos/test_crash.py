@@ -19,7 +19,7 @@ import pytest
 
 from tests.chaos.crowd import Crowd, saved_on_failure
 from tests.chaos.target import Target
-from tests.support.client import Client, part
+from tests.support.client import Client, part, rooms, timeline
 from tests.support.faultproxy import FaultProxy
 from tests.support.fixtures import StartServer
 from tests.support.postgres import PostgresCluster
@@ -130,6 +130,28 @@ async def test_a_lost_commit_reply_sends_nothing_twice(
             await crowd.progress(5)
             await crowd.stop()
             assert not await crowd.verdict()
+        server.stop()
+
+
+async def test_what_a_lost_commit_has_written_is_in_the_next_sync(
+    start_server: StartServer, http: aiohttp.ClientSession, postgres_cluster: PostgresCluster
+) -> None:
+    """Where nothing else is sent that would move the log on."""
+    database = postgres_cluster.make_database().rsplit("/", 1)[-1]
+    with FaultProxy.running(postgres_cluster.port) as proxy:
+        server = start_server("postgres", database_url=postgres_cluster.url(database, proxy.port))
+        alice = await Client(http, server.url).register("alice")
+        room = await alice.create_room()
+        since = (await alice.sync())["next_batch"]
+        path = f"/rooms/{part(room)}/send/m.room.message/t"
+        proxy.lose_commits(1)
+        statuses = []
+        while 200 not in statuses:
+            reply = await alice.request("PUT", path, {"msgtype": "m.text", "body": "x"})
+            statuses.append(reply.status)
+        answer = await alice.sync(since)
+        assert 503 in statuses
+        assert [event["event_id"] for event in timeline(rooms(answer, "join")[room])] == [reply.body["event_id"]]
         server.stop()
 
 
