@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import homeserver
-from homeserver import boot, commands, logs
+from homeserver import boot, commands, faults, logs
 from homeserver.config import docs
 from homeserver.config.keyfiles import UnsafeFile, create_private
 from homeserver.config.load import ConfigError, load
@@ -67,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail([f"database.url: {error}"])
     except boot.DatabaseUnreachable as error:
         return _fail([f"database.url: {error}"], status=1)
+    except faults.BadFaults as error:
+        return _fail([str(error)])
     except MatrixError as error:
         return _fail([error.message], status=1)
 
@@ -140,6 +142,7 @@ def _run(options: argparse.Namespace) -> int:
     os.umask(0o077)
     config = _first_run_config(options)
     logs.configure(config.logging.level, config.logging.format)
+    faults.switch_on(os.environ)
     try:
         listener = listen(config.server.listen)
     except OSError as error:

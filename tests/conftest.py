@@ -12,3 +12,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("hromada")
     group.addoption("--crash-kills", type=int, default=4, help="how often each crash test kills the server")
     group.addoption("--crash-seed", type=int, default=1, help="seed of the moments and choices of the crash tests")
+    group.addoption("--chaos-seeds", type=int, default=1, help="how many seeds of the chaos runs on each database")
+    group.addoption("--chaos-seed", type=int, default=1, help="the first of them")
+    group.addoption("--chaos-faults", type=int, default=6, help="how many faults a chaos run has")

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from client_api.accounts import AccountServices
 from client_api.deps import ClientServices
 from client_api.personal import PersonalServices
+from homeserver import faults
 from homeserver.boot import parts
 from homeserver.boot.accounts import Foundations, build_accounts, build_sessions
 from homeserver.boot.parts import load_secrets
@@ -99,6 +100,9 @@ async def build_core(config: Config) -> Core:
     engines = await open_database(config)
     store = Database(engines, config.server.name)
     log = Log(await _last_position(store), max_bytes=config.sync.tail_bytes)
+    if faults.plan is not None and faults.plan.control is not None:
+        spoil = import_module("homeserver.boot.controls").spoil
+        store, log = spoil(faults.plan.control, engines, config.server.name, log)
     committer = Committer(store, log)
     base = Foundations(config, store, committer, limits, clock, entropy)
     sessions = build_sessions(base, secrets.jwt_keys)

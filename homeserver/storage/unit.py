@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from homeserver import faults
 from homeserver.ports.events import EventMemory
 from homeserver.storage.engine import WRITE_OPTION, Engines
 from homeserver.storage.failures import translated
@@ -121,17 +122,25 @@ class Database:
     async def write(self) -> AsyncIterator[SqlTransaction]:
         """A read-write transaction (see the port)."""
         with translated():
+            if faults.plan is not None:
+                await faults.plan.reach("store.write.begin")
             async with self.engines.writer.connect() as connection:
                 await connection.execution_options(**{WRITE_OPTION: True})
                 transaction = SqlTransaction(connection, self._server_name, self._blocks, NoMemory())
                 async with connection.begin():
                     yield transaction
+                    if faults.plan is not None:
+                        await faults.plan.reach("store.write.before_commit")
                 transaction.ids.committed()
+                if faults.plan is not None:
+                    await faults.plan.reach("store.write.committed")
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[SqlTransaction]:
         """A read-only transaction on one snapshot (see the port)."""
         with translated():
+            if faults.plan is not None:
+                await faults.plan.reach("store.read.begin")
             async with self.engines.reader.connect() as connection:
                 if not self.engines.is_sqlite:
                     await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -142,6 +151,8 @@ class Database:
     async def glance(self) -> AsyncIterator[SqlTransaction]:
         """Reads without a transaction (see the port)."""
         with translated():
+            if faults.plan is not None:
+                await faults.plan.reach("store.glance.begin")
             async with self.engines.reader.connect() as connection:
                 await connection.execution_options(**self.engines.no_transaction)
                 yield SqlTransaction(connection, self._server_name, self._blocks, self._memory)

@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from homeserver import faults
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.clock import Clock
 from homeserver.ports.requester import Authenticator, Requester
@@ -265,8 +266,13 @@ class Application:
             self._metrics.in_flight.inc()
         try:
             who = await self._admit(endpoint.route, request)
+            if faults.plan is not None:
+                await faults.plan.reach("request.admitted")
             handling = endpoint.start(who, await endpoint.arguments(request, values))
-            return await (_while_connected(request, handling) if endpoint.route.held else handling)
+            result = await (_while_connected(request, handling) if endpoint.route.held else handling)
+            if faults.plan is not None:
+                await faults.plan.reach("request.handled")
+            return result
         finally:
             if endpoint.route.held:
                 self._held -= 1

@@ -97,7 +97,7 @@ async def _disturb(
         elif number in {KILL, STOP}:
             await asyncio.to_thread(server.kill if number == KILL else server.stop)
             await asyncio.to_thread(server.start)
-            proxy.retarget(_port(server))
+            proxy.target_port = _port(server)
     errors = (await process.stderr.read()).decode(errors="replace")
     assert await process.wait() == 0, errors[-4000:]
     return results

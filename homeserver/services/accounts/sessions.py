@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
+from homeserver import faults
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.accounts import Device, Session, User
 from homeserver.ports.clock import Clock, Entropy
@@ -158,6 +159,8 @@ class Sessions:
             changes = self._changes
             async with self._store.glance() as tx:
                 found = await tx.sessions.get(session_id)
+            if faults.plan is not None:
+                await faults.plan.reach("sessions.load")
             if changes == self._changes:
                 break
             # A session was ended while we read: what we have may be from before.

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 import orjson
 
+from homeserver import faults
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.clock import Clock
 from homeserver.ports.events import StoredEvent
@@ -75,6 +76,8 @@ class ReceiptService:
                 known_id = await tx.receipts.get(room_nid, user_id, type_, thread_id)
                 if await _is_as_far(tx, known_id, target):
                     return
+            if faults.plan is not None:
+                await faults.plan.reach("receipts.decided")
             receipt = ReceiptChanged(room_id, room_nid, user_id, type_, thread_id, event_id, self._clock.now_ms())
             await self._committer.commit(_PutReceipt(receipt))
 

@@ -68,9 +68,7 @@ def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles
         HistoryCache(),
     )
     store.remember(memory.events)
-    log.listen(memory.events.follow)
-    log.listen(memory.heads.follow)
-    log.listen(memory.histories.follow)
+    log.listen(memory.follow, memory.forget)
     committer.on_append(memory.heads.appended)
     server_name = config.signer.server_name
     writer = RoomWriter(memory, committer, Workshop(config.signer, config.clock, config.entropy))

@@ -45,6 +45,14 @@ class EventCache:
                     self._related(target)
                 self._put(stored)
 
+    def clear(self) -> None:
+        """Forget everything: what the log did not tell may have redacted any of it."""
+        self._changes += 1  # what a read under way still finds may be from before, too
+        self._events.clear()
+        self._by_position.clear()
+        self._successors.clear()
+        self._bytes = 0
+
     def mark(self) -> int:
         """See the port."""
         return self._changes

@@ -40,6 +40,12 @@ class HistoryCache:
                     for user_id in tuple(self._users.get(stored.room_nid, ())):
                         self._forget(stored.room_nid, user_id)
 
+    def clear(self) -> None:
+        """Forget everything: the log has a gap."""
+        self._changes += 1
+        self._histories.clear()
+        self._users.clear()
+
     async def fetch(self, room_nid: int, user_id: str, store: Store) -> History:
         """The user's history in the room, from memory or the store."""
         history = self._histories.get((room_nid, user_id))

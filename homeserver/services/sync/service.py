@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
+from homeserver import faults
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.clock import Clock
@@ -188,6 +189,8 @@ class SyncService:
             window = await windows.from_store(
                 tx, request.user_id, rooms, since.position, high, limit=max(request.timeline_limit, 1)
             )
+            if faults.plan is not None:
+                await faults.plan.reach("sync.store")
             token = self._add_typing(window, rooms, since)
             plan = plan_delta(request, window, rooms)
             body = SyncBody(str(token))
@@ -207,6 +210,8 @@ class SyncService:
         joined = {room.room_nid: (0, high) for room in plan.whole}
         token = self._add_typing(window, rooms, None)
         body = SyncBody(str(token))
+        if faults.plan is not None:
+            await faults.plan.reach("sync.initial")
         async with self._store.read() as tx:
             for receipt in await tx.receipts.between(joined, request.user_id):
                 window.receipts.setdefault(receipt.room_id, []).append(receipt)
@@ -226,6 +231,8 @@ class SyncService:
     async def _finish(
         self, request: SyncRequest, plan: Plan, window: Window, body: SyncBody, token: SyncToken
     ) -> Answer:
+        if faults.plan is not None:
+            await faults.plan.reach("sync.answer")
         self._builder.ephemeral(request, window, body)
         await self._builder.stripped(plan, body)
         _leave_out_empty(request, body)

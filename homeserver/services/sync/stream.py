@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from homeserver import faults
 from homeserver.core.errors import MatrixError
 from homeserver.core.filters import Filter
 from homeserver.ports.clock import Clock
@@ -259,6 +260,8 @@ class Session:
 
     def _go_on(self) -> None:
         """The update has been acknowledged."""
+        if faults.plan is not None:
+            faults.plan.touch("stream.acknowledged")
         self._since, self._unacknowledged, self._likely_ack = self._unacknowledged, None, _NO_ACK
         self._look()
 
@@ -304,6 +307,8 @@ class Session:
         if request is None or since is None or self._sync.is_current(since):
             return
         try:
+            if faults.plan is not None:
+                faults.plan.touch("stream.shared")
             update = self._sync.shared(request, since, self._form)
             if update is not None and not update.json:
                 self._since = update.token
@@ -325,6 +330,8 @@ class Session:
         if request.since is None or request.full_state or not answer.body.is_empty:
             await self._confirm()  # waiting may have been long
             self._expect(answer.token)
+            if faults.plan is not None:
+                await faults.plan.reach("stream.send")
             await self._socket.send(frames.update(self._sync.encode(request, answer.body)))
         else:
             self._since = answer.token

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 
+from homeserver import faults
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.log import EntryKind, LogEntry
 from homeserver.services.log import Log
@@ -43,7 +44,7 @@ class Waiters:
         self._rung: dict[Bell, None] = {}
         self.released = False
         # RoomLists listens before us, so its lists already know the entries we are told of.
-        log.listen(self._follow)
+        log.listen(self._follow, self._wake_all)
 
     @property
     def count(self) -> int:
@@ -102,6 +103,9 @@ class Waiters:
     def release(self) -> None:
         """Ring for everybody; `released` tells them not to wait again."""
         self.released = True
+        self._wake_all()
+
+    def _wake_all(self) -> None:
         for user_id in list(self._bells):
             self.wake(user_id)
 
@@ -119,5 +123,7 @@ class Waiters:
                 self.wake(entry.user_id)
             elif entry.room_id is not None:
                 rooms.add(entry.room_id)
+        if faults.plan is not None:
+            faults.plan.touch("waiters.wake")
         for room_id in rooms:
             self.wake_room(room_id)

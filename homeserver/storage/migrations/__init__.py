@@ -10,6 +10,7 @@ from importlib import import_module
 
 from sqlalchemy import Connection, inspect, text
 
+from homeserver import faults
 from homeserver.storage.engine import WRITE_OPTION, Engines
 
 NEWEST = "0001"
@@ -56,4 +57,8 @@ def _upgrade(connection: Connection) -> None:
             f"The database has schema {current}; this release knows schemas up to {NEWEST}. "
             "It was last used by a newer release: install that one, or restore a backup from before it."
         )
+    if faults.plan is not None:
+        faults.plan.touch("migrations.begin")
     upgrade.to_newest(connection)
+    if faults.plan is not None:
+        faults.plan.touch("migrations.done")

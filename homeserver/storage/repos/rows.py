@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from homeserver import faults
 from homeserver.core.event import Event
 from homeserver.core.versions import ROOM_VERSIONS
 from homeserver.ports.events import EventFlags, EventMemory, StoredEvent, Txn
@@ -70,7 +71,7 @@ class EventReader:
             else:
                 found[position] = stored
         if missing:
-            for stored in self._kept(await _BY_POSITION.rows(self._connection, nids=json_ints(missing))):
+            for stored in await self._kept(await _BY_POSITION.rows(self._connection, nids=json_ints(missing))):
                 found[stored.position] = stored
         return [found[position] for position in positions if position in found]
 
@@ -86,11 +87,13 @@ class EventReader:
             else:
                 found[event_id] = stored
         if missing:
-            for stored in self._kept(await _BY_ID.rows(self._connection, ids=json_texts(missing))):
+            for stored in await self._kept(await _BY_ID.rows(self._connection, ids=json_texts(missing))):
                 found[stored.event.event_id] = stored
         return found
 
-    def _kept(self, rows: Iterable[Any]) -> list[StoredEvent]:
+    async def _kept(self, rows: Iterable[Any]) -> list[StoredEvent]:
+        if faults.plan is not None:
+            await faults.plan.reach("events.load")
         return [self._memory.keep(_stored_event(row), self._since) for row in rows]
 
 

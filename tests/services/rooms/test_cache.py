@@ -88,3 +88,15 @@ async def test_a_page_that_is_in_memory_costs_no_reading_of_events(world: World)
         assert len(statements) == 1
     assert [stored.event.content["body"] for stored in page.events] == ["4", "3", "2", "1", "0"]
     assert all(world.rooms.memory.events.at(stored.position) is stored for stored in page.events)
+
+
+def test_where_the_log_has_a_gap_everything_is_forgotten() -> None:
+    cache = EventCache()
+    first, before = stored(1), cache.mark()
+    cache.follow([entry(first)])
+    cache.clear()
+    assert cache.get(first.event.event_id) is cache.at(1) is None
+    cache.keep(stale := stored(2), before)
+    assert cache.get(stale.event.event_id) is None, "the gap may have been a redaction of it"
+    cache.keep(first, cache.mark())
+    assert cache.get(first.event.event_id) is first

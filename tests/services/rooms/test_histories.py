@@ -32,6 +32,15 @@ async def test_reads_of_a_known_room_cost_no_statement(world: World) -> None:
     assert not statements
 
 
+async def test_where_the_log_has_a_gap_everything_is_read_again(world: World) -> None:
+    room_id = await world.create(ALICE, BOB)
+    await world.rooms.state.members(BOB, room_id)
+    world.rooms.memory.forget()
+    with counted(world.store) as statements:
+        await world.rooms.state.members(BOB, room_id)
+    assert statements
+
+
 async def test_a_kick_and_a_new_visibility_take_effect_at_once(world: World) -> None:
     room_id = await world.create(ALICE, BOB)
     await world.say(room_id, "before")
