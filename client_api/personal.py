@@ -8,6 +8,7 @@ from homeserver.ports.members import RoomMembers
 from homeserver.services.personal.presence import PresenceTracker
 from homeserver.services.personal.pushrules import PushRules
 from homeserver.services.personal.receipts import ReceiptService
+from homeserver.services.personal.succession import Succession
 from homeserver.services.personal.tags import Tags
 from homeserver.services.personal.typing import TypingTracker
 
@@ -20,5 +21,6 @@ class PersonalServices:
     presence: PresenceTracker
     push_rules: PushRules
     receipts: ReceiptService
+    succession: Succession
     tags: Tags
     typing: TypingTracker

@@ -21,6 +21,7 @@ _SUMMARIES = ("/_matrix/client/unstable/im.nheko.summary/summary/{roomIdOrAlias}
 
 _WRITES: list[Route[ClientServices]] = [
     Route("POST", f"{V3}/createRoom", rooms.create_room, limit="create_room"),
+    Route("POST", f"{_ROOM}/upgrade", rooms.upgrade_room, limit="create_room"),
     Route("PUT", f"{_ROOM}/send/{{eventType}}/{{txnId}}", rooms.send_message, auth=GUEST_OK, limit="message"),
     Route("PUT", f"{_STATE}/{{stateKey}}", rooms.set_room_state_with_key, auth=GUEST_OK, limit="message"),
     Route("PUT", _STATE, rooms.set_room_state_with_key, auth=GUEST_OK, limit="message", slash=True, fixed=_NO_KEY),

@@ -35,6 +35,7 @@ from homeserver.services.personal.members import JoinedRooms
 from homeserver.services.personal.presence import PresenceTracker
 from homeserver.services.personal.pushrules import PushRules
 from homeserver.services.personal.receipts import ReceiptService
+from homeserver.services.personal.succession import Succession
 from homeserver.services.personal.tags import Tags
 from homeserver.services.personal.typing import TypingTracker
 from homeserver.services.rooms import Rooms, RoomsConfig, build_rooms
@@ -155,7 +156,7 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
             sockets=sockets,
             ignored=IgnoredUsers(store, log),
             limits=core.limits,
-            personal=build_personal(base, JoinedRooms(store, sync.rooms), typing),
+            personal=build_personal(base, JoinedRooms(store, sync.rooms), typing, core.rooms),
         )
         mounts.append(import_module(PACKAGES["client"]).mount(services))
     app = Application(
@@ -182,14 +183,16 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
     return Server(app, workers, release, close, frame_bytes=config.stream.frame_bytes)
 
 
-def build_personal(base: Foundations, members: JoinedRooms, typing: TypingTracker) -> PersonalServices:
+def build_personal(base: Foundations, members: JoinedRooms, typing: TypingTracker, rooms: Rooms) -> PersonalServices:
     """Services of what belongs to one user and changes often."""
     edits = AccountDataEdits(base.store, base.committer)
+    push_rules = PushRules(edits)
     return PersonalServices(
         members=members,
         presence=PresenceTracker(base.clock, members),
-        push_rules=PushRules(edits),
+        push_rules=push_rules,
         receipts=ReceiptService(base.store, base.committer, edits, base.clock),
+        succession=Succession(rooms.memory, edits, push_rules),
         tags=Tags(edits, max_bytes=base.config.limits.account_data_bytes),
         typing=typing,
     )

@@ -23,6 +23,7 @@ from homeserver.services.rooms.people import Profiles
 from homeserver.services.rooms.relations import Relations
 from homeserver.services.rooms.sending import Sending
 from homeserver.services.rooms.state import RoomState
+from homeserver.services.rooms.upgrade import RoomUpgrades
 from homeserver.services.rooms.writer import RoomMemory, RoomWriter
 
 
@@ -56,6 +57,7 @@ class Rooms:
     history: RoomHistory
     relations: Relations
     directory: Directory
+    upgrades: RoomUpgrades
 
 
 def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles, config: RoomsConfig) -> Rooms:
@@ -83,4 +85,5 @@ def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles
         history=RoomHistory(memory, access, max_page=config.messages_page, max_context=config.context_events),
         relations=relations,
         directory=Directory(memory, access),
+        upgrades=RoomUpgrades(memory, writer, access, profiles, config.entropy, server_name),
     )

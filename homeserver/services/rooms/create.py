@@ -18,6 +18,7 @@ from homeserver.ports.events import NewRoom
 from homeserver.ports.store import UniqueViolation
 from homeserver.services.rooms.drafts import Draft
 from homeserver.services.rooms.people import Profiles
+from homeserver.services.rooms.replacement import raise_tombstone
 from homeserver.services.rooms.writer import RoomWriter
 
 # spec: client-server-api#post_matrixclientv3createroom (presets)
@@ -188,7 +189,7 @@ def _power_levels(
     users: dict[str, int] = {}
     if not version.auth.privileged_creators:
         users = dict.fromkeys([creator, *trusted], 100)
-    return {
+    levels = {
         "users": users,
         "users_default": 0,
         "events": {
@@ -199,8 +200,7 @@ def _power_levels(
             "m.room.name": 50,
             "m.room.power_levels": 100,
             "m.room.server_acl": 100,
-            # v12 wants replacing a room to be above ordinary state.  spec: rooms/v12
-            "m.room.tombstone": 150 if version.auth.privileged_creators else 100,
+            "m.room.tombstone": 100,
         },
         "events_default": 0,
         "state_default": 50,
@@ -211,6 +211,9 @@ def _power_levels(
         "historical": 100,
         **request.power_level_content_override,
     }
+    if version.auth.privileged_creators:
+        raise_tombstone(levels)
+    return levels
 
 
 def _preset_state(preset: str) -> list[tuple[str, dict[str, Any]]]:
