@@ -112,6 +112,8 @@ async def build_core(config: Config) -> Core:
         messages_page=config.limits.messages_page,
         context_events=config.limits.context_events,
         aliases_per_user=config.limits.aliases_per_user,
+        hierarchy_page=config.limits.hierarchy_page,
+        hierarchy_walk=config.limits.hierarchy_walk,
     )
     rooms = build_rooms(store, log, committer, MemberProfiles(store), settings)
     return Core(engines, store, log, base, limits, sessions, rooms, build_accounts(base, sessions, rooms.memberships))

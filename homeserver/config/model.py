@@ -109,6 +109,8 @@ class Limits(Section, frozen=True, kw_only=True):
         int, _doc("How long a repeated transaction id still gives the first answer, in days.", ge=1, le=365)
     ] = 7
     messages_page: Annotated[int, _doc("Most events of one page of `/messages`.", ge=10, le=10_000)] = 1_000
+    hierarchy_page: Annotated[int, _doc("Most rooms of one page of `/hierarchy`.", ge=1, le=1_000)] = 50
+    hierarchy_walk: Annotated[int, _doc("Rooms of one space beyond which nobody walks.", ge=10, le=100_000)] = 2_000
     context_events: Annotated[int, _doc("Most events around one of `/context`.", ge=1, le=1_000)] = 100
 
 
