@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from homeserver.ports.members import RoomMembers
+from homeserver.services.personal.people import People
 from homeserver.services.personal.presence import PresenceTracker
 from homeserver.services.personal.pushrules import PushRules
 from homeserver.services.personal.receipts import ReceiptService
@@ -18,6 +19,7 @@ class PersonalServices:
     """Services of what belongs to one user and changes often."""
 
     members: RoomMembers
+    people: People
     presence: PresenceTracker
     push_rules: PushRules
     receipts: ReceiptService

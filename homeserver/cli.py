@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -84,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_user_actions(actions.add_parser("user", help="accounts").add_subparsers(required=True, metavar="ACTION"))
     tokens = actions.add_parser("registration-token", help="tokens that let people register")
     _add_token_actions(tokens.add_subparsers(required=True, metavar="ACTION"))
+    reports = actions.add_parser("report", help="what users reported").add_subparsers(required=True, metavar="ACTION")
+    listing = _with_settings(reports.add_parser("list", help="print the newest reports"), _report_list)
+    listing.add_argument("--limit", type=_positive, metavar="N", default=100, help="how many; default: 100")
     return parser
 
 
@@ -253,6 +257,15 @@ def _user_list(options: argparse.Namespace) -> int:
 
     config = _config(options)
     asyncio.run(print_all())
+    return 0
+
+
+def _report_list(options: argparse.Namespace) -> int:
+    """A report a line: time, reporter, user, room, event, and the reason as JSON, which keeps it on its line."""
+    for report in asyncio.run(commands.newest_reports(_config(options), options.limit)):
+        about = [known or "-" for known in (report.user_id, report.room_id, report.event_id)]
+        reason = json.dumps(report.reason, ensure_ascii=False)
+        _print("\t".join([_utc(report.ts), report.reporter, *about, reason]))
     return 0
 
 

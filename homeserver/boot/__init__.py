@@ -32,12 +32,14 @@ from homeserver.services.maintenance import Maintenance
 from homeserver.services.personal.edits import AccountDataEdits
 from homeserver.services.personal.ignored import IgnoredUsers
 from homeserver.services.personal.members import JoinedRooms
+from homeserver.services.personal.people import People
 from homeserver.services.personal.presence import PresenceTracker
 from homeserver.services.personal.pushrules import PushRules
 from homeserver.services.personal.receipts import ReceiptService
 from homeserver.services.personal.succession import Succession
 from homeserver.services.personal.tags import Tags
 from homeserver.services.personal.typing import TypingTracker
+from homeserver.services.reports import Reports
 from homeserver.services.rooms import Rooms, RoomsConfig, build_rooms
 from homeserver.services.sync.reads import RoomMemoryReads
 from homeserver.services.sync.service import SyncService
@@ -157,6 +159,7 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
             sync=sync,
             sockets=sockets,
             ignored=IgnoredUsers(store, log),
+            reports=Reports(store, core.rooms.access, base.clock, max_length=config.limits.report_length),
             limits=core.limits,
             personal=build_personal(base, JoinedRooms(store, sync.rooms), typing, core.rooms),
         )
@@ -179,7 +182,13 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
         sockets.release()
         sync.release()
 
-    maintenance = Maintenance(store, base.clock, transaction_days=config.limits.transaction_days)
+    maintenance = Maintenance(
+        store,
+        base.clock,
+        transaction_days=config.limits.transaction_days,
+        report_days=config.limits.report_days,
+        chores=[accounts.interactive.expire],
+    )
     watch = AccountWatch(store, core.sessions, accounts.account)
     workers = (base.committer.run, typing.run, accounts.devices.run, sockets.run, maintenance.run, watch.run)
     return Server(app, workers, release, close, frame_bytes=config.stream.frame_bytes)
@@ -191,6 +200,7 @@ def build_personal(base: Foundations, members: JoinedRooms, typing: TypingTracke
     push_rules = PushRules(edits)
     return PersonalServices(
         members=members,
+        people=People(base.store, max_results=base.config.limits.user_directory_results),
         presence=PresenceTracker(base.clock, members),
         push_rules=push_rules,
         receipts=ReceiptService(base.store, base.committer, edits, base.clock),

@@ -122,9 +122,7 @@ async def test_bad_requests(alice: Client, bob: Client) -> None:
         (await alice.request("GET", path(space), params={"from": token, **changed})).error(400, "M_INVALID_PARAM")
 
 
-@pytest.mark.parametrize(
-    "names", ["v1/room_summary", "unstable/im.nheko.summary/summary"]
-)
+@pytest.mark.parametrize("names", ["v1/room_summary", "unstable/im.nheko.summary/summary"])
 async def test_a_restricted_room_is_summarised_for_those_who_may_join(
     alice: Client, bob: Client, carol: Client, names: str
 ) -> None:

@@ -8,6 +8,7 @@ from homeserver.services.commit import Committer
 from homeserver.services.log import Log
 from homeserver.services.personal.edits import AccountDataEdits
 from homeserver.services.personal.members import JoinedRooms
+from homeserver.services.personal.people import People
 from homeserver.services.personal.presence import PresenceTracker
 from homeserver.services.personal.pushrules import PushRules
 from homeserver.services.personal.receipts import ReceiptService
@@ -29,6 +30,7 @@ def personal_services(store: Database, log: Log, committer: Committer, clock: Cl
     memory = RoomMemory(store, HeadCache(), EventCache())
     return PersonalServices(
         members=members,
+        people=People(store, max_results=50),
         presence=PresenceTracker(clock, members),
         push_rules=push_rules,
         receipts=ReceiptService(store, committer, edits, clock),
