@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import homeserver
-from homeserver import boot, commands, logs
+from homeserver import boot, commands, doctor, logs
 from homeserver.config import docs
 from homeserver.config.keyfiles import UnsafeFile, create_private
 from homeserver.config.load import ConfigError, load
@@ -79,7 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     run = _with_settings(actions.add_parser("run", help="serve"), _run)
     run.add_argument("--role", action="append", choices=ROLES, help="run this role only (may be repeated)")
     _with_settings(actions.add_parser("init", help="write configuration and keys, and end"), _init)
-    _with_settings(actions.add_parser("doctor", help="check configuration, keys and database"), _doctor)
+    checkup = _with_settings(actions.add_parser("doctor", help="examine configuration, files and database"), _doctor)
+    checkup.add_argument("--thorough", action="store_true", help="read the whole of an SQLite database, too")
     actions.add_parser("config-doc", help="print every setting as Markdown").set_defaults(command=_config_doc)
     actions.add_parser("routes", help="print every route").set_defaults(command=_routes)
     _add_user_actions(actions.add_parser("user", help="accounts").add_subparsers(required=True, metavar="ACTION"))
@@ -167,15 +168,17 @@ def _init(options: argparse.Namespace) -> int:
 
 def _doctor(options: argparse.Namespace) -> int:
     config = _config(options)
+    file = options.config or _default_file(_flags(options))
 
-    async def open_database() -> None:
-        async with boot.offline(config):
-            pass
+    async def examine() -> bool:
+        found = doctor.examine(config, file if file.exists() else None, thorough=options.thorough)
+        healthy = True
+        async for finding in found:
+            _print(str(finding))
+            healthy = healthy and finding.verdict != "FAIL"
+        return healthy
 
-    boot.load_secrets(config)
-    asyncio.run(open_database())
-    _print("Configuration, keys and database are in order")
-    return 0
+    return 0 if asyncio.run(examine()) else 1
 
 
 def _config_doc(_options: argparse.Namespace) -> int:

@@ -182,16 +182,22 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
         sockets.release()
         sync.release()
 
-    maintenance = Maintenance(
-        store,
-        base.clock,
-        transaction_days=config.limits.transaction_days,
-        report_days=config.limits.report_days,
-        chores=[accounts.interactive.expire],
-    )
+    maintenance = build_maintenance(base, accounts)
     watch = AccountWatch(store, core.sessions, accounts.account)
     workers = (base.committer.run, typing.run, accounts.devices.run, sockets.run, maintenance.run, watch.run)
     return Server(app, workers, release, close, frame_bytes=config.stream.frame_bytes)
+
+
+def build_maintenance(base: Foundations, accounts: AccountServices) -> Maintenance:
+    """What keeps tables bounded."""
+    limits = base.config.limits
+    return Maintenance(
+        base.store,
+        base.clock,
+        transaction_days=limits.transaction_days,
+        report_days=limits.report_days,
+        chores=[accounts.interactive.expire],
+    )
 
 
 def build_personal(base: Foundations, members: JoinedRooms, typing: TypingTracker, rooms: Rooms) -> PersonalServices:
