@@ -12,6 +12,7 @@ from homeserver.ports.ratelimits import RateLimits
 from homeserver.services.personal.ignored import IgnoredUsers
 from homeserver.services.reports import Reports
 from homeserver.services.rooms import Rooms
+from homeserver.services.sync.peek import Peeks
 from homeserver.services.sync.service import SyncService
 from homeserver.services.sync.stream import Sockets
 
@@ -52,6 +53,7 @@ class ClientServices:
     personal: PersonalServices
     rooms: Rooms
     sync: SyncService
+    peeks: Peeks
     sockets: Sockets
     ignored: IgnoredUsers
     reports: Reports

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from client_api import directory, membership, messages, room_state, rooms
+from client_api import directory, membership, messages, peeking, room_state, rooms
 from client_api.deps import ClientServices
 from homeserver.web.route import Auth, Route
 
@@ -47,6 +47,8 @@ _READS: list[Route[ClientServices]] = [
     Route("GET", f"{_STATE}/{{stateKey}}", room_state.get_room_state_with_key, auth=GUEST_OK),
     Route("GET", _STATE, room_state.get_room_state_with_key, auth=GUEST_OK, slash=True, fixed=_NO_KEY),
     Route("GET", f"{_ROOM}/members", room_state.get_members_by_room, auth=GUEST_OK),
+    Route("GET", f"{_ROOM}/initialSync", peeking.room_initial_sync, auth=GUEST_OK),
+    Route("GET", f"{V3}/events", peeking.peek_events, auth=GUEST_OK, held=True, query_names=_FROM),
     Route("GET", f"{_ROOM}/joined_members", room_state.get_joined_members_by_room, auth=GUEST_OK),
     Route("GET", f"{_ROOM}/messages", messages.get_room_events, auth=GUEST_OK, query_names=_FROM),
     Route("GET", f"{_ROOM}/context/{{eventId}}", messages.get_event_context, auth=GUEST_OK),

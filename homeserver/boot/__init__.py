@@ -41,6 +41,7 @@ from homeserver.services.personal.tags import Tags
 from homeserver.services.personal.typing import TypingTracker
 from homeserver.services.reports import Reports
 from homeserver.services.rooms import Rooms, RoomsConfig, build_rooms
+from homeserver.services.sync.peek import Peeks
 from homeserver.services.sync.reads import RoomMemoryReads
 from homeserver.services.sync.service import SyncService
 from homeserver.services.sync.stream import Sockets
@@ -144,6 +145,7 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
     typing = TypingTracker(base.clock)
     reads = RoomMemoryReads(store, core.rooms.memory)
     sync = SyncService(store, log, reads, typing, base.clock, parts.sync_limits(config))
+    peeks = Peeks(log, sync, core.rooms.history, base.clock)
     sockets = Sockets(parts.stream_settings(config), base.clock)
     core.sessions.on_ended(lambda session: sync.end_session(session.user_id, session.session_id))
     core.sessions.on_ended(lambda session: sockets.end_session(session.user_id, session.session_id))
@@ -157,6 +159,7 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
             accounts=accounts,
             rooms=core.rooms,
             sync=sync,
+            peeks=peeks,
             sockets=sockets,
             ignored=IgnoredUsers(store, log),
             reports=Reports(store, core.rooms.access, base.clock, max_length=config.limits.report_length),
@@ -181,6 +184,7 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
     def release() -> None:
         sockets.release()
         sync.release()
+        peeks.release()
 
     maintenance = build_maintenance(base, accounts)
     watch = AccountWatch(store, core.sessions, accounts.account)
