@@ -19,7 +19,7 @@ from homeserver.ports.accounts import (
     UserRepo,
 )
 from homeserver.ports.aliases import AliasRepo
-from homeserver.ports.events import EventRepo, LogRepo, RoomRepo
+from homeserver.ports.events import EventMemory, EventRepo, LogRepo, RoomRepo
 from homeserver.ports.people import PeopleRepo
 from homeserver.ports.receipts import ReceiptRepo
 from homeserver.ports.relations import RelationRepo
@@ -90,4 +90,8 @@ class Store(Protocol):
 
     def read(self) -> AbstractAsyncContextManager[Transaction]:
         """A read-only transaction on one snapshot."""
+        ...
+
+    def remember(self, memory: EventMemory) -> None:
+        """From now on, answer reads of events from `memory` where it holds them, and fill it."""
         ...

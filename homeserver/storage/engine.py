@@ -66,6 +66,7 @@ def create_engines(url: str | URL, settings: EngineSettings | None = None) -> En
         max_overflow=0,
         pool_timeout=settings.pool_timeout_s,
         pool_pre_ping=False,
+        pool_use_lifo=True,  # the connection used last has its statements prepared
         json_serializer=lambda value: orjson.dumps(value).decode(),
         connect_args={
             "server_settings": {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from homeserver.ports.events import EventMemory
 from homeserver.storage.engine import WRITE_OPTION, Engines
 from homeserver.storage.failures import translated
 from homeserver.storage.ids import IdBlocks, TransactionIds
@@ -25,6 +26,7 @@ from homeserver.storage.repos.receipts import SqlReceiptRepo
 from homeserver.storage.repos.relations import SqlRelationRepo
 from homeserver.storage.repos.reports import SqlReportRepo
 from homeserver.storage.repos.rooms import SqlRoomRepo
+from homeserver.storage.repos.rows import EventReader, NoMemory
 from homeserver.storage.repos.sessions import SqlInteractiveRepo, SqlRegistrationTokenRepo, SqlSessionRepo
 from homeserver.storage.repos.sync import SqlSyncRepo
 
@@ -35,9 +37,10 @@ if TYPE_CHECKING:
 class SqlTransaction:
     """One database transaction; implements `ports.store.Transaction`. Repositories are made when asked for."""
 
-    def __init__(self, connection: AsyncConnection, server_name: str, blocks: IdBlocks) -> None:
+    def __init__(self, connection: AsyncConnection, server_name: str, blocks: IdBlocks, memory: EventMemory) -> None:
         self._connection = connection
         self._server_name = server_name
+        self._reader = EventReader(connection, memory)
         self.ids = TransactionIds(connection, blocks)
 
     @cached_property
@@ -46,11 +49,11 @@ class SqlTransaction:
 
     @cached_property
     def events(self) -> SqlEventRepo:
-        return SqlEventRepo(self._connection, self._appender)
+        return SqlEventRepo(self._connection, self._appender, self._reader)
 
     @cached_property
     def rooms(self) -> SqlRoomRepo:
-        return SqlRoomRepo(self._connection, self._appender)
+        return SqlRoomRepo(self._connection, self._appender, self._reader)
 
     @cached_property
     def log(self) -> SqlLogRepo:
@@ -90,7 +93,7 @@ class SqlTransaction:
 
     @cached_property
     def relations(self) -> SqlRelationRepo:
-        return SqlRelationRepo(self._connection)
+        return SqlRelationRepo(self._connection, self._reader)
 
     @cached_property
     def aliases(self) -> SqlAliasRepo:
@@ -110,7 +113,7 @@ class SqlTransaction:
 
     @cached_property
     def sync(self) -> SqlSyncRepo:
-        return SqlSyncRepo(self._connection)
+        return SqlSyncRepo(self._connection, self._reader)
 
 
 class Database:
@@ -120,6 +123,11 @@ class Database:
         self.engines = engines
         self._server_name = server_name
         self._blocks = IdBlocks()
+        self._memory: EventMemory = NoMemory()
+
+    def remember(self, memory: EventMemory) -> None:
+        """See the port."""
+        self._memory = memory
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[SqlTransaction]:
@@ -127,7 +135,7 @@ class Database:
         with translated():
             async with self.engines.writer.connect() as connection:
                 await connection.execution_options(**{WRITE_OPTION: True})
-                transaction = SqlTransaction(connection, self._server_name, self._blocks)
+                transaction = SqlTransaction(connection, self._server_name, self._blocks, NoMemory())
                 driver = (await connection.get_raw_connection()).driver_connection
                 try:
                     async with connection.begin():
@@ -146,7 +154,7 @@ class Database:
                 if not self.engines.is_sqlite:
                     await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
                 async with connection.begin():
-                    yield SqlTransaction(connection, self._server_name, self._blocks)
+                    yield SqlTransaction(connection, self._server_name, self._blocks, self._memory)
 
 
 async def _let_go(driver: Any) -> None:

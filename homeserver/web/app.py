@@ -44,6 +44,8 @@ _CORS: Headers = [
 ]
 _CORS_PREFIXES = (b"/_matrix/client/", b"/_matrix/media/", b"/.well-known/")
 _JSON = (b"content-type", b"application/json")
+_LINGER_S = 2.0
+_LINGER_BYTES = 8 * 1024 * 1024
 
 _log = structlog.stdlib.get_logger("homeserver.web")
 
@@ -299,6 +301,8 @@ class _Answer:
     status: int
     headers: Headers
     body: bytes | AsyncIterator[bytes]
+    lingers: bool = False
+    """The client may still be sending: it must be let to, or it never reads the answer."""
 
 
 def _headers(scope: Scope) -> dict[str, str]:
@@ -357,7 +361,7 @@ def _error_answer(error: MatrixError) -> _Answer:
         headers.append((b"retry-after", str(math.ceil(milliseconds / 1000)).encode()))
     if isinstance(error, UnreadBody):
         headers.append((b"connection", b"close"))
-    return _Answer(error.status, headers, encode(error.body()))
+    return _Answer(error.status, headers, encode(error.body()), lingers=isinstance(error, UnreadBody))
 
 
 async def _send(send: Send, receive: Receive, answer: _Answer, cors: Headers) -> None:
@@ -369,7 +373,26 @@ async def _send(send: Send, receive: Receive, answer: _Answer, cors: Headers) ->
     if answer.status != 204:
         headers.append((b"content-length", str(len(answer.body)).encode()))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": answer.lingers})
+    if answer.lingers:
+        await _let_finish(receive)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _let_finish(receive: Receive) -> None:
+    """Throw away what still comes of a refused body, within bounds.
+
+    Closing a connection on which unread bytes arrive resets it, and a reset takes the answer from the client that has
+    not read it yet.  RFC 9112, section 9.6
+    """
+    size = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER_S):
+            while size < _LINGER_BYTES:
+                message = await receive()
+                size += len(message.get("body", b""))
+                if not message.get("more_body", False):  # the end, or a disconnect
+                    return
 
 
 async def _stream(send: Send, receive: Receive, body: AsyncIterator[bytes]) -> None:

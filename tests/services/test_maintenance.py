@@ -6,7 +6,7 @@ from homeserver.ports.accounts import InteractiveSession, Session, User
 from homeserver.ports.reports import Report
 from homeserver.services.maintenance import Maintenance
 from homeserver.storage.unit import Database
-from tests.services.rooms.conftest import ALICE, running_world
+from tests.services.rooms.conftest import ALICE, CountingEntropy, running_world
 
 DAY_MS = 24 * 3600 * 1000
 
@@ -36,7 +36,7 @@ async def test_transactions_are_kept_for_their_days(store: Database) -> None:
         assert await maintenance.once() == 0
         calendar.day += 2
         assert await maintenance.once() == 1  # t1 stands before the second day's mark, t2 at it
-    async with running_world(store, entropy="again") as world:
+    async with running_world(store, entropy=CountingEntropy("again")) as world:
         assert await world.say(room, "one", txn="t1") != first
 
 

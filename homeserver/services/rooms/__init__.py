@@ -69,6 +69,7 @@ def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles
     memory = RoomMemory(
         store, HeadCache(max_bytes=config.head_cache_bytes), EventCache(max_bytes=config.event_cache_bytes)
     )
+    store.remember(memory.events)
     log.listen(memory.events.follow)
     log.listen(memory.heads.follow)
     committer.on_append(memory.heads.appended)

@@ -14,6 +14,7 @@ from homeserver.core.filters import RoomEventFilter
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.store import Transaction
 from homeserver.services.rooms.access import RoomAccess, RoomWindow
+from homeserver.services.rooms.filtered import passes, select
 from homeserver.services.rooms.present import Recipient, present
 from homeserver.services.rooms.render import client_json
 from homeserver.services.rooms.tokens import timeline_order, timeline_token
@@ -176,7 +177,7 @@ class RoomHistory:
                 window.room_nid, start=position, stop=stop, backwards=backwards, limit=limit - len(shown) + 10
             )
             read += len(page.events)
-            for stored in self._memory.events.share(page.events):
+            for stored in page.events:
                 order = stored.order or 0
                 if not backwards and window.until is not None and order > window.until:
                     return _Walk(shown, None)
@@ -204,14 +205,7 @@ class RoomHistory:
         self, tx: Transaction, stored: StoredEvent, event_filter: RoomEventFilter
     ) -> list[StoredEvent]:
         state = await self._load(tx, (await tx.rooms.state_at(stored.snapshot)).values())
-        return [item for item in state if passes(event_filter, item)]
+        return select(event_filter, state)
 
     async def _load(self, tx: Transaction, event_ids: Iterable[str]) -> list[StoredEvent]:
         return list((await self._memory.events.load(list(event_ids), tx)).values())
-
-
-def passes(event_filter: RoomEventFilter, stored: StoredEvent) -> bool:
-    """Whether a filter lets an event pass."""
-    event = stored.event
-    has_url = isinstance(event.content.get("url"), str)
-    return event_filter.matches(event.type, event.sender, event.room_id, has_url)

@@ -68,7 +68,7 @@ class Relations:
         async with self._memory.store.read() as tx:
             window, _ = await self._access.event(tx, room_id, request.event_id, who.user_id)
             page = await tx.relations.children(window.room_nid, query)
-            children = [stored for stored in self._memory.events.share(page.events) if window.sees(stored)]
+            children = [stored for stored in page.events if window.sees(stored)]
             chunk = await present(tx, self._memory, window, who, children)
         next_batch = None if page.end is None else timeline_token(page.end)
         return Related(chunk, next_batch, _RECURSION_DEPTH if request.recurse else None)

@@ -32,7 +32,7 @@ class RoomState:
             window = await self._access.window(tx, room_id, user_id)
             if window.until is None:
                 current = await tx.rooms.current_state([window.room_nid])
-                return self._memory.events.share(current.get(window.room_nid, []))
+                return current.get(window.room_nid, [])
             return await self._load(tx, window.state)
 
     async def one(self, user_id: str, room_id: str, event_type: str, state_key: str) -> StoredEvent:

@@ -236,8 +236,9 @@ class RoomWriter:
             new_room=replace(room, room_id=room_id),
         )
         result = await self._committer.append(append)
-        if result.head is not None:
-            self._memory.heads.put(result.head)
+        if result.moved or result.head is None:
+            raise UniqueViolation(f"{room_id} was made by somebody else at this moment")
+        self._memory.heads.put(result.head)
         return room_id
 
 

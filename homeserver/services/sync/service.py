@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.clock import Clock
-from homeserver.ports.store import Store, Transaction
+from homeserver.ports.store import Store
 from homeserver.services.log import Log
 from homeserver.services.personal.pushrules import PUSH_RULES, push_rules_content
 from homeserver.services.personal.typing import TypingTracker
 from homeserver.services.sync import window as windows
 from homeserver.services.sync.body import SyncBody
-from homeserver.services.sync.delta import DeltaBuilder, Plan, plan_delta, plan_initial, summary_moved
+from homeserver.services.sync.delta import DeltaBuilder, Plan, bundling, plan_delta, plan_initial, summary_moved
 from homeserver.services.sync.lazy import SentMembers
 from homeserver.services.sync.positions import SyncToken
 from homeserver.services.sync.render import encode_for
@@ -138,10 +138,11 @@ class SyncService:
         plan = plan_delta(request, window, rooms)
         body = SyncBody(str(token))
         await self._builder.changed_rooms(request, plan, window, body)
-        if plan.needs_store or _summaries_moved(plan, window):
+        if plan.needs_store or _summaries_moved(plan, window) or bundling(body):
             async with self._store.read() as tx:
                 await self._builder.summaries(tx, request, plan, window, body)
                 await self._builder.whole_rooms(tx, request, plan, window, body)
+                await self._builder.relations(tx, request, body)
         return await self._finish(request, plan, window, body, token)
 
     async def _from_store(self, request: SyncRequest, since: SyncToken, rooms: Rooms, high: int) -> Answer:
@@ -155,7 +156,7 @@ class SyncService:
             await self._builder.changed_rooms(request, plan, window, body)
             await self._builder.summaries(tx, request, plan, window, body)
             await self._builder.whole_rooms(tx, request, plan, window, body)
-            await _restore_txns(tx, request, body)
+            await self._builder.relations(tx, request, body)
         return await self._finish(request, plan, window, body, token)
 
     async def _initial(self, request: SyncRequest) -> Answer:
@@ -179,7 +180,7 @@ class SyncService:
                 known.append(AccountDataChanged(request.user_id, None, PUSH_RULES, defaults))
             body.account_data.extend(item for item in known if wanted.matches(item.type, None))
             await self._builder.whole_rooms(tx, request, plan, window, body)
-            await _restore_txns(tx, request, body)
+            await self._builder.relations(tx, request, body)
         self._builder.ephemeral(request, window, body)
         await self._builder.stripped(plan, body)
         return Answer(body, token)
@@ -207,19 +208,3 @@ class SyncService:
 
 def _summaries_moved(plan: Plan, window: Window) -> bool:
     return any(summary_moved(window.rooms.get(membership.room_id)) for membership in plan.changed)
-
-
-async def _restore_txns(tx: Transaction, request: SyncRequest, body: SyncBody) -> None:
-    """Events from the database know their transaction only when asked: for the device's own echoes."""
-    if request.device_id is None:
-        return
-    own = [
-        stored
-        for section in body.joined.values()
-        for stored in section.timeline.events
-        if stored.event.sender == request.user_id and stored.txn is None
-    ]
-    if own:
-        request.echoes.update(
-            await tx.events.txns_of([stored.position for stored in own], request.user_id, request.device_id)
-        )

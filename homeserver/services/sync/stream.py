@@ -264,7 +264,7 @@ class Session:
                 self._acknowledged.clear()
                 await self._socket.send(frames.update(self._sync.encode(request, answer.body)))
                 await self._acknowledged.wait()
-                request = replace(request, since=answer.token, full_state=False, echoes={})
+                request = replace(request, since=answer.token, full_state=False)
                 request = await self._face.advance(request)
 
 
