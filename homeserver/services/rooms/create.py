@@ -40,8 +40,8 @@ class InitialState:
     state_key: str = ""
 
 
-_NONCE = "chat.hromada.nonce"
-_NONCE_LETTERS = 16
+NONCE = "chat.hromada.nonce"
+NONCE_LETTERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ class RoomCreation:
             content["creator"] = creator
         if version.auth.room_id_is_create_hash:
             # Else a user who makes two rooms within a millisecond would make the same room twice (MSC4291).
-            content[_NONCE] = self._entropy.letters(_NONCE_LETTERS)
+            content[NONCE] = self._entropy.letters(NONCE_LETTERS)
         if version.auth.privileged_creators and trusted:
             named = content.get("additional_creators", [])
             if not isinstance(named, list):

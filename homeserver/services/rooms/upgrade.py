@@ -21,7 +21,9 @@ from homeserver.core.ids import parse_room_id, parse_user_id
 from homeserver.core.versions import room_version
 from homeserver.ports.clock import Entropy
 from homeserver.ports.events import NewRoom, RoomHead
+from homeserver.ports.store import StoreUnavailable, UniqueViolation
 from homeserver.services.rooms.access import RoomAccess
+from homeserver.services.rooms.create import NONCE, NONCE_LETTERS
 from homeserver.services.rooms.drafts import Draft, Existing, RoomView
 from homeserver.services.rooms.people import Profiles
 from homeserver.services.rooms.replacement import (
@@ -89,11 +91,15 @@ class RoomUpgrades:
         last = old.head.extremities[0][0] if old.head.extremities else None
         creators = [creator for creator in additional_creators if creator != user_id]
         create = create_content(user_id, version, old.create, last, creators)
+        if version.auth.room_id_is_create_hash:
+            create[NONCE] = self._entropy.letters(NONCE_LETTERS)
         profile = await self._profiles.member_profile(user_id)
         drafts = replacement_events(user_id, profile, version, create, await self._carried(old.head))  # 3
         new_id = "" if version.auth.room_id_is_create_hash else f"!{self._entropy.letters(18)}:{self._server_name}"
         try:
             replacement = await self._writer.create(version, drafts, NewRoom(new_id, version, user_id, False))  # 2
+        except UniqueViolation:
+            raise StoreUnavailable("The room's id is taken") from None
         except NotAllowed as error:
             raise MatrixError(
                 ErrCode.INVALID_ROOM_STATE, f"The room's state does not fit the new version: {error.message}"
