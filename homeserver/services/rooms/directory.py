@@ -18,6 +18,7 @@ from homeserver.services.rooms.previews import SHOWN, previews, summarise
 from homeserver.services.rooms.tokens import offset_of, offset_token
 from homeserver.services.rooms.writer import RoomMemory
 
+_NOT_LISTED = ("allowed_room_ids", "encryption", "room_version")
 _MAX_LIMIT = 500
 
 
@@ -81,7 +82,7 @@ class Directory:
             counts = await tx.rooms.member_counts(published) if published else {}
             states = await tx.rooms.current_state(published, types=SHOWN) if published else {}
         rooms = [
-            summarise(room_id, states.get(room_nid, []), counts.get(room_nid, {}))
+            _entry(summarise(room_id, states.get(room_nid, []), counts.get(room_nid, {})))
             for room_nid, room_id in published.items()
         ]
         matching = sorted(
@@ -112,6 +113,15 @@ class Directory:
         if found is None:
             raise _unknown_room()
         return {**found.summary, "membership": mine[room_id]} if room_id in mine else found.summary
+
+
+def _entry(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """A summary as the directory lists it.
+
+    COMPAT(matrix-nio 0.26): a key that directories do not have makes it fail on the whole list.
+    spec: client-server-api#get_matrixclientv3publicrooms
+    """
+    return {key: value for key, value in summary.items() if key not in _NOT_LISTED}
 
 
 def _matches(room: Mapping[str, Any], query: DirectoryQuery) -> bool:
