@@ -7,6 +7,7 @@ spec: client-server-api#room-upgrades
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,8 @@ _log = structlog.get_logger(__name__)
 
 _TOMBSTONE = (TOMBSTONE, "")
 _MAX_CREATORS = 100
+_AT_ONCE = 300
+_BATCH = 100
 _CARRIED = frozenset({*TRANSFERRED, SPACE_CHILD, "m.room.create", "m.room.power_levels"})
 
 
@@ -96,15 +99,28 @@ class RoomUpgrades:
         profile = await self._profiles.member_profile(user_id)
         drafts = replacement_events(user_id, profile, version, create, await self._carried(old.head))  # 3
         new_id = "" if version.auth.room_id_is_create_hash else f"!{self._entropy.letters(18)}:{self._server_name}"
+        room = NewRoom(new_id, version, user_id, is_public=False)
+        replacement = await self._create(room, drafts)  # 2
+        await self._close(user_id, old, replacement)
+        return replacement
+
+    async def _create(self, room: NewRoom, drafts: Sequence[Draft]) -> str:
+        """Make the new room. Of very many bans or children only the first are part of the one append."""
         try:
-            replacement = await self._writer.create(version, drafts, NewRoom(new_id, version, user_id, False))  # 2
+            replacement = await self._writer.create(room.room_version, drafts[:_AT_ONCE], room)
         except UniqueViolation:
             raise StoreUnavailable("The room's id is taken") from None
         except NotAllowed as error:
             raise MatrixError(
                 ErrCode.INVALID_ROOM_STATE, f"The room's state does not fit the new version: {error.message}"
             ) from None
-        await self._close(user_id, old, replacement)
+        for start in range(_AT_ONCE, len(drafts), _BATCH):
+            batch = (self._writer.send(replacement, draft) for draft in drafts[start : start + _BATCH])
+            for outcome in await asyncio.gather(*batch, return_exceptions=True):
+                if isinstance(outcome, MatrixError):
+                    _log.info("state_left_behind", room_id=replacement, error=outcome.message)
+                elif isinstance(outcome, BaseException):
+                    raise outcome
         return replacement
 
     async def _old_room(self, user_id: str, room_id: str) -> _OldRoom:
