@@ -41,17 +41,26 @@ def where(server: Server) -> list[str]:
 # ---- A9: registration ----
 
 
+async def _post(client: Client, body: Json) -> Reply:
+    """A request to register, again if the server is too busy to look at it."""
+    while True:
+        reply = await client.request("POST", "/register", body)
+        if reply.status != 503:
+            return reply
+        await asyncio.sleep(0.2)
+
+
 async def _register(client: Client, name: str, token: str) -> Reply:
     """Register with a registration token, as clients do: ask for a session, then prove."""
     body: Json = {"username": name, "password": PASSWORD}
-    asked = await client.request("POST", "/register", body)
+    asked = await _post(client, body)
     if asked.status != 401:
         return asked
     auth = {"type": "m.login.registration_token", "token": token, "session": asked.body["session"]}
-    answer = await client.request("POST", "/register", {**body, "auth": auth})
+    answer = await _post(client, {**body, "auth": auth})
     if answer.status == 401 and "m.login.registration_token" in answer.body.get("completed", []):
         dummy = {"type": "m.login.dummy", "session": asked.body["session"]}
-        answer = await client.request("POST", "/register", {**body, "auth": dummy})
+        answer = await _post(client, {**body, "auth": dummy})
     return answer
 
 
