@@ -145,9 +145,10 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
     typing = TypingTracker(base.clock)
     reads = RoomMemoryReads(store, core.rooms.memory)
     sync = SyncService(store, log, reads, typing, base.clock, parts.sync_limits(config))
-    peeks = Peeks(log, sync, core.rooms.history, base.clock)
+    peeks = Peeks(log, core.rooms.history, base.clock, max_timeout_ms=sync.limits.timeout_ms)
     sockets = Sockets(parts.stream_settings(config), base.clock)
     core.sessions.on_ended(lambda session: sync.end_session(session.user_id, session.session_id))
+    core.sessions.on_ended(lambda session: peeks.end_session(session.user_id, session.session_id))
     core.sessions.on_ended(lambda session: sockets.end_session(session.user_id, session.session_id))
 
     mounts: list[Mount[Any]] = [

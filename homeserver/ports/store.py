@@ -92,6 +92,14 @@ class Store(Protocol):
         """A read-only transaction on one snapshot."""
         ...
 
+    def glance(self) -> AbstractAsyncContextManager[Transaction]:
+        """Reads without a transaction around them: each statement sees the database as of its own moment.
+
+        For a single statement, or for several whose rows never change once they are there. It saves the two round
+        trips that begin and end a transaction.
+        """
+        ...
+
     def remember(self, memory: EventMemory) -> None:
         """From now on, answer reads of events from `memory` where it holds them, and fill it."""
         ...

@@ -74,9 +74,13 @@ class Log:
         if position < self._start:
             return None
         # Positions are contiguous, so the place of an entry in the tail is plain arithmetic.
-        first = position - self._start
-        last = None if upto is None else max(upto - self._start, 0)
-        return list(islice(self._entries, first, last))
+        # It is counted from the end, because that is where nearly everybody reads, and a deque is walked to get there.
+        count = len(self._entries)
+        first = max(self._position - position, 0)
+        last = 0 if upto is None else min(max(self._position - upto, 0), count)
+        newest = list(islice(reversed(self._entries), last, max(first, last)))
+        newest.reverse()
+        return newest
 
     async def beyond(self, position: int) -> int:
         """Wait until something after `position` is committed; returns the last committed position."""

@@ -33,8 +33,7 @@ class Reports:
         Raises MatrixError: NOT_FOUND, the same for unknown events, invisible ones and those of other rooms; TOO_LARGE.
         spec: client-server-api#post_matrixclientv3roomsroomidreporteventid
         """
-        async with self._store.read() as tx:
-            window, stored = await self._access.event(tx, room_id, event_id, reporter)
+        window, stored = await self._access.event(room_id, event_id, reporter)
         if window.history.membership != "join":
             raise MatrixError(ErrCode.NOT_FOUND, "There is no such event, or you may not see it")
         await self._add(reporter, reason, room_id=room_id, event_id=event_id, user_id=stored.event.sender)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -136,14 +134,8 @@ class Database:
             async with self.engines.writer.connect() as connection:
                 await connection.execution_options(**{WRITE_OPTION: True})
                 transaction = SqlTransaction(connection, self._server_name, self._blocks, NoMemory())
-                driver = (await connection.get_raw_connection()).driver_connection
-                try:
-                    async with connection.begin():
-                        yield transaction
-                except asyncio.CancelledError:
-                    if self.engines.is_sqlite and driver is not None:
-                        await asyncio.shield(_let_go(driver))
-                    raise
+                async with connection.begin():
+                    yield transaction
                 transaction.ids.committed()
 
     @asynccontextmanager
@@ -156,11 +148,13 @@ class Database:
                 async with connection.begin():
                     yield SqlTransaction(connection, self._server_name, self._blocks, self._memory)
 
-
-async def _let_go(driver: Any) -> None:
-    """Close an interrupted SQLite connection for certain: the pool forgets it, and with it the lock it may hold."""
-    with suppress(ValueError, sqlite3.Error):  # closed already
-        await driver.close()
+    @asynccontextmanager
+    async def glance(self) -> AsyncIterator[SqlTransaction]:
+        """Reads without a transaction (see the port)."""
+        with translated():
+            async with self.engines.reader.connect() as connection:
+                await connection.execution_options(**self.engines.no_transaction)
+                yield SqlTransaction(connection, self._server_name, self._blocks, self._memory)
 
 
 if TYPE_CHECKING:

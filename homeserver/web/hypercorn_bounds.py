@@ -1,4 +1,4 @@
-"""Bounds that Hypercorn does not set itself on sockets and connections, and has no hook for.
+"""Bounds that Hypercorn does not set itself on sockets and connections, and has no hook for; and a short way past it.
 
 `install` puts two subclasses in the place of Hypercorn's own, once, before serving. What they mend (Hypercorn 0.18;
 tests/client_api/test_stream_abuse.py fails if one of them is lost):
@@ -9,11 +9,16 @@ tests/client_api/test_stream_abuse.py fails if one of them is lost):
 * pings were answered without a limit;
 * a reader blocked for ever on the queue of an application that had ended;
 * a connection whose client does not read was never let go of, because closing waits for its buffer to drain.
+
+The short way (`web.websocket.Direct`, docs/adr/0004-direct-frames.md) is for frames that need nothing of Hypercorn: a
+text to a client whose connection is idle is written at once, a small text that came in one piece is offered at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import hypercorn.asyncio.run
@@ -22,14 +27,21 @@ import hypercorn.protocol.h11
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.protocol.events import Data, StreamClosed
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WSStream
-from wsproto.connection import ConnectionState
+from wsproto.connection import Connection, ConnectionState
 from wsproto.events import CloseConnection, Message, Ping
 from wsproto.frame_protocol import CloseReason
+
+from homeserver.web.websocket import Direct
 
 _FAREWELL_SECONDS = 2.0
 _LINGER_SECONDS = 15.0
 _PINGS_PER_SECOND = 2.0
 _PING_BURST = 20
+
+# A text in one frame of less than 126 bytes: two bytes of head, four of mask.
+_WHOLE_TEXT = 0x81
+_MASKED = 0x80
+_SMALL_HEAD = 6
 
 
 def install() -> None:
@@ -42,9 +54,39 @@ def install() -> None:
 class BoundedConnection(TCPServer):
     """A connection that ends even if its client never reads what was sent."""
 
+    async def run(self) -> None:
+        _CONNECTION.set(self)
+        await super().run()
+
+    def write_now(self, data: bytes) -> bool:
+        """Write if everything written before has left; so no more than this is ever waiting because of it."""
+        transport = self.writer.transport
+        if self.send_lock.locked() or transport.is_closing() or transport.get_write_buffer_size() > 0:
+            return False
+        transport.write(data)
+        return True
+
+    def offer(self, heard: Callable[[bytes], bool]) -> None:
+        """Offer what arrives to `heard` first, as long as nothing that came before is still to be read.
+
+        What it takes wakes no task. Reading an acknowledgement the long way costs as much as writing an update.
+        """
+        reader = self.reader
+        feed = reader.feed_data
+
+        def first(data: bytes) -> None:
+            if reader._buffer or not heard(data):  # type: ignore[attr-defined]
+                feed(data)
+
+        reader.feed_data = first  # type: ignore[method-assign, assignment]
+
     async def _close(self) -> None:
         self.loop.call_later(_LINGER_SECONDS, self.writer.transport.abort)
         await super()._close()
+
+
+_CONNECTION: ContextVar[BoundedConnection | None] = ContextVar("connection", default=None)
+"""The connection that a stream is made in; Hypercorn itself hands it on only as layers of callbacks."""
 
 
 class BoundedStream(WSStream):
@@ -52,10 +94,32 @@ class BoundedStream(WSStream):
 
     _pings_left = float(_PING_BURST)
     _pinged_at = 0.0
+    _direct: Direct | None = None
+    _connection: BoundedConnection | None = None
 
     async def _accept(self, message: Any) -> None:
         self.handshake.extensions = None
         await super()._accept(message)
+        connection, direct = _CONNECTION.get(), message.get("direct")
+        # In HTTP/2 a stream shares its connection and is framed once more.
+        if connection is not None and direct is not None and self.scope["http_version"] == "1.1":
+            self._connection, self._direct = connection, direct
+            direct.write = self._write_now
+            connection.offer(self._overheard)
+
+    def _write_now(self, text: bytes) -> bool:
+        if self.closed or self._connection is None or self.state is not ASGIWebsocketState.CONNECTED:
+            return False
+        return self._connection.write_now(_text_header(len(text)) + text)
+
+    def _overheard(self, data: bytes) -> bool:
+        """Whether `data` is one small text, whole and by itself, and the application dealt with it."""
+        heard = self._direct.heard if self._direct is not None else None
+        if heard is None or self.closed or self.state is not ASGIWebsocketState.CONNECTED:
+            return False
+        if len(data) < _SMALL_HEAD or data[0] != _WHOLE_TEXT or data[1] != _MASKED | (len(data) - _SMALL_HEAD):
+            return False
+        return _between_messages(self.connection) and heard(_unmasked(data))
 
     async def app_send(self, message: Any) -> None:
         """As the base class, with text framed here: the payload is one piece and needs no state."""
@@ -116,6 +180,20 @@ class BoundedStream(WSStream):
         await asyncio.sleep(_FAREWELL_SECONDS)
         if not self.closed:
             await self.send(StreamClosed(stream_id=self.stream_id))
+
+
+def _between_messages(connection: Connection) -> bool:
+    """Whether the next byte begins a message: nothing of the one before is still to come."""
+    protocol = connection._proto
+    frames = protocol._frame_decoder
+    return frames.header is None and len(frames.buffer) == 0 and protocol._message_decoder.opcode is None
+
+
+def _unmasked(frame: bytes) -> bytes:
+    """The payload of a small frame.  RFC 6455 5.3"""
+    length = len(frame) - _SMALL_HEAD
+    mask = int.from_bytes((frame[2:_SMALL_HEAD] * (length // 4 + 1))[:length], "big")
+    return (int.from_bytes(frame[_SMALL_HEAD:], "big") ^ mask).to_bytes(length, "big")
 
 
 def _text_header(length: int) -> bytes:

@@ -22,6 +22,9 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 SLOWEST_BYTES_PER_SECOND = 64 * 1024
 """A large frame (a first sync) gets as much more time as a link of this speed needs."""
 
+_NOW_BYTES = 64 * 1024
+"""A larger frame is sent with the client's pace in view."""
+
 _FAREWELL_SECONDS = 2.0
 _REASON_BYTES = 123  # RFC 6455 5.5: a close frame holds 125 bytes, two of them the code
 
@@ -45,6 +48,20 @@ class Upgrade:
     """`call(token, method, path and query, body)` serves a JSON endpoint: status and JSON. Raises nothing."""
 
 
+@dataclass(slots=True)
+class Direct:
+    """A way between the application and the connection past ASGI, for what is sent and received most often.
+
+    It goes along with the acceptance of the handshake; a server that knows nothing of it leaves `write` empty, and
+    all goes through ASGI. See docs/adr/0004-direct-frames.md.
+    """
+
+    write: Callable[[bytes], bool] | None = None
+    """Set by the server: send a text now, if nothing stands in its way."""
+    heard: Callable[[bytes], bool] | None = None
+    """Set by the application: offered each text that came whole; True if it dealt with it."""
+
+
 class WebSocket:
     """Implements `ports.socket.Socket` over an ASGI connection whose handshake is still open."""
 
@@ -54,11 +71,12 @@ class WebSocket:
         self._receive = receive
         self._send = send
         self._settings = settings
+        self._direct = Direct()
         self._gone = False
 
     async def accept(self, subprotocol: str) -> None:
         """Complete the handshake."""
-        await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
+        await self._send({"type": "websocket.accept", "subprotocol": subprotocol, "direct": self._direct})
 
     async def refuse(self, error: MatrixError) -> None:
         """Answer the handshake with an HTTP error instead."""
@@ -91,6 +109,15 @@ class WebSocket:
         except TimeoutError:
             raise CloseSocket(CloseCode.TOO_SLOW, "The client does not read") from None
 
+    def send_now(self, frame: bytes) -> bool:
+        """See `ports.socket.Socket`."""
+        write = self._direct.write
+        return write is not None and not self._gone and len(frame) <= _NOW_BYTES and write(frame)
+
+    def overhear(self, heard: Callable[[bytes], bool]) -> None:
+        """See `ports.socket.Socket`."""
+        self._direct.heard = heard
+
     async def close(self, code: CloseCode, reason: str) -> None:
         """Say goodbye, and give the client a moment to hear it.
 
@@ -100,6 +127,7 @@ class WebSocket:
         if self._gone:
             return
         self._gone = True
+        self._direct.heard = None
         cut = reason.encode()[:_REASON_BYTES].decode(errors="ignore")
         with suppress(TimeoutError):
             async with asyncio.timeout(_FAREWELL_SECONDS):

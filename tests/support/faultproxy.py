@@ -1,6 +1,7 @@
-"""A TCP proxy that breaks connections on purpose: it stands between a server and its PostgreSQL.
+"""A TCP proxy that breaks connections on purpose: it stands between a server and its PostgreSQL, or before a server.
 
-`lose_commits(n)` is the fault of reliability D3: the database commits, and the answer never arrives.
+`lose_commits(n)` is the fault of reliability D3: the database commits, and the answer never arrives. `seen` counts
+what clients were seen to send, which no restart of the server makes it forget.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 # `CommandComplete` with the tag COMMIT: what PostgreSQL says when a transaction is on disk.
 COMMITTED = b"COMMIT\x00"
@@ -17,8 +18,10 @@ COMMITTED = b"COMMIT\x00"
 class FaultProxy:
     """Forwards one port to another in a thread of its own; the switches may be used from any thread."""
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, watch: Sequence[bytes] = ()) -> None:
+        """`watch`: what to count in `seen`. It must come in one piece, as the head of a small request does."""
         self.port = 0
+        self.seen = dict.fromkeys(watch, 0)
         self.lost_commits = 0
         self._target_port = target_port
         self._to_lose = 0
@@ -30,6 +33,10 @@ class FaultProxy:
     def lose_commits(self, count: int) -> None:
         """Cut the connections of the next `count` commits after the database has made them."""
         self._to_lose = count
+
+    def retarget(self, port: int) -> None:
+        """Connect new connections to another port: the server has moved."""
+        self._target_port = port
 
     def cut(self) -> None:
         """Cut every connection now; new ones are welcome."""
@@ -74,6 +81,8 @@ class FaultProxy:
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
+            for watched in self.seen:
+                self.seen[watched] += data.count(watched)
             writer.write(data)
             await writer.drain()
         writer.close()
@@ -90,9 +99,9 @@ class FaultProxy:
 
     @classmethod
     @contextlib.contextmanager
-    def running(cls, target_port: int) -> Iterator[FaultProxy]:
+    def running(cls, target_port: int, watch: Sequence[bytes] = ()) -> Iterator[FaultProxy]:
         """A running proxy for the length of the block."""
-        proxy = cls(target_port)
+        proxy = cls(target_port, watch)
         proxy._thread.start()
         proxy._started.wait(10)
         yield proxy

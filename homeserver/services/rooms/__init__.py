@@ -18,6 +18,7 @@ from homeserver.services.rooms.decide import Workshop
 from homeserver.services.rooms.directory import Directory
 from homeserver.services.rooms.heads import HeadCache
 from homeserver.services.rooms.hierarchy import Hierarchy
+from homeserver.services.rooms.histories import HistoryCache
 from homeserver.services.rooms.history import RoomHistory
 from homeserver.services.rooms.membership import Memberships
 from homeserver.services.rooms.people import Profiles
@@ -67,15 +68,19 @@ class Rooms:
 def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles, config: RoomsConfig) -> Rooms:
     """Wire the rooms services and let their caches follow the log."""
     memory = RoomMemory(
-        store, HeadCache(max_bytes=config.head_cache_bytes), EventCache(max_bytes=config.event_cache_bytes)
+        store,
+        HeadCache(max_bytes=config.head_cache_bytes),
+        EventCache(max_bytes=config.event_cache_bytes),
+        HistoryCache(),
     )
     store.remember(memory.events)
     log.listen(memory.events.follow)
     log.listen(memory.heads.follow)
+    log.listen(memory.histories.follow)
     committer.on_append(memory.heads.appended)
     server_name = config.signer.server_name
     writer = RoomWriter(memory, committer, Workshop(config.signer, config.clock, config.entropy))
-    access = RoomAccess(memory)
+    access = RoomAccess(memory, log)
     aliases = Aliases(memory, access, server_name, max_per_user=config.aliases_per_user)
     relations = Relations(memory, access)
     return Rooms(

@@ -19,6 +19,9 @@ _PER_EVENT = 1_500
 BUNDLED = frozenset({"m.thread", "m.replace", "m.reference"})
 """Relations that are told with the event they point to.  spec: client-server-api#aggregations-of-child-events"""
 
+_UNSETTLED = EventFlags.REJECTED | EventFlags.OUTLIER
+"""Rejected events may change their verdict and outliers their place."""
+
 
 class EventCache:
     """Stored events, the least recently used forgotten first; implements `ports.events.EventMemory`."""
@@ -78,14 +81,13 @@ class EventCache:
         found = {event_id: stored for event_id in event_ids if (stored := self.get(event_id)) is not None}
         missing = [event_id for event_id in event_ids if event_id not in found]
         if missing:
-            async with store.read() as tx:
+            async with store.glance() as tx:
                 found.update(await tx.events.get_many(missing))
         return found
 
     def _put(self, stored: StoredEvent) -> None:
-        # Rejected events may change their verdict and outliers their place.
         event_id = stored.event.event_id
-        if event_id in self._events or stored.flags & (EventFlags.REJECTED | EventFlags.OUTLIER):
+        if event_id in self._events or (stored.flags and stored.flags & _UNSETTLED):
             return
         self._events[event_id] = stored
         self._by_position[stored.position] = stored

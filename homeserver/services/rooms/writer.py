@@ -24,6 +24,7 @@ from homeserver.services.rooms.cache import EventCache
 from homeserver.services.rooms.decide import EventsAtHand, MissingEventsError, WorkingRoom, Workshop
 from homeserver.services.rooms.drafts import Draft
 from homeserver.services.rooms.heads import HeadCache
+from homeserver.services.rooms.histories import HistoryCache
 
 _log = structlog.get_logger(__name__)
 
@@ -54,12 +55,13 @@ class _Queue:
 
 
 class RoomMemory:
-    """What this process remembers of rooms: heads and events. Both follow the log."""
+    """What this process remembers of rooms: heads, events and who saw what. All follow the log."""
 
-    def __init__(self, store: Store, heads: HeadCache, events: EventCache) -> None:
+    def __init__(self, store: Store, heads: HeadCache, events: EventCache, histories: HistoryCache) -> None:
         self.store = store
         self.heads = heads
         self.events = events
+        self.histories = histories
 
 
 class RoomWriter:

@@ -5,7 +5,7 @@ Law, tested after every kind of action: initial(t0) + delta(t0 → t1) = initial
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from homeserver.core.event import StateKey
@@ -98,12 +98,23 @@ class DeltaBuilder:
         self._reads = reads
         self._sent = sent
 
-    async def changed_rooms(self, request: SyncRequest, plan: Plan, window: Window, body: SyncBody) -> None:
-        """Rooms the user was and is joined to: no statement unless a member event of the timeline is not in memory."""
+    def sections(self, request: SyncRequest, plan: Plan, window: Window, body: SyncBody) -> None:
+        """Timeline and state of the rooms the user was and is joined to."""
         for membership in plan.changed:
             room = window.rooms.get(membership.room_id)
             section = changed_room(request, room, window.high) if room is not None else RoomSection()
             body.joined[membership.room_id] = section
+
+    def knows(self, request: SyncRequest, members: Iterable[tuple[str, str]], low: int) -> bool:
+        """Whether the device, being at `low`, needs no member events of these (room, user) to read their messages."""
+        if request.device_id is None or request.filter.room.state.include_redundant_members:
+            return False
+        device = (request.user_id, request.device_id)
+        return all(self._sent.is_known(device, member, low) for member in members)
+
+    async def changed_rooms(self, request: SyncRequest, plan: Plan, window: Window, body: SyncBody) -> None:
+        """Rooms the user was and is joined to: no statement unless a member event of the timeline is not in memory."""
+        self.sections(request, plan, window, body)
         if request.lazy:
             await self._add_lazy_members(request, body, window)
         wanted = request.filter.room.account_data

@@ -13,15 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from homeserver.core.errors import ErrCode, MatrixError
-from homeserver.core.filters import Filter
 from homeserver.ports.clock import Clock
 from homeserver.ports.log import EntryKind, LogEntry
 from homeserver.services.log import Log
 from homeserver.services.rooms.history import PageRequest, RoomHistory
 from homeserver.services.rooms.present import Recipient
 from homeserver.services.rooms.tokens import timeline_order, timeline_token
-from homeserver.services.sync.request import SyncRequest
-from homeserver.services.sync.service import SyncService
 from homeserver.services.sync.waiter import Bell
 
 _PAGE = 100
@@ -39,9 +36,9 @@ class Heard:
 class Peeks:
     """Holds requests for single rooms."""
 
-    def __init__(self, log: Log, sync: SyncService, history: RoomHistory, clock: Clock) -> None:
+    def __init__(self, log: Log, history: RoomHistory, clock: Clock, *, max_timeout_ms: int) -> None:
         self._log = log
-        self._sync = sync
+        self._max_timeout_ms = max_timeout_ms
         self._history = history
         self._clock = clock
         self._bells: dict[str, set[Bell]] = {}
@@ -64,9 +61,9 @@ class Peeks:
         ends meanwhile.
         """
         position = self._log.position if start is None else timeline_order(start)
-        deadline = self._clock.monotonic() + min(timeout_ms, self._sync.limits.timeout_ms) / 1000
+        deadline = self._clock.monotonic() + min(timeout_ms, self._max_timeout_ms) / 1000
         begin = timeline_token(position)
-        with self._listening(who, session_id, room_id) as bell:
+        with self._listening(session_id, room_id) as bell:
             while True:
                 bell.clear()
                 high = self._log.position
@@ -85,18 +82,26 @@ class Peeks:
                 if bell.ended:
                     raise MatrixError(ErrCode.UNKNOWN_TOKEN, "The session has ended")
 
+    def end_session(self, user_id: str, session_id: str) -> None:
+        """Answer the held requests of a session that was ended with M_UNKNOWN_TOKEN, now."""
+        for bells in self._bells.values():
+            for bell in bells:
+                if bell.session_id == session_id:
+                    bell.ended = True
+                    bell.set()
+
     @contextmanager
-    def _listening(self, who: Recipient, session_id: str | None, room_id: str) -> Iterator[Bell]:
-        request = SyncRequest(who.user_id, who.device_id, Filter(), session_id=session_id)
-        with self._sync.listening(request) as bell:
-            bells = self._bells.setdefault(room_id, set())
-            bells.add(bell)
-            try:
-                yield bell
-            finally:
-                bells.discard(bell)
-                if not bells and self._bells.get(room_id) is bells:
-                    del self._bells[room_id]
+    def _listening(self, session_id: str | None, room_id: str) -> Iterator[Bell]:
+        """Hold a bell for the room while the block runs."""
+        bell = Bell(session_id)
+        bells = self._bells.setdefault(room_id, set())
+        bells.add(bell)
+        try:
+            yield bell
+        finally:
+            bells.discard(bell)
+            if not bells and self._bells.get(room_id) is bells:
+                del self._bells[room_id]
 
     def _follow(self, entries: Sequence[LogEntry]) -> None:
         if not self._bells:

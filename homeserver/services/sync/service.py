@@ -7,6 +7,7 @@ older cursor (docs/subsystems/sync.md).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,7 @@ from homeserver.services.personal.typing import TypingTracker
 from homeserver.services.sync import window as windows
 from homeserver.services.sync.body import SyncBody
 from homeserver.services.sync.delta import DeltaBuilder, Plan, bundling, plan_delta, plan_initial, summary_moved
+from homeserver.services.sync.fanout import Audience, Stretch, Stretches, Update
 from homeserver.services.sync.lazy import SentMembers
 from homeserver.services.sync.positions import SyncToken
 from homeserver.services.sync.render import encode_for
@@ -59,6 +61,7 @@ class SyncService:
         self._sent = SentMembers()
         self._builder = DeltaBuilder(reads, self._sent)
         self._shared = SharedSections()
+        self._stretches = Stretches()
         self._typing = typing
         self._waiters = Waiters(log, self.rooms)
         typing.on_change(self._waiters.wake_room)
@@ -106,19 +109,52 @@ class SyncService:
         """The JSON of a response, with the parts that other recipients get too from memory."""
         return encode_for(request, body, self._shared)
 
-    def listening(self, request: SyncRequest) -> AbstractContextManager[Bell]:
-        """Hold a bell for `follow`."""
-        return self._waiters.waiting(request.user_id, request.session_id)
+    def listening(self, request: SyncRequest, heard: Callable[[], None]) -> AbstractContextManager[Bell]:
+        """Call `heard` whenever there may be something to tell, outside of whatever has caused it."""
+        return self._waiters.waiting(request.user_id, request.session_id, heard)
 
-    async def follow(self, request: SyncRequest, bell: Bell) -> Answer:
-        """Answer as soon as there is something to tell, however long that takes."""
-        while True:
-            bell.clear()
-            answer = await self.respond(request)
-            if request.since is None or request.full_state or not answer.body.is_empty:
-                return answer
-            request = replace(request, since=answer.token)
-            await bell.wait()
+    def is_current(self, since: SyncToken) -> bool:
+        """Whether nothing at all has happened since then."""
+        return since.position == self._log.position and since.ephemeral == self._typing.serial
+
+    def shared(self, request: SyncRequest, since: SyncToken, form: Audience) -> Update | None:
+        """What the request (at `since`, which may be later than its own) is answered with, if many get that alike.
+
+        `form` is `audience(request)`. None: `respond` has to be asked. What this returns, `respond` would return too.
+        """
+        rooms = self.rooms.peek(request.user_id)
+        if rooms is None or request.full_state:
+            return None
+        low, high, serial = since.position, self._log.position, self._typing.serial
+        stretch = self._stretches.get(
+            (low, high, since.ephemeral, serial),
+            lambda: self._log.since(low, high),
+            lambda: self._typing.changed_since(since.ephemeral),
+        )
+        if stretch is None or request.user_id in stretch.personal:
+            return None
+        joined = tuple([room_id for room_id in stretch.rooms if (at := rooms.get(room_id)) and at.membership == "join"])
+        if request.lazy and not self._builder.knows(request, [one for one in stretch.senders if one[0] in joined], low):
+            return None
+        update = stretch.updates.get((form, joined))
+        if update is None:
+            update = self._make_shared(request, since, rooms, stretch)
+            if update is not None:
+                stretch.keep((form, joined), update)
+        return update
+
+    def _make_shared(self, request: SyncRequest, since: SyncToken, rooms: Rooms, stretch: Stretch) -> Update | None:
+        """As `respond`, of a plain stretch that ends now. None if there is something to bundle, for each user apart."""
+        window = windows.from_tail(stretch.entries, request.user_id, rooms, since.position, self._log.position)
+        token = self._add_typing(window, rooms, since)
+        plan = plan_delta(request, window, rooms)
+        body = SyncBody(str(token))
+        self._builder.sections(request, plan, window, body)
+        if bundling(body):
+            return None
+        self._builder.ephemeral(request, window, body)
+        _leave_out_empty(request, body)
+        return Update(b"" if body.is_empty else self.encode(request, body), token)
 
     async def respond(self, request: SyncRequest) -> Answer:
         """The response as of now."""
@@ -128,6 +164,8 @@ class SyncService:
         # No await between reading the position and the room list: both are of the same moment.
         high = self._log.position
         rooms = self.rooms.peek(request.user_id) or rooms
+        if self.is_current(request.since) and not request.full_state:
+            return Answer(SyncBody(str(request.since)), request.since)
         entries = self._log.since(request.since.position, high)
         if entries is None:
             return await self._from_store(request, request.since, rooms, high)
@@ -190,8 +228,7 @@ class SyncService:
     ) -> Answer:
         self._builder.ephemeral(request, window, body)
         await self._builder.stripped(plan, body)
-        if not request.full_state:
-            body.joined = {room_id: section for room_id, section in body.joined.items() if not section.is_empty}
+        _leave_out_empty(request, body)
         return Answer(body, token)
 
     def _add_typing(self, window: Window, rooms: Rooms, since: SyncToken | None) -> SyncToken:
@@ -204,6 +241,11 @@ class SyncService:
                 if users or since is not None:
                     window.typing[room_id] = users
         return SyncToken(window.high, self._typing.serial)
+
+
+def _leave_out_empty(request: SyncRequest, body: SyncBody) -> None:
+    if not request.full_state:
+        body.joined = {room_id: section for room_id, section in body.joined.items() if not section.is_empty}
 
 
 def _summaries_moved(plan: Plan, window: Window) -> bool:

@@ -7,21 +7,30 @@ nobody is lost if it rings before they wait.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.log import EntryKind, LogEntry
 from homeserver.services.log import Log
 from homeserver.services.sync.roomlists import RoomLists
 
+_AT_ONCE = 64
+"""So many are told of a ringing before others have their turn."""
+
 
 class Bell(asyncio.Event):
-    """Rings for one held request. `ended` says that its session is over and there is nothing to wait for."""
+    """Rings for one held request. `ended` says that its session is over and there is nothing to wait for.
 
-    def __init__(self, session_id: str | None) -> None:
+    With `heard`, that is called instead of waking a task, some time after the ringing: whoever rings is not made to
+    do the work of all who listen.
+    """
+
+    def __init__(self, session_id: str | None, heard: Callable[[], None] | None = None) -> None:
         super().__init__()
         self.session_id = session_id
+        self.heard = heard
         self.ended = False
 
 
@@ -31,6 +40,7 @@ class Waiters:
     def __init__(self, log: Log, rooms: RoomLists) -> None:
         self._rooms = rooms
         self._bells: dict[str, set[Bell]] = {}
+        self._rung: dict[Bell, None] = {}
         self.released = False
         # RoomLists listens before us, so its lists already know the entries we are told of.
         log.listen(self._follow)
@@ -41,14 +51,17 @@ class Waiters:
         return sum(len(bells) for bells in self._bells.values())
 
     @contextmanager
-    def waiting(self, user_id: str, session_id: str | None = None) -> Iterator[Bell]:
+    def waiting(
+        self, user_id: str, session_id: str | None = None, heard: Callable[[], None] | None = None
+    ) -> Iterator[Bell]:
         """Hold a bell for the user while the block runs."""
-        bell = Bell(session_id)
+        bell = Bell(session_id, heard)
         bells = self._bells.setdefault(user_id, set())
         bells.add(bell)
         try:
             yield bell
         finally:
+            bell.heard = None
             bells.discard(bell)
             if not bells and self._bells.get(user_id) is bells:
                 del self._bells[user_id]
@@ -56,7 +69,21 @@ class Waiters:
     def wake(self, user_id: str) -> None:
         """Ring for one user."""
         for bell in self._bells.get(user_id, ()):
-            bell.set()
+            if bell.heard is None:
+                bell.set()
+            else:
+                if not self._rung:
+                    asyncio.get_running_loop().call_soon(self._tell)
+                self._rung[bell] = None
+
+    def _tell(self) -> None:
+        """Call some of those who are to hear; the rest after whatever else waits for its turn."""
+        for bell in list(islice(self._rung, _AT_ONCE)):
+            del self._rung[bell]
+            if bell.heard is not None:
+                bell.heard()
+        if self._rung:
+            asyncio.get_running_loop().call_soon(self._tell)
 
     def end(self, user_id: str, session_id: str) -> None:
         """The session is over: its held requests must not learn anything more."""

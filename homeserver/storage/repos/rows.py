@@ -12,7 +12,6 @@ from typing import Any
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from homeserver.core.build import load_event
 from homeserver.core.event import Event
 from homeserver.core.versions import ROOM_VERSIONS
 from homeserver.ports.events import EventFlags, EventMemory, StoredEvent, Txn
@@ -100,7 +99,7 @@ def _stored_event(row: Any) -> StoredEvent:
     room_id, version, redaction, key, user_id, device_id, txn_id, related = row[9:]
     room_version = ROOM_VERSIONS[version]
     return StoredEvent(
-        event=load_event(json, room_version, event_id, room_id),
+        event=Event.stored(json, room_version, event_id, room_id),
         position=nid,
         order=order,
         room_nid=room_nid,
@@ -109,7 +108,7 @@ def _stored_event(row: Any) -> StoredEvent:
         redacted_by=redacted_by,
         redaction_json=None
         if redaction is None
-        else client_form(load_event(redaction, room_version, redacted_by, room_id)),
+        else client_form(Event.stored(redaction, room_version, redacted_by, room_id)),
         unsigned=None if unsigned is None else orjson.loads(unsigned),
         txn=None if key is None else Txn(key, user_id, device_id, txn_id),
         is_related_to=bool(related),
