@@ -17,6 +17,7 @@ from homeserver.services.personal.tags import Tags
 from homeserver.services.personal.typing import TypingTracker
 from homeserver.services.rooms.cache import EventCache
 from homeserver.services.rooms.heads import HeadCache
+from homeserver.services.rooms.histories import HistoryCache
 from homeserver.services.rooms.writer import RoomMemory
 from homeserver.services.sync.roomlists import RoomLists
 from homeserver.storage.unit import Database
@@ -27,7 +28,7 @@ def personal_services(store: Database, log: Log, committer: Committer, clock: Cl
     edits = AccountDataEdits(store, committer)
     members = JoinedRooms(store, RoomLists(store, log))
     push_rules = PushRules(edits)
-    memory = RoomMemory(store, HeadCache(), EventCache())
+    memory = RoomMemory(store, HeadCache(), EventCache(), HistoryCache())
     return PersonalServices(
         members=members,
         people=People(store, max_results=50),
