@@ -33,12 +33,16 @@ from homeserver.services.maintenance import Maintenance
 from homeserver.services.personal.edits import AccountDataEdits
 from homeserver.services.personal.ignored import IgnoredUsers
 from homeserver.services.personal.members import JoinedRooms
+from homeserver.services.personal.people import People
 from homeserver.services.personal.presence import PresenceTracker
 from homeserver.services.personal.pushrules import PushRules
 from homeserver.services.personal.receipts import ReceiptService
+from homeserver.services.personal.succession import Succession
 from homeserver.services.personal.tags import Tags
 from homeserver.services.personal.typing import TypingTracker
+from homeserver.services.reports import Reports
 from homeserver.services.rooms import Rooms, RoomsConfig, build_rooms
+from homeserver.services.sync.peek import Peeks
 from homeserver.services.sync.reads import RoomMemoryReads
 from homeserver.services.sync.service import SyncService
 from homeserver.services.sync.stream import Sockets
@@ -115,6 +119,8 @@ async def build_core(config: Config) -> Core:
         messages_page=config.limits.messages_page,
         context_events=config.limits.context_events,
         aliases_per_user=config.limits.aliases_per_user,
+        hierarchy_page=config.limits.hierarchy_page,
+        hierarchy_walk=config.limits.hierarchy_walk,
     )
     rooms = build_rooms(store, log, committer, MemberProfiles(store), settings)
     return Core(engines, store, log, base, limits, sessions, rooms, build_accounts(base, sessions, rooms.memberships))
@@ -143,8 +149,10 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
     typing = TypingTracker(base.clock)
     reads = RoomMemoryReads(store, core.rooms.memory)
     sync = SyncService(store, log, reads, typing, base.clock, parts.sync_limits(config))
+    peeks = Peeks(log, core.rooms.history, base.clock, max_timeout_ms=sync.limits.timeout_ms)
     sockets = Sockets(parts.stream_settings(config), base.clock)
     core.sessions.on_ended(lambda session: sync.end_session(session.user_id, session.session_id))
+    core.sessions.on_ended(lambda session: peeks.end_session(session.user_id, session.session_id))
     core.sessions.on_ended(lambda session: sockets.end_session(session.user_id, session.session_id))
 
     mounts: list[Mount[Any]] = [
@@ -156,10 +164,12 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
             accounts=accounts,
             rooms=core.rooms,
             sync=sync,
+            peeks=peeks,
             sockets=sockets,
             ignored=IgnoredUsers(store, log),
+            reports=Reports(store, core.rooms.access, base.clock, max_length=config.limits.report_length),
             limits=core.limits,
-            personal=build_personal(base, JoinedRooms(store, sync.rooms), typing),
+            personal=build_personal(base, JoinedRooms(store, sync.rooms), typing, core.rooms),
         )
         mounts.append(import_module(PACKAGES["client"]).mount(services))
     app = Application(
@@ -179,21 +189,37 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
     def release() -> None:
         sockets.release()
         sync.release()
+        peeks.release()
 
-    maintenance = Maintenance(store, base.clock, transaction_days=config.limits.transaction_days)
+    maintenance = build_maintenance(base, accounts)
     watch = AccountWatch(store, core.sessions, accounts.account)
     workers = (base.committer.run, typing.run, accounts.devices.run, sockets.run, maintenance.run, watch.run)
     return Server(app, workers, release, close, frame_bytes=config.stream.frame_bytes)
 
 
-def build_personal(base: Foundations, members: JoinedRooms, typing: TypingTracker) -> PersonalServices:
+def build_maintenance(base: Foundations, accounts: AccountServices) -> Maintenance:
+    """What keeps tables bounded."""
+    limits = base.config.limits
+    return Maintenance(
+        base.store,
+        base.clock,
+        transaction_days=limits.transaction_days,
+        report_days=limits.report_days,
+        chores=[accounts.interactive.expire],
+    )
+
+
+def build_personal(base: Foundations, members: JoinedRooms, typing: TypingTracker, rooms: Rooms) -> PersonalServices:
     """Services of what belongs to one user and changes often."""
     edits = AccountDataEdits(base.store, base.committer)
+    push_rules = PushRules(edits)
     return PersonalServices(
         members=members,
+        people=People(base.store, max_results=base.config.limits.user_directory_results),
         presence=PresenceTracker(base.clock, members),
-        push_rules=PushRules(edits),
+        push_rules=push_rules,
         receipts=ReceiptService(base.store, base.committer, edits, base.clock),
+        succession=Succession(rooms.memory, edits, push_rules),
         tags=Tags(edits, max_bytes=base.config.limits.account_data_bytes),
         typing=typing,
     )

@@ -20,8 +20,10 @@ from homeserver.ports.accounts import (
 )
 from homeserver.ports.aliases import AliasRepo
 from homeserver.ports.events import EventMemory, EventRepo, LogRepo, RoomRepo
+from homeserver.ports.people import PeopleRepo
 from homeserver.ports.receipts import ReceiptRepo
 from homeserver.ports.relations import RelationRepo
+from homeserver.ports.reports import ReportRepo
 from homeserver.ports.sync import SyncRepo
 
 
@@ -54,6 +56,10 @@ class Transaction(Protocol):
     def aliases(self) -> AliasRepo: ...
     @property
     def receipts(self) -> ReceiptRepo: ...
+    @property
+    def people(self) -> PeopleRepo: ...
+    @property
+    def reports(self) -> ReportRepo: ...
     @property
     def sync(self) -> SyncRepo: ...
     @property

@@ -19,9 +19,11 @@ from homeserver.storage.repos.aliases import SqlAliasRepo
 from homeserver.storage.repos.append import Appender
 from homeserver.storage.repos.events import SqlEventRepo
 from homeserver.storage.repos.log import SqlLogRepo
+from homeserver.storage.repos.people import SqlPeopleRepo
 from homeserver.storage.repos.personal import SqlAccountDataRepo, SqlFilterRepo, SqlProfileRepo
 from homeserver.storage.repos.receipts import SqlReceiptRepo
 from homeserver.storage.repos.relations import SqlRelationRepo
+from homeserver.storage.repos.reports import SqlReportRepo
 from homeserver.storage.repos.rooms import SqlRoomRepo
 from homeserver.storage.repos.rows import EventReader, NoMemory
 from homeserver.storage.repos.sessions import SqlInteractiveRepo, SqlRegistrationTokenRepo, SqlSessionRepo
@@ -99,6 +101,14 @@ class SqlTransaction:
     @cached_property
     def receipts(self) -> SqlReceiptRepo:
         return SqlReceiptRepo(self._connection)
+
+    @cached_property
+    def people(self) -> SqlPeopleRepo:
+        return SqlPeopleRepo(self._connection)
+
+    @cached_property
+    def reports(self) -> SqlReportRepo:
+        return SqlReportRepo(self._connection)
 
     @cached_property
     def sync(self) -> SqlSyncRepo:

@@ -39,9 +39,8 @@ class _PutReceipt:
     positions: int = 1
 
     async def write(self, tx: Transaction, first: int) -> Sequence[LogEntry]:
-        """Store the receipt. A private one concerns only its owner."""
-        receipt = self.receipt
-        await tx.receipts.put(receipt, first)
+        """Store the receipt; if another process was further, repeat its. A private one concerns only its owner."""
+        receipt = await tx.receipts.put(self.receipt, first)
         owner = receipt.user_id if receipt.is_private else None
         return [LogEntry(first, EntryKind.RECEIPT, receipt.room_id, owner, receipt)]
 

@@ -17,6 +17,7 @@ from homeserver.services.rooms.create import RoomCreation
 from homeserver.services.rooms.decide import Workshop
 from homeserver.services.rooms.directory import Directory
 from homeserver.services.rooms.heads import HeadCache
+from homeserver.services.rooms.hierarchy import Hierarchy
 from homeserver.services.rooms.histories import HistoryCache
 from homeserver.services.rooms.history import RoomHistory
 from homeserver.services.rooms.membership import Memberships
@@ -24,6 +25,7 @@ from homeserver.services.rooms.people import Profiles
 from homeserver.services.rooms.relations import Relations
 from homeserver.services.rooms.sending import Sending
 from homeserver.services.rooms.state import RoomState
+from homeserver.services.rooms.upgrade import RoomUpgrades
 from homeserver.services.rooms.writer import RoomMemory, RoomWriter
 
 
@@ -40,6 +42,8 @@ class RoomsConfig:
     messages_page: int = 1_000
     context_events: int = 100
     aliases_per_user: int = 50
+    hierarchy_page: int = 50
+    hierarchy_walk: int = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,8 @@ class Rooms:
     history: RoomHistory
     relations: Relations
     directory: Directory
+    hierarchy: Hierarchy
+    upgrades: RoomUpgrades
 
 
 def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles, config: RoomsConfig) -> Rooms:
@@ -87,4 +93,6 @@ def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles
         history=RoomHistory(memory, access, max_page=config.messages_page, max_context=config.context_events),
         relations=relations,
         directory=Directory(memory, access),
+        hierarchy=Hierarchy(memory, max_page=config.hierarchy_page, max_walk=config.hierarchy_walk),
+        upgrades=RoomUpgrades(memory, writer, access, profiles, config.entropy, server_name),
     )

@@ -18,6 +18,7 @@ from homeserver.ports.events import NewRoom
 from homeserver.ports.store import StoreUnavailable, UniqueViolation
 from homeserver.services.rooms.drafts import Draft
 from homeserver.services.rooms.people import Profiles
+from homeserver.services.rooms.replacement import raise_tombstone
 from homeserver.services.rooms.writer import RoomWriter
 
 # spec: client-server-api#post_matrixclientv3createroom (presets)
@@ -39,8 +40,8 @@ class InitialState:
     state_key: str = ""
 
 
-_NONCE = "chat.hromada.nonce"
-_NONCE_LETTERS = 16
+NONCE = "chat.hromada.nonce"
+NONCE_LETTERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ class RoomCreation:
             content["creator"] = creator
         if version.auth.room_id_is_create_hash:
             # Else a user who makes two rooms within a millisecond would make the same room twice (MSC4291).
-            content[_NONCE] = self._entropy.letters(_NONCE_LETTERS)
+            content[NONCE] = self._entropy.letters(NONCE_LETTERS)
         if version.auth.privileged_creators and trusted:
             named = content.get("additional_creators", [])
             if not isinstance(named, list):
@@ -198,7 +199,7 @@ def _power_levels(
     users: dict[str, int] = {}
     if not version.auth.privileged_creators:
         users = dict.fromkeys([creator, *trusted], 100)
-    return {
+    levels = {
         "users": users,
         "users_default": 0,
         "events": {
@@ -209,8 +210,7 @@ def _power_levels(
             "m.room.name": 50,
             "m.room.power_levels": 100,
             "m.room.server_acl": 100,
-            # v12 wants replacing a room to be above ordinary state.  spec: rooms/v12
-            "m.room.tombstone": 150 if version.auth.privileged_creators else 100,
+            "m.room.tombstone": 100,
         },
         "events_default": 0,
         "state_default": 50,
@@ -221,6 +221,9 @@ def _power_levels(
         "historical": 100,
         **request.power_level_content_override,
     }
+    if version.auth.privileged_creators:
+        raise_tombstone(levels)
+    return levels
 
 
 def _preset_state(preset: str) -> list[tuple[str, dict[str, Any]]]:

@@ -15,6 +15,7 @@ from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.events import Membership, StoredEvent
 from homeserver.ports.store import Transaction
 from homeserver.services.rooms.filtered import select
+from homeserver.services.rooms.visibility import load_history
 from homeserver.services.sync.body import RoomSection, Timeline
 from homeserver.services.sync.request import RoomReads, SyncRequest, wants_account_data, without_ignored
 
@@ -65,23 +66,33 @@ async def joined_rooms(
 async def left_room(
     tx: Transaction, reads: RoomReads, request: SyncRequest, membership: Membership, events: list[StoredEvent] | None
 ) -> RoomSection:
-    """A room the user has left, as of leaving. `events` are the timeline if known already, else it is read."""
+    """A room the user has left, as of leaving. `events` are the timeline if known already, else it is read.
+
+    Whoever was never in it (an invite that was taken back, a ban) learns of their own membership and nothing else;
+    who was banned after leaving, of the room as they left it and of the ban.
+    """
     own = (await tx.events.get_many([membership.event_id])).get(membership.event_id)
     if own is None or own.order is None:
         return RoomSection()
+    left = (await load_history(tx, membership.room_nid, request.user_id)).left
+    if left is None or left.order is None:
+        return RoomSection(_cut(request, [own], own.order), [own] if request.state_field.is_after else [])
     limit = request.timeline_limit
     if events is None:
         page = await tx.events.timeline(
-            membership.room_nid, start=own.order, stop=None, backwards=True, limit=limit + 1
+            membership.room_nid, start=left.order, stop=None, backwards=True, limit=limit + 1
         )
         events = list(reversed(page.events))
-    visible = await reads.visible(tx, request.user_id, {membership.room_nid: events})
-    timeline = _cut(request, visible[membership.room_nid], own.order)
-    state_ids = await tx.rooms.state_at(own.snapshot)
+    seen = [stored for stored in events if stored.order is not None and stored.order <= left.order]
+    visible = (await reads.visible(tx, request.user_id, {membership.room_nid: seen}))[membership.room_nid]
+    later = [own] if own.order > left.order else []
+    timeline = _cut(request, [*visible, *later], own.order)
+    state_ids = await tx.rooms.state_at(left.snapshot)
     # Of a room's many members a leaver needs none but themselves.
     keys = [key for key in state_ids if key[0] != _MEMBER or key[1] == request.user_id or not request.lazy]
     found = await tx.events.get_many([state_ids[key] for key in keys])
     state = {key: found[state_ids[key]] for key in keys if state_ids[key] in found}
+    state.update((stored.event.key, stored) for stored in later)
     if not request.state_field.is_after:
         await _rewind(tx, {membership.room_nid: state}, {membership.room_nid: timeline})
     wanted = request.filter.room.state

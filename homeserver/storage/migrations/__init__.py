@@ -39,7 +39,7 @@ async def migrate(engines: Engines) -> str:
     return NEWEST
 
 
-def _revision(connection: Connection) -> str | None:
+def revision(connection: Connection) -> str | None:
     """The revision of the database; None if it is empty."""
     if not inspect(connection).has_table("alembic_version"):
         return None
@@ -48,7 +48,7 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _upgrade(connection: Connection) -> None:
-    current = _revision(connection)
+    current = revision(connection)
     if current == NEWEST:
         return
     upgrade = import_module("homeserver.storage.migrations.upgrade")
