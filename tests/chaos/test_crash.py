@@ -1,6 +1,7 @@
 """The server and its database are killed under load, again and again: nothing acknowledged is lost or doubled.
 
-reliability: D1 (kill -9 of the server), D2 (of PostgreSQL), D3 (a lost COMMIT reply). Each test breaks one thing, again and again, where test_chaos mixes them; the load and the rules are the same.
+reliability: D1 (kill -9 of the server), D2 (of PostgreSQL), D3 (a lost COMMIT reply). Each test breaks one thing, again
+and again, where test_chaos mixes them; the load and the rules are the same.
 `--crash-kills N` sets how often, `--crash-seed S` the moments; every failure names its seed.
 """
 
