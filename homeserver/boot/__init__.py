@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -69,8 +69,7 @@ class Server:
     """Make all held requests answer now, and later ones at once."""
     close: Callable[[], Awaitable[None]]
     """Let go of the database and of everything else, after the last answer."""
-    frame_bytes: int = 64 * 1024
-    """Largest WebSocket frame of a client."""
+    bounds: parts.ConnectionBounds = field(default_factory=parts.ConnectionBounds)
 
 
 class DatabaseUnreachable(Exception):
@@ -178,8 +177,16 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
 
     maintenance = Maintenance(store, base.clock, transaction_days=config.limits.transaction_days)
     watch = AccountWatch(store, core.sessions, accounts.account)
-    workers = (base.committer.run, typing.run, accounts.devices.run, sockets.run, maintenance.run, watch.run)
-    return Server(app, workers, release, close, frame_bytes=config.stream.frame_bytes)
+    workers = (
+        base.committer.run,
+        typing.run,
+        accounts.devices.run,
+        sockets.run,
+        maintenance.run,
+        watch.run,
+        metrics.watch_loop,
+    )
+    return Server(app, workers, release, close, parts.connection_bounds(config))
 
 
 def build_personal(base: Foundations, members: JoinedRooms, typing: TypingTracker) -> PersonalServices:

@@ -96,6 +96,10 @@ class Limits(Section, frozen=True, kw_only=True):
 
     body_bytes: Annotated[int, _doc("Largest request body.", ge=65_536, le=104_857_600)] = 1_048_576
     body_seconds: Annotated[int, _doc("A request body must arrive within this.", ge=1, le=600)] = 60
+    head_seconds: Annotated[int, _doc("A request's head must arrive within this.", ge=1, le=600)] = 10
+    answer_seconds: Annotated[
+        int, _doc("A client must take an answer within this, and 1 s more per 64 KiB of it.", ge=1, le=3600)
+    ] = 60
     requests_in_flight: Annotated[int, _doc("Requests worked on at a time; more get 503.", ge=10, le=100_000)] = 2_000
     long_polls: Annotated[int, _doc("Long polls held at a time; more get 503.", ge=10, le=1_000_000)] = 20_000
     devices_per_user: Annotated[int, _doc("Devices of one user.", ge=1, le=10_000)] = 100
@@ -160,6 +164,9 @@ class Stream(Section, frozen=True, kw_only=True):
     frames: Annotated[Rate, _doc("Frames of one socket, acknowledgements aside.")] = Rate(20, 60)
     sockets_per_user: Annotated[int, _doc("Open sockets of one user.", ge=1, le=10_000)] = 20
     requests_in_flight: Annotated[int, _doc("Calls of one socket worked on at a time.", ge=1, le=100)] = 8
+    buffer_bytes: Annotated[
+        int, _doc("Answers kept for a client of a socket that does not read.", ge=131_072, le=16_777_216)
+    ] = 262_144
     auth_seconds: Annotated[int, _doc("The access token must come within this.", ge=1, le=60)] = 5
     send_seconds: Annotated[int, _doc("A client must take a frame within this.", ge=1, le=300)] = 10
     heartbeat_seconds: Annotated[int, _doc("A client sends something this often.", ge=1, le=600)] = 30

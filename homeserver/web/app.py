@@ -145,7 +145,7 @@ class Application:
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
-        socket = WebSocket(receive, send, self._settings.sockets)
+        socket = WebSocket(receive, send, self._settings.sockets, scope.get("extensions") or {})
         try:
             mount, route = self._socket_route(scope)
         except MatrixError as error:
@@ -157,17 +157,21 @@ class Application:
         try:
             await socket.accept(route.subprotocol)
             await route.handler(mount.services, Upgrade(socket, partial(self._call, peer)))
-            await socket.close(CloseCode.NORMAL, "")
+            await self._close(socket, CloseCode.NORMAL, "")
         except SocketClosed:
             pass
         except CloseSocket as end:
-            await socket.close(end.code, end.reason)
+            await self._close(socket, end.code, end.reason)
         except Exception:
             _log.exception("socket failed", path=route.path)
-            await socket.close(CloseCode.INTERNAL, "Internal server error")
+            await self._close(socket, CloseCode.INTERNAL, "Internal server error")
         finally:
             self._held -= 1
             self._metrics.held.dec()
+
+    async def _close(self, socket: WebSocket, code: CloseCode, reason: str) -> None:
+        self._metrics.closes.labels(int(code)).inc()
+        await socket.close(code, reason)
 
     def _socket_route(self, scope: Scope) -> tuple[Mount[Any], WebSocketRoute[Any]]:
         """Where the handshake goes. Raises MatrixError, which refuses it before any data flows."""

@@ -15,12 +15,10 @@ from typing import Any
 
 from homeserver.core.errors import MatrixError
 from homeserver.ports.socket import CloseCode, CloseSocket, SocketClosed
+from homeserver.web.hypercorn_bounds import SLOWEST_BYTES_PER_SECOND, TEXT
 from homeserver.web.response import encode
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-
-SLOWEST_BYTES_PER_SECOND = 64 * 1024
-"""A large frame (a first sync) gets as much more time as a link of this speed needs."""
 
 _FAREWELL_SECONDS = 2.0
 _REASON_BYTES = 123  # RFC 6455 5.5: a close frame holds 125 bytes, two of them the code
@@ -49,11 +47,16 @@ class WebSocket:
     """Implements `ports.socket.Socket` over an ASGI connection whose handshake is still open."""
 
     def __init__(
-        self, receive: Callable[[], Awaitable[Mapping[str, Any]]], send: Send, settings: SocketSettings
+        self,
+        receive: Callable[[], Awaitable[Mapping[str, Any]]],
+        send: Send,
+        settings: SocketSettings,
+        extensions: Mapping[str, Any],
     ) -> None:
         self._receive = receive
         self._send = send
         self._settings = settings
+        self._takes_bytes = TEXT in extensions
         self._gone = False
 
     async def accept(self, subprotocol: str) -> None:
@@ -87,7 +90,8 @@ class WebSocket:
             raise SocketClosed
         try:
             async with asyncio.timeout(self._settings.send_seconds + len(frame) / SLOWEST_BYTES_PER_SECOND):
-                await self._send({"type": "websocket.send", "text": frame.decode()})
+                text = {TEXT: frame} if self._takes_bytes else {"text": frame.decode()}
+                await self._send({"type": "websocket.send", **text})
         except TimeoutError:
             raise CloseSocket(CloseCode.TOO_SLOW, "The client does not read") from None
 

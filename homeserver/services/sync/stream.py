@@ -15,18 +15,22 @@ from typing import Any, Protocol
 
 import orjson
 
-from homeserver.core.errors import MatrixError
+from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.clock import Clock
 from homeserver.ports.ratelimits import Rate
 from homeserver.ports.requester import Requester
 from homeserver.ports.socket import CloseCode, CloseSocket, Socket
 from homeserver.ports.store import StoreUnavailable
 from homeserver.services.sync import frames
+from homeserver.services.sync.allowance import Allowance
 from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.service import SyncService
 
 _SILENCE = 2.5
 """A client that sent nothing for so many heartbeats is gone."""
+
+_TRANSPORT_BYTES = 64 * 1024
+"""What the web server keeps of earlier frames before it stops taking more (the default of asyncio)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class StreamSettings:
     sockets_per_user: int = 20
     frames: Rate = field(default_factory=lambda: Rate(20, 60))
     requests_in_flight: int = 8
+    buffer_bytes: int = 256 * 1024
 
 
 class Face(Protocol):
@@ -128,6 +133,7 @@ class Session:
         self._clock = sockets.clock
         self._pace = _Pace(sockets.settings.frames, self._clock)
         self._slots = asyncio.Semaphore(sockets.settings.requests_in_flight)
+        self._answers = Allowance(sockets.settings.buffer_bytes - _TRANSPORT_BYTES)
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loops: set[asyncio.Task[None]] = set()
         self._calls: set[asyncio.Task[None]] = set()
@@ -157,6 +163,7 @@ class Session:
             await self._ended
         finally:
             self._sockets.remove(self)
+            self._answers.close()
             for task in self._loops:
                 task.cancel()
             # A call that has begun is finished, as over HTTP, though its answer has nowhere to go.
@@ -234,12 +241,30 @@ class Session:
         self._acknowledged.set()
 
     async def _call(self, frame: frames.Req) -> None:
+        """Serve a call and send its answer, keeping no more answers than the client may leave unread."""
         try:
-            body = b"" if frame.body is None else orjson.dumps(frame.body)
-            status, answer = await self._face.call(self._token, frame.method, frame.path, body)
-            await self._socket.send(frames.result(frame.id, status, answer))
+            answer = await self._serve(frame)
+            size = len(answer)
+            if not self._answers.take(size):
+                if frame.method != "GET":
+                    raise CloseSocket(CloseCode.TOO_SLOW, "The client does not read its answers")
+                # What can be asked again is: the answer is let go of, and made anew when there is room for it.
+                del answer
+                if not await self._answers.taken(size):
+                    return
+                answer = await self._serve(frame)
+            await self._socket.send(answer)
+            self._answers.give_back(size)  # if it cannot be sent, the session ends, and nobody may take its place
         finally:
             self._slots.release()
+
+    async def _serve(self, frame: frames.Req) -> bytes:
+        body = b"" if frame.body is None else orjson.dumps(frame.body)
+        status, answer = await self._face.call(self._token, frame.method, frame.path, body)
+        if len(answer) > self._answers.limit:
+            error = MatrixError(ErrCode.TOO_LARGE, "The answer is too large for a socket: use HTTP")
+            status, answer = error.status, orjson.dumps(error.body())
+        return frames.result(frame.id, status, answer)
 
     async def _start(self, frame: frames.Start) -> None:
         if self._started:
@@ -262,9 +287,12 @@ class Session:
                 await self._confirm()  # waiting may have been long
                 self._unacknowledged = answer.body.next_batch
                 self._acknowledged.clear()
-                await self._socket.send(frames.update(self._sync.encode(request, answer.body)))
+                update, token = frames.update(self._sync.encode(request, answer.body)), answer.token
+                del answer  # the frame is all that is kept while the client takes its time
+                await self._socket.send(update)
+                del update
                 await self._acknowledged.wait()
-                request = replace(request, since=answer.token, full_state=False, echoes={})
+                request = replace(request, since=token, full_state=False, echoes={})
                 request = await self._face.advance(request)
 
 
