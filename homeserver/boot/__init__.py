@@ -24,7 +24,7 @@ from homeserver.core.versions import room_version
 from homeserver.ports.store import Store
 from homeserver.roles import PACKAGES, Role
 from homeserver.services.accounts.member_profiles import MemberProfiles
-from homeserver.services.accounts.sessions import Sessions
+from homeserver.services.accounts.sessions import Sessions, locked
 from homeserver.services.accounts.watch import AccountWatch
 from homeserver.services.commit import Committer
 from homeserver.services.log import Log
@@ -136,11 +136,9 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
     core = await build_core(config)
     base, store, log, accounts, metrics = core.base, core.store, core.log, core.accounts, Metrics()
     typing = TypingTracker(base.clock)
-    reads = RoomMemoryReads(store, core.rooms.memory)
-    sync = SyncService(store, log, reads, typing, base.clock, parts.sync_limits(config))
+    sync = build_sync(core, typing)
     sockets = Sockets(parts.stream_settings(config), base.clock)
-    core.sessions.on_ended(lambda session: sync.end_session(session.user_id, session.session_id))
-    core.sessions.on_ended(lambda session: sockets.end_session(session.user_id, session.session_id))
+    _end_what_is_open(core.sessions, sync, sockets)
 
     mounts: list[Mount[Any]] = [
         Mount(operations.Operations(metrics, parts.networks(config.metrics.allow)), operations.ROUTES)
@@ -187,6 +185,20 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
         metrics.watch_loop,
     )
     return Server(app, workers, release, close, parts.connection_bounds(config))
+
+
+def build_sync(core: Core, typing: TypingTracker) -> SyncService:
+    """Sync for all transports."""
+    reads = RoomMemoryReads(core.store, core.rooms.memory)
+    return SyncService(core.store, core.log, reads, typing, core.base.clock, parts.sync_limits(core.base.config))
+
+
+def _end_what_is_open(sessions: Sessions, sync: SyncService, sockets: Sockets) -> None:
+    """Polls and sockets learn nothing more once their session has ended or their account is locked."""
+    sessions.on_ended(lambda session: sync.end_session(session.user_id, session.session_id))
+    sessions.on_ended(lambda session: sockets.end_session(session.user_id, session.session_id))
+    sessions.on_locked(lambda user_id: sync.end_user(user_id, locked()))
+    sessions.on_locked(sockets.recheck)
 
 
 def build_personal(base: Foundations, members: JoinedRooms, typing: TypingTracker) -> PersonalServices:

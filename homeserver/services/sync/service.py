@@ -79,7 +79,11 @@ class SyncService:
 
     def end_session(self, user_id: str, session_id: str) -> None:
         """Answer the held requests of a session that was ended with M_UNKNOWN_TOKEN, now."""
-        self._waiters.end(user_id, session_id)
+        self._waiters.end(user_id, session_id, MatrixError(ErrCode.UNKNOWN_TOKEN, "The session has ended"))
+
+    def end_user(self, user_id: str, reason: MatrixError) -> None:
+        """Answer all held requests of a user with `reason`, now."""
+        self._waiters.end(user_id, None, reason)
 
     async def poll(self, request: SyncRequest, timeout_ms: int) -> Answer:
         """Answer as soon as there is something to tell, at the latest after `timeout_ms`."""
@@ -99,8 +103,8 @@ class SyncService:
                         await bell.wait()
                 except TimeoutError:
                     continue
-                if bell.ended:
-                    raise MatrixError(ErrCode.UNKNOWN_TOKEN, "The session has ended")
+                if bell.ended is not None:
+                    raise bell.ended
 
     def encode(self, request: SyncRequest, body: SyncBody) -> bytes:
         """The JSON of a response, with the parts that other recipients get too from memory."""

@@ -101,6 +101,11 @@ class Sockets:
             if session.who.session_id == session_id:
                 session.end(CloseSocket(CloseCode.UNKNOWN_TOKEN, "The session has ended"))
 
+    def recheck(self, user_id: str) -> None:
+        """Something about the user has changed: close the sockets whose tokens no longer serve."""
+        for session in self._open.get(user_id, ()):
+            session.recheck()
+
     def release(self) -> None:
         """Close all sockets and open none from here on (shutdown)."""
         self._released = True

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from homeserver.core.errors import MatrixError
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.log import EntryKind, LogEntry
 from homeserver.services.log import Log
@@ -17,12 +18,12 @@ from homeserver.services.sync.roomlists import RoomLists
 
 
 class Bell(asyncio.Event):
-    """Rings for one held request. `ended` says that its session is over and there is nothing to wait for."""
+    """Rings for one held request. `ended` says why there is nothing to wait for any more."""
 
     def __init__(self, session_id: str | None) -> None:
         super().__init__()
         self.session_id = session_id
-        self.ended = False
+        self.ended: MatrixError | None = None
 
 
 class Waiters:
@@ -58,11 +59,11 @@ class Waiters:
         for bell in self._bells.get(user_id, ()):
             bell.set()
 
-    def end(self, user_id: str, session_id: str) -> None:
-        """The session is over: its held requests must not learn anything more."""
+    def end(self, user_id: str, session_id: str | None, reason: MatrixError) -> None:
+        """The session is over (all of the user's if None): its held requests must not learn anything more."""
         for bell in self._bells.get(user_id, ()):
-            if bell.session_id == session_id:
-                bell.ended = True
+            if session_id is None or bell.session_id == session_id:
+                bell.ended = reason
                 bell.set()
 
     def wake_room(self, room_id: str) -> None:
