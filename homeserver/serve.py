@@ -18,6 +18,7 @@ import structlog
 from homeserver.boot import Server
 from homeserver.boot.parts import ConnectionBounds
 from homeserver.config.load import split_address
+from homeserver.ports.store import StoreBroken
 from homeserver.web import hypercorn_bounds
 
 _DRAIN_SECONDS = 30.0
@@ -45,7 +46,7 @@ async def serve(server: Server, listener: socket.socket, announce: Callable[[str
     """Serve until SIGTERM or SIGINT, then answer what is held and end, within 30 seconds.
 
     `announce` is called with the URL as soon as requests are answered. A worker that fails ends the process: a
-    supervisor restarts it in a known state.
+    supervisor restarts it in a known state. Raises StoreBroken if it was the disk that failed.
     """
     hypercorn_bounds.install()
     stop = asyncio.Event()
@@ -62,9 +63,11 @@ async def serve(server: Server, listener: socket.socket, announce: Callable[[str
                 )
             )
             announce(url)
-            await stop.wait()
-            _log.info("stopping")
-            server.release()
+            try:
+                await stop.wait()
+                _log.info("stopping")
+            finally:  # a worker may have failed: nobody is to hold up the end
+                server.release()
             # Hypercorn bounds its own waiting only in part: from Python 3.12 on, closing a listener waits for its
             # connections without a limit.
             _, late = await asyncio.wait([http], timeout=_DRAIN_SECONDS)
@@ -72,6 +75,12 @@ async def serve(server: Server, listener: socket.socket, announce: Callable[[str
                 task.cancel()
             for worker in workers:
                 worker.cancel()
+    except BaseExceptionGroup as errors:
+        broken = errors.subgroup(StoreBroken)
+        if broken is None:
+            raise
+        _log.critical("the disk failed", error=str(broken.exceptions[0]))
+        raise broken.exceptions[0] from None
     finally:
         await server.close()
         _log.info("stopped")

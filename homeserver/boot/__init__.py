@@ -183,6 +183,7 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
         maintenance.run,
         watch.run,
         metrics.watch_loop,
+        store.run,
     )
     return Server(app, workers, release, close, parts.connection_bounds(config))
 

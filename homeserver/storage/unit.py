@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from homeserver.ports.store import StoreBroken
 from homeserver.storage.engine import WRITE_OPTION, Engines
 from homeserver.storage.failures import translated
 from homeserver.storage.ids import IdBlocks, TransactionIds
@@ -110,23 +111,40 @@ class Database:
         self.engines = engines
         self._server_name = server_name
         self._blocks = IdBlocks()
+        self._failure: StoreBroken | None = None
+        self._failed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Wait, without an end, for the disk to fail. Raises StoreBroken then, and so ends the process."""
+        await self._failed.wait()
+        self._refuse_if_broken()
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[SqlTransaction]:
         """A read-write transaction (see the port)."""
-        with translated():
-            async with self.engines.writer.connect() as connection:
-                await connection.execution_options(**{WRITE_OPTION: True})
-                transaction = SqlTransaction(connection, self._server_name, self._blocks)
-                driver = (await connection.get_raw_connection()).driver_connection
-                try:
-                    async with connection.begin():
-                        yield transaction
-                except asyncio.CancelledError:
-                    if self.engines.is_sqlite and driver is not None:
-                        await asyncio.shield(_let_go(driver))
-                    raise
-                transaction.ids.committed()
+        try:
+            with translated():
+                async with self.engines.writer.connect() as connection:
+                    self._refuse_if_broken()
+                    await connection.execution_options(**{WRITE_OPTION: True})
+                    transaction = SqlTransaction(connection, self._server_name, self._blocks)
+                    driver = (await connection.get_raw_connection()).driver_connection
+                    try:
+                        async with connection.begin():
+                            yield transaction
+                    except asyncio.CancelledError:
+                        if self.engines.is_sqlite and driver is not None:
+                            await asyncio.shield(_let_go(driver))
+                        raise
+                    transaction.ids.committed()
+        except StoreBroken as error:
+            self._failure = error
+            self._failed.set()
+            raise
+
+    def _refuse_if_broken(self) -> None:
+        if self._failure is not None:
+            raise StoreBroken(str(self._failure))
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[SqlTransaction]:
