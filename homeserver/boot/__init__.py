@@ -175,16 +175,8 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
 
     maintenance = Maintenance(store, base.clock, transaction_days=config.limits.transaction_days)
     watch = AccountWatch(store, core.sessions, accounts.account)
-    workers = (
-        base.committer.run,
-        typing.run,
-        accounts.devices.run,
-        sockets.run,
-        maintenance.run,
-        watch.run,
-        metrics.watch_loop,
-        store.run,
-    )
+    workers = (base.committer.run, typing.run, accounts.devices.run, sockets.run, maintenance.run, watch.run)
+    workers += (metrics.watch_loop, store.run)
     return Server(app, workers, release, close, parts.connection_bounds(config))
 
 
