@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
+from random import SystemRandom
 from typing import Any
 
 import structlog
@@ -163,6 +164,7 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
         metrics=metrics,
         clock=base.clock,
         seen=accounts.devices.saw,
+        chance=SystemRandom().random,
     )
 
     async def close() -> None:
@@ -175,7 +177,14 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
 
     maintenance = Maintenance(store, base.clock, transaction_days=config.limits.transaction_days)
     watch = AccountWatch(store, core.sessions, accounts.account)
-    workers = (base.committer.run, typing.run, accounts.devices.run, sockets.run, maintenance.run, watch.run)
+    workers: tuple[Worker, ...] = (
+        base.committer.run,
+        typing.run,
+        accounts.devices.run,
+        sockets.run,
+        maintenance.run,
+        watch.run,
+    )
     workers += (metrics.watch_loop, store.run)
     return Server(app, workers, release, close, parts.connection_bounds(config))
 

@@ -65,7 +65,14 @@ def database_url(config: Config) -> str:
 def engine_settings(config: Config) -> EngineSettings:
     """The bounds of the database pools."""
     database = config.database
-    return EngineSettings(pool_size=database.pool_size, statement_timeout_ms=database.statement_timeout_seconds * 1000)
+    half = database.wait_seconds / 2  # for a connection, and again for a lock
+    return EngineSettings(
+        pool_size=database.pool_size,
+        pool_timeout_s=half,
+        statement_timeout_ms=database.statement_timeout_seconds * 1000,
+        lock_timeout_ms=int(half * 1000),
+        sqlite_busy_timeout_ms=int(half * 1000),
+    )
 
 
 def load_secrets(config: Config) -> Secrets:

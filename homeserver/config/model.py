@@ -47,6 +47,9 @@ class Database(Section, frozen=True, kw_only=True):
 
     url: Annotated[str, _doc("`postgresql://…` or `sqlite:///PATH`. Empty: `hromada.db` in the data folder.")] = ""
     pool_size: Annotated[int, _doc("Connections this process may open.", ge=1, le=200)] = 10
+    wait_seconds: Annotated[
+        int, _doc("Longest wait for a free connection and a lock together; then 503.", ge=1, le=60)
+    ] = 5
     statement_timeout_seconds: Annotated[int, _doc("PostgreSQL cancels statements after this.", ge=1, le=3600)] = 60
 
 
