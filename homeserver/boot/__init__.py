@@ -156,16 +156,7 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
             personal=build_personal(base, JoinedRooms(store, sync.rooms), typing),
         )
         mounts.append(import_module(PACKAGES["client"]).mount(services))
-    app = Application(
-        mounts,
-        settings=parts.web_settings(config),
-        authenticator=core.sessions,
-        limits=core.limits,
-        metrics=metrics,
-        clock=base.clock,
-        seen=accounts.devices.saw,
-        chance=SystemRandom().random,
-    )
+    app = build_application(core, mounts, metrics)
 
     async def close() -> None:
         await accounts.devices.flush()
@@ -187,6 +178,20 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
     )
     workers += (metrics.watch_loop, store.run)
     return Server(app, workers, release, close, parts.connection_bounds(config))
+
+
+def build_application(core: Core, mounts: Sequence[Mount[Any]], metrics: Metrics) -> Application:
+    """What answers requests."""
+    return Application(
+        mounts,
+        settings=parts.web_settings(core.base.config),
+        authenticator=core.sessions,
+        limits=core.limits,
+        metrics=metrics,
+        clock=core.base.clock,
+        seen=core.accounts.devices.saw,
+        chance=SystemRandom().random,
+    )
 
 
 def build_sync(core: Core, typing: TypingTracker) -> SyncService:
