@@ -12,3 +12,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("hromada")
     group.addoption("--crash-kills", type=int, default=4, help="how often each crash test kills the server")
     group.addoption("--crash-seed", type=int, default=1, help="seed of the moments and choices of the crash tests")
+    group.addoption("--overload", choices=("small", "full"), default="small", help="size of the overload tests")
+    group.addoption("--soak-minutes", type=float, default=0.25, help="how long the soak test loads its server")

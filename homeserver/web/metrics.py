@@ -6,6 +6,7 @@ One `Metrics` per process, made by boot; other parts add their own collectors to
 from __future__ import annotations
 
 import asyncio
+import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.gc_collector import GCCollector
@@ -49,14 +50,22 @@ class Metrics:
             buckets=_LAGS,
             registry=self.registry,
         )
+        self.blocked = Histogram(
+            "hromada_loop_blocked_seconds",
+            "The same, but no more than this process has worked meanwhile: without the time that others took from it",
+            buckets=_LAGS,
+            registry=self.registry,
+        )
 
     async def watch_loop(self) -> None:
         """Measure the event loop until cancelled: while something keeps it busy, everybody waits."""
         loop = asyncio.get_running_loop()
         while True:
-            due = loop.time() + _LOOK_EVERY_S
+            due, worked = loop.time() + _LOOK_EVERY_S, time.thread_time()
             await asyncio.sleep(_LOOK_EVERY_S)
-            self.lag.observe(max(0.0, loop.time() - due))
+            late = max(0.0, loop.time() - due)
+            self.lag.observe(late)
+            self.blocked.observe(min(late, time.thread_time() - worked))
 
     def text(self) -> bytes:
         """Everything in the exposition format."""
