@@ -290,18 +290,21 @@ async def flood(url: str, request: bytes) -> bytes:
     """Send a request and then as much of its body as is taken; what was answered, if a reset did not overtake it."""
     host, _, port = url.removeprefix("http://").rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    received = b""
-    try:
+    received = bytearray()
+
+    async def read() -> None:
+        while piece := await reader.read(4096):
+            received.extend(piece)
+
+    reading = asyncio.create_task(read())
+    with contextlib.suppress(ConnectionError):
         writer.write(request)
         for _ in range(200):
             writer.write(bytes(64 * 1024))
             await writer.drain()
-    except ConnectionError:
-        pass
-    with contextlib.suppress(ConnectionError):
-        received = await reader.read()
+    await asyncio.gather(reading, return_exceptions=True)
     writer.transport.abort()
-    return received
+    return bytes(received)
 
 
 async def test_answers_that_nobody_reads(start_server: StartServer, http: aiohttp.ClientSession, full: bool) -> None:
