@@ -108,6 +108,8 @@ async def build_core(config: Config) -> Core:
         clock,
         entropy,
         room_version(config.rooms.default_version),
+        event_cache_bytes=config.rooms.cache_bytes,
+        head_cache_bytes=config.rooms.cache_bytes,
         messages_page=config.limits.messages_page,
         context_events=config.limits.context_events,
         aliases_per_user=config.limits.aliases_per_user,

@@ -145,6 +145,9 @@ class Rooms(Section, frozen=True, kw_only=True):
     default_version: Annotated[Literal[tuple(ROOM_VERSIONS)], _doc("Room version of new rooms.")] = (  # type: ignore[valid-type]
         DEFAULT_ROOM_VERSION.id
     )
+    cache_bytes: Annotated[
+        int, _doc("Memory for events, and as much again for the state of rooms.", ge=1_048_576, le=17_179_869_184)
+    ] = 33_554_432
 
 
 class Sync(Section, frozen=True, kw_only=True):

@@ -44,6 +44,7 @@ _CORS: Headers = [
 ]
 _CORS_PREFIXES = (b"/_matrix/client/", b"/_matrix/media/", b"/.well-known/")
 _JSON = (b"content-type", b"application/json")
+_ARRIVING = 16
 _RETRY_MS = 1_000
 _RETRY_SPREAD_MS = 4_000
 
@@ -99,6 +100,9 @@ class Application:
         self._pages: AsgiApp | None = None
         self._in_flight = 0
         self._held = 0
+        # After a restart everybody comes at once, and everybody's token must be looked up. Who waits for a turn costs
+        # nothing; if all were let in, each would wait for the database behind all others, give up, and come again.
+        self._arriving = asyncio.Semaphore(_ARRIVING)
         self._count = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -167,6 +171,8 @@ class Application:
             pass
         except CloseSocket as end:
             await self._close(socket, end.code, end.reason)
+        except StoreUnavailable:
+            await self._close(socket, CloseCode.TRY_AGAIN, "The database is not available")
         except Exception:
             _log.exception("socket failed", path=route.path)
             await self._close(socket, CloseCode.INTERNAL, "Internal server error")
@@ -286,7 +292,11 @@ class Application:
             self._in_flight += 1
             self._metrics.in_flight.inc()
         try:
-            who = await self._admit(endpoint.route, request)
+            if endpoint.route.held:
+                async with self._arriving:
+                    who = await self._admit(endpoint.route, request)
+            else:
+                who = await self._admit(endpoint.route, request)
             handling = endpoint.start(who, await endpoint.arguments(request, values))
             return await (_while_connected(request, handling) if endpoint.route.held else handling)
         finally:

@@ -98,6 +98,6 @@ class Listener(Member):
                 elif frame["op"] == "sync":
                     self.take(frame["body"])
                     await socket.send_json({"op": "ack", "pos": self.since})
-            # 1001: it stops; 1013: the database is busy; 1006: cut.
-            assert socket.close_code in {1001, 1006, 1013, None}, socket.close_code
+            # 1001: it stops; 1006: cut; 1013: the database is busy; 4008: one of us was too slow.
+            assert socket.close_code in {1001, 1006, 1013, 4008, None}, socket.close_code
             await self.back_off(str(socket.close_code))

@@ -106,7 +106,7 @@ async def test_half_a_frame(start_server: StartServer, http: aiohttp.ClientSessi
         await authenticated(raw, client)
         await raw.write(half)
         await silent.write(half)
-        assert await silent.close_code() == 4001
+        assert await silent.close_code() == 4008
         assert await raw.close_code() == 4008
 
 

@@ -29,6 +29,8 @@ from homeserver.services.sync.shared import SharedSections
 from homeserver.services.sync.waiter import Bell, Waiters
 from homeserver.services.sync.window import Window
 
+_READING = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -61,6 +63,9 @@ class SyncService:
         self._shared = SharedSections()
         self._typing = typing
         self._waiters = Waiters(log, self.rooms)
+        # Responses that need the database are computed a few at a time: after a restart all clients ask at once, and
+        # if all were let in, each would wait for a connection behind all others, give up and ask again.
+        self._reading = asyncio.Semaphore(_READING)
         typing.on_change(self._waiters.wake_room)
 
     @property
@@ -126,6 +131,16 @@ class SyncService:
 
     async def respond(self, request: SyncRequest) -> Answer:
         """The response as of now."""
+        if (
+            request.since is None
+            or self.rooms.peek(request.user_id) is None
+            or request.since.position < self._log.start
+        ):
+            async with self._reading:
+                return await self._respond(request)
+        return await self._respond(request)
+
+    async def _respond(self, request: SyncRequest) -> Answer:
         rooms = await self.rooms.of(request.user_id)
         if request.since is None:
             return await self._initial(request)

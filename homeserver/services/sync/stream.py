@@ -29,6 +29,8 @@ from homeserver.services.sync.service import SyncService
 _SILENCE = 2.5
 """A client that sent nothing for so many heartbeats is gone."""
 
+_ARRIVING = 16
+
 _TRANSPORT_BYTES = 64 * 1024
 """What the web server keeps of earlier frames before it stops taking more (the default of asyncio)."""
 
@@ -73,6 +75,8 @@ class Sockets:
         self.clock = clock
         self._open: dict[str, set[Session]] = {}
         self._released = False
+        self.arriving = asyncio.Semaphore(_ARRIVING)
+        """After a restart everybody comes at once. Who waits for a turn costs nothing; see `SyncService`, too."""
 
     @property
     def count(self) -> int:
@@ -156,10 +160,12 @@ class Session:
             async with asyncio.timeout(self._sockets.settings.auth_seconds):
                 frame = frames.parse(await self._socket.receive())
         except TimeoutError:
-            raise CloseSocket(CloseCode.UNKNOWN_TOKEN, "No access token came in time") from None
+            # Not UNKNOWN_TOKEN: a client that was slow, or a server that was, must not believe to be logged out.
+            raise CloseSocket(CloseCode.TOO_SLOW, "No access token came in time") from None
         if not isinstance(frame, frames.Auth):
             raise CloseSocket(CloseCode.UNKNOWN_TOKEN, "The first frame must be auth")
-        self.who = await self._authenticate(frame.access_token)
+        async with self._sockets.arriving:
+            self.who = await self._authenticate(frame.access_token)
         self._token = frame.access_token
         self._sockets.add(self)
         try:
