@@ -19,7 +19,7 @@ ARGS ?=
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 
-.PHONY: help run test lint bench chaos docs format clean
+.PHONY: help run test lint bench chaos soak docs format clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -54,6 +54,9 @@ bench: $(VENV)/dev.stamp ## Measure throughput and latency (ARGS are the benchma
 
 chaos: $(VENV)/dev.stamp ## Kill, stall and restart a server under load and check what its clients saw (--chaos-seeds N)
 	$(BIN)/python -m pytest tests/chaos $(ARGS)
+
+soak: $(VENV)/dev.stamp ## Load a server for 20 minutes and check that its memory stays flat
+	$(BIN)/python -m pytest tests/chaos/test_soak.py -s --soak-minutes 20 $(ARGS)
 
 docs: $(VENV)/dev.stamp ## Write docs/generated anew from the code
 	$(BIN)/python -m tests.architecture.documents

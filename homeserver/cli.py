@@ -9,8 +9,10 @@ import argparse
 import asyncio
 import json
 import os
+import resource
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from getpass import getpass
 from importlib import import_module
@@ -25,6 +27,7 @@ from homeserver.config.keyfiles import UnsafeFile, create_private
 from homeserver.config.load import ConfigError, load
 from homeserver.config.model import Config
 from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.store import StoreBroken
 from homeserver.roles import PACKAGES, ROLES
 from homeserver.serve import listen, serve
 from homeserver.services.accounts.tokens import BadKeyFile
@@ -66,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail([f"server.jwt_key_file: {error}"])
     except (UnsafeDatabase, SchemaTooNew) as error:
         return _fail([f"database.url: {error}"])
+    except StoreBroken as error:
+        return _fail([f"the database could not be kept on its disk: {error}; see to the disk, then start again"], 1)
     except boot.DatabaseUnreachable as error:
         return _fail([f"database.url: {error}"], status=1)
     except faults.BadFaults as error:
@@ -145,6 +150,7 @@ def _with_settings(
 def _run(options: argparse.Namespace) -> int:
     # Databases and media hold people's messages: nobody else on this machine reads them.
     os.umask(0o077)
+    _raise_file_limit()
     config = _first_run_config(options)
     logs.configure(config.logging.level, config.logging.format)
     faults.switch_on(os.environ)
@@ -327,6 +333,13 @@ def _first_run_config(options: argparse.Namespace) -> Config:
         create_private(file, text.encode())
         config = _config(options)
     return config
+
+
+def _raise_file_limit() -> None:
+    """Every connection is an open file, and the usual soft limit of 1,024 is for programs that use select()."""
+    with suppress(OSError, ValueError):
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -16,12 +16,15 @@ import hypercorn.config
 import structlog
 
 from homeserver.boot import Server
+from homeserver.boot.parts import ConnectionBounds
 from homeserver.config.load import split_address
+from homeserver.ports.store import StoreBroken
 from homeserver.web import hypercorn_bounds
 
 _DRAIN_SECONDS = 30.0
 _KEEP_ALIVE_SECONDS = 30
-_BACKLOG = 1024
+_BACKLOG = 4096  # after a restart everybody connects at once; the kernel may allow less
+_PIECES_READ_AHEAD = 2  # of a body, or frames of a socket, each up to 64 KiB
 
 _log = structlog.stdlib.get_logger("homeserver.serve")
 
@@ -43,7 +46,7 @@ async def serve(server: Server, listener: socket.socket, announce: Callable[[str
     """Serve until SIGTERM or SIGINT, then answer what is held and end, within 30 seconds.
 
     `announce` is called with the URL as soon as requests are answered. A worker that fails ends the process: a
-    supervisor restarts it in a known state.
+    supervisor restarts it in a known state. Raises StoreBroken if it was the disk that failed.
     """
     hypercorn_bounds.install()
     stop = asyncio.Event()
@@ -55,14 +58,16 @@ async def serve(server: Server, listener: socket.socket, announce: Callable[[str
             http = tasks.create_task(
                 hypercorn.asyncio.serve(
                     server.app,  # type: ignore[arg-type] # a plain ASGI callable, typed more loosely
-                    hypercorn_config(listener, server.frame_bytes),
+                    hypercorn_config(listener, server.bounds),
                     shutdown_trigger=stop.wait,
                 )
             )
             announce(url)
-            await stop.wait()
-            _log.info("stopping")
-            server.release()
+            try:
+                await stop.wait()
+                _log.info("stopping")
+            finally:  # a worker may have failed: nobody is to hold up the end
+                server.release()
             # Hypercorn bounds its own waiting only in part: from Python 3.12 on, closing a listener waits for its
             # connections without a limit.
             _, late = await asyncio.wait([http], timeout=_DRAIN_SECONDS)
@@ -70,14 +75,20 @@ async def serve(server: Server, listener: socket.socket, announce: Callable[[str
                 task.cancel()
             for worker in workers:
                 worker.cancel()
+    except BaseExceptionGroup as errors:
+        broken = errors.subgroup(StoreBroken)
+        if broken is None:
+            raise
+        _log.critical("the disk failed", error=str(broken.exceptions[0]))
+        raise broken.exceptions[0] from None
     finally:
         await server.close()
         _log.info("stopped")
 
 
-def hypercorn_config(listener: socket.socket, frame_bytes: int) -> hypercorn.config.Config:
+def hypercorn_config(listener: socket.socket, bounds: ConnectionBounds) -> hypercorn.config.Config:
     """Hypercorn's settings; it takes the listener over."""
-    config = hypercorn.config.Config()
+    config = hypercorn_bounds.Bounds()
     config.bind = [f"fd://{listener.detach()}"]
     config.backlog = _BACKLOG
     config.errorlog = logging.getLogger("hypercorn.error")
@@ -85,10 +96,13 @@ def hypercorn_config(listener: socket.socket, frame_bytes: int) -> hypercorn.con
     config.accesslog = None
     config.include_server_header = False
     config.graceful_timeout = _DRAIN_SECONDS
-    config.keep_alive_timeout = _KEEP_ALIVE_SECONDS  # also bounds how long a request's head may take
+    config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
     config.keep_alive_max_requests = 100_000
     config.h11_max_incomplete_size = 16 * 1024
-    config.websocket_max_message_size = frame_bytes  # pings are the protocol's own: docs/websocket.md
+    config.max_app_queue_size = _PIECES_READ_AHEAD
+    config.head_seconds = bounds.head_seconds
+    config.answer_seconds = bounds.answer_seconds
+    config.websocket_max_message_size = bounds.frame_bytes  # pings are the protocol's own: docs/websocket.md
     return config
 
 

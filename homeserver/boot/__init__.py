@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
+from random import SystemRandom
 from typing import Any
 
 import structlog
@@ -25,7 +26,7 @@ from homeserver.core.versions import room_version
 from homeserver.ports.store import Store
 from homeserver.roles import PACKAGES, Role
 from homeserver.services.accounts.member_profiles import MemberProfiles
-from homeserver.services.accounts.sessions import Sessions
+from homeserver.services.accounts.sessions import Sessions, locked
 from homeserver.services.accounts.watch import AccountWatch
 from homeserver.services.commit import Committer
 from homeserver.services.log import Log
@@ -74,8 +75,7 @@ class Server:
     """Make all held requests answer now, and later ones at once."""
     close: Callable[[], Awaitable[None]]
     """Let go of the database and of everything else, after the last answer."""
-    frame_bytes: int = 64 * 1024
-    """Largest WebSocket frame of a client."""
+    bounds: parts.ConnectionBounds = field(default_factory=parts.ConnectionBounds)
 
 
 class DatabaseUnreachable(Exception):
@@ -116,6 +116,8 @@ async def build_core(config: Config) -> Core:
         clock,
         entropy,
         room_version(config.rooms.default_version),
+        event_cache_bytes=config.rooms.cache_bytes,
+        head_cache_bytes=config.rooms.cache_bytes,
         messages_page=config.limits.messages_page,
         context_events=config.limits.context_events,
         aliases_per_user=config.limits.aliases_per_user,
@@ -147,13 +149,10 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
     core = await build_core(config)
     base, store, log, accounts, metrics = core.base, core.store, core.log, core.accounts, Metrics()
     typing = TypingTracker(base.clock)
-    reads = RoomMemoryReads(store, core.rooms.memory)
-    sync = SyncService(store, log, reads, typing, base.clock, parts.sync_limits(config))
+    sync = build_sync(core, typing)
     peeks = Peeks(log, core.rooms.history, base.clock, max_timeout_ms=sync.limits.timeout_ms)
     sockets = Sockets(parts.stream_settings(config), base.clock)
-    core.sessions.on_ended(lambda session: sync.end_session(session.user_id, session.session_id))
-    core.sessions.on_ended(lambda session: peeks.end_session(session.user_id, session.session_id))
-    core.sessions.on_ended(lambda session: sockets.end_session(session.user_id, session.session_id))
+    _end_what_is_open(core.sessions, sync, peeks, sockets)
 
     mounts: list[Mount[Any]] = [
         Mount(operations.Operations(metrics, parts.networks(config.metrics.allow)), operations.ROUTES)
@@ -172,15 +171,7 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
             personal=build_personal(base, JoinedRooms(store, sync.rooms), typing, core.rooms),
         )
         mounts.append(import_module(PACKAGES["client"]).mount(services))
-    app = Application(
-        mounts,
-        settings=parts.web_settings(config),
-        authenticator=core.sessions,
-        limits=core.limits,
-        metrics=metrics,
-        clock=base.clock,
-        seen=accounts.devices.saw,
-    )
+    app = build_application(core, mounts, metrics)
 
     async def close() -> None:
         await accounts.devices.flush()
@@ -193,8 +184,46 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
 
     maintenance = build_maintenance(base, accounts)
     watch = AccountWatch(store, core.sessions, accounts.account)
-    workers = (base.committer.run, typing.run, accounts.devices.run, sockets.run, maintenance.run, watch.run)
-    return Server(app, workers, release, close, frame_bytes=config.stream.frame_bytes)
+    workers: tuple[Worker, ...] = (
+        base.committer.run,
+        typing.run,
+        accounts.devices.run,
+        sockets.run,
+        maintenance.run,
+        watch.run,
+    )
+    workers += (metrics.watch_loop, store.run)
+    return Server(app, workers, release, close, parts.connection_bounds(config))
+
+
+def build_application(core: Core, mounts: Sequence[Mount[Any]], metrics: Metrics) -> Application:
+    """What answers requests."""
+    return Application(
+        mounts,
+        settings=parts.web_settings(core.base.config),
+        authenticator=core.sessions,
+        limits=core.limits,
+        metrics=metrics,
+        clock=core.base.clock,
+        seen=core.accounts.devices.saw,
+        chance=SystemRandom().random,
+    )
+
+
+def build_sync(core: Core, typing: TypingTracker) -> SyncService:
+    """Sync for all transports."""
+    reads = RoomMemoryReads(core.store, core.rooms.memory)
+    return SyncService(core.store, core.log, reads, typing, core.base.clock, parts.sync_limits(core.base.config))
+
+
+def _end_what_is_open(sessions: Sessions, sync: SyncService, peeks: Peeks, sockets: Sockets) -> None:
+    """Polls and sockets learn nothing more once their session has ended or their account is locked."""
+    sessions.on_ended(lambda session: sync.end_session(session.user_id, session.session_id))
+    sessions.on_ended(lambda session: peeks.end_session(session.user_id, session.session_id))
+    sessions.on_ended(lambda session: sockets.end_session(session.user_id, session.session_id))
+    sessions.on_locked(lambda user_id: sync.end_user(user_id, locked()))
+    sessions.on_locked(lambda user_id: peeks.end_user(user_id, locked()))
+    sessions.on_locked(sockets.recheck)
 
 
 def build_maintenance(base: Foundations, accounts: AccountServices) -> Maintenance:

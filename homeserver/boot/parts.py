@@ -41,6 +41,16 @@ class Secrets:
     """The content of the key file; `services/accounts/tokens` reads it."""
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectionBounds:
+    """What one connection may cost; below the application, where only the web server sees it."""
+
+    head_seconds: float = 10.0
+    answer_seconds: float = 60.0
+    frame_bytes: int = 64 * 1024
+    """Largest WebSocket frame of a client."""
+
+
 def data_path(config: Config, name: str) -> Path:
     """A file of the configuration, relative to the data folder."""
     return Path(config.server.data_dir) / name
@@ -60,7 +70,14 @@ def database_url(config: Config) -> str:
 def engine_settings(config: Config) -> EngineSettings:
     """The bounds of the database pools."""
     database = config.database
-    return EngineSettings(pool_size=database.pool_size, statement_timeout_ms=database.statement_timeout_seconds * 1000)
+    half = database.wait_seconds / 2  # for a connection, and again for a lock
+    return EngineSettings(
+        pool_size=database.pool_size,
+        pool_timeout_s=half,
+        statement_timeout_ms=database.statement_timeout_seconds * 1000,
+        lock_timeout_ms=int(half * 1000),
+        sqlite_busy_timeout_ms=int(half * 1000),
+    )
 
 
 def load_secrets(config: Config) -> Secrets:
@@ -107,6 +124,11 @@ def web_settings(config: Config) -> WebSettings:
     )
 
 
+def connection_bounds(config: Config) -> ConnectionBounds:
+    """The bounds of connections."""
+    return ConnectionBounds(config.limits.head_seconds, config.limits.answer_seconds, config.stream.frame_bytes)
+
+
 def stream_settings(config: Config) -> StreamSettings:
     """The bounds of streaming."""
     stream = config.stream
@@ -116,6 +138,7 @@ def stream_settings(config: Config) -> StreamSettings:
         sockets_per_user=stream.sockets_per_user,
         frames=stream.frames,
         requests_in_flight=stream.requests_in_flight,
+        buffer_bytes=stream.buffer_bytes,
     )
 
 

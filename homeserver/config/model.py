@@ -47,6 +47,9 @@ class Database(Section, frozen=True, kw_only=True):
 
     url: Annotated[str, _doc("`postgresql://…` or `sqlite:///PATH`. Empty: `hromada.db` in the data folder.")] = ""
     pool_size: Annotated[int, _doc("Connections this process may open.", ge=1, le=200)] = 10
+    wait_seconds: Annotated[
+        int, _doc("Longest wait for a free connection and a lock together; then 503.", ge=1, le=60)
+    ] = 5
     statement_timeout_seconds: Annotated[int, _doc("PostgreSQL cancels statements after this.", ge=1, le=3600)] = 60
 
 
@@ -96,6 +99,10 @@ class Limits(Section, frozen=True, kw_only=True):
 
     body_bytes: Annotated[int, _doc("Largest request body.", ge=65_536, le=104_857_600)] = 1_048_576
     body_seconds: Annotated[int, _doc("A request body must arrive within this.", ge=1, le=600)] = 60
+    head_seconds: Annotated[int, _doc("A request's head must arrive within this.", ge=1, le=600)] = 10
+    answer_seconds: Annotated[
+        int, _doc("A client must take an answer within this, and 1 s more per 64 KiB of it.", ge=1, le=3600)
+    ] = 60
     requests_in_flight: Annotated[int, _doc("Requests worked on at a time; more get 503.", ge=10, le=100_000)] = 2_000
     long_polls: Annotated[int, _doc("Long polls held at a time; more get 503.", ge=10, le=1_000_000)] = 20_000
     devices_per_user: Annotated[int, _doc("Devices of one user.", ge=1, le=10_000)] = 100
@@ -145,6 +152,9 @@ class Rooms(Section, frozen=True, kw_only=True):
     default_version: Annotated[Literal[tuple(ROOM_VERSIONS)], _doc("Room version of new rooms.")] = (  # type: ignore[valid-type]
         DEFAULT_ROOM_VERSION.id
     )
+    cache_bytes: Annotated[
+        int, _doc("Memory for events, and as much again for the state of rooms.", ge=1_048_576, le=17_179_869_184)
+    ] = 33_554_432
 
 
 class Sync(Section, frozen=True, kw_only=True):
@@ -167,6 +177,9 @@ class Stream(Section, frozen=True, kw_only=True):
     frames: Annotated[Rate, _doc("Frames of one socket, acknowledgements aside.")] = Rate(20, 60)
     sockets_per_user: Annotated[int, _doc("Open sockets of one user.", ge=1, le=10_000)] = 20
     requests_in_flight: Annotated[int, _doc("Calls of one socket worked on at a time.", ge=1, le=100)] = 8
+    buffer_bytes: Annotated[
+        int, _doc("Answers kept for a client of a socket that does not read.", ge=131_072, le=16_777_216)
+    ] = 262_144
     auth_seconds: Annotated[int, _doc("The access token must come within this.", ge=1, le=60)] = 5
     send_seconds: Annotated[int, _doc("A client must take a frame within this.", ge=1, le=300)] = 10
     heartbeat_seconds: Annotated[int, _doc("A client sends something this often.", ge=1, le=600)] = 30

@@ -32,9 +32,9 @@ class CloseCode(IntEnum):
     BAD_FRAME = 4000
     """A frame that breaks the protocol."""
     UNKNOWN_TOKEN = 4001
-    """The access token does not serve (any more), or none came in time."""
+    """The access token does not serve (any more)."""
     TOO_SLOW = 4008
-    """Too many sockets of one user, or a client that does not read, or is silent."""
+    """Too many sockets of one user, or a client that does not read, or is silent, also before it said who it is."""
     RATE = 4029
     """More frames than allowed."""
 

@@ -74,6 +74,10 @@ class TransactionConflict(StoreUnavailable):
     """Another transaction was in the way (deadlock, serialization); nothing was written, so it may be tried again."""
 
 
+class StoreBroken(StoreUnavailable):
+    """The disk failed to keep what was written. What it holds is known only after a restart: nothing may go on."""
+
+
 class UniqueViolation(Exception):
     """A unique constraint refused a row: somebody else was first."""
 

@@ -43,6 +43,7 @@ class Committer:
         self._waiting: deque[_Waiting] = deque()
         self._max_batch = max_batch
         self._max_waiting = max_waiting
+        self._ended = False
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -72,6 +73,8 @@ class Committer:
         return result
 
     async def _enqueue(self, change: Change | RoomAppend) -> AppendResult | Sequence[LogEntry]:
+        if self._ended:
+            raise StoreUnavailable("The server is shutting down")
         if len(self._waiting) >= self._max_waiting:
             raise StoreUnavailable("Too many changes are waiting to be stored")
         done: asyncio.Future[AppendResult | Sequence[LogEntry]] = asyncio.get_running_loop().create_future()
@@ -95,6 +98,8 @@ class Committer:
                     await self._settle(batch)
                 self._idle.set()
         finally:
+            # Whoever comes from here on would wait for ever, and hold up the end of the process.
+            self._ended = True
             _fail([*batch, *self._waiting], StoreUnavailable("The server is shutting down"))
 
     async def _woken(self) -> None:
@@ -160,6 +165,9 @@ class Committer:
         except StoreUnavailable as unavailable:
             error = unavailable
         if isinstance(error, StoreUnavailable):
+            # Everybody who waits is told now: each further batch might wait as long for the same lock or connection.
+            batch = [*batch, *self._waiting]
+            self._waiting.clear()
             _log.warning("commit_failed", changes=len(batch), error=str(error))
         elif len(batch) > 1:
             # One of them collides or is faulty; alone, each shows whether it is the one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -11,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeserver import faults
 from homeserver.ports.events import EventMemory
+from homeserver.ports.store import StoreBroken
 from homeserver.storage.engine import WRITE_OPTION, Engines
 from homeserver.storage.failures import translated
 from homeserver.storage.ids import IdBlocks, TransactionIds
@@ -123,27 +125,44 @@ class Database:
         self._server_name = server_name
         self._blocks = IdBlocks()
         self._memory: EventMemory = NoMemory()
+        self._failure: StoreBroken | None = None
+        self._failed = asyncio.Event()
 
     def remember(self, memory: EventMemory) -> None:
         """See the port."""
         self._memory = memory
 
+    async def run(self) -> None:
+        """Wait, without an end, for the disk to fail. Raises StoreBroken then, and so ends the process."""
+        await self._failed.wait()
+        self._refuse_if_broken()
+
     @asynccontextmanager
     async def write(self) -> AsyncIterator[SqlTransaction]:
         """A read-write transaction (see the port)."""
-        with translated():
-            if faults.plan is not None:
-                await faults.plan.reach("store.write.begin")
-            async with self.engines.writer.connect() as connection:
-                await connection.execution_options(**{WRITE_OPTION: True})
-                transaction = SqlTransaction(connection, self._server_name, self._blocks, NoMemory())
-                async with connection.begin():
-                    yield transaction
-                    if faults.plan is not None:
-                        await faults.plan.reach("store.write.before_commit")
-                transaction.ids.committed()
+        try:
+            with translated():
                 if faults.plan is not None:
-                    await faults.plan.reach("store.write.committed")
+                    await faults.plan.reach("store.write.begin")
+                async with self.engines.writer.connect() as connection:
+                    self._refuse_if_broken()
+                    await connection.execution_options(**{WRITE_OPTION: True})
+                    transaction = SqlTransaction(connection, self._server_name, self._blocks, NoMemory())
+                    async with connection.begin():
+                        yield transaction
+                        if faults.plan is not None:
+                            await faults.plan.reach("store.write.before_commit")
+                    transaction.ids.committed()
+                    if faults.plan is not None:
+                        await faults.plan.reach("store.write.committed")
+        except StoreBroken as error:
+            self._failure = error
+            self._failed.set()
+            raise
+
+    def _refuse_if_broken(self) -> None:
+        if self._failure is not None:
+            raise StoreBroken(str(self._failure))
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[SqlTransaction]:

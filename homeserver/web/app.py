@@ -45,6 +45,9 @@ _CORS: Headers = [
 ]
 _CORS_PREFIXES = (b"/_matrix/client/", b"/_matrix/media/", b"/.well-known/")
 _JSON = (b"content-type", b"application/json")
+_ARRIVING = 16
+_RETRY_MS = 1_000
+_RETRY_SPREAD_MS = 4_000
 _LINGER_S = 2.0
 _LINGER_BYTES = 8 * 1024 * 1024
 
@@ -68,7 +71,7 @@ class WebSettings:
 class Application:
     """The ASGI callable that serves all mounted routes."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the composition root hands to the only user of all of it
         self,
         mounts: Iterable[Mount[Any]],
         *,
@@ -79,8 +82,10 @@ class Application:
         clock: Clock,
         pages: Callable[[], AsgiApp] | None = None,
         seen: Callable[[str, str, str], None] | None = None,
+        chance: Callable[[], float] = lambda: 0.5,
     ) -> None:
-        """`seen` is told the user, device and address of every authenticated request.
+        """`seen` is told the user, device and address of every authenticated request. `chance` gives a random number
+        from 0 to 1, by which those who are told to come again do not all come at once.
 
         `pages` makes the application for HTML pages. It is called at the first request outside `/_matrix/` and
         `/_synapse/` that no route serves, so that start does not wait for it."""
@@ -94,9 +99,13 @@ class Application:
         self._clock = clock
         self._make_pages = pages
         self._seen = seen
+        self._chance = chance
         self._pages: AsgiApp | None = None
         self._in_flight = 0
         self._held = 0
+        # After a restart everybody comes at once, and everybody's token must be looked up. Who waits for a turn costs
+        # nothing; if all were let in, each would wait for the database behind all others, give up, and come again.
+        self._arriving = asyncio.Semaphore(_ARRIVING)
         self._count = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -128,7 +137,7 @@ class Application:
         except ClientDisconnected:
             return
         except Exception as error:
-            fault = _matrix_error(error, method, raw_path, request_id)
+            fault = self._matrix_error(error, method, raw_path, request_id)
             if endpoint is None and fault.status == 404 and await self._page(scope, receive, send):
                 return
             answer = _error_answer(fault)
@@ -148,7 +157,7 @@ class Application:
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
-        socket = WebSocket(receive, send, self._settings.sockets)
+        socket = WebSocket(receive, send, self._settings.sockets, scope.get("extensions") or {})
         try:
             mount, route = self._socket_route(scope)
         except MatrixError as error:
@@ -160,17 +169,23 @@ class Application:
         try:
             await socket.accept(route.subprotocol)
             await route.handler(mount.services, Upgrade(socket, partial(self._call, peer)))
-            await socket.close(CloseCode.NORMAL, "")
+            await self._close(socket, CloseCode.NORMAL, "")
         except SocketClosed:
             pass
         except CloseSocket as end:
-            await socket.close(end.code, end.reason)
+            await self._close(socket, end.code, end.reason)
+        except StoreUnavailable:
+            await self._close(socket, CloseCode.TRY_AGAIN, "The database is not available")
         except Exception:
             _log.exception("socket failed", path=route.path)
-            await socket.close(CloseCode.INTERNAL, "Internal server error")
+            await self._close(socket, CloseCode.INTERNAL, "Internal server error")
         finally:
             self._held -= 1
             self._metrics.held.dec()
+
+    async def _close(self, socket: WebSocket, code: CloseCode, reason: str) -> None:
+        self._metrics.closes.labels(int(code)).inc()
+        await socket.close(code, reason)
 
     def _socket_route(self, scope: Scope) -> tuple[Mount[Any], WebSocketRoute[Any]]:
         """Where the handshake goes. Raises MatrixError, which refuses it before any data flows."""
@@ -186,7 +201,7 @@ class Application:
         if found[1].subprotocol not in scope["subprotocols"]:
             raise MatrixError(ErrCode.UNRECOGNIZED, f"Offer the subprotocol {found[1].subprotocol}", status=400)
         if self._held >= self._settings.max_held:
-            raise _busy()
+            raise self._later("The server is busy")
         return found
 
     async def _call(self, peer: str, token: str, method: str, target: str, body: bytes) -> tuple[int, bytes]:
@@ -212,10 +227,25 @@ class Application:
                 raise MatrixError(ErrCode.UNRECOGNIZED, "Use HTTP for this: the answer is no JSON", status=400)
             status, data = _json(result)
         except Exception as error:
-            fault = _matrix_error(error, method, raw_path, request_id)
+            fault = self._matrix_error(error, method, raw_path, request_id)
             status, data = fault.status, encode(fault.body())
         self._finish(endpoint, status, method, raw_path, self._clock.monotonic() - started)
         return status, data
+
+    def _matrix_error(self, error: Exception, method: str, raw_path: bytes, request_id: str) -> MatrixError:
+        """What the client is told of an error; what it must not know goes to the log."""
+        if isinstance(error, MatrixError):
+            return error
+        if isinstance(error, StoreUnavailable):
+            _log.warning("database unavailable", method=method)
+            return self._later("The database is not available")
+        _log.error("handler failed", method=method, path=raw_path.decode("latin-1"), exc_info=error)
+        return MatrixError(ErrCode.UNKNOWN, f"Internal server error (request {request_id})", status=500)
+
+    def _later(self, message: str) -> MatrixError:
+        """Come again, but not all of you at once."""
+        milliseconds = _RETRY_MS + int(_RETRY_SPREAD_MS * self._chance())
+        return MatrixError(ErrCode.UNKNOWN, message, status=503, retry_after_ms=milliseconds)
 
     # --- from the request to the handler's result ---
 
@@ -225,7 +255,7 @@ class Application:
         else:
             full = self._in_flight >= self._settings.max_in_flight
         if full:
-            raise _busy()
+            raise self._later("The server is busy")
 
     def _request(self, scope: Scope, receive: Receive, request_id: str, endpoint: Endpoint) -> Request:
         headers = _headers(scope)
@@ -265,7 +295,11 @@ class Application:
             self._in_flight += 1
             self._metrics.in_flight.inc()
         try:
-            who = await self._admit(endpoint.route, request)
+            if endpoint.route.held:
+                async with self._arriving:
+                    who = await self._admit(endpoint.route, request)
+            else:
+                who = await self._admit(endpoint.route, request)
             if faults.plan is not None:
                 await faults.plan.reach("request.admitted")
             handling = endpoint.start(who, await endpoint.arguments(request, values))
@@ -326,21 +360,6 @@ def _whole(body: bytes) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return receive
-
-
-def _busy() -> MatrixError:
-    return MatrixError(ErrCode.UNKNOWN, "The server is busy", status=503, retry_after_ms=2000)
-
-
-def _matrix_error(error: Exception, method: str, raw_path: bytes, request_id: str) -> MatrixError:
-    """What the client is told of an error; what it must not know goes to the log."""
-    if isinstance(error, MatrixError):
-        return error
-    if isinstance(error, StoreUnavailable):
-        _log.warning("database unavailable", method=method)
-        return MatrixError(ErrCode.UNKNOWN, "The database is not available", status=503, retry_after_ms=1000)
-    _log.error("handler failed", method=method, path=raw_path.decode("latin-1"), exc_info=error)
-    return MatrixError(ErrCode.UNKNOWN, f"Internal server error (request {request_id})", status=500)
 
 
 def _answer(result: Any) -> _Answer:

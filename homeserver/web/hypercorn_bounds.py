@@ -1,6 +1,6 @@
 """Bounds that Hypercorn does not set itself on sockets and connections, and has no hook for; and a short way past it.
 
-`install` puts two subclasses in the place of Hypercorn's own, once, before serving. What they mend (Hypercorn 0.18;
+`install` puts three subclasses in the place of Hypercorn's own, once, before serving. What they mend (Hypercorn 0.18;
 tests/client_api/test_stream_abuse.py fails if one of them is lost):
 
 * a message over the limit went on being buffered, fragment by fragment, without an end;
@@ -8,7 +8,9 @@ tests/client_api/test_stream_abuse.py fails if one of them is lost):
 * permessage-deflate was always accepted, and 64 KiB of it can unpack to 64 MiB;
 * pings were answered without a limit;
 * a reader blocked for ever on the queue of an application that had ended;
-* a connection whose client does not read was never let go of, because closing waits for its buffer to drain.
+* a connection whose client does not read was never let go of, because closing waits for its buffer to drain;
+* an answer that its client does not read was kept for ever, and a frame was copied several times on its way out;
+* a request's head had as much time as an idle connection.
 
 The short way (`web.websocket.Direct`, docs/adr/0004-direct-frames.md) is for frames that need nothing of Hypercorn: a
 text to a client whose connection is idle is written at once, a small text that came in one piece is offered at once.
@@ -17,26 +19,44 @@ text to a client whose connection is idle is written at once, a small text that 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import hypercorn.asyncio.run
+import hypercorn.config
 import hypercorn.protocol.h2
 import hypercorn.protocol.h11
 from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.events import Data, StreamClosed
-from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WSStream
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WebsocketBuffer, WSStream
 from wsproto.connection import Connection, ConnectionState
 from wsproto.events import CloseConnection, Message, Ping
 from wsproto.frame_protocol import CloseReason
 
-from homeserver.web.websocket import Direct
+from homeserver.web.websocket import SLOWEST_BYTES_PER_SECOND, TEXT, Direct
 
 _FAREWELL_SECONDS = 2.0
-_LINGER_SECONDS = 15.0
+_LINGER_SECONDS = 5.0  # for the last 64 KiB of an answer; everything before has been taken
 _PINGS_PER_SECOND = 2.0
 _PING_BURST = 20
+_UNSENT_BYTES = 64 * 1024
+_READ_BYTES = 64 * 1024
+
+
+class Bounds(hypercorn.config.Config):
+    """Hypercorn's settings, and ours."""
+
+    head_seconds = 10.0
+    """Once the first byte of a request has come, its head must be complete within this."""
+    answer_seconds = 60.0
+    """A client must take an answer within this, and a second more for each 64 KiB of it."""
+
 
 # A text in one frame of less than 126 bytes: two bytes of head, four of mask.
 _WHOLE_TEXT = 0x81
@@ -47,16 +67,73 @@ _SMALL_HEAD = 6
 def install() -> None:
     """Serve every connection from here on within the bounds."""
     hypercorn.asyncio.run.TCPServer = BoundedConnection  # type: ignore[attr-defined]
-    hypercorn.protocol.h11.WSStream = BoundedStream  # type: ignore[attr-defined]
-    hypercorn.protocol.h2.WSStream = BoundedStream  # type: ignore[attr-defined]
+    hypercorn.protocol.h11.HTTPStream = BoundedRequest  # type: ignore[attr-defined]
+    hypercorn.protocol.h2.HTTPStream = BoundedRequest  # type: ignore[attr-defined]
+    hypercorn.protocol.h11.WSStream = BoundedStream  # type: ignore[attr-defined, assignment]
+    hypercorn.protocol.h2.WSStream = BoundedStream  # type: ignore[attr-defined, assignment]
 
 
 class BoundedConnection(TCPServer):
-    """A connection that ends even if its client never reads what was sent."""
+    """A connection that ends if its client drips its requests or does not read the answers."""
+
+    config: Bounds
+    _idle = True
+    _head: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
+        """As the base class, with little in the kernel that the client has not asked it for.
+
+        Otherwise the kernel keeps megabytes for a client that does not read, and we would believe them delivered.
+        """
         _CONNECTION.set(self)
+        option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+        if option is not None:
+            self.writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, option, _UNSENT_BYTES)
         await super().run()
+
+    async def protocol_send(self, event: Event) -> None:
+        """As the base class, within a time; pieces of a frame go out as they are, without being joined."""
+        if isinstance(event, RawData):
+            data: Any = event.data
+            pieces: tuple[bytes, ...] = data if isinstance(data, tuple) else (data,)
+            async with self.send_lock:
+                await self._write(pieces)
+            return
+        if isinstance(event, Updated):
+            self._idle = event.idle
+            self._head_is_complete()
+        await super().protocol_send(event)
+
+    async def _write(self, pieces: tuple[bytes, ...]) -> None:
+        size = sum(map(len, pieces))
+        try:
+            async with asyncio.timeout(self.config.answer_seconds + size / SLOWEST_BYTES_PER_SECOND):
+                self.writer.writelines(pieces)
+                await self.writer.drain()
+        except TimeoutError:
+            self.writer.transport.abort()
+        except (ConnectionError, RuntimeError):
+            await self.protocol.handle(Closed())
+
+    async def _read_data(self) -> None:
+        """As the base class, and the first byte of a request sets a clock for the rest of its head."""
+        try:
+            while not self.reader.at_eof():
+                try:
+                    data = await self.reader.read(_READ_BYTES)
+                except OSError:
+                    break
+                if data and self._idle and self._head is None and isinstance(self.protocol.protocol, H11Protocol):
+                    self._head = self.loop.call_later(self.config.head_seconds, self.writer.close)
+                await self.protocol.handle(RawData(data))
+        finally:
+            self._head_is_complete()
+        await self.protocol.handle(Closed())
+
+    def _head_is_complete(self) -> None:
+        if self._head is not None:
+            self._head.cancel()
+            self._head = None
 
     def write_now(self, data: bytes) -> bool:
         """Write if everything written before has left; so no more than this is ever waiting because of it."""
@@ -89,6 +166,22 @@ _CONNECTION: ContextVar[BoundedConnection | None] = ContextVar("connection", def
 """The connection that a stream is made in; Hypercorn itself hands it on only as layers of callbacks."""
 
 
+class BoundedRequest(HTTPStream):
+    """A request whose end does not wait for an application that reads no more."""
+
+    async def handle(self, event: Any) -> None:
+        """As the base class, and there is room to say that the client is gone."""
+        if isinstance(event, StreamClosed) and not self.closed:
+            _forget_unread(self.app_put, only_if_full=True)
+        await super().handle(event)
+
+    async def app_send(self, message: Any) -> None:
+        """As the base class, and who waits to put something into the queue of an application that has ended goes on."""
+        await super().app_send(message)
+        if message is None:
+            _forget_unread(self.app_put)
+
+
 class BoundedStream(WSStream):
     """A WebSocket that keeps no more than one message, and answers no flood."""
 
@@ -96,6 +189,16 @@ class BoundedStream(WSStream):
     _pinged_at = 0.0
     _direct: Direct | None = None
     _connection: BoundedConnection | None = None
+
+    def __init__(self, app: Any, *rest: Any) -> None:
+        super().__init__(partial(_offering_text, app), *rest)
+        self.buffer = _Pieces(self.config.websocket_max_message_size)
+
+    async def handle(self, event: Any) -> None:
+        """As the base class, and there is room to say that the client is gone."""
+        if isinstance(event, StreamClosed) and not self.closed:
+            _forget_unread(self.app_put, only_if_full=True)
+        await super().handle(event)
 
     async def _accept(self, message: Any) -> None:
         self.handshake.extensions = None
@@ -122,12 +225,17 @@ class BoundedStream(WSStream):
         return _between_messages(self.connection) and heard(_unmasked(data))
 
     async def app_send(self, message: Any) -> None:
-        """As the base class, with text framed here: the payload is one piece and needs no state."""
-        if message is None or message["type"] != "websocket.send" or message.get("text") is None:
+        """As the base class, with text framed here: the payload is one piece, needs no state, and is not copied."""
+        if message is None or message["type"] != "websocket.send" or message.get("bytes") is not None:
             await super().app_send(message)
+            if message is None:
+                put, self.app_put = self.app_put, None
+                _forget_unread(put)
         elif self.state is ASGIWebsocketState.CONNECTED and not self.closed:
-            payload = message["text"].encode()
-            await self.send(Data(stream_id=self.stream_id, data=_text_header(len(payload)) + payload))
+            text: bytes = message[TEXT] if TEXT in message else message["text"].encode()
+            pieces = (_text_header(len(text)), text)
+            whole: Any = pieces if self.handshake.http_version == "1.1" else b"".join(pieces)
+            await self.send(Data(stream_id=self.stream_id, data=whole))
 
     async def _handle_events(self) -> None:
         for event in self.connection.events():
@@ -180,6 +288,44 @@ class BoundedStream(WSStream):
         await asyncio.sleep(_FAREWELL_SECONDS)
         if not self.closed:
             await self.send(StreamClosed(stream_id=self.stream_id))
+
+
+class _Pieces(WebsocketBuffer):
+    """The pieces of one message. As the base class, whose buffer for text takes four bytes for each of its letters."""
+
+    def __init__(self, max_length: int) -> None:
+        super().__init__(max_length)
+        self._pieces: list[Any] = []
+
+    def extend(self, event: Message[Any]) -> None:
+        data: str | bytes = event.data
+        self.length += len(data) if isinstance(data, bytes) or data.isascii() else len(data.encode())
+        if self.length > self.max_length:
+            raise FrameTooLargeError
+        self._pieces.append(data)
+
+    def clear(self) -> None:
+        self._pieces = []
+        self.length = 0
+
+    def to_message(self) -> dict[str, Any]:
+        text = isinstance(self._pieces[0], str)
+        whole = self._pieces[0][:0].join(self._pieces)
+        return {"type": "websocket.receive", "text" if text else "bytes": whole}
+
+
+def _forget_unread(put: Any, *, only_if_full: bool = False) -> None:
+    """Empty the queue of an application, of which Hypercorn gives us only the method `put`, or None."""
+    queue: asyncio.Queue[Any] | None = getattr(put, "__self__", None)
+    if queue is None or (only_if_full and not queue.full()):
+        return
+    while not queue.empty():
+        queue.get_nowait()
+
+
+async def _offering_text(app: Any, scope: Any, *rest: Any) -> None:
+    scope["extensions"][TEXT] = {}
+    await app(scope, *rest)
 
 
 def _between_messages(connection: Connection) -> bool:

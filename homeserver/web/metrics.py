@@ -5,12 +5,18 @@ One `Metrics` per process, made by boot; other parts add their own collectors to
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+_LAGS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+_LOOK_EVERY_S = 0.1
 
 
 class Metrics:
@@ -34,7 +40,32 @@ class Metrics:
             "hromada_http_responses_total", "Answers", ("method", "route", "status"), registry=self.registry
         )
         self.in_flight = Gauge("hromada_http_in_flight", "Requests being answered", registry=self.registry)
-        self.held = Gauge("hromada_http_held", "Long polls being held", registry=self.registry)
+        self.held = Gauge("hromada_http_held", "Long polls and sockets being held", registry=self.registry)
+        self.closes = Counter(
+            "hromada_socket_closes_total", "Sockets this server has closed", ("code",), registry=self.registry
+        )
+        self.lag = Histogram(
+            "hromada_loop_lag_seconds",
+            "How late the event loop comes to what is due, looked at ten times a second",
+            buckets=_LAGS,
+            registry=self.registry,
+        )
+        self.blocked = Histogram(
+            "hromada_loop_blocked_seconds",
+            "The same, but no more than this process has worked meanwhile: without the time that others took from it",
+            buckets=_LAGS,
+            registry=self.registry,
+        )
+
+    async def watch_loop(self) -> None:
+        """Measure the event loop until cancelled: while something keeps it busy, everybody waits."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due, worked = loop.time() + _LOOK_EVERY_S, time.thread_time()
+            await asyncio.sleep(_LOOK_EVERY_S)
+            late = max(0.0, loop.time() - due)
+            self.lag.observe(late)
+            self.blocked.observe(min(late, time.thread_time() - worked))
 
     def text(self) -> bytes:
         """Everything in the exposition format."""

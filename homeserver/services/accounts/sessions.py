@@ -21,6 +21,7 @@ from homeserver.ports.store import Store, Transaction
 from homeserver.services.accounts.tokens import AccessToken, AccessTokens, BadToken
 
 _KEEP_GENERATIONS = 64
+_USERS_AT_ONCE = 200
 
 Revoked = Callable[[Session], None]
 
@@ -87,6 +88,7 @@ class Sessions:
         self._live: dict[str, _Live] = {}
         self._of_user: dict[str, set[str]] = {}
         self._listeners: list[Revoked] = []
+        self._on_locked: list[Callable[[str], None]] = []
         self._changes = 0
 
     # Checking
@@ -282,6 +284,10 @@ class Sessions:
         """Call `listener` with every session that ends, at once: it closes that session's sockets and polls."""
         self._listeners.append(listener)
 
+    def on_locked(self, listener: Callable[[str], None]) -> None:
+        """Call `listener` with every user whose account is locked, at once: its sessions live, but learn nothing."""
+        self._on_locked.append(listener)
+
     def ended(self, sessions: Iterable[Session]) -> None:
         """Sessions were deleted and the deletion is committed: their tokens are dead from here on."""
         for session in sessions:
@@ -290,11 +296,14 @@ class Sessions:
             for listener in self._listeners:
                 listener(session)
 
-    def changed(self, user_id: str) -> None:
-        """The user's flags were changed and committed: look at them afresh."""
+    def changed(self, user_id: str, *, locked: bool = False) -> None:
+        """The user's flags were changed and committed, the account maybe `locked`: look at them afresh."""
         self._changes += 1
         for session_id in list(self._of_user.get(user_id, ())):
             self._drop(self._live[session_id].session)
+        if locked:
+            for listener in self._on_locked:
+                listener(user_id)
 
     async def recheck(self) -> None:
         """Somebody else changed sessions or users in the database: end what is gone, look at the rest afresh."""
@@ -306,6 +315,13 @@ class Sessions:
             if session.session_id in existing:
                 self._drop(session)
         self.ended(session for session in remembered if session.session_id not in existing)
+        users = sorted({session.user_id for session in remembered if session.session_id in existing})
+        for first in range(0, len(users), _USERS_AT_ONCE):
+            async with self._store.read() as tx:
+                found = [await tx.users.get(user_id) for user_id in users[first : first + _USERS_AT_ONCE]]
+            for user in found:
+                if user is not None and user.locked:
+                    self.changed(user.user_id, locked=True)
 
     def _drop(self, session: Session) -> None:
         live = self._live.pop(session.session_id, None)

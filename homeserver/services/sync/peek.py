@@ -41,7 +41,7 @@ class Peeks:
         self._max_timeout_ms = max_timeout_ms
         self._history = history
         self._clock = clock
-        self._bells: dict[str, set[Bell]] = {}
+        self._bells: dict[str, dict[Bell, str]] = {}  # by room; whose each is
         self._released = False
         log.listen(self._follow, self._ring_all)
 
@@ -61,7 +61,7 @@ class Peeks:
         position = self._log.position if start is None else timeline_order(start)
         deadline = self._clock.monotonic() + min(timeout_ms, self._max_timeout_ms) / 1000
         begin = timeline_token(position)
-        with self._listening(session_id, room_id) as bell:
+        with self._listening(who.user_id, session_id, room_id) as bell:
             while True:
                 bell.clear()
                 high = self._log.position
@@ -77,27 +77,34 @@ class Peeks:
                         await bell.wait()
                 except TimeoutError:
                     continue
-                if bell.ended:
-                    raise MatrixError(ErrCode.UNKNOWN_TOKEN, "The session has ended")
+                if bell.ended is not None:
+                    raise bell.ended
 
     def end_session(self, user_id: str, session_id: str) -> None:
         """Answer the held requests of a session that was ended with M_UNKNOWN_TOKEN, now."""
+        self._end(user_id, session_id, MatrixError(ErrCode.UNKNOWN_TOKEN, "The session has ended"))
+
+    def end_user(self, user_id: str, reason: MatrixError) -> None:
+        """Answer all held requests of a user with `reason`, now."""
+        self._end(user_id, None, reason)
+
+    def _end(self, user_id: str, session_id: str | None, reason: MatrixError) -> None:
         for bells in self._bells.values():
-            for bell in bells:
-                if bell.session_id == session_id:
-                    bell.ended = True
+            for bell, listener in bells.items():
+                if listener == user_id and session_id in (None, bell.session_id):
+                    bell.ended = reason
                     bell.set()
 
     @contextmanager
-    def _listening(self, session_id: str | None, room_id: str) -> Iterator[Bell]:
+    def _listening(self, user_id: str, session_id: str | None, room_id: str) -> Iterator[Bell]:
         """Hold a bell for the room while the block runs."""
         bell = Bell(session_id)
-        bells = self._bells.setdefault(room_id, set())
-        bells.add(bell)
+        bells = self._bells.setdefault(room_id, {})
+        bells[bell] = user_id
         try:
             yield bell
         finally:
-            bells.discard(bell)
+            del bells[bell]
             if not bells and self._bells.get(room_id) is bells:
                 del self._bells[room_id]
 

@@ -32,6 +32,8 @@ from homeserver.services.sync.shared import SharedSections
 from homeserver.services.sync.waiter import Bell, Waiters
 from homeserver.services.sync.window import Window
 
+_READING = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -65,6 +67,9 @@ class SyncService:
         self._stretches = Stretches()
         self._typing = typing
         self._waiters = Waiters(log, self.rooms)
+        # Responses that need the database are computed a few at a time: after a restart all clients ask at once, and
+        # if all were let in, each would wait for a connection behind all others, give up and ask again.
+        self._reading = asyncio.Semaphore(_READING)
         typing.on_change(self._waiters.wake_room)
 
     @property
@@ -83,7 +88,11 @@ class SyncService:
 
     def end_session(self, user_id: str, session_id: str) -> None:
         """Answer the held requests of a session that was ended with M_UNKNOWN_TOKEN, now."""
-        self._waiters.end(user_id, session_id)
+        self._waiters.end(user_id, session_id, MatrixError(ErrCode.UNKNOWN_TOKEN, "The session has ended"))
+
+    def end_user(self, user_id: str, reason: MatrixError) -> None:
+        """Answer all held requests of a user with `reason`, now."""
+        self._waiters.end(user_id, None, reason)
 
     async def poll(self, request: SyncRequest, timeout_ms: int) -> Answer:
         """Answer as soon as there is something to tell, at the latest after `timeout_ms`."""
@@ -103,8 +112,8 @@ class SyncService:
                         await bell.wait()
                 except TimeoutError:
                     continue
-                if bell.ended:
-                    raise MatrixError(ErrCode.UNKNOWN_TOKEN, "The session has ended")
+                if bell.ended is not None:
+                    raise bell.ended
 
     def encode(self, request: SyncRequest, body: SyncBody) -> bytes:
         """The JSON of a response, with the parts that other recipients get too from memory."""
@@ -159,6 +168,16 @@ class SyncService:
 
     async def respond(self, request: SyncRequest) -> Answer:
         """The response as of now."""
+        if (
+            request.since is None
+            or self.rooms.peek(request.user_id) is None
+            or request.since.position < self._log.start
+        ):
+            async with self._reading:
+                return await self._respond(request)
+        return await self._respond(request)
+
+    async def _respond(self, request: SyncRequest) -> Answer:
         rooms = await self.rooms.of(request.user_id)
         if request.since is None:
             return await self._initial(request)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import orjson
 
 from homeserver import faults
-from homeserver.core.errors import MatrixError
+from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.core.filters import Filter
 from homeserver.ports.clock import Clock
 from homeserver.ports.ratelimits import Rate
@@ -26,6 +26,7 @@ from homeserver.ports.requester import Requester
 from homeserver.ports.socket import CloseCode, CloseSocket, Socket
 from homeserver.ports.store import StoreUnavailable
 from homeserver.services.sync import frames
+from homeserver.services.sync.allowance import Allowance
 from homeserver.services.sync.fanout import audience
 from homeserver.services.sync.positions import SyncToken
 from homeserver.services.sync.request import SyncRequest
@@ -35,6 +36,11 @@ _NO_ACK = b""  # which no frame is
 
 _SILENCE = 2.5
 """A client that sent nothing for so many heartbeats is gone."""
+
+_ARRIVING = 16
+
+_TRANSPORT_BYTES = 64 * 1024
+"""What the web server keeps of earlier frames before it stops taking more (the default of asyncio)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class StreamSettings:
     sockets_per_user: int = 20
     frames: Rate = field(default_factory=lambda: Rate(20, 60))
     requests_in_flight: int = 8
+    buffer_bytes: int = 256 * 1024
 
 
 class Face(Protocol):
@@ -80,6 +87,8 @@ class Sockets:
         self.clock = clock
         self._open: dict[str, set[Session]] = {}
         self._released = False
+        self.arriving = asyncio.Semaphore(_ARRIVING)
+        """After a restart everybody comes at once. Who waits for a turn costs nothing; see `SyncService`, too."""
 
     @property
     def count(self) -> int:
@@ -107,6 +116,11 @@ class Sockets:
         for session in self._open.get(user_id, ()):
             if session.who.session_id == session_id:
                 session.end(CloseSocket(CloseCode.UNKNOWN_TOKEN, "The session has ended"))
+
+    def recheck(self, user_id: str) -> None:
+        """Something about the user has changed: close the sockets whose tokens no longer serve."""
+        for session in self._open.get(user_id, ()):
+            session.recheck()
 
     def release(self) -> None:
         """Close all sockets and open none from here on (shutdown)."""
@@ -140,6 +154,7 @@ class Session:
         self._clock = sockets.clock
         self._pace = _Pace(sockets.settings.frames, self._clock)
         self._slots = asyncio.Semaphore(sockets.settings.requests_in_flight)
+        self._answers = Allowance(sockets.settings.buffer_bytes - _TRANSPORT_BYTES)
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loops: set[asyncio.Task[None]] = set()
         self._calls: set[asyncio.Task[None]] = set()
@@ -162,10 +177,12 @@ class Session:
             async with asyncio.timeout(self._sockets.settings.auth_seconds):
                 frame = frames.parse(await self._socket.receive())
         except TimeoutError:
-            raise CloseSocket(CloseCode.UNKNOWN_TOKEN, "No access token came in time") from None
+            # Not UNKNOWN_TOKEN: a client that was slow, or a server that was, must not believe to be logged out.
+            raise CloseSocket(CloseCode.TOO_SLOW, "No access token came in time") from None
         if not isinstance(frame, frames.Auth):
             raise CloseSocket(CloseCode.UNKNOWN_TOKEN, "The first frame must be auth")
-        self.who = await self._authenticate(frame.access_token)
+        async with self._sockets.arriving:
+            self.who = await self._authenticate(frame.access_token)
         self._token = frame.access_token
         self._sockets.add(self)
         try:
@@ -174,6 +191,7 @@ class Session:
             await self._ended
         finally:
             self._sockets.remove(self)
+            self._answers.close()
             for task in self._loops:
                 task.cancel()
             # A call that has begun is finished, as over HTTP, though its answer has nowhere to go.
@@ -266,12 +284,30 @@ class Session:
         self._look()
 
     async def _call(self, frame: frames.Req) -> None:
+        """Serve a call and send its answer, keeping no more answers than the client may leave unread."""
         try:
-            body = b"" if frame.body is None else orjson.dumps(frame.body)
-            status, answer = await self._face.call(self._token, frame.method, frame.path, body)
-            await self._socket.send(frames.result(frame.id, status, answer))
+            answer = await self._serve(frame)
+            size = len(answer)
+            if not self._answers.take(size):
+                if frame.method != "GET":
+                    raise CloseSocket(CloseCode.TOO_SLOW, "The client does not read its answers")
+                # What can be asked again is: the answer is let go of, and made anew when there is room for it.
+                del answer
+                if not await self._answers.taken(size):
+                    return
+                answer = await self._serve(frame)
+            await self._socket.send(answer)
+            self._answers.give_back(size)  # if it cannot be sent, the session ends, and nobody may take its place
         finally:
             self._slots.release()
+
+    async def _serve(self, frame: frames.Req) -> bytes:
+        body = b"" if frame.body is None else orjson.dumps(frame.body)
+        status, answer = await self._face.call(self._token, frame.method, frame.path, body)
+        if len(answer) > self._answers.limit:
+            error = MatrixError(ErrCode.TOO_LARGE, "The answer is too large for a socket: use HTTP")
+            status, answer = error.status, orjson.dumps(error.body())
+        return frames.result(frame.id, status, answer)
 
     async def _start(self, frame: frames.Start) -> None:
         if self._request is not None:
@@ -332,7 +368,9 @@ class Session:
             self._expect(answer.token)
             if faults.plan is not None:
                 await faults.plan.reach("stream.send")
-            await self._socket.send(frames.update(self._sync.encode(request, answer.body)))
+            update = frames.update(self._sync.encode(request, answer.body))
+            del answer  # the frame is all that is kept while the client takes its time
+            await self._socket.send(update)
         else:
             self._since = answer.token
         return await self._face.advance(replace(request, full_state=False))

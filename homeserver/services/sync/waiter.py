@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from itertools import islice
 
 from homeserver import faults
+from homeserver.core.errors import MatrixError
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.log import EntryKind, LogEntry
 from homeserver.services.log import Log
@@ -22,7 +23,7 @@ _AT_ONCE = 64
 
 
 class Bell(asyncio.Event):
-    """Rings for one held request. `ended` says that its session is over and there is nothing to wait for.
+    """Rings for one held request. `ended` says why there is nothing to wait for any more.
 
     With `heard`, that is called instead of waking a task, some time after the ringing: whoever rings is not made to
     do the work of all who listen.
@@ -32,7 +33,7 @@ class Bell(asyncio.Event):
         super().__init__()
         self.session_id = session_id
         self.heard = heard
-        self.ended = False
+        self.ended: MatrixError | None = None
 
 
 class Waiters:
@@ -86,11 +87,11 @@ class Waiters:
         if self._rung:
             asyncio.get_running_loop().call_soon(self._tell)
 
-    def end(self, user_id: str, session_id: str) -> None:
-        """The session is over: its held requests must not learn anything more."""
+    def end(self, user_id: str, session_id: str | None, reason: MatrixError) -> None:
+        """The session is over (all of the user's if None): its held requests must not learn anything more."""
         for bell in self._bells.get(user_id, ()):
-            if bell.session_id == session_id:
-                bell.ended = True
+            if session_id is None or bell.session_id == session_id:
+                bell.ended = reason
                 bell.set()
 
     def wake_room(self, room_id: str) -> None:
