@@ -63,9 +63,10 @@ class Event:
         self.canonical = canonical
         self.version = version
         self.event_id = event_id
-        self.room_id = room_id
-        self.type: str = pdu["type"]
-        self.sender: str = pdu["sender"]
+        # Thousands of events in memory share few of these.
+        self.room_id = intern(room_id)
+        self.type: str = intern(pdu["type"])
+        self.sender: str = intern(pdu["sender"])
         self.state_key: str | None = pdu.get("state_key")
         self.depth: int = pdu["depth"]
         self.origin_server_ts: int = pdu["origin_server_ts"]
@@ -82,7 +83,6 @@ class Event:
         self.canonical = canonical
         self.version = version
         self.event_id = event_id
-        # Thousands of events in memory share few of these.
         self.room_id = intern(room_id)
         self.type = intern(fields.type)
         self.sender = intern(fields.sender)

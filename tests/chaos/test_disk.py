@@ -14,7 +14,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.chaos.load import Crowd
+from tests.chaos.crowd import Crowd, saved_on_failure
+from tests.chaos.target import Target
 from tests.support.client import PASSWORD, Client, Json, part
 from tests.support.faults import Filler, failing_syncs, small_disk
 from tests.support.fixtures import StartServer, unavailable
@@ -96,9 +97,17 @@ async def read_everything(client: Client, room: str) -> None:
 
 async def live_through_a_full_disk(server: Server, http: aiohttp.ClientSession, disk: Path, check: bool) -> None:
     """The case itself, on a server whose database is on `disk`."""
-    filler = Filler(disk)
-    crowd = await Crowd.gather(server, http, 1)
-    alice = crowd.users[0]
+    crowd = await Crowd.gather(Target(server), http, 1)
+    async with saved_on_failure(crowd):
+        alice = await Client(http, server.url).register("alice")
+        await fill_and_free(crowd, alice, Filler(disk), server, check)
+        await crowd.stop()
+        assert not await crowd.verdict()
+    assert set(crowd.failures) == {503}
+
+
+async def fill_and_free(crowd: Crowd, alice: Client, filler: Filler, server: Server, check: bool) -> None:
+    """Twice, while everybody works."""
     room = await alice.create_room()
     crowd.start()
     await crowd.progress(30)
@@ -117,9 +126,6 @@ async def live_through_a_full_disk(server: Server, http: aiohttp.ClientSession, 
         for method, path, body in await writes(alice, room, f"free{turn}"):
             assert (await alice.request(method, path, body)).status == 200
     await alice.another_device(PASSWORD)
-    await crowd.stop()
-    await crowd.check()
-    assert {status for writer in crowd.writers for status in writer.failures} == {503}
 
 
 def quick_check(server: Server) -> None:
@@ -152,7 +158,7 @@ async def test_a_disk_that_fails(
 ) -> None:
     """One failure is enough, even if all is well afterwards: the kernel has forgotten what it could not write."""
     server = start_server()
-    crowd = await Crowd.gather(server, http, 1)
+    crowd = await Crowd.gather(Target(server), http, 1)
     crowd.start()
     await crowd.progress(10)
     with failing_syncs(server.pid, tmp_path / "strace", when):
@@ -163,4 +169,4 @@ async def test_a_disk_that_fails(
     await asyncio.to_thread(server.start)
     await crowd.progress(10)
     await crowd.stop()
-    await crowd.check()
+    assert not await crowd.verdict()

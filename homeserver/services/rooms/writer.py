@@ -33,7 +33,7 @@ _log = structlog.get_logger(__name__)
 _ATTEMPTS = 5
 _MAX_BATCH = 100
 _MAX_WAITING = 2_000
-_MAX_RECENT_TXNS = 10_000
+_MAX_RECENT_TXNS = 2_000
 
 
 @dataclass(slots=True, eq=False)
