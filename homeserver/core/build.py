@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from homeserver.core.canonical import trimmed
 from homeserver.core.errors import BadEvent
 from homeserver.core.event import Event
 from homeserver.core.signatures import (
@@ -86,7 +87,8 @@ def build_event(
         event_id = pdu["event_id"]
     else:
         event_id = event_id_of_bytes(essential, version)
-    return Event(pdu, encode_for(pdu, version), version, event_id, _room_id(pdu, event_id, version))
+    canonical = trimmed(encode_for(pdu, version))
+    return Event(pdu, canonical, version, event_id, _room_id(pdu, event_id, version))
 
 
 def unsigned_pdu(version: RoomVersion, draft: Draft, place: Place, *, origin_server_ts: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from homeserver.core.canonical import trimmed
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.core.ids import parse_room_id
 from homeserver.ports.accounts import AccountDataChanged
@@ -77,4 +78,4 @@ class AccountData:
             parse_room_id(room_id)
         if len(content) > self._max_bytes:
             raise MatrixError(ErrCode.TOO_LARGE, f"Account data has at most {self._max_bytes} bytes")
-        await self._committer.commit(SetAccountData(AccountDataChanged(user_id, room_id, type_, content)))
+        await self._committer.commit(SetAccountData(AccountDataChanged(user_id, room_id, type_, trimmed(content))))

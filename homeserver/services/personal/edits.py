@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
 from homeserver import faults
+from homeserver.core.canonical import trimmed
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.log import EntryKind, LogEntry
 from homeserver.ports.store import Store, Transaction
@@ -70,7 +71,7 @@ class AccountDataEdits:
                     return
                 if faults.plan is not None:
                     await faults.plan.reach("account_data.decided")
-                change = _Replace(AccountDataChanged(user_id, room_id, type_, content), stored)
+                change = _Replace(AccountDataChanged(user_id, room_id, type_, trimmed(content)), stored)
                 await self._committer.commit(change)
                 if change.done:
                     return

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from homeserver.core.canonical import trimmed
 from homeserver.ports.events import StoredEvent
 
 _EMPTY_UNSIGNED = b'"unsigned":{}}'
@@ -101,7 +102,7 @@ def _render(stored: StoredEvent) -> bytes:
         form.content = msgspec.Raw(orjson.dumps(client_content(stored)))
     if stored.unsigned or stored.redacted_by is not None:
         form.unsigned = msgspec.Raw(_unsigned(stored))
-    return _encode_form(form)
+    return trimmed(_encode_form(form))
 
 
 def _unsigned(stored: StoredEvent) -> bytes:

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from homeserver import faults
+from homeserver.core.canonical import trimmed
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.clock import Clock
@@ -164,7 +165,7 @@ class SyncService:
             return None
         self._builder.ephemeral(request, window, body)
         _leave_out_empty(request, body)
-        return Update(b"" if body.is_empty else self.encode(request, body), token)
+        return Update(b"" if body.is_empty else trimmed(self.encode(request, body)), token)
 
     async def respond(self, request: SyncRequest) -> Answer:
         """The response as of now."""
