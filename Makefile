@@ -52,7 +52,7 @@ format: $(VENV)/dev.stamp ## Format the code and repair what ruff can
 bench: $(VENV)/dev.stamp ## Measure throughput and latency (ARGS are the benchmark's)
 	$(BIN)/python -m benchmarks $(ARGS)
 
-chaos: $(VENV)/dev.stamp ## Kill, stall and restart a server under load and check what it acknowledged
+chaos: $(VENV)/dev.stamp ## Kill, stall and restart a server under load and check what its clients saw (--chaos-seeds N)
 	$(BIN)/python -m pytest tests/chaos $(ARGS)
 
 soak: $(VENV)/dev.stamp ## Load a server for 20 minutes and check that its memory stays flat

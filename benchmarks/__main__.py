@@ -48,7 +48,10 @@ def main(arguments: Sequence[str]) -> int:
 
 async def measure(server: str, database: str, names: Sequence[str], scale: Scale) -> dict[str, Measurement]:
     """Run scenarios on one server with a database of its own; the measurements by name."""
-    chosen = {name: scenario for name, scenario in SCENARIOS.items() if name in names}
+    streams = SERVERS[server].streams
+    chosen = {
+        name: scenario for name, scenario in SCENARIOS.items() if name in names and (streams or not scenario.streams)
+    }
     results: dict[str, Measurement] = {}
     with _folder() as folder, database_of(database, folder) as store:
         homeserver = SERVERS[server](folder / server, store)

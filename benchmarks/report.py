@@ -74,9 +74,10 @@ def _table(by_server: Mapping[str, Mapping[str, Measurement]]) -> list[str]:
     ]
     ours, theirs = by_server.get("hromada", {}), by_server.get("synapse", {})
     for target in TARGETS:
-        our_value = target.value(ours) if target.scenario in ours else None
-        their_value = target.value(theirs) if target.scenario in theirs else None
-        if our_value is not None or their_value is not None:
+        our_value = target.value(ours[target.scenario]) if target.scenario in ours else None
+        their_value = target.value(theirs[target.their_scenario]) if target.their_scenario in theirs else None
+        # What they do in another scenario is of interest only beside ours.
+        if our_value is not None or (their_value is not None and target.against is None):
             lines.append(_row(target, our_value, their_value))
     return lines
 

@@ -33,6 +33,8 @@ class Homeserver(ABC):
     """One homeserver process on one database. It keeps its port and its data over restarts."""
 
     name: str
+    streams = False
+    """Whether it can send `/sync` over a WebSocket (docs/websocket.md)."""
 
     def __init__(self, folder: Path, database: Postgres | Sqlite) -> None:
         self.folder = folder
@@ -114,6 +116,7 @@ class Hromada(Homeserver):
     """Ours, with the flags that every script uses and everything else at its default."""
 
     name = "hromada"
+    streams = True
 
     def command(self, *, preparing: bool) -> list[str]:
         """The command line of `hromada run`; it has no cheaper password hash to offer."""

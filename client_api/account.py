@@ -42,6 +42,11 @@ async def deactivate_account(api: ClientServices, who: Requester, *, body: dict[
     return {"id_server_unbind_result": "success"}
 
 
+async def get_account_3pids(api: ClientServices, who: Requester) -> dict[str, Any]:
+    """Third-party identifiers: nobody has any, and clients ask for them in their settings."""
+    return {"threepids": []}
+
+
 async def get_who_is(api: ClientServices, who: Requester, *, user_id: str) -> dict[str, Any]:
     """Devices and addresses of an account."""
     devices = {

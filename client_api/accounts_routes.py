@@ -36,6 +36,7 @@ ROUTES_ACCOUNTS: list[Route[ClientServices]] = [
     Route("GET", f"{V3}/account/whoami", sessions.get_token_owner, auth=GUEST_OK),
     Route("POST", f"{V3}/account/password", account.change_password),
     Route("POST", f"{V3}/account/deactivate", account.deactivate_account),
+    Route("GET", f"{V3}/account/3pid", account.get_account_3pids),
     Route("GET", f"{V3}/admin/whois/{{userId}}", account.get_who_is),
     Route("GET", f"{V1}/admin/lock/{{userId}}", account.get_admin_lock_user),
     Route("PUT", f"{V1}/admin/lock/{{userId}}", account.set_admin_lock_user),

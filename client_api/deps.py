@@ -10,7 +10,9 @@ from client_api.personal import PersonalServices
 from homeserver.core.versions import DEFAULT_ROOM_VERSION
 from homeserver.ports.ratelimits import RateLimits
 from homeserver.services.personal.ignored import IgnoredUsers
+from homeserver.services.reports import Reports
 from homeserver.services.rooms import Rooms
+from homeserver.services.sync.peek import Peeks
 from homeserver.services.sync.service import SyncService
 from homeserver.services.sync.stream import Sockets
 
@@ -19,6 +21,7 @@ UNSTABLE_FEATURES = (
     "org.matrix.msc3440.stable",  # threads
     "org.matrix.msc3827.stable",  # room types in the directory
     "org.matrix.msc3981",  # recursive relations
+    "uk.half-shot.msc2666.query_mutual_rooms.stable",
     "uk.tcpip.msc4133.stable",  # custom profile fields
 )
 
@@ -50,6 +53,8 @@ class ClientServices:
     personal: PersonalServices
     rooms: Rooms
     sync: SyncService
+    peeks: Peeks
     sockets: Sockets
     ignored: IgnoredUsers
+    reports: Reports
     limits: RateLimits

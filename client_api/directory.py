@@ -11,6 +11,7 @@ from client_api.rooms import require_active
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.requester import Requester
 from homeserver.services.rooms.directory import DirectoryQuery
+from homeserver.services.rooms.hierarchy import HierarchyRequest
 
 
 class RoomIdBody(msgspec.Struct):
@@ -107,6 +108,21 @@ async def get_room_summary(api: ClientServices, who: Requester | None, *, room_i
     if room_id.startswith("#"):
         room_id = await api.rooms.aliases.room_of(room_id)
     return await api.rooms.directory.room_summary(None if who is None else who.user_id, room_id)
+
+
+async def get_space_hierarchy(
+    api: ClientServices,
+    who: Requester,
+    *,
+    room_id: str,
+    suggested_only: bool = False,
+    limit: int | None = None,
+    max_depth: int | None = None,
+    from_: str | None = None,
+) -> dict[str, Any]:
+    """The rooms below a space."""
+    request = HierarchyRequest(suggested_only, limit, max_depth, from_)
+    return await api.rooms.hierarchy.of_space(who.user_id, room_id, request)
 
 
 def _require_local(api: ClientServices, server: str | None) -> None:

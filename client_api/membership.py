@@ -41,7 +41,9 @@ async def join_room(
     require_active(who)
     if who.rate_limited:
         api.limits.take("joins_room", room_id_or_alias)
-    return {"room_id": await api.rooms.memberships.join(who.user_id, room_id_or_alias, reason=_reason(body))}
+    room_id = await api.rooms.memberships.join(who.user_id, room_id_or_alias, reason=_reason(body))
+    await api.personal.succession.follow(who.user_id, room_id)
+    return {"room_id": room_id}
 
 
 async def join_room_by_id(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from homeserver.ports.members import RoomMembers
+from homeserver.services.personal.people import People
 from homeserver.services.personal.presence import PresenceTracker
 from homeserver.services.personal.pushrules import PushRules
 from homeserver.services.personal.receipts import ReceiptService
+from homeserver.services.personal.succession import Succession
 from homeserver.services.personal.tags import Tags
 from homeserver.services.personal.typing import TypingTracker
 
@@ -17,8 +19,10 @@ class PersonalServices:
     """Services of what belongs to one user and changes often."""
 
     members: RoomMembers
+    people: People
     presence: PresenceTracker
     push_rules: PushRules
     receipts: ReceiptService
+    succession: Succession
     tags: Tags
     typing: TypingTracker

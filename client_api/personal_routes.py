@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from client_api import presence, push_rules, receipts, tags, typing, voip
+from client_api import people, presence, push_rules, receipts, reports, tags, typing, voip
 from client_api.deps import ClientServices
 from homeserver.web.route import Auth, Route
 
+V1 = "/_matrix/client/v1"
 V3 = "/_matrix/client/v3"
 GUEST_OK = Auth.GUEST_OK
 _GLOBAL = f"{V3}/pushrules/global"
 _RULE = f"{_GLOBAL}/{{kind}}/{{ruleId}}"
 _ROOM = f"{V3}/rooms/{{roomId}}"
 _TAGS = f"{V3}/user/{{userId}}/rooms/{{roomId}}/tags"
+_FROM = {"from_": "from"}
+_MUTUAL = ("/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms",)
 _PRESENCE = f"{V3}/presence/{{userId}}/status"
 
 PERSONAL_ROUTES: list[Route[ClientServices]] = [
@@ -32,5 +35,10 @@ PERSONAL_ROUTES: list[Route[ClientServices]] = [
     Route("DELETE", f"{_TAGS}/{{tag}}", tags.delete_room_tag, auth=GUEST_OK),
     Route("GET", _PRESENCE, presence.get_presence, auth=GUEST_OK),
     Route("PUT", _PRESENCE, presence.set_presence, auth=GUEST_OK, limit="presence"),
+    Route("POST", f"{V3}/user_directory/search", people.search_user_directory, limit="user_directory"),
+    Route("GET", f"{V1}/mutual_rooms", people.get_mutual_rooms, query_names=_FROM, also=_MUTUAL),
+    Route("POST", f"{_ROOM}/report", reports.report_room, limit="reports"),
+    Route("POST", f"{_ROOM}/report/{{eventId}}", reports.report_event, limit="reports"),
+    Route("POST", f"{V3}/users/{{userId}}/report", reports.report_user, limit="reports"),
     Route("GET", f"{V3}/voip/turnServer", voip.get_turn_server, auth=GUEST_OK),
 ]

@@ -39,6 +39,13 @@ class CreateRoomBody(msgspec.Struct):
     is_direct: bool | None = None
 
 
+class UpgradeBody(msgspec.Struct):
+    """The body of an upgrade."""
+
+    new_version: str
+    additional_creators: list[str] | None = None
+
+
 class RedactBody(msgspec.Struct):
     """The body of a redaction."""
 
@@ -68,6 +75,15 @@ async def create_room(api: ClientServices, who: Requester, *, body: CreateRoomBo
         for invited in request.invite:
             api.limits.take("invites_user", invited)
     return {"room_id": await api.rooms.creation.create_room(who.user_id, request)}
+
+
+async def upgrade_room(api: ClientServices, who: Requester, *, room_id: str, body: UpgradeBody) -> dict[str, Any]:
+    """Replace a room by one of another version."""
+    require_active(who)
+    creators = body.additional_creators or ()
+    replacement = await api.rooms.upgrades.upgrade(who.user_id, room_id, body.new_version, creators)
+    await api.personal.succession.follow(who.user_id, replacement)
+    return {"replacement_room": replacement}
 
 
 async def send_message(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from client_api import directory, membership, messages, room_state, rooms
+from client_api import directory, membership, messages, peeking, room_state, rooms
 from client_api.deps import ClientServices
 from homeserver.web.route import Auth, Route
 
@@ -21,6 +21,7 @@ _SUMMARIES = ("/_matrix/client/unstable/im.nheko.summary/summary/{roomIdOrAlias}
 
 _WRITES: list[Route[ClientServices]] = [
     Route("POST", f"{V3}/createRoom", rooms.create_room, limit="create_room"),
+    Route("POST", f"{_ROOM}/upgrade", rooms.upgrade_room, limit="create_room"),
     Route("PUT", f"{_ROOM}/send/{{eventType}}/{{txnId}}", rooms.send_message, auth=GUEST_OK, limit="message"),
     Route("PUT", f"{_STATE}/{{stateKey}}", rooms.set_room_state_with_key, auth=GUEST_OK, limit="message"),
     Route("PUT", _STATE, rooms.set_room_state_with_key, auth=GUEST_OK, limit="message", slash=True, fixed=_NO_KEY),
@@ -46,6 +47,8 @@ _READS: list[Route[ClientServices]] = [
     Route("GET", f"{_STATE}/{{stateKey}}", room_state.get_room_state_with_key, auth=GUEST_OK),
     Route("GET", _STATE, room_state.get_room_state_with_key, auth=GUEST_OK, slash=True, fixed=_NO_KEY),
     Route("GET", f"{_ROOM}/members", room_state.get_members_by_room, auth=GUEST_OK),
+    Route("GET", f"{_ROOM}/initialSync", peeking.room_initial_sync, auth=GUEST_OK),
+    Route("GET", f"{V3}/events", peeking.peek_events, auth=GUEST_OK, held=True, query_names=_FROM),
     Route("GET", f"{_ROOM}/joined_members", room_state.get_joined_members_by_room, auth=GUEST_OK),
     Route("GET", f"{_ROOM}/messages", messages.get_room_events, auth=GUEST_OK, query_names=_FROM),
     Route("GET", f"{_ROOM}/context/{{eventId}}", messages.get_event_context, auth=GUEST_OK),
@@ -77,6 +80,7 @@ _DIRECTORY: list[Route[ClientServices]] = [
     Route("PUT", _LISTED, directory.set_room_visibility_on_directory),
     Route("GET", f"{V3}/publicRooms", directory.get_public_rooms, auth=NONE),
     Route("POST", f"{V3}/publicRooms", directory.query_public_rooms, auth=GUEST_OK),
+    Route("GET", f"{V1}/rooms/{{roomId}}/hierarchy", directory.get_space_hierarchy, query_names=_FROM),
     Route("GET", f"{V1}/room_summary/{{roomIdOrAlias}}", directory.get_room_summary, auth=OPTIONAL, also=_SUMMARIES),
 ]
 

@@ -35,6 +35,10 @@ class _ClientFace:
         """See the protocol."""
         return await self._api.accounts.sessions.authenticate(token)
 
+    def serves(self, token: str) -> bool:
+        """See the protocol."""
+        return self._api.accounts.sessions.serves(token)
+
     async def request(self, who: Requester, start: Start) -> SyncRequest:
         """See the protocol."""
         given = orjson.dumps(start.filter).decode() if isinstance(start.filter, dict) else start.filter

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import resource
 import sys
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import homeserver
-from homeserver import boot, commands, logs
+from homeserver import boot, commands, doctor, faults, logs
 from homeserver.config import docs
 from homeserver.config.keyfiles import UnsafeFile, create_private
 from homeserver.config.load import ConfigError, load
@@ -72,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail([f"the database could not be kept on its disk: {error}; see to the disk, then start again"], 1)
     except boot.DatabaseUnreachable as error:
         return _fail([f"database.url: {error}"], status=1)
+    except faults.BadFaults as error:
+        return _fail([str(error)])
     except MatrixError as error:
         return _fail([error.message], status=1)
 
@@ -83,12 +86,16 @@ def _parser() -> argparse.ArgumentParser:
     run = _with_settings(actions.add_parser("run", help="serve"), _run)
     run.add_argument("--role", action="append", choices=ROLES, help="run this role only (may be repeated)")
     _with_settings(actions.add_parser("init", help="write configuration and keys, and end"), _init)
-    _with_settings(actions.add_parser("doctor", help="check configuration, keys and database"), _doctor)
+    checkup = _with_settings(actions.add_parser("doctor", help="examine configuration, files and database"), _doctor)
+    checkup.add_argument("--thorough", action="store_true", help="read the whole of an SQLite database, too")
     actions.add_parser("config-doc", help="print every setting as Markdown").set_defaults(command=_config_doc)
     actions.add_parser("routes", help="print every route").set_defaults(command=_routes)
     _add_user_actions(actions.add_parser("user", help="accounts").add_subparsers(required=True, metavar="ACTION"))
     tokens = actions.add_parser("registration-token", help="tokens that let people register")
     _add_token_actions(tokens.add_subparsers(required=True, metavar="ACTION"))
+    reports = actions.add_parser("report", help="what users reported").add_subparsers(required=True, metavar="ACTION")
+    listing = _with_settings(reports.add_parser("list", help="print the newest reports"), _report_list)
+    listing.add_argument("--limit", type=_positive, metavar="N", default=100, help="how many; default: 100")
     return parser
 
 
@@ -146,6 +153,7 @@ def _run(options: argparse.Namespace) -> int:
     _raise_file_limit()
     config = _first_run_config(options)
     logs.configure(config.logging.level, config.logging.format)
+    faults.switch_on(os.environ)
     try:
         listener = listen(config.server.listen)
     except OSError as error:
@@ -169,15 +177,17 @@ def _init(options: argparse.Namespace) -> int:
 
 def _doctor(options: argparse.Namespace) -> int:
     config = _config(options)
+    file = options.config or _default_file(_flags(options))
 
-    async def open_database() -> None:
-        async with boot.offline(config):
-            pass
+    async def examine() -> bool:
+        found = doctor.examine(config, file if file.exists() else None, thorough=options.thorough)
+        healthy = True
+        async for finding in found:
+            _print(str(finding))
+            healthy = healthy and finding.verdict != "FAIL"
+        return healthy
 
-    boot.load_secrets(config)
-    asyncio.run(open_database())
-    _print("Configuration, keys and database are in order")
-    return 0
+    return 0 if asyncio.run(examine()) else 1
 
 
 def _config_doc(_options: argparse.Namespace) -> int:
@@ -259,6 +269,15 @@ def _user_list(options: argparse.Namespace) -> int:
 
     config = _config(options)
     asyncio.run(print_all())
+    return 0
+
+
+def _report_list(options: argparse.Namespace) -> int:
+    """A report a line: time, reporter, user, room, event, and the reason as JSON, which keeps it on its line."""
+    for report in asyncio.run(commands.newest_reports(_config(options), options.limit)):
+        about = [known or "-" for known in (report.user_id, report.room_id, report.event_id)]
+        reason = json.dumps(report.reason, ensure_ascii=False)
+        _print("\t".join([_utc(report.ts), report.reporter, *about, reason]))
     return 0
 
 

@@ -13,6 +13,7 @@ from homeserver import boot
 from homeserver.config.model import Config
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.accounts import RegistrationToken, User, UserFlags
+from homeserver.ports.reports import Report
 from homeserver.services.accounts.names import user_id_at_login
 from homeserver.services.accounts.register import NewAccount
 from homeserver.system import SystemClock, SystemEntropy
@@ -107,6 +108,12 @@ async def delete_registration_token(config: Config, token: str) -> None:
     async with boot.offline(config) as server, server.store.write() as tx:
         if not await tx.registration_tokens.delete(token):
             raise MatrixError(ErrCode.NOT_FOUND, "There is no such token")
+
+
+async def newest_reports(config: Config, limit: int) -> list[Report]:
+    """The newest reports, newest first."""
+    async with boot.offline(config) as server, server.store.read() as tx:
+        return await tx.reports.newest(limit)
 
 
 async def _existing(server: boot.Core, name: str) -> str:

@@ -10,14 +10,20 @@ import sys
 from pathlib import Path
 
 import aiohttp
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.support.client import Client, eventually
 from tests.support.fixtures import StartServer
+from tests.support.postgres import PostgresCluster
 
 
-def hromada(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def hromada(
+    *arguments: str, stdin: str = "", environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "homeserver", *arguments]
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+    env = None if environment is None else {**os.environ, **environment}
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False, env=env)
 
 
 def test_users_are_made_and_listed(tmp_path: Path) -> None:
@@ -156,3 +162,35 @@ def test_registration_tokens_are_made_listed_and_deleted(tmp_path: Path) -> None
     assert token("delete", "welcome").returncode == 0
     gone = token("delete", "welcome")
     assert (gone.returncode, gone.stderr) == (1, "hromada: There is no such token\n")
+
+
+def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
+    data, file = tmp_path / "data", tmp_path / "file"
+    file.write_text("not a key")
+    pem = tmp_path / "rsa.pem"
+    key = rsa.generate_private_key(65537, 2048).public_key()
+    pem.write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    here = ("run", "--data-dir", str(data), "--server-name", "hromada.test", "--listen", "127.0.0.1:0")
+
+    def issuer(path: Path) -> dict[str, str]:
+        names = {"LOGIN": "true", "ISSUER": "https://id.example", "PUBLIC_KEY_FILE": str(path)}
+        return {f"HROMADA_AUTH_JWT_{name}": value for name, value in names.items()}
+
+    cases: list[tuple[tuple[str, ...], dict[str, str], str]] = [
+        (("run", "--data-dir", str(file)), {}, "server.data_dir: "),
+        ((*here, "--database-url", "postgresql://x@127.0.0.1:1/y?nonsense=1"), {}, "database.url: 'nonsense'"),
+        (here, issuer(tmp_path / "missing.pem"), "auth.jwt_public_key_file: "),
+        (here, issuer(file), "auth.jwt_public_key_file: "),
+        (here, issuer(pem), "auth.jwt_public_key_file: "),
+    ]
+    for arguments, environment, named in cases:
+        done = hromada(*arguments, environment=environment)
+        assert (done.returncode, done.stderr.startswith(f"hromada: {named}")) == (2, True), done.stderr
+        assert "Traceback" not in done.stderr
+
+
+async def test_the_usual_name_of_the_tls_option_is_understood(
+    start_server: StartServer, postgres_cluster: PostgresCluster, http: aiohttp.ClientSession
+) -> None:
+    server = start_server("postgres", database_url=postgres_cluster.make_database() + "?sslmode=prefer")
+    await Client(http, server.url).register("ann")

@@ -16,6 +16,8 @@ class Scenario:
 
     run: Callable[[World], Awaitable[list[Measurement]]]
     needs: tuple[Need, ...] = ()
+    streams: bool = False
+    """Only for servers that stream over a WebSocket (`Homeserver.streams`)."""
 
 
 # In the order they run: what must find empty caches comes first, what must find full ones last.
@@ -25,6 +27,8 @@ SCENARIOS: dict[str, Scenario] = {
     "send-rooms": Scenario(sending.many_rooms, (Need.SENDERS,)),
     "send-room": Scenario(sending.one_room, (Need.CLUB,)),
     "fanout": Scenario(fanout.long_poll, (Need.LISTENERS,)),
+    "fanout-ws": Scenario(fanout.websocket, (Need.LISTENERS,), streams=True),
+    "fanout-ws-fast": Scenario(fanout.websocket_fast, (Need.LISTENERS,), streams=True),
     "sync-initial": Scenario(syncing.initial, (Need.SHELVES,)),
     "sync-nothing": Scenario(syncing.nothing_new, (Need.SENDERS,)),
     "join": Scenario(rooms.join, (Need.HALL,)),

@@ -1,7 +1,7 @@
 """Fan-out: one sender, and many members who wait for the message.
 
 The latency of a delivery runs from before the request that sends until the receiver has the message. A transport of
-deliveries is a function that listens for one member until `Lecture.over`; long-polling is the first.
+deliveries is a function that listens for one member until `Lecture.over`: a chain of long polls, or a WebSocket.
 """
 
 from __future__ import annotations
@@ -16,13 +16,22 @@ import orjson
 
 from benchmarks.matrix import Account
 from benchmarks.measure import Measurement, Meter
+from benchmarks.servers import HOST
+from benchmarks.websocket import WebSocket, connect
 from benchmarks.world import World
 
-MESSAGES_PER_S = 1.0
+SLOW_PER_S = 1.0
+FAST_PER_S = 20.0
+FAST_AT_MOST_S = 10.0
 POLL_TIMEOUT_MS = 5_000
+STREAM = "/_matrix/client/unstable/chat.hromada/stream"
 # Receivers get this long after the last message; then what is missing counts as not delivered.
 DRAIN_S = 20.0
 MARK = b"fanout-"
+# What the first sync of a listener asks for: a position, and not much else.
+LITTLE = {"room": {"timeline": {"limit": 1}, "state": {"types": []}}, "presence": {"types": []}}
+# What streams ask for: every message, also when many have come while the last update was on its way.
+ALL = {"room": {"timeline": {"limit": 100}}}
 
 
 @dataclass
@@ -56,10 +65,31 @@ Listen = Callable[[World, Lecture, Account, asyncio.Semaphore], Coroutine[Any, A
 
 async def long_poll(world: World) -> list[Measurement]:
     """All listeners on `/sync`."""
-    return [await fan_out(world, "fanout", MESSAGES_PER_S, _poll)]
+    count = world.scale.fanout_messages
+    return [await fan_out(world, "fanout", Pace(SLOW_PER_S, count), _poll)]
 
 
-async def fan_out(world: World, name: str, per_second: float, listen: Listen) -> Measurement:
+async def websocket(world: World) -> list[Measurement]:
+    """All listeners on a WebSocket."""
+    count = world.scale.fanout_messages
+    return [await fan_out(world, "fanout-ws", Pace(SLOW_PER_S, count), _stream)]
+
+
+async def websocket_fast(world: World) -> list[Measurement]:
+    """The same at a rate at which an update may hold several messages."""
+    seconds = min(world.scale.fanout_messages, FAST_AT_MOST_S)
+    return [await fan_out(world, "fanout-ws-fast", Pace(FAST_PER_S, int(seconds * FAST_PER_S)), _stream)]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often, and how often in all, something is said."""
+
+    per_second: float
+    count: int
+
+
+async def fan_out(world: World, name: str, pace: Pace, listen: Listen) -> Measurement:
     """Send messages at a fixed rate to all listeners, who hear them through `listen`."""
     lecture = Lecture(Meter(name, world.server))
     ready = asyncio.Semaphore(0)
@@ -68,11 +98,11 @@ async def fan_out(world: World, name: str, per_second: float, listen: Listen) ->
         for _ in listening:
             await ready.acquire()
         await lecture.meter.start()
-        count = world.scale.fanout_messages
-        for number in range(count):
+        began = time.perf_counter()
+        for number in range(pace.count):
             tasks.create_task(_speak(world, lecture, number))
-            await asyncio.sleep(1 / per_second)
-        lecture.expected = count * len(world.listeners)
+            await asyncio.sleep(max(0.0, began + (number + 1) / pace.per_second - time.perf_counter()))
+        lecture.expected = pace.count * len(world.listeners)
         lecture.heard(b"")
         try:
             await asyncio.wait_for(lecture.finished.wait(), DRAIN_S)
@@ -92,13 +122,34 @@ async def _speak(world: World, lecture: Lecture, number: int) -> None:
 
 
 async def _poll(world: World, lecture: Lecture, account: Account, ready: asyncio.Semaphore) -> None:
-    nothing = {"room": {"timeline": {"limit": 1}, "state": {"types": []}}, "presence": {"types": []}}
-    since = _next_batch(await world.matrix.sync(account, filter_=nothing))
+    since = _next_batch(await world.matrix.sync(account, filter_=LITTLE))
     ready.release()
     while not lecture.over:
         received = await world.matrix.sync(account, since, POLL_TIMEOUT_MS)
         since = _next_batch(received)
         lecture.heard(received)
+
+
+async def _stream(world: World, lecture: Lecture, account: Account, ready: asyncio.Semaphore) -> None:
+    """Each update is acknowledged as soon as it is here, as by a client that keeps it in memory."""
+    since = _next_batch(await world.matrix.sync(account, filter_=LITTLE))
+
+    def hear(socket: WebSocket, frame: bytes) -> None:
+        message = orjson.loads(frame)
+        match message["op"]:
+            case "sync":
+                lecture.heard(frame)
+                socket.send(orjson.dumps({"op": "ack", "pos": message["body"]["next_batch"]}))
+            case "ready":
+                socket.send(orjson.dumps({"op": "start", "since": since, "filter": ALL, "set_presence": "offline"}))
+                ready.release()
+
+    socket = await connect(HOST, world.server.port, STREAM, "m.json", hear)
+    try:
+        socket.send(orjson.dumps({"op": "auth", "access_token": account.token}))
+        await socket.closed
+    finally:
+        socket.close()
 
 
 def _next_batch(received: bytes) -> str:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from client_api.accounts import AccountServices
 from client_api.deps import ClientServices
 from client_api.personal import PersonalServices
+from homeserver import faults
 from homeserver.boot import parts
 from homeserver.boot.accounts import Foundations, build_accounts, build_sessions
 from homeserver.boot.parts import load_secrets
@@ -33,12 +34,16 @@ from homeserver.services.maintenance import Maintenance
 from homeserver.services.personal.edits import AccountDataEdits
 from homeserver.services.personal.ignored import IgnoredUsers
 from homeserver.services.personal.members import JoinedRooms
+from homeserver.services.personal.people import People
 from homeserver.services.personal.presence import PresenceTracker
 from homeserver.services.personal.pushrules import PushRules
 from homeserver.services.personal.receipts import ReceiptService
+from homeserver.services.personal.succession import Succession
 from homeserver.services.personal.tags import Tags
 from homeserver.services.personal.typing import TypingTracker
+from homeserver.services.reports import Reports
 from homeserver.services.rooms import Rooms, RoomsConfig, build_rooms
+from homeserver.services.sync.peek import Peeks
 from homeserver.services.sync.reads import RoomMemoryReads
 from homeserver.services.sync.service import SyncService
 from homeserver.services.sync.stream import Sockets
@@ -99,6 +104,9 @@ async def build_core(config: Config) -> Core:
     engines = await open_database(config)
     store = Database(engines, config.server.name)
     log = Log(await _last_position(store), max_bytes=config.sync.tail_bytes)
+    if faults.plan is not None and faults.plan.control is not None:
+        spoil = import_module("homeserver.boot.controls").spoil
+        store, log = spoil(faults.plan.control, engines, config.server.name, log)
     committer = Committer(store, log)
     base = Foundations(config, store, committer, limits, clock, entropy)
     sessions = build_sessions(base, secrets.jwt_keys)
@@ -113,6 +121,8 @@ async def build_core(config: Config) -> Core:
         messages_page=config.limits.messages_page,
         context_events=config.limits.context_events,
         aliases_per_user=config.limits.aliases_per_user,
+        hierarchy_page=config.limits.hierarchy_page,
+        hierarchy_walk=config.limits.hierarchy_walk,
     )
     rooms = build_rooms(store, log, committer, MemberProfiles(store), settings)
     return Core(engines, store, log, base, limits, sessions, rooms, build_accounts(base, sessions, rooms.memberships))
@@ -140,8 +150,9 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
     base, store, log, accounts, metrics = core.base, core.store, core.log, core.accounts, Metrics()
     typing = TypingTracker(base.clock)
     sync = build_sync(core, typing)
+    peeks = Peeks(log, core.rooms.history, base.clock, max_timeout_ms=sync.limits.timeout_ms)
     sockets = Sockets(parts.stream_settings(config), base.clock)
-    _end_what_is_open(core.sessions, sync, sockets)
+    _end_what_is_open(core.sessions, sync, peeks, sockets)
 
     mounts: list[Mount[Any]] = [
         Mount(operations.Operations(metrics, parts.networks(config.metrics.allow)), operations.ROUTES)
@@ -152,10 +163,12 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
             accounts=accounts,
             rooms=core.rooms,
             sync=sync,
+            peeks=peeks,
             sockets=sockets,
             ignored=IgnoredUsers(store, log),
+            reports=Reports(store, core.rooms.access, base.clock, max_length=config.limits.report_length),
             limits=core.limits,
-            personal=build_personal(base, JoinedRooms(store, sync.rooms), typing),
+            personal=build_personal(base, JoinedRooms(store, sync.rooms), typing, core.rooms),
         )
         mounts.append(import_module(PACKAGES["client"]).mount(services))
     app = build_application(core, mounts, metrics)
@@ -167,8 +180,9 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
     def release() -> None:
         sockets.release()
         sync.release()
+        peeks.release()
 
-    maintenance = Maintenance(store, base.clock, transaction_days=config.limits.transaction_days)
+    maintenance = build_maintenance(base, accounts)
     watch = AccountWatch(store, core.sessions, accounts.account)
     workers: tuple[Worker, ...] = (
         base.committer.run,
@@ -202,22 +216,39 @@ def build_sync(core: Core, typing: TypingTracker) -> SyncService:
     return SyncService(core.store, core.log, reads, typing, core.base.clock, parts.sync_limits(core.base.config))
 
 
-def _end_what_is_open(sessions: Sessions, sync: SyncService, sockets: Sockets) -> None:
+def _end_what_is_open(sessions: Sessions, sync: SyncService, peeks: Peeks, sockets: Sockets) -> None:
     """Polls and sockets learn nothing more once their session has ended or their account is locked."""
     sessions.on_ended(lambda session: sync.end_session(session.user_id, session.session_id))
+    sessions.on_ended(lambda session: peeks.end_session(session.user_id, session.session_id))
     sessions.on_ended(lambda session: sockets.end_session(session.user_id, session.session_id))
     sessions.on_locked(lambda user_id: sync.end_user(user_id, locked()))
+    sessions.on_locked(lambda user_id: peeks.end_user(user_id, locked()))
     sessions.on_locked(sockets.recheck)
 
 
-def build_personal(base: Foundations, members: JoinedRooms, typing: TypingTracker) -> PersonalServices:
+def build_maintenance(base: Foundations, accounts: AccountServices) -> Maintenance:
+    """What keeps tables bounded."""
+    limits = base.config.limits
+    return Maintenance(
+        base.store,
+        base.clock,
+        transaction_days=limits.transaction_days,
+        report_days=limits.report_days,
+        chores=[accounts.interactive.expire],
+    )
+
+
+def build_personal(base: Foundations, members: JoinedRooms, typing: TypingTracker, rooms: Rooms) -> PersonalServices:
     """Services of what belongs to one user and changes often."""
     edits = AccountDataEdits(base.store, base.committer)
+    push_rules = PushRules(edits)
     return PersonalServices(
         members=members,
+        people=People(base.store, max_results=base.config.limits.user_directory_results),
         presence=PresenceTracker(base.clock, members),
-        push_rules=PushRules(edits),
+        push_rules=push_rules,
         receipts=ReceiptService(base.store, base.committer, edits, base.clock),
+        succession=Succession(rooms.memory, edits, push_rules),
         tags=Tags(edits, max_bytes=base.config.limits.account_data_bytes),
         typing=typing,
     )

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
 from client_api.accounts import AccountServices
+from homeserver.config.keyfiles import UnsafeFile
 from homeserver.config.model import Auth, Config
 from homeserver.ports.clock import Clock, Entropy
 from homeserver.ports.ratelimits import RateLimits
@@ -30,6 +37,11 @@ from homeserver.services.commit import Committer
 from homeserver.services.personal.account_data import AccountData
 from homeserver.services.personal.filters import Filters
 
+_JWT_KEYS: dict[str, type[Any]] = {
+    "EdDSA": Ed25519PublicKey,
+    "ES256": EllipticCurvePublicKey,
+    "RS256": RSAPublicKey,
+}
 _DAY_MS = 24 * 3600 * 1000
 
 
@@ -111,5 +123,15 @@ def _policies(config: Config) -> dict[str, Any]:
 
 
 def _issuer(auth: Auth, data_dir: Path) -> JwtIssuer:
-    key = (data_dir / auth.jwt_public_key_file).read_text()
+    """The issuer of JWT logins. Raises UnsafeFile for a key that is missing or of another algorithm."""
+    path = data_dir / auth.jwt_public_key_file
+    try:
+        key = path.read_text()
+        kind = load_pem_public_key(key.encode())
+    except OSError as error:
+        raise UnsafeFile(f"auth.jwt_public_key_file: {path}: {error.strerror}") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise UnsafeFile(f"auth.jwt_public_key_file: {path} is not a public key in PEM form") from None
+    if not isinstance(kind, _JWT_KEYS[auth.jwt_algorithm]):
+        raise UnsafeFile(f"auth.jwt_public_key_file: {path} is not a key for {auth.jwt_algorithm}")
     return JwtIssuer(auth.jwt_issuer, auth.jwt_audience or None, auth.jwt_algorithm, key)

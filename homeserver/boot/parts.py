@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -59,7 +60,11 @@ def database_url(config: Config) -> str:
     """Where the database is, with the driver this server uses."""
     url = config.database.url or f"sqlite:///{data_path(config, 'hromada.db').resolve()}"
     scheme, separator, rest = url.partition("://")
-    return _DRIVERS.get(scheme, scheme) + separator + rest
+    driver = _DRIVERS.get(scheme, scheme)
+    if driver == "postgresql+asyncpg":
+        # libpq's name of the option, which is in every provider's example, is not this driver's.
+        rest = re.sub(r"(?<=[?&])sslmode=", "ssl=", rest)
+    return driver + separator + rest
 
 
 def engine_settings(config: Config) -> EngineSettings:

@@ -21,9 +21,15 @@ class UnsafeFile(Exception):
 
 
 def create_private(path: Path, content: bytes) -> None:
-    """Write a new file that only its owner may read. Raises FileExistsError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    """Write a new file that only its owner may read. Raises FileExistsError, UnsafeFile if its folder forbids it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnsafeFile(f"server.data_dir: {path.parent}: {error.strerror}") from None
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except PermissionError as error:
+        raise UnsafeFile(f"server.data_dir: {path}: {error.strerror}") from None
     with os.fdopen(handle, "wb") as file:
         file.write(content)
         file.flush()

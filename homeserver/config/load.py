@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from homeserver.config.fields import ENVIRONMENT_PREFIX, Setting, sections, settings
 from homeserver.config.model import Config
@@ -18,6 +19,7 @@ _WEAK_SECRETS = frozenset(("changeme", "secret", "password", "registration_share
 
 
 # With or without the driver's name: people copy these from other programs.
+_DATABASE_OPTIONS = {"host", "passfile", "port", "service", "servicefile", "ssl", "sslmode", "target_session_attrs"}
 _DATABASES = {"postgresql", "postgres", "postgresql+asyncpg", "sqlite", "sqlite+aiosqlite"}
 
 
@@ -109,6 +111,11 @@ def _check(config: Config, faults: list[str]) -> None:
         faults.append("server.public_baseurl: must start with https:// or http://")
     if config.database.url and config.database.url.partition("://")[0] not in _DATABASES:
         faults.append("database.url: must start with postgresql:// or sqlite:///")
+    faults += [
+        f"database.url: {name!r} is no option of a connection; there are {', '.join(sorted(_DATABASE_OPTIONS))}"
+        for name in sorted(set(parse_qs(urlsplit(config.database.url).query, True)) - _DATABASE_OPTIONS)
+        if config.database.url.startswith("postgres")
+    ]
     if config.redis.url and not config.redis.url.startswith(("redis://", "rediss://", "unix://")):
         faults.append("redis.url: must start with redis://, rediss:// or unix://")
     for key, networks in (

@@ -116,6 +116,11 @@ class Limits(Section, frozen=True, kw_only=True):
         int, _doc("How long a repeated transaction id still gives the first answer, in days.", ge=1, le=365)
     ] = 7
     messages_page: Annotated[int, _doc("Most events of one page of `/messages`.", ge=10, le=10_000)] = 1_000
+    user_directory_results: Annotated[int, _doc("Most people of one search of the user directory.", ge=1, le=500)] = 50
+    report_length: Annotated[int, _doc("Longest reason of a report, in characters.", ge=100, le=10_000)] = 2_000
+    report_days: Annotated[int, _doc("How long reports are kept, in days.", ge=1, le=3650)] = 365
+    hierarchy_page: Annotated[int, _doc("Most rooms of one page of `/hierarchy`.", ge=1, le=1_000)] = 50
+    hierarchy_walk: Annotated[int, _doc("Rooms of one space beyond which nobody walks.", ge=10, le=100_000)] = 2_000
     context_events: Annotated[int, _doc("Most events around one of `/context`.", ge=1, le=1_000)] = 100
 
 
@@ -136,6 +141,8 @@ class RateLimits(Section, frozen=True, kw_only=True):
     invites_issuer: Annotated[Rate, _doc("Invites by inviting user.")] = Rate(0.3, 10)
     create_room: Annotated[Rate, _doc("Rooms made, by user.")] = Rate(0.016, 10)
     profile: Annotated[Rate, _doc("Profile changes, by user.")] = Rate(1, 500)
+    reports: Annotated[Rate, _doc("Reports of events, rooms and users, by user.")] = Rate(1, 5)
+    user_directory: Annotated[Rate, _doc("Searches of the user directory, by user.")] = Rate(0.016, 200)
     presence: Annotated[Rate, _doc("Presence changes, by user.")] = Rate(0.1, 1)
 
 

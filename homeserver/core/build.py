@@ -123,10 +123,11 @@ def load_event(
 
     Passing the ids that are stored beside it spares computing them. Not for input from outside.
     """
-    pdu: dict[str, Any] = orjson.loads(canonical)
-    if event_id is None:
-        event_id = event_id_of(pdu, version)
-    return Event(pdu, canonical, version, event_id, room_id or _room_id(pdu, event_id, version))
+    if event_id is None or room_id is None:
+        pdu: dict[str, Any] = orjson.loads(canonical)
+        event_id = event_id or event_id_of(pdu, version)
+        room_id = room_id or _room_id(pdu, event_id, version)
+    return Event.stored(canonical, version, event_id, room_id)
 
 
 def _room_id(pdu: dict[str, Any], event_id: str, version: RoomVersion) -> str:

@@ -1,13 +1,18 @@
-"""The event (PDU): immutable parsed JSON plus the exact canonical bytes it came from.
+"""The event (PDU): immutable, and exactly the canonical bytes it came from.
 
-Canonical bytes are made once and reused for storage, hashing and the wire. `event_id` and `room_id` are always
-set here, whatever the room version keeps in the PDU.
+Canonical bytes are made once and reused for storage, hashing and the wire. Most events that a server reads it only
+passes on, so an event from the store is not parsed: its few fixed fields are, and content and references only when
+somebody looks at them. `event_id` and `room_id` are always set here, whatever the room version keeps in the PDU.
 spec: server-server-api#pdus
 """
 
 from __future__ import annotations
 
+from sys import intern
 from typing import Any
+
+import msgspec
+import orjson
 
 from homeserver.core.versions import RoomVersion
 
@@ -15,18 +20,31 @@ StateKey = tuple[str, str]
 """(event type, state_key)"""
 
 
+class _Fields(msgspec.Struct, gc=False):
+    """What every event has to be asked for; the rest of the bytes stays as it is."""
+
+    type: str
+    sender: str
+    depth: int
+    origin_server_ts: int
+    content: msgspec.Raw
+    state_key: str | None = None
+
+
+_decode_fields = msgspec.json.Decoder(_Fields).decode
+
+
 class Event:
     """One event of a room. Built by `core.build` (local) or `core.receipt` (remote); never changed afterwards."""
 
     __slots__ = (
-        "auth_events",
+        "_content",
+        "_content_json",
+        "_references",
         "canonical",
-        "content",
         "depth",
         "event_id",
         "origin_server_ts",
-        "pdu",
-        "prev_events",
         "redacts",
         "room_id",
         "sender",
@@ -42,7 +60,6 @@ class Event:
 
         The caller has checked the shape (`core.content.check_pdu`).
         """
-        self.pdu = pdu
         self.canonical = canonical
         self.version = version
         self.event_id = event_id
@@ -50,14 +67,64 @@ class Event:
         self.type: str = pdu["type"]
         self.sender: str = pdu["sender"]
         self.state_key: str | None = pdu.get("state_key")
-        self.content: dict[str, Any] = pdu["content"]
         self.depth: int = pdu["depth"]
         self.origin_server_ts: int = pdu["origin_server_ts"]
-        # v1 and v2 reference events as [id, hashes] pairs.  spec: rooms/v1#event-format
-        self.prev_events: tuple[str, ...] = _references(pdu["prev_events"])
-        self.auth_events: tuple[str, ...] = _references(pdu["auth_events"])
-        redacts = self.content.get("redacts") if version.redaction.redacts_in_content else pdu.get("redacts")
-        self.redacts: str | None = redacts if self.type == "m.room.redaction" and isinstance(redacts, str) else None
+        self._content: dict[str, Any] | None = pdu["content"]
+        self._content_json: msgspec.Raw | None = None
+        self._references: tuple[tuple[str, ...], tuple[str, ...]] | None = _references(pdu)
+        self.redacts: str | None = _redacts(pdu, version)
+
+    @classmethod
+    def stored(cls, canonical: bytes, version: RoomVersion, event_id: str, room_id: str) -> Event:
+        """The event in `canonical`, bytes that this server has checked or made and stored itself."""
+        fields = _decode_fields(canonical)
+        self = cls.__new__(cls)
+        self.canonical = canonical
+        self.version = version
+        self.event_id = event_id
+        # Thousands of events in memory share few of these.
+        self.room_id = intern(room_id)
+        self.type = intern(fields.type)
+        self.sender = intern(fields.sender)
+        self.state_key = fields.state_key
+        self.depth = fields.depth
+        self.origin_server_ts = fields.origin_server_ts
+        self._content = None
+        self._content_json = fields.content
+        self._references = None
+        self.redacts = _redacts(self.pdu, version) if fields.type == "m.room.redaction" else None
+        return self
+
+    @property
+    def pdu(self) -> dict[str, Any]:
+        """The event's JSON with hashes and signatures, a new object each time."""
+        pdu: dict[str, Any] = orjson.loads(self.canonical)
+        return pdu
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The content, which nobody may change."""
+        content = self._content
+        if content is None:
+            content = self._content = orjson.loads(memoryview(self._content_json or b"{}"))
+        return content
+
+    @property
+    def prev_events(self) -> tuple[str, ...]:
+        """Ids of the events before it in the graph."""
+        return self._referenced[0]
+
+    @property
+    def auth_events(self) -> tuple[str, ...]:
+        """Ids of the events that allow it."""
+        return self._referenced[1]
+
+    @property
+    def _referenced(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        references = self._references
+        if references is None:
+            references = self._references = _references(self.pdu)
+        return references
 
     @property
     def is_state(self) -> bool:
@@ -87,5 +154,16 @@ class Event:
         return hash(self.event_id)
 
 
-def _references(value: list[Any]) -> tuple[str, ...]:
-    return tuple(item if isinstance(item, str) else item[0] for item in value)
+def _references(pdu: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(prev_events, auth_events). v1 and v2 reference events as [id, hashes] pairs.  spec: rooms/v1#event-format"""
+    return (
+        tuple([item if isinstance(item, str) else item[0] for item in pdu["prev_events"]]),
+        tuple([item if isinstance(item, str) else item[0] for item in pdu["auth_events"]]),
+    )
+
+
+def _redacts(pdu: dict[str, Any], version: RoomVersion) -> str | None:
+    if pdu["type"] != "m.room.redaction":
+        return None
+    redacts = pdu["content"].get("redacts") if version.redaction.redacts_in_content else pdu.get("redacts")
+    return redacts if isinstance(redacts, str) else None

@@ -73,6 +73,17 @@ class RoomEventFilter:
         """The largest number of events the client wants; None if it did not say."""
         return self.events.limit
 
+    @property
+    def is_open(self) -> bool:
+        """Whether every event of the rooms it names passes, so that a page need not look further back to be full."""
+        events = self.events
+        return (
+            events.types is None
+            and events.senders is None
+            and self.contains_url is None
+            and not (events.not_types.names or events.not_types.patterns or events.not_senders)
+        )
+
     def matches(self, event_type: str, sender: str, room_id: str, has_url: bool) -> bool:
         """Whether an event passes; `has_url` says whether its content has a `url`.
 

@@ -240,6 +240,11 @@ class SessionRepo(Protocol):
         """Use a login token up; returns its user. Exactly one caller gets it."""
         ...
 
+    async def prune(self, now_ms: int, limit: int) -> int:
+        """Forget at most `limit` each of expired login tokens and expired refresh tokens, and the sessions that
+        these were the last of; devices stay. Returns how many rows are gone, at most `limit`."""
+        ...
+
 
 class InteractiveRepo(Protocol):
     """User-interactive authentication sessions."""
@@ -260,8 +265,8 @@ class InteractiveRepo(Protocol):
         """Use the session up. Exactly one caller gets True."""
         ...
 
-    async def purge(self, now_ms: int, keep: int) -> list[InteractiveSession]:
-        """Delete expired sessions and all but the newest `keep`; returns those never used."""
+    async def purge(self, now_ms: int, keep: int, *, limit: int) -> list[InteractiveSession]:
+        """Delete expired sessions and all but the newest `keep`, at most `limit`, the oldest first; returns them."""
         ...
 
 

@@ -31,6 +31,10 @@ class AliasRepo(Protocol):
         """Remove an alias; whether there was one."""
         ...
 
+    async def move(self, old: int, new: int) -> None:
+        """Let all aliases of one room (by internal id) lead to another."""
+        ...
+
     async def count_of(self, creator: str) -> int:
         """How many aliases a user has made and not removed."""
         ...

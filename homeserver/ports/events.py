@@ -42,6 +42,7 @@ class StoredEvent:
     `position` is its place in the log and its row id; `order` its place in the room's timeline (equal to
     `position` for live events, lower for history fetched later, None for outliers). `unsigned` holds
     `replaces_state`, `prev_content` and `prev_sender` of state events. `client_json` caches the client form.
+    `is_related_to` may be true without need, never false wrongly: whether events relate to it that are told with it.
     """
 
     event: Event
@@ -55,6 +56,30 @@ class StoredEvent:
     unsigned: Mapping[str, Any] | None = None
     txn: Txn | None = None
     client_json: bytes | None = None
+    is_related_to: bool = False
+
+
+class EventMemory(Protocol):
+    """Committed events that the process has in memory; transactions that read answer from it and fill it."""
+
+    def mark(self) -> int:
+        """A mark of this moment, to be taken before a transaction's snapshot and given back to `keep`."""
+        ...
+
+    def at(self, position: int) -> StoredEvent | None:
+        """The event at a position (a row id), if it is in memory."""
+        ...
+
+    def get(self, event_id: str) -> StoredEvent | None:
+        """The event of an id, if it is in memory."""
+        ...
+
+    def keep(self, stored: StoredEvent, since: int) -> StoredEvent:
+        """Remember an event as a transaction begun at mark `since` saw it; returns the object that all share.
+
+        If events have changed since then, the snapshot may be older than the change: then nothing is remembered.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +196,6 @@ class EventRepo(Protocol):
         """Event ids that the transactions `keys` made."""
         ...
 
-    async def txns_of(self, positions: Collection[int], user_id: str, device_id: str) -> dict[int, str]:
-        """Transaction ids, by event position, of events that this device sent."""
-        ...
-
     async def timeline(
         self, room_nid: int, *, start: int | None, stop: int | None, backwards: bool, limit: int
     ) -> TimelinePage:
@@ -184,7 +205,7 @@ class EventRepo(Protocol):
     async def recent(self, rooms: Mapping[int, tuple[int, int]], limit: int) -> dict[int, list[StoredEvent]]:
         """The last `limit` events per room with `low < order <= high` given as rooms[room_nid] = (low, high).
 
-        One statement for all rooms; each list is in timeline order.
+        Two statements for all rooms, one if memory holds the events; each list is in timeline order.
         """
         ...
 
@@ -230,7 +251,7 @@ class RoomRepo(Protocol):
     async def current_state(
         self, room_nids: Collection[int], *, types: Collection[str] | None = None, not_types: Collection[str] = ()
     ) -> dict[int, list[StoredEvent]]:
-        """Current state events of many rooms in one statement."""
+        """Current state events of many rooms in two statements, one if memory holds the events."""
         ...
 
     async def current_members(self, room_nid: int, memberships: Collection[str] | None = None) -> list[StoredEvent]:
@@ -238,7 +259,7 @@ class RoomRepo(Protocol):
         ...
 
     async def member_events(self, room_nids: Mapping[int, Collection[str]]) -> dict[int, list[StoredEvent]]:
-        """Current m.room.member events of some users in many rooms, in one statement (lazy loading)."""
+        """Current m.room.member events of some users in many rooms (lazy loading), statements as `current_state`."""
         ...
 
     async def member_counts(self, room_nids: Collection[int]) -> dict[int, dict[str, int]]:

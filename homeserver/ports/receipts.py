@@ -33,8 +33,11 @@ class ReceiptChanged:
 class ReceiptRepo(Protocol):
     """Receipts: one row per room, user, type and thread."""
 
-    async def put(self, receipt: ReceiptChanged, position: int) -> None:
-        """Store the receipt at a log position, over the user's older one."""
+    async def put(self, receipt: ReceiptChanged, position: int) -> ReceiptChanged:
+        """Store the receipt at a log position, over the user's older one; returns what is stored now.
+
+        One for a later event of the timeline stays, whoever comes last.
+        """
         ...
 
     async def get(self, room_nid: int, user_id: str, type_: str, thread_id: str | None) -> str | None:

@@ -41,14 +41,14 @@ class RelationRepo(Protocol):
         """Children of an event, in timeline order of the direction asked for."""
         ...
 
-    async def aggregates(self, room_nid: int, targets: Collection[str], user_id: str) -> list[Aggregate]:
+    async def aggregates(self, targets: Collection[str], user_id: str) -> list[Aggregate]:
         """Threads (`m.thread`) and valid edits (`m.replace`) of many events, in one statement.
 
-        An edit is valid if sender and type are those of the event.
+        Children in other rooms do not count. An edit is valid if sender and type are those of the event.
         """
         ...
 
-    async def references(self, room_nid: int, targets: Collection[str]) -> dict[str, list[str]]:
+    async def references(self, targets: Collection[str]) -> dict[str, list[str]]:
         """Ids of the events that refer to each of `targets` by `m.reference`, in one statement."""
         ...
 

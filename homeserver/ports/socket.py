@@ -6,6 +6,7 @@ The description for clients is docs/websocket.md.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Protocol
 
@@ -63,4 +64,15 @@ class Socket(Protocol):
 
     async def send(self, frame: bytes) -> None:
         """Send a frame, UTF-8. Raises SocketClosed, or CloseSocket(TOO_SLOW) if the client does not take it in time."""
+        ...
+
+    def send_now(self, frame: bytes) -> bool:
+        """Send a frame if nothing else is on its way to the client. False: it was not sent."""
+        ...
+
+    def overhear(self, heard: Callable[[bytes], bool]) -> None:
+        """Offer frames to `heard` as soon as they come, before who waits in `receive`; True says that it dealt with it.
+
+        An offer, not a promise: frames may as well go to `receive`, and one that is heard overtakes those there.
+        """
         ...

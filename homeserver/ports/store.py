@@ -19,9 +19,11 @@ from homeserver.ports.accounts import (
     UserRepo,
 )
 from homeserver.ports.aliases import AliasRepo
-from homeserver.ports.events import EventRepo, LogRepo, RoomRepo
+from homeserver.ports.events import EventMemory, EventRepo, LogRepo, RoomRepo
+from homeserver.ports.people import PeopleRepo
 from homeserver.ports.receipts import ReceiptRepo
 from homeserver.ports.relations import RelationRepo
+from homeserver.ports.reports import ReportRepo
 from homeserver.ports.sync import SyncRepo
 
 
@@ -54,6 +56,10 @@ class Transaction(Protocol):
     def aliases(self) -> AliasRepo: ...
     @property
     def receipts(self) -> ReceiptRepo: ...
+    @property
+    def people(self) -> PeopleRepo: ...
+    @property
+    def reports(self) -> ReportRepo: ...
     @property
     def sync(self) -> SyncRepo: ...
     @property
@@ -88,4 +94,16 @@ class Store(Protocol):
 
     def read(self) -> AbstractAsyncContextManager[Transaction]:
         """A read-only transaction on one snapshot."""
+        ...
+
+    def glance(self) -> AbstractAsyncContextManager[Transaction]:
+        """Reads without a transaction around them: each statement sees the database as of its own moment.
+
+        For a single statement, or for several whose rows never change once they are there. It saves the two round
+        trips that begin and end a transaction.
+        """
+        ...
+
+    def remember(self, memory: EventMemory) -> None:
+        """From now on, answer reads of events from `memory` where it holds them, and fill it."""
         ...

@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
 
+from homeserver import faults
 from homeserver.ports.events import AppendResult, RoomAppend, StoredEvent
 from homeserver.ports.log import Change, EntryKind, LogEntry
 from homeserver.ports.store import Store, StoreUnavailable, TransactionConflict, UniqueViolation
@@ -22,6 +24,8 @@ from homeserver.services.log import Log
 _log = structlog.get_logger(__name__)
 
 _ATTEMPTS = 5
+_CATCH_UP_S = 0.25
+"""While it is not known how far the log goes, look this often."""
 
 
 @dataclass(slots=True)
@@ -44,6 +48,10 @@ class Committer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._on_append: list[Callable[[AppendResult], None]] = []
+        # Commits that failed, and how many of them have been looked into: whether they got through all the same.
+        self._failures = 0
+        self._examined = 0
+        self._examining = asyncio.Lock()
 
     def on_append(self, callback: Callable[[AppendResult], None]) -> None:
         """Call `callback` with every stored append after its entries were published, before anyone is answered."""
@@ -81,11 +89,12 @@ class Committer:
         batch: list[_Waiting] = []
         try:
             while True:
-                await self._wake.wait()
-                self._wake.clear()
+                await self._woken()
                 while self._waiting:
                     size = min(len(self._waiting), self._max_batch)
                     batch = [self._waiting.popleft() for _ in range(size)]
+                    if faults.plan is not None:
+                        await faults.plan.reach("commit.taken")
                     await self._settle(batch)
                 self._idle.set()
         finally:
@@ -93,44 +102,81 @@ class Committer:
             self._ended = True
             _fail([*batch, *self._waiting], StoreUnavailable("The server is shutting down"))
 
+    async def _woken(self) -> None:
+        """Wait for work: changes, or a log whose end is not known."""
+        while not self._wake.is_set():
+            try:
+                async with asyncio.timeout(_CATCH_UP_S if self._examined < self._failures else None):
+                    await self._wake.wait()
+            except TimeoutError:
+                with suppress(StoreUnavailable):
+                    await self.certain()
+        self._wake.clear()
+
+    async def certain(self) -> None:
+        """Let the log reach what is committed, if a commit of unknown outcome may have got there before it.
+
+        Whoever answers a repeated request from the database without committing anything calls this first: what is
+        acknowledged must be in the next sync. Costs nothing while all is well. Raises StoreUnavailable.
+        """
+        if self._examined == self._failures:
+            return
+        async with self._examining:
+            failures = self._failures
+            if self._examined == failures:
+                return
+            async with self._store.write() as tx:
+                # Taking no positions takes the counter's lock: a commit that is still under way comes first.
+                position = await tx.log.reserve(0) - 1
+            self._examined = failures
+            if position > self._log.position:
+                _log.warning("commit_found", before=self._log.position, position=position)
+                self._log.skip_to(position)
+
     async def drain(self) -> None:
         """Wait until everything handed in is answered (shutdown)."""
         await self._idle.wait()
 
     async def _settle(self, batch: list[_Waiting]) -> None:
         try:
+            await self.certain()
             results, entries = await self._write(batch)
-        except UniqueViolation as error:
-            if len(batch) == 1:
-                _fail(batch, error)
-                return
-            # One of them collides; alone, each shows whether it is the one.
-            for item in batch:
-                await self._settle([item])
-            return
-        except StoreUnavailable as error:
-            # Everybody who waits is told now: each further batch might wait as long for the same lock or connection.
-            waiting = list(self._waiting)
-            self._waiting.clear()
-            _log.warning("commit_failed", changes=len(batch) + len(waiting), error=str(error))
-            _fail([*batch, *waiting], error)
-            return
         except Exception as error:
-            if len(batch) > 1:
-                # A fault in one change is no reason to refuse the others.
-                for item in batch:
-                    await self._settle([item])
-                return
-            _log.exception("commit_crashed")
-            _fail(batch, error)
+            await self._settle_failed(batch, error)
             return
+        if faults.plan is not None:
+            await faults.plan.reach("commit.publish")
         self._log.publish(entries)
+        if faults.plan is not None:
+            await faults.plan.reach("commit.answer")
         for item, result in zip(batch, results, strict=True):
             if isinstance(result, AppendResult) and not result.moved:
                 for callback in self._on_append:
                     callback(result)
             if not item.done.done():
                 item.done.set_result(result)
+
+    async def _settle_failed(self, batch: list[_Waiting], error: Exception) -> None:
+        # Whatever failed, a COMMIT may have been made whose answer was lost. Nobody is answered before the log has
+        # it, so that a caller who finds their change in the database can be sure to find it in sync.
+        self._failures += 1
+        try:
+            await self.certain()
+        except StoreUnavailable as unavailable:
+            error = unavailable
+        if isinstance(error, StoreUnavailable):
+            # Everybody who waits is told now: each further batch might wait as long for the same lock or connection.
+            batch = [*batch, *self._waiting]
+            self._waiting.clear()
+            _log.warning("commit_failed", changes=len(batch), error=str(error))
+        elif len(batch) > 1:
+            # One of them collides or is faulty; alone, each shows whether it is the one.
+            for item in batch:
+                await self._settle([item])
+            return
+        elif not isinstance(error, UniqueViolation):
+            _log.error("commit_crashed", exc_info=error)
+        _fail(batch, error)
 
     async def _write(self, batch: list[_Waiting]) -> tuple[list[AppendResult | Sequence[LogEntry]], list[LogEntry]]:
         for _ in range(_ATTEMPTS - 1):
@@ -150,6 +196,8 @@ class Committer:
             accepted = [append for index, append in enumerate(appends) if index in allowed]
             count = sum(len(append.events) for append in accepted) + sum(change.positions for change in changes)
             first = await tx.log.reserve(count) if count else 0
+            if faults.plan is not None:
+                await faults.plan.reach("commit.reserved")
             stored = iter(await tx.events.append(accepted, first) if accepted else [])
             append_results = [
                 next(stored) if index in allowed else AppendResult(moved=True) for index in range(len(appends))

@@ -15,6 +15,7 @@ from itertools import islice
 from homeserver.ports.log import LogEntry
 
 Listener = Callable[[Sequence[LogEntry]], None]
+Forget = Callable[[], None]
 
 
 class Log:
@@ -29,6 +30,7 @@ class Log:
         self._position = position
         self._start = position
         self._listeners: list[Listener] = []
+        self._forgetters: list[Forget] = []
         self._moved = asyncio.Event()
 
     @property
@@ -41,9 +43,14 @@ class Log:
         """The tail holds every entry after this position."""
         return self._start
 
-    def listen(self, listener: Listener) -> None:
-        """Call `listener` with every batch of committed entries, in order. It must not raise or block."""
+    def listen(self, listener: Listener, forget: Forget) -> None:
+        """Call `listener` with every batch of committed entries, in order. It must not raise or block.
+
+        `forget` is called where entries are missing before the next batch: whatever was learnt from the log may
+        be out of date and must be read again.
+        """
         self._listeners.append(listener)
+        self._forgetters.append(forget)
 
     def publish(self, entries: Sequence[LogEntry]) -> None:
         """Append committed entries and tell listeners and followers.
@@ -54,9 +61,7 @@ class Log:
         if not entries:
             return
         if entries[0].position != self._position + 1:
-            self._entries.clear()
-            self._bytes = 0
-            self._start = entries[0].position - 1
+            self._lose_until(entries[0].position - 1)
         self._entries.extend(entries)
         self._bytes += sum(entry.size for entry in entries)
         self._position = entries[-1].position
@@ -69,14 +74,34 @@ class Log:
         self._moved.set()
         self._moved = asyncio.Event()
 
+    def skip_to(self, position: int) -> None:
+        """Everything up to `position` is committed, but its entries were never seen here: a commit's answer was lost.
+
+        As a gap in `publish`: the tail is empty, and followers read the database.
+        """
+        self._lose_until(position)
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    def _lose_until(self, position: int) -> None:
+        self._entries.clear()
+        self._bytes = 0
+        self._start = self._position = position
+        for forget in self._forgetters:
+            forget()
+
     def since(self, position: int, upto: int | None = None) -> list[LogEntry] | None:
         """Entries with `position < entry.position <= upto`, or None if the tail no longer reaches back so far."""
         if position < self._start:
             return None
         # Positions are contiguous, so the place of an entry in the tail is plain arithmetic.
-        first = position - self._start
-        last = None if upto is None else max(upto - self._start, 0)
-        return list(islice(self._entries, first, last))
+        # It is counted from the end, because that is where nearly everybody reads, and a deque is walked to get there.
+        count = len(self._entries)
+        first = max(self._position - position, 0)
+        last = 0 if upto is None else min(max(self._position - upto, 0), count)
+        newest = list(islice(reversed(self._entries), last, max(first, last)))
+        newest.reverse()
+        return newest
 
     async def beyond(self, position: int) -> int:
         """Wait until something after `position` is committed; returns the last committed position."""

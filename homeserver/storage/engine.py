@@ -7,8 +7,9 @@ settings are checked at start, since `synchronous_commit=off` would acknowledge 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
-from sqlite3 import OperationalError
+from sqlite3 import Error, OperationalError
 from typing import Any
 
 import orjson
@@ -17,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 _WAL_ATTEMPTS = 100
 WRITE_OPTION = "hromada_write"
+GLANCE_OPTION = "hromada_glance"
 
 
 class UnsafeDatabase(Exception):
@@ -46,6 +48,11 @@ class Engines:
     def is_sqlite(self) -> bool:
         return self.writer.dialect.name == "sqlite"
 
+    @property
+    def no_transaction(self) -> dict[str, Any]:
+        """The execution options of a connection on which statements stand alone."""
+        return {GLANCE_OPTION: True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+
     async def dispose(self) -> None:
         """Close every pooled connection."""
         await self.writer.dispose()
@@ -66,6 +73,7 @@ def create_engines(url: str | URL, settings: EngineSettings | None = None) -> En
         max_overflow=0,
         pool_timeout=settings.pool_timeout_s,
         pool_pre_ping=False,
+        pool_use_lifo=True,  # the connection used last has its statements prepared
         json_serializer=lambda value: orjson.dumps(value).decode(),
         connect_args={
             "server_settings": {
@@ -107,10 +115,18 @@ def _sqlite_engine(url: URL, size: int, settings: EngineSettings) -> AsyncEngine
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
+    @event.listens_for(engine.sync_engine, "invalidate")
+    def roll_back(connection: Any, _record: Any, _reason: Any) -> None:
+        # SQLite keeps a closed connection, and its lock, until the last statement is finished, and one that was
+        # interrupted between its execution and the reading of its rows never is.
+        with suppress(ValueError, Error):
+            connection.rollback()
+
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Any) -> None:
-        write = connection.get_execution_options().get(WRITE_OPTION, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+        options = connection.get_execution_options()
+        if not options.get(GLANCE_OPTION, False):
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(WRITE_OPTION, False) else "BEGIN")
 
     return engine
 

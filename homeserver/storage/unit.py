@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from homeserver import faults
+from homeserver.ports.events import EventMemory
 from homeserver.ports.store import StoreBroken
 from homeserver.storage.engine import WRITE_OPTION, Engines
 from homeserver.storage.failures import translated
@@ -20,10 +21,13 @@ from homeserver.storage.repos.aliases import SqlAliasRepo
 from homeserver.storage.repos.append import Appender
 from homeserver.storage.repos.events import SqlEventRepo
 from homeserver.storage.repos.log import SqlLogRepo
+from homeserver.storage.repos.people import SqlPeopleRepo
 from homeserver.storage.repos.personal import SqlAccountDataRepo, SqlFilterRepo, SqlProfileRepo
 from homeserver.storage.repos.receipts import SqlReceiptRepo
 from homeserver.storage.repos.relations import SqlRelationRepo
+from homeserver.storage.repos.reports import SqlReportRepo
 from homeserver.storage.repos.rooms import SqlRoomRepo
+from homeserver.storage.repos.rows import EventReader, NoMemory
 from homeserver.storage.repos.sessions import SqlInteractiveRepo, SqlRegistrationTokenRepo, SqlSessionRepo
 from homeserver.storage.repos.sync import SqlSyncRepo
 
@@ -34,9 +38,10 @@ if TYPE_CHECKING:
 class SqlTransaction:
     """One database transaction; implements `ports.store.Transaction`. Repositories are made when asked for."""
 
-    def __init__(self, connection: AsyncConnection, server_name: str, blocks: IdBlocks) -> None:
+    def __init__(self, connection: AsyncConnection, server_name: str, blocks: IdBlocks, memory: EventMemory) -> None:
         self._connection = connection
         self._server_name = server_name
+        self._reader = EventReader(connection, memory)
         self.ids = TransactionIds(connection, blocks)
 
     @cached_property
@@ -45,11 +50,11 @@ class SqlTransaction:
 
     @cached_property
     def events(self) -> SqlEventRepo:
-        return SqlEventRepo(self._connection, self._appender)
+        return SqlEventRepo(self._connection, self._appender, self._reader)
 
     @cached_property
     def rooms(self) -> SqlRoomRepo:
-        return SqlRoomRepo(self._connection, self._appender)
+        return SqlRoomRepo(self._connection, self._appender, self._reader)
 
     @cached_property
     def log(self) -> SqlLogRepo:
@@ -89,7 +94,7 @@ class SqlTransaction:
 
     @cached_property
     def relations(self) -> SqlRelationRepo:
-        return SqlRelationRepo(self._connection)
+        return SqlRelationRepo(self._connection, self._reader)
 
     @cached_property
     def aliases(self) -> SqlAliasRepo:
@@ -100,8 +105,16 @@ class SqlTransaction:
         return SqlReceiptRepo(self._connection)
 
     @cached_property
+    def people(self) -> SqlPeopleRepo:
+        return SqlPeopleRepo(self._connection)
+
+    @cached_property
+    def reports(self) -> SqlReportRepo:
+        return SqlReportRepo(self._connection)
+
+    @cached_property
     def sync(self) -> SqlSyncRepo:
-        return SqlSyncRepo(self._connection)
+        return SqlSyncRepo(self._connection, self._reader)
 
 
 class Database:
@@ -111,8 +124,13 @@ class Database:
         self.engines = engines
         self._server_name = server_name
         self._blocks = IdBlocks()
+        self._memory: EventMemory = NoMemory()
         self._failure: StoreBroken | None = None
         self._failed = asyncio.Event()
+
+    def remember(self, memory: EventMemory) -> None:
+        """See the port."""
+        self._memory = memory
 
     async def run(self) -> None:
         """Wait, without an end, for the disk to fail. Raises StoreBroken then, and so ends the process."""
@@ -124,19 +142,19 @@ class Database:
         """A read-write transaction (see the port)."""
         try:
             with translated():
+                if faults.plan is not None:
+                    await faults.plan.reach("store.write.begin")
                 async with self.engines.writer.connect() as connection:
                     self._refuse_if_broken()
                     await connection.execution_options(**{WRITE_OPTION: True})
-                    transaction = SqlTransaction(connection, self._server_name, self._blocks)
-                    driver = (await connection.get_raw_connection()).driver_connection
-                    try:
-                        async with connection.begin():
-                            yield transaction
-                    except asyncio.CancelledError:
-                        if self.engines.is_sqlite and driver is not None:
-                            await asyncio.shield(_let_go(driver))
-                        raise
+                    transaction = SqlTransaction(connection, self._server_name, self._blocks, NoMemory())
+                    async with connection.begin():
+                        yield transaction
+                        if faults.plan is not None:
+                            await faults.plan.reach("store.write.before_commit")
                     transaction.ids.committed()
+                    if faults.plan is not None:
+                        await faults.plan.reach("store.write.committed")
         except StoreBroken as error:
             self._failure = error
             self._failed.set()
@@ -150,17 +168,23 @@ class Database:
     async def read(self) -> AsyncIterator[SqlTransaction]:
         """A read-only transaction on one snapshot (see the port)."""
         with translated():
+            if faults.plan is not None:
+                await faults.plan.reach("store.read.begin")
             async with self.engines.reader.connect() as connection:
                 if not self.engines.is_sqlite:
                     await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
                 async with connection.begin():
-                    yield SqlTransaction(connection, self._server_name, self._blocks)
+                    yield SqlTransaction(connection, self._server_name, self._blocks, self._memory)
 
-
-async def _let_go(driver: Any) -> None:
-    """Close an interrupted SQLite connection for certain: the pool forgets it, and with it the lock it may hold."""
-    with suppress(ValueError, sqlite3.Error):  # closed already
-        await driver.close()
+    @asynccontextmanager
+    async def glance(self) -> AsyncIterator[SqlTransaction]:
+        """Reads without a transaction (see the port)."""
+        with translated():
+            if faults.plan is not None:
+                await faults.plan.reach("store.glance.begin")
+            async with self.engines.reader.connect() as connection:
+                await connection.execution_options(**self.engines.no_transaction)
+                yield SqlTransaction(connection, self._server_name, self._blocks, self._memory)
 
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from homeserver import faults
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.clock import Clock
 from homeserver.ports.requester import Authenticator, Requester
@@ -47,6 +48,8 @@ _JSON = (b"content-type", b"application/json")
 _ARRIVING = 16
 _RETRY_MS = 1_000
 _RETRY_SPREAD_MS = 4_000
+_LINGER_S = 2.0
+_LINGER_BYTES = 8 * 1024 * 1024
 
 _log = structlog.stdlib.get_logger("homeserver.web")
 
@@ -297,8 +300,13 @@ class Application:
                     who = await self._admit(endpoint.route, request)
             else:
                 who = await self._admit(endpoint.route, request)
+            if faults.plan is not None:
+                await faults.plan.reach("request.admitted")
             handling = endpoint.start(who, await endpoint.arguments(request, values))
-            return await (_while_connected(request, handling) if endpoint.route.held else handling)
+            result = await (_while_connected(request, handling) if endpoint.route.held else handling)
+            if faults.plan is not None:
+                await faults.plan.reach("request.handled")
+            return result
         finally:
             if endpoint.route.held:
                 self._held -= 1
@@ -333,6 +341,8 @@ class _Answer:
     status: int
     headers: Headers
     body: bytes | AsyncIterator[bytes]
+    lingers: bool = False
+    """The client may still be sending: it must be let to, or it never reads the answer."""
 
 
 def _headers(scope: Scope) -> dict[str, str]:
@@ -376,7 +386,7 @@ def _error_answer(error: MatrixError) -> _Answer:
         headers.append((b"retry-after", str(math.ceil(milliseconds / 1000)).encode()))
     if isinstance(error, UnreadBody):
         headers.append((b"connection", b"close"))
-    return _Answer(error.status, headers, encode(error.body()))
+    return _Answer(error.status, headers, encode(error.body()), lingers=isinstance(error, UnreadBody))
 
 
 async def _send(send: Send, receive: Receive, answer: _Answer, cors: Headers) -> None:
@@ -388,7 +398,26 @@ async def _send(send: Send, receive: Receive, answer: _Answer, cors: Headers) ->
     if answer.status != 204:
         headers.append((b"content-length", str(len(answer.body)).encode()))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": answer.lingers})
+    if answer.lingers:
+        await _let_finish(receive)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _let_finish(receive: Receive) -> None:
+    """Throw away what still comes of a refused body, within bounds.
+
+    Closing a connection on which unread bytes arrive resets it, and a reset takes the answer from the client that has
+    not read it yet.  RFC 9112, section 9.6
+    """
+    size = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER_S):
+            while size < _LINGER_BYTES:
+                message = await receive()
+                size += len(message.get("body", b""))
+                if not message.get("more_body", False):  # the end, or a disconnect
+                    return
 
 
 async def _stream(send: Send, receive: Receive, body: AsyncIterator[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""Bounds that Hypercorn does not set itself on sockets and connections, and has no hook for.
+"""Bounds that Hypercorn does not set itself on sockets and connections, and has no hook for; and a short way past it.
 
 `install` puts three subclasses in the place of Hypercorn's own, once, before serving. What they mend (Hypercorn 0.18;
 tests/client_api/test_stream_abuse.py fails if one of them is lost):
@@ -11,12 +11,17 @@ tests/client_api/test_stream_abuse.py fails if one of them is lost):
 * a connection whose client does not read was never let go of, because closing waits for its buffer to drain;
 * an answer that its client does not read was kept for ever, and a frame was copied several times on its way out;
 * a request's head had as much time as an idle connection.
+
+The short way (`web.websocket.Direct`, docs/adr/0004-direct-frames.md) is for frames that need nothing of Hypercorn: a
+text to a client whose connection is idle is written at once, a small text that came in one piece is offered at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -30,9 +35,11 @@ from hypercorn.protocol.events import Data, StreamClosed
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WebsocketBuffer, WSStream
-from wsproto.connection import ConnectionState
+from wsproto.connection import Connection, ConnectionState
 from wsproto.events import CloseConnection, Message, Ping
 from wsproto.frame_protocol import CloseReason
+
+from homeserver.web.websocket import SLOWEST_BYTES_PER_SECOND, TEXT, Direct
 
 _FAREWELL_SECONDS = 2.0
 _LINGER_SECONDS = 5.0  # for the last 64 KiB of an answer; everything before has been taken
@@ -40,13 +47,6 @@ _PINGS_PER_SECOND = 2.0
 _PING_BURST = 20
 _UNSENT_BYTES = 64 * 1024
 _READ_BYTES = 64 * 1024
-
-SLOWEST_BYTES_PER_SECOND = 64 * 1024
-"""Something large (a first sync) gets as much more time as a link of this speed needs."""
-
-TEXT = "chat.hromada.text"
-"""ASGI extension of the sockets served here: `websocket.send` takes UTF-8 under this name. As `str`, which ASGI asks
-for otherwise, a large update with one emoji in it would take four times its size, and be copied twice more."""
 
 
 class Bounds(hypercorn.config.Config):
@@ -56,6 +56,12 @@ class Bounds(hypercorn.config.Config):
     """Once the first byte of a request has come, its head must be complete within this."""
     answer_seconds = 60.0
     """A client must take an answer within this, and a second more for each 64 KiB of it."""
+
+
+# A text in one frame of less than 126 bytes: two bytes of head, four of mask.
+_WHOLE_TEXT = 0x81
+_MASKED = 0x80
+_SMALL_HEAD = 6
 
 
 def install() -> None:
@@ -79,6 +85,7 @@ class BoundedConnection(TCPServer):
 
         Otherwise the kernel keeps megabytes for a client that does not read, and we would believe them delivered.
         """
+        _CONNECTION.set(self)
         option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
         if option is not None:
             self.writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, option, _UNSENT_BYTES)
@@ -128,9 +135,35 @@ class BoundedConnection(TCPServer):
             self._head.cancel()
             self._head = None
 
+    def write_now(self, data: bytes) -> bool:
+        """Write if everything written before has left; so no more than this is ever waiting because of it."""
+        transport = self.writer.transport
+        if self.send_lock.locked() or transport.is_closing() or transport.get_write_buffer_size() > 0:
+            return False
+        transport.write(data)
+        return True
+
+    def offer(self, heard: Callable[[bytes], bool]) -> None:
+        """Offer what arrives to `heard` first, as long as nothing that came before is still to be read.
+
+        What it takes wakes no task. Reading an acknowledgement the long way costs as much as writing an update.
+        """
+        reader = self.reader
+        feed = reader.feed_data
+
+        def first(data: bytes) -> None:
+            if reader._buffer or not heard(data):  # type: ignore[attr-defined]
+                feed(data)
+
+        reader.feed_data = first  # type: ignore[method-assign, assignment]
+
     async def _close(self) -> None:
         self.loop.call_later(_LINGER_SECONDS, self.writer.transport.abort)
         await super()._close()
+
+
+_CONNECTION: ContextVar[BoundedConnection | None] = ContextVar("connection", default=None)
+"""The connection that a stream is made in; Hypercorn itself hands it on only as layers of callbacks."""
 
 
 class BoundedRequest(HTTPStream):
@@ -154,6 +187,8 @@ class BoundedStream(WSStream):
 
     _pings_left = float(_PING_BURST)
     _pinged_at = 0.0
+    _direct: Direct | None = None
+    _connection: BoundedConnection | None = None
 
     def __init__(self, app: Any, *rest: Any) -> None:
         super().__init__(partial(_offering_text, app), *rest)
@@ -168,6 +203,26 @@ class BoundedStream(WSStream):
     async def _accept(self, message: Any) -> None:
         self.handshake.extensions = None
         await super()._accept(message)
+        connection, direct = _CONNECTION.get(), message.get("direct")
+        # In HTTP/2 a stream shares its connection and is framed once more.
+        if connection is not None and direct is not None and self.scope["http_version"] == "1.1":
+            self._connection, self._direct = connection, direct
+            direct.write = self._write_now
+            connection.offer(self._overheard)
+
+    def _write_now(self, text: bytes) -> bool:
+        if self.closed or self._connection is None or self.state is not ASGIWebsocketState.CONNECTED:
+            return False
+        return self._connection.write_now(_text_header(len(text)) + text)
+
+    def _overheard(self, data: bytes) -> bool:
+        """Whether `data` is one small text, whole and by itself, and the application dealt with it."""
+        heard = self._direct.heard if self._direct is not None else None
+        if heard is None or self.closed or self.state is not ASGIWebsocketState.CONNECTED:
+            return False
+        if len(data) < _SMALL_HEAD or data[0] != _WHOLE_TEXT or data[1] != _MASKED | (len(data) - _SMALL_HEAD):
+            return False
+        return _between_messages(self.connection) and heard(_unmasked(data))
 
     async def app_send(self, message: Any) -> None:
         """As the base class, with text framed here: the payload is one piece, needs no state, and is not copied."""
@@ -271,6 +326,20 @@ def _forget_unread(put: Any, *, only_if_full: bool = False) -> None:
 async def _offering_text(app: Any, scope: Any, *rest: Any) -> None:
     scope["extensions"][TEXT] = {}
     await app(scope, *rest)
+
+
+def _between_messages(connection: Connection) -> bool:
+    """Whether the next byte begins a message: nothing of the one before is still to come."""
+    protocol = connection._proto
+    frames = protocol._frame_decoder
+    return frames.header is None and len(frames.buffer) == 0 and protocol._message_decoder.opcode is None
+
+
+def _unmasked(frame: bytes) -> bytes:
+    """The payload of a small frame.  RFC 6455 5.3"""
+    length = len(frame) - _SMALL_HEAD
+    mask = int.from_bytes((frame[2:_SMALL_HEAD] * (length // 4 + 1))[:length], "big")
+    return (int.from_bytes(frame[_SMALL_HEAD:], "big") ^ mask).to_bytes(length, "big")
 
 
 def _text_header(length: int) -> bytes:

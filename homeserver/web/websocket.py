@@ -15,10 +15,19 @@ from typing import Any
 
 from homeserver.core.errors import MatrixError
 from homeserver.ports.socket import CloseCode, CloseSocket, SocketClosed
-from homeserver.web.hypercorn_bounds import SLOWEST_BYTES_PER_SECOND, TEXT
 from homeserver.web.response import encode
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+SLOWEST_BYTES_PER_SECOND = 64 * 1024
+"""A large frame (a first sync) gets as much more time as a link of this speed needs."""
+
+_NOW_BYTES = 64 * 1024
+"""A larger frame is sent with the client's pace in view."""
+
+TEXT = "chat.hromada.text"
+"""ASGI extension of the sockets served here: `websocket.send` takes UTF-8 under this name. As `str`, which ASGI asks
+for otherwise, a large update with one emoji in it would take four times its size, and be copied twice more."""
 
 _FAREWELL_SECONDS = 2.0
 _REASON_BYTES = 123  # RFC 6455 5.5: a close frame holds 125 bytes, two of them the code
@@ -43,6 +52,20 @@ class Upgrade:
     """`call(token, method, path and query, body)` serves a JSON endpoint: status and JSON. Raises nothing."""
 
 
+@dataclass(slots=True)
+class Direct:
+    """A way between the application and the connection past ASGI, for what is sent and received most often.
+
+    It goes along with the acceptance of the handshake; a server that knows nothing of it leaves `write` empty, and
+    all goes through ASGI. See docs/adr/0004-direct-frames.md.
+    """
+
+    write: Callable[[bytes], bool] | None = None
+    """Set by the server: send a text now, if nothing stands in its way."""
+    heard: Callable[[bytes], bool] | None = None
+    """Set by the application: offered each text that came whole; True if it dealt with it."""
+
+
 class WebSocket:
     """Implements `ports.socket.Socket` over an ASGI connection whose handshake is still open."""
 
@@ -56,12 +79,13 @@ class WebSocket:
         self._receive = receive
         self._send = send
         self._settings = settings
+        self._direct = Direct()
         self._takes_bytes = TEXT in extensions
         self._gone = False
 
     async def accept(self, subprotocol: str) -> None:
         """Complete the handshake."""
-        await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
+        await self._send({"type": "websocket.accept", "subprotocol": subprotocol, "direct": self._direct})
 
     async def refuse(self, error: MatrixError) -> None:
         """Answer the handshake with an HTTP error instead."""
@@ -95,6 +119,15 @@ class WebSocket:
         except TimeoutError:
             raise CloseSocket(CloseCode.TOO_SLOW, "The client does not read") from None
 
+    def send_now(self, frame: bytes) -> bool:
+        """See `ports.socket.Socket`."""
+        write = self._direct.write
+        return write is not None and not self._gone and len(frame) <= _NOW_BYTES and write(frame)
+
+    def overhear(self, heard: Callable[[bytes], bool]) -> None:
+        """See `ports.socket.Socket`."""
+        self._direct.heard = heard
+
     async def close(self, code: CloseCode, reason: str) -> None:
         """Say goodbye, and give the client a moment to hear it.
 
@@ -104,6 +137,7 @@ class WebSocket:
         if self._gone:
             return
         self._gone = True
+        self._direct.heard = None
         cut = reason.encode()[:_REASON_BYTES].decode(errors="ignore")
         with suppress(TimeoutError):
             async with asyncio.timeout(_FAREWELL_SECONDS):

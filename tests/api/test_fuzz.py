@@ -30,8 +30,11 @@ KEYS = """
     type user user_id room_id identifier password auth session content body membership invite initial_state filter room
     timeline limit types displayname avatar_url devices username token refresh_token alias reason name preset since
     creation_content event_id m.relates_to one_time_keys device_keys messages typing presence pattern actions
+    search_term new_version additional_creators score
 """.split()
-QUERY = "limit from to since dir filter timeout full_state access user_id at kind ts".split()
+QUERY = """
+    limit from to since dir filter timeout full_state access user_id at kind ts room_id suggested_only max_depth
+""".split()
 # A remote server that cannot be reached is not our failure.
 REMOTE = {502, 504}
 

@@ -46,6 +46,7 @@ async def test_acting_is_refused_until_the_suspension_is_lifted(
         ("PUT", f"{here}/state/m.room.member/{part(alice.user_id)}", {"membership": "join", "displayname": "x"}),
         ("PUT", f"{here}/state/m.room.member/{part(bob.user_id)}", {"membership": "leave"}),
         ("POST", "/createRoom", {}),
+        ("POST", f"{here}/upgrade", {"new_version": "12"}),
         ("POST", f"/join/{part(other)}", {}),
         ("POST", f"/rooms/{part(other)}/join", {}),
         ("POST", f"/knock/{part(other)}", {}),

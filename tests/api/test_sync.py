@@ -357,3 +357,52 @@ async def test_others_do_not_wake_us(alice: Client, bob: Client) -> None:
 async def test_set_presence_is_accepted(alice: Client) -> None:
     for value in ("online", "offline", "unavailable"):
         await alice.sync(set_presence=value)
+
+
+async def _ban(alice: Client, bob: Client, room: str) -> None:
+    (await alice.member(room, "ban", bob.user_id)).ok()
+
+
+async def _revoked_invite(alice: Client, bob: Client, room: str) -> None:
+    (await alice.member(room, "invite", bob.user_id)).ok()
+    (await alice.member(room, "kick", bob.user_id)).ok()
+
+
+async def _refused_invite(alice: Client, bob: Client, room: str) -> None:
+    (await alice.member(room, "invite", bob.user_id)).ok()
+    (await bob.member(room, "leave")).ok()
+
+
+@pytest.mark.parametrize("end", [_ban, _revoked_invite, _refused_invite])
+@pytest.mark.parametrize("parameters", [{}, {"use_state_after": True}])
+async def test_who_was_never_in_a_room_learns_nothing_of_it(
+    alice: Client, bob: Client, end: Any, parameters: dict[str, Any]
+) -> None:
+    room = await alice.create_room(name="secret", topic="secret", room_alias_name=None)
+    await alice.send(room, "secret")
+    token = (await bob.sync())["next_batch"]
+    await end(alice, bob, room)
+    await alice.send(room, "secret")
+    archived = {"room": {"include_leave": True}}
+    for answer in (await bob.sync(token, **parameters), await bob.sync(filter=archived, **parameters)):
+        section = rooms(answer, "leave")[room]
+        told = [*timeline(section), *section.get("state", section.get("state_after"))["events"]]
+        assert {(event["type"], event["state_key"]) for event in told} == {("m.room.member", bob.user_id)}
+        assert "secret" not in str(section)
+
+
+async def test_a_ban_after_leaving_shows_the_room_as_it_was_left(alice: Client, bob: Client) -> None:
+    room = await alice.shared_room(bob, name="as bob knew it")
+    (await bob.member(room, "leave")).ok()
+    token = (await bob.sync())["next_batch"]
+    await alice.set_state(room, "m.room.name", {"name": "secret"})
+    await alice.send(room, "secret")
+    (await alice.member(room, "ban", bob.user_id)).ok()
+    archived = {"room": {"include_leave": True}}
+    for answer in (await bob.sync(token), await bob.sync(filter=archived)):
+        section = rooms(answer, "leave")[room]
+        assert "secret" not in str(section)
+        assert timeline(section)[-1]["content"]["membership"] == "ban"
+        covered = state_of(section) | {(e["type"], e["state_key"]): e for e in timeline(section) if "state_key" in e}
+        assert covered["m.room.name", ""]["content"]["name"] == "as bob knew it"
+        assert covered["m.room.member", bob.user_id]["content"]["membership"] == "ban"

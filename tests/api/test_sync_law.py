@@ -108,6 +108,34 @@ async def _forget(s: Scene) -> None:
     await s.bob.member(s.room, "forget")
 
 
+async def _upgrade(s: Scene) -> None:
+    await s.bob.ok("PUT", f"/user/{part(s.bob.user_id)}/rooms/{part(s.room)}/tags/m.favourite", {"order": 0.1})
+    upgraded = await s.alice.ok("POST", f"/rooms/{part(s.room)}/upgrade", {"new_version": "12"})
+    await s.bob.join(upgraded["replacement_room"])
+
+
+async def _receipts(s: Scene) -> None:
+    first, second = await s.carol.send(s.room, "1"), await s.carol.send(s.room, "2")
+    for client, kind, event in (
+        (s.bob, "m.read", second),
+        (s.bob, "m.read", first),
+        (s.alice, "m.read.private", first),
+    ):
+        await client.ok("POST", f"/rooms/{part(s.room)}/receipt/{part(kind)}/{part(event)}", {})
+    await s.bob.ok("POST", f"/rooms/{part(s.room)}/read_markers", {"m.fully_read": second})
+
+
+async def _push_rule(s: Scene) -> None:
+    await s.bob.ok("PUT", f"/pushrules/global/room/{part(s.room)}", {"actions": []})
+    await s.bob.ok("DELETE", f"/pushrules/global/room/{part(s.room)}")
+
+
+async def _restricted_join(s: Scene) -> None:
+    allow = [{"type": "m.room_membership", "room_id": s.room}]
+    await s.alice.set_state(s.private, "m.room.join_rules", {"join_rule": "restricted", "allow": allow})
+    await s.bob.join(s.private)
+
+
 def _account_data(scene: Scene, *room: str) -> Awaitable[Any]:
     where = "".join(f"/rooms/{part(one)}" for one in room)
     return scene.bob.ok("PUT", f"/user/{part(scene.bob.user_id)}{where}/account_data/org.example", {"a": [1]})
@@ -134,6 +162,10 @@ ACTIONS: dict[str, Action] = {
     "other leaves": lambda s: s.carol.member(s.room, "leave"),
     "profile": lambda s: s.carol.ok("PUT", f"/profile/{part(s.carol.user_id)}/displayname", {"displayname": "C"}),
     "own profile": lambda s: s.bob.ok("PUT", f"/profile/{part(s.bob.user_id)}/displayname", {"displayname": "B"}),
+    "upgrade": _upgrade,
+    "receipts": _receipts,
+    "push rule": _push_rule,
+    "restricted join": _restricted_join,
     "account data": _account_data,
     "room account data": lambda s: _account_data(s, s.room),
 }

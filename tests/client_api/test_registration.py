@@ -309,5 +309,5 @@ async def test_old_sessions_are_forgotten(store: Database) -> None:
             home.clock.ms += 1000
             await home.call("POST", "/register", {})
         async with store.write() as tx:
-            assert len(await tx.interactive.purge(0, 3)) == 2
-            assert len(await tx.interactive.purge(home.clock.now_ms() + 3_600_000, 100)) == 3
+            assert len(await tx.interactive.purge(0, 3, limit=9)) == 2
+            assert len(await tx.interactive.purge(home.clock.now_ms() + 3_600_000, 100, limit=9)) == 3

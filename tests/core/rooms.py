@@ -8,6 +8,7 @@ from typing import Any
 from homeserver.core.auth.rules import check
 from homeserver.core.auth.select import auth_types_for
 from homeserver.core.auth.state import MappingState
+from homeserver.core.canonical import encode_lenient
 from homeserver.core.errors import NotAllowed
 from homeserver.core.event import Event, StateKey
 from homeserver.core.resolve.graph import AuthGraph, auth_row
@@ -58,7 +59,7 @@ class Room:
             whole["state_key"] = state_key
         if event_type != "m.room.create" or not self.version.auth.room_id_is_create_hash:
             whole.setdefault("room_id", self.room_id)
-        event = Event(whole, b"", self.version, event_id, whole.get("room_id", self.room_id))
+        event = Event(whole, encode_lenient(whole), self.version, event_id, whole.get("room_id", self.room_id))
         assert event_id not in self.events
         self.events[event_id] = event
         return event

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from homeserver.core import globs
 from homeserver.core.globs import Glob, compile_glob, compile_literal
 
-patterns = st.text("ab*?_-", max_size=8)
+patterns = st.text("ab*?_-", max_size=8) | st.text("ab*-", max_size=8)
 texts = st.text("abAB_- ", max_size=12)
 
 
@@ -85,6 +87,18 @@ def test_examples_of_whole_values(pattern: str, text: str, expected: bool) -> No
 )
 def test_examples_of_words(pattern: str, text: str, expected: bool) -> None:
     assert compile_glob(pattern).matches_words(text) is expected
+
+
+@given(st.text("ab*-", max_size=6), st.text("ab-", max_size=20), st.integers(0, 3))
+def test_few_places_or_many_give_the_same(pattern: str, text: str, places: int) -> None:
+    # The longer way round must not differ from the shorter one.
+    glob = compile_glob(pattern)
+    expected = replace(glob, parts=None).matches_words(text)
+    assert glob.matches_words(text) == expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(globs, "_MOST_PLACES", places)
+        assert glob.matches_words(text) == expected
+    assert glob.matches(text) == replace(glob, parts=None).matches(text)
 
 
 class _Counting(str):

@@ -96,6 +96,40 @@ async def test_paging_back_500_messages(pair: tuple[nio.AsyncClient, nio.AsyncCl
     assert [*reversed(older), *recent] == [f"message {number}" for number in range(MESSAGES)]
 
 
+async def test_spaces_knocks_and_upgrades(pair: tuple[nio.AsyncClient, nio.AsyncClient]) -> None:
+    alice, bob = pair
+    name = fresh("nio-room")
+    public = nio.RoomVisibility.public
+    room: str = good(await alice.room_create(name=name, room_version="11", visibility=public)).room_id
+    space: str = good(await alice.room_create(name="Space", space=True, preset=nio.RoomPreset.public_chat)).room_id
+    good(await alice.room_put_state(space, "m.space.child", {"via": [alice.user_id.partition(":")[2]]}, room))
+    good(await alice.room_put_state(room, "m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"}))
+    good(await alice.room_enable_knocking(room))
+    found = good(await bob.space_get_hierarchy(space, limit=1))
+    assert [item["room_id"] for item in found.rooms] == [space]
+    found = good(await bob.space_get_hierarchy(space, from_page=found.next_batch))
+    assert [item["room_id"] for item in found.rooms] == [room]
+    listed = good(await bob.list_public_rooms(filter_generic_search_term=name))
+    assert [item.room_id for item in listed.public_rooms] == [room]
+
+    good(await bob.room_knock(room, reason="please"))
+    good(await bob.sync(full_state=True))
+    good(await alice.sync(full_state=True))
+    good(await alice.room_invite(room, bob.user_id))
+    assert room in good(await bob.sync(timeout=10_000)).rooms.invite
+    good(await bob.join(room))
+    assert room in good(await bob.sync(timeout=10_000)).rooms.join
+
+    good(await alice.sync())
+    upgraded = good(await alice.room_upgrade(room, "12", room_power_level_overwrite={}))
+    tombstone = good(await bob.room_get_state_event(room, "m.room.tombstone"))
+    assert tombstone.content["replacement_room"] == upgraded.room_id
+    good(await bob.room_leave(room))
+    assert room in good(await bob.sync(timeout=10_000)).rooms.leave
+    good(await bob.room_forget(room))
+    assert room not in good(await bob.sync(full_state=True)).rooms.join
+
+
 async def test_logout(pair: tuple[nio.AsyncClient, nio.AsyncClient]) -> None:
     alice, _ = pair
     token = alice.access_token

@@ -130,6 +130,8 @@ class Home:
             "login_failed",
             "profile",
             "presence",
+            "reports",
+            "user_directory",
         )
         limits = RateLimiter(dict.fromkeys(names, rate), self.clock, enabled=options.limits)
         self.log = Log(0)

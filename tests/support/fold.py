@@ -24,6 +24,7 @@ class JoinedRoom:
     account_data: dict[str, Json] = field(default_factory=dict)
     unread: Json = field(default_factory=dict)
     summary: Json = field(default_factory=dict)
+    receipts: dict[tuple[str, str, str], tuple[str, int]] = field(default_factory=dict)
 
 
 @dataclass
@@ -73,6 +74,7 @@ class View:
                 room.state[event["type"], event["state_key"]] = (event["event_id"], event["content"])
             self._redact(room, event)
         _take_account_data(room.account_data, answer)
+        _take_receipts(room.receipts, answer)
         if "unread_notifications" in answer:
             room.unread = answer["unread_notifications"]
         room.summary.update(answer.get("summary", {}))
@@ -102,7 +104,7 @@ def difference(folded: View, initial: View) -> list[str]:
     found += _compare("account data", folded.account_data, initial.account_data)
     for room in set(folded.joined) & set(initial.joined):
         ours, theirs = folded.joined[room], initial.joined[room]
-        for name in ("state", "account_data", "unread"):
+        for name in ("state", "account_data", "unread", "receipts"):
             found += _compare(f"{name} of {room}", getattr(ours, name), getattr(theirs, name))
         for name in ("m.joined_member_count", "m.invited_member_count"):
             found += _compare(f"{name} of {room}", ours.summary.get(name, 0), theirs.summary.get(name, 0))
@@ -129,6 +131,16 @@ def _compare(what: str, folded: Any, initial: Any) -> list[str]:
 def _take_account_data(known: dict[str, Json], answer: Json) -> None:
     for event in answer.get("account_data", {}).get("events", []):
         known[event["type"]] = event["content"]
+
+
+def _take_receipts(known: dict[tuple[str, str, str], tuple[str, int]], answer: Json) -> None:
+    for event in answer.get("ephemeral", {}).get("events", []):
+        if event["type"] != "m.receipt":
+            continue
+        for event_id, kinds in event["content"].items():
+            for kind, users in kinds.items():
+                for user, data in users.items():
+                    known[kind, user, data.get("thread_id", "")] = (event_id, data["ts"])
 
 
 def _stripped(section: Json) -> set[tuple[str, str, str]]:

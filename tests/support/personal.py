@@ -8,11 +8,17 @@ from homeserver.services.commit import Committer
 from homeserver.services.log import Log
 from homeserver.services.personal.edits import AccountDataEdits
 from homeserver.services.personal.members import JoinedRooms
+from homeserver.services.personal.people import People
 from homeserver.services.personal.presence import PresenceTracker
 from homeserver.services.personal.pushrules import PushRules
 from homeserver.services.personal.receipts import ReceiptService
+from homeserver.services.personal.succession import Succession
 from homeserver.services.personal.tags import Tags
 from homeserver.services.personal.typing import TypingTracker
+from homeserver.services.rooms.cache import EventCache
+from homeserver.services.rooms.heads import HeadCache
+from homeserver.services.rooms.histories import HistoryCache
+from homeserver.services.rooms.writer import RoomMemory
 from homeserver.services.sync.roomlists import RoomLists
 from homeserver.storage.unit import Database
 
@@ -21,11 +27,15 @@ def personal_services(store: Database, log: Log, committer: Committer, clock: Cl
     """Everything that `PERSONAL_ROUTES` need."""
     edits = AccountDataEdits(store, committer)
     members = JoinedRooms(store, RoomLists(store, log))
+    push_rules = PushRules(edits)
+    memory = RoomMemory(store, HeadCache(), EventCache(), HistoryCache())
     return PersonalServices(
         members=members,
+        people=People(store, max_results=50),
         presence=PresenceTracker(clock, members),
-        push_rules=PushRules(edits),
+        push_rules=push_rules,
         receipts=ReceiptService(store, committer, edits, clock),
+        succession=Succession(memory, edits, push_rules),
         tags=Tags(edits),
         typing=TypingTracker(clock),
     )

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -60,7 +60,9 @@ def find_binaries() -> Path:
 class PostgresCluster:
     """One running cluster. Databases are made by `make_database` and die with it."""
 
-    def __init__(self, root: Path | None = None) -> None:
+    def __init__(self, root: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
+        """`settings` go before the usual ones."""
+        self._settings = {**SETTINGS, **(settings or {})}
         self.root = root or Path(tempfile.mkdtemp(prefix="hromada-pg-"))
         self.data = self.root / "data"
         self.log = self.root / "postgres.log"
@@ -111,6 +113,21 @@ class PostgresCluster:
         _wait_until_dead(backends)
         # The lock files name a pid that may belong to anybody by now; nobody else uses this folder.
         (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def pause(self) -> None:
+        """SIGSTOP the cluster and all of its backends."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None, "the cluster is not running"
+        postmaster = psutil.Process(self._process.pid)
+        for process in (postmaster, *postmaster.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
 
     def restart(self) -> None:
         """Start again after `stop` or `kill`, on the same port with the same data."""
@@ -184,7 +201,7 @@ class PostgresCluster:
 
     def _launch(self) -> bool:
         command = [str(self._binaries / "postgres"), "-D", str(self.data), "-p", str(self.port)]
-        for name, value in SETTINGS.items():
+        for name, value in self._settings.items():
             command += ["-c", f"{name}={value}"]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -257,11 +274,11 @@ def _is_alive(process: psutil.Process) -> bool:
 
 
 @contextlib.contextmanager
-def running_cluster() -> Iterator[PostgresCluster]:
+def running_cluster(settings: Mapping[str, str] | None = None) -> Iterator[PostgresCluster]:
     """A cluster for the length of the block.  Raises PostgresUnavailable."""
     if sys.platform == "win32":
         raise PostgresUnavailable("the test cluster needs a POSIX system")
-    cluster = PostgresCluster()
+    cluster = PostgresCluster(settings=settings)
     try:
         cluster.start()
         yield cluster

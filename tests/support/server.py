@@ -6,6 +6,7 @@ Knows only the command line and the `ready` line, so that every test that uses i
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -70,6 +71,19 @@ class Server:
         """The process id of the running server."""
         assert self._process is not None, "the server is not running"
         return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def pause(self) -> None:
+        """SIGSTOP: the process holds everything and does nothing."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        os.kill(self.pid, signal.SIGCONT)
 
     def start(self) -> None:
         """Start and wait for `ready http://HOST:PORT`.  Raises ServerFailed with the log's tail."""

@@ -84,7 +84,7 @@ async def test_wrong_configuration_ends_with_status_2_and_names(tmp_path: Path) 
     assert "logging.level" in err
     assert (await run("init", "--data-dir", folder))[0] == 0
     (tmp_path / "signing.key").chmod(0o644)
-    status, _, err = await run("doctor", "--data-dir", folder)
+    status, _, err = await run("user", "list", "--data-dir", folder)
     assert status == 2
     assert "server.signing_key_file" in err
 

@@ -22,6 +22,7 @@ from homeserver.ports.clock import Clock, Entropy
 from homeserver.ports.store import Store, Transaction
 
 _PURGE_EVERY_MS = 60_000
+_STEP = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,17 +252,24 @@ class Interactive:
         )
         return session_id, session
 
-    async def _purge(self) -> None:
-        """Forget old sessions, now and then, and give back what their stages had reserved."""
-        now_ms = self._clock.now_ms()
-        if now_ms - self._purged_ms < _PURGE_EVERY_MS:
-            return
-        self._purged_ms = now_ms
+    async def expire(self) -> int:
+        """Forget some old sessions and give back what their stages had reserved; returns how many are gone."""
         async with self._store.write() as tx:
-            for session in await tx.interactive.purge(now_ms, self._settings.max_sessions):
+            gone = await tx.interactive.purge(self._clock.now_ms(), self._settings.max_sessions, limit=_STEP)
+            for session in gone:
+                if session.used:
+                    continue
                 for type_, result in session.completed.items():
                     if type_ in self._stages:
                         await self._stages[type_].settle(tx, result, succeeded=False)
+        return len(gone)
+
+    async def _purge(self) -> None:
+        """Forget old sessions, now and then."""
+        now_ms = self._clock.now_ms()
+        if now_ms - self._purged_ms >= _PURGE_EVERY_MS:
+            self._purged_ms = now_ms
+            await self.expire()
 
 
 def _used() -> MatrixError:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
+from homeserver import faults
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.accounts import Device, Session, User
 from homeserver.ports.clock import Clock, Entropy
@@ -119,6 +120,21 @@ class Sessions:
             raise locked()
         return live.requester
 
+    def serves(self, token: str) -> bool:
+        """Whether `authenticate` would accept the token, as far as that is known without asking the database.
+
+        False says nothing: ask `authenticate`.
+        """
+        verified = self._verified.get(_digest(token))
+        if verified is None:
+            return False
+        live, issued = verified.live, verified.token
+        if not live.alive or live.locked:
+            return False
+        return issued.expires_ms is None or (
+            issued.generation == live.confirmed and issued.expires_ms > self._clock.now_ms()
+        )
+
     async def _check_age(self, token: AccessToken, live: _Live) -> None:
         if token.generation < live.confirmed or (token.expires_ms or 0) <= self._clock.now_ms():
             raise MatrixError(ErrCode.UNKNOWN_TOKEN, "The access token has expired", soft_logout=True)
@@ -143,8 +159,10 @@ class Sessions:
     async def _load(self, session_id: str) -> _Live:
         while True:
             changes = self._changes
-            async with self._store.read() as tx:
+            async with self._store.glance() as tx:
                 found = await tx.sessions.get(session_id)
+            if faults.plan is not None:
+                await faults.plan.reach("sessions.load")
             if changes == self._changes:
                 break
             # A session was ended while we read: what we have may be from before.

@@ -59,6 +59,11 @@ class AccountData:
             raise MatrixError(ErrCode.NOT_FOUND, "There is no account data of this type")
         return content
 
+    async def of_room(self, user_id: str, room_id: str) -> list[AccountDataChanged]:
+        """All account data of the user for one room."""
+        async with self._store.read() as tx:
+            return [item for item in await tx.account_data.after(user_id, 0) if item.room_id == room_id]
+
     async def put(self, user_id: str, room_id: str | None, type_: str, content: dict[str, Any]) -> None:
         """Set content that a client chose. Raises BAD_JSON with 405 for types the server manages, and as `set`."""
         if type_ in _SERVER_MANAGED:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
+from homeserver import faults
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.log import EntryKind, LogEntry
 from homeserver.ports.store import Store, Transaction
@@ -67,6 +68,8 @@ class AccountDataEdits:
                 content = await edit(stored)
                 if content is None or content == stored:
                     return
+                if faults.plan is not None:
+                    await faults.plan.reach("account_data.decided")
                 change = _Replace(AccountDataChanged(user_id, room_id, type_, content), stored)
                 await self._committer.commit(change)
                 if change.done:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import orjson
 
+from homeserver import faults
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.log import EntryKind, LogEntry
 from homeserver.ports.store import Store
@@ -23,7 +24,8 @@ class IgnoredUsers:
         self._store = store
         self._max_users = max_users
         self._lists: OrderedDict[str, frozenset[str]] = OrderedDict()
-        log.listen(self._follow)
+        self._forgotten = 0
+        log.listen(self._follow, self._forget)
 
     async def of(self, user_id: str) -> frozenset[str]:
         """The users that `user_id` ignores."""
@@ -31,13 +33,23 @@ class IgnoredUsers:
         if known is not None:
             self._lists.move_to_end(user_id)
             return known
-        async with self._store.read() as tx:
-            content = await tx.account_data.get(user_id, None, IGNORED_USER_LIST)
+        forgotten = -1
+        while forgotten != self._forgotten:
+            # Where the log could not tell of a change while we read, we read again.
+            forgotten = self._forgotten
+            async with self._store.read() as tx:
+                content = await tx.account_data.get(user_id, None, IGNORED_USER_LIST)
+            if faults.plan is not None:
+                await faults.plan.reach("ignored.load")
         # A change committed meanwhile has put the newer list there.
         ignored = self._lists.setdefault(user_id, _parse(content))
         if len(self._lists) > self._max_users:
             self._lists.popitem(last=False)
         return ignored
+
+    def _forget(self) -> None:
+        self._lists.clear()
+        self._forgotten += 1
 
     def _follow(self, entries: Sequence[LogEntry]) -> None:
         for entry in entries:

@@ -55,6 +55,10 @@ class PushRules:
         rule = parse_rule(kind, rule_id, body)
         await self._change(user_id, lambda rules: rules.put(kind, rule, before=before, after=after))
 
+    async def add(self, user_id: str, kind: str, rule: Rule) -> None:
+        """Add a rule that is one already, as the most important of its kind. Raises as `RuleSet.put`."""
+        await self._change(user_id, lambda rules: rules.put(kind, rule))
+
     async def delete(self, user_id: str, kind: str, rule_id: str) -> None:
         """Delete a rule of the user. Raises as `RuleSet.remove`."""
         await self._change(user_id, lambda rules: rules.remove(kind, rule_id))

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 import orjson
 
+from homeserver import faults
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.clock import Clock
 from homeserver.ports.events import StoredEvent
@@ -38,9 +39,8 @@ class _PutReceipt:
     positions: int = 1
 
     async def write(self, tx: Transaction, first: int) -> Sequence[LogEntry]:
-        """Store the receipt. A private one concerns only its owner."""
-        receipt = self.receipt
-        await tx.receipts.put(receipt, first)
+        """Store the receipt; if another process was further, repeat its. A private one concerns only its owner."""
+        receipt = await tx.receipts.put(self.receipt, first)
         owner = receipt.user_id if receipt.is_private else None
         return [LogEntry(first, EntryKind.RECEIPT, receipt.room_id, owner, receipt)]
 
@@ -75,6 +75,8 @@ class ReceiptService:
                 known_id = await tx.receipts.get(room_nid, user_id, type_, thread_id)
                 if await _is_as_far(tx, known_id, target):
                     return
+            if faults.plan is not None:
+                await faults.plan.reach("receipts.decided")
             receipt = ReceiptChanged(room_id, room_nid, user_id, type_, thread_id, event_id, self._clock.now_ms())
             await self._committer.commit(_PutReceipt(receipt))
 

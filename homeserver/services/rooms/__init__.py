@@ -17,12 +17,15 @@ from homeserver.services.rooms.create import RoomCreation
 from homeserver.services.rooms.decide import Workshop
 from homeserver.services.rooms.directory import Directory
 from homeserver.services.rooms.heads import HeadCache
+from homeserver.services.rooms.hierarchy import Hierarchy
+from homeserver.services.rooms.histories import HistoryCache
 from homeserver.services.rooms.history import RoomHistory
 from homeserver.services.rooms.membership import Memberships
 from homeserver.services.rooms.people import Profiles
 from homeserver.services.rooms.relations import Relations
 from homeserver.services.rooms.sending import Sending
 from homeserver.services.rooms.state import RoomState
+from homeserver.services.rooms.upgrade import RoomUpgrades
 from homeserver.services.rooms.writer import RoomMemory, RoomWriter
 
 
@@ -39,6 +42,8 @@ class RoomsConfig:
     messages_page: int = 1_000
     context_events: int = 100
     aliases_per_user: int = 50
+    hierarchy_page: int = 50
+    hierarchy_walk: int = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +61,24 @@ class Rooms:
     history: RoomHistory
     relations: Relations
     directory: Directory
+    hierarchy: Hierarchy
+    upgrades: RoomUpgrades
 
 
 def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles, config: RoomsConfig) -> Rooms:
     """Wire the rooms services and let their caches follow the log."""
     memory = RoomMemory(
-        store, HeadCache(max_bytes=config.head_cache_bytes), EventCache(max_bytes=config.event_cache_bytes)
+        store,
+        HeadCache(max_bytes=config.head_cache_bytes),
+        EventCache(max_bytes=config.event_cache_bytes),
+        HistoryCache(),
     )
-    log.listen(memory.events.follow)
-    log.listen(memory.heads.follow)
+    store.remember(memory.events)
+    log.listen(memory.follow, memory.forget)
     committer.on_append(memory.heads.appended)
     server_name = config.signer.server_name
     writer = RoomWriter(memory, committer, Workshop(config.signer, config.clock, config.entropy))
-    access = RoomAccess(memory)
+    access = RoomAccess(memory, log)
     aliases = Aliases(memory, access, server_name, max_per_user=config.aliases_per_user)
     relations = Relations(memory, access)
     return Rooms(
@@ -83,4 +93,6 @@ def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles
         history=RoomHistory(memory, access, max_page=config.messages_page, max_context=config.context_events),
         relations=relations,
         directory=Directory(memory, access),
+        hierarchy=Hierarchy(memory, max_page=config.hierarchy_page, max_walk=config.hierarchy_walk),
+        upgrades=RoomUpgrades(memory, writer, access, profiles, config.entropy, server_name),
     )

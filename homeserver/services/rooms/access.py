@@ -12,7 +12,8 @@ from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.ids import parse_event_id, parse_room_id
 from homeserver.ports.events import RoomHead, StateMap, StoredEvent
 from homeserver.ports.store import Transaction
-from homeserver.services.rooms.visibility import History, load_history
+from homeserver.services.log import Log
+from homeserver.services.rooms.visibility import History
 from homeserver.services.rooms.writer import RoomMemory
 
 
@@ -26,20 +27,25 @@ class RoomWindow:
     user_id: str
     state: StateMap
     until: int | None  # order of the last timeline event for them; None: no end
+    as_of: int  # log position of this knowledge: what is newer may have changed what they may see
     history: History
+
+    @property
+    def end(self) -> int:
+        """Order of the last timeline event that can be shown."""
+        return self.as_of if self.until is None else min(self.until, self.as_of)
 
     def sees(self, stored: StoredEvent) -> bool:
         """Whether the user may see a timeline event of the room."""
-        if self.until is not None and (stored.order is None or stored.order > self.until):
-            return False
-        return self.history.visible(stored)
+        return stored.order is not None and stored.order <= self.end and self.history.visible(stored)
 
 
 class RoomAccess:
     """The access functions."""
 
-    def __init__(self, memory: RoomMemory) -> None:
+    def __init__(self, memory: RoomMemory, log: Log) -> None:
         self._memory = memory
+        self._log = log
 
     async def membership(self, head: RoomHead, user_id: str) -> str | None:
         """The user's membership at the room's head."""
@@ -53,42 +59,48 @@ class RoomAccess:
             return None
         return (await self._memory.events.fetch([event_id], self._memory.store)).get(event_id)
 
-    async def window(self, tx: Transaction, room_id: str, user_id: str) -> RoomWindow:
+    async def window(self, room_id: str, user_id: str) -> RoomWindow:
         """What the user may see: all of it for members, the past up to their leaving for those who left.
 
+        No statement where memory holds the room's head and the user's history. Ask before opening a transaction: one
+        that waits for another one's connection could wait for ever.
         Raises NotAllowed for a room that is unknown or that the user may not see.
         """
         parse_room_id(room_id)
-        head = await self._memory.heads.of(room_id, tx)
+        memory, as_of = self._memory, self._log.position
+        head = await memory.heads.fetch(room_id, memory.store)
         if head is None:
             raise _not_a_member()
-        history = await load_history(tx, head.room_nid, user_id)
+        history = await memory.histories.fetch(head.room_nid, user_id, memory.store)
         if history.membership == "join" or history.is_world_readable:
-            return RoomWindow(room_id, head.room_nid, head, user_id, head.state, None, history)
+            return RoomWindow(room_id, head.room_nid, head, user_id, head.state, None, as_of, history)
         left = history.left
-        if left is None or left.order is None or await _forgotten(tx, user_id, room_id):
+        if left is None or left.order is None:
             raise _not_a_member()
-        state = await tx.rooms.state_at(left.snapshot)
-        return RoomWindow(room_id, head.room_nid, head, user_id, state, left.order, history)
+        async with memory.store.glance() as tx:
+            if await _forgotten(tx, user_id, room_id):
+                raise _not_a_member()
+            state = await tx.rooms.state_at(left.snapshot)
+        return RoomWindow(room_id, head.room_nid, head, user_id, state, left.order, as_of, history)
 
-    async def current(self, tx: Transaction, room_id: str, user_id: str) -> RoomWindow:
+    async def current(self, room_id: str, user_id: str) -> RoomWindow:
         """As `window`, only for those who may see the room as it is now: members, or anyone if world-readable."""
-        window = await self.window(tx, room_id, user_id)
+        window = await self.window(room_id, user_id)
         if window.until is not None:
             raise _not_a_member()
         return window
 
-    async def event(self, tx: Transaction, room_id: str, event_id: str, user_id: str) -> tuple[RoomWindow, StoredEvent]:
+    async def event(self, room_id: str, event_id: str, user_id: str) -> tuple[RoomWindow, StoredEvent]:
         """An event of the room that the user may see.
 
         Raises MatrixError(NOT_FOUND), the same for unknown events, events of other rooms and invisible ones.
         """
         parse_event_id(event_id)
         try:
-            window = await self.window(tx, room_id, user_id)
+            window = await self.window(room_id, user_id)
         except NotAllowed:
             raise _no_such_event() from None
-        stored = (await self._memory.events.load([event_id], tx)).get(event_id)
+        stored = (await self._memory.events.fetch([event_id], self._memory.store)).get(event_id)
         if stored is None or stored.room_nid != window.room_nid or stored.flags or not window.sees(stored):
             raise _no_such_event()
         return window, stored

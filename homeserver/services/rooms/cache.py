@@ -1,103 +1,141 @@
 """Committed events in memory, bounded by bytes.
 
 Follows the log: every committed event enters, and a redaction takes effect on the cached event at once, whichever
-process made it. Readers share the entries, so the client form that one of them rendered serves all.
+process made it. The store's reads answer from here and put in what they had to fetch, so all readers share one
+object and the client form that one of them rendered serves all.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from homeserver.ports.events import EventFlags, StoredEvent
 from homeserver.ports.log import EntryKind, LogEntry
 from homeserver.ports.store import Store, Transaction
 
-_PER_EVENT = 2_000
-"""Parsed JSON and objects weigh about this much besides three times the canonical bytes."""
+_PER_EVENT = 1_500
+"""Objects and identifiers of an event weigh about this much besides twice the canonical bytes (client form)."""
+BUNDLED = frozenset({"m.thread", "m.replace", "m.reference"})
+"""Relations that are told with the event they point to.  spec: client-server-api#aggregations-of-child-events"""
+
+_UNSETTLED = EventFlags.REJECTED | EventFlags.OUTLIER
+"""Rejected events may change their verdict and outliers their place."""
 
 
 class EventCache:
-    """Stored events by id, the least recently used forgotten first."""
+    """Stored events, the least recently used forgotten first; implements `ports.events.EventMemory`."""
 
     def __init__(self, *, max_bytes: int = 64 * 1024 * 1024) -> None:
         self._events: OrderedDict[str, StoredEvent] = OrderedDict()
+        self._by_position: dict[int, StoredEvent] = {}
         self._successors: dict[str, str] = {}  # replaced state event → its successor in memory
         self._bytes = 0
         self._max_bytes = max_bytes
+        self._changes = 0
 
     def follow(self, entries: Sequence[LogEntry]) -> None:
-        """Log listener: take in committed events and forget what they redact."""
+        """Log listener: take in committed events and what they change about earlier ones."""
         for entry in entries:
             if entry.kind is EntryKind.EVENT:
                 stored: StoredEvent = entry.payload
                 if stored.event.redacts is not None:
-                    # The store has the pruned form now; it is read again when somebody asks.
-                    self.forget(stored.event.redacts)
-                    # Its content also stands in `prev_content` of the event that replaced it.
-                    if (successor := self._successors.get(stored.event.redacts)) is not None:
-                        self.forget(successor)
-                self.put(stored)
+                    self._redacted(stored.event.redacts)
+                elif (target := bundled_with(stored)) is not None:
+                    self._related(target)
+                self._put(stored)
+
+    def clear(self) -> None:
+        """Forget everything: what the log did not tell may have redacted any of it."""
+        self._changes += 1  # what a read under way still finds may be from before, too
+        self._events.clear()
+        self._by_position.clear()
+        self._successors.clear()
+        self._bytes = 0
+
+    def mark(self) -> int:
+        """See the port."""
+        return self._changes
+
+    def at(self, position: int) -> StoredEvent | None:
+        """See the port."""
+        stored = self._by_position.get(position)
+        if stored is not None:
+            self._events.move_to_end(stored.event.event_id)
+        return stored
 
     def get(self, event_id: str) -> StoredEvent | None:
-        """The event if it is in memory."""
+        """See the port."""
         stored = self._events.get(event_id)
         if stored is not None:
             self._events.move_to_end(event_id)
         return stored
 
-    def put(self, stored: StoredEvent) -> None:
-        """Keep an event that was read or committed. Rejected events may change their verdict and are not kept."""
-        event_id = stored.event.event_id
-        if event_id in self._events or stored.flags & EventFlags.REJECTED:
-            return
-        self._events[event_id] = stored
-        self._bytes += _weight(stored)
-        if (replaced := _replaced(stored)) is not None:
-            self._successors[replaced] = event_id
-        while self._bytes > self._max_bytes and len(self._events) > 1:
-            self.forget(next(iter(self._events)))
-
-    def forget(self, event_id: str) -> None:
-        """Drop an event whose stored form has changed."""
-        stored = self._events.pop(event_id, None)
-        if stored is not None:
-            self._bytes -= _weight(stored)
-            if (replaced := _replaced(stored)) is not None:
-                self._successors.pop(replaced, None)
-
-    def share(self, events: Iterable[StoredEvent]) -> list[StoredEvent]:
-        """Events read from the store, each replaced by the cached object if there is one."""
-        shared = []
-        for stored in events:
-            self.put(stored)
-            shared.append(self._events.get(stored.event.event_id, stored))
-        return shared
+    def keep(self, stored: StoredEvent, since: int) -> StoredEvent:
+        """See the port."""
+        known = self._events.get(stored.event.event_id)
+        if known is not None:
+            return known
+        if since == self._changes:
+            self._put(stored)
+        return stored
 
     async def load(self, event_ids: Collection[str], tx: Transaction) -> dict[str, StoredEvent]:
         """Events by id, from memory or in one statement; unknown ids are absent."""
-        found: dict[str, StoredEvent] = {}
-        missing: list[str] = []
-        for event_id in event_ids:
-            stored = self.get(event_id)
-            if stored is None:
-                missing.append(event_id)
-            else:
-                found[event_id] = stored
-        if missing:
-            for event_id, stored in (await tx.events.get_many(missing)).items():
-                found[event_id] = stored
-                self.put(stored)
-        return found
+        return await tx.events.get_many(event_ids) if event_ids else {}
 
     async def fetch(self, event_ids: Collection[str], store: Store) -> dict[str, StoredEvent]:
         """As `load`, opening a transaction only if something is missing."""
         found = {event_id: stored for event_id in event_ids if (stored := self.get(event_id)) is not None}
         missing = [event_id for event_id in event_ids if event_id not in found]
         if missing:
-            async with store.read() as tx:
-                found.update(await self.load(missing, tx))
+            async with store.glance() as tx:
+                found.update(await tx.events.get_many(missing))
         return found
+
+    def _put(self, stored: StoredEvent) -> None:
+        event_id = stored.event.event_id
+        if event_id in self._events or (stored.flags and stored.flags & _UNSETTLED):
+            return
+        self._events[event_id] = stored
+        self._by_position[stored.position] = stored
+        self._bytes += _weight(stored)
+        if (replaced := _replaced(stored)) is not None:
+            self._successors[replaced] = event_id
+        while self._bytes > self._max_bytes and len(self._events) > 1:
+            self._forget(next(iter(self._events)))
+
+    def _redacted(self, event_id: str) -> None:
+        """The store has the pruned form now; it is read again when somebody asks."""
+        self._changes += 1
+        self._forget(event_id)
+        # Its content also stands in `prev_content` of the event that replaced it.
+        if (successor := self._successors.get(event_id)) is not None:
+            self._forget(successor)
+
+    def _related(self, event_id: str) -> None:
+        self._changes += 1
+        if (target := self._events.get(event_id)) is not None:
+            target.is_related_to = True
+
+    def _forget(self, event_id: str) -> None:
+        stored = self._events.pop(event_id, None)
+        if stored is not None:
+            del self._by_position[stored.position]
+            self._bytes -= _weight(stored)
+            if (replaced := _replaced(stored)) is not None:
+                self._successors.pop(replaced, None)
+
+
+def bundled_with(stored: StoredEvent) -> str | None:
+    """The event that this one is told with, if it relates to one in such a way."""
+    if stored.event.is_state:
+        return None
+    relation = stored.event.content.get("m.relates_to")
+    if not isinstance(relation, dict) or not isinstance(relation.get("rel_type"), str):
+        return None
+    target = relation.get("event_id")
+    return target if relation["rel_type"] in BUNDLED and isinstance(target, str) else None
 
 
 def _replaced(stored: StoredEvent) -> str | None:
@@ -105,4 +143,4 @@ def _replaced(stored: StoredEvent) -> str | None:
 
 
 def _weight(stored: StoredEvent) -> int:
-    return _PER_EVENT + 3 * len(stored.event.canonical)
+    return _PER_EVENT + 2 * len(stored.event.canonical)

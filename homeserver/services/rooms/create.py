@@ -15,9 +15,10 @@ from homeserver.core.ids import domain_of, parse_room_alias, parse_user_id
 from homeserver.core.versions import DEFAULT_ROOM_VERSION, RoomVersion, room_version
 from homeserver.ports.clock import Entropy
 from homeserver.ports.events import NewRoom
-from homeserver.ports.store import UniqueViolation
+from homeserver.ports.store import StoreUnavailable, UniqueViolation
 from homeserver.services.rooms.drafts import Draft
 from homeserver.services.rooms.people import Profiles
+from homeserver.services.rooms.replacement import raise_tombstone
 from homeserver.services.rooms.writer import RoomWriter
 
 # spec: client-server-api#post_matrixclientv3createroom (presets)
@@ -37,6 +38,10 @@ class InitialState:
     type: str
     content: dict[str, Any]
     state_key: str = ""
+
+
+NONCE = "chat.hromada.nonce"
+NONCE_LETTERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,8 @@ class RoomCreation:
         try:
             return await self._writer.create(version, drafts, room)
         except UniqueViolation:
+            if alias is None:
+                raise StoreUnavailable("The room's id is taken") from None
             raise MatrixError(ErrCode.ALIAS_IN_USE, f"The alias {alias} is taken") from None
         except NotAllowed as error:
             raise MatrixError(ErrCode.INVALID_ROOM_STATE, f"The room's state is invalid: {error.message}") from None
@@ -124,7 +131,7 @@ class RoomCreation:
             return Draft(creator, event_type, content, state_key)
 
         drafts = [
-            state("m.room.create", _create_content(creator, request, version, trusted)),  # 1
+            state("m.room.create", self._create_content(creator, request, version, trusted)),  # 1
             state("m.room.member", {**profile, "membership": "join"}, creator),  # 2
             state("m.room.power_levels", _power_levels(creator, request, version, preset, trusted)),  # 3
         ]
@@ -153,6 +160,24 @@ class RoomCreation:
             drafts.append(state("m.room.member", await self._invite_content(user_id, request.is_direct), user_id))
         return drafts
 
+    def _create_content(
+        self, creator: str, request: RoomRequest, version: RoomVersion, trusted: Sequence[str]
+    ) -> dict[str, Any]:
+        content = {key: value for key, value in request.creation_content.items() if key != "creator"}
+        content["room_version"] = version.id
+        if not version.auth.creator_from_sender:
+            content["creator"] = creator
+        if version.auth.room_id_is_create_hash:
+            # Else a user who makes two rooms within a millisecond would make the same room twice (MSC4291).
+            content[NONCE] = self._entropy.letters(NONCE_LETTERS)
+        if version.auth.privileged_creators and trusted:
+            named = content.get("additional_creators", [])
+            if not isinstance(named, list):
+                raise MatrixError(ErrCode.BAD_JSON, "additional_creators must be a list of user ids")
+            # Compared as they are: a name that is no string is refused with the event.
+            content["additional_creators"] = [*named, *(user_id for user_id in trusted if user_id not in named)]
+        return content
+
     async def _invite_content(self, user_id: str, is_direct: bool) -> dict[str, Any]:
         if domain_of(user_id) != self._server_name:
             raise NotAllowed(f"{user_id} is not a user of this server and cannot be invited from here")
@@ -167,20 +192,6 @@ def topic_content(topic: str) -> dict[str, Any]:
     return {"topic": topic, "m.topic": {"m.text": [{"body": topic, "mimetype": "text/plain"}]}}
 
 
-def _create_content(creator: str, request: RoomRequest, version: RoomVersion, trusted: Sequence[str]) -> dict[str, Any]:
-    content = {key: value for key, value in request.creation_content.items() if key != "creator"}
-    content["room_version"] = version.id
-    if not version.auth.creator_from_sender:
-        content["creator"] = creator
-    if version.auth.privileged_creators and trusted:
-        named = content.get("additional_creators", [])
-        if not isinstance(named, list):
-            raise MatrixError(ErrCode.BAD_JSON, "additional_creators must be a list of user ids")
-        # Compared as they are: a name that is no string is refused with the event.
-        content["additional_creators"] = [*named, *(user_id for user_id in trusted if user_id not in named)]
-    return content
-
-
 def _power_levels(
     creator: str, request: RoomRequest, version: RoomVersion, preset: str, trusted: Sequence[str]
 ) -> dict[str, Any]:
@@ -188,7 +199,7 @@ def _power_levels(
     users: dict[str, int] = {}
     if not version.auth.privileged_creators:
         users = dict.fromkeys([creator, *trusted], 100)
-    return {
+    levels = {
         "users": users,
         "users_default": 0,
         "events": {
@@ -199,8 +210,7 @@ def _power_levels(
             "m.room.name": 50,
             "m.room.power_levels": 100,
             "m.room.server_acl": 100,
-            # v12 wants replacing a room to be above ordinary state.  spec: rooms/v12
-            "m.room.tombstone": 150 if version.auth.privileged_creators else 100,
+            "m.room.tombstone": 100,
         },
         "events_default": 0,
         "state_default": 50,
@@ -211,6 +221,9 @@ def _power_levels(
         "historical": 100,
         **request.power_level_content_override,
     }
+    if version.auth.privileged_creators:
+        raise_tombstone(levels)
+    return levels
 
 
 def _preset_state(preset: str) -> list[tuple[str, dict[str, Any]]]:

@@ -13,24 +13,13 @@ from homeserver.core.auth.power import PowerLevels
 from homeserver.core.auth.state import CREATE, POWER_LEVELS
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.ids import parse_room_id
-from homeserver.ports.events import StoredEvent
 from homeserver.services.rooms.access import RoomAccess
+from homeserver.services.rooms.previews import SHOWN, previews, summarise
 from homeserver.services.rooms.tokens import offset_of, offset_token
 from homeserver.services.rooms.writer import RoomMemory
 
-_SHOWN = (
-    "m.room.create",
-    "m.room.name",
-    "m.room.topic",
-    "m.room.avatar",
-    "m.room.canonical_alias",
-    "m.room.join_rules",
-    "m.room.history_visibility",
-    "m.room.guest_access",
-    "m.room.encryption",
-)
+_NOT_LISTED = ("allowed_room_ids", "encryption", "room_version")
 _MAX_LIMIT = 500
-_OPEN_RULES = ("public", "knock", "knock_restricted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +80,9 @@ class Directory:
         async with self._memory.store.read() as tx:
             published = dict(await tx.rooms.public_rooms())
             counts = await tx.rooms.member_counts(published) if published else {}
-            states = await tx.rooms.current_state(published, types=_SHOWN) if published else {}
+            states = await tx.rooms.current_state(published, types=SHOWN) if published else {}
         rooms = [
-            _summary(room_id, states.get(room_nid, []), counts.get(room_nid, {}))
+            _entry(summarise(room_id, states.get(room_nid, []), counts.get(room_nid, {})))
             for room_nid, room_id in published.items()
         ]
         matching = sorted(
@@ -117,47 +106,22 @@ class Directory:
         spec: client-server-api#get_matrixclientv1room_summaryroomidoralias
         """
         parse_room_id(room_id)
-        memory = self._memory
-        async with memory.store.read() as tx:
-            head = await memory.heads.of(room_id, tx)
-            if head is None:
-                raise _unknown_room()
-            state = (await tx.rooms.current_state([head.room_nid], types=_SHOWN)).get(head.room_nid, [])
-            counts = (await tx.rooms.member_counts([head.room_nid])).get(head.room_nid, {})
-        summary = _summary(room_id, state, counts)
-        membership = None if user_id is None else await self._access.membership(head, user_id)
-        known = summary["world_readable"] or summary.get("join_rule") in _OPEN_RULES
-        if not known and membership not in ("join", "invite", "knock"):
+        async with self._memory.store.read() as tx:
+            memberships = [] if user_id is None else await tx.rooms.memberships(user_id)
+            mine = {known.room_id: known.membership for known in memberships}
+            found = (await previews(tx, [room_id], mine)).get(room_id)
+        if found is None:
             raise _unknown_room()
-        summary["room_version"] = head.room_version.id
-        if membership is not None:
-            summary["membership"] = membership
-        return summary
+        return {**found.summary, "membership": mine[room_id]} if room_id in mine else found.summary
 
 
-def _summary(room_id: str, state: list[StoredEvent], counts: Mapping[str, int]) -> dict[str, Any]:
-    content = {stored.event.type: stored.event.content for stored in state if stored.event.state_key == ""}
+def _entry(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """A summary as the directory lists it.
 
-    def text(event_type: str, key: str) -> str | None:
-        value = content.get(event_type, {}).get(key)
-        return value if isinstance(value, str) and value else None
-
-    optional = {
-        "name": text("m.room.name", "name"),
-        "topic": text("m.room.topic", "topic"),
-        "avatar_url": text("m.room.avatar", "url"),
-        "canonical_alias": text("m.room.canonical_alias", "alias"),
-        "join_rule": text("m.room.join_rules", "join_rule"),
-        "room_type": text("m.room.create", "type"),
-        "encryption": text("m.room.encryption", "algorithm"),
-    }
-    return {
-        "room_id": room_id,
-        "num_joined_members": counts.get("join", 0),
-        "world_readable": text("m.room.history_visibility", "history_visibility") == "world_readable",
-        "guest_can_join": text("m.room.guest_access", "guest_access") == "can_join",
-        **{key: value for key, value in optional.items() if value is not None},
-    }
+    COMPAT(matrix-nio 0.26): a key that directories do not have makes it fail on the whole list.
+    spec: client-server-api#get_matrixclientv3publicrooms
+    """
+    return {key: value for key, value in summary.items() if key not in _NOT_LISTED}
 
 
 def _matches(room: Mapping[str, Any], query: DirectoryQuery) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 
+from homeserver import faults
 from homeserver.ports.events import AppendResult, RoomHead
 from homeserver.ports.log import EntryKind, LogEntry
 from homeserver.ports.store import Store, Transaction
@@ -82,6 +83,8 @@ class HeadCache:
         self._loading[room_id] += 1
         try:
             head = await tx.rooms.head(room_id)
+            if faults.plan is not None:
+                await faults.plan.reach("heads.load")
             if head is not None and room_id not in self._overtaken:
                 self.put(head)
             return head

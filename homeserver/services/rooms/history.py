@@ -14,6 +14,7 @@ from homeserver.core.filters import RoomEventFilter
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.store import Transaction
 from homeserver.services.rooms.access import RoomAccess, RoomWindow
+from homeserver.services.rooms.filtered import passes, select
 from homeserver.services.rooms.present import Recipient, present
 from homeserver.services.rooms.render import client_json
 from homeserver.services.rooms.tokens import timeline_order, timeline_token
@@ -77,8 +78,8 @@ class RoomHistory:
 
     async def event(self, who: Recipient, room_id: str, event_id: str) -> bytes:
         """One event. Raises NOT_FOUND.  spec: client-server-api#get_matrixclientv3roomsroomideventeventid"""
-        async with self._memory.store.read() as tx:
-            window, stored = await self._access.event(tx, room_id, event_id, who.user_id)
+        window, stored = await self._access.event(room_id, event_id, who.user_id)
+        async with self._memory.store.glance() as tx:
             return (await present(tx, self._memory, window, who, [stored]))[0]
 
     async def messages(self, who: Recipient, room_id: str, request: PageRequest) -> Page:
@@ -88,10 +89,10 @@ class RoomHistory:
         if request.limit < 0:
             raise MatrixError(ErrCode.INVALID_PARAM, "limit must not be negative")
         limit = min(request.limit, request.filter.limit or self._max_page, self._max_page)
-        async with self._memory.store.read() as tx:
-            window = await self._access.window(tx, room_id, who.user_id)
-            if start is None:
-                start = await tx.log.position() if request.backwards else _BEGINNING
+        window = await self._access.window(room_id, who.user_id)
+        if start is None:
+            start = window.as_of if request.backwards else _BEGINNING
+        async with self._memory.store.glance() as tx:
             walk = await self._walk(tx, window, (start, stop), request.backwards, limit, request.filter)
             chunk = await present(tx, self._memory, window, who, walk.events)
             state = await self._lazy_members(tx, walk.events) if request.filter.lazy_load_members else []
@@ -108,8 +109,8 @@ class RoomHistory:
         if limit < 0:
             raise MatrixError(ErrCode.INVALID_PARAM, "limit must not be negative")
         limit = min(limit, event_filter.limit or self._max_context, self._max_context)
-        async with self._memory.store.read() as tx:
-            window, stored = await self._access.event(tx, room_id, event_id, who.user_id)
+        window, stored = await self._access.event(room_id, event_id, who.user_id)
+        async with self._memory.store.glance() as tx:
             order = stored.order or 0
             before = await self._walk(tx, window, (order - 1, None), True, limit // 2, event_filter)
             after = await self._walk(tx, window, (order, None), False, limit - limit // 2, event_filter)
@@ -137,9 +138,9 @@ class RoomHistory:
         Clocks of servers differ, but not so much that the timeline would not be nearly sorted by time: the place is
         found by halving. spec: client-server-api#get_matrixclientv1roomsroomidtimestamp_to_event
         """
+        window = await self._access.window(room_id, who.user_id)
         async with self._memory.store.read() as tx:
-            window = await self._access.window(tx, room_id, who.user_id)
-            low, high = 0, await tx.log.position()
+            low, high = 0, window.as_of
             bound = ts + 1 if backwards else ts
             while low < high:
                 middle = (low + high) // 2
@@ -167,19 +168,20 @@ class RoomHistory:
     ) -> _Walk:
         """Up to `limit` events that the user may see and the filter lets pass, in the order walked."""
         position, stop = between
-        if backwards and window.until is not None:
-            position = min(position, window.until)
+        if backwards:
+            position = min(position, window.end)
         shown: list[StoredEvent] = []
         read = 0
+        spare = 0 if event_filter.is_open else 10  # most events pass most filters
         while len(shown) < limit and read < _MAX_READ:
             page = await tx.events.timeline(
-                window.room_nid, start=position, stop=stop, backwards=backwards, limit=limit - len(shown) + 10
+                window.room_nid, start=position, stop=stop, backwards=backwards, limit=limit - len(shown) + spare
             )
             read += len(page.events)
-            for stored in self._memory.events.share(page.events):
+            for stored in page.events:
                 order = stored.order or 0
-                if not backwards and window.until is not None and order > window.until:
-                    return _Walk(shown, None)
+                if not backwards and order > window.end:
+                    return _Walk(shown, None if window.until is not None else position)
                 if len(shown) == limit:
                     return _Walk(shown, position)
                 position = order - 1 if backwards else order
@@ -204,14 +206,7 @@ class RoomHistory:
         self, tx: Transaction, stored: StoredEvent, event_filter: RoomEventFilter
     ) -> list[StoredEvent]:
         state = await self._load(tx, (await tx.rooms.state_at(stored.snapshot)).values())
-        return [item for item in state if passes(event_filter, item)]
+        return select(event_filter, state)
 
     async def _load(self, tx: Transaction, event_ids: Iterable[str]) -> list[StoredEvent]:
         return list((await self._memory.events.load(list(event_ids), tx)).values())
-
-
-def passes(event_filter: RoomEventFilter, stored: StoredEvent) -> bool:
-    """Whether a filter lets an event pass."""
-    event = stored.event
-    has_url = isinstance(event.content.get("url"), str)
-    return event_filter.matches(event.type, event.sender, event.room_id, has_url)

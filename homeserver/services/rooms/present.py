@@ -5,7 +5,7 @@ spec: client-server-api#room-event-format
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,9 @@ from homeserver.ports.store import Transaction
 from homeserver.services.rooms.access import RoomWindow
 from homeserver.services.rooms.render import client_json, for_recipient
 from homeserver.services.rooms.writer import RoomMemory
+
+Seen = Callable[[list[StoredEvent]], Awaitable[list[StoredEvent]]]
+"""Leaves out the events that the recipient may not see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +35,18 @@ async def present(
 ) -> list[bytes]:
     """The client form of timeline events for a recipient: with their transaction ids, their membership at the time
     and bundled aggregations. A constant number of statements."""
-    txns = await transaction_ids(tx, recipient, events)
-    relations = await bundled(tx, memory, window, recipient.user_id, events)
-    rendered = []
+
+    async def seen(children: list[StoredEvent]) -> list[StoredEvent]:
+        return [child for child in children if window.sees(child)]
+
+    relations = await bundled(tx, memory, recipient.user_id, events, seen)
+    rendered: list[bytes] = []
     for stored in events:
         # spec: client-server-api#room-event-format (unsigned.membership, MSC4115)
         extra: dict[str, Any] = {"membership": window.history.membership_at(stored)}
-        if (txn_id := txns.get(stored.position)) is not None:
-            extra["transaction_id"] = txn_id
+        txn = stored.txn
+        if txn is not None and txn.user_id == recipient.user_id and txn.device_id == recipient.device_id:
+            extra["transaction_id"] = txn.txn_id
         if (aggregations := relations.get(stored.event.event_id)) is not None:
             extra["m.relations"] = aggregations
         rendered.append(for_recipient(stored, extra))
@@ -47,22 +54,23 @@ async def present(
 
 
 async def bundled(
-    tx: Transaction, memory: RoomMemory, window: RoomWindow, user_id: str, events: Sequence[StoredEvent]
+    tx: Transaction, memory: RoomMemory, user_id: str, events: Sequence[StoredEvent], seen: Seen
 ) -> dict[str, dict[str, Any]]:
-    """`m.relations` by event id for those events that have any; at most three statements, whatever their number.
+    """`m.relations` by event id for those events that have any; no statement if none has, else at most three.
 
     State events and redacted ones get none; children that the user may not see are left out.
     spec: client-server-api#aggregations-of-child-events
     """
-    targets = [s.event.event_id for s in events if not s.event.is_state and s.redacted_by is None]
+    targets = [s.event.event_id for s in events if s.is_related_to and not s.event.is_state and s.redacted_by is None]
     if not targets:
         return {}
     relations: dict[str, dict[str, Any]] = {}
-    aggregates = await tx.relations.aggregates(window.room_nid, targets, user_id)
-    latest = await memory.events.load([aggregate.latest for aggregate in aggregates], tx) if aggregates else {}
+    aggregates = await tx.relations.aggregates(targets, user_id)
+    children = await memory.events.load([aggregate.latest for aggregate in aggregates], tx)
+    latest = {child.event.event_id: child for child in await seen(list(children.values()))}
     for aggregate in aggregates:
         child = latest.get(aggregate.latest)
-        if child is None or not window.sees(child):
+        if child is None:
             continue
         rendered = orjson.Fragment(client_json(child))
         relations.setdefault(aggregate.target, {})[aggregate.rel_type] = (
@@ -74,14 +82,6 @@ async def bundled(
                 "current_user_participated": aggregate.participated,
             }
         )
-    for target, event_ids in (await tx.relations.references(window.room_nid, targets)).items():
+    for target, event_ids in (await tx.relations.references(targets)).items():
         relations.setdefault(target, {})["m.reference"] = {"chunk": [{"event_id": name} for name in event_ids]}
     return relations
-
-
-async def transaction_ids(tx: Transaction, recipient: Recipient, events: Sequence[StoredEvent]) -> dict[int, str]:
-    """Transaction ids, by position, of the events that this very device sent."""
-    if recipient.device_id is None:
-        return {}
-    own = [stored.position for stored in events if stored.event.sender == recipient.user_id]
-    return await tx.events.txns_of(own, recipient.user_id, recipient.device_id) if own else {}

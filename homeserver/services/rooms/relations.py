@@ -65,10 +65,10 @@ class Relations:
             backwards=request.backwards,
             limit=_limit(request.limit),
         )
-        async with self._memory.store.read() as tx:
-            window, _ = await self._access.event(tx, room_id, request.event_id, who.user_id)
+        window, _ = await self._access.event(room_id, request.event_id, who.user_id)
+        async with self._memory.store.glance() as tx:
             page = await tx.relations.children(window.room_nid, query)
-            children = [stored for stored in self._memory.events.share(page.events) if window.sees(stored)]
+            children = [stored for stored in page.events if window.sees(stored)]
             chunk = await present(tx, self._memory, window, who, children)
         next_batch = None if page.end is None else timeline_token(page.end)
         return Related(chunk, next_batch, _RECURSION_DEPTH if request.recurse else None)
@@ -79,8 +79,8 @@ class Relations:
         """Thread roots, most recently active first.  spec: client-server-api#get_matrixclientv1roomsroomidthreads"""
         order = None if start is None else timeline_order(start)
         limit = max(_limit(limit), 1)
+        window = await self._access.window(room_id, who.user_id)
         async with self._memory.store.read() as tx:
-            window = await self._access.window(tx, room_id, who.user_id)
             roots = await tx.relations.thread_roots(
                 window.room_nid, who.user_id, participated=participated, start=order, limit=limit
             )

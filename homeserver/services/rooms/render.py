@@ -10,11 +10,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import orjson
 
 from homeserver.ports.events import StoredEvent
 
 _EMPTY_UNSIGNED = b'"unsigned":{}}'
+_NOTHING = msgspec.Raw(b"{}")
+
+
+class _ClientForm(msgspec.Struct, gc=False):
+    """What clients get of an event. Decoded from the PDU, whose other members they do not get."""
+
+    content: msgspec.Raw
+    origin_server_ts: int
+    sender: msgspec.Raw
+    type: msgspec.Raw
+    room_id: str = ""
+    event_id: str = ""
+    state_key: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    redacts: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    unsigned: msgspec.Raw = _NOTHING
+
+
+_decode_form = msgspec.json.Decoder(_ClientForm).decode
+_encode_form = msgspec.json.Encoder().encode
 
 STRIPPED_TYPES = (
     "m.room.create",
@@ -69,23 +89,25 @@ def stripped(stored: StoredEvent) -> dict[str, Any]:
 
 
 def _render(stored: StoredEvent) -> bytes:
+    """Straight from the canonical bytes to the client's: content is copied as it is, not parsed."""
     event = stored.event
-    form: dict[str, Any] = {
-        "content": client_content(stored),
-        "event_id": event.event_id,
-        "origin_server_ts": event.origin_server_ts,
-        "room_id": event.room_id,
-        "sender": event.sender,
-        "type": event.type,
-    }
-    if event.state_key is not None:
-        form["state_key"] = event.state_key
+    form = _decode_form(event.canonical)
+    form.event_id = event.event_id
+    form.room_id = event.room_id
+    form.redacts = msgspec.UNSET
     if event.redacts is not None:
-        form["redacts"] = event.redacts
+        # Old clients look for `redacts` beside `content`, new ones inside it: both get it.
+        form.redacts = msgspec.Raw(orjson.dumps(event.redacts))
+        form.content = msgspec.Raw(orjson.dumps(client_content(stored)))
+    if stored.unsigned or stored.redacted_by is not None:
+        form.unsigned = msgspec.Raw(_unsigned(stored))
+    return _encode_form(form)
+
+
+def _unsigned(stored: StoredEvent) -> bytes:
     unsigned: dict[str, Any] = dict(stored.unsigned or {})
     if stored.redacted_by is not None:
         unsigned["redacted_by"] = stored.redacted_by
         if stored.redaction_json is not None:
             unsigned["redacted_because"] = orjson.Fragment(stored.redaction_json)
-    form["unsigned"] = unsigned
-    return orjson.dumps(form)
+    return orjson.dumps(unsigned)

@@ -11,7 +11,6 @@ from typing import Any
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.events import StateMap, StoredEvent
-from homeserver.ports.store import Transaction
 from homeserver.services.rooms.access import RoomAccess, RoomWindow
 from homeserver.services.rooms.tokens import timeline_order
 from homeserver.services.rooms.writer import RoomMemory
@@ -28,24 +27,19 @@ class RoomState:
 
     async def all(self, user_id: str, room_id: str) -> list[StoredEvent]:
         """Every state event.  spec: client-server-api#get_matrixclientv3roomsroomidstate"""
-        async with self._memory.store.read() as tx:
-            window = await self._access.window(tx, room_id, user_id)
-            if window.until is None:
-                current = await tx.rooms.current_state([window.room_nid])
-                return self._memory.events.share(current.get(window.room_nid, []))
-            return await self._load(tx, window.state)
+        window = await self._access.window(room_id, user_id)
+        return await self._load(window.state)
 
     async def one(self, user_id: str, room_id: str, event_type: str, state_key: str) -> StoredEvent:
         """One state event. Raises NotAllowed, MatrixError(NOT_FOUND).
 
         spec: client-server-api#get_matrixclientv3roomsroomidstateeventtypestatekey
         """
-        async with self._memory.store.read() as tx:
-            window = await self._access.window(tx, room_id, user_id)
-            event_id = window.state.get((event_type, state_key))
-            if event_id is None:
-                raise MatrixError(ErrCode.NOT_FOUND, "The room has no such state")
-            return (await self._memory.events.load([event_id], tx))[event_id]
+        window = await self._access.window(room_id, user_id)
+        event_id = window.state.get((event_type, state_key))
+        if event_id is None:
+            raise MatrixError(ErrCode.NOT_FOUND, "The room has no such state")
+        return (await self._memory.events.fetch([event_id], self._memory.store))[event_id]
 
     async def members(
         self,
@@ -62,11 +56,10 @@ class RoomState:
         """
         order = None if at is None else timeline_order(at)
         wanted = _condition(membership, not_membership)
-        async with self._memory.store.read() as tx:
-            window = await self._access.window(tx, room_id, user_id)
-            state = window.state if order is None else await _state_at(tx, window, order)
-            # The state is in memory and most of its events are: only the others cost a statement.
-            members = await self._load(tx, state, lambda event_type: event_type == _MEMBER)
+        window = await self._access.window(room_id, user_id)
+        state = window.state if order is None else await self._state_at(window, order)
+        # The state is in memory and most of its events are: only the others cost a statement.
+        members = await self._load(state, lambda event_type: event_type == _MEMBER)
         return [stored for stored in members if wanted(stored.event.membership)]
 
     async def joined_members(self, user_id: str, room_id: str) -> dict[str, dict[str, Any]]:
@@ -74,22 +67,21 @@ class RoomState:
 
         spec: client-server-api#get_matrixclientv3roomsroomidjoined_members
         """
-        async with self._memory.store.read() as tx:
-            window = await self._access.current(tx, room_id, user_id)
-            members = await tx.rooms.current_members(window.room_nid, ["join"])
-        return {stored.event.state_key or "": _profile(stored) for stored in members}
+        window = await self._access.current(room_id, user_id)
+        members = await self._load(window.state, lambda event_type: event_type == _MEMBER)
+        return {
+            stored.event.state_key or "": _profile(stored) for stored in members if stored.event.membership == "join"
+        }
 
-    async def _load(
-        self, tx: Transaction, state: StateMap, wanted: Callable[[str], bool] = lambda _: True
-    ) -> list[StoredEvent]:
+    async def _load(self, state: StateMap, wanted: Callable[[str], bool] = lambda _: True) -> list[StoredEvent]:
         event_ids = [event_id for (event_type, _), event_id in state.items() if wanted(event_type)]
-        return list((await self._memory.events.load(event_ids, tx)).values())
+        return list((await self._memory.events.fetch(event_ids, self._memory.store)).values())
 
-
-async def _state_at(tx: Transaction, window: RoomWindow, order: int) -> StateMap:
-    start = order if window.until is None else min(order, window.until)
-    page = await tx.events.timeline(window.room_nid, start=start, stop=None, backwards=True, limit=1)
-    return await tx.rooms.state_at(page.events[0].snapshot) if page.events else StateMap()
+    async def _state_at(self, window: RoomWindow, order: int) -> StateMap:
+        start = order if window.until is None else min(order, window.until)
+        async with self._memory.store.glance() as tx:
+            page = await tx.events.timeline(window.room_nid, start=start, stop=None, backwards=True, limit=1)
+            return await tx.rooms.state_at(page.events[0].snapshot) if page.events else StateMap()
 
 
 def _condition(membership: str | None, not_membership: str | None) -> Callable[[str | None], bool]:

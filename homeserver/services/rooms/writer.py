@@ -15,15 +15,18 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
+from homeserver import faults
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.versions import RoomVersion
 from homeserver.ports.events import NewRoom, RoomAppend, RoomHead, Snapshot, StateMap, Txn
+from homeserver.ports.log import LogEntry
 from homeserver.ports.store import Store, StoreUnavailable, UniqueViolation
 from homeserver.services.commit import Committer
 from homeserver.services.rooms.cache import EventCache
 from homeserver.services.rooms.decide import EventsAtHand, MissingEventsError, WorkingRoom, Workshop
 from homeserver.services.rooms.drafts import Draft
 from homeserver.services.rooms.heads import HeadCache
+from homeserver.services.rooms.histories import HistoryCache
 
 _log = structlog.get_logger(__name__)
 
@@ -54,12 +57,25 @@ class _Queue:
 
 
 class RoomMemory:
-    """What this process remembers of rooms: heads and events. Both follow the log."""
+    """What this process remembers of rooms: heads, events and who saw what. All follow the log."""
 
-    def __init__(self, store: Store, heads: HeadCache, events: EventCache) -> None:
+    def __init__(self, store: Store, heads: HeadCache, events: EventCache, histories: HistoryCache) -> None:
         self.store = store
         self.heads = heads
         self.events = events
+        self.histories = histories
+
+    def follow(self, entries: Sequence[LogEntry]) -> None:
+        """Log listener."""
+        self.events.follow(entries)
+        self.heads.follow(entries)
+        self.histories.follow(entries)
+
+    def forget(self) -> None:
+        """Entries of the log are missing: anything in memory may have been redacted or overtaken."""
+        self.events.clear()
+        self.heads.clear()
+        self.histories.clear()
 
 
 class RoomWriter:
@@ -138,14 +154,19 @@ class RoomWriter:
     async def _settle(self, room_id: str, batch: list[_Waiting]) -> None:
         memory = self._memory
         for _ in range(_ATTEMPTS):
+            await self._committer.certain()
             head = await memory.heads.fetch(room_id, memory.store)
             if head is None:
                 _fail(batch, NotAllowed("You are not in this room"))
                 return
+            if faults.plan is not None:
+                await faults.plan.reach("writer.head")
             room, pending, answers = await self._decide(head, batch)
             if not pending:
                 _answer(answers)
                 return
+            if faults.plan is not None:
+                await faults.plan.reach("writer.decided")
             try:
                 result = await self._committer.append(RoomAppend(head, tuple(room.events), room.extremities))
             except UniqueViolation:
@@ -156,6 +177,8 @@ class RoomWriter:
             if result.moved or result.head is None:
                 memory.heads.drop(room_id)
                 continue
+            if faults.plan is not None:
+                await faults.plan.reach("writer.appended")
             memory.heads.put(result.head)
             _answer(answers)
             for waiting, event_id in pending:
@@ -206,6 +229,8 @@ class RoomWriter:
             return {}
         async with self._memory.store.read() as tx:
             known = await tx.events.by_txns(keys.keys())
+        if faults.plan is not None:
+            await faults.plan.reach("writer.transactions")
         return {id(keys[key]): event_id for key, event_id in known.items()}
 
     async def _answer_repeated(self, batch: list[_Waiting]) -> list[_Waiting]:
@@ -236,8 +261,9 @@ class RoomWriter:
             new_room=replace(room, room_id=room_id),
         )
         result = await self._committer.append(append)
-        if result.head is not None:
-            self._memory.heads.put(result.head)
+        if result.moved or result.head is None:
+            raise UniqueViolation(f"{room_id} was made by somebody else at this moment")
+        self._memory.heads.put(result.head)
         return room_id
 
 

@@ -56,6 +56,7 @@ class SyncBody:
     invited: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # stripped state
     knocked: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     account_data: list[AccountDataChanged] = field(default_factory=list)
+    relations: dict[str, dict[str, Any]] = field(default_factory=dict)  # `m.relations` by event id
 
     @property
     def is_empty(self) -> bool:

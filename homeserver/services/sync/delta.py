@@ -5,7 +5,7 @@ Law, tested after every kind of action: initial(t0) + delta(t0 → t1) = initial
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from homeserver.core.event import StateKey
@@ -13,10 +13,11 @@ from homeserver.core.filters import RoomEventFilter
 from homeserver.ports.events import Membership, StoredEvent
 from homeserver.ports.store import Transaction
 from homeserver.services.personal.receipts import receipt_event, typing_event
+from homeserver.services.rooms.filtered import select
 from homeserver.services.sync import snapshot
 from homeserver.services.sync.body import RoomSection, SyncBody, Timeline
 from homeserver.services.sync.lazy import SentMembers
-from homeserver.services.sync.request import RoomReads, SyncRequest, wants, wants_account_data, without_ignored
+from homeserver.services.sync.request import RoomReads, SyncRequest, wants_account_data, without_ignored
 from homeserver.services.sync.roomlists import Rooms
 from homeserver.services.sync.window import RoomWindow, Window
 
@@ -97,12 +98,23 @@ class DeltaBuilder:
         self._reads = reads
         self._sent = sent
 
-    async def changed_rooms(self, request: SyncRequest, plan: Plan, window: Window, body: SyncBody) -> None:
-        """Rooms the user was and is joined to: no statement unless a member event of the timeline is not in memory."""
+    def sections(self, request: SyncRequest, plan: Plan, window: Window, body: SyncBody) -> None:
+        """Timeline and state of the rooms the user was and is joined to."""
         for membership in plan.changed:
             room = window.rooms.get(membership.room_id)
             section = changed_room(request, room, window.high) if room is not None else RoomSection()
             body.joined[membership.room_id] = section
+
+    def knows(self, request: SyncRequest, members: Iterable[tuple[str, str]], low: int) -> bool:
+        """Whether the device, being at `low`, needs no member events of these (room, user) to read their messages."""
+        if request.device_id is None or request.filter.room.state.include_redundant_members:
+            return False
+        device = (request.user_id, request.device_id)
+        return all(self._sent.is_known(device, member, low) for member in members)
+
+    async def changed_rooms(self, request: SyncRequest, plan: Plan, window: Window, body: SyncBody) -> None:
+        """Rooms the user was and is joined to: no statement unless a member event of the timeline is not in memory."""
+        self.sections(request, plan, window, body)
         if request.lazy:
             await self._add_lazy_members(request, body, window)
         wanted = request.filter.room.account_data
@@ -161,6 +173,11 @@ class DeltaBuilder:
             for room_id, section in body.joined.items():
                 self._note_members(request, room_id, section, window.high)
 
+    async def relations(self, tx: Transaction, request: SyncRequest, body: SyncBody) -> None:
+        """What is bundled with events of limited timelines; of others the client has seen everything itself."""
+        if related := bundling(body):
+            body.relations = await self._reads.relations(tx, request.user_id, related)
+
     async def stripped(self, plan: Plan, body: SyncBody) -> None:
         """Invites and knocks."""
         for membership in plan.invited:
@@ -210,12 +227,26 @@ class DeltaBuilder:
                 self._sent.note(device, (room_id, stored.event.state_key or ""), at)
 
 
+def bundling(body: SyncBody) -> list[StoredEvent]:
+    """The events of limited timelines to which others relate.
+
+    spec: client-server-api#aggregations-of-child-events
+    """
+    return [
+        stored
+        for section in (*body.joined.values(), *body.left.values())
+        if section.timeline.limited
+        for stored in section.timeline.events
+        if stored.is_related_to
+    ]
+
+
 def changed_room(request: SyncRequest, room: RoomWindow, high: int) -> RoomSection:
     """Timeline and state of a room out of its window."""
     wanted = request.filter.room.timeline
     limit = request.timeline_limit
     visible = without_ignored(room.events, request.ignored)
-    kept = [stored for stored in visible if wants(wanted, stored)]
+    kept = select(wanted, visible)
     cut = kept[-limit:] if limit else []
     timeline = Timeline(cut, limited=room.more or len(kept) > len(cut), before=high)
     shown = {stored.event.event_id for stored in cut}
@@ -225,7 +256,7 @@ def changed_room(request: SyncRequest, room: RoomWindow, high: int) -> RoomSecti
         if stored.event.is_state and (request.state_field.is_after or stored.event.event_id not in shown):
             state[stored.event.key] = stored
     wanted_state = request.filter.room.state
-    return RoomSection(timeline, [stored for stored in state.values() if wants(wanted_state, stored)])
+    return RoomSection(timeline, select(wanted_state, state.values()))
 
 
 def _wants_ephemeral(event_filter: RoomEventFilter, event_type: str, room_id: str) -> bool:

@@ -80,6 +80,11 @@ def update(body: bytes) -> bytes:
     return b'{"op":"sync","body":' + body + b"}"
 
 
+def ack(pos: str) -> bytes:
+    """An `Ack` as most clients write it: without spaces."""
+    return b'{"op":"ack","pos":"' + pos.encode() + b'"}'
+
+
 def result(request_id: str | int, status: int, body: bytes) -> bytes:
     """The answer to a `Req`."""
     return orjson.dumps({"op": "res", "id": request_id, "status": status, "body": orjson.Fragment(body)})

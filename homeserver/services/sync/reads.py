@@ -7,6 +7,7 @@ from typing import Any
 
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.store import Store, Transaction
+from homeserver.services.rooms.present import bundled
 from homeserver.services.rooms.render import STRIPPED_TYPES, stripped
 from homeserver.services.rooms.visibility import history_of
 from homeserver.services.rooms.writer import RoomMemory
@@ -32,6 +33,20 @@ class RoomMemoryReads:
             history = history_of(decisive[room_nid])
             visible[room_nid] = [stored for stored in events if history.visible(stored)]
         return visible
+
+    async def relations(
+        self, tx: Transaction, user_id: str, events: Sequence[StoredEvent]
+    ) -> dict[str, dict[str, Any]]:
+        """See the protocol."""
+
+        async def seen(children: list[StoredEvent]) -> list[StoredEvent]:
+            by_room: dict[int, list[StoredEvent]] = {}
+            for child in children:
+                by_room.setdefault(child.room_nid, []).append(child)
+            visible = await self.visible(tx, user_id, by_room)
+            return [child for room in visible.values() for child in room]
+
+        return await bundled(tx, self._memory, user_id, events, seen)
 
     async def members(self, rooms: Mapping[str, Collection[str]]) -> dict[str, list[StoredEvent]]:
         """See the protocol. No statement where the room's head and the member events are in memory."""

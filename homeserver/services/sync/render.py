@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import orjson
 
 from homeserver.core.filters import apply_event_fields
@@ -14,30 +17,34 @@ from homeserver.services.sync.shared import SharedSections
 
 def encode_for(request: SyncRequest, body: SyncBody, shared: SharedSections | None = None) -> bytes:
     """The JSON of a response for the requesting device and its filter."""
-    return encode(body, _renderer(request), request.state_field, shared)
+    return encode(body, _renderer(request, body), request.state_field, shared)
 
 
-def _renderer(request: SyncRequest) -> RenderEvent:
+def _renderer(request: SyncRequest, body: SyncBody) -> RenderEvent:
     fields = request.filter.event_fields
-    shared = federation_form if request.filter.federation_format else _for_device(request)
+    shared = federation_form if request.filter.federation_format else _for_device(request, body.relations)
     if fields is None:
         return shared
     return lambda stored: orjson.dumps(apply_event_fields(orjson.loads(shared(stored)), fields))
 
 
-def _for_device(request: SyncRequest) -> RenderEvent:
-    """The shared form, with the transaction id on the device's own events.
+def _for_device(request: SyncRequest, relations: Mapping[str, Mapping[str, Any]]) -> RenderEvent:
+    """The shared form, with the transaction id on the device's own events and what is bundled with some.
 
     spec: client-server-api#sending-events-to-a-room (UnsignedData.transaction_id)
     """
-    user_id, device_id, echoes = request.user_id, request.device_id, request.echoes
+    user_id, device_id = request.user_id, request.device_id
 
     def render(stored: StoredEvent) -> bytes:
         txn = stored.txn
-        if txn is not None and txn.user_id == user_id and txn.device_id == device_id:
-            return for_recipient(stored, {"transaction_id": txn.txn_id})
-        if echoes and (txn_id := echoes.get(stored.position)) is not None:
-            return for_recipient(stored, {"transaction_id": txn_id})
-        return client_json(stored)
+        own = txn is not None and txn.user_id == user_id and txn.device_id == device_id
+        if not own and stored.event.event_id not in relations:
+            return client_json(stored)
+        extra: dict[str, Any] = {}
+        if own and txn is not None:
+            extra["transaction_id"] = txn.txn_id
+        if (aggregations := relations.get(stored.event.event_id)) is not None:
+            extra["m.relations"] = aggregations
+        return for_recipient(stored, extra)
 
     return render

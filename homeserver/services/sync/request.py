@@ -36,7 +36,6 @@ class SyncRequest:
     ignored: frozenset[str] = field(default_factory=frozenset)
     session_id: str | None = None
     limits: SyncLimits = field(default_factory=SyncLimits)
-    echoes: dict[int, str] = field(default_factory=dict)  # event position → this device's transaction id
 
     @property
     def timeline_limit(self) -> int:
@@ -50,29 +49,12 @@ class SyncRequest:
         return self.filter.room.state.lazy_load_members
 
 
-def wants(event_filter: RoomEventFilter, stored: StoredEvent) -> bool:
-    """Whether a room event filter lets the event pass."""
-    event = stored.event
-    return event_filter.matches(event.type, event.sender, event.room_id, isinstance(event.content.get("url"), str))
-
-
 def wants_account_data(event_filter: RoomEventFilter, item: AccountDataChanged) -> bool:
     """Whether the filter lets per-room account data pass. It has no sender, so `senders` does not ask."""
     return (
         item.room_id is not None
         and event_filter.matches_room(item.room_id)
         and event_filter.events.matches(item.type, None)
-    )
-
-
-def is_open(event_filter: RoomEventFilter) -> bool:
-    """Whether the filter lets every event pass, so that a page need not look further back to be full."""
-    events = event_filter.events
-    return (
-        events.types is None
-        and events.senders is None
-        and event_filter.contains_url is None
-        and not (events.not_types.names or events.not_types.patterns or events.not_senders)
     )
 
 
@@ -100,6 +82,15 @@ class RoomReads(Protocol):
         """Stripped state for an invited or knocking user, their member event `own` (an event id) included.
 
         spec: client-server-api#stripped-state
+        """
+        ...
+
+    async def relations(
+        self, tx: Transaction, user_id: str, events: Sequence[StoredEvent]
+    ) -> dict[str, dict[str, Any]]:
+        """`m.relations` by event id of those events that have any, as far as the user may see them.
+
+        spec: client-server-api#aggregations-of-child-events
         """
         ...
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import immutables
 
+from homeserver import faults
 from homeserver.ports.events import Membership, StoredEvent
 from homeserver.ports.log import EntryKind, LogEntry
 from homeserver.ports.store import Store
@@ -30,7 +31,7 @@ class RoomLists:
         self._max_users = max_users
         self._rooms: OrderedDict[str, Rooms] = OrderedDict()
         self._active: dict[str, set[str]] = {}  # room id → users of `_rooms` joined to it
-        log.listen(self._follow)
+        log.listen(self._follow, self._forget)
 
     async def of(self, user_id: str) -> Rooms:
         """All memberships of the user as of now, forgotten rooms included."""
@@ -42,6 +43,8 @@ class RoomLists:
             before = self._log.position
             async with self._store.read() as tx:
                 loaded = await tx.rooms.memberships(user_id)
+            if faults.plan is not None:
+                await faults.plan.reach("roomlists.load")
             rooms: Rooms = immutables.Map({membership.room_id: membership for membership in loaded})
             # What was committed while we read comes from the tail, so that no change falls between the two.
             missed = self._log.since(before)
@@ -78,6 +81,10 @@ class RoomLists:
             users.discard(user_id)
             if not users:
                 del self._active[room_id]
+
+    def _forget(self) -> None:
+        self._rooms.clear()
+        self._active.clear()
 
     def _follow(self, entries: Sequence[LogEntry]) -> None:
         for entry in entries:

@@ -7,19 +7,22 @@ older cursor (docs/subsystems/sync.md).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
+from homeserver import faults
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.clock import Clock
-from homeserver.ports.store import Store, Transaction
+from homeserver.ports.store import Store
 from homeserver.services.log import Log
 from homeserver.services.personal.pushrules import PUSH_RULES, push_rules_content
 from homeserver.services.personal.typing import TypingTracker
 from homeserver.services.sync import window as windows
 from homeserver.services.sync.body import SyncBody
-from homeserver.services.sync.delta import DeltaBuilder, Plan, plan_delta, plan_initial, summary_moved
+from homeserver.services.sync.delta import DeltaBuilder, Plan, bundling, plan_delta, plan_initial, summary_moved
+from homeserver.services.sync.fanout import Audience, Stretch, Stretches, Update
 from homeserver.services.sync.lazy import SentMembers
 from homeserver.services.sync.positions import SyncToken
 from homeserver.services.sync.render import encode_for
@@ -61,6 +64,7 @@ class SyncService:
         self._sent = SentMembers()
         self._builder = DeltaBuilder(reads, self._sent)
         self._shared = SharedSections()
+        self._stretches = Stretches()
         self._typing = typing
         self._waiters = Waiters(log, self.rooms)
         # Responses that need the database are computed a few at a time: after a restart all clients ask at once, and
@@ -115,19 +119,52 @@ class SyncService:
         """The JSON of a response, with the parts that other recipients get too from memory."""
         return encode_for(request, body, self._shared)
 
-    def listening(self, request: SyncRequest) -> AbstractContextManager[Bell]:
-        """Hold a bell for `follow`."""
-        return self._waiters.waiting(request.user_id, request.session_id)
+    def listening(self, request: SyncRequest, heard: Callable[[], None]) -> AbstractContextManager[Bell]:
+        """Call `heard` whenever there may be something to tell, outside of whatever has caused it."""
+        return self._waiters.waiting(request.user_id, request.session_id, heard)
 
-    async def follow(self, request: SyncRequest, bell: Bell) -> Answer:
-        """Answer as soon as there is something to tell, however long that takes."""
-        while True:
-            bell.clear()
-            answer = await self.respond(request)
-            if request.since is None or request.full_state or not answer.body.is_empty:
-                return answer
-            request = replace(request, since=answer.token)
-            await bell.wait()
+    def is_current(self, since: SyncToken) -> bool:
+        """Whether nothing at all has happened since then."""
+        return since.position == self._log.position and since.ephemeral == self._typing.serial
+
+    def shared(self, request: SyncRequest, since: SyncToken, form: Audience) -> Update | None:
+        """What the request (at `since`, which may be later than its own) is answered with, if many get that alike.
+
+        `form` is `audience(request)`. None: `respond` has to be asked. What this returns, `respond` would return too.
+        """
+        rooms = self.rooms.peek(request.user_id)
+        if rooms is None or request.full_state:
+            return None
+        low, high, serial = since.position, self._log.position, self._typing.serial
+        stretch = self._stretches.get(
+            (low, high, since.ephemeral, serial),
+            lambda: self._log.since(low, high),
+            lambda: self._typing.changed_since(since.ephemeral),
+        )
+        if stretch is None or request.user_id in stretch.personal:
+            return None
+        joined = tuple([room_id for room_id in stretch.rooms if (at := rooms.get(room_id)) and at.membership == "join"])
+        if request.lazy and not self._builder.knows(request, [one for one in stretch.senders if one[0] in joined], low):
+            return None
+        update = stretch.updates.get((form, joined))
+        if update is None:
+            update = self._make_shared(request, since, rooms, stretch)
+            if update is not None:
+                stretch.keep((form, joined), update)
+        return update
+
+    def _make_shared(self, request: SyncRequest, since: SyncToken, rooms: Rooms, stretch: Stretch) -> Update | None:
+        """As `respond`, of a plain stretch that ends now. None if there is something to bundle, for each user apart."""
+        window = windows.from_tail(stretch.entries, request.user_id, rooms, since.position, self._log.position)
+        token = self._add_typing(window, rooms, since)
+        plan = plan_delta(request, window, rooms)
+        body = SyncBody(str(token))
+        self._builder.sections(request, plan, window, body)
+        if bundling(body):
+            return None
+        self._builder.ephemeral(request, window, body)
+        _leave_out_empty(request, body)
+        return Update(b"" if body.is_empty else self.encode(request, body), token)
 
     async def respond(self, request: SyncRequest) -> Answer:
         """The response as of now."""
@@ -147,6 +184,8 @@ class SyncService:
         # No await between reading the position and the room list: both are of the same moment.
         high = self._log.position
         rooms = self.rooms.peek(request.user_id) or rooms
+        if self.is_current(request.since) and not request.full_state:
+            return Answer(SyncBody(str(request.since)), request.since)
         entries = self._log.since(request.since.position, high)
         if entries is None:
             return await self._from_store(request, request.since, rooms, high)
@@ -157,10 +196,11 @@ class SyncService:
         plan = plan_delta(request, window, rooms)
         body = SyncBody(str(token))
         await self._builder.changed_rooms(request, plan, window, body)
-        if plan.needs_store or _summaries_moved(plan, window):
+        if plan.needs_store or _summaries_moved(plan, window) or bundling(body):
             async with self._store.read() as tx:
                 await self._builder.summaries(tx, request, plan, window, body)
                 await self._builder.whole_rooms(tx, request, plan, window, body)
+                await self._builder.relations(tx, request, body)
         return await self._finish(request, plan, window, body, token)
 
     async def _from_store(self, request: SyncRequest, since: SyncToken, rooms: Rooms, high: int) -> Answer:
@@ -168,13 +208,15 @@ class SyncService:
             window = await windows.from_store(
                 tx, request.user_id, rooms, since.position, high, limit=max(request.timeline_limit, 1)
             )
+            if faults.plan is not None:
+                await faults.plan.reach("sync.store")
             token = self._add_typing(window, rooms, since)
             plan = plan_delta(request, window, rooms)
             body = SyncBody(str(token))
             await self._builder.changed_rooms(request, plan, window, body)
             await self._builder.summaries(tx, request, plan, window, body)
             await self._builder.whole_rooms(tx, request, plan, window, body)
-            await _restore_txns(tx, request, body)
+            await self._builder.relations(tx, request, body)
         return await self._finish(request, plan, window, body, token)
 
     async def _initial(self, request: SyncRequest) -> Answer:
@@ -187,6 +229,8 @@ class SyncService:
         joined = {room.room_nid: (0, high) for room in plan.whole}
         token = self._add_typing(window, rooms, None)
         body = SyncBody(str(token))
+        if faults.plan is not None:
+            await faults.plan.reach("sync.initial")
         async with self._store.read() as tx:
             for receipt in await tx.receipts.between(joined, request.user_id):
                 window.receipts.setdefault(receipt.room_id, []).append(receipt)
@@ -198,7 +242,7 @@ class SyncService:
                 known.append(AccountDataChanged(request.user_id, None, PUSH_RULES, defaults))
             body.account_data.extend(item for item in known if wanted.matches(item.type, None))
             await self._builder.whole_rooms(tx, request, plan, window, body)
-            await _restore_txns(tx, request, body)
+            await self._builder.relations(tx, request, body)
         self._builder.ephemeral(request, window, body)
         await self._builder.stripped(plan, body)
         return Answer(body, token)
@@ -206,10 +250,11 @@ class SyncService:
     async def _finish(
         self, request: SyncRequest, plan: Plan, window: Window, body: SyncBody, token: SyncToken
     ) -> Answer:
+        if faults.plan is not None:
+            await faults.plan.reach("sync.answer")
         self._builder.ephemeral(request, window, body)
         await self._builder.stripped(plan, body)
-        if not request.full_state:
-            body.joined = {room_id: section for room_id, section in body.joined.items() if not section.is_empty}
+        _leave_out_empty(request, body)
         return Answer(body, token)
 
     def _add_typing(self, window: Window, rooms: Rooms, since: SyncToken | None) -> SyncToken:
@@ -224,21 +269,10 @@ class SyncService:
         return SyncToken(window.high, self._typing.serial)
 
 
+def _leave_out_empty(request: SyncRequest, body: SyncBody) -> None:
+    if not request.full_state:
+        body.joined = {room_id: section for room_id, section in body.joined.items() if not section.is_empty}
+
+
 def _summaries_moved(plan: Plan, window: Window) -> bool:
     return any(summary_moved(window.rooms.get(membership.room_id)) for membership in plan.changed)
-
-
-async def _restore_txns(tx: Transaction, request: SyncRequest, body: SyncBody) -> None:
-    """Events from the database know their transaction only when asked: for the device's own echoes."""
-    if request.device_id is None:
-        return
-    own = [
-        stored
-        for section in body.joined.values()
-        for stored in section.timeline.events
-        if stored.event.sender == request.user_id and stored.txn is None
-    ]
-    if own:
-        request.echoes.update(
-            await tx.events.txns_of([stored.position for stored in own], request.user_id, request.device_id)
-        )

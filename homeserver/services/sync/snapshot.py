@@ -5,7 +5,8 @@ The number of statements does not depend on the number of rooms: each step reads
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from homeserver.core.event import StateKey
@@ -13,8 +14,10 @@ from homeserver.core.filters import RoomEventFilter
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.events import Membership, StoredEvent
 from homeserver.ports.store import Transaction
+from homeserver.services.rooms.filtered import select
+from homeserver.services.rooms.visibility import load_history
 from homeserver.services.sync.body import RoomSection, Timeline
-from homeserver.services.sync.request import RoomReads, SyncRequest, is_open, wants, wants_account_data, without_ignored
+from homeserver.services.sync.request import RoomReads, SyncRequest, wants_account_data, without_ignored
 
 _MEMBER = "m.room.member"
 NAME_TYPES = {"m.room.name": "name", "m.room.canonical_alias": "alias"}
@@ -48,12 +51,12 @@ async def joined_rooms(
     }
     if not request.state_field.is_after:
         await _rewind(tx, states, timelines)
-    account_data = await room_account_data(tx, request)
+    account_data = room_account_data(request, await tx.account_data.after(request.user_id, 0))
     sections: dict[str, RoomSection] = {}
     for nid, room_id in nids.items():
         sections[room_id] = RoomSection(
             timeline=timelines[nid],
-            state=[stored for stored in states[nid].values() if wants(state_filter, stored)],
+            state=select(state_filter, states[nid].values()),
             account_data=account_data.get(room_id, []),
             summary=summaries[nid],
         )
@@ -63,27 +66,37 @@ async def joined_rooms(
 async def left_room(
     tx: Transaction, reads: RoomReads, request: SyncRequest, membership: Membership, events: list[StoredEvent] | None
 ) -> RoomSection:
-    """A room the user has left, as of leaving. `events` are the timeline if known already, else it is read."""
+    """A room the user has left, as of leaving. `events` are the timeline if known already, else it is read.
+
+    Whoever was never in it (an invite that was taken back, a ban) learns of their own membership and nothing else;
+    who was banned after leaving, of the room as they left it and of the ban.
+    """
     own = (await tx.events.get_many([membership.event_id])).get(membership.event_id)
     if own is None or own.order is None:
         return RoomSection()
+    left = (await load_history(tx, membership.room_nid, request.user_id)).left
+    if left is None or left.order is None:
+        return RoomSection(_cut(request, [own], own.order), [own] if request.state_field.is_after else [])
     limit = request.timeline_limit
     if events is None:
         page = await tx.events.timeline(
-            membership.room_nid, start=own.order, stop=None, backwards=True, limit=limit + 1
+            membership.room_nid, start=left.order, stop=None, backwards=True, limit=limit + 1
         )
         events = list(reversed(page.events))
-    visible = await reads.visible(tx, request.user_id, {membership.room_nid: events})
-    timeline = _cut(request, visible[membership.room_nid], own.order)
-    state_ids = await tx.rooms.state_at(own.snapshot)
+    seen = [stored for stored in events if stored.order is not None and stored.order <= left.order]
+    visible = (await reads.visible(tx, request.user_id, {membership.room_nid: seen}))[membership.room_nid]
+    later = [own] if own.order > left.order else []
+    timeline = _cut(request, [*visible, *later], own.order)
+    state_ids = await tx.rooms.state_at(left.snapshot)
     # Of a room's many members a leaver needs none but themselves.
     keys = [key for key in state_ids if key[0] != _MEMBER or key[1] == request.user_id or not request.lazy]
     found = await tx.events.get_many([state_ids[key] for key in keys])
     state = {key: found[state_ids[key]] for key in keys if state_ids[key] in found}
+    state.update((stored.event.key, stored) for stored in later)
     if not request.state_field.is_after:
         await _rewind(tx, {membership.room_nid: state}, {membership.room_nid: timeline})
     wanted = request.filter.room.state
-    return RoomSection(timeline, [stored for stored in state.values() if wants(wanted, stored)])
+    return RoomSection(timeline, select(wanted, state.values()))
 
 
 def is_name(stored: StoredEvent) -> bool:
@@ -110,11 +123,11 @@ async def summarise(tx: Transaction, room_nids: Sequence[int], user_id: str) -> 
     }
 
 
-async def room_account_data(tx: Transaction, request: SyncRequest) -> dict[str, list[AccountDataChanged]]:
-    """All of the user's per-room account data the filter wants, by room."""
+def room_account_data(request: SyncRequest, items: Iterable[AccountDataChanged]) -> dict[str, list[AccountDataChanged]]:
+    """The per-room account data the filter wants, by room."""
     wanted = request.filter.room.account_data
     by_room: dict[str, list[AccountDataChanged]] = {}
-    for item in await tx.account_data.after(request.user_id, 0):
+    for item in items:
         if item.room_id is not None and wants_account_data(wanted, item):
             by_room.setdefault(item.room_id, []).append(item)
     return by_room
@@ -125,23 +138,25 @@ async def _timelines(
 ) -> dict[int, Timeline]:
     limit = request.timeline_limit
     # A filter that leaves out types would leave the page short: look back further, within bounds.
-    depth = limit if is_open(request.filter.room.timeline) else min(limit * 10, 500)
+    depth = limit if request.filter.room.timeline.is_open else min(limit * 10, 500)
     recent = await tx.events.recent({room.room_nid: (_LONG_AGO, high) for room in rooms}, depth + 1)
     # What came after the user's own join is theirs to see; only older events need the room's visibility.
-    older = {
-        room.room_nid: events
-        for room in rooms
-        if (events := recent.get(room.room_nid)) and (events[0].order or 0) < room.position
-    }
+    older: dict[int, list[StoredEvent]] = {}
+    for room in rooms:
+        events = recent.get(room.room_nid)
+        if events and (events[0].order or 0) < room.position:
+            count = bisect_left(events, room.position, key=lambda stored: stored.order or 0)
+            older[room.room_nid], recent[room.room_nid] = events[:count], events[count:]
     if older:
-        recent.update(await reads.visible(tx, request.user_id, older))
+        for nid, visible in (await reads.visible(tx, request.user_id, older)).items():
+            recent[nid] = visible + recent[nid]
     return {room.room_nid: _cut(request, recent.get(room.room_nid, []), high) for room in rooms}
 
 
 def _cut(request: SyncRequest, events: Sequence[StoredEvent], high: int) -> Timeline:
     """The newest wanted events, up to the limit."""
     wanted = request.filter.room.timeline
-    kept = [stored for stored in without_ignored(events, request.ignored) if wants(wanted, stored)]
+    kept = select(wanted, without_ignored(events, request.ignored))
     limit = request.timeline_limit
     cut = kept[-limit:] if limit else []
     return Timeline(cut, limited=len(kept) > len(cut), before=high)
@@ -173,10 +188,12 @@ async def _rewind(
     """Take back, in place, what the timelines' own state events changed: state goes out as of the timeline's start."""
     before: dict[tuple[int, StateKey], str | None] = {}
     for nid, timeline in timelines.items():
+        state = states[nid]
         for stored in timeline.events:
+            event = stored.event
             # A key nobody loaded (a filtered type, a lazy member) needs no rewinding either.
-            if stored.event.is_state and stored.event.key in states[nid]:
-                before.setdefault((nid, stored.event.key), (stored.unsigned or {}).get("replaces_state"))
+            if event.state_key is not None and (event.type, event.state_key) in state:
+                before.setdefault((nid, event.key), (stored.unsigned or {}).get("replaces_state"))
     found = await tx.events.get_many({event_id for event_id in before.values() if event_id is not None})
     for (nid, key), event_id in before.items():
         earlier = found.get(event_id) if event_id is not None else None

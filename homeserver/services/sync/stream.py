@@ -2,8 +2,10 @@
 
 A session is a cursor with a window of one: the next update is computed only when the client has acknowledged the one
 before, so a slow client is an older position and never a queue, and a cut socket resumes from the last position it
-acknowledged, as `/sync` would. Knows no web server: it speaks through `ports.socket.Socket`, and calls of the API
-through `Face.call`. Frames and close codes are described in docs/websocket.md.
+acknowledged, as `/sync` would. What many get alike is sent without waking a task (`_look`, called by the bell and by
+the acknowledgement); what only this client gets, its own task makes (`_answer`). Knows no web server: it speaks
+through `ports.socket.Socket`, and calls of the API through `Face.call`. Frames and close codes are described in
+docs/websocket.md.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from typing import Any, Protocol
 
 import orjson
 
+from homeserver import faults
 from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.core.filters import Filter
 from homeserver.ports.clock import Clock
 from homeserver.ports.ratelimits import Rate
 from homeserver.ports.requester import Requester
@@ -23,8 +27,12 @@ from homeserver.ports.socket import CloseCode, CloseSocket, Socket
 from homeserver.ports.store import StoreUnavailable
 from homeserver.services.sync import frames
 from homeserver.services.sync.allowance import Allowance
+from homeserver.services.sync.fanout import audience
+from homeserver.services.sync.positions import SyncToken
 from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.service import SyncService
+
+_NO_ACK = b""  # which no frame is
 
 _SILENCE = 2.5
 """A client that sent nothing for so many heartbeats is gone."""
@@ -52,6 +60,10 @@ class Face(Protocol):
 
     async def authenticate(self, token: str) -> Requester:
         """The requester behind an access token. Raises MatrixError."""
+        ...
+
+    def serves(self, token: str) -> bool:
+        """Whether it is certain, without waiting, that the token still serves. False: ask `authenticate`."""
         ...
 
     async def request(self, who: Requester, start: frames.Start) -> SyncRequest:
@@ -147,9 +159,14 @@ class Session:
         self._loops: set[asyncio.Task[None]] = set()
         self._calls: set[asyncio.Task[None]] = set()
         self._token = ""
-        self._started = False
-        self._unacknowledged: str | None = None
-        self._acknowledged = asyncio.Event()
+        self._request: SyncRequest | None = None
+        """What is streamed, once it has begun; from where on says `_since`."""
+        self._form = audience(SyncRequest("", None, Filter()))
+        self._since: SyncToken | None = None
+        self._unacknowledged: SyncToken | None = None
+        self._likely_ack = _NO_ACK
+        self._own_work = asyncio.Event()
+        """Set while the client's own task has something to do, or does it."""
         self.who = Requester("")
         self.heard = self._clock.monotonic()
         """When the client last sent anything."""
@@ -187,7 +204,8 @@ class Session:
 
     def recheck(self) -> None:
         """See whether the token still serves, and end if not."""
-        self._spawn(self._confirm(), self._loops)
+        if not self._face.serves(self._token):
+            self._spawn(self._confirm(), self._loops)
 
     def _spawn(self, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
         task = asyncio.create_task(work)
@@ -246,10 +264,24 @@ class Session:
                     await self._renew(frame)
 
     def _acknowledge(self, frame: frames.Ack) -> None:
-        if self._unacknowledged is None or frame.pos != self._unacknowledged:
+        if self._unacknowledged is None or frame.pos != str(self._unacknowledged):
             raise CloseSocket(CloseCode.BAD_FRAME, "There is no update to acknowledge at this position")
-        self._unacknowledged = None
-        self._acknowledged.set()
+        self._go_on()
+
+    def _overhear(self, data: bytes) -> bool:
+        """Take the acknowledgement that is due, in the form in which most clients write it, before it is parsed."""
+        if data != self._likely_ack:
+            return False
+        self.heard = self._clock.monotonic()
+        self._go_on()
+        return True
+
+    def _go_on(self) -> None:
+        """The update has been acknowledged."""
+        if faults.plan is not None:
+            faults.plan.touch("stream.acknowledged")
+        self._since, self._unacknowledged, self._likely_ack = self._unacknowledged, None, _NO_ACK
+        self._look()
 
     async def _call(self, frame: frames.Req) -> None:
         """Serve a call and send its answer, keeping no more answers than the client may leave unread."""
@@ -278,33 +310,75 @@ class Session:
         return frames.result(frame.id, status, answer)
 
     async def _start(self, frame: frames.Start) -> None:
-        if self._started:
+        if self._request is not None:
             raise CloseSocket(CloseCode.BAD_FRAME, "The stream has been started")
         try:
             request = await self._face.request(self.who, frame)
         except MatrixError as error:
             await self._socket.send(frames.failure(error))
             return
-        self._started = True
+        self._request, self._since = request, request.since
+        self._form = audience(request)
         self._spawn(self._stream(request), self._loops)
 
     # What the client gets
 
     async def _stream(self, request: SyncRequest) -> None:
-        """Update after update, each after the acknowledgement of the one before."""
-        with self._sync.listening(request) as bell:
+        """Make the updates that are this client's own; `_look` says when."""
+        self._own_work.set()  # the first may be an initial sync
+        self._socket.overhear(self._overhear)
+        with self._sync.listening(request, self._look):
             while True:
-                answer = await self._sync.follow(request, bell)
-                await self._confirm()  # waiting may have been long
-                self._unacknowledged = answer.body.next_batch
-                self._acknowledged.clear()
-                update, token = frames.update(self._sync.encode(request, answer.body)), answer.token
-                del answer  # the frame is all that is kept while the client takes its time
-                await self._socket.send(update)
-                del update
-                await self._acknowledged.wait()
-                request = replace(request, since=token, full_state=False, echoes={})
-                request = await self._face.advance(request)
+                await self._own_work.wait()
+                request = await self._answer(request)
+                self._request, self._form = request, audience(request)
+                self._own_work.clear()
+                self._look()
+
+    def _look(self) -> None:
+        """Send the next update if there is one and its turn has come, or have it made. Raises nothing."""
+        request, since = self._request, self._since
+        if self._own_work.is_set() or self._unacknowledged is not None or self._ended.done():
+            return
+        if request is None or since is None or self._sync.is_current(since):
+            return
+        try:
+            if faults.plan is not None:
+                faults.plan.touch("stream.shared")
+            update = self._sync.shared(request, since, self._form)
+            if update is not None and not update.json:
+                self._since = update.token
+            elif (
+                update is not None
+                and self._face.serves(self._token)
+                and self._socket.send_now(frames.update(update.json))
+            ):
+                self._expect(update.token)
+            else:
+                self._own_work.set()
+        except Exception as error:  # it has no caller who could do anything about it
+            self.end(error)
+
+    async def _answer(self, request: SyncRequest) -> SyncRequest:
+        """Send the next update, if there is one. The request for the one after it."""
+        request = replace(request, since=self._since)
+        answer = await self._sync.respond(request)
+        if request.since is None or request.full_state or not answer.body.is_empty:
+            await self._confirm()  # waiting may have been long
+            self._expect(answer.token)
+            if faults.plan is not None:
+                await faults.plan.reach("stream.send")
+            update = frames.update(self._sync.encode(request, answer.body))
+            del answer  # the frame is all that is kept while the client takes its time
+            await self._socket.send(update)
+        else:
+            self._since = answer.token
+        return await self._face.advance(replace(request, full_state=False))
+
+    def _expect(self, token: SyncToken) -> None:
+        """An update has gone out: nothing more until it is acknowledged."""
+        self._unacknowledged = token
+        self._likely_ack = frames.ack(str(token))
 
 
 class _Pace:

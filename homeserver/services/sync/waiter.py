@@ -7,22 +7,32 @@ nobody is lost if it rings before they wait.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 
+from homeserver import faults
 from homeserver.core.errors import MatrixError
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.log import EntryKind, LogEntry
 from homeserver.services.log import Log
 from homeserver.services.sync.roomlists import RoomLists
 
+_AT_ONCE = 64
+"""So many are told of a ringing before others have their turn."""
+
 
 class Bell(asyncio.Event):
-    """Rings for one held request. `ended` says why there is nothing to wait for any more."""
+    """Rings for one held request. `ended` says why there is nothing to wait for any more.
 
-    def __init__(self, session_id: str | None) -> None:
+    With `heard`, that is called instead of waking a task, some time after the ringing: whoever rings is not made to
+    do the work of all who listen.
+    """
+
+    def __init__(self, session_id: str | None, heard: Callable[[], None] | None = None) -> None:
         super().__init__()
         self.session_id = session_id
+        self.heard = heard
         self.ended: MatrixError | None = None
 
 
@@ -32,9 +42,10 @@ class Waiters:
     def __init__(self, log: Log, rooms: RoomLists) -> None:
         self._rooms = rooms
         self._bells: dict[str, set[Bell]] = {}
+        self._rung: dict[Bell, None] = {}
         self.released = False
         # RoomLists listens before us, so its lists already know the entries we are told of.
-        log.listen(self._follow)
+        log.listen(self._follow, self._wake_all)
 
     @property
     def count(self) -> int:
@@ -42,14 +53,17 @@ class Waiters:
         return sum(len(bells) for bells in self._bells.values())
 
     @contextmanager
-    def waiting(self, user_id: str, session_id: str | None = None) -> Iterator[Bell]:
+    def waiting(
+        self, user_id: str, session_id: str | None = None, heard: Callable[[], None] | None = None
+    ) -> Iterator[Bell]:
         """Hold a bell for the user while the block runs."""
-        bell = Bell(session_id)
+        bell = Bell(session_id, heard)
         bells = self._bells.setdefault(user_id, set())
         bells.add(bell)
         try:
             yield bell
         finally:
+            bell.heard = None
             bells.discard(bell)
             if not bells and self._bells.get(user_id) is bells:
                 del self._bells[user_id]
@@ -57,7 +71,21 @@ class Waiters:
     def wake(self, user_id: str) -> None:
         """Ring for one user."""
         for bell in self._bells.get(user_id, ()):
-            bell.set()
+            if bell.heard is None:
+                bell.set()
+            else:
+                if not self._rung:
+                    asyncio.get_running_loop().call_soon(self._tell)
+                self._rung[bell] = None
+
+    def _tell(self) -> None:
+        """Call some of those who are to hear; the rest after whatever else waits for its turn."""
+        for bell in list(islice(self._rung, _AT_ONCE)):
+            del self._rung[bell]
+            if bell.heard is not None:
+                bell.heard()
+        if self._rung:
+            asyncio.get_running_loop().call_soon(self._tell)
 
     def end(self, user_id: str, session_id: str | None, reason: MatrixError) -> None:
         """The session is over (all of the user's if None): its held requests must not learn anything more."""
@@ -76,6 +104,9 @@ class Waiters:
     def release(self) -> None:
         """Ring for everybody; `released` tells them not to wait again."""
         self.released = True
+        self._wake_all()
+
+    def _wake_all(self) -> None:
         for user_id in list(self._bells):
             self.wake(user_id)
 
@@ -93,5 +124,7 @@ class Waiters:
                 self.wake(entry.user_id)
             elif entry.room_id is not None:
                 rooms.add(entry.room_id)
+        if faults.plan is not None:
+            faults.plan.touch("waiters.wake")
         for room_id in rooms:
             self.wake_room(room_id)

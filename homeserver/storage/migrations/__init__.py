@@ -10,6 +10,7 @@ from importlib import import_module
 
 from sqlalchemy import Connection, inspect, text
 
+from homeserver import faults
 from homeserver.storage.engine import WRITE_OPTION, Engines
 
 NEWEST = "0001"
@@ -38,7 +39,7 @@ async def migrate(engines: Engines) -> str:
     return NEWEST
 
 
-def _revision(connection: Connection) -> str | None:
+def revision(connection: Connection) -> str | None:
     """The revision of the database; None if it is empty."""
     if not inspect(connection).has_table("alembic_version"):
         return None
@@ -47,7 +48,7 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _upgrade(connection: Connection) -> None:
-    current = _revision(connection)
+    current = revision(connection)
     if current == NEWEST:
         return
     upgrade = import_module("homeserver.storage.migrations.upgrade")
@@ -56,4 +57,8 @@ def _upgrade(connection: Connection) -> None:
             f"The database has schema {current}; this release knows schemas up to {NEWEST}. "
             "It was last used by a newer release: install that one, or restore a backup from before it."
         )
+    if faults.plan is not None:
+        faults.plan.touch("migrations.begin")
     upgrade.to_newest(connection)
+    if faults.plan is not None:
+        faults.plan.touch("migrations.done")

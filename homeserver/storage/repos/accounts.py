@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from homeserver.core.folding import folded
 from homeserver.ports.accounts import Device, User, UserFlags
 from homeserver.storage.dialect import Sql
 from homeserver.storage.schema.accounts import devices, users
@@ -42,7 +43,7 @@ class SqlUserRepo:
         self._connection = connection
 
     async def create(self, user: User) -> None:
-        await self._connection.execute(insert(users).values(**asdict(user)))
+        await self._connection.execute(insert(users).values(**asdict(user), search=folded(user.user_id)))
 
     async def claim_first(self) -> bool:
         return (await self._connection.execute(_CLAIM_FIRST, {"name": _FIRST_USER})).rowcount == 1

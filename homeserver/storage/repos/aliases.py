@@ -18,6 +18,7 @@ _GET = Sql(
 )
 PUT_ALIAS = Sql("INSERT INTO room_aliases (alias, room_nid, creator) VALUES (:alias, :room_nid, :creator)")
 _DELETE = Sql("DELETE FROM room_aliases WHERE alias = :alias")
+_MOVE = Sql("UPDATE room_aliases SET room_nid = :new WHERE room_nid = :old")
 _COUNT_OF = Sql("SELECT count(*) FROM room_aliases WHERE creator = :creator")
 _OF_ROOM = Sql("SELECT alias FROM room_aliases WHERE room_nid = :room_nid ORDER BY alias")
 
@@ -42,6 +43,10 @@ class SqlAliasRepo:
     async def delete(self, alias: str) -> bool:
         """See the port."""
         return is_storable(alias) and await _DELETE.run(self._connection, alias=alias) > 0
+
+    async def move(self, old: int, new: int) -> None:
+        """See the port."""
+        await _MOVE.run(self._connection, old=old, new=new)
 
     async def count_of(self, creator: str) -> int:
         """See the port."""

@@ -14,31 +14,22 @@ from homeserver.storage.dialect import (
     LOWEST,
     Fragment,
     Sql,
-    in_ints,
-    in_texts,
     is_storable,
-    json_ints,
     json_rows,
-    json_texts,
     rows_of,
 )
 from homeserver.storage.repos.append import Appender
-from homeserver.storage.repos.rows import EVENT_COLUMNS, EVENT_JOINS, stored_event
+from homeserver.storage.repos.rows import EventReader
 
 if TYPE_CHECKING:
     from homeserver.ports.events import EventRepo
 
-_SELECT = f"SELECT {EVENT_COLUMNS} FROM events e {EVENT_JOINS}"
-_GET_MANY = Sql(_SELECT + " WHERE {ids}", ids=in_texts("e.event_id", "ids"))
-_FORWARDS = Sql(
-    _SELECT + " WHERE e.room_nid = :room_nid AND e.ord > :low AND e.ord <= :high ORDER BY e.ord LIMIT :count"
-)
-_BACKWARDS = Sql(
-    _SELECT + " WHERE e.room_nid = :room_nid AND e.ord > :low AND e.ord <= :high ORDER BY e.ord DESC LIMIT :count"
-)
+_BETWEEN = "SELECT nid, ord FROM events WHERE room_nid = :room_nid AND ord > :low AND ord <= :high "
+_FORWARDS = Sql(_BETWEEN + "ORDER BY ord LIMIT :count")
+_BACKWARDS = Sql(_BETWEEN + "ORDER BY ord DESC LIMIT :count")
 _NEWEST = "SELECT i.nid FROM events i WHERE i.room_nid = w.room_nid AND i.ord > w.low AND i.ord <= w.high"
 _RECENT = Sql(
-    "SELECT " + EVENT_COLUMNS + " FROM {rooms} {newest} " + EVENT_JOINS + " ORDER BY e.room_nid, e.ord",
+    "SELECT e.room_nid, e.nid FROM {rooms} {newest} ORDER BY e.room_nid, e.ord",
     rooms=rows_of("rooms", "w", room_nid="bigint", low="bigint", high="bigint"),
     newest=Fragment(
         f"JOIN events e ON e.nid IN ({_NEWEST} ORDER BY i.ord DESC LIMIT :count)",
@@ -47,14 +38,11 @@ _RECENT = Sql(
 )
 # SQLite keeps the order of a CROSS JOIN: from the keys to their events, not through the room's timeline.
 _STATE_HISTORY = Sql(
-    "SELECT "
-    + EVENT_COLUMNS
-    + " FROM {keys} CROSS JOIN events e "
-    + EVENT_JOINS
-    + " WHERE e.room_nid = :room_nid AND e.type = w.type AND e.state_key = w.state_key AND e.flags = 0 ORDER BY e.ord",
+    """SELECT e.nid FROM {keys} CROSS JOIN events e
+    WHERE e.room_nid = :room_nid AND e.type = w.type AND e.state_key = w.state_key AND e.flags = 0 ORDER BY e.ord""",
     keys=rows_of("keys", "w", type="text", state_key="text"),
 )
-_AFTER = Sql(_SELECT + " WHERE e.nid > :position AND e.ord IS NOT NULL ORDER BY e.nid LIMIT :count")
+_AFTER = Sql("SELECT nid FROM events WHERE nid > :position AND ord IS NOT NULL ORDER BY nid LIMIT :count")
 _BY_TXN = Sql(
     "SELECT e.event_id FROM event_txns t JOIN events e ON e.nid = t.event_nid WHERE t.key = :key",
 )
@@ -68,10 +56,6 @@ _BY_TXNS = Sql(
         FROM generate_series(0, octet_length(CAST(:keys AS bytea)) - 1, 16) AS n(i)) AS w""",
     ),
 )
-_TXNS_OF = Sql(
-    "SELECT event_nid, txn_id FROM event_txns WHERE {nids} AND user_id = :user_id AND device_id = :device_id",
-    nids=in_ints("event_nid", "nids"),
-)
 _PRUNE_TXNS = Sql(
     "DELETE FROM event_txns WHERE key IN (SELECT key FROM event_txns WHERE event_nid < :position LIMIT :count)"
 )
@@ -80,9 +64,10 @@ _PRUNE_TXNS = Sql(
 class SqlEventRepo:
     """Implements `ports.events.EventRepo`."""
 
-    def __init__(self, connection: AsyncConnection, appender: Appender) -> None:
+    def __init__(self, connection: AsyncConnection, appender: Appender, reader: EventReader) -> None:
         self._connection = connection
         self._appender = appender
+        self._reader = reader
 
     async def append(self, appends: Sequence[RoomAppend], first: int) -> list[AppendResult]:
         """See the port. The appends must be those that `RoomRepo.advance` allowed."""
@@ -90,10 +75,7 @@ class SqlEventRepo:
 
     async def get_many(self, event_ids: Collection[str]) -> dict[str, StoredEvent]:
         """See the port."""
-        if not event_ids:
-            return {}
-        rows = await _GET_MANY.rows(self._connection, ids=json_texts(event_ids))
-        return {row[2]: stored_event(row) for row in rows}
+        return await self._reader.by_id(event_ids)
 
     async def by_txn(self, key: bytes) -> str | None:
         """See the port."""
@@ -107,13 +89,6 @@ class SqlEventRepo:
         rows = await _BY_TXNS.rows(self._connection, keys=b"".join(keys))
         return {bytes(row[0]): row[1] for row in rows}
 
-    async def txns_of(self, positions: Collection[int], user_id: str, device_id: str) -> dict[int, str]:
-        """See the port."""
-        if not positions:
-            return {}
-        rows = await _TXNS_OF.rows(self._connection, nids=json_ints(positions), user_id=user_id, device_id=device_id)
-        return {row[0]: row[1] for row in rows}
-
     async def timeline(
         self, room_nid: int, *, start: int | None, stop: int | None, backwards: bool, limit: int
     ) -> TimelinePage:
@@ -126,13 +101,12 @@ class SqlEventRepo:
             high=HIGHEST if high is None else high,
             count=limit + 1,
         )
-        events = [stored_event(row) for row in rows]
-        if len(events) <= limit:
+        events = await self._reader.at([row[0] for row in rows[:limit]])
+        if len(rows) <= limit:
             return TimelinePage(events)
-        events.pop()
-        last = events[-1].order if events else None
-        if last is None:  # nothing was asked for
+        if limit == 0:  # nothing was asked for
             return TimelinePage(events, end=start)
+        last: int = rows[limit - 1][1]
         return TimelinePage(events, end=last - 1 if backwards else last)
 
     async def recent(self, rooms: Mapping[int, tuple[int, int]], limit: int) -> dict[int, list[StoredEvent]]:
@@ -141,8 +115,9 @@ class SqlEventRepo:
         if not rooms:
             return found
         wanted = json_rows({"room_nid": room_nid, "low": low, "high": high} for room_nid, (low, high) in rooms.items())
-        for row in await _RECENT.rows(self._connection, rooms=wanted, count=limit):
-            found[row[3]].append(stored_event(row))
+        rows = await _RECENT.rows(self._connection, rooms=wanted, count=limit)
+        for stored in await self._reader.at([row[1] for row in rows]):
+            found[stored.room_nid].append(stored)
         return found
 
     async def state_history(self, room_nid: int, keys: Collection[StateKey]) -> list[StoredEvent]:
@@ -151,12 +126,12 @@ class SqlEventRepo:
             {"type": kind, "state_key": key} for kind, key in keys if is_storable(kind) and is_storable(key)
         )
         rows = await _STATE_HISTORY.rows(self._connection, room_nid=room_nid, keys=wanted)
-        return [stored_event(row) for row in rows]
+        return await self._reader.at([row[0] for row in rows])
 
     async def after(self, position: int, limit: int) -> list[StoredEvent]:
         """See the port."""
         rows = await _AFTER.rows(self._connection, position=position, count=limit)
-        return [stored_event(row) for row in rows]
+        return await self._reader.at([row[0] for row in rows])
 
     async def prune_txns(self, before_position: int, limit: int) -> int:
         """See the port."""

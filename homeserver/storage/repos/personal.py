@@ -6,15 +6,18 @@ from collections import defaultdict
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, func, insert, select, text
+import orjson
+from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from homeserver.core.folding import folded
 from homeserver.ports.accounts import AccountDataChanged
-from homeserver.storage.schema.accounts import account_data, filters, profile_fields
+from homeserver.storage.schema.accounts import account_data, filters, profile_fields, users
 
 if TYPE_CHECKING:
     from homeserver.ports.accounts import AccountDataRepo, FilterRepo, ProfileRepo
 
+_DISPLAYNAME = "displayname"
 _PUT_FIELD = text(
     "INSERT INTO profile_fields (user_id, name, value) VALUES (:user_id, :name, :value)"
     " ON CONFLICT (user_id, name) DO UPDATE SET value = excluded.value"
@@ -48,12 +51,21 @@ class SqlProfileRepo:
 
     async def put(self, user_id: str, name: str, value: bytes) -> None:
         await self._connection.execute(_PUT_FIELD, {"user_id": user_id, "name": name, "value": value})
+        if name == _DISPLAYNAME:
+            await self._name(user_id, orjson.loads(value))
 
     async def delete(self, user_id: str, name: str | None) -> None:
         query = delete(profile_fields).where(profile_fields.c.user_id == user_id)
         if name is not None:
             query = query.where(profile_fields.c.name == name)
         await self._connection.execute(query)
+        if name in (None, _DISPLAYNAME):
+            await self._name(user_id, "")
+
+    async def _name(self, user_id: str, name: str) -> None:
+        """Let searches find the user by a display name."""
+        text_ = f"{folded(user_id)} {folded(name)}".rstrip()
+        await self._connection.execute(update(users).where(users.c.user_id == user_id).values(search=text_))
 
 
 class SqlAccountDataRepo:

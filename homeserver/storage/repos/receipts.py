@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeserver.ports.receipts import ReceiptChanged
 from homeserver.ports.sync import Bounds
-from homeserver.storage.dialect import Sql, json_rows, rows_of
+from homeserver.storage.dialect import HIGHEST, LOWEST, Fragment, Sql, json_rows, rows_of
 
 if TYPE_CHECKING:
     from homeserver.ports.receipts import ReceiptRepo
+
+# -2^63 is no literal: the minus is read behind the number.
+_HIGHEST = Fragment(str(HIGHEST), str(HIGHEST))
+_LOWEST = Fragment(f"({LOWEST + 1} - 1)", f"({LOWEST + 1} - 1)")
 
 _PUT = Sql(
     "INSERT INTO receipts (room_nid, user_id, type, thread_id, event_id, ts, position) "
     "VALUES (:room_nid, :user_id, :type, :thread_id, :event_id, :ts, :position) "
     "ON CONFLICT (room_nid, user_id, type, thread_id) "
-    "DO UPDATE SET event_id = excluded.event_id, ts = excluded.ts, position = excluded.position"
+    "DO UPDATE SET event_id = excluded.event_id, ts = excluded.ts, position = excluded.position "
+    # Only forward: two processes may set it at once, and each sees the other's too late.
+    # An event that is not here, of another server, has no place to compare.
+    "WHERE coalesce((SELECT n.ord FROM events n WHERE n.event_id = excluded.event_id), {highest}) > "
+    "coalesce((SELECT o.ord FROM events o WHERE o.event_id = receipts.event_id), {lowest})",
+    highest=_HIGHEST,
+    lowest=_LOWEST,
 )
 _GET = Sql(
-    "SELECT event_id FROM receipts "
+    "SELECT event_id, ts FROM receipts "
     "WHERE room_nid = :room_nid AND user_id = :user_id AND type = :type AND thread_id = :thread_id"
 )
 _BETWEEN = Sql(
@@ -39,18 +50,19 @@ class SqlReceiptRepo:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def put(self, receipt: ReceiptChanged, position: int) -> None:
+    async def put(self, receipt: ReceiptChanged, position: int) -> ReceiptChanged:
         """See the port."""
-        await _PUT.run(
-            self._connection,
-            room_nid=receipt.room_nid,
-            user_id=receipt.user_id,
-            type=receipt.type,
-            thread_id=receipt.thread_id or "",
-            event_id=receipt.event_id,
-            ts=receipt.ts,
-            position=position,
-        )
+        key = {
+            "room_nid": receipt.room_nid,
+            "user_id": receipt.user_id,
+            "type": receipt.type,
+            "thread_id": receipt.thread_id or "",
+        }
+        values = {"event_id": receipt.event_id, "ts": receipt.ts, "position": position}
+        if await _PUT.run(self._connection, **key, **values):
+            return receipt
+        row = await _GET.first(self._connection, **key)
+        return replace(receipt, event_id=row[0], ts=row[1])
 
     async def get(self, room_nid: int, user_id: str, type_: str, thread_id: str | None) -> str | None:
         """See the port."""

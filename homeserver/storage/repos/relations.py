@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from homeserver.ports.events import StoredEvent, TimelinePage
 from homeserver.ports.relations import Aggregate, RelationQuery
 from homeserver.storage.dialect import HIGHEST, LOWEST, Fragment, Sql, in_texts, is_storable, json_texts
-from homeserver.storage.repos.rows import EVENT_COLUMNS, EVENT_JOINS, stored_event
+from homeserver.storage.repos.rows import EventReader
 
 if TYPE_CHECKING:
     from homeserver.ports.relations import RelationRepo
@@ -43,15 +43,15 @@ def _optional(column: str, parameter: str) -> Fragment:
 
 
 _FILTERS = {"rel_type": _optional("c.rel_type", "rel_type"), "type": _optional("c.type", "type")}
-_CHILDREN_UP = Sql(_TREE + EVENT_COLUMNS + _TREE_END + EVENT_JOINS + _WANTED + "LIMIT :count", **_FILTERS)
-_CHILDREN_DOWN = Sql(_TREE + EVENT_COLUMNS + _TREE_END + EVENT_JOINS + _WANTED + "DESC LIMIT :count", **_FILTERS)
+_CHILDREN_UP = Sql(_TREE + "e.nid" + _TREE_END + _WANTED + "LIMIT :count", **_FILTERS)
+_CHILDREN_DOWN = Sql(_TREE + "e.nid" + _TREE_END + _WANTED + "DESC LIMIT :count", **_FILTERS)
 _AGGREGATES = Sql(
     """SELECT g.target_event_id, g.rel_type, g.amount, l.event_id, g.participated FROM (
         SELECT r.target_event_id, r.rel_type, count(*) AS amount, max(r.event_nid) AS latest,
             max(CASE WHEN r.sender = :user_id OR t.sender = :user_id THEN 1 ELSE 0 END) AS participated
         FROM event_relations r JOIN events e ON e.nid = r.event_nid AND e.redacted_by IS NULL
-        JOIN events t ON t.event_id = r.target_event_id AND t.room_nid = :room_nid
-        WHERE {ids} AND r.room_nid = :room_nid AND (r.rel_type = 'm.thread'
+        JOIN events t ON t.event_id = r.target_event_id AND t.room_nid = r.room_nid
+        WHERE {ids} AND (r.rel_type = 'm.thread'
             OR (r.rel_type = 'm.replace' AND r.sender = t.sender AND r.type = t.type AND t.state_key IS NULL))
         GROUP BY r.target_event_id, r.rel_type) g
     JOIN events l ON l.nid = g.latest""",
@@ -60,7 +60,8 @@ _AGGREGATES = Sql(
 _REFERENCES = Sql(
     """SELECT r.target_event_id, e.event_id FROM event_relations r
     JOIN events e ON e.nid = r.event_nid AND e.redacted_by IS NULL
-    WHERE {ids} AND r.room_nid = :room_nid AND r.rel_type = 'm.reference' ORDER BY r.event_nid""",
+    JOIN events t ON t.event_id = r.target_event_id AND t.room_nid = r.room_nid
+    WHERE {ids} AND r.rel_type = 'm.reference' ORDER BY r.event_nid""",
     ids=in_texts("r.target_event_id", "ids"),
 )
 _THREADS = Sql(
@@ -103,8 +104,9 @@ def relation_row(stored: StoredEvent) -> dict[str, Any] | None:
 class SqlRelationRepo:
     """Implements `ports.relations.RelationRepo`."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, reader: EventReader) -> None:
         self._connection = connection
+        self._reader = reader
 
     async def children(self, room_nid: int, query: RelationQuery) -> TimelinePage:
         """See the port."""
@@ -122,21 +124,21 @@ class SqlRelationRepo:
             high=HIGHEST if high is None else high,
             count=query.limit + 1,
         )
-        events = [stored_event(row) for row in rows[: query.limit]]
+        events = await self._reader.at([row[0] for row in rows[: query.limit]])
         if len(rows) <= query.limit or not events:
             return TimelinePage(events)
         last = events[-1].order or 0
         return TimelinePage(events, end=last - 1 if query.backwards else last)
 
-    async def aggregates(self, room_nid: int, targets: Collection[str], user_id: str) -> list[Aggregate]:
+    async def aggregates(self, targets: Collection[str], user_id: str) -> list[Aggregate]:
         """See the port."""
-        rows = await _AGGREGATES.rows(self._connection, room_nid=room_nid, ids=json_texts(targets), user_id=user_id)
+        rows = await _AGGREGATES.rows(self._connection, ids=json_texts(targets), user_id=user_id)
         return [Aggregate(row[0], row[1], row[2], row[3], bool(row[4])) for row in rows]
 
-    async def references(self, room_nid: int, targets: Collection[str]) -> dict[str, list[str]]:
+    async def references(self, targets: Collection[str]) -> dict[str, list[str]]:
         """See the port."""
         found: dict[str, list[str]] = {}
-        for target, event_id in await _REFERENCES.rows(self._connection, room_nid=room_nid, ids=json_texts(targets)):
+        for target, event_id in await _REFERENCES.rows(self._connection, ids=json_texts(targets)):
             found.setdefault(target, []).append(event_id)
         return found
 

@@ -24,7 +24,7 @@ from homeserver.storage.dialect import (
     rows_of,
 )
 from homeserver.storage.repos.append import Appender
-from homeserver.storage.repos.rows import EVENT_COLUMNS, EVENT_JOINS, stored_event
+from homeserver.storage.repos.rows import EventReader
 
 if TYPE_CHECKING:
     from homeserver.ports.events import RoomRepo
@@ -61,9 +61,7 @@ _STATE_AT_KEYS = Sql(
     ORDER BY c.chain_index""",
     keys=rows_of("keys", "w", type="text", state_key="text"),
 )
-_CURRENT = (
-    "SELECT " + EVENT_COLUMNS + " FROM current_state c JOIN events e ON e.nid = c.event_nid " + EVENT_JOINS + " WHERE "
-)
+_CURRENT = "SELECT c.event_nid FROM current_state c WHERE "
 _STATE = Sql(
     _CURRENT + "{rooms} AND NOT {excluded}",
     rooms=in_ints("c.room_nid", "rooms"),
@@ -81,11 +79,8 @@ _MEMBERS_OF = Sql(
     memberships=in_texts("c.membership", "memberships"),
 )
 _MEMBER_EVENTS = Sql(
-    "SELECT "
-    + EVENT_COLUMNS
-    + " FROM {users} JOIN current_state c ON c.room_nid = w.room_nid AND c.type = 'm.room.member'"
-    + " AND c.state_key = w.user_id JOIN events e ON e.nid = c.event_nid "
-    + EVENT_JOINS,
+    """SELECT c.event_nid FROM {users} JOIN current_state c ON c.room_nid = w.room_nid AND c.type = 'm.room.member'
+    AND c.state_key = w.user_id""",
     users=rows_of("users", "w", room_nid="bigint", user_id="text"),
 )
 _MEMBER_COUNTS = Sql(
@@ -124,9 +119,10 @@ _PUBLIC = Sql("SELECT room_nid, room_id FROM rooms WHERE is_public ORDER BY room
 class SqlRoomRepo:
     """Implements `ports.events.RoomRepo`."""
 
-    def __init__(self, connection: AsyncConnection, appender: Appender) -> None:
+    def __init__(self, connection: AsyncConnection, appender: Appender, reader: EventReader) -> None:
         self._connection = connection
         self._appender = appender
+        self._reader = reader
 
     async def room_nids(self, room_ids: Collection[str]) -> dict[str, int]:
         """See the port."""
@@ -176,7 +172,7 @@ class SqlRoomRepo:
             rows = await _STATE.rows(self._connection, rooms=rooms, excluded=excluded)
         else:
             rows = await _STATE_OF_TYPES.rows(self._connection, rooms=rooms, types=json_texts(types), excluded=excluded)
-        return _by_room(room_nids, [stored_event(row) for row in rows])
+        return _by_room(room_nids, await self._reader.at([row[0] for row in rows]))
 
     async def current_members(self, room_nid: int, memberships: Collection[str] | None = None) -> list[StoredEvent]:
         """See the port. Oldest first."""
@@ -184,7 +180,7 @@ class SqlRoomRepo:
             rows = await _MEMBERS.rows(self._connection, room_nid=room_nid)
         else:
             rows = await _MEMBERS_OF.rows(self._connection, room_nid=room_nid, memberships=json_texts(memberships))
-        return [stored_event(row) for row in rows]
+        return await self._reader.at([row[0] for row in rows])
 
     async def member_events(self, room_nids: Mapping[int, Collection[str]]) -> dict[int, list[StoredEvent]]:
         """See the port."""
@@ -195,7 +191,7 @@ class SqlRoomRepo:
             if is_storable(user_id)
         )
         rows = await _MEMBER_EVENTS.rows(self._connection, users=wanted)
-        return _by_room(room_nids, [stored_event(row) for row in rows])
+        return _by_room(room_nids, await self._reader.at([row[0] for row in rows]))
 
     async def member_counts(self, room_nids: Collection[int]) -> dict[int, dict[str, int]]:
         """See the port."""

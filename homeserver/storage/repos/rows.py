@@ -1,39 +1,120 @@
-"""Events between rows and objects: one column list, one reader, one writer."""
+"""Events between rows and objects: one column list, and the reader through which every event comes.
+
+A statement that looks for events finds row ids; the reader gives the objects, from the process's memory where it
+holds them and otherwise in one further statement. So an event that many people read is parsed and rendered once.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import orjson
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from homeserver.core.build import load_event
+from homeserver import faults
 from homeserver.core.event import Event
 from homeserver.core.versions import ROOM_VERSIONS
-from homeserver.ports.events import EventFlags, StoredEvent
+from homeserver.ports.events import EventFlags, EventMemory, StoredEvent, Txn
+from homeserver.storage.dialect import Sql, in_ints, in_texts, json_ints, json_texts
 
-EVENT_COLUMNS = (
-    "e.nid, e.ord, e.event_id, e.room_nid, e.snapshot_nid, e.flags, e.json, e.unsigned, e.redacted_by, "
-    "r.room_id, r.room_version, x.json AS redaction"
-)
-EVENT_JOINS = "JOIN rooms r ON r.room_nid = e.room_nid LEFT JOIN events x ON x.event_id = e.redacted_by"
+_SELECT = """SELECT e.nid, e.ord, e.event_id, e.room_nid, e.snapshot_nid, e.flags, e.json, e.unsigned, e.redacted_by,
+        r.room_id, r.room_version, x.json, t.key, t.user_id, t.device_id, t.txn_id,
+        EXISTS (SELECT 1 FROM event_relations c WHERE c.target_event_id = e.event_id
+            AND c.rel_type IN ('m.thread', 'm.replace', 'm.reference'))
+    FROM events e JOIN rooms r ON r.room_nid = e.room_nid LEFT JOIN events x ON x.event_id = e.redacted_by
+    LEFT JOIN event_txns t ON t.event_nid = e.nid
+    WHERE {wanted}"""
+_BY_POSITION = Sql(_SELECT, wanted=in_ints("e.nid", "nids"))
+_BY_ID = Sql(_SELECT, wanted=in_texts("e.event_id", "ids"))
+_FLAGS = [EventFlags(value) for value in range(8)]
 
 
-def stored_event(row: Any) -> StoredEvent:
-    """The object of a row of EVENT_COLUMNS."""
-    nid, order, event_id, room_nid, snapshot, flags, json, unsigned, redacted_by, room_id, version, redaction = row[:12]
+class NoMemory:
+    """The `EventMemory` of a transaction that must see what it has written itself."""
+
+    def mark(self) -> int:
+        """See the port."""
+        return 0
+
+    def at(self, position: int) -> StoredEvent | None:
+        """See the port."""
+        return None
+
+    def get(self, event_id: str) -> StoredEvent | None:
+        """See the port."""
+        return None
+
+    def keep(self, stored: StoredEvent, since: int) -> StoredEvent:
+        """See the port."""
+        return stored
+
+
+class EventReader:
+    """The events of one transaction."""
+
+    def __init__(self, connection: AsyncConnection, memory: EventMemory) -> None:
+        """Make it before the transaction's first statement: what memory learns later may not be in its snapshot."""
+        self._connection = connection
+        self._memory = memory
+        self._since = memory.mark()
+
+    async def at(self, positions: Sequence[int]) -> list[StoredEvent]:
+        """The events of these row ids, in their order."""
+        memory = self._memory
+        found: dict[int, StoredEvent] = {}
+        missing: list[int] = []
+        for position in positions:
+            stored = memory.at(position)
+            if stored is None:
+                missing.append(position)
+            else:
+                found[position] = stored
+        if missing:
+            for stored in await self._kept(await _BY_POSITION.rows(self._connection, nids=json_ints(missing))):
+                found[stored.position] = stored
+        return [found[position] for position in positions if position in found]
+
+    async def by_id(self, event_ids: Collection[str]) -> dict[str, StoredEvent]:
+        """Events by id; unknown ids are absent."""
+        memory = self._memory
+        found: dict[str, StoredEvent] = {}
+        missing: list[str] = []
+        for event_id in event_ids:
+            stored = memory.get(event_id)
+            if stored is None:
+                missing.append(event_id)
+            else:
+                found[event_id] = stored
+        if missing:
+            for stored in await self._kept(await _BY_ID.rows(self._connection, ids=json_texts(missing))):
+                found[stored.event.event_id] = stored
+        return found
+
+    async def _kept(self, rows: Iterable[Any]) -> list[StoredEvent]:
+        if faults.plan is not None:
+            await faults.plan.reach("events.load")
+        return [self._memory.keep(_stored_event(row), self._since) for row in rows]
+
+
+def _stored_event(row: Any) -> StoredEvent:
+    nid, order, event_id, room_nid, snapshot, flags, json, unsigned, redacted_by = row[:9]
+    room_id, version, redaction, key, user_id, device_id, txn_id, related = row[9:]
     room_version = ROOM_VERSIONS[version]
     return StoredEvent(
-        event=load_event(json, room_version, event_id, room_id),
+        event=Event.stored(json, room_version, event_id, room_id),
         position=nid,
         order=order,
         room_nid=room_nid,
         snapshot=snapshot,
-        flags=EventFlags(flags),
+        flags=_FLAGS[flags],
         redacted_by=redacted_by,
         redaction_json=None
         if redaction is None
-        else client_form(load_event(redaction, room_version, redacted_by, room_id)),
+        else client_form(Event.stored(redaction, room_version, redacted_by, room_id)),
         unsigned=None if unsigned is None else orjson.loads(unsigned),
+        txn=None if key is None else Txn(key, user_id, device_id, txn_id),
+        is_related_to=bool(related),
     )
 
 

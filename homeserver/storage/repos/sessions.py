@@ -131,6 +131,20 @@ class SqlSessionRepo:
         row = (await self._connection.execute(query)).first()
         return None if row is None or row.expires_ms <= now_ms else str(row.user_id)
 
+    async def prune(self, now_ms: int, limit: int) -> int:
+        old = select(login_tokens.c.digest).where(login_tokens.c.expires_ms <= now_ms).limit(limit)
+        gone = (await self._connection.execute(delete(login_tokens).where(login_tokens.c.digest.in_(old)))).rowcount
+        old = select(refresh_tokens.c.digest).where(refresh_tokens.c.expires_ms <= now_ms).limit(limit - gone)
+        query = delete(refresh_tokens).where(refresh_tokens.c.digest.in_(old)).returning(refresh_tokens.c.session_id)
+        ended = [row.session_id for row in await self._connection.execute(query)]
+        if ended:
+            left = select(refresh_tokens.c.digest).where(refresh_tokens.c.session_id == sessions.c.session_id)
+            # A client that stopped refreshing has an access token that went long before its refresh token.
+            await self._connection.execute(
+                delete(sessions).where(sessions.c.session_id.in_(ended), sessions.c.refreshable, ~left.exists())
+            )
+        return gone + len(ended)
+
 
 class SqlInteractiveRepo:
     """User-interactive authentication sessions (see the port)."""
@@ -163,21 +177,18 @@ class SqlInteractiveRepo:
         )
         return (await self._connection.execute(query)).rowcount == 1
 
-    async def purge(self, now_ms: int, keep: int) -> list[InteractiveSession]:
-        newest = (
-            select(interactive_sessions.c.expires_ms)
-            .order_by(interactive_sessions.c.expires_ms.desc())
-            .offset(keep)
-            .limit(1)
-        )
+    async def purge(self, now_ms: int, keep: int, *, limit: int) -> list[InteractiveSession]:
+        table = interactive_sessions.c
+        newest = select(table.expires_ms).order_by(table.expires_ms.desc()).offset(keep).limit(1)
         overflow = (await self._connection.execute(newest)).scalar()
-        query = (
-            delete(interactive_sessions)
-            .where(interactive_sessions.c.expires_ms <= max(now_ms, overflow or 0))
-            .returning(*interactive_sessions.c)
+        old = (
+            select(table.digest)
+            .where(table.expires_ms <= max(now_ms, overflow or 0))
+            .order_by(table.expires_ms)
+            .limit(limit)
         )
-        gone = [_interactive(row) for row in await self._connection.execute(query)]
-        return [session for session in gone if not session.used]
+        query = delete(interactive_sessions).where(table.digest.in_(old)).returning(*table)
+        return [_interactive(row) for row in await self._connection.execute(query)]
 
 
 class SqlRegistrationTokenRepo:

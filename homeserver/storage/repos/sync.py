@@ -10,19 +10,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.sync import Bounds
 from homeserver.storage.dialect import Fragment, Sql, in_ints, json_ints, json_rows, rows_of
-from homeserver.storage.repos.rows import EVENT_COLUMNS, EVENT_JOINS, stored_event
+from homeserver.storage.repos.rows import EventReader
 
 if TYPE_CHECKING:
     from homeserver.ports.sync import SyncRepo
 
 _OWN_MEMBERSHIPS = Sql(
-    f"SELECT {EVENT_COLUMNS} FROM events e {EVENT_JOINS} "
-    "WHERE e.room_nid IN (SELECT m.room_nid FROM memberships m WHERE m.user_id = :user_id AND m.event_nid > :low) "
+    "SELECT e.nid FROM events e WHERE e.room_nid IN "
+    "(SELECT m.room_nid FROM memberships m WHERE m.user_id = :user_id AND m.event_nid > :low) "
     "AND e.type = 'm.room.member' AND e.state_key = :user_id "
     "AND e.nid > :low AND e.nid <= :high AND e.ord IS NOT NULL ORDER BY e.nid"
 )
 _VISIBILITY_HISTORIES = Sql(
-    "SELECT " + EVENT_COLUMNS + " FROM events e " + EVENT_JOINS + " WHERE {rooms} AND e.ord IS NOT NULL AND ("
+    "SELECT e.nid FROM events e WHERE {rooms} AND e.ord IS NOT NULL AND ("
     "(e.type = 'm.room.history_visibility' AND e.state_key = '') OR "
     "(e.type = 'm.room.member' AND e.state_key = :user_id)) ORDER BY e.room_nid, e.ord",
     rooms=in_ints("e.room_nid", "rooms"),
@@ -32,7 +32,7 @@ _LAST_OF_EACH_KEY = (
     "AND i.state_key IS NOT NULL GROUP BY i.type, i.state_key"
 )
 _STATE_BETWEEN = Sql(
-    "SELECT " + EVENT_COLUMNS + " FROM {rooms} {last} " + EVENT_JOINS + " ORDER BY e.room_nid, e.ord",
+    "SELECT e.nid FROM {rooms} {last} ORDER BY e.room_nid, e.ord",
     rooms=rows_of("rooms", "w", room_nid="bigint", low="bigint", high="bigint"),
     last=Fragment(
         f"JOIN events e ON e.nid IN ({_LAST_OF_EACH_KEY})",
@@ -44,21 +44,23 @@ _STATE_BETWEEN = Sql(
 class SqlSyncRepo:
     """Implements `ports.sync.SyncRepo`."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, reader: EventReader) -> None:
         self._connection = connection
+        self._reader = reader
 
     async def own_memberships(self, user_id: str, low: int, high: int) -> list[StoredEvent]:
         """See the port."""
         rows = await _OWN_MEMBERSHIPS.rows(self._connection, user_id=user_id, low=low, high=high)
-        return [stored_event(row) for row in rows]
+        return await self._reader.at([row[0] for row in rows])
 
     async def visibility_histories(self, room_nids: Collection[int], user_id: str) -> dict[int, list[StoredEvent]]:
         """See the port."""
         found: dict[int, list[StoredEvent]] = {room_nid: [] for room_nid in room_nids}
         if not room_nids:
             return found
-        for row in await _VISIBILITY_HISTORIES.rows(self._connection, rooms=json_ints(room_nids), user_id=user_id):
-            found[row[3]].append(stored_event(row))
+        rows = await _VISIBILITY_HISTORIES.rows(self._connection, rooms=json_ints(room_nids), user_id=user_id)
+        for stored in await self._reader.at([row[0] for row in rows]):
+            found[stored.room_nid].append(stored)
         return found
 
     async def state_between(self, rooms: Mapping[int, Bounds]) -> dict[int, list[StoredEvent]]:
@@ -67,8 +69,9 @@ class SqlSyncRepo:
         if not rooms:
             return found
         wanted = json_rows({"room_nid": nid, "low": low, "high": high} for nid, (low, high) in rooms.items())
-        for row in await _STATE_BETWEEN.rows(self._connection, rooms=wanted):
-            found[row[3]].append(stored_event(row))
+        rows = await _STATE_BETWEEN.rows(self._connection, rooms=wanted)
+        for stored in await self._reader.at([row[0] for row in rows]):
+            found[stored.room_nid].append(stored)
         return found
 
 

@@ -14,6 +14,7 @@ users = Table(
     "users",
     metadata,
     Column("user_id", Text, primary_key=True),  # local users only
+    Column("search", Text, nullable=False),  # user id and display name, folded, for the user directory
     Column("password_hash", Text),
     Column("created_ms", BigInteger, nullable=False),
     Column("appservice_id", Text),
@@ -57,6 +58,7 @@ refresh_tokens = Table(
     Column("generation", BigInteger, nullable=False),
     Column("expires_ms", BigInteger, nullable=False),
     Index("ix_refresh_tokens_session", "session_id", "generation"),
+    Index("ix_refresh_tokens_expires_ms", "expires_ms"),
 )
 
 login_tokens = Table(

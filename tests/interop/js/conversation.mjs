@@ -3,47 +3,10 @@
 
 import process from "node:process";
 import * as sdk from "matrix-js-sdk";
-import { logger } from "matrix-js-sdk/lib/logger.js";
+import { register, start } from "./clients.mjs";
 
-logger.setLevel("error");
 const [baseUrl, nameA, nameB] = process.argv.slice(2);
-const password = "correct horse battery staple";
 const results = {};
-
-async function register(name) {
-    const anonymous = sdk.createClient({ baseUrl });
-    const auth = { type: "m.login.dummy" };
-    try {
-        await anonymous.registerRequest({ username: name, password });
-    } catch (error) {
-        if (error.httpStatus !== 401) throw error;
-        auth.session = error.data.session;
-    }
-    await anonymous.registerRequest({ username: name, password, auth });
-    const login = await anonymous.loginRequest({
-        type: "m.login.password",
-        identifier: { type: "m.id.user", user: name },
-        password,
-    });
-    return sdk.createClient({
-        baseUrl,
-        accessToken: login.access_token,
-        userId: login.user_id,
-        deviceId: login.device_id,
-        timelineSupport: true,
-    });
-}
-
-async function start(client) {
-    const prepared = new Promise((resolve, reject) => {
-        client.on(sdk.ClientEvent.Sync, (state, _before, data) => {
-            if (state === "PREPARED") resolve();
-            if (state === "ERROR") reject(data.error);
-        });
-    });
-    await client.startClient({ initialSyncLimit: 20, lazyLoadMembers: true, pollTimeout: 5000 });
-    await prepared;
-}
 
 /** Wait until `condition` gives something, looking again whenever the client says that something happened. */
 function until(client, what, condition) {
@@ -86,8 +49,8 @@ async function optional(step) {
 
 const find = (client, room, id) => client.getRoom(room)?.findEventById(id);
 
-const alice = await register(nameA);
-const bob = await register(nameB);
+const alice = await register(baseUrl, nameA);
+const bob = await register(baseUrl, nameB);
 await Promise.all([start(alice), start(bob)]);
 
 const { room_id: room } = await alice.createRoom({ preset: "private_chat", name: "Conversation" });

@@ -165,3 +165,24 @@ async def test_repository_reads_many_rooms_at_once(store: Database) -> None:
         assert await tx.receipts.between({head.room_nid: (10, 11)}, BOB) == []
         assert await tx.receipts.between({head.room_nid: (11, 12)}, BOB) == [rows[2][0]]
         assert await tx.receipts.between({}, ALICE) == []
+
+
+async def test_a_receipt_that_another_process_moved_further_stays(world: World) -> None:
+    first, second, third = (event({"body": str(number)}) for number in range(3))
+    await world.room(first, second, third)
+    async with world.store.read() as tx:
+        nid = (await tx.rooms.room_nids([ROOM]))[ROOM]
+
+    async def put(event_id: str, position: int) -> str:
+        async with world.store.write() as tx:
+            return (
+                await tx.receipts.put(ReceiptChanged(ROOM, nid, ALICE, "m.read", None, event_id, 5), position)
+            ).event_id
+
+    # Each of them was decided when nothing was stored yet.
+    assert await put(second.event_id, 1001) == second.event_id
+    assert await put(first.event_id, 1002) == second.event_id
+    assert await put(second.event_id, 1003) == second.event_id
+    assert await stored(world) == second.event_id
+    assert await put(third.event_id, 1004) == third.event_id
+    assert await stored(world) == third.event_id

@@ -24,10 +24,10 @@ ALICE, BOB, CAROL, DAVE = (f"@{name}:{SERVER_NAME}" for name in ("alice", "bob",
 
 
 class SteppingClock:
-    """Time that moves by a millisecond per look."""
+    """Time that moves by a millisecond per look, or by `step`."""
 
-    def __init__(self) -> None:
-        self._now = itertools.count(1_700_000_000_000)
+    def __init__(self, step: int = 1) -> None:
+        self._now = itertools.count(1_700_000_000_000, step)
 
     def now_ms(self) -> int:
         return next(self._now)
@@ -104,14 +104,17 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def running_world(store: Database, *, entropy: str = "") -> AsyncIterator[World]:
+async def running_world(
+    store: Database, *, entropy: CountingEntropy | None = None, clock: SteppingClock | None = None
+) -> AsyncIterator[World]:
     """A world on `store`; opening a second one is a restart."""
     async with store.read() as tx:
         log = Log(await tx.log.position())
     committer = Committer(store, log)
     profiles = FakeProfiles()
     signer = Signer(SERVER_NAME, SigningKey("ed25519:test", bytes(32)))
-    rooms = build_rooms(store, log, committer, profiles, RoomsConfig(signer, SteppingClock(), CountingEntropy(entropy)))
+    config = RoomsConfig(signer, clock or SteppingClock(), entropy or CountingEntropy())
+    rooms = build_rooms(store, log, committer, profiles, config)
     task = asyncio.create_task(committer.run())
     try:
         yield World(store, log, rooms, profiles)

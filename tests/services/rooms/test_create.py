@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.core.versions import ROOM_VERSIONS
+from homeserver.ports.events import Membership
+from homeserver.ports.store import StoreUnavailable
 from homeserver.services.rooms.create import InitialState, RoomRequest
-from tests.services.rooms.conftest import ALICE, BOB, CAROL, World
+from homeserver.storage.unit import Database
+from tests.services.rooms.conftest import ALICE, BOB, CAROL, CountingEntropy, SteppingClock, World, running_world
 from tests.support.store import SERVER_NAME
 
 
@@ -87,7 +91,10 @@ async def test_trusted_invitees_have_the_creators_power(world: World) -> None:
         invite=[BOB, CAROL, BOB],
         creation_content={"additional_creators": [CAROL], "type": "m.space", "creator": "@forged:x", "room_version": 3},
     )
-    assert await world.state(new, "m.room.create") == {
+    created = await world.state(new, "m.room.create")
+    assert created is not None
+    assert created.pop("chat.hromada.nonce")
+    assert created == {
         "additional_creators": [CAROL, BOB],
         "type": "m.space",
         "room_version": "12",
@@ -154,3 +161,33 @@ async def test_an_alias_names_one_room(world: World) -> None:
     assert world.log.position == before
     async with world.store.read() as tx:
         assert await tx.rooms.memberships(BOB) == []
+
+
+@pytest.mark.parametrize("version", ["11", "12"])
+async def test_rooms_made_in_the_same_millisecond_are_different_rooms(store: Database, version: str) -> None:
+    async with running_world(store, clock=SteppingClock(step=0)) as world:
+        made = await asyncio.gather(*(world.create(ALICE, room_version=version, name="Pub") for _ in range(20)))
+        assert len(set(made)) == 20
+        assert {room.room_id for room in await memberships(world, ALICE)} == set(made)
+
+
+async def test_a_room_that_is_there_already_is_not_acknowledged_again(store: Database) -> None:
+    # Two identical create events have the same hash, so their rooms have the same id.
+    async with running_world(store, clock=SteppingClock(step=0), entropy=SameEntropy()) as world:
+        outcomes = await asyncio.gather(*(world.create(ALICE, name="Pub") for _ in range(5)), return_exceptions=True)
+        assert len([outcome for outcome in outcomes if isinstance(outcome, str)]) == 1
+        assert len([outcome for outcome in outcomes if isinstance(outcome, StoreUnavailable)]) == 4
+        with pytest.raises(StoreUnavailable):
+            await world.create(ALICE, name="Pub")
+
+
+async def memberships(world: World, user_id: str) -> list[Membership]:
+    async with world.store.read() as tx:
+        return await tx.rooms.memberships(user_id)
+
+
+class SameEntropy(CountingEntropy):
+    """Neither unique nor random."""
+
+    def letters(self, length: int) -> str:
+        return "A" * length

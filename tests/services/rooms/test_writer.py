@@ -9,7 +9,7 @@ import pytest
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.storage.unit import Database
-from tests.services.rooms.conftest import ALICE, BOB, CAROL, World, running_world
+from tests.services.rooms.conftest import ALICE, BOB, CAROL, CountingEntropy, World, running_world
 from tests.support.statements import counted
 from tests.support.store import SERVER_NAME
 
@@ -51,7 +51,7 @@ async def test_a_repeated_transaction_gives_the_same_event(store: Database) -> N
         first = await world.say(room_id, "hello", txn="t1")
         assert await world.say(room_id, "hello again", txn="t1") == first
         assert await world.say(room_id, "hello", BOB, txn="t1") != first
-    async with running_world(store, entropy="x") as world:  # a restart
+    async with running_world(store, entropy=CountingEntropy("x")) as world:  # a restart
         same, other = await asyncio.gather(
             world.say(room_id, "hello once more", txn="t1"), world.say(room_id, "news", txn="t2")
         )
@@ -72,7 +72,7 @@ async def test_a_repeated_transaction_is_answered_even_after_leaving(store: Data
         room_id = await world.create(ALICE, BOB)
         first = await world.say(room_id, "bye", BOB, txn="t1")
         await world.rooms.memberships.leave(BOB, room_id)
-    async with running_world(store, entropy="x") as world:
+    async with running_world(store, entropy=CountingEntropy("x")) as world:
         assert await world.say(room_id, "bye", BOB, txn="t1") == first
         with pytest.raises(MatrixError) as refused:
             await world.say(room_id, "bye", BOB, txn="t2")
@@ -98,7 +98,7 @@ async def test_one_bad_draft_fails_alone(world: World) -> None:
 
 
 async def test_two_processes_write_to_one_room(store: Database) -> None:
-    async with running_world(store) as here, running_world(store, entropy="x") as there:
+    async with running_world(store) as here, running_world(store, entropy=CountingEntropy("x")) as there:
         room_id = await here.create()
         await there.say(room_id, "there 0")
         for number in range(1, 6):

@@ -13,6 +13,7 @@ from homeserver.core.filters import Filter
 from homeserver.services.personal.typing import TypingTracker
 from homeserver.services.sync import positions
 from homeserver.services.sync.body import STATE_BEFORE, StateField
+from homeserver.services.sync.fanout import audience
 from homeserver.services.sync.reads import RoomMemoryReads
 from homeserver.services.sync.render import encode_for
 from homeserver.services.sync.request import SyncRequest
@@ -28,6 +29,7 @@ class SyncWorld:
     world: World
     sync: SyncService
     typing: TypingTracker
+    shared: int = 0  # how many answers could have been shared
 
     def client(self, user_id: str, **options: Any) -> Client:
         return Client(self, user_id, **options)
@@ -60,8 +62,14 @@ class Client:
             full_state=full_state,
             state_field=self.state_field,
         )
+        shared = None if request.since is None else service.shared(request, request.since, audience(request))
         answer = await service.poll(request, timeout_ms)
         body: dict[str, Any] = orjson.loads(encode_for(request, answer.body))
+        if shared is not None and timeout_ms == 0:
+            # What many get alike is what this one would have got alone: so every test of sync is a test of that, too.
+            self.on.shared += 1
+            assert str(shared.token) == answer.body.next_batch
+            assert (orjson.loads(shared.json) if shared.json else None) == (None if answer.body.is_empty else body)
         self._fold(body)
         return body
 

@@ -7,6 +7,7 @@ import pytest
 from homeserver.core.filters import Filter, parse_filter
 from homeserver.services.sync.body import STATE_AFTER, STATE_BEFORE, StateField
 from tests.services.rooms.conftest import ALICE, BOB, CAROL
+from tests.services.rooms.test_reads import relate
 from tests.services.sync.conftest import SyncWorld, assert_law
 
 SMALL = {"room": {"timeline": {"limit": 3}}}
@@ -180,7 +181,7 @@ async def test_redacted_content_is_never_sent_again(syncing: SyncWorld) -> None:
     room = await syncing.world.create(ALICE)
     alice = syncing.client(ALICE)
     await alice.sync()
-    event_id = await syncing.world.say(room, "secret")
+    event_id = await syncing.world.say(room, "secret", txn="t0")
     await syncing.world.rooms.sending.set_state(room, ALICE, ("m.room.topic", ""), {"topic": "private"})
     topic = (await syncing.world.timeline(room))[-1].event_id
     await syncing.world.rooms.sending.set_state(room, ALICE, ("m.room.topic", ""), {"topic": "public"})
@@ -190,3 +191,30 @@ async def test_redacted_content_is_never_sent_again(syncing: SyncWorld) -> None:
     assert "secret" not in str(events)
     assert "private" not in str(events)
     assert events[0]["unsigned"]["redacted_because"]["type"] == "m.room.redaction"
+
+
+@pytest.mark.parametrize("from_database", [False, True], ids=["tail", "database"])
+async def test_limited_timelines_bundle_what_the_client_cannot_add_up_itself(
+    syncing: SyncWorld, from_database: bool
+) -> None:
+    world = syncing.world
+    room = await world.create(ALICE, BOB)
+    bob = syncing.client(BOB, filter=parse_filter(SMALL))
+    await bob.sync()
+    for number in range(6):
+        await world.say(room, f"m{number}")
+    root = await world.say(room, "root")
+    for number in range(2):
+        await relate(world, room, root, "m.thread", n=number)
+    if from_database:
+        forget_tail(syncing)
+    first, *_ = (await bob.sync())["rooms"]["join"][room]["timeline"]["events"]
+    assert (first["event_id"], first["unsigned"]["m.relations"]["m.thread"]["count"]) == (root, 2)
+    anew = syncing.client(BOB, filter=parse_filter(SMALL))
+    first, *_ = (await anew.sync())["rooms"]["join"][room]["timeline"]["events"]
+    assert first["unsigned"]["m.relations"]["m.thread"]["current_user_participated"] is False
+    # Nothing was left out here, so the client has seen every reply itself.
+    await relate(world, room, root, "m.thread", n=3)
+    whole = await bob.sync()
+    assert whole["rooms"]["join"][room]["timeline"]["limited"] is False
+    assert "m.relations" not in str(whole)

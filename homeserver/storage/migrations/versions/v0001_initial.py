@@ -28,6 +28,7 @@ def upgrade() -> None:
     _receipts()
     _refresh_tokens()
     _registration_tokens()
+    _reports()
     _room_aliases()
     _rooms()
     _sessions()
@@ -247,6 +248,7 @@ def _refresh_tokens() -> None:
         sa.Column("expires_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("digest", name="pk_refresh_tokens"),
     )
+    op.create_index("ix_refresh_tokens_expires_ms", "refresh_tokens", ["expires_ms"], unique=False)
     op.create_index("ix_refresh_tokens_session", "refresh_tokens", ["session_id", "generation"], unique=False)
 
 
@@ -260,6 +262,21 @@ def _registration_tokens() -> None:
         sa.Column("expires_ms", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("token", name="pk_registration_tokens"),
     )
+
+
+def _reports() -> None:
+    op.create_table(
+        "reports",
+        sa.Column("report_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("ts", sa.BigInteger(), nullable=False),
+        sa.Column("reporter", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.Text(), nullable=True),
+        sa.Column("room_id", sa.Text(), nullable=True),
+        sa.Column("event_id", sa.Text(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("report_id", name="pk_reports"),
+    )
+    op.create_index("ix_reports_ts", "reports", ["ts"], unique=False)
 
 
 def _room_aliases() -> None:
@@ -345,6 +362,7 @@ def _users() -> None:
     op.create_table(
         "users",
         sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("search", sa.Text(), nullable=False),
         sa.Column("password_hash", sa.Text(), nullable=True),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("appservice_id", sa.Text(), nullable=True),

@@ -1,0 +1,23 @@
+"""Room event filters applied to stored events.  spec: client-server-api#filtering"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from homeserver.core.filters import RoomEventFilter
+from homeserver.ports.events import StoredEvent
+
+
+def passes(event_filter: RoomEventFilter, stored: StoredEvent) -> bool:
+    """Whether the filter lets an event pass."""
+    event = stored.event
+    # Content is parsed only for filters that ask about it.
+    has_url = event_filter.contains_url is not None and isinstance(event.content.get("url"), str)
+    return event_filter.matches(event.type, event.sender, event.room_id, has_url)
+
+
+def select(event_filter: RoomEventFilter, events: Iterable[StoredEvent]) -> list[StoredEvent]:
+    """The events that the filter lets pass."""
+    if event_filter.is_open and event_filter.rooms is None and not event_filter.not_rooms:
+        return list(events)
+    return [stored for stored in events if passes(event_filter, stored)]

@@ -1,0 +1,73 @@
+"""Who was when in which room, in memory: the histories that decide what a user may see.
+
+Follows the log: a member event drops the history of that user in that room, a new visibility those of all users.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from homeserver.core.visibility import HISTORY_VISIBILITY
+from homeserver.ports.events import StoredEvent
+from homeserver.ports.log import EntryKind, LogEntry
+from homeserver.ports.store import Store
+from homeserver.services.rooms.visibility import History, load_history
+
+_MEMBER = "m.room.member"
+
+
+class HistoryCache:
+    """Histories by room and user, the least recently used forgotten first."""
+
+    def __init__(self, *, max_entries: int = 5_000) -> None:
+        self._histories: OrderedDict[tuple[int, str], History] = OrderedDict()
+        self._users: dict[int, set[str]] = {}  # of whom there is a history, by room
+        self._max_entries = max_entries
+        self._changes = 0
+
+    def follow(self, entries: Sequence[LogEntry]) -> None:
+        """Log listener: forget what the events change."""
+        for entry in entries:
+            if entry.kind is EntryKind.EVENT:
+                stored: StoredEvent = entry.payload
+                event = stored.event
+                if event.type == _MEMBER and event.state_key is not None:
+                    self._changes += 1
+                    self._forget(stored.room_nid, event.state_key)
+                elif event.is_state and event.key == HISTORY_VISIBILITY:
+                    self._changes += 1
+                    for user_id in tuple(self._users.get(stored.room_nid, ())):
+                        self._forget(stored.room_nid, user_id)
+
+    def clear(self) -> None:
+        """Forget everything: the log has a gap."""
+        self._changes += 1
+        self._histories.clear()
+        self._users.clear()
+
+    async def fetch(self, room_nid: int, user_id: str, store: Store) -> History:
+        """The user's history in the room, from memory or the store."""
+        history = self._histories.get((room_nid, user_id))
+        if history is not None:
+            self._histories.move_to_end((room_nid, user_id))
+            return history
+        changes = self._changes
+        async with store.glance() as tx:
+            history = await load_history(tx, room_nid, user_id)
+        if changes == self._changes:  # else it may be from before the change
+            self._keep(room_nid, user_id, history)
+        return history
+
+    def _keep(self, room_nid: int, user_id: str, history: History) -> None:
+        self._histories[(room_nid, user_id)] = history
+        self._users.setdefault(room_nid, set()).add(user_id)
+        while len(self._histories) > self._max_entries:
+            self._forget(*next(iter(self._histories)))
+
+    def _forget(self, room_nid: int, user_id: str) -> None:
+        if self._histories.pop((room_nid, user_id), None) is not None:
+            users = self._users[room_nid]
+            users.discard(user_id)
+            if not users:
+                del self._users[room_nid]

@@ -1,0 +1,191 @@
+"""Upgrades a room: a new one of another version takes its place, and its aliases.
+
+The new room is one append; then the old room is closed. If the second step is refused (somebody else was faster),
+the upgrader leaves the new room again, and nothing of the old one has changed.
+spec: client-server-api#room-upgrades
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from homeserver.core.auth.power import PowerLevels
+from homeserver.core.auth.state import CREATE, POWER_LEVELS
+from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
+from homeserver.core.event import Event, StateKey
+from homeserver.core.ids import parse_room_id, parse_user_id
+from homeserver.core.versions import room_version
+from homeserver.ports.clock import Entropy
+from homeserver.ports.events import NewRoom, RoomHead
+from homeserver.ports.store import StoreUnavailable, UniqueViolation
+from homeserver.services.rooms.access import RoomAccess
+from homeserver.services.rooms.create import NONCE, NONCE_LETTERS
+from homeserver.services.rooms.drafts import Draft, Existing, RoomView
+from homeserver.services.rooms.people import Profiles
+from homeserver.services.rooms.replacement import (
+    SPACE_CHILD,
+    TOMBSTONE,
+    TRANSFERRED,
+    closed_levels,
+    create_content,
+    replacement_events,
+)
+from homeserver.services.rooms.writer import RoomMemory, RoomWriter
+
+_log = structlog.get_logger(__name__)
+
+_TOMBSTONE = (TOMBSTONE, "")
+_MAX_CREATORS = 100
+_AT_ONCE = 300
+_BATCH = 100
+_CARRIED = frozenset({*TRANSFERRED, SPACE_CHILD, "m.room.create", "m.room.power_levels"})
+
+
+@dataclass(frozen=True, slots=True)
+class _OldRoom:
+    """The room to replace, as it is when the upgrade begins."""
+
+    head: RoomHead
+    create: Event
+    tombstone: str | None
+    is_public: bool
+
+
+class RoomUpgrades:
+    """Replaces rooms on behalf of local users."""
+
+    def __init__(
+        self,
+        memory: RoomMemory,
+        writer: RoomWriter,
+        access: RoomAccess,
+        profiles: Profiles,
+        entropy: Entropy,
+        server_name: str,
+    ) -> None:
+        self._memory = memory
+        self._writer = writer
+        self._access = access
+        self._profiles = profiles
+        self._entropy = entropy
+        self._server_name = server_name
+
+    async def upgrade(self, user_id: str, room_id: str, version_id: str, additional_creators: Sequence[str]) -> str:
+        """Replace a room; returns the id of the new one.
+
+        Raises MatrixError: UNSUPPORTED_ROOM_VERSION, INVALID_PARAM, FORBIDDEN if the user may not send tombstones
+        there, INVALID_ROOM_STATE if the old room's state cannot go over.
+        spec: client-server-api#post_matrixclientv3roomsroomidupgrade
+        """
+        parse_room_id(room_id)
+        version = room_version(version_id)
+        if not version.auth.privileged_creators:
+            additional_creators = ()
+        if len(additional_creators) > _MAX_CREATORS:
+            raise MatrixError(ErrCode.INVALID_PARAM, f"A room has at most {_MAX_CREATORS} additional creators")
+        for creator in additional_creators:
+            parse_user_id(creator)
+        old = await self._old_room(user_id, room_id)  # 1
+        last = old.head.extremities[0][0] if old.head.extremities else None
+        creators = [creator for creator in additional_creators if creator != user_id]
+        create = create_content(user_id, version, old.create, last, creators)
+        if version.auth.room_id_is_create_hash:
+            create[NONCE] = self._entropy.letters(NONCE_LETTERS)
+        profile = await self._profiles.member_profile(user_id)
+        drafts = replacement_events(user_id, profile, version, create, await self._carried(old.head))  # 3
+        new_id = "" if version.auth.room_id_is_create_hash else f"!{self._entropy.letters(18)}:{self._server_name}"
+        room = NewRoom(new_id, version, user_id, is_public=False)
+        replacement = await self._create(room, drafts)  # 2
+        await self._close(user_id, old, replacement)
+        return replacement
+
+    async def _create(self, room: NewRoom, drafts: Sequence[Draft]) -> str:
+        """Make the new room. Of very many bans or children only the first are part of the one append."""
+        try:
+            replacement = await self._writer.create(room.room_version, drafts[:_AT_ONCE], room)
+        except UniqueViolation:
+            raise StoreUnavailable("The room's id is taken") from None
+        except NotAllowed as error:
+            raise MatrixError(
+                ErrCode.INVALID_ROOM_STATE, f"The room's state does not fit the new version: {error.message}"
+            ) from None
+        for start in range(_AT_ONCE, len(drafts), _BATCH):
+            batch = (self._writer.send(replacement, draft) for draft in drafts[start : start + _BATCH])
+            for outcome in await asyncio.gather(*batch, return_exceptions=True):
+                if isinstance(outcome, MatrixError):
+                    _log.info("state_left_behind", room_id=replacement, error=outcome.message)
+                elif isinstance(outcome, BaseException):
+                    raise outcome
+        return replacement
+
+    async def _old_room(self, user_id: str, room_id: str) -> _OldRoom:
+        memory = self._memory
+        head = await memory.heads.fetch(room_id, memory.store)
+        if head is None or await self._access.membership(head, user_id) != "join":
+            raise NotAllowed("You are not in this room")
+        state = await self._events(head, (CREATE, POWER_LEVELS))
+        levels = PowerLevels(head.room_version, state.get(CREATE), state.get(POWER_LEVELS))
+        if levels.user(user_id) < levels.event(TOMBSTONE, is_state=True):
+            raise NotAllowed("You may not upgrade this room")
+        async with memory.store.read() as tx:
+            is_public = any(nid == head.room_nid for nid, _ in await tx.rooms.public_rooms())
+        return _OldRoom(head, state[CREATE], head.state.get(_TOMBSTONE), is_public)
+
+    async def _carried(self, head: RoomHead) -> list[Event]:
+        """The state that may go over to the new room: the few transferred types, and whom the room has banned."""
+        async with self._memory.store.read() as tx:
+            state = (await tx.rooms.current_state([head.room_nid], types=_CARRIED)).get(head.room_nid, [])
+            banned = await tx.rooms.current_members(head.room_nid, ["ban"])
+        return [stored.event for stored in (*state, *banned)]
+
+    async def _close(self, user_id: str, old: _OldRoom, replacement: str) -> None:
+        """Put up the tombstone, then move what leads to the room."""
+        room_id = old.head.room_id
+        content = {"body": "This room has been replaced", "replacement_room": replacement}
+
+        def decide(room: RoomView) -> dict[str, Any] | Existing:
+            known = room.get(*_TOMBSTONE)
+            if (None if known is None else known.event_id) != old.tombstone:
+                raise NotAllowed("Somebody else is upgrading this room")
+            return content
+
+        try:
+            await self._writer.send(room_id, Draft(user_id, TOMBSTONE, content, "", decide=decide))  # 5
+        except MatrixError:
+            await self._writer.send(replacement, Draft(user_id, "m.room.member", {"membership": "leave"}, user_id))
+            raise
+        await self._move(old, replacement)  # 4
+        await self._lock_out(user_id, room_id)  # 6
+
+    async def _move(self, old: _OldRoom, replacement: str) -> None:
+        """Let aliases and the directory lead to the new room. After the tombstone: a refused one moves nothing."""
+        async with self._memory.store.write() as tx:
+            new = (await tx.rooms.room_nids([replacement]))[replacement]
+            await tx.aliases.move(old.head.room_nid, new)
+            if old.is_public:
+                await tx.rooms.set_public(old.head.room_nid, False)
+                await tx.rooms.set_public(new, True)
+
+    async def _lock_out(self, user_id: str, room_id: str) -> None:
+        """Let ordinary members of the old room neither write nor invite, if the upgrader may decide so."""
+
+        def decide(room: RoomView) -> dict[str, Any] | Existing:
+            levels = room.get(*POWER_LEVELS)
+            if levels is None:
+                raise NotAllowed("The room has no power levels")
+            return closed_levels(levels.content, room.version)
+
+        try:
+            await self._writer.send(room_id, Draft(user_id, "m.room.power_levels", {}, "", decide=decide))
+        except MatrixError as error:
+            _log.info("old_room_left_open", room_id=room_id, error=error.message)
+
+    async def _events(self, head: RoomHead, keys: Sequence[StateKey]) -> dict[StateKey, Event]:
+        wanted = {key: head.state[key] for key in keys if key in head.state}
+        found = await self._memory.events.fetch(wanted.values(), self._memory.store)
+        return {key: found[event_id].event for key, event_id in wanted.items()}

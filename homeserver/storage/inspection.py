@@ -1,0 +1,126 @@
+"""What a database holds and how it is set up, for operators. Reads only: nothing is migrated or repaired here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from homeserver.storage.engine import WRITE_OPTION, Engines
+from homeserver.storage.migrations import NEWEST, revision
+
+_COUNTED_EXACTLY = 1 << 30
+"""Beyond this size of the events table PostgreSQL's own estimate must do: counting would take minutes."""
+
+_USERS = """SELECT count(*), sum(CASE WHEN is_admin THEN 1 ELSE 0 END), sum(CASE WHEN is_guest THEN 1 ELSE 0 END),
+    sum(CASE WHEN locked OR suspended THEN 1 ELSE 0 END), sum(CASE WHEN deactivated THEN 1 ELSE 0 END) FROM users"""
+_COUNTS = {
+    "devices": "SELECT count(*) FROM devices",
+    "sessions": "SELECT count(*) FROM sessions",
+    "rooms": "SELECT count(*) FROM rooms",
+    "published rooms": "SELECT count(*) FROM rooms WHERE is_public",
+    "aliases": "SELECT count(*) FROM room_aliases",
+    "log position": "SELECT value FROM counters WHERE name = 'log'",
+    "reports": "SELECT count(*) FROM reports",
+}
+
+
+@dataclass(slots=True)
+class DatabaseFacts:
+    """What `inspect` found."""
+
+    engine: str
+    settings: dict[str, str] = field(default_factory=dict)
+    schema: str | None = None
+    """The revision of the tables; None if there are none yet."""
+    newest_schema: str = NEWEST
+    bytes: int = 0
+    now_ms: int | None = None
+    """The clock of the database server, if it has one of its own."""
+    last_event_ms: int | None = None
+    writable: bool = True
+    damage: str | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    estimated: frozenset[str] = frozenset()
+
+
+async def inspect(engines: Engines, *, thorough: bool = False) -> DatabaseFacts:
+    """Look at a database; `thorough` also reads every page of SQLite. Raises what the database raises."""
+    async with engines.reader.connect() as connection:
+        facts = await (_sqlite(connection, thorough) if engines.is_sqlite else _postgres(connection))
+        facts.schema = await connection.run_sync(revision)
+        if facts.schema == NEWEST:
+            await _count(connection, facts)
+    facts.writable = facts.writable and await _may_write(engines)
+    return facts
+
+
+async def _sqlite(connection: AsyncConnection, thorough: bool) -> DatabaseFacts:
+    facts = DatabaseFacts(f"SQLite {await _value(connection, 'SELECT sqlite_version()')}")
+    facts.settings["journal_mode"] = str(await _value(connection, "PRAGMA journal_mode"))
+    facts.settings["synchronous"] = {1: "NORMAL", 2: "FULL", 3: "EXTRA"}.get(
+        await _value(connection, "PRAGMA synchronous"), "OFF"
+    )
+    facts.bytes = await _value(connection, "PRAGMA page_count") * await _value(connection, "PRAGMA page_size")
+    if thorough and (found := await _value(connection, "PRAGMA quick_check")) != "ok":
+        facts.damage = str(found)
+    return facts
+
+
+async def _postgres(connection: AsyncConnection) -> DatabaseFacts:
+    facts = DatabaseFacts(f"PostgreSQL {await _value(connection, 'SHOW server_version')}")
+    for setting in ("fsync", "synchronous_commit", "full_page_writes", "server_encoding", "max_connections"):
+        facts.settings[setting] = str(await _value(connection, f"SHOW {setting}"))
+    facts.settings["collation"] = str(
+        await _value(connection, "SELECT datcollate FROM pg_database WHERE datname = current_database()")
+    )
+    facts.bytes = await _value(connection, "SELECT pg_database_size(current_database())")
+    facts.now_ms = await _value(connection, "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)")
+    facts.writable = not await _value(connection, "SELECT pg_is_in_recovery()")
+    return facts
+
+
+async def _count(connection: AsyncConnection, facts: DatabaseFacts) -> None:
+    row = (await connection.execute(text(_USERS))).one()
+    names = ("users", "administrators", "guests", "locked users", "deactivated users")
+    facts.counts.update(zip(names, (value or 0 for value in row), strict=True))
+    for name, query in _COUNTS.items():
+        facts.counts[name] = await _value(connection, query) or 0
+    facts.counts["events"], is_estimate = await _events(connection)
+    facts.estimated = frozenset({"events"}) if is_estimate else frozenset()
+    newest = await _value(connection, "SELECT json FROM events ORDER BY nid DESC LIMIT 1")
+    if newest is not None:
+        facts.last_event_ms = orjson.loads(bytes(newest)).get("origin_server_ts")
+
+
+async def _events(connection: AsyncConnection) -> tuple[int, bool]:
+    """How many events there are, and whether that is an estimate."""
+    if connection.dialect.name != "sqlite":
+        size = await _value(connection, "SELECT pg_relation_size('events')")
+        estimate = await _value(
+            connection, "SELECT CAST(reltuples AS bigint) FROM pg_class WHERE oid = 'events'::regclass"
+        )
+        if size > _COUNTED_EXACTLY and estimate > 0:
+            return estimate, True
+    return await _value(connection, "SELECT count(*) FROM events"), False
+
+
+async def _may_write(engines: Engines) -> bool:
+    """Whether a transaction that writes can begin; it is rolled back."""
+    async with engines.writer.connect() as connection:
+        await connection.execution_options(**{WRITE_OPTION: True})
+        try:
+            await connection.execute(text("CREATE TABLE hromada_probe (probe INTEGER)"))
+        except DBAPIError:
+            return False
+        finally:
+            await connection.rollback()
+    return True
+
+
+async def _value(connection: AsyncConnection, query: str) -> Any:
+    return (await connection.execute(text(query))).scalar()

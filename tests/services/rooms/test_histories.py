@@ -1,0 +1,84 @@
+"""What users may see is decided from memory, and never on knowledge older than what is shown."""
+
+from __future__ import annotations
+
+import asyncio
+
+import orjson
+import pytest
+
+from homeserver.core.errors import MatrixError, NotAllowed
+from homeserver.services.rooms.history import PageRequest
+from homeserver.services.rooms.present import Recipient
+from tests.services.rooms.conftest import ALICE, BOB, World
+from tests.support.statements import counted
+
+B = Recipient(BOB, "DEV")
+
+
+async def shown(world: World, room_id: str) -> list[str]:
+    page = await world.rooms.history.messages(B, room_id, PageRequest(True, limit=100))
+    return [event["content"]["body"] for event in map(orjson.loads, page.chunk) if event["type"] == "m.room.message"]
+
+
+async def test_reads_of_a_known_room_cost_no_statement(world: World) -> None:
+    room_id = await world.create(ALICE, BOB)
+    await world.rooms.state.members(BOB, room_id)
+    with counted(world.store) as statements:
+        members = await world.rooms.state.members(BOB, room_id)
+        await world.rooms.state.all(BOB, room_id)
+        await world.rooms.state.joined_members(BOB, room_id)
+    assert {stored.event.state_key for stored in members} == {ALICE, BOB}
+    assert not statements
+
+
+async def test_where_the_log_has_a_gap_everything_is_read_again(world: World) -> None:
+    room_id = await world.create(ALICE, BOB)
+    await world.rooms.state.members(BOB, room_id)
+    world.rooms.memory.forget()
+    with counted(world.store) as statements:
+        await world.rooms.state.members(BOB, room_id)
+    assert statements
+
+
+async def test_a_kick_and_a_new_visibility_take_effect_at_once(world: World) -> None:
+    room_id = await world.create(ALICE, BOB)
+    await world.say(room_id, "before")
+    assert await shown(world, room_id) == ["before"]
+    await world.rooms.memberships.kick(ALICE, room_id, BOB)
+    await world.say(room_id, "after")
+    assert await shown(world, room_id) == ["before"]
+    with pytest.raises(NotAllowed):
+        await world.rooms.aliases.local_aliases(BOB, room_id)
+    content = {"history_visibility": "world_readable"}
+    await world.rooms.sending.set_state(room_id, ALICE, ("m.room.history_visibility", ""), content)
+    await world.say(room_id, "for all")
+    assert (await shown(world, room_id))[0] == "for all"
+
+
+async def test_readers_beside_kicks_never_see_what_came_after(world: World) -> None:
+    room_id = await world.create(ALICE, BOB)
+    seen: set[str] = set()
+
+    async def read() -> None:
+        while True:
+            try:
+                seen.update(await shown(world, room_id))
+            except MatrixError:
+                pass
+            await asyncio.sleep(0)
+
+    readers = [asyncio.create_task(read()) for _ in range(3)]
+    for number in range(10):
+        await world.say(room_id, f"with Bob {number}")
+        await world.rooms.memberships.kick(ALICE, room_id, BOB)
+        await world.say(room_id, f"without Bob {number}")
+        await world.rooms.memberships.invite(ALICE, room_id, BOB)
+        content = {"history_visibility": "joined"}
+        await world.rooms.sending.set_state(room_id, ALICE, ("m.room.history_visibility", ""), content)
+        await world.rooms.memberships.join(BOB, room_id)
+    for reader in readers:
+        reader.cancel()
+    await asyncio.gather(*readers, return_exceptions=True)
+    assert any(body.startswith("with Bob") for body in seen)
+    assert not {body for body in seen if body.startswith("without Bob") and not body.endswith(" 0")}
