@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
@@ -47,6 +48,8 @@ _PINGS_PER_SECOND = 2.0
 _PING_BURST = 20
 _UNSENT_BYTES = 64 * 1024
 _READ_BYTES = 64 * 1024
+_NEVER_PAUSED_BYTES = 8 * 1024
+"""With no more than this unsent, asyncio and uvloop let a writer go on, so there is nothing to bound in time."""
 
 
 class Bounds(hypercorn.config.Config):
@@ -88,7 +91,8 @@ class BoundedConnection(TCPServer):
         _CONNECTION.set(self)
         option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
         if option is not None:
-            self.writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, option, _UNSENT_BYTES)
+            with suppress(OSError):  # the client is gone already
+                self.writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, option, _UNSENT_BYTES)
         await super().run()
 
     async def protocol_send(self, event: Event) -> None:
@@ -106,12 +110,18 @@ class BoundedConnection(TCPServer):
 
     async def _write(self, pieces: tuple[bytes, ...]) -> None:
         size = sum(map(len, pieces))
+        if not size:
+            return
+        transport = self.writer.transport
         try:
+            self.writer.writelines(pieces)
+            if transport.get_write_buffer_size() <= _NEVER_PAUSED_BYTES:
+                await self.writer.drain()
+                return
             async with asyncio.timeout(self.config.answer_seconds + size / SLOWEST_BYTES_PER_SECOND):
-                self.writer.writelines(pieces)
                 await self.writer.drain()
         except TimeoutError:
-            self.writer.transport.abort()
+            transport.abort()
         except (ConnectionError, RuntimeError):
             await self.protocol.handle(Closed())
 
