@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 
+from homeserver.core.relations import BUNDLED, relation_of
 from homeserver.ports.events import EventFlags, StoredEvent
 from homeserver.ports.log import EntryKind, LogEntry
-from homeserver.ports.store import Store, Transaction
+from homeserver.ports.store import Store
 
 _PER_EVENT = 1_500
 """Objects and identifiers of an event weigh about this much besides twice the canonical bytes (client form)."""
-BUNDLED = frozenset({"m.thread", "m.replace", "m.reference"})
-"""Relations that are told with the event they point to.  spec: client-server-api#aggregations-of-child-events"""
-
 _UNSETTLED = EventFlags.REJECTED | EventFlags.OUTLIER
 """Rejected events may change their verdict and outliers their place."""
 
@@ -80,12 +78,8 @@ class EventCache:
             self._put(stored)
         return stored
 
-    async def load(self, event_ids: Collection[str], tx: Transaction) -> dict[str, StoredEvent]:
-        """Events by id, from memory or in one statement; unknown ids are absent."""
-        return await tx.events.get_many(event_ids) if event_ids else {}
-
     async def fetch(self, event_ids: Collection[str], store: Store) -> dict[str, StoredEvent]:
-        """As `load`, opening a transaction only if something is missing."""
+        """As `EventRepo.get_many`, asking the store only if something is missing."""
         found = {event_id: stored for event_id in event_ids if (stored := self.get(event_id)) is not None}
         missing = [event_id for event_id in event_ids if event_id not in found]
         if missing:
@@ -131,11 +125,8 @@ def bundled_with(stored: StoredEvent) -> str | None:
     """The event that this one is told with, if it relates to one in such a way."""
     if stored.event.is_state:
         return None
-    relation = stored.event.content.get("m.relates_to")
-    if not isinstance(relation, dict) or not isinstance(relation.get("rel_type"), str):
-        return None
-    target = relation.get("event_id")
-    return target if relation["rel_type"] in BUNDLED and isinstance(target, str) else None
+    relation = relation_of(stored.event.content)
+    return relation.event_id if relation is not None and relation.rel_type in BUNDLED else None
 
 
 def _replaced(stored: StoredEvent) -> str | None:

@@ -209,4 +209,4 @@ class RoomHistory:
         return select(event_filter, state)
 
     async def _load(self, tx: Transaction, event_ids: Iterable[str]) -> list[StoredEvent]:
-        return list((await self._memory.events.load(list(event_ids), tx)).values())
+        return list((await tx.events.get_many(list(event_ids))).values())

@@ -66,7 +66,7 @@ async def bundled(
         return {}
     relations: dict[str, dict[str, Any]] = {}
     aggregates = await tx.relations.aggregates(targets, user_id)
-    children = await memory.events.load([aggregate.latest for aggregate in aggregates], tx)
+    children = await tx.events.get_many([aggregate.latest for aggregate in aggregates])
     latest = {child.event.event_id: child for child in await seen(list(children.values()))}
     for aggregate in aggregates:
         child = latest.get(aggregate.latest)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.core.relations import relation_of
 from homeserver.ports.relations import RelationQuery
 from homeserver.services.rooms.access import RoomAccess
 from homeserver.services.rooms.present import Recipient, present
@@ -84,7 +85,7 @@ class Relations:
             roots = await tx.relations.thread_roots(
                 window.room_nid, who.user_id, participated=participated, start=order, limit=limit
             )
-            found = await self._memory.events.load([event_id for event_id, _ in roots], tx)
+            found = await tx.events.get_many([event_id for event_id, _ in roots])
             events = [
                 stored for event_id, _ in roots if (stored := found.get(event_id)) is not None and window.sees(stored)
             ]
@@ -96,14 +97,11 @@ class Relations:
 
         Raises MatrixError(DUPLICATE_ANNOTATION).  spec: client-server-api#avoiding-duplicate-annotations
         """
-        relation = content.get("m.relates_to")
-        if not isinstance(relation, dict) or relation.get("rel_type") != "m.annotation":
+        relation = relation_of(content)
+        if relation is None or relation.rel_type != "m.annotation" or relation.key is None:
             return
-        target, key = relation.get("event_id"), relation.get("key")
-        if not isinstance(target, str) or not isinstance(key, str):
-            return
-        async with self._memory.store.read() as tx:
-            if await tx.relations.annotates(target, sender, key):
+        async with self._memory.store.glance() as tx:
+            if await tx.relations.annotates(relation.event_id, sender, relation.key):
                 raise MatrixError(ErrCode.DUPLICATE_ANNOTATION, "You have annotated the event with this already")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from homeserver.core.relations import relation_of
 from homeserver.ports.events import StoredEvent, TimelinePage
 from homeserver.ports.relations import Aggregate, RelationQuery
 from homeserver.storage.dialect import HIGHEST, LOWEST, Fragment, Sql, in_texts, is_storable, json_texts
@@ -82,22 +83,20 @@ _ANNOTATES = Sql(
 
 def relation_row(stored: StoredEvent) -> dict[str, Any] | None:
     """The row of an event that relates to another one; malformed relations are none."""
-    relation = stored.event.content.get("m.relates_to")
-    if not isinstance(relation, dict) or stored.event.is_state:
+    relation = None if stored.event.is_state else relation_of(stored.event.content)
+    if relation is None:
         return None
-    target, rel_type, key = relation.get("event_id"), relation.get("rel_type"), relation.get("key")
-    if not isinstance(target, str) or not isinstance(rel_type, str):
+    if any(len(name) > _MAX_NAME or not is_storable(name) for name in (relation.event_id, relation.rel_type)):
         return None
-    if any(len(name) > _MAX_NAME or not is_storable(name) for name in (target, rel_type)):
-        return None
+    key = relation.key
     return {
         "event_nid": stored.position,
         "room_nid": stored.room_nid,
-        "target_event_id": target,
-        "rel_type": rel_type,
+        "target_event_id": relation.event_id,
+        "rel_type": relation.rel_type,
         "type": stored.event.type,
         "sender": stored.event.sender,
-        "key": key if isinstance(key, str) and is_storable(key) and len(key) <= _MAX_NAME else None,
+        "key": key if key is not None and is_storable(key) and len(key) <= _MAX_NAME else None,
     }
 
 

@@ -13,20 +13,24 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeserver import faults
+from homeserver.core.canonical import trimmed
 from homeserver.core.event import Event
+from homeserver.core.relations import BUNDLED
 from homeserver.core.versions import ROOM_VERSIONS
 from homeserver.ports.events import EventFlags, EventMemory, StoredEvent, Txn
-from homeserver.storage.dialect import Sql, in_ints, in_texts, json_ints, json_texts
+from homeserver.storage.dialect import Fragment, Sql, in_ints, in_texts, json_ints, json_texts
 
 _SELECT = """SELECT e.nid, e.ord, e.event_id, e.room_nid, e.snapshot_nid, e.flags, e.json, e.unsigned, e.redacted_by,
         r.room_id, r.room_version, x.json, t.key, t.user_id, t.device_id, t.txn_id,
         EXISTS (SELECT 1 FROM event_relations c WHERE c.target_event_id = e.event_id
-            AND c.rel_type IN ('m.thread', 'm.replace', 'm.reference'))
+            AND c.rel_type IN ({bundled}))
     FROM events e JOIN rooms r ON r.room_nid = e.room_nid LEFT JOIN events x ON x.event_id = e.redacted_by
     LEFT JOIN event_txns t ON t.event_nid = e.nid
     WHERE {wanted}"""
-_BY_POSITION = Sql(_SELECT, wanted=in_ints("e.nid", "nids"))
-_BY_ID = Sql(_SELECT, wanted=in_texts("e.event_id", "ids"))
+_NAMES = ", ".join(f"'{rel_type}'" for rel_type in BUNDLED)
+_BUNDLED = Fragment(_NAMES, _NAMES)
+_BY_POSITION = Sql(_SELECT, bundled=_BUNDLED, wanted=in_ints("e.nid", "nids"))
+_BY_ID = Sql(_SELECT, bundled=_BUNDLED, wanted=in_texts("e.event_id", "ids"))
 _FLAGS = [EventFlags(value) for value in range(8)]
 
 
@@ -135,4 +139,4 @@ def client_form(event: Event) -> bytes:
     if event.redacts is not None:
         form["redacts"] = event.redacts
         form["content"] = {**event.content, "redacts": event.redacts}
-    return orjson.dumps(form, option=orjson.OPT_SORT_KEYS)
+    return trimmed(orjson.dumps(form, option=orjson.OPT_SORT_KEYS))
