@@ -84,7 +84,7 @@ def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles
     return Rooms(
         memory=memory,
         writer=writer,
-        creation=RoomCreation(writer, profiles, config.entropy, server_name, config.default_version),
+        creation=RoomCreation(writer, profiles, server_name, config.default_version),
         sending=Sending(writer, aliases, relations),
         memberships=Memberships(writer, committer, memory, profiles, aliases, server_name),
         aliases=aliases,
@@ -94,5 +94,5 @@ def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles
         relations=relations,
         directory=Directory(memory, access),
         hierarchy=Hierarchy(memory, max_page=config.hierarchy_page, max_walk=config.hierarchy_walk),
-        upgrades=RoomUpgrades(memory, writer, access, profiles, config.entropy, server_name),
+        upgrades=RoomUpgrades(memory, writer, access, profiles),
     )

@@ -13,7 +13,6 @@ from typing import Any
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.ids import domain_of, parse_room_alias, parse_user_id
 from homeserver.core.versions import DEFAULT_ROOM_VERSION, RoomVersion, room_version
-from homeserver.ports.clock import Entropy
 from homeserver.ports.events import NewRoom
 from homeserver.ports.store import StoreUnavailable, UniqueViolation
 from homeserver.services.rooms.drafts import Draft
@@ -38,10 +37,6 @@ class InitialState:
     type: str
     content: dict[str, Any]
     state_key: str = ""
-
-
-NONCE = "chat.hromada.nonce"
-NONCE_LETTERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +64,11 @@ class RoomCreation:
         self,
         writer: RoomWriter,
         profiles: Profiles,
-        entropy: Entropy,
         server_name: str,
         default_version: RoomVersion = DEFAULT_ROOM_VERSION,
     ) -> None:
         self._writer = writer
         self._profiles = profiles
-        self._entropy = entropy
         self._server_name = server_name
         self._default_version = default_version
 
@@ -95,11 +88,8 @@ class RoomCreation:
             if ":" in request.room_alias_name or not request.room_alias_name:
                 raise MatrixError(ErrCode.INVALID_PARAM, "room_alias_name must be a local part")
             alias = parse_room_alias(f"#{request.room_alias_name}:{self._server_name}")
-        room_id = "" if version.auth.room_id_is_create_hash else f"!{self._entropy.letters(18)}:{self._server_name}"
         drafts = await self._drafts(creator, request, version, preset, alias)
-        room = NewRoom(
-            room_id, version, creator, request.visibility == "public", aliases=() if alias is None else (alias,)
-        )
+        room = NewRoom("", version, creator, request.visibility == "public", aliases=() if alias is None else (alias,))
         try:
             return await self._writer.create(version, drafts, room)
         except UniqueViolation:
@@ -131,7 +121,7 @@ class RoomCreation:
             return Draft(creator, event_type, content, state_key)
 
         drafts = [
-            state("m.room.create", self._create_content(creator, request, version, trusted)),  # 1
+            state("m.room.create", _create_content(creator, request, version, trusted)),  # 1
             state("m.room.member", {**profile, "membership": "join"}, creator),  # 2
             state("m.room.power_levels", _power_levels(creator, request, version, preset, trusted)),  # 3
         ]
@@ -160,24 +150,6 @@ class RoomCreation:
             drafts.append(state("m.room.member", await self._invite_content(user_id, request.is_direct), user_id))
         return drafts
 
-    def _create_content(
-        self, creator: str, request: RoomRequest, version: RoomVersion, trusted: Sequence[str]
-    ) -> dict[str, Any]:
-        content = {key: value for key, value in request.creation_content.items() if key != "creator"}
-        content["room_version"] = version.id
-        if not version.auth.creator_from_sender:
-            content["creator"] = creator
-        if version.auth.room_id_is_create_hash:
-            # Else a user who makes two rooms within a millisecond would make the same room twice (MSC4291).
-            content[NONCE] = self._entropy.letters(NONCE_LETTERS)
-        if version.auth.privileged_creators and trusted:
-            named = content.get("additional_creators", [])
-            if not isinstance(named, list):
-                raise MatrixError(ErrCode.BAD_JSON, "additional_creators must be a list of user ids")
-            # Compared as they are: a name that is no string is refused with the event.
-            content["additional_creators"] = [*named, *(user_id for user_id in trusted if user_id not in named)]
-        return content
-
     async def _invite_content(self, user_id: str, is_direct: bool) -> dict[str, Any]:
         if domain_of(user_id) != self._server_name:
             raise NotAllowed(f"{user_id} is not a user of this server and cannot be invited from here")
@@ -185,6 +157,20 @@ class RoomCreation:
         if is_direct:
             content["is_direct"] = True
         return content
+
+
+def _create_content(creator: str, request: RoomRequest, version: RoomVersion, trusted: Sequence[str]) -> dict[str, Any]:
+    content = {key: value for key, value in request.creation_content.items() if key != "creator"}
+    content["room_version"] = version.id
+    if not version.auth.creator_from_sender:
+        content["creator"] = creator
+    if version.auth.privileged_creators and trusted:
+        named = content.get("additional_creators", [])
+        if not isinstance(named, list):
+            raise MatrixError(ErrCode.BAD_JSON, "additional_creators must be a list of user ids")
+        # Compared as they are: a name that is no string is refused with the event.
+        content["additional_creators"] = [*named, *(user_id for user_id in trusted if user_id not in named)]
+    return content
 
 
 def topic_content(topic: str) -> dict[str, Any]:

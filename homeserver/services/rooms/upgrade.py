@@ -20,11 +20,9 @@ from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.event import Event, StateKey
 from homeserver.core.ids import parse_room_id, parse_user_id
 from homeserver.core.versions import room_version
-from homeserver.ports.clock import Entropy
 from homeserver.ports.events import NewRoom, RoomHead
 from homeserver.ports.store import StoreUnavailable, UniqueViolation
 from homeserver.services.rooms.access import RoomAccess
-from homeserver.services.rooms.create import NONCE, NONCE_LETTERS
 from homeserver.services.rooms.drafts import Draft, Existing, RoomView
 from homeserver.services.rooms.people import Profiles
 from homeserver.services.rooms.replacement import (
@@ -65,15 +63,11 @@ class RoomUpgrades:
         writer: RoomWriter,
         access: RoomAccess,
         profiles: Profiles,
-        entropy: Entropy,
-        server_name: str,
     ) -> None:
         self._memory = memory
         self._writer = writer
         self._access = access
         self._profiles = profiles
-        self._entropy = entropy
-        self._server_name = server_name
 
     async def upgrade(self, user_id: str, room_id: str, version_id: str, additional_creators: Sequence[str]) -> str:
         """Replace a room; returns the id of the new one.
@@ -94,12 +88,9 @@ class RoomUpgrades:
         last = old.head.extremities[0][0] if old.head.extremities else None
         creators = [creator for creator in additional_creators if creator != user_id]
         create = create_content(user_id, version, old.create, last, creators)
-        if version.auth.room_id_is_create_hash:
-            create[NONCE] = self._entropy.letters(NONCE_LETTERS)
         profile = await self._profiles.member_profile(user_id)
         drafts = replacement_events(user_id, profile, version, create, await self._carried(old.head))  # 3
-        new_id = "" if version.auth.room_id_is_create_hash else f"!{self._entropy.letters(18)}:{self._server_name}"
-        room = NewRoom(new_id, version, user_id, is_public=False)
+        room = NewRoom("", version, user_id, is_public=False)
         replacement = await self._create(room, drafts)  # 2
         await self._close(user_id, old, replacement)
         return replacement

@@ -32,6 +32,9 @@ _log = structlog.get_logger(__name__)
 
 _ATTEMPTS = 5
 _MAX_BATCH = 100
+_ID_LETTERS = 18
+_NONCE = "chat.hromada.nonce"
+_NONCE_LETTERS = 16
 _MAX_WAITING = 2_000
 _MAX_RECENT_TXNS = 2_000
 
@@ -242,14 +245,14 @@ class RoomWriter:
         return [waiting for waiting in batch if id(waiting) not in known]
 
     async def create(self, version: RoomVersion, drafts: Sequence[Draft], room: NewRoom) -> str:
-        """Create a room with its first events, all or nothing; returns its id.
+        """Create a room with its first events, all or nothing; returns its id, which it gets here.
 
-        `room.room_id` is empty where the room version derives it from the create event (v12).
         Raises MatrixError if an event is refused, UniqueViolation if the id or an alias is taken, StoreUnavailable.
         """
-        head = RoomHead(0, room.room_id, version, 0, (), StateMap(), Snapshot(0, 0))
+        given, create = self._begun(version, drafts[0])
+        head = RoomHead(0, given, version, 0, (), StateMap(), Snapshot(0, 0))
         working = WorkingRoom(self._workshop, head, EventsAtHand(self._memory.events.get))
-        for draft in drafts:
+        for draft in (create, *drafts[1:]):
             working.add(draft)
         room_id = working.room_id
         if room_id is None:
@@ -265,6 +268,14 @@ class RoomWriter:
             raise UniqueViolation(f"{room_id} was made by somebody else at this moment")
         self._memory.heads.put(result.head)
         return room_id
+
+    def _begun(self, version: RoomVersion, create: Draft) -> tuple[str, Draft]:
+        """The new room's id, empty where its create event's hash is to be it (v12), and that event."""
+        entropy, server_name = self._workshop.entropy, self._workshop.signer.server_name
+        if not version.auth.room_id_is_create_hash:
+            return f"!{entropy.letters(_ID_LETTERS)}:{server_name}", create
+        # Else a user who makes two rooms within a millisecond would make the same room twice (MSC4291).
+        return "", replace(create, content={**create.content, _NONCE: entropy.letters(_NONCE_LETTERS)})
 
 
 def _answer(answers: Sequence[tuple[_Waiting, str | Exception]]) -> None:
