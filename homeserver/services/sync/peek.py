@@ -7,7 +7,6 @@ spec: client-server-api#get_matrixclientv3events
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,13 +71,7 @@ class Peeks:
                 if page.chunk or remaining <= 0 or self._released:
                     return Heard(begin, end, page.chunk)
                 position = timeline_order(end)
-                try:
-                    async with asyncio.timeout(remaining):
-                        await bell.wait()
-                except TimeoutError:
-                    continue
-                if bell.ended is not None:
-                    raise bell.ended
+                await bell.rung_within(remaining)
 
     def end_session(self, user_id: str, session_id: str) -> None:
         """Answer the held requests of a session that was ended with M_UNKNOWN_TOKEN, now."""

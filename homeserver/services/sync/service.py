@@ -108,13 +108,7 @@ class SyncService:
                 if remaining <= 0 or self._waiters.released:
                     return answer
                 request = replace(request, since=answer.token)
-                try:
-                    async with asyncio.timeout(remaining):
-                        await bell.wait()
-                except TimeoutError:
-                    continue
-                if bell.ended is not None:
-                    raise bell.ended
+                await bell.rung_within(remaining)
 
     def encode(self, request: SyncRequest, body: SyncBody) -> bytes:
         """The JSON of a response, with the parts that other recipients get too from memory."""

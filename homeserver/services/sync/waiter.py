@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 
 from homeserver import faults
@@ -34,6 +34,14 @@ class Bell(asyncio.Event):
         self.session_id = session_id
         self.heard = heard
         self.ended: MatrixError | None = None
+
+    async def rung_within(self, seconds: float) -> None:
+        """Wait until it rings, or the time is over: either way, look again. Raises what `ended` says."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.wait()
+        if self.ended is not None:
+            raise self.ended
 
 
 class Waiters:
