@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import homeserver
-from homeserver import boot, commands, doctor, faults, logs
+from homeserver import boot, commands, faults, logs
 from homeserver.config import docs
 from homeserver.config.keyfiles import UnsafeFile, create_private
 from homeserver.config.load import ConfigError, load
@@ -176,6 +176,8 @@ def _init(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    from homeserver import doctor  # noqa: PLC0415 - no other command has to wait for what it imports
+
     config = _config(options)
     file = options.config or _default_file(_flags(options))
 
