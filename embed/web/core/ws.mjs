@@ -231,11 +231,16 @@ export class StreamSync {
         this.#say("waiting");
         if (this.#call === null || this.#retry !== undefined) return;
         const most = Math.min(BACKOFF_AT_MOST_MS, BACKOFF_MS * 2 ** this.#failures++);
-        this.#retry = setTimeout(this.#hurry, most * (0.5 + Math.random() / 2));
+        this.#retry = setTimeout(this.#goOn, most * (0.5 + Math.random() / 2));
     }
 
+    /** The page is online, or looked at, again. A hidden page waits for the backoff's end, and goes on then too. */
     #hurry = () => {
-        if (this.#retry === undefined || globalThis.document?.visibilityState === "hidden") return;
+        if (globalThis.document?.visibilityState !== "hidden") this.#goOn();
+    };
+
+    #goOn = () => {
+        if (this.#retry === undefined) return;
         clearTimeout(this.#retry);
         this.#retry = undefined;
         this.#serve();
