@@ -69,6 +69,7 @@ _SMALL_HEAD = 6
 
 def install() -> None:
     """Serve every connection from here on within the bounds."""
+    # The ignores: these are names that Hypercorn imported, which types neither export nor let anybody replace.
     hypercorn.asyncio.run.TCPServer = BoundedConnection  # type: ignore[attr-defined]
     hypercorn.protocol.h11.HTTPStream = BoundedRequest  # type: ignore[attr-defined]
     hypercorn.protocol.h2.HTTPStream = BoundedRequest  # type: ignore[attr-defined]
@@ -162,10 +163,10 @@ class BoundedConnection(TCPServer):
         feed = reader.feed_data
 
         def first(data: bytes) -> None:
-            if reader._buffer or not heard(data):  # type: ignore[attr-defined]
+            if reader._buffer or not heard(data):  # type: ignore[attr-defined] # private: is anything unread?
                 feed(data)
 
-        reader.feed_data = first  # type: ignore[method-assign, assignment]
+        reader.feed_data = first  # type: ignore[method-assign, assignment] # this reader's only
 
     async def _close(self) -> None:
         self.loop.call_later(_LINGER_SECONDS, self.writer.transport.abort)

@@ -224,7 +224,7 @@ async def test_a3_forged_logins_by_jwt(doors: Doors) -> None:
         *(jwt.encode({**good, **change}, doors._key, "EdDSA") for change in ({"iss": "x"}, {"exp": 5}, {"nbf": 2**32})),
         *(jwt.encode({k: v for k, v in good.items() if k != lacking}, doors._key, "EdDSA") for lacking in good),
         jwt.encode(good, stranger, "EdDSA"),
-        jwt.encode(good, None, "none"),  # type: ignore[arg-type]
+        jwt.encode(good, None, "none"),  # type: ignore[arg-type] # no key is what makes it a forgery
         _hs256(good, {}, public),
         "x" * 100_000,
     ]
@@ -276,7 +276,7 @@ async def test_a5_only_tokens_of_living_sessions_open(
     assert (await alice.ok("GET", "/account/whoami", token=signed()))["user_id"] == alice.user_id
     stranger = Ed25519PrivateKey.generate()
     forged: dict[str, str] = {
-        "none": jwt.encode(claims, None, "none", headers=kid),  # type: ignore[arg-type]
+        "none": jwt.encode(claims, None, "none", headers=kid),  # type: ignore[arg-type] # as above
         "HS256 with the raw public key": _hs256(claims, kid, raw),
         "HS256 with the public key as PEM": _hs256(claims, kid, pem),
         "another key": signed(stranger),

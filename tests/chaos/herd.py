@@ -36,6 +36,10 @@ class Member:
     retry_after: list[int] = field(default_factory=list)
     failures: int = 0
 
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        raise NotImplementedError
+
     def take(self, answer: dict[str, Any]) -> None:
         """Keep what an update says, and its token."""
         for joined in rooms(answer, "join").values():

@@ -12,6 +12,8 @@ import random
 import resource
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
 
 import aiohttp
 import psutil
@@ -66,22 +68,36 @@ def blocked_for(values: dict[str, float], seconds: str) -> float:
 # --- O1 ---
 
 
-async def herd(server: Server, http: aiohttp.ClientSession, size: int) -> tuple[list[Client], list[Member]]:
+@dataclass
+class Speaker:
+    """Whom a room of the herd listens to."""
+
+    client: Client
+    room: str
+
+    async def say(self, text: str) -> None:
+        """Send to the room, again with the same transaction when told to come later."""
+        path = f"/rooms/{part(self.room)}/send/m.room.message/{text}"
+        while (reply := await self.client.request("PUT", path, {"msgtype": "m.text", "body": text})).status != 200:
+            await asyncio.sleep(reply.error(503, "M_UNKNOWN")["retry_after_ms"] / 1000)
+
+
+async def herd(server: Server, http: aiohttp.ClientSession, size: int) -> tuple[list[Speaker], list[Member]]:
     """As many pollers and as many listeners, in rooms of 50; also who speaks in each of the rooms."""
-    speakers = [await Client(http, server.url).register(f"speaker{number}") for number in range(max(1, size // 50))]
-    spoken_in = [await speaker.create_room(preset="public_chat", name="room") for speaker in speakers]
-    for speaker, room in zip(speakers, spoken_in, strict=True):
-        speaker.room = room  # type: ignore[attr-defined]
+    speakers = []
+    for number in range(max(1, size // 50)):
+        client = await Client(http, server.url).register(f"speaker{number}")
+        speakers.append(Speaker(client, await client.create_room(preset="public_chat", name="room")))
     server.stop()
     async with seeding.services(server) as core:
         people = await seeding.make_accounts(core, [f"user{number}" for number in range(size)], http)
-        for number, room in enumerate(spoken_in):
-            await seeding.join(core, room, people[number :: len(spoken_in)])
+        for number, speaker in enumerate(speakers):
+            await seeding.join(core, speaker.room, people[number :: len(speakers)])
         others = [await seeding.log_in_again(core, client) for client in people]
         since = f"s{core.log.position}"
     server.start()
     for speaker in speakers:
-        speaker.base_url = server.url
+        speaker.client.base_url = server.url
     chance = random.Random(1)
     members: list[Member] = [Poller(client, server, since, chance) for client in people]
     return speakers, members + [Listener(client, server, since, chance) for client in others]
@@ -101,22 +117,22 @@ async def test_everybody_comes_back_at_once(
     size = 2_000 if full else 50
     server = start_server()
     speakers, members = await herd(server, http, size)
-    tasks = [asyncio.create_task(member.run()) for member in members]  # type: ignore[attr-defined]
+    tasks = [asyncio.create_task(member.run()) for member in members]
     try:
-        await all_held(speakers[0], 2 * size, tasks)
-        await asyncio.gather(*(say(speaker, "one") for speaker in speakers))
+        await all_held(speakers[0].client, 2 * size, tasks)
+        await asyncio.gather(*(speaker.say("one") for speaker in speakers))
         await everybody_has(members, ["one"])
         for member in members:
             member.turned_away.clear()
         await asyncio.to_thread(server.stop if graceful else server.kill)
         await asyncio.to_thread(server.start)
         for speaker in speakers:
-            speaker.base_url = server.url
-        await asyncio.gather(*(say(speaker, "two") for speaker in speakers))
+            speaker.client.base_url = server.url
+        await asyncio.gather(*(speaker.say("two") for speaker in speakers))
         await everybody_has(members, ["one", "two"])
-        await all_held(speakers[0], 2 * size, tasks)
+        await all_held(speakers[0].client, 2 * size, tasks)
         memory = psutil.Process(server.pid).memory_info().rss
-        report(members, memory, await measures(speakers[0]))
+        report(members, memory, await measures(speakers[0].client))
         assert memory < (150 + 2 * size * 0.1) * MEBIBYTE  # 20 KB a poll and 64 KB a socket, and what a peak leaves
     finally:
         for task in tasks:
@@ -125,13 +141,6 @@ async def test_everybody_comes_back_at_once(
     waits = [wait for member in members for wait in member.retry_after]
     assert all(1000 <= wait <= 5000 for wait in waits)
     assert "Traceback" not in server.log_tail(100_000)
-
-
-async def say(speaker: Client, text: str) -> None:
-    """Send to the speaker's room, again with the same transaction when told to come later."""
-    path = f"/rooms/{part(speaker.room)}/send/m.room.message/{text}"  # type: ignore[attr-defined]
-    while (reply := await speaker.request("PUT", path, {"msgtype": "m.text", "body": text})).status != 200:
-        await asyncio.sleep(reply.error(503, "M_UNKNOWN")["retry_after_ms"] / 1000)
 
 
 async def all_held(client: Client, count: int, tasks: list[asyncio.Task[None]]) -> None:
@@ -157,7 +166,7 @@ async def test_more_than_may_be_held(start_server: StartServer, http: aiohttp.Cl
     """Whoever is too many is sent away, and told to come again at different times; the others stay."""
     server = start_server(environment={"HROMADA_LIMITS_LONG_POLLS": "20"})
     speakers, members = await herd(server, http, 50)
-    tasks = [asyncio.create_task(member.run()) for member in members]  # type: ignore[attr-defined]
+    tasks = [asyncio.create_task(member.run()) for member in members]
 
     async def turned_away() -> bool:
         for task in tasks:
@@ -169,8 +178,8 @@ async def test_more_than_may_be_held(start_server: StartServer, http: aiohttp.Cl
     waits = [wait for member in members for wait in member.retry_after]
     assert all(1000 <= wait <= 5000 for wait in waits)
     assert len(set(waits)) > 20
-    assert (await measures(speakers[0]))["hromada_http_held"] <= 20
-    assert await speakers[0].send(speakers[0].room, "still served")  # type: ignore[attr-defined]
+    assert (await measures(speakers[0].client))["hromada_http_held"] <= 20
+    assert await speakers[0].client.send(speakers[0].room, "still served")
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -370,9 +379,9 @@ async def test_a_big_room(start_server: StartServer, http: aiohttp.ClientSession
     before = await measures(alice)
     senders = inside[:4]
     lazy = {"room": {"state": {"lazy_load_members": True}, "timeline": {"limit": 20}}}
-    sends: list[Callable[[], Awaitable[object]]] = [lambda c=c: c.send(room, "hello") for c in senders * joining]  # type: ignore[misc]
-    joins: list[Callable[[], Awaitable[object]]] = [lambda c=c: c.join(room) for c in outside]  # type: ignore[misc]
-    opens: list[Callable[[], Awaitable[object]]] = [lambda c=c: c.sync(filter=lazy) for c in inside[-10:]]  # type: ignore[misc]
+    sends: list[Callable[[], Awaitable[object]]] = [partial(c.send, room, "hello") for c in senders * joining]
+    joins: list[Callable[[], Awaitable[object]]] = [partial(c.join, room) for c in outside]
+    opens: list[Callable[[], Awaitable[object]]] = [partial(c.sync, filter=lazy) for c in inside[-10:]]
     await asyncio.gather(*(one_after_another(what) for what in (sends, joins, opens)))
     after = await measures(alice)
     late = {bound: blocked_for(after, bound) - blocked_for(before, bound) for bound in ("0.1", "0.25", "0.5")}

@@ -10,7 +10,7 @@ import pytest
 
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.log import LogEntry
-from homeserver.ports.store import StoreUnavailable
+from homeserver.ports.store import StoreUnavailable, Transaction
 from homeserver.services.commit import Committer
 from homeserver.services.log import Log
 from homeserver.services.personal.account_data import SetAccountData
@@ -83,8 +83,8 @@ async def test_the_log_catches_up_by_itself_when_the_database_returns(store: Dat
         woken = asyncio.create_task(log.beyond(0))
 
         class LostAndAway(SetAccountData):
-            async def write(self, tx: object, first: int) -> Sequence[LogEntry]:
-                written = await super().write(tx, first)  # type: ignore[arg-type]
+            async def write(self, tx: Transaction, first: int) -> Sequence[LogEntry]:
+                written = await super().write(tx, first)
                 unlucky.lose = unlucky.away = True
                 return written
 

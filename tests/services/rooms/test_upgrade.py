@@ -1,14 +1,19 @@
-"""Upgrades of rooms with more state than one append takes."""
+"""Upgrades of rooms with more state than one append takes, and by several at once."""
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
+from homeserver.core.errors import NotAllowed
 from homeserver.services.rooms import upgrade
 from tests.services.rooms.conftest import ALICE, World
 
 BANS = 25
 
 
-async def test_of_many_bans_none_is_lost(world: World, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+async def test_of_many_bans_none_is_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upgrade, "_AT_ONCE", 8)
     monkeypatch.setattr(upgrade, "_BATCH", 4)
     old = await world.create(ALICE, room_version="11", name="Crowded")
@@ -21,3 +26,16 @@ async def test_of_many_bans_none_is_lost(world: World, monkeypatch) -> None:  # 
     assert [await world.membership(new, user) for user in banned] == ["ban"] * BANS
     assert await world.state(new, "m.room.power_levels") == levels, "what was lent for the upgrade is given back"
     assert (await world.state(old, "m.room.tombstone") or {})["replacement_room"] == new
+
+
+async def test_two_at_once_make_one_replacement(world: World) -> None:
+    old = await world.create(ALICE)
+    outcomes = await asyncio.gather(
+        *(world.rooms.upgrades.upgrade(ALICE, old, "12", []) for _ in range(4)), return_exceptions=True
+    )
+    (made,) = [outcome for outcome in outcomes if isinstance(outcome, str)]
+    assert len([outcome for outcome in outcomes if isinstance(outcome, NotAllowed)]) == 3
+    assert (await world.state(old, "m.room.tombstone") or {})["replacement_room"] == made
+    async with world.store.read() as tx:
+        joined = {room.room_id for room in await tx.rooms.memberships(ALICE) if room.membership == "join"}
+    assert joined == {old, made}, "the others' rooms are left again"
