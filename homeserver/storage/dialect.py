@@ -27,6 +27,10 @@ class Fragment:
     postgres: str
 
 
+# SQLite has no row locks and needs none: its write transactions exclude each other.
+FOR_UPDATE = Fragment("", " FOR UPDATE")
+
+
 class Sql:
     """A statement in both dialects: `Sql("SELECT … WHERE {nids}", nids=in_ints("nid", "nids"))`."""
 

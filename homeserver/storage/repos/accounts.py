@@ -4,36 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeserver.core.folding import folded
 from homeserver.ports.accounts import Device, User, UserFlags
-from homeserver.storage.dialect import Sql
-from homeserver.storage.schema.accounts import devices, users
-from homeserver.storage.schema.rooms import counters
+from homeserver.storage.dialect import FOR_UPDATE, Sql, in_texts, json_texts
+from homeserver.storage.repos.columns import Columns
 
 if TYPE_CHECKING:
     from homeserver.ports.accounts import DeviceRepo, UserRepo
 
-_FIRST_USER = "first_user"
-_CLAIM_FIRST = text("INSERT INTO counters (name, value) VALUES (:name, 1) ON CONFLICT (name) DO NOTHING")
+USERS = Columns(User)
+_DEVICES = Columns(Device)
+
+_CREATE_USER = Sql(f"INSERT INTO users ({USERS.names}, search) VALUES ({USERS.parameters}, :search)")
+_CLAIM_FIRST = Sql("INSERT INTO counters (name, value) VALUES ('first_user', 1) ON CONFLICT (name) DO NOTHING")
+_FIRST = Sql("SELECT value FROM counters WHERE name = 'first_user'")
+_USER = f"SELECT {USERS.names} FROM users WHERE user_id = :user_id"
+_GET_USER = Sql(_USER)
+_LOCK_USER = Sql(_USER + "{for_update}", for_update=FOR_UPDATE)
+_PAGE = Sql(f"SELECT {USERS.names} FROM users WHERE user_id > :after ORDER BY user_id LIMIT :count")
+_SET_PASSWORD = Sql("UPDATE users SET password_hash = :password_hash WHERE user_id = :user_id")
+_SET_FLAGS = Sql(
+    """UPDATE users SET is_admin = coalesce(:is_admin, is_admin), locked = coalesce(:locked, locked),
+        suspended = coalesce(:suspended, suspended)
+    WHERE user_id = :user_id"""
+)
+_DEACTIVATE = Sql("UPDATE users SET deactivated = true, is_admin = false WHERE user_id = :user_id")
+_ERASE = Sql("UPDATE users SET erased = true, password_hash = NULL WHERE user_id = :user_id")
+_STILL_IN_ROOMS = Sql(
+    "SELECT user_id FROM users u WHERE deactivated AND EXISTS (SELECT 1 FROM memberships m "
+    "WHERE m.user_id = u.user_id AND m.membership IN ('join', 'invite', 'knock')) ORDER BY user_id LIMIT :count"
+)
 _ANNOUNCE = Sql(
     "INSERT INTO counters (name, value) VALUES ('accounts', 1) "
     "ON CONFLICT (name) DO UPDATE SET value = counters.value + 1"
 )
 _ANNOUNCED = Sql("SELECT value FROM counters WHERE name = 'accounts'")
-_STILL_IN_ROOMS = Sql(
-    "SELECT user_id FROM users u WHERE deactivated AND EXISTS (SELECT 1 FROM memberships m "
-    "WHERE m.user_id = u.user_id AND m.membership IN ('join', 'invite', 'knock')) ORDER BY user_id LIMIT :count"
+
+_DEVICES_OF = Sql(f"SELECT {_DEVICES.names} FROM devices WHERE user_id = :user_id ORDER BY created_ms, device_id")
+_GET_DEVICE = Sql(f"SELECT {_DEVICES.names} FROM devices WHERE user_id = :user_id AND device_id = :device_id")
+_COUNT_DEVICES = Sql("SELECT count(*) FROM devices WHERE user_id = :user_id")
+_CREATE_DEVICE = Sql(f"INSERT INTO devices ({_DEVICES.names}) VALUES ({_DEVICES.parameters})")
+_RENAME = Sql("UPDATE devices SET display_name = :display_name WHERE user_id = :user_id AND device_id = :device_id")
+_DELETE_DEVICES = Sql("DELETE FROM devices WHERE user_id = :user_id AND {ids}", ids=in_texts("device_id", "ids"))
+_DELETE_ALL_DEVICES = Sql("DELETE FROM devices WHERE user_id = :user_id")
+_SEEN = Sql(
+    "UPDATE devices SET seen_ms = :seen_ms, seen_ip = :seen_ip WHERE user_id = :user_id AND device_id = :device_id"
 )
-
-
-def user_of(row: Any) -> User:
-    """A User from a row that has all columns of `users`."""
-    return User(**{name: getattr(row, name) for name in User.__dataclass_fields__})
 
 
 class SqlUserRepo:
@@ -43,54 +63,45 @@ class SqlUserRepo:
         self._connection = connection
 
     async def create(self, user: User) -> None:
-        await self._connection.execute(insert(users).values(**asdict(user), search=folded(user.user_id)))
+        await _CREATE_USER.run(self._connection, **asdict(user), search=folded(user.user_id))
 
     async def claim_first(self) -> bool:
-        return (await self._connection.execute(_CLAIM_FIRST, {"name": _FIRST_USER})).rowcount == 1
+        return await _CLAIM_FIRST.run(self._connection) == 1
 
     async def any(self) -> bool:
-        query = select(counters.c.value).where(counters.c.name == _FIRST_USER)
-        return (await self._connection.execute(query)).first() is not None
+        return await _FIRST.first(self._connection) is not None
 
     async def get(self, user_id: str) -> User | None:
-        row = (await self._connection.execute(select(users).where(users.c.user_id == user_id))).first()
-        return None if row is None else user_of(row)
+        row = await _GET_USER.first(self._connection, user_id=user_id)
+        return None if row is None else USERS.record(row)
 
     async def lock(self, user_id: str) -> User | None:
-        # SQLite has no row locks and needs none: its write transactions exclude each other.
-        query = select(users).where(users.c.user_id == user_id).with_for_update()
-        row = (await self._connection.execute(query)).first()
-        return None if row is None else user_of(row)
+        row = await _LOCK_USER.first(self._connection, user_id=user_id)
+        return None if row is None else USERS.record(row)
 
     async def page(self, *, after: str = "", limit: int = 100) -> list[User]:
-        query = select(users).where(users.c.user_id > after).order_by(users.c.user_id).limit(limit)
-        return [user_of(row) for row in await self._connection.execute(query)]
+        return [USERS.record(row) for row in await _PAGE.rows(self._connection, after=after, count=limit)]
 
     async def set_password(self, user_id: str, password_hash: str | None) -> None:
-        await self._connection.execute(
-            update(users).where(users.c.user_id == user_id).values(password_hash=password_hash)
-        )
+        await _SET_PASSWORD.run(self._connection, user_id=user_id, password_hash=password_hash)
 
     async def set_flags(self, user_id: str, flags: UserFlags) -> None:
-        values = {name: value for name, value in asdict(flags).items() if value is not None}
-        if values:
-            await self._connection.execute(update(users).where(users.c.user_id == user_id).values(**values))
+        await _SET_FLAGS.run(self._connection, user_id=user_id, **asdict(flags))
 
     async def deactivate(self, user_id: str, *, erase: bool) -> None:
-        values: dict[str, Any] = {"deactivated": True, "is_admin": False}
+        await _DEACTIVATE.run(self._connection, user_id=user_id)
         if erase:
-            values |= {"erased": True, "password_hash": None}
-        await self._connection.execute(update(users).where(users.c.user_id == user_id).values(**values))
+            await _ERASE.run(self._connection, user_id=user_id)
 
     async def still_in_rooms(self, limit: int) -> list[str]:
-        return [row.user_id for row in await _STILL_IN_ROOMS.rows(self._connection, count=limit)]
+        return [row[0] for row in await _STILL_IN_ROOMS.rows(self._connection, count=limit)]
 
     async def announce(self) -> None:
         await _ANNOUNCE.run(self._connection)
 
     async def announced(self) -> int:
         row = await _ANNOUNCED.first(self._connection)
-        return 0 if row is None else int(row.value)
+        return 0 if row is None else int(row[0])
 
 
 class SqlDeviceRepo:
@@ -100,52 +111,40 @@ class SqlDeviceRepo:
         self._connection = connection
 
     async def of_user(self, user_id: str) -> list[Device]:
-        query = select(devices).where(devices.c.user_id == user_id).order_by(devices.c.created_ms, devices.c.device_id)
-        return [_device(row) for row in await self._connection.execute(query)]
+        return [_DEVICES.record(row) for row in await _DEVICES_OF.rows(self._connection, user_id=user_id)]
 
     async def get(self, user_id: str, device_id: str) -> Device | None:
-        row = (await self._connection.execute(select(devices).where(*_is(user_id, device_id)))).first()
-        return None if row is None else _device(row)
+        row = await _GET_DEVICE.first(self._connection, user_id=user_id, device_id=device_id)
+        return None if row is None else _DEVICES.record(row)
 
     async def count(self, user_id: str) -> int:
-        query = select(func.count()).select_from(devices).where(devices.c.user_id == user_id)
-        return int((await self._connection.execute(query)).scalar_one())
+        return int((await _COUNT_DEVICES.first(self._connection, user_id=user_id))[0])
 
     async def create(self, device: Device) -> None:
-        await self._connection.execute(insert(devices).values(**asdict(device)))
+        await _CREATE_DEVICE.run(self._connection, **asdict(device))
 
     async def rename(self, user_id: str, device_id: str, display_name: str | None) -> bool:
-        query = update(devices).where(*_is(user_id, device_id)).values(display_name=display_name)
-        return (await self._connection.execute(query)).rowcount == 1
+        changed = await _RENAME.run(self._connection, user_id=user_id, device_id=device_id, display_name=display_name)
+        return changed == 1
 
     async def delete(self, user_id: str, device_ids: Collection[str] | None) -> None:
-        query = delete(devices).where(devices.c.user_id == user_id)
-        if device_ids is not None:
-            query = query.where(devices.c.device_id.in_(list(device_ids)))
-        await self._connection.execute(query)
+        if device_ids is None:
+            await _DELETE_ALL_DEVICES.run(self._connection, user_id=user_id)
+        else:
+            await _DELETE_DEVICES.run(self._connection, user_id=user_id, ids=json_texts(device_ids))
 
     async def seen(self, devices_seen: Sequence[Device]) -> None:
-        if not devices_seen:
-            return
-        query = (
-            update(devices)
-            .where(devices.c.user_id == bindparam("of_user"), devices.c.device_id == bindparam("of_device"))
-            .values(seen_ms=bindparam("at_ms"), seen_ip=bindparam("from_ip"))
-        )
         rows = [
-            {"of_user": seen.user_id, "of_device": seen.device_id, "at_ms": seen.seen_ms, "from_ip": seen.seen_ip}
+            {
+                "user_id": seen.user_id,
+                "device_id": seen.device_id,
+                "seen_ms": seen.seen_ms,
+                "seen_ip": seen.seen_ip,
+            }
             # In one order everywhere, so that two processes cannot wait for each other's rows.
             for seen in sorted(devices_seen, key=lambda seen: (seen.user_id, seen.device_id))
         ]
-        await self._connection.execute(query, rows)
-
-
-def _is(user_id: str, device_id: str) -> tuple[Any, Any]:
-    return devices.c.user_id == user_id, devices.c.device_id == device_id
-
-
-def _device(row: Any) -> Device:
-    return Device(**{name: getattr(row, name) for name in Device.__dataclass_fields__})
+        await _SEEN.run_many(self._connection, rows)
 
 
 if TYPE_CHECKING:

@@ -11,30 +11,102 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import delete, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeserver.ports.accounts import InteractiveSession, RegistrationToken, Session, User
-from homeserver.storage.dialect import Sql, in_texts, json_texts
-from homeserver.storage.repos.accounts import user_of
-from homeserver.storage.schema.accounts import (
-    interactive_sessions,
-    login_tokens,
-    refresh_tokens,
-    registration_tokens,
-    sessions,
-    users,
-)
+from homeserver.storage.dialect import FOR_UPDATE, Sql, in_texts, json_texts
+from homeserver.storage.repos.accounts import USERS
+from homeserver.storage.repos.columns import Columns
 
 if TYPE_CHECKING:
     from homeserver.ports.accounts import InteractiveRepo, RegistrationTokenRepo, SessionRepo
 
-_PUT_REGISTRATION_TOKEN = text(
-    "INSERT INTO registration_tokens (token, uses_allowed, pending, completed, expires_ms)"
-    " VALUES (:token, :uses_allowed, :pending, :completed, :expires_ms)"
-    " ON CONFLICT (token) DO UPDATE SET uses_allowed = excluded.uses_allowed, expires_ms = excluded.expires_ms"
+_SESSIONS = Columns(Session)
+_INTERACTIVE = Columns(InteractiveSession)
+_TOKENS = Columns(RegistrationToken)
+
+_CREATE = Sql(f"INSERT INTO sessions ({_SESSIONS.names}) VALUES ({_SESSIONS.parameters})")
+_WITH_USER = Sql(
+    f"SELECT {_SESSIONS.names}, {USERS.names} FROM sessions JOIN users USING (user_id) WHERE session_id = :session_id"
 )
+_DELETE = Sql(
+    """DELETE FROM sessions WHERE user_id = :user_id AND (CAST(:device_ids AS text) IS NULL OR {of_devices})
+        AND (CAST(:but AS text) IS NULL OR session_id <> :but)
+    RETURNING """
+    + _SESSIONS.names,
+    of_devices=in_texts("device_id", "device_ids"),
+)
+_DELETE_THEIR_REFRESH_TOKENS = Sql("DELETE FROM refresh_tokens WHERE {ids}", ids=in_texts("session_id", "ids"))
 _EXISTING = Sql("SELECT session_id FROM sessions WHERE {ids}", ids=in_texts("session_id", "ids"))
+_LOCK = Sql(
+    f"SELECT {_SESSIONS.names} FROM sessions WHERE session_id = :session_id" + "{for_update}", for_update=FOR_UPDATE
+)
+
+_KNOWS_GENERATION = Sql("SELECT digest FROM refresh_tokens WHERE session_id = :session_id AND generation = :generation")
+_SET_CONFIRMED = Sql(
+    "UPDATE sessions SET confirmed = :generation WHERE session_id = :session_id AND confirmed < :generation"
+)
+_FORGET_NEWER = Sql("DELETE FROM refresh_tokens WHERE session_id = :session_id AND generation > :generation")
+_SET_ISSUED = Sql("UPDATE sessions SET issued = :generation WHERE session_id = :session_id")
+_ADD_REFRESH_TOKEN = Sql(
+    """INSERT INTO refresh_tokens (digest, session_id, generation, expires_ms)
+    VALUES (:digest, :session_id, :generation, :expires_ms)"""
+)
+_FORGET_OLDER = Sql("DELETE FROM refresh_tokens WHERE session_id = :session_id AND generation < :oldest")
+_BY_REFRESH_TOKEN = Sql(
+    "SELECT session_id, generation FROM refresh_tokens WHERE digest = :digest AND expires_ms > :now_ms"
+)
+
+_FORGET_EXPIRED_LOGIN_TOKENS = Sql("DELETE FROM login_tokens WHERE expires_ms <= :now_ms")
+_ADD_LOGIN_TOKEN = Sql("INSERT INTO login_tokens (digest, user_id, expires_ms) VALUES (:digest, :user_id, :expires_ms)")
+_TAKE_LOGIN_TOKEN = Sql("DELETE FROM login_tokens WHERE digest = :digest RETURNING user_id, expires_ms")
+
+_PRUNE_LOGIN_TOKENS = Sql(
+    """DELETE FROM login_tokens
+    WHERE digest IN (SELECT digest FROM login_tokens WHERE expires_ms <= :now_ms LIMIT :count)"""
+)
+_PRUNE_REFRESH_TOKENS = Sql(
+    """DELETE FROM refresh_tokens
+    WHERE digest IN (SELECT digest FROM refresh_tokens WHERE expires_ms <= :now_ms LIMIT :count)
+    RETURNING session_id"""
+)
+# A client that stopped refreshing has an access token that went long before its refresh token.
+_END_WITHOUT_TOKENS = Sql(
+    """DELETE FROM sessions WHERE {ids} AND refreshable
+        AND NOT EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.session_id = sessions.session_id)""",
+    ids=in_texts("session_id", "ids"),
+)
+
+_BEGIN_INTERACTIVE = Sql(f"INSERT INTO interactive_sessions ({_INTERACTIVE.names}) VALUES ({_INTERACTIVE.parameters})")
+_GET_INTERACTIVE = Sql(f"SELECT {_INTERACTIVE.names} FROM interactive_sessions WHERE digest = :digest")
+_SAVE_INTERACTIVE = Sql(
+    """UPDATE interactive_sessions SET completed = :completed, body_mac = :body_mac
+    WHERE digest = :digest AND NOT used"""
+)
+_CLAIM_INTERACTIVE = Sql("UPDATE interactive_sessions SET used = true WHERE digest = :digest AND NOT used")
+_NEWEST_TOO_MANY = Sql("SELECT expires_ms FROM interactive_sessions ORDER BY expires_ms DESC LIMIT 1 OFFSET :keep")
+_PURGE_INTERACTIVE = Sql(
+    f"""DELETE FROM interactive_sessions WHERE digest IN (SELECT digest FROM interactive_sessions
+        WHERE expires_ms <= :until_ms ORDER BY expires_ms LIMIT :count)
+    RETURNING {_INTERACTIVE.names}"""
+)
+
+_GET_TOKEN = Sql(f"SELECT {_TOKENS.names} FROM registration_tokens WHERE token = :token")
+_ALL_TOKENS = Sql(f"SELECT {_TOKENS.names} FROM registration_tokens ORDER BY token")
+_PUT_TOKEN = Sql(
+    f"""INSERT INTO registration_tokens ({_TOKENS.names}) VALUES ({_TOKENS.parameters})
+    ON CONFLICT (token) DO UPDATE SET uses_allowed = excluded.uses_allowed, expires_ms = excluded.expires_ms"""
+)
+_DELETE_TOKEN = Sql("DELETE FROM registration_tokens WHERE token = :token")
+_RESERVE = Sql(
+    """UPDATE registration_tokens SET pending = pending + 1
+    WHERE token = :token AND (uses_allowed IS NULL OR pending + completed < uses_allowed)
+        AND (expires_ms IS NULL OR expires_ms > :now_ms)"""
+)
+_RELEASE = Sql(
+    """UPDATE registration_tokens SET pending = pending - 1, completed = completed + :completed
+    WHERE token = :token AND pending > 0"""
+)
 
 
 class SqlSessionRepo:
@@ -44,106 +116,67 @@ class SqlSessionRepo:
         self._connection = connection
 
     async def create(self, session: Session) -> None:
-        await self._connection.execute(insert(sessions).values(**asdict(session)))
+        await _CREATE.run(self._connection, **asdict(session))
 
     async def get(self, session_id: str) -> tuple[Session, User] | None:
-        query = (
-            select(sessions, *[column for column in users.c if column.name != "user_id"])
-            .join(users, users.c.user_id == sessions.c.user_id)
-            .where(sessions.c.session_id == session_id)
-        )
-        row = (await self._connection.execute(query)).first()
-        return None if row is None else (_session(row), user_of(row))
+        row = await _WITH_USER.first(self._connection, session_id=session_id)
+        if row is None:
+            return None
+        return _SESSIONS.record(row[: _SESSIONS.count]), USERS.record(row[_SESSIONS.count :])
 
     async def delete(
         self, user_id: str, *, device_ids: Collection[str] | None = None, but: str | None = None
     ) -> list[Session]:
-        query = delete(sessions).where(sessions.c.user_id == user_id)
-        if device_ids is not None:
-            query = query.where(sessions.c.device_id.in_(list(device_ids)))
-        if but is not None:
-            query = query.where(sessions.c.session_id != but)
-        gone = [_session(row) for row in await self._connection.execute(query.returning(*sessions.c))]
+        devices = None if device_ids is None else json_texts(device_ids)
+        rows = await _DELETE.rows(self._connection, user_id=user_id, device_ids=devices, but=but)
+        gone = [_SESSIONS.record(row) for row in rows]
         if gone:
-            ids = [session.session_id for session in gone]
-            await self._connection.execute(delete(refresh_tokens).where(refresh_tokens.c.session_id.in_(ids)))
+            ids = json_texts(session.session_id for session in gone)
+            await _DELETE_THEIR_REFRESH_TOKENS.run(self._connection, ids=ids)
         return gone
 
     async def existing(self, session_ids: Collection[str]) -> set[str]:
-        rows = await _EXISTING.rows(self._connection, ids=json_texts(session_ids))
-        return {row.session_id for row in rows}
+        return {row[0] for row in await _EXISTING.rows(self._connection, ids=json_texts(session_ids))}
 
     async def lock(self, session_id: str) -> Session | None:
-        # SQLite has no row locks and needs none: its write transactions exclude each other.
-        query = select(sessions).where(sessions.c.session_id == session_id).with_for_update()
-        row = (await self._connection.execute(query)).first()
-        return None if row is None else _session(row)
+        row = await _LOCK.first(self._connection, session_id=session_id)
+        return None if row is None else _SESSIONS.record(row)
 
     async def confirm(self, session_id: str, generation: int) -> bool:
-        of_session = refresh_tokens.c.session_id == session_id
-        query = select(refresh_tokens.c.digest).where(of_session, refresh_tokens.c.generation == generation)
-        if (await self._connection.execute(query)).first() is None:
+        this = {"session_id": session_id, "generation": generation}
+        if await _KNOWS_GENERATION.first(self._connection, **this) is None:
             return False
-        await self._connection.execute(
-            update(sessions)
-            .where(sessions.c.session_id == session_id, sessions.c.confirmed < generation)
-            .values(confirmed=generation)
-        )
-        await self._connection.execute(
-            delete(refresh_tokens).where(of_session, refresh_tokens.c.generation > generation)
-        )
+        await _SET_CONFIRMED.run(self._connection, **this)
+        await _FORGET_NEWER.run(self._connection, **this)
         return True
 
     async def issue(self, session_id: str, generation: int, digest: bytes, *, expires_ms: int, keep: int) -> None:
-        await self._connection.execute(
-            update(sessions).where(sessions.c.session_id == session_id).values(issued=generation)
-        )
-        await self._connection.execute(
-            insert(refresh_tokens).values(
-                digest=digest, session_id=session_id, generation=generation, expires_ms=expires_ms
-            )
-        )
-        await self._connection.execute(
-            delete(refresh_tokens).where(
-                refresh_tokens.c.session_id == session_id, refresh_tokens.c.generation < generation - keep
-            )
-        )
+        this = {"session_id": session_id, "generation": generation}
+        await _SET_ISSUED.run(self._connection, **this)
+        await _ADD_REFRESH_TOKEN.run(self._connection, **this, digest=digest, expires_ms=expires_ms)
+        await _FORGET_OLDER.run(self._connection, session_id=session_id, oldest=generation - keep)
 
     async def by_refresh_token(self, digest: bytes, now_ms: int) -> tuple[str, int] | None:
-        query = select(refresh_tokens.c.session_id, refresh_tokens.c.generation).where(
-            refresh_tokens.c.digest == digest, refresh_tokens.c.expires_ms > now_ms
-        )
-        row = (await self._connection.execute(query)).first()
-        return None if row is None else (row.session_id, row.generation)
+        row = await _BY_REFRESH_TOKEN.first(self._connection, digest=digest, now_ms=now_ms)
+        return None if row is None else (row[0], row[1])
 
     async def add_login_token(self, digest: bytes, user_id: str, expires_ms: int, now_ms: int) -> None:
-        await self._connection.execute(delete(login_tokens).where(login_tokens.c.expires_ms <= now_ms))
-        await self._connection.execute(
-            insert(login_tokens).values(digest=digest, user_id=user_id, expires_ms=expires_ms)
-        )
+        await _FORGET_EXPIRED_LOGIN_TOKENS.run(self._connection, now_ms=now_ms)
+        await _ADD_LOGIN_TOKEN.run(self._connection, digest=digest, user_id=user_id, expires_ms=expires_ms)
 
     async def take_login_token(self, digest: bytes, now_ms: int) -> str | None:
-        query = (
-            delete(login_tokens)
-            .where(login_tokens.c.digest == digest)
-            .returning(login_tokens.c.user_id, login_tokens.c.expires_ms)
-        )
-        row = (await self._connection.execute(query)).first()
-        return None if row is None or row.expires_ms <= now_ms else str(row.user_id)
+        row = await _TAKE_LOGIN_TOKEN.first(self._connection, digest=digest)
+        if row is None:
+            return None
+        user_id, expires_ms = row
+        return str(user_id) if expires_ms > now_ms else None
 
     async def prune(self, now_ms: int, limit: int) -> int:
-        old = select(login_tokens.c.digest).where(login_tokens.c.expires_ms <= now_ms).limit(limit)
-        gone = (await self._connection.execute(delete(login_tokens).where(login_tokens.c.digest.in_(old)))).rowcount
-        old = select(refresh_tokens.c.digest).where(refresh_tokens.c.expires_ms <= now_ms).limit(limit - gone)
-        query = delete(refresh_tokens).where(refresh_tokens.c.digest.in_(old)).returning(refresh_tokens.c.session_id)
-        ended = [row.session_id for row in await self._connection.execute(query)]
-        if ended:
-            left = select(refresh_tokens.c.digest).where(refresh_tokens.c.session_id == sessions.c.session_id)
-            # A client that stopped refreshing has an access token that went long before its refresh token.
-            await self._connection.execute(
-                delete(sessions).where(sessions.c.session_id.in_(ended), sessions.c.refreshable, ~left.exists())
-            )
-        return gone + len(ended)
+        gone = await _PRUNE_LOGIN_TOKENS.run(self._connection, now_ms=now_ms, count=limit)
+        rows = await _PRUNE_REFRESH_TOKENS.rows(self._connection, now_ms=now_ms, count=limit - gone)
+        if rows:
+            await _END_WITHOUT_TOKENS.run(self._connection, ids=json_texts(row[0] for row in rows))
+        return gone + len(rows)
 
 
 class SqlInteractiveRepo:
@@ -154,41 +187,26 @@ class SqlInteractiveRepo:
 
     async def create(self, session: InteractiveSession) -> None:
         values = {**asdict(session), "completed": orjson.dumps(session.completed)}
-        await self._connection.execute(insert(interactive_sessions).values(**values))
+        await _BEGIN_INTERACTIVE.run(self._connection, **values)
 
     async def get(self, digest: bytes) -> InteractiveSession | None:
-        query = select(interactive_sessions).where(interactive_sessions.c.digest == digest)
-        row = (await self._connection.execute(query)).first()
+        row = await _GET_INTERACTIVE.first(self._connection, digest=digest)
         return None if row is None else _interactive(row)
 
     async def save(self, digest: bytes, completed: Mapping[str, str], body_mac: bytes | None) -> bool:
-        query = (
-            update(interactive_sessions)
-            .where(interactive_sessions.c.digest == digest, interactive_sessions.c.used.is_(False))
-            .values(completed=orjson.dumps(completed), body_mac=body_mac)
+        saved = await _SAVE_INTERACTIVE.run(
+            self._connection, digest=digest, completed=orjson.dumps(completed), body_mac=body_mac
         )
-        return (await self._connection.execute(query)).rowcount == 1
+        return saved == 1
 
     async def claim(self, digest: bytes) -> bool:
-        query = (
-            update(interactive_sessions)
-            .where(interactive_sessions.c.digest == digest, interactive_sessions.c.used.is_(False))
-            .values(used=True)
-        )
-        return (await self._connection.execute(query)).rowcount == 1
+        return await _CLAIM_INTERACTIVE.run(self._connection, digest=digest) == 1
 
     async def purge(self, now_ms: int, keep: int, *, limit: int) -> list[InteractiveSession]:
-        table = interactive_sessions.c
-        newest = select(table.expires_ms).order_by(table.expires_ms.desc()).offset(keep).limit(1)
-        overflow = (await self._connection.execute(newest)).scalar()
-        old = (
-            select(table.digest)
-            .where(table.expires_ms <= max(now_ms, overflow or 0))
-            .order_by(table.expires_ms)
-            .limit(limit)
-        )
-        query = delete(interactive_sessions).where(table.digest.in_(old)).returning(*table)
-        return [_interactive(row) for row in await self._connection.execute(query)]
+        row = await _NEWEST_TOO_MANY.first(self._connection, keep=keep)
+        until_ms = now_ms if row is None else max(now_ms, row[0])
+        rows = await _PURGE_INTERACTIVE.rows(self._connection, until_ms=until_ms, count=limit)
+        return [_interactive(row) for row in rows]
 
 
 class SqlRegistrationTokenRepo:
@@ -198,50 +216,30 @@ class SqlRegistrationTokenRepo:
         self._connection = connection
 
     async def get(self, token: str) -> RegistrationToken | None:
-        query = select(registration_tokens).where(registration_tokens.c.token == token)
-        row = (await self._connection.execute(query)).first()
-        return None if row is None else RegistrationToken(*row)
+        row = await _GET_TOKEN.first(self._connection, token=token)
+        return None if row is None else _TOKENS.record(row)
 
     async def all(self) -> list[RegistrationToken]:
-        query = select(registration_tokens).order_by(registration_tokens.c.token)
-        return [RegistrationToken(*row) for row in await self._connection.execute(query)]
+        return [_TOKENS.record(row) for row in await _ALL_TOKENS.rows(self._connection)]
 
     async def put(self, token: RegistrationToken) -> None:
-        await self._connection.execute(_PUT_REGISTRATION_TOKEN, asdict(token))
+        await _PUT_TOKEN.run(self._connection, **asdict(token))
 
     async def delete(self, token: str) -> bool:
-        query = delete(registration_tokens).where(registration_tokens.c.token == token)
-        return (await self._connection.execute(query)).rowcount == 1
+        return await _DELETE_TOKEN.run(self._connection, token=token) == 1
 
     async def reserve(self, token: str, now_ms: int) -> bool:
-        table = registration_tokens.c
-        query = (
-            update(registration_tokens)
-            .where(
-                table.token == token,
-                or_(table.uses_allowed.is_(None), table.pending + table.completed < table.uses_allowed),
-                or_(table.expires_ms.is_(None), table.expires_ms > now_ms),
-            )
-            .values(pending=table.pending + 1)
-        )
-        return (await self._connection.execute(query)).rowcount == 1
+        return await _RESERVE.run(self._connection, token=token, now_ms=now_ms) == 1
 
     async def release(self, token: str, *, completed: bool) -> None:
-        table = registration_tokens.c
-        await self._connection.execute(
-            update(registration_tokens)
-            .where(table.token == token, table.pending > 0)
-            .values(pending=table.pending - 1, completed=table.completed + int(completed))
-        )
-
-
-def _session(row: Any) -> Session:
-    return Session(**{name: getattr(row, name) for name in Session.__dataclass_fields__})
+        await _RELEASE.run(self._connection, token=token, completed=int(completed))
 
 
 def _interactive(row: Any) -> InteractiveSession:
-    values = {name: getattr(row, name) for name in InteractiveSession.__dataclass_fields__}
-    return InteractiveSession(**{**values, "completed": orjson.loads(row.completed)})
+    digest, operation, user_id, body_mac, completed, used, expires_ms = row
+    return InteractiveSession(
+        digest, operation, user_id, body_mac, completed=orjson.loads(completed), used=bool(used), expires_ms=expires_ms
+    )
 
 
 if TYPE_CHECKING:
