@@ -7,26 +7,49 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import orjson
-from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeserver.core.folding import folded
 from homeserver.ports.accounts import AccountDataChanged
-from homeserver.storage.schema.accounts import account_data, filters, profile_fields, users
+from homeserver.storage.dialect import Sql, in_texts, json_texts
 
 if TYPE_CHECKING:
     from homeserver.ports.accounts import AccountDataRepo, FilterRepo, ProfileRepo
 
 _DISPLAYNAME = "displayname"
-_PUT_FIELD = text(
-    "INSERT INTO profile_fields (user_id, name, value) VALUES (:user_id, :name, :value)"
-    " ON CONFLICT (user_id, name) DO UPDATE SET value = excluded.value"
+
+_FIELDS = Sql("SELECT name, value FROM profile_fields WHERE user_id = :user_id")
+_FIELDS_OF_MANY = Sql(
+    "SELECT user_id, name, value FROM profile_fields WHERE {users} AND {names}",
+    users=in_texts("user_id", "users"),
+    names=in_texts("name", "names"),
 )
-_PUT_ACCOUNT_DATA = text(
-    "INSERT INTO account_data (user_id, room_id, type, position, content)"
-    " VALUES (:user_id, :room_id, :type, :position, :content)"
-    " ON CONFLICT (user_id, room_id, type)"
-    " DO UPDATE SET position = excluded.position, content = excluded.content"
+_PUT_FIELD = Sql(
+    """INSERT INTO profile_fields (user_id, name, value) VALUES (:user_id, :name, :value)
+    ON CONFLICT (user_id, name) DO UPDATE SET value = excluded.value"""
+)
+_DELETE_FIELD = Sql("DELETE FROM profile_fields WHERE user_id = :user_id AND name = :name")
+_DELETE_PROFILE = Sql("DELETE FROM profile_fields WHERE user_id = :user_id")
+_SET_SEARCH = Sql("UPDATE users SET search = :search WHERE user_id = :user_id")
+
+_CONTENT = Sql("SELECT content FROM account_data WHERE user_id = :user_id AND room_id = :room_id AND type = :type")
+_CHANGED = Sql(
+    """SELECT room_id, type, content FROM account_data
+    WHERE user_id = :user_id AND position > :position ORDER BY position"""
+)
+_PUT_ACCOUNT_DATA = Sql(
+    """INSERT INTO account_data (user_id, room_id, type, position, content)
+    VALUES (:user_id, :room_id, :type, :position, :content)
+    ON CONFLICT (user_id, room_id, type) DO UPDATE SET position = excluded.position, content = excluded.content"""
+)
+_DELETE_ACCOUNT_DATA = Sql("DELETE FROM account_data WHERE user_id = :user_id")
+
+_DEFINITION = Sql("SELECT definition FROM filters WHERE user_id = :user_id AND filter_id = :filter_id")
+_EQUAL_FILTER = Sql("SELECT filter_id FROM filters WHERE user_id = :user_id AND digest = :digest")
+_COUNT_FILTERS = Sql("SELECT count(*) FROM filters WHERE user_id = :user_id")
+_ADD_FILTER = Sql(
+    """INSERT INTO filters (user_id, filter_id, digest, definition)
+    VALUES (:user_id, :filter_id, :digest, :definition)"""
 )
 
 
@@ -37,35 +60,32 @@ class SqlProfileRepo:
         self._connection = connection
 
     async def get(self, user_id: str) -> dict[str, bytes]:
-        query = select(profile_fields.c.name, profile_fields.c.value).where(profile_fields.c.user_id == user_id)
-        return {row.name: row.value for row in await self._connection.execute(query)}
+        return {row[0]: row[1] for row in await _FIELDS.rows(self._connection, user_id=user_id)}
 
     async def get_many(self, user_ids: Collection[str], names: Collection[str]) -> dict[str, dict[str, bytes]]:
-        query = select(profile_fields).where(
-            profile_fields.c.user_id.in_(list(user_ids)), profile_fields.c.name.in_(list(names))
-        )
         found: dict[str, dict[str, bytes]] = defaultdict(dict)
-        for row in await self._connection.execute(query):
-            found[row.user_id][row.name] = row.value
+        rows = await _FIELDS_OF_MANY.rows(self._connection, users=json_texts(user_ids), names=json_texts(names))
+        for user_id, name, value in rows:
+            found[user_id][name] = value
         return found
 
     async def put(self, user_id: str, name: str, value: bytes) -> None:
-        await self._connection.execute(_PUT_FIELD, {"user_id": user_id, "name": name, "value": value})
+        await _PUT_FIELD.run(self._connection, user_id=user_id, name=name, value=value)
         if name == _DISPLAYNAME:
             await self._name(user_id, orjson.loads(value))
 
     async def delete(self, user_id: str, name: str | None) -> None:
-        query = delete(profile_fields).where(profile_fields.c.user_id == user_id)
-        if name is not None:
-            query = query.where(profile_fields.c.name == name)
-        await self._connection.execute(query)
+        if name is None:
+            await _DELETE_PROFILE.run(self._connection, user_id=user_id)
+        else:
+            await _DELETE_FIELD.run(self._connection, user_id=user_id, name=name)
         if name in (None, _DISPLAYNAME):
             await self._name(user_id, "")
 
     async def _name(self, user_id: str, name: str) -> None:
         """Let searches find the user by a display name."""
-        text_ = f"{folded(user_id)} {folded(name)}".rstrip()
-        await self._connection.execute(update(users).where(users.c.user_id == user_id).values(search=text_))
+        search = f"{folded(user_id)} {folded(name)}".rstrip()
+        await _SET_SEARCH.run(self._connection, user_id=user_id, search=search)
 
 
 class SqlAccountDataRepo:
@@ -75,39 +95,27 @@ class SqlAccountDataRepo:
         self._connection = connection
 
     async def get(self, user_id: str, room_id: str | None, type_: str) -> bytes | None:
-        table = account_data.c
-        query = select(table.content).where(
-            table.user_id == user_id, table.room_id == (room_id or ""), table.type == type_
-        )
-        content: bytes | None = (await self._connection.execute(query)).scalar()
-        return content
+        row = await _CONTENT.first(self._connection, user_id=user_id, room_id=room_id or "", type=type_)
+        return None if row is None else row[0]
 
     async def after(self, user_id: str, position: int) -> list[AccountDataChanged]:
-        table = account_data.c
-        query = (
-            select(table.user_id, table.room_id, table.type, table.content)
-            .where(table.user_id == user_id, table.position > position)
-            .order_by(table.position)
-        )
         return [
-            AccountDataChanged(row.user_id, row.room_id or None, row.type, row.content)
-            for row in await self._connection.execute(query)
+            AccountDataChanged(user_id, room_id or None, type_, content)
+            for room_id, type_, content in await _CHANGED.rows(self._connection, user_id=user_id, position=position)
         ]
 
     async def put(self, data: AccountDataChanged, position: int) -> None:
-        await self._connection.execute(
-            _PUT_ACCOUNT_DATA,
-            {
-                "user_id": data.user_id,
-                "room_id": data.room_id or "",
-                "type": data.type,
-                "position": position,
-                "content": data.content,
-            },
+        await _PUT_ACCOUNT_DATA.run(
+            self._connection,
+            user_id=data.user_id,
+            room_id=data.room_id or "",
+            type=data.type,
+            position=position,
+            content=data.content,
         )
 
     async def delete_all(self, user_id: str) -> None:
-        await self._connection.execute(delete(account_data).where(account_data.c.user_id == user_id))
+        await _DELETE_ACCOUNT_DATA.run(self._connection, user_id=user_id)
 
 
 class SqlFilterRepo:
@@ -117,20 +125,17 @@ class SqlFilterRepo:
         self._connection = connection
 
     async def get(self, user_id: str, filter_id: int) -> bytes | None:
-        query = select(filters.c.definition).where(filters.c.user_id == user_id, filters.c.filter_id == filter_id)
-        definition: bytes | None = (await self._connection.execute(query)).scalar()
-        return definition
+        row = await _DEFINITION.first(self._connection, user_id=user_id, filter_id=filter_id)
+        return None if row is None else row[0]
 
     async def find(self, user_id: str, digest: bytes) -> int | None:
-        query = select(filters.c.filter_id).where(filters.c.user_id == user_id, filters.c.digest == digest)
-        filter_id: int | None = (await self._connection.execute(query)).scalar()
-        return filter_id
+        row = await _EQUAL_FILTER.first(self._connection, user_id=user_id, digest=digest)
+        return None if row is None else row[0]
 
     async def add(self, user_id: str, digest: bytes, definition: bytes) -> int:
-        query = select(func.count()).select_from(filters).where(filters.c.user_id == user_id)
-        filter_id = int((await self._connection.execute(query)).scalar_one())
-        await self._connection.execute(
-            insert(filters).values(user_id=user_id, filter_id=filter_id, digest=digest, definition=definition)
+        filter_id = int((await _COUNT_FILTERS.first(self._connection, user_id=user_id))[0])
+        await _ADD_FILTER.run(
+            self._connection, user_id=user_id, filter_id=filter_id, digest=digest, definition=definition
         )
         return filter_id
 
