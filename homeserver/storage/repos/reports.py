@@ -5,14 +5,22 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeserver.ports.reports import Report
-from homeserver.storage.schema.reports import reports
+from homeserver.storage.dialect import Sql
+from homeserver.storage.repos.columns import Columns
 
 if TYPE_CHECKING:
     from homeserver.ports.reports import ReportRepo
+
+_REPORTS = Columns(Report)
+
+_ADD = Sql(f"INSERT INTO reports ({_REPORTS.names}) VALUES ({_REPORTS.parameters})")
+_NEWEST = Sql(f"SELECT {_REPORTS.names} FROM reports ORDER BY report_id DESC LIMIT :count")
+_PRUNE = Sql(
+    "DELETE FROM reports WHERE report_id IN (SELECT report_id FROM reports WHERE ts < :before_ms LIMIT :count)"
+)
 
 
 class SqlReportRepo:
@@ -23,17 +31,15 @@ class SqlReportRepo:
 
     async def add(self, report: Report) -> None:
         """See the port."""
-        await self._connection.execute(insert(reports).values(**asdict(report)))
+        await _ADD.run(self._connection, **asdict(report))
 
     async def newest(self, limit: int) -> list[Report]:
         """See the port."""
-        query = select(reports).order_by(reports.c.report_id.desc()).limit(limit)
-        return [Report(*row[1:]) for row in await self._connection.execute(query)]
+        return [_REPORTS.record(row) for row in await _NEWEST.rows(self._connection, count=limit)]
 
     async def prune(self, before_ms: int, limit: int) -> int:
         """See the port."""
-        old = select(reports.c.report_id).where(reports.c.ts < before_ms).limit(limit)
-        return (await self._connection.execute(delete(reports).where(reports.c.report_id.in_(old)))).rowcount
+        return await _PRUNE.run(self._connection, before_ms=before_ms, count=limit)
 
 
 if TYPE_CHECKING:
