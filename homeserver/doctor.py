@@ -18,15 +18,13 @@ from typing import Literal
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError
-
 import homeserver
 from homeserver.boot import parts
 from homeserver.config.keyfiles import UnsafeFile, load_signing_key, read_private
 from homeserver.config.model import Config
+from homeserver.ports.store import StoreUnavailable
 from homeserver.services.accounts.tokens import BadKeyFile, load_keys
-from homeserver.storage.engine import Engines, UnsafeDatabase, check_durability, create_engines
+from homeserver.storage.engine import Engine, UnsafeDatabase, check_durability, create_engine, sqlite_path
 from homeserver.storage.inspection import DatabaseFacts, inspect
 
 Verdict = Literal["ok", "info", "warn", "FAIL"]
@@ -56,18 +54,17 @@ async def examine(config: Config, config_file: Path | None, *, thorough: bool) -
     yield Finding("info", "version", f"hromada {homeserver.__version__}, Python {platform.python_version()}")
     for finding in (*_configuration(config, config_file), *_folder(config), *_keys(config), _clock(), _running(config)):
         yield finding
-    url = make_url(parts.database_url(config))
-    if _is_missing(url):
-        yield Finding("info", "database", f"{url.database} does not exist yet; the first start makes it")
+    engine = create_engine(parts.database_url(config), parts.engine_settings(config))
+    if engine.is_sqlite and not (file := sqlite_path(engine.url)).exists():  # looking at it would make it
+        yield Finding("info", "database", f"{file} does not exist yet; the first start makes it")
         return
-    engines = create_engines(url, parts.engine_settings(config))
     try:
-        async for finding in _database(engines, config, thorough):
+        async for finding in _database(engine, config, thorough):
             yield finding
-    except (DBAPIError, OSError) as error:
-        yield Finding("FAIL", "database", str(error.orig if isinstance(error, DBAPIError) else error))
+    except (StoreUnavailable, engine.errors) as error:
+        yield Finding("FAIL", "database", str(error))
     finally:
-        await engines.dispose()
+        await engine.dispose()
 
 
 def _configuration(config: Config, file: Path | None) -> Iterator[Finding]:
@@ -135,11 +132,11 @@ def _running(config: Config) -> Finding:
         return Finding("info", "server", f"does not answer on {host}:{port}")
 
 
-async def _database(engines: Engines, config: Config, thorough: bool) -> AsyncIterator[Finding]:
-    facts = await inspect(engines, thorough=thorough)
+async def _database(engine: Engine, config: Config, thorough: bool) -> AsyncIterator[Finding]:
+    facts = await inspect(engine, thorough=thorough)
     yield Finding("ok", "database", f"{facts.engine}, {_size(facts.bytes)}")
     try:
-        await check_durability(engines)
+        await check_durability(engine)
         settings = ", ".join(f"{name}={value}" for name, value in facts.settings.items())
         yield Finding("ok", "durability", settings)
     except UnsafeDatabase as error:
@@ -178,11 +175,6 @@ def _state(facts: DatabaseFacts, config: Config) -> Iterator[Finding]:
         at = datetime.fromtimestamp(facts.last_event_ms / 1000, UTC).isoformat(timespec="seconds")
         ahead = facts.last_event_ms > now_ms + _CLOCKS_APART_MS
         yield Finding("warn" if ahead else "info", "newest event", f"{at}{', which is in the future' if ahead else ''}")
-
-
-def _is_missing(url: URL) -> bool:
-    """Whether looking at the database would make it."""
-    return url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()
 
 
 def _is_open(path: Path) -> bool:

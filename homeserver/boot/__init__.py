@@ -11,7 +11,6 @@ from random import SystemRandom
 from typing import Any
 
 import structlog
-from sqlalchemy.exc import DBAPIError
 
 from client_api.accounts import AccountServices
 from client_api.deps import ClientServices
@@ -23,7 +22,7 @@ from homeserver.boot.parts import load_secrets
 from homeserver.config.model import Config
 from homeserver.core.build import Signer
 from homeserver.core.versions import room_version
-from homeserver.ports.store import Store
+from homeserver.ports.store import Store, StoreUnavailable
 from homeserver.roles import PACKAGES, Role
 from homeserver.services.accounts.member_profiles import MemberProfiles
 from homeserver.services.accounts.sessions import Sessions, locked
@@ -47,7 +46,7 @@ from homeserver.services.sync.peek import Peeks
 from homeserver.services.sync.reads import RoomMemoryReads
 from homeserver.services.sync.service import SyncService
 from homeserver.services.sync.stream import Sockets
-from homeserver.storage.engine import Engines, check_durability, create_engines
+from homeserver.storage.engine import Engine, check_durability, create_engine
 from homeserver.storage.migrations import migrate
 from homeserver.storage.unit import Database
 from homeserver.system import SystemClock, SystemEntropy
@@ -86,7 +85,7 @@ class DatabaseUnreachable(Exception):
 class Core:
     """The services that need no HTTP, on an open database."""
 
-    engines: Engines
+    engine: Engine
     store: Database
     log: Log
     base: Foundations
@@ -99,14 +98,22 @@ class Core:
 async def build_core(config: Config) -> Core:
     """Open the database and construct what stands on it. Raises as `build`."""
     secrets = load_secrets(config)
+    engine = await open_database(config)
+    try:
+        return await _core_on(engine, config, secrets)
+    except BaseException:
+        await asyncio.shield(engine.dispose())  # its threads would keep the process from ending
+        raise
+
+
+async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Core:
     clock, entropy = SystemClock(), SystemEntropy()
     limits = parts.rate_limiter(config, clock)
-    engines = await open_database(config)
-    store = Database(engines, config.server.name)
+    store = Database(engine, config.server.name)
     log = Log(await _last_position(store), max_bytes=config.sync.tail_bytes)
     if faults.plan is not None and faults.plan.control is not None:
         spoil = import_module("homeserver.boot.controls").spoil
-        store, log = spoil(faults.plan.control, engines, config.server.name, log)
+        store, log = spoil(faults.plan.control, engine, config.server.name, log)
     committer = Committer(store, log)
     base = Foundations(config, store, committer, limits, clock, entropy)
     sessions = build_sessions(base, secrets.jwt_keys)
@@ -125,7 +132,7 @@ async def build_core(config: Config) -> Core:
         hierarchy_walk=config.limits.hierarchy_walk,
     )
     rooms = build_rooms(store, log, committer, MemberProfiles(store), settings)
-    return Core(engines, store, log, base, limits, sessions, rooms, build_accounts(base, sessions, rooms.memberships))
+    return Core(engine, store, log, base, limits, sessions, rooms, build_accounts(base, sessions, rooms.memberships))
 
 
 @asynccontextmanager
@@ -135,7 +142,7 @@ async def offline(config: Config) -> AsyncIterator[Core]:
     try:
         yield core
     finally:
-        await core.engines.dispose()
+        await core.engine.dispose()
 
 
 async def build(config: Config, roles: Sequence[Role]) -> Server:
@@ -147,6 +154,14 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
     if config.redis.url:
         _log.warning("redis_not_used", reason="one process keeps in memory what several would share")
     core = await build_core(config)
+    try:
+        return _server_on(core, config, roles)
+    except BaseException:
+        await asyncio.shield(core.engine.dispose())
+        raise
+
+
+def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
     base, store, log, accounts, metrics = core.base, core.store, core.log, core.accounts, Metrics()
     typing = TypingTracker(base.clock)
     sync = build_sync(core, typing)
@@ -175,7 +190,7 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
 
     async def close() -> None:
         await accounts.devices.flush()
-        await core.engines.dispose()
+        await core.engine.dispose()
 
     def release() -> None:
         sockets.release()
@@ -254,19 +269,19 @@ def build_personal(base: Foundations, members: JoinedRooms, typing: TypingTracke
     )
 
 
-async def open_database(config: Config) -> Engines:
-    """Engines on a database that is safe to use and has the schema of this release."""
-    engines = create_engines(parts.database_url(config), parts.engine_settings(config))
+async def open_database(config: Config) -> Engine:
+    """An engine on a database that is safe to use and has the schema of this release."""
+    engine = create_engine(parts.database_url(config), parts.engine_settings(config))
     try:
-        await migrate(engines)
-        await check_durability(engines)
-    except (DBAPIError, OSError) as error:
-        await engines.dispose()
-        raise DatabaseUnreachable(str(error.orig if isinstance(error, DBAPIError) else error)) from error
+        await migrate(engine)
+        await check_durability(engine)
+    except (StoreUnavailable, engine.errors) as error:
+        await engine.dispose()
+        raise DatabaseUnreachable(str(error)) from error
     except BaseException:
-        await asyncio.shield(engines.dispose())
+        await asyncio.shield(engine.dispose())
         raise
-    return engines
+    return engine
 
 
 async def _last_position(store: Store) -> int:

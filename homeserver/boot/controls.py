@@ -12,19 +12,19 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from homeserver.services.log import Log
-from homeserver.storage.engine import Engines
+from homeserver.storage.engine import Engine
 from homeserver.storage.repos.log import SqlLogRepo
 from homeserver.storage.unit import Database, SqlTransaction
 
 _LATE_S = 0.2
 
 
-def spoil(control: str, engines: Engines, server_name: str, log: Log) -> tuple[Database, Log]:
+def spoil(control: str, engine: Engine, server_name: str, log: Log) -> tuple[Database, Log]:
     """The store and the log of a server with this fault, in the place of sound ones that were not used yet."""
     if control == "positions-ahead":
         ahead = AheadLog(log.position)
-        return AheadDatabase(engines, server_name, ahead), ahead
-    return LateDatabase(engines, server_name), log
+        return AheadDatabase(engine, server_name, ahead), ahead
+    return LateDatabase(engine, server_name), log
 
 
 class AheadLog(Log):
@@ -53,8 +53,8 @@ class _AheadPositions(SqlLogRepo):
 class AheadDatabase(Database):
     """Tells an AheadLog of positions when they are taken."""
 
-    def __init__(self, engines: Engines, server_name: str, log: AheadLog) -> None:
-        super().__init__(engines, server_name)
+    def __init__(self, engine: Engine, server_name: str, log: AheadLog) -> None:
+        super().__init__(engine, server_name)
         self._log = log
 
     @asynccontextmanager
@@ -69,8 +69,8 @@ class AheadDatabase(Database):
 class LateDatabase(Database):
     """Says that changes of the log are committed, and commits them a moment later."""
 
-    def __init__(self, engines: Engines, server_name: str) -> None:
-        super().__init__(engines, server_name)
+    def __init__(self, engine: Engine, server_name: str) -> None:
+        super().__init__(engine, server_name)
         self._late: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager

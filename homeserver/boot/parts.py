@@ -25,12 +25,6 @@ from homeserver.web.app import WebSettings
 from homeserver.web.ratelimit import Network, RateLimiter
 from homeserver.web.websocket import SocketSettings
 
-_DRIVERS = {
-    "sqlite": "sqlite+aiosqlite",
-    "postgres": "postgresql+asyncpg",
-    "postgresql": "postgresql+asyncpg",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
@@ -57,14 +51,11 @@ def data_path(config: Config, name: str) -> Path:
 
 
 def database_url(config: Config) -> str:
-    """Where the database is, with the driver this server uses."""
+    """Where the database is."""
     url = config.database.url or f"sqlite:///{data_path(config, 'hromada.db').resolve()}"
-    scheme, separator, rest = url.partition("://")
-    driver = _DRIVERS.get(scheme, scheme)
-    if driver == "postgresql+asyncpg":
-        # libpq's name of the option, which is in every provider's example, is not this driver's.
-        rest = re.sub(r"(?<=[?&])sslmode=", "ssl=", rest)
-    return driver + separator + rest
+    # Other names of the same things, which are in the examples of providers and of other programs.
+    url = re.sub(r"^postgres(?=:)", "postgresql", url)
+    return re.sub(r"(?<=[?&])ssl=", "sslmode=", url) if url.startswith("postgresql") else url
 
 
 def engine_settings(config: Config) -> EngineSettings:

@@ -19,7 +19,10 @@ _WEAK_SECRETS = frozenset(("changeme", "secret", "password", "registration_share
 
 
 # With or without the driver's name: people copy these from other programs.
-_DATABASE_OPTIONS = {"host", "passfile", "port", "service", "servicefile", "ssl", "sslmode", "target_session_attrs"}
+_DATABASE_OPTIONS = {
+    *("host", "passfile", "port", "service", "target_session_attrs"),
+    *("ssl", "sslcert", "sslcrl", "sslkey", "sslmode", "sslrootcert"),
+}
 _DATABASES = {"postgresql", "postgres", "postgresql+asyncpg", "sqlite", "sqlite+aiosqlite"}
 
 

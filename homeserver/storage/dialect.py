@@ -1,22 +1,23 @@
 """What differs between SQLite and PostgreSQL, in one place.
 
 A statement is written once as a template; fragments fill in the few forms on which the databases disagree. The
-text of every statement is constant: lists travel as one JSON parameter, so that compiled and prepared statements
-are reused whatever the number of values. Nothing else in the project asks which database it runs on.
+text of every statement is constant: lists travel as one JSON parameter, so that prepared statements are reused
+whatever the number of values. Nothing else in the project asks which database it runs on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
-from sqlalchemy import TextClause, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 LOWEST = -(2**63)
 HIGHEST = 2**63 - 1
+
+_PARAMETER = re.compile(r"(?<!:):([a-z_][a-z0-9_]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,34 +33,61 @@ FOR_UPDATE = Fragment("", " FOR UPDATE")
 
 
 class Sql:
-    """A statement in both dialects: `Sql("SELECT … WHERE {nids}", nids=in_ints("nid", "nids"))`."""
+    """A statement in both dialects: `Sql("SELECT … WHERE {nids}", nids=in_ints("nid", "nids"))`.
 
-    __slots__ = ("_postgres", "_sqlite")
+    Parameters are written `:name` and must be given the Python type of what they are compared with or stored in.
+    Rows are tuples, to be read by position.
+    """
+
+    __slots__ = ("names", "postgres", "sqlite")
 
     def __init__(self, template: str, **fragments: Fragment) -> None:
-        self._sqlite = text(template.format(**{name: part.sqlite for name, part in fragments.items()}))
-        self._postgres = text(template.format(**{name: part.postgres for name, part in fragments.items()}))
+        self.sqlite = template.format(**{name: part.sqlite for name, part in fragments.items()})
+        """The text with named parameters, as SQLite takes it."""
+        named = template.format(**{name: part.postgres for name, part in fragments.items()})
+        self.names = tuple(dict.fromkeys(_PARAMETER.findall(named)))
+        """The parameters in the order of PostgreSQL's numbers."""
+        self.postgres = _PARAMETER.sub(lambda found: f"${self.names.index(found[1]) + 1}", named)
+        """The text with numbered parameters, as PostgreSQL takes it."""
 
-    def on(self, connection: AsyncConnection) -> TextClause:
-        """The statement for this connection's database."""
-        return self._sqlite if connection.dialect.name == "sqlite" else self._postgres
-
-    async def rows(self, connection: AsyncConnection, **parameters: Any) -> Sequence[Any]:
+    def rows(self, connection: Connection, **parameters: Any) -> Awaitable[Sequence[Any]]:
         """Execute once; all rows, as tuples."""
-        return (await connection.execute(self.on(connection), parameters)).all()
+        return connection.fetch(self, parameters)
 
-    async def first(self, connection: AsyncConnection, **parameters: Any) -> Any:
+    async def first(self, connection: Connection, **parameters: Any) -> Any:
         """Execute once; the first row, or None if there is none."""
-        return (await connection.execute(self.on(connection), parameters)).first()
+        rows = await connection.fetch(self, parameters)
+        return rows[0] if rows else None
 
-    async def run(self, connection: AsyncConnection, **parameters: Any) -> int:
+    def run(self, connection: Connection, **parameters: Any) -> Awaitable[int]:
         """Execute once; the number of rows changed."""
-        return (await connection.execute(self.on(connection), parameters)).rowcount
+        return connection.execute(self, parameters)
 
-    async def run_many(self, connection: AsyncConnection, rows: list[dict[str, Any]]) -> None:
+    async def run_many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Execute for every row in one round trip; nothing at all if there are none."""
         if rows:
-            await connection.execute(self.on(connection), rows)
+            await connection.execute_many(self, rows)
+
+
+class Connection(Protocol):
+    """A connection as statements see it. Raises what the transaction around it turns into the port's errors."""
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Which text of a statement it takes."""
+        ...
+
+    async def fetch(self, statement: Sql, parameters: Mapping[str, Any]) -> Sequence[Any]:
+        """All rows of a statement."""
+        ...
+
+    async def execute(self, statement: Sql, parameters: Mapping[str, Any]) -> int:
+        """The number of rows that a statement changed."""
+        ...
+
+    async def execute_many(self, statement: Sql, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Execute for each of the rows."""
+        ...
 
 
 def in_texts(column: str, parameter: str) -> Fragment:

@@ -1,24 +1,18 @@
-"""Engines and connection settings for SQLite and PostgreSQL.
+"""The way to the database: connections in transactions, on SQLite or PostgreSQL.
 
-SQLite: WAL with synchronous=FULL, one writer connection, several readers. PostgreSQL: one pool; durability
-settings are checked at start, since `synchronous_commit=off` would acknowledge what a crash can lose.
+Statements go to the drivers (aiosqlite, asyncpg) as they are; see docs/adr/0005-drivers.md. SQLAlchemy describes the
+schema and migrates it, and is not imported otherwise.
 """
 
 from __future__ import annotations
 
-import time
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from sqlite3 import Error, OperationalError
-from typing import Any
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
 
-import orjson
-from sqlalchemy import URL, event, make_url, text
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-
-_WAL_ATTEMPTS = 100
-WRITE_OPTION = "hromada_write"
-GLANCE_OPTION = "hromada_glance"
+from homeserver.storage.dialect import Connection, Sql
 
 
 class UnsafeDatabase(Exception):
@@ -37,133 +31,78 @@ class EngineSettings:
     sqlite_busy_timeout_ms: int = 5_000
 
 
-@dataclass(frozen=True, slots=True)
-class Engines:
-    """The writing and the reading engine; on PostgreSQL they are one."""
+class Engine(Protocol):
+    """A database. Its context managers raise StoreUnavailable, TransactionConflict, UniqueViolation, StoreBroken.
 
-    writer: AsyncEngine
-    reader: AsyncEngine
-
-    @property
-    def is_sqlite(self) -> bool:
-        return self.writer.dialect.name == "sqlite"
+    What a caller can do nothing about, a fault of ours, comes out as the driver's error, one of `errors`.
+    """
 
     @property
-    def no_transaction(self) -> dict[str, Any]:
-        """The execution options of a connection on which statements stand alone."""
-        return {GLANCE_OPTION: True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+    def is_sqlite(self) -> bool: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def errors(self) -> type[Exception]: ...
+
+    def write(self) -> AbstractAsyncContextManager[Connection]:
+        """A transaction, committed at the end of the block and rolled back if that raises."""
+        ...
+
+    def read(self) -> AbstractAsyncContextManager[Connection]:
+        """A transaction on one snapshot that changes nothing."""
+        ...
+
+    def glance(self) -> AbstractAsyncContextManager[Connection]:
+        """Statements that stand alone."""
+        ...
 
     async def dispose(self) -> None:
-        """Close every pooled connection."""
-        await self.writer.dispose()
-        if self.reader is not self.writer:
-            await self.reader.dispose()
+        """Close every connection."""
+        ...
 
 
-def create_engines(url: str | URL, settings: EngineSettings | None = None) -> Engines:
-    """Engines for `url` (`sqlite+aiosqlite:///path` or `postgresql+asyncpg://…`)."""
-    settings = settings or EngineSettings()
-    parsed = make_url(url)
-    if parsed.get_backend_name() == "sqlite":
-        writer = _sqlite_engine(parsed, 1, settings)
-        return Engines(writer, _sqlite_engine(parsed, settings.sqlite_readers, settings))
-    engine = create_async_engine(
-        parsed,
-        pool_size=settings.pool_size,
-        max_overflow=0,
-        pool_timeout=settings.pool_timeout_s,
-        pool_pre_ping=False,
-        pool_use_lifo=True,  # the connection used last has its statements prepared
-        json_serializer=lambda value: orjson.dumps(value).decode(),
-        connect_args={
-            "server_settings": {
-                "application_name": "hromada",
-                "statement_timeout": str(settings.statement_timeout_ms),
-                "lock_timeout": str(settings.lock_timeout_ms),
-                "idle_in_transaction_session_timeout": "60000",
-                # JIT compilation costs tens of milliseconds per new plan and never pays for our short statements.
-                "jit": "off",
-            },
-        },
-    )
-    return Engines(engine, engine)
+def create_engine(url: str, settings: EngineSettings | None = None) -> Engine:
+    """An engine for `sqlite:///path` or `postgresql://user:password@host/name`; connects when it is first used.
 
-
-def _sqlite_engine(url: URL, size: int, settings: EngineSettings) -> AsyncEngine:
-    engine = create_async_engine(
-        url,
-        pool_size=size,
-        max_overflow=0,
-        pool_timeout=settings.pool_timeout_s,
-        connect_args={"timeout": settings.sqlite_busy_timeout_ms / 1000},
-    )
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def configure(connection: Any, _record: Any) -> None:
-        # We emit BEGIN ourselves: the driver's own would start deferred transactions for writers.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        _enter_wal(cursor)
-        for pragma in (
-            "synchronous=FULL",
-            "foreign_keys=ON",
-            f"busy_timeout={settings.sqlite_busy_timeout_ms}",
-            "cache_size=-16384",
-            "temp_store=MEMORY",
-            "wal_autocheckpoint=1000",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine.sync_engine, "invalidate")
-    def roll_back(connection: Any, _record: Any, _reason: Any) -> None:
-        # SQLite keeps a closed connection, and its lock, until the last statement is finished, and one that was
-        # interrupted between its execution and the reading of its rows never is.
-        with suppress(ValueError, Error):
-            connection.rollback()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def begin(connection: Any) -> None:
-        options = connection.get_execution_options()
-        if not options.get(GLANCE_OPTION, False):
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(WRITE_OPTION, False) else "BEGIN")
-
-    return engine
-
-
-def _enter_wal(cursor: Any) -> None:
-    """Turn write-ahead logging on, which stays on in the file.
-
-    While another process does the same, SQLite answers "locked" at once, whatever the busy timeout says.
+    Raises ValueError for any other database.
     """
-    for attempt in range(_WAL_ATTEMPTS):
-        try:
-            cursor.execute("PRAGMA journal_mode=WAL")
-        except OperationalError:
-            if attempt == _WAL_ATTEMPTS - 1:
-                raise
-            time.sleep(0.02)
-        else:
-            return
+    settings = settings or EngineSettings()
+    scheme = url.partition("://")[0].partition("+")[0]
+    # Whoever runs on the one need not load the other's driver.
+    if scheme == "sqlite":
+        return cast("Engine", import_module("homeserver.storage.sqlite").SqliteEngine(url, settings))
+    if scheme == "postgresql":
+        return cast("Engine", import_module("homeserver.storage.postgres").PostgresEngine(url, settings))
+    raise ValueError(f"{scheme} is not a database this server can use: sqlite or postgresql")
 
 
-async def check_durability(engines: Engines) -> None:
+def sqlite_path(url: str) -> Path:
+    """The file of an SQLite database."""
+    return Path(url.partition(":///")[2])
+
+
+_FSYNC, _SYNCHRONOUS_COMMIT, _FULL_PAGE_WRITES = (
+    Sql(f"SHOW {setting}") for setting in ("fsync", "synchronous_commit", "full_page_writes")
+)
+_ENCODING = Sql("SHOW server_encoding")
+_COLLATION = Sql("SELECT datcollate FROM pg_database WHERE datname = current_database()")
+
+
+async def check_durability(engine: Engine) -> None:
     """Refuse databases that lose acknowledged commits or sort text by locale.
 
     Raises UnsafeDatabase with the setting's name.  (reliability: fact 5)
     """
-    if engines.is_sqlite:
+    if engine.is_sqlite:
         return
-    async with engines.reader.connect() as connection:
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-            value = (await connection.execute(text(f"SHOW {setting}"))).scalar_one()
-            if value == "off":
+    async with engine.glance() as connection:
+        for statement in (_FSYNC, _SYNCHRONOUS_COMMIT, _FULL_PAGE_WRITES):
+            if (await statement.first(connection))[0] == "off":
+                setting = statement.postgres.removeprefix("SHOW ")
                 raise UnsafeDatabase(f"PostgreSQL runs with {setting}=off: acknowledged messages could be lost")
-        encoding = (await connection.execute(text("SHOW server_encoding"))).scalar_one()
+        encoding = (await _ENCODING.first(connection))[0]
         if encoding != "UTF8":
             raise UnsafeDatabase(f"The database encoding is {encoding}; it must be UTF8")
-        collation = (
-            await connection.execute(text("SELECT datcollate FROM pg_database WHERE datname = current_database()"))
-        ).scalar_one()
+        collation = (await _COLLATION.first(connection))[0]
         if collation not in {"C", "POSIX", "C.UTF-8", "C.utf8"}:
             raise UnsafeDatabase(f"The database collation is {collation}; create it with LC_COLLATE 'C'")

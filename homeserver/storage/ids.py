@@ -6,9 +6,7 @@ is committed: after a rollback the database would give the same numbers to someb
 
 from __future__ import annotations
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from homeserver.storage.dialect import Sql
+from homeserver.storage.dialect import Connection, Sql
 
 BLOCK = 1024
 
@@ -38,7 +36,7 @@ class IdBlocks:
 class TransactionIds:
     """Ids for one transaction. `committed` gives what is left of its new blocks to the process."""
 
-    def __init__(self, connection: AsyncConnection, blocks: IdBlocks) -> None:
+    def __init__(self, connection: Connection, blocks: IdBlocks) -> None:
         self._connection = connection
         self._blocks = blocks
         self._new: dict[str, range] = {}

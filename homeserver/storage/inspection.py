@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from homeserver.storage.engine import WRITE_OPTION, Engines
+from homeserver.ports.store import StoreUnavailable
+from homeserver.storage.dialect import Connection, Sql
+from homeserver.storage.engine import Engine
 from homeserver.storage.migrations import NEWEST, revision
 
 _COUNTED_EXACTLY = 1 << 30
@@ -48,18 +47,18 @@ class DatabaseFacts:
     estimated: frozenset[str] = frozenset()
 
 
-async def inspect(engines: Engines, *, thorough: bool = False) -> DatabaseFacts:
+async def inspect(engine: Engine, *, thorough: bool = False) -> DatabaseFacts:
     """Look at a database; `thorough` also reads every page of SQLite. Raises what the database raises."""
-    async with engines.reader.connect() as connection:
-        facts = await (_sqlite(connection, thorough) if engines.is_sqlite else _postgres(connection))
-        facts.schema = await connection.run_sync(revision)
+    async with engine.glance() as connection:
+        facts = await (_sqlite(connection, thorough) if engine.is_sqlite else _postgres(connection))
+        facts.schema = await revision(connection)
         if facts.schema == NEWEST:
             await _count(connection, facts)
-    facts.writable = facts.writable and await _may_write(engines)
+    facts.writable = facts.writable and await _may_write(engine)
     return facts
 
 
-async def _sqlite(connection: AsyncConnection, thorough: bool) -> DatabaseFacts:
+async def _sqlite(connection: Connection, thorough: bool) -> DatabaseFacts:
     facts = DatabaseFacts(f"SQLite {await _value(connection, 'SELECT sqlite_version()')}")
     facts.settings["journal_mode"] = str(await _value(connection, "PRAGMA journal_mode"))
     facts.settings["synchronous"] = {1: "NORMAL", 2: "FULL", 3: "EXTRA"}.get(
@@ -71,7 +70,7 @@ async def _sqlite(connection: AsyncConnection, thorough: bool) -> DatabaseFacts:
     return facts
 
 
-async def _postgres(connection: AsyncConnection) -> DatabaseFacts:
+async def _postgres(connection: Connection) -> DatabaseFacts:
     facts = DatabaseFacts(f"PostgreSQL {await _value(connection, 'SHOW server_version')}")
     for setting in ("fsync", "synchronous_commit", "full_page_writes", "server_encoding", "max_connections"):
         facts.settings[setting] = str(await _value(connection, f"SHOW {setting}"))
@@ -84,22 +83,22 @@ async def _postgres(connection: AsyncConnection) -> DatabaseFacts:
     return facts
 
 
-async def _count(connection: AsyncConnection, facts: DatabaseFacts) -> None:
-    row = (await connection.execute(text(_USERS))).one()
+async def _count(connection: Connection, facts: DatabaseFacts) -> None:
+    row = await Sql(_USERS).first(connection)
     names = ("users", "administrators", "guests", "locked users", "deactivated users")
     facts.counts.update(zip(names, (value or 0 for value in row), strict=True))
     for name, query in _COUNTS.items():
         facts.counts[name] = await _value(connection, query) or 0
     facts.counts["events"], is_estimate = await _events(connection)
     facts.estimated = frozenset({"events"}) if is_estimate else frozenset()
-    newest = await _value(connection, "SELECT json FROM events ORDER BY nid DESC LIMIT 1")
+    newest = await Sql("SELECT json FROM events ORDER BY nid DESC LIMIT 1").first(connection)
     if newest is not None:
-        facts.last_event_ms = orjson.loads(bytes(newest)).get("origin_server_ts")
+        facts.last_event_ms = orjson.loads(newest[0]).get("origin_server_ts")
 
 
-async def _events(connection: AsyncConnection) -> tuple[int, bool]:
+async def _events(connection: Connection) -> tuple[int, bool]:
     """How many events there are, and whether that is an estimate."""
-    if connection.dialect.name != "sqlite":
+    if not connection.is_sqlite:
         size = await _value(connection, "SELECT pg_relation_size('events')")
         estimate = await _value(
             connection, "SELECT CAST(reltuples AS bigint) FROM pg_class WHERE oid = 'events'::regclass"
@@ -109,18 +108,21 @@ async def _events(connection: AsyncConnection) -> tuple[int, bool]:
     return await _value(connection, "SELECT count(*) FROM events"), False
 
 
-async def _may_write(engines: Engines) -> bool:
+async def _may_write(engine: Engine) -> bool:
     """Whether a transaction that writes can begin; it is rolled back."""
-    async with engines.writer.connect() as connection:
-        await connection.execution_options(**{WRITE_OPTION: True})
-        try:
-            await connection.execute(text("CREATE TABLE hromada_probe (probe INTEGER)"))
-        except DBAPIError:
-            return False
-        finally:
-            await connection.rollback()
-    return True
+    try:
+        async with engine.write() as connection:
+            await Sql("CREATE TABLE hromada_probe (probe INTEGER)").run(connection)
+            raise _Enough
+    except _Enough:
+        return True
+    except (StoreUnavailable, engine.errors):
+        return False
 
 
-async def _value(connection: AsyncConnection, query: str) -> Any:
-    return (await connection.execute(text(query))).scalar()
+class _Enough(Exception):
+    """The probe's table could be made, and shall not be there."""
+
+
+async def _value(connection: Connection, query: str) -> Any:
+    return (await Sql(query).first(connection))[0]

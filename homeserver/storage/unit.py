@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from homeserver import faults
 from homeserver.ports.events import EventMemory
-from homeserver.ports.store import StoreBroken
-from homeserver.storage.engine import WRITE_OPTION, Engines
-from homeserver.storage.failures import translated
+from homeserver.ports.store import StoreBroken, StoreUnavailable
+from homeserver.storage.dialect import Connection
+from homeserver.storage.engine import Engine
 from homeserver.storage.ids import IdBlocks, TransactionIds
 from homeserver.storage.repos.accounts import SqlDeviceRepo, SqlUserRepo
 from homeserver.storage.repos.aliases import SqlAliasRepo
@@ -38,7 +36,7 @@ if TYPE_CHECKING:
 class SqlTransaction:
     """One database transaction; implements `ports.store.Transaction`. Repositories are made when asked for."""
 
-    def __init__(self, connection: AsyncConnection, server_name: str, blocks: IdBlocks, memory: EventMemory) -> None:
+    def __init__(self, connection: Connection, server_name: str, blocks: IdBlocks, memory: EventMemory) -> None:
         self._connection = connection
         self._server_name = server_name
         self._reader = EventReader(connection, memory)
@@ -118,10 +116,10 @@ class SqlTransaction:
 
 
 class Database:
-    """Implements `ports.store.Store` on a pair of engines."""
+    """Implements `ports.store.Store` on an engine."""
 
-    def __init__(self, engines: Engines, server_name: str) -> None:
-        self.engines = engines
+    def __init__(self, engine: Engine, server_name: str) -> None:
+        self.engine = engine
         self._server_name = server_name
         self._blocks = IdBlocks()
         self._memory: EventMemory = NoMemory()
@@ -141,20 +139,18 @@ class Database:
     async def write(self) -> AsyncIterator[SqlTransaction]:
         """A read-write transaction (see the port)."""
         try:
-            with translated():
+            with _lost_is_unavailable():
                 if faults.plan is not None:
                     await faults.plan.reach("store.write.begin")
-                async with self.engines.writer.connect() as connection:
+                async with self.engine.write() as connection:
                     self._refuse_if_broken()
-                    await connection.execution_options(**{WRITE_OPTION: True})
                     transaction = SqlTransaction(connection, self._server_name, self._blocks, NoMemory())
-                    async with connection.begin():
-                        yield transaction
-                        if faults.plan is not None:
-                            await faults.plan.reach("store.write.before_commit")
-                    transaction.ids.committed()
+                    yield transaction
                     if faults.plan is not None:
-                        await faults.plan.reach("store.write.committed")
+                        await faults.plan.reach("store.write.before_commit")
+                transaction.ids.committed()
+                if faults.plan is not None:
+                    await faults.plan.reach("store.write.committed")
         except StoreBroken as error:
             self._failure = error
             self._failed.set()
@@ -167,24 +163,28 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[SqlTransaction]:
         """A read-only transaction on one snapshot (see the port)."""
-        with translated():
+        with _lost_is_unavailable():
             if faults.plan is not None:
                 await faults.plan.reach("store.read.begin")
-            async with self.engines.reader.connect() as connection:
-                if not self.engines.is_sqlite:
-                    await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-                async with connection.begin():
-                    yield SqlTransaction(connection, self._server_name, self._blocks, self._memory)
+            async with self.engine.read() as connection:
+                yield SqlTransaction(connection, self._server_name, self._blocks, self._memory)
 
     @asynccontextmanager
     async def glance(self) -> AsyncIterator[SqlTransaction]:
         """Reads without a transaction (see the port)."""
-        with translated():
+        with _lost_is_unavailable():
             if faults.plan is not None:
                 await faults.plan.reach("store.glance.begin")
-            async with self.engines.reader.connect() as connection:
-                await connection.execution_options(**self.engines.no_transaction)
+            async with self.engine.glance() as connection:
                 yield SqlTransaction(connection, self._server_name, self._blocks, self._memory)
+
+
+@contextmanager
+def _lost_is_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except (ConnectionError, TimeoutError) as error:
+        raise StoreUnavailable(str(error)) from error
 
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import Any
 import jwt as pyjwt
 import orjson
 import pytest
-from sqlalchemy import text
 
 from homeserver.ports.accounts import Session, UserFlags
 from homeserver.services.accounts.jwt_login import JwtIssuer
 from homeserver.services.accounts.tokens import new_key
+from homeserver.storage.dialect import Sql
 from homeserver.storage.unit import Database
 from tests.support.accounts import PASSWORD, Home, Options, TestEntropy, password_auth, running
 from tests.support.statements import counted
@@ -339,10 +339,10 @@ async def test_no_secret_is_stored(store: Database) -> None:
         await home.call("POST", "/account/password", {"new_password": "another secret"}, token=alice["access_token"])
         body = {"new_password": "another secret", "auth": password_auth("alice", None, "wrong one")}
         await home.call("POST", "/account/password", body, token=alice["access_token"])
-        async with store.engines.reader.connect() as connection:
+        async with store.engine.glance() as connection:
             stored = b""
             for table in ("users", "devices", "sessions", "refresh_tokens", "interactive_sessions"):
-                for row in await connection.execute(text(f"SELECT * FROM {table}")):
+                for row in await Sql(f"SELECT * FROM {table}").rows(connection):
                     stored += repr(tuple(row)).encode()
         for secret in (PASSWORD, "another secret", "wrong one", alice["access_token"], alice["refresh_token"]):
             assert secret.encode() not in stored

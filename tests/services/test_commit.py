@@ -39,7 +39,7 @@ class Unlucky(Database):
 
 @asynccontextmanager
 async def committing(store: Database) -> AsyncIterator[tuple[Unlucky, Log, Committer]]:
-    unlucky = Unlucky(store.engines, "hromada.test")
+    unlucky = Unlucky(store.engine, "hromada.test")
     log = Log(0)
     committer = Committer(unlucky, log)
     task = asyncio.create_task(committer.run())

@@ -9,11 +9,11 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from homeserver.ports.events import RoomHead
 from homeserver.ports.store import StoreUnavailable, TransactionConflict, UniqueViolation
-from homeserver.storage.engine import EngineSettings
+from homeserver.storage.dialect import Sql
+from homeserver.storage.engine import EngineSettings, sqlite_path
 from homeserver.storage.unit import Database
 from tests.storage.rooms import commit, decide, make_room, message
 from tests.support.postgres import PostgresCluster
@@ -26,16 +26,16 @@ QUICK = EngineSettings(
 
 async def test_a_full_pool_is_unavailable_not_a_hang(database_url: str) -> None:
     store = await open_store(database_url, settings=QUICK)
-    async with store.write(), store.write() if not store.engines.is_sqlite else store.read():
+    async with store.write(), store.write() if not store.engine.is_sqlite else store.read():
         with pytest.raises(StoreUnavailable):
             async with store.write(), store.write(), store.write():
                 pass
     await make_room(store, "!a")
-    await store.engines.dispose()
+    await store.engine.dispose()
 
 
 async def test_sqlite_locked_by_another_process_is_unavailable(tmp_path: Path) -> None:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'a.db'}"
+    url = f"sqlite:///{tmp_path / 'a.db'}"
     store, other = await open_store(url, settings=QUICK), await open_store(url, settings=QUICK)
     async with other.write() as tx:
         await tx.log.reserve(1)
@@ -45,7 +45,7 @@ async def test_sqlite_locked_by_another_process_is_unavailable(tmp_path: Path) -
             assert await reading.log.position() == 0
     await make_room(store, "!a")
     for each in (store, other):
-        await each.engines.dispose()
+        await each.engine.dispose()
 
 
 async def test_only_unique_constraints_are_unique_violations(store: Database) -> None:
@@ -76,8 +76,8 @@ async def test_cancelled_transactions_leave_whole_batches_or_nothing(store: Data
             head = await tx.rooms.head("!a")
         assert head is not None
         await _cancelled_somewhere(store, head, rng)
-        if store.engines.is_sqlite:
-            with contextlib.closing(sqlite3.connect(str(store.engines.writer.url.database), timeout=0)) as other:
+        if store.engine.is_sqlite:
+            with contextlib.closing(sqlite3.connect(sqlite_path(store.engine.url), timeout=0)) as other:
                 other.execute("BEGIN IMMEDIATE")  # raises if the cancelled transaction still holds the lock
     async with store.read() as tx:
         head = await tx.rooms.head("!a")
@@ -105,9 +105,9 @@ async def test_timeouts_are_unavailable(postgres_cluster: PostgresCluster) -> No
             await make_room(store, "!a")
     with pytest.raises(StoreUnavailable):  # statement timeout
         async with store.write() as tx:
-            await tx.log._connection.execute(text("SELECT pg_sleep(5)"))
+            await Sql("SELECT pg_sleep(5)").rows(tx.log._connection)
     await make_room(store, "!a")
-    await store.engines.dispose()
+    await store.engine.dispose()
 
 
 async def test_a_deadlock_can_be_tried_again(postgres_cluster: PostgresCluster) -> None:
@@ -117,15 +117,15 @@ async def test_a_deadlock_can_be_tried_again(postgres_cluster: PostgresCluster) 
 
     async def lock(first: str, second: str) -> None:
         async with store.write() as tx:
-            update = text("UPDATE counters SET value = value WHERE name = :name")
-            await tx.log._connection.execute(update, {"name": first})
+            update = Sql("UPDATE counters SET value = value WHERE name = :name")
+            await update.run(tx.log._connection, name=first)
             await both.wait()
-            await tx.log._connection.execute(update, {"name": second})
+            await update.run(tx.log._connection, name=second)
 
     outcomes = await asyncio.gather(lock("log", "room"), lock("room", "log"), return_exceptions=True)
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["NoneType", "TransactionConflict"]
     assert issubclass(TransactionConflict, StoreUnavailable)
-    await store.engines.dispose()
+    await store.engine.dispose()
 
 
 async def test_rooms_are_locked_in_one_order(postgres_cluster: PostgresCluster) -> None:
@@ -142,7 +142,7 @@ async def test_rooms_are_locked_in_one_order(postgres_cluster: PostgresCluster) 
         heads = [(mine.head or theirs.head) for mine, theirs in zip(one, reversed(two), strict=True)]  # type: ignore[misc]
     async with store.read() as tx:
         assert await tx.log.position() == 16 + 15 * 8
-    await store.engines.dispose()
+    await store.engine.dispose()
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
@@ -177,7 +177,7 @@ async def test_a_restarted_postgres_costs_one_failure(postgres_cluster: Postgres
         except StoreUnavailable:
             failed += 1
     assert failed <= 1
-    await store.engines.dispose()
+    await store.engine.dispose()
 
 
 async def test_a_connection_lost_before_the_commit_is_answered_writes_once_or_not(
@@ -194,16 +194,14 @@ async def test_a_connection_lost_before_the_commit_is_answered_writes_once_or_no
     async with store.read() as tx:
         assert await tx.log.position() in {2, 3}
     await make_room(store, "!b")
-    await store.engines.dispose()
+    await store.engine.dispose()
 
 
 async def test_a_read_begins_with_one_statement(postgres_cluster: PostgresCluster) -> None:
     store = await _postgres(postgres_cluster)
     async with store.read() as tx:
-        show = "SELECT current_setting('transaction_isolation'), current_setting('transaction_read_only')"
-        found = await tx.log._connection.execute(text(show))
-        assert tuple(found.one()) == ("repeatable read", "on")
+        show = Sql("SELECT current_setting('transaction_isolation'), current_setting('transaction_read_only')")
+        assert tuple(await show.first(tx.log._connection)) == ("repeatable read", "on")
     async with store.write() as tx:
-        found = await tx.log._connection.execute(text(show))
-        assert tuple(found.one()) == ("read committed", "off")
-    await store.engines.dispose()
+        assert tuple(await show.first(tx.log._connection)) == ("read committed", "off")
+    await store.engine.dispose()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from sqlalchemy import text
 
-from homeserver.storage.engine import Engines, check_durability, create_engines
+from homeserver.storage.dialect import Sql
+from homeserver.storage.engine import Engine, check_durability, create_engine
 from homeserver.storage.migrations import NEWEST, SchemaTooNew, migrate
-from homeserver.storage.migrations.upgrade import scripts
+from homeserver.storage.migrations.upgrade import exclusive, scripts
 from homeserver.storage.schema import metadata
 from homeserver.storage.unit import Database
 from tests.storage.rooms import make_room
@@ -29,11 +29,11 @@ _POSTGRES = (
 )
 
 
-async def _described(engines: Engines) -> list[object]:
-    queries = (_SQLITE, _POSTGRES[-1]) if engines.is_sqlite else _POSTGRES
-    async with engines.reader.connect() as connection:
-        found = [[tuple(row) for row in await connection.execute(text(query))] for query in queries]
-    if engines.is_sqlite:
+async def _described(engine: Engine) -> list[object]:
+    queries = (_SQLITE, _POSTGRES[-1]) if engine.is_sqlite else _POSTGRES
+    async with engine.glance() as connection:
+        found = [[tuple(row) for row in await Sql(query).rows(connection)] for query in queries]
+    if engine.is_sqlite:
         found[0] = [(kind, name, _clauses(sql)) for kind, name, sql in found[0]]
     return list(found)
 
@@ -44,19 +44,19 @@ def _clauses(sql: str | None) -> list[str]:
 
 
 async def test_migrations_make_the_schema_of_the_modules(database_url: str) -> None:
-    engines = create_engines(database_url)
-    async with engines.writer.begin() as connection:
+    engine = create_engine(database_url)
+    async with exclusive(engine.url) as connection:
         await connection.run_sync(metadata.create_all)
-    expected = await _described(engines)
-    async with engines.writer.begin() as connection:
+    expected = await _described(engine)
+    async with exclusive(engine.url) as connection:
         await connection.run_sync(metadata.drop_all)
-    await migrate(engines)
-    assert await _described(engines) == expected, "run `python -m homeserver.storage.migrations.draft`"
-    await engines.dispose()
+    await migrate(engine)
+    assert await _described(engine) == expected, "run `python -m homeserver.storage.migrations.draft`"
+    await engine.dispose()
 
 
 async def test_migrating_twice_or_at_once_changes_nothing(database_url: str) -> None:
-    engines = [create_engines(database_url) for _ in range(3)]
+    engines = [create_engine(database_url) for _ in range(3)]
     revisions = await asyncio.gather(*(migrate(each) for each in engines))
     assert len(set(revisions)) == 1
     await check_durability(engines[0])
@@ -70,13 +70,13 @@ async def test_migrating_twice_or_at_once_changes_nothing(database_url: str) -> 
 
 
 async def test_a_newer_schema_is_refused(database_url: str) -> None:
-    engines = create_engines(database_url)
-    newest = await migrate(engines)
-    async with engines.writer.begin() as connection:
-        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine = create_engine(database_url)
+    newest = await migrate(engine)
+    async with engine.write() as connection:
+        await Sql("UPDATE alembic_version SET version_num = '9999'").run(connection)
     with pytest.raises(SchemaTooNew, match=f"schema 9999; this release knows schemas up to {newest}"):
-        await migrate(engines)
-    await engines.dispose()
+        await migrate(engine)
+    await engine.dispose()
 
 
 def test_the_newest_revision_is_the_one_named() -> None:

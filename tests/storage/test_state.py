@@ -10,10 +10,10 @@ import immutables
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
 
 from homeserver.core.event import StateKey
 from homeserver.ports.events import EventFlags, NewEvent, RoomHead, StateMap
+from homeserver.storage.dialect import Sql
 from homeserver.storage.repos.chains import BASE, Change, Link, link, needs_chain, parent_index
 from homeserver.storage.unit import Database
 from tests.storage.rooms import commit, decide, make_event, make_room, message
@@ -144,7 +144,7 @@ _STEPS = st.lists(
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_any_history_reads_back(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     if kind == "sqlite":
-        url = f"sqlite+aiosqlite:///{tmp_path / 'state.db'}"
+        url = f"sqlite:///{tmp_path / 'state.db'}"
     else:
         url = request.getfixturevalue("postgres_cluster").make_database()
     loop = asyncio.new_event_loop()
@@ -164,7 +164,7 @@ def test_any_history_reads_back(kind: str, tmp_path: Path, request: pytest.Fixtu
     try:
         run()
     finally:
-        loop.run_until_complete(store.engines.dispose())
+        loop.run_until_complete(store.engine.dispose())
         loop.close()
 
 
@@ -183,8 +183,8 @@ async def test_a_long_history_stays_cheap(store: Database) -> None:
         state = head.state
     async with store.read() as tx:
         assert await tx.rooms.state_at(head.snapshot.nid) == state
-    async with store.engines.reader.connect() as connection:
-        deltas = (await connection.execute(text("SELECT count(*) FROM snapshot_deltas"))).scalar_one()
+    async with store.engine.glance() as connection:
+        (deltas,) = await Sql("SELECT count(*) FROM snapshot_deltas").first(connection)
     total = changes + 2
     assert head.snapshot.index == total
     assert deltas <= total * (1 + 1 / BASE * 16 * 2)

@@ -47,7 +47,7 @@ def postgres_cluster() -> Iterator[PostgresCluster]:
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a fresh, empty database: once SQLite, once PostgreSQL."""
     if request.param == "sqlite":
-        yield f"sqlite+aiosqlite:///{tmp_path / 'homeserver.db'}"
+        yield f"sqlite:///{tmp_path / 'homeserver.db'}"
         return
     cluster: PostgresCluster = request.getfixturevalue("postgres_cluster")
     url = cluster.make_database()

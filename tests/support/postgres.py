@@ -142,7 +142,7 @@ class PostgresCluster:
     # ---- databases ----
 
     def make_database(self, template: str | None = None) -> str:
-        """A new database, empty or a copy of the database named (or addressed) `template`; its SQLAlchemy URL."""
+        """A new database, empty or a copy of the database named (or addressed) `template`; its URL."""
         name = f"test_{next(self._numbers)}"
         source = (template or "template0").rsplit("/", 1)[-1]
         self.sql(f"CREATE DATABASE {name} TEMPLATE {source} ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'")
@@ -154,7 +154,7 @@ class PostgresCluster:
 
     def url(self, database: str, port: int | None = None) -> str:
         """The URL of a database of this cluster; `port` is that of a proxy in front of it."""
-        return f"postgresql+asyncpg://{SUPERUSER}@127.0.0.1:{port or self.port}/{database}"
+        return f"postgresql://{SUPERUSER}@127.0.0.1:{port or self.port}/{database}"
 
     def sql(self, statement: str, database: str = "postgres") -> str:
         """Run one statement outside a transaction and return its output, unaligned."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import event
+import pytest
 
+from homeserver.storage.dialect import Sql
+from homeserver.storage.postgres import PostgresConnection
+from homeserver.storage.sqlite import SqliteConnection
 from homeserver.storage.unit import Database
 
 
@@ -16,15 +19,15 @@ def counted(store: Database) -> Iterator[list[str]]:
     """The texts of the statements executed in the block, `BEGIN` and `COMMIT` aside; an executemany is one."""
     statements: list[str] = []
 
-    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        if not statement.startswith("BEGIN"):
-            statements.append(statement)
+    def noting(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def noted(connection: object, statement: Sql, values: object) -> Any:
+            statements.append(statement.sqlite)
+            return await method(connection, statement, values)
 
-    engines = {store.engines.writer.sync_engine, store.engines.reader.sync_engine}
-    for engine in engines:
-        event.listen(engine, "before_cursor_execute", note)
-    try:
+        return noted
+
+    kind = SqliteConnection if store.engine.is_sqlite else PostgresConnection
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("fetch", "execute", "execute_many"):
+            patch.setattr(kind, name, noting(getattr(kind, name)))
         yield statements
-    finally:
-        for engine in engines:
-            event.remove(engine, "before_cursor_execute", note)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
 
+from homeserver.storage.dialect import Sql
+from homeserver.storage.engine import create_engine
 from tests.support.fixtures import unavailable
 from tests.support.postgres import PostgresCluster, PostgresUnavailable, running_cluster
 
@@ -40,7 +40,7 @@ def test_a_killed_cluster_restarts_with_its_data() -> None:
 
 
 async def test_the_fixture_gives_a_usable_empty_database(database_url: str) -> None:
-    engine = create_async_engine(database_url)
-    async with engine.begin() as connection:
-        await connection.execute(text("CREATE TABLE t (x int)"))
+    engine = create_engine(database_url)
+    async with engine.write() as connection:
+        await Sql("CREATE TABLE t (x int)").run(connection)
     await engine.dispose()

@@ -6,11 +6,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from homeserver.core.folding import folded
 from homeserver.ports.accounts import Device, User, UserFlags
-from homeserver.storage.dialect import FOR_UPDATE, Sql, in_texts, json_texts
+from homeserver.storage.dialect import FOR_UPDATE, Connection, Sql, in_texts, json_texts
 from homeserver.storage.repos.columns import Columns
 
 if TYPE_CHECKING:
@@ -59,7 +57,7 @@ _SEEN = Sql(
 class SqlUserRepo:
     """Local accounts (see the port)."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def create(self, user: User) -> None:
@@ -107,7 +105,7 @@ class SqlUserRepo:
 class SqlDeviceRepo:
     """Devices (see the port)."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def of_user(self, user_id: str) -> list[Device]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from homeserver.ports.aliases import RoomAlias
-from homeserver.storage.dialect import Sql, is_storable
+from homeserver.storage.dialect import Connection, Sql, is_storable
 
 if TYPE_CHECKING:
     from homeserver.ports.aliases import AliasRepo
@@ -26,7 +24,7 @@ _OF_ROOM = Sql("SELECT alias FROM room_aliases WHERE room_nid = :room_nid ORDER 
 class SqlAliasRepo:
     """Implements `ports.aliases.AliasRepo`."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def get(self, alias: str) -> RoomAlias | None:

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeserver.core.event import StateKey
 from homeserver.ports.events import AppendResult, RoomAppend, RoomHead, StoredEvent
-from homeserver.storage.dialect import Fragment, Sql, in_texts, json_rows, json_texts, rows_of
+from homeserver.storage.dialect import Connection, Fragment, Sql, in_texts, json_rows, json_texts, rows_of
 from homeserver.storage.ids import TransactionIds
 from homeserver.storage.repos.aliases import PUT_ALIAS
 from homeserver.storage.repos.chains import Change, Link, link, needs_chain, parent_index
@@ -115,7 +114,7 @@ class _Known:
 class Appender:
     """The appends of one transaction, between `advance` and `write`."""
 
-    def __init__(self, connection: AsyncConnection, ids: TransactionIds, server_name: str) -> None:
+    def __init__(self, connection: Connection, ids: TransactionIds, server_name: str) -> None:
         self._connection = connection
         self._ids = ids
         self._server_name = server_name

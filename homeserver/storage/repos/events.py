@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from homeserver.core.event import StateKey
 from homeserver.ports.events import AppendResult, RoomAppend, StoredEvent, TimelinePage
 from homeserver.storage.dialect import (
     HIGHEST,
     LOWEST,
+    Connection,
     Fragment,
     Sql,
     is_storable,
@@ -64,7 +63,7 @@ _PRUNE_TXNS = Sql(
 class SqlEventRepo:
     """Implements `ports.events.EventRepo`."""
 
-    def __init__(self, connection: AsyncConnection, appender: Appender, reader: EventReader) -> None:
+    def __init__(self, connection: Connection, appender: Appender, reader: EventReader) -> None:
         self._connection = connection
         self._appender = appender
         self._reader = reader

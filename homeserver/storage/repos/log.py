@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from homeserver.storage.dialect import Sql
+from homeserver.storage.dialect import Connection, Sql
 
 if TYPE_CHECKING:
     from homeserver.ports.events import LogRepo
@@ -24,7 +22,7 @@ _FORGET = Sql("DELETE FROM counters WHERE name LIKE 'day-%' AND name < :name")
 class SqlLogRepo:
     """Implements `ports.events.LogRepo`."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def reserve(self, count: int) -> int:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from homeserver.storage.dialect import Fragment, Sql, is_storable
+from homeserver.storage.dialect import Connection, Fragment, Sql, is_storable
 
 if TYPE_CHECKING:
     from homeserver.ports.people import PeopleRepo
@@ -21,10 +19,8 @@ def _holds(text: str) -> Fragment:
     No JSON is parsed: a value that one database refuses would make every search fail. Nor can a string imitate the
     text, because its quotes would be escaped.
     """
-    # Escaped for SQLAlchemy, to which a colon begins a parameter.
-    quoted = text.replace(":", "\\:")
     return Fragment(
-        f"instr(e.json, CAST('{quoted}' AS BLOB)) > 0", f"position(convert_to('{quoted}', 'UTF8') in e.json) > 0"
+        f"instr(e.json, CAST('{text}' AS BLOB)) > 0", f"position(convert_to('{text}', 'UTF8') in e.json) > 0"
     )
 
 
@@ -57,7 +53,7 @@ _MUTUAL = Sql(
 class SqlPeopleRepo:
     """Implements `ports.people.PeopleRepo`."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def search(self, user_id: str, words: Sequence[str], limit: int) -> list[str]:

@@ -7,11 +7,10 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import orjson
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeserver.core.folding import folded
 from homeserver.ports.accounts import AccountDataChanged
-from homeserver.storage.dialect import Sql, in_texts, json_texts
+from homeserver.storage.dialect import Connection, Sql, in_texts, json_texts
 
 if TYPE_CHECKING:
     from homeserver.ports.accounts import AccountDataRepo, FilterRepo, ProfileRepo
@@ -56,7 +55,7 @@ _ADD_FILTER = Sql(
 class SqlProfileRepo:
     """Profile fields (see the port)."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def get(self, user_id: str) -> dict[str, bytes]:
@@ -91,7 +90,7 @@ class SqlProfileRepo:
 class SqlAccountDataRepo:
     """Account data (see the port)."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def get(self, user_id: str, room_id: str | None, type_: str) -> bytes | None:
@@ -121,7 +120,7 @@ class SqlAccountDataRepo:
 class SqlFilterRepo:
     """Stored filters (see the port)."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def get(self, user_id: str, filter_id: int) -> bytes | None:

@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from homeserver.ports.receipts import ReceiptChanged
 from homeserver.ports.sync import Bounds
-from homeserver.storage.dialect import HIGHEST, LOWEST, Fragment, Sql, json_rows, rows_of
+from homeserver.storage.dialect import HIGHEST, LOWEST, Connection, Fragment, Sql, json_rows, rows_of
 
 if TYPE_CHECKING:
     from homeserver.ports.receipts import ReceiptRepo
@@ -47,7 +45,7 @@ _BETWEEN = Sql(
 class SqlReceiptRepo:
     """Implements `ports.receipts.ReceiptRepo`."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def put(self, receipt: ReceiptChanged, position: int) -> ReceiptChanged:

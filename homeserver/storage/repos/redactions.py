@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeserver.core.canonical import encode_lenient
 from homeserver.core.event import Event
 from homeserver.core.redact import redact
 from homeserver.ports.events import NewEvent, StoredEvent
-from homeserver.storage.dialect import Sql, in_texts, json_texts
+from homeserver.storage.dialect import Connection, Sql, in_texts, json_texts
 from homeserver.storage.repos.plan import AppendPlan
 from homeserver.storage.repos.rows import client_form
 
@@ -47,7 +46,7 @@ class _Target:
 class Redactions:
     """The redactions of one transaction: `read` before positions are known, `write` after the events are in."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._targets: dict[str, _Target] = {}
 

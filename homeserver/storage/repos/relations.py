@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from homeserver.core.relations import relation_of
 from homeserver.ports.events import StoredEvent, TimelinePage
 from homeserver.ports.relations import Aggregate, RelationQuery
-from homeserver.storage.dialect import HIGHEST, LOWEST, Fragment, Sql, in_texts, is_storable, json_texts
+from homeserver.storage.dialect import HIGHEST, LOWEST, Connection, Fragment, Sql, in_texts, is_storable, json_texts
 from homeserver.storage.repos.rows import EventReader
 
 if TYPE_CHECKING:
@@ -103,7 +101,7 @@ def relation_row(stored: StoredEvent) -> dict[str, Any] | None:
 class SqlRelationRepo:
     """Implements `ports.relations.RelationRepo`."""
 
-    def __init__(self, connection: AsyncConnection, reader: EventReader) -> None:
+    def __init__(self, connection: Connection, reader: EventReader) -> None:
         self._connection = connection
         self._reader = reader
 

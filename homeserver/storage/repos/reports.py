@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from homeserver.ports.reports import Report
-from homeserver.storage.dialect import Sql
+from homeserver.storage.dialect import Connection, Sql
 from homeserver.storage.repos.columns import Columns
 
 if TYPE_CHECKING:
@@ -26,7 +24,7 @@ _PRUNE = Sql(
 class SqlReportRepo:
     """Implements `ports.reports.ReportRepo`."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def add(self, report: Report) -> None:

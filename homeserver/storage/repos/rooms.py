@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import immutables
 import orjson
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeserver.core.event import StateKey
 from homeserver.core.versions import ROOM_VERSIONS
 from homeserver.ports.events import Membership, RoomAppend, RoomHead, Snapshot, StateMap, StoredEvent
 from homeserver.storage.dialect import (
+    Connection,
     Fragment,
     Sql,
     in_ints,
@@ -119,7 +119,7 @@ _PUBLIC = Sql("SELECT room_nid, room_id FROM rooms WHERE is_public ORDER BY room
 class SqlRoomRepo:
     """Implements `ports.events.RoomRepo`."""
 
-    def __init__(self, connection: AsyncConnection, appender: Appender, reader: EventReader) -> None:
+    def __init__(self, connection: Connection, appender: Appender, reader: EventReader) -> None:
         self._connection = connection
         self._appender = appender
         self._reader = reader

@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeserver import faults
 from homeserver.core.canonical import trimmed
@@ -18,7 +17,7 @@ from homeserver.core.event import Event
 from homeserver.core.relations import BUNDLED
 from homeserver.core.versions import ROOM_VERSIONS
 from homeserver.ports.events import EventFlags, EventMemory, StoredEvent, Txn
-from homeserver.storage.dialect import Fragment, Sql, in_ints, in_texts, json_ints, json_texts
+from homeserver.storage.dialect import Connection, Fragment, Sql, in_ints, in_texts, json_ints, json_texts
 
 _SELECT = """SELECT e.nid, e.ord, e.event_id, e.room_nid, e.snapshot_nid, e.flags, e.json, e.unsigned, e.redacted_by,
         r.room_id, r.room_version, x.json, t.key, t.user_id, t.device_id, t.txn_id,
@@ -57,7 +56,7 @@ class NoMemory:
 class EventReader:
     """The events of one transaction."""
 
-    def __init__(self, connection: AsyncConnection, memory: EventMemory) -> None:
+    def __init__(self, connection: Connection, memory: EventMemory) -> None:
         """Make it before the transaction's first statement: what memory learns later may not be in its snapshot."""
         self._connection = connection
         self._memory = memory

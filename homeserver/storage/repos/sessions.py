@@ -11,10 +11,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeserver.ports.accounts import InteractiveSession, RegistrationToken, Session, User
-from homeserver.storage.dialect import FOR_UPDATE, Sql, in_texts, json_texts
+from homeserver.storage.dialect import FOR_UPDATE, Connection, Sql, in_texts, json_texts
 from homeserver.storage.repos.accounts import USERS
 from homeserver.storage.repos.columns import Columns
 
@@ -112,7 +111,7 @@ _RELEASE = Sql(
 class SqlSessionRepo:
     """Sessions, refresh tokens and login tokens (see the port)."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def create(self, session: Session) -> None:
@@ -182,7 +181,7 @@ class SqlSessionRepo:
 class SqlInteractiveRepo:
     """User-interactive authentication sessions (see the port)."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def create(self, session: InteractiveSession) -> None:
@@ -212,7 +211,7 @@ class SqlInteractiveRepo:
 class SqlRegistrationTokenRepo:
     """Registration tokens (see the port)."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def get(self, token: str) -> RegistrationToken | None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.sync import Bounds
-from homeserver.storage.dialect import Fragment, Sql, in_ints, json_ints, json_rows, rows_of
+from homeserver.storage.dialect import Connection, Fragment, Sql, in_ints, json_ints, json_rows, rows_of
 from homeserver.storage.repos.rows import EventReader
 
 if TYPE_CHECKING:
@@ -44,7 +42,7 @@ _STATE_BETWEEN = Sql(
 class SqlSyncRepo:
     """Implements `ports.sync.SyncRepo`."""
 
-    def __init__(self, connection: AsyncConnection, reader: EventReader) -> None:
+    def __init__(self, connection: Connection, reader: EventReader) -> None:
         self._connection = connection
         self._reader = reader
 

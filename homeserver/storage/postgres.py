@@ -1,0 +1,155 @@
+"""PostgreSQL through asyncpg and its pool."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from homeserver.ports.store import StoreUnavailable, TransactionConflict, UniqueViolation
+from homeserver.storage.dialect import Connection, Sql
+from homeserver.storage.engine import Engine, EngineSettings
+
+_UNIQUE_VIOLATION = "23505"
+_CONFLICTS = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
+# Connection lost or refused, not let in, no such database, out of resources, lock timeout, cancelled or shutting
+# down, I/O error.
+_UNAVAILABLE = ("08", "28", "3D", "53", "55P03", "57", "58")
+_STATEMENTS = 500
+"""Statements a connection keeps prepared: more than there are."""
+_SNAPSHOT = "repeatable_read"
+
+
+class PostgresConnection:
+    """Implements `storage.engine.Connection`."""
+
+    is_sqlite = False
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    async def fetch(self, statement: Sql, parameters: Mapping[str, Any]) -> Sequence[Any]:
+        """See the protocol."""
+        rows: Sequence[Any] = await self._raw.fetch(statement.postgres, *_values(statement, parameters))
+        return rows
+
+    async def execute(self, statement: Sql, parameters: Mapping[str, Any]) -> int:
+        """See the protocol."""
+        status: str = await self._raw.execute(statement.postgres, *_values(statement, parameters))
+        count = status.rpartition(" ")[2]  # "UPDATE 3"
+        return int(count) if count.isdecimal() else 0
+
+    async def execute_many(self, statement: Sql, rows: Sequence[Mapping[str, Any]]) -> None:
+        """See the protocol."""
+        await self._raw.executemany(statement.postgres, [_values(statement, row) for row in rows])
+
+
+class PostgresEngine:
+    """Implements `storage.engine.Engine`. The connection used last is used next: it has its statements prepared."""
+
+    is_sqlite = False
+    errors = asyncpg.PostgresError
+
+    def __init__(self, url: str, settings: EngineSettings) -> None:
+        scheme, separator, rest = url.partition("://")
+        self.url = scheme.partition("+")[0] + separator + rest
+        self._settings = settings
+        self._pool: Any = None
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[Connection]:
+        """See the protocol."""
+        async with self._connection() as raw, raw.transaction():
+            yield PostgresConnection(raw)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Connection]:
+        """See the protocol."""
+        async with self._connection() as raw, raw.transaction(isolation=_SNAPSHOT, readonly=True):
+            yield PostgresConnection(raw)
+
+    @asynccontextmanager
+    async def glance(self) -> AsyncIterator[Connection]:
+        """See the protocol."""
+        async with self._connection() as raw:
+            yield PostgresConnection(raw)
+
+    async def dispose(self) -> None:
+        """See the protocol. Statements under way are cut off."""
+        if self._pool is not None:
+            self._pool.terminate()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        try:
+            raw = await self._acquired()
+            try:
+                yield raw
+            finally:
+                await self._pool.release(raw)
+        except asyncpg.PostgresError as error:
+            raise _port_error(error) from error
+        except asyncpg.DataError:  # an argument of the wrong type: a fault of ours, whatever its base class
+            raise
+        except asyncpg.InterfaceError as error:
+            raise StoreUnavailable(str(error)) from error
+
+    async def _acquired(self) -> Any:
+        if self._pool is None:
+            self._pool = self._new_pool()
+        try:
+            # The pool needs no time to begin, since it opens connections when they are wanted.
+            await self._pool
+            return await self._pool.acquire(timeout=self._settings.pool_timeout_s)
+        except TimeoutError:
+            raise StoreUnavailable("No connection to the database became free in time") from None
+        except OSError as error:
+            raise StoreUnavailable(f"The database cannot be reached: {error}") from error
+
+    def _new_pool(self) -> Any:
+        settings = self._settings
+        return asyncpg.create_pool(
+            self.url,
+            min_size=0,
+            max_size=settings.pool_size,
+            max_queries=2**31,
+            statement_cache_size=_STATEMENTS,
+            max_cached_statement_lifetime=0,  # for ever
+            reset=_leave_as_it_is,
+            server_settings={
+                "application_name": "hromada",
+                "statement_timeout": str(settings.statement_timeout_ms),
+                "lock_timeout": str(settings.lock_timeout_ms),
+                "idle_in_transaction_session_timeout": "60000",
+                # JIT compilation costs tens of milliseconds per new plan and never pays for our short statements.
+                "jit": "off",
+            },
+        )
+
+
+async def _leave_as_it_is(_connection: object) -> None:
+    """No statement of ours changes its session, and undoing nothing would cost a round trip each time."""
+
+
+def _values(statement: Sql, parameters: Mapping[str, Any]) -> list[Any]:
+    return [parameters[name] for name in statement.names]
+
+
+def _port_error(error: Any) -> Exception:
+    state = error.sqlstate or ""
+    if state == _UNIQUE_VIOLATION:
+        return UniqueViolation(str(error))
+    if state in _CONFLICTS:
+        return TransactionConflict(str(error))
+    if state.startswith(_UNAVAILABLE):
+        return StoreUnavailable(str(error))
+    refused: Exception = error
+    return refused
+
+
+if TYPE_CHECKING:
+
+    def _is_an_engine(engine: PostgresEngine) -> Engine:
+        return engine

@@ -1,0 +1,207 @@
+"""SQLite through aiosqlite: WAL with synchronous=FULL, one connection that writes and several that read.
+
+Each connection has a thread that does what it is told in order. So whatever a cancelled caller has left behind is
+finished, and rolled back, before the next one's first statement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import aiosqlite
+
+from homeserver.ports.store import StoreBroken, StoreUnavailable, UniqueViolation
+from homeserver.storage.dialect import Connection, Sql
+from homeserver.storage.engine import Engine, EngineSettings, sqlite_path
+
+_WAL_ATTEMPTS = 100
+_STATEMENTS = 500
+"""Statements a connection keeps prepared: more than there are."""
+_WRITER_CACHE_KIB = 16_384
+_READER_CACHE_KIB = 4_096
+# After a failed sync the kernel forgets what it could not write and reports success from then on. PostgreSQL ends by
+# itself then; SQLite would go on.
+_BROKEN = frozenset({sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC})
+_UNIQUE = frozenset({sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY})
+
+
+class SqliteConnection:
+    """Implements `storage.engine.Connection`. Each statement is one visit to the connection's thread."""
+
+    is_sqlite = True
+
+    def __init__(self, raw: aiosqlite.Connection) -> None:
+        self._raw = raw
+
+    async def fetch(self, statement: Sql, parameters: Mapping[str, Any]) -> Sequence[Any]:
+        """See the protocol."""
+        return cast("Sequence[Any]", await self._raw.execute_fetchall(statement.sqlite, parameters))
+
+    async def execute(self, statement: Sql, parameters: Mapping[str, Any]) -> int:
+        """See the protocol."""
+        return (await self._raw.execute(statement.sqlite, parameters)).rowcount
+
+    async def execute_many(self, statement: Sql, rows: Sequence[Mapping[str, Any]]) -> None:
+        """See the protocol."""
+        await self._raw.executemany(statement.sqlite, rows)
+
+
+class SqliteEngine:
+    """Implements `storage.engine.Engine`."""
+
+    is_sqlite = True
+    errors = sqlite3.Error
+
+    def __init__(self, url: str, settings: EngineSettings) -> None:
+        path = sqlite_path(url)
+        self.url = f"sqlite:///{path}"
+        self._writers = _Connections(path, 1, _WRITER_CACHE_KIB, settings)
+        self._readers = _Connections(path, settings.sqlite_readers, _READER_CACHE_KIB, settings)
+
+    def write(self) -> AbstractAsyncContextManager[Connection]:
+        """See the protocol."""
+        # A deferred transaction would find out at its first change that another process was faster.
+        return self._writers.one("BEGIN IMMEDIATE")
+
+    def read(self) -> AbstractAsyncContextManager[Connection]:
+        """See the protocol."""
+        return self._readers.one("BEGIN")
+
+    def glance(self) -> AbstractAsyncContextManager[Connection]:
+        """See the protocol."""
+        return self._readers.one(None)
+
+    async def dispose(self) -> None:
+        """See the protocol. Waits for statements under way."""
+        await self._writers.close()
+        await self._readers.close()
+
+
+class _Connections:
+    """A few connections; the one used last is used next, since its pages are in its cache."""
+
+    def __init__(self, path: Path, size: int, cache_kib: int, settings: EngineSettings) -> None:
+        self._path = path
+        self._size = size
+        self._cache_kib = cache_kib
+        self._settings = settings
+        self._free = asyncio.Semaphore(size)
+        self._idle: list[aiosqlite.Connection] = []
+        self._open: set[aiosqlite.Connection] = set()
+
+    @asynccontextmanager
+    async def one(self, begin: str | None) -> AsyncIterator[Connection]:
+        """A connection for the length of the block, in a transaction if `begin` says how it begins."""
+        with _translated():
+            await self._turn()
+            try:
+                raw = self._idle.pop() if self._idle else await self._connected()
+                try:
+                    if begin is not None:
+                        await raw.execute(begin)
+                    yield SqliteConnection(raw)
+                    if begin is not None:
+                        await raw.commit()
+                except BaseException:
+                    # Shielded: it must come to its end even if this task is cancelled once more.
+                    await asyncio.shield(self._undo(raw))
+                    raise
+                self._idle.append(raw)
+            finally:
+                self._free.release()
+
+    async def close(self) -> None:
+        """Close every connection, those in use when their statement is done."""
+        self._idle.clear()
+        while self._open:
+            await self._open.pop().close()
+
+    async def _turn(self) -> None:
+        try:
+            async with asyncio.timeout(self._settings.pool_timeout_s):
+                await self._free.acquire()
+        except TimeoutError:
+            raise StoreUnavailable("No connection to the database became free in time") from None
+
+    async def _undo(self, raw: aiosqlite.Connection) -> None:
+        """End what may still be running, roll back, and keep the connection only if that can be done."""
+        try:
+            await raw.interrupt()
+            await raw.rollback()
+        except (sqlite3.Error, ValueError):  # ValueError: closed meanwhile
+            self._open.discard(raw)
+            with suppress(sqlite3.Error, ValueError):
+                await raw.close()
+        else:
+            self._idle.append(raw)
+
+    async def _connected(self) -> aiosqlite.Connection:
+        raw = await aiosqlite.connect(
+            self._path,
+            timeout=self._settings.sqlite_busy_timeout_ms / 1000,
+            isolation_level=None,  # we begin transactions ourselves
+            cached_statements=_STATEMENTS,
+        )
+        self._open.add(raw)
+        try:
+            await _enter_wal(raw)
+            for pragma in (
+                "synchronous=FULL",
+                "foreign_keys=ON",
+                f"cache_size=-{self._cache_kib}",
+                "temp_store=MEMORY",
+                "wal_autocheckpoint=1000",
+            ):
+                await raw.execute(f"PRAGMA {pragma}")
+        except BaseException:
+            self._open.discard(raw)
+            await asyncio.shield(raw.close())
+            raise
+        return raw
+
+
+async def _enter_wal(raw: aiosqlite.Connection) -> None:
+    """Turn write-ahead logging on, which stays on in the file.
+
+    While another process does the same, SQLite answers "locked" at once, whatever the busy timeout says.
+    """
+    for attempt in range(_WAL_ATTEMPTS):
+        try:
+            await raw.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if attempt == _WAL_ATTEMPTS - 1:
+                raise
+            await asyncio.sleep(0.02)
+        else:
+            return
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _port_error(error) from error
+
+
+def _port_error(error: sqlite3.Error) -> Exception:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code in _UNIQUE:
+        return UniqueViolation(str(error))
+    if code in _BROKEN:
+        return StoreBroken(str(error))
+    # Busy, out of space, interrupted …; but not a statement that cannot be: a missing table, say.
+    if isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR:
+        return StoreUnavailable(str(error))
+    return error
+
+
+if TYPE_CHECKING:
+
+    def _is_an_engine(engine: SqliteEngine) -> Engine:
+        return engine
