@@ -5,11 +5,12 @@ Law, tested after every kind of action: initial(t0) + delta(t0 → t1) = initial
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from homeserver.core.event import StateKey
 from homeserver.core.filters import RoomEventFilter
+from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.events import Membership, StoredEvent
 from homeserver.ports.store import Transaction
 from homeserver.services.personal.receipts import receipt_event, typing_event
@@ -144,20 +145,26 @@ class DeltaBuilder:
         moved = [membership for membership in plan.changed if summary_moved(window.rooms.get(membership.room_id))]
         if not moved:
             return
-        summaries = await snapshot.summarise(tx, [membership.room_nid for membership in moved], request.user_id)
+        rooms = {membership.room_nid: membership.room_id for membership in moved}
+        named = {nid for nid, room_id in rooms.items() if await self._reads.is_named(room_id)}
+        summaries = await snapshot.summarise(tx, rooms, request.user_id, named)
         heroes: dict[str, set[str]] = {}
-        for membership in moved:
-            summary = summaries[membership.room_nid]
-            body.joined[membership.room_id].summary = summary
-            if not await self._reads.is_named(membership.room_id):
-                heroes[membership.room_id] = set(summary["m.heroes"])
+        for nid, room_id in rooms.items():
+            body.joined[room_id].summary = summaries[nid]
+            heroes[room_id] = set(summaries[nid]["m.heroes"])
         if request.lazy:
             await self._add_members(request, body, window, heroes)
 
     async def whole_rooms(
-        self, tx: Transaction, request: SyncRequest, plan: Plan, window: Window, body: SyncBody
+        self,
+        tx: Transaction,
+        request: SyncRequest,
+        plan: Plan,
+        window: Window,
+        body: SyncBody,
+        account_data: Sequence[AccountDataChanged] | None = None,
     ) -> None:
-        """Rooms told with all their state, and rooms left."""
+        """Rooms told with all their state, and rooms left. `account_data` is all that the user has, if known."""
         timelines: dict[int, Timeline] | None = None
         if request.since is not None and request.full_state:
             # The state is whole, but the timeline still starts at the token.
@@ -165,7 +172,12 @@ class DeltaBuilder:
             for membership in plan.whole:
                 room = window.rooms.get(membership.room_id, RoomWindow())
                 timelines[membership.room_nid] = changed_room(request, room, window.high).timeline
-        body.joined.update(await snapshot.joined_rooms(tx, self._reads, request, plan.whole, window.high, timelines))
+        if plan.whole:
+            if account_data is None:
+                account_data = await tx.account_data.after(request.user_id, 0)
+            body.joined.update(
+                await snapshot.joined_rooms(tx, self._reads, request, plan.whole, window.high, account_data, timelines)
+            )
         for membership in plan.left:
             events = _until_left(window, membership) if request.since is not None else None
             body.left[membership.room_id] = await snapshot.left_room(tx, self._reads, request, membership, events)

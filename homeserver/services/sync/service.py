@@ -230,13 +230,14 @@ class SyncService:
             for receipt in await tx.receipts.between(joined, request.user_id):
                 window.receipts.setdefault(receipt.room_id, []).append(receipt)
             wanted = request.filter.account_data
-            known = [item for item in await tx.account_data.after(request.user_id, 0) if item.room_id is None]
+            account_data = await tx.account_data.after(request.user_id, 0)
+            known = [item for item in account_data if item.room_id is None]
             if not any(item.type == PUSH_RULES for item in known):
                 # Everybody has push rules, also those who never changed one.
                 defaults = push_rules_content(request.user_id, None)
                 known.append(AccountDataChanged(request.user_id, None, PUSH_RULES, defaults))
             body.account_data.extend(item for item in known if wanted.matches(item.type, None))
-            await self._builder.whole_rooms(tx, request, plan, window, body)
+            await self._builder.whole_rooms(tx, request, plan, window, body, account_data)
             await self._builder.relations(tx, request, body)
         self._builder.ephemeral(request, window, body)
         await self._builder.stripped(plan, body)

@@ -6,7 +6,7 @@ The number of statements does not depend on the number of rooms: each step reads
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from homeserver.core.event import StateKey
@@ -30,11 +30,13 @@ async def joined_rooms(
     request: SyncRequest,
     rooms: Sequence[Membership],
     high: int,
+    account_data: Iterable[AccountDataChanged],
     timelines: dict[int, Timeline] | None = None,
 ) -> dict[str, RoomSection]:
-    """Timeline (the newest events unless given), state, summary and account data of joined rooms as of `high`."""
-    if not rooms:
-        return {}
+    """Timeline (the newest events unless given), state, summary and account data of joined rooms as of `high`.
+
+    `account_data` is all that the user has.
+    """
     nids = {membership.room_nid: membership.room_id for membership in rooms}
     if timelines is None:
         timelines = await _timelines(tx, reads, request, rooms, high)
@@ -42,22 +44,21 @@ async def joined_rooms(
     current = await tx.rooms.current_state(
         nids, types=_type_names(state_filter), not_types=(_MEMBER,) if request.lazy else ()
     )
-    summaries = await summarise(tx, list(nids), request.user_id)
     named = {nid for nid, events in current.items() if any(is_name(stored) for stored in events)}
-    heroes = {nid: () if nid in named else summaries[nid]["m.heroes"] for nid in nids}
-    members = await _lazy_members(tx, request, timelines, heroes) if request.lazy else {}
+    summaries = await summarise(tx, nids, request.user_id, named)
+    members = await _lazy_members(tx, request, timelines, summaries) if request.lazy else {}
     states: dict[int, dict[StateKey, StoredEvent]] = {
         nid: {stored.event.key: stored for stored in (*current.get(nid, ()), *members.get(nid, ()))} for nid in nids
     }
     if not request.state_field.is_after:
         await _rewind(tx, states, timelines)
-    account_data = room_account_data(request, await tx.account_data.after(request.user_id, 0))
+    of_rooms = room_account_data(request, account_data)
     sections: dict[str, RoomSection] = {}
     for nid, room_id in nids.items():
         sections[room_id] = RoomSection(
             timeline=timelines[nid],
             state=select(state_filter, states[nid].values()),
-            account_data=account_data.get(room_id, []),
+            account_data=of_rooms.get(room_id, []),
             summary=summaries[nid],
         )
     return sections
@@ -109,10 +110,16 @@ def is_name(stored: StoredEvent) -> bool:
     return member is not None and bool(event.content.get(member))
 
 
-async def summarise(tx: Transaction, room_nids: Sequence[int], user_id: str) -> dict[int, dict[str, Any]]:
-    """Heroes and member counts of many rooms.  spec: client-server-api#get_matrixclientv3sync"""
+async def summarise(
+    tx: Transaction, room_nids: Collection[int], user_id: str, named: Container[int]
+) -> dict[int, dict[str, Any]]:
+    """Member counts of many rooms, and heroes of those without a name.
+
+    spec: client-server-api#get_matrixclientv3sync
+    """
     counts = await tx.rooms.member_counts(room_nids)
-    heroes = await tx.rooms.heroes(room_nids, user_id)
+    nameless = [nid for nid in room_nids if nid not in named]
+    heroes = await tx.rooms.heroes(nameless, user_id) if nameless else {}
     return {
         nid: {
             "m.heroes": heroes.get(nid, []),
@@ -166,11 +173,11 @@ async def _lazy_members(
     tx: Transaction,
     request: SyncRequest,
     timelines: Mapping[int, Timeline],
-    heroes: Mapping[int, Sequence[str]],
+    summaries: Mapping[int, Mapping[str, Any]],
 ) -> dict[int, list[StoredEvent]]:
     """Members a client needs to show the timelines and, by their heroes, rooms without a name."""
     needed = {
-        nid: {stored.event.sender for stored in timeline.events} | {request.user_id, *heroes[nid]}
+        nid: {stored.event.sender for stored in timeline.events} | {request.user_id, *summaries[nid]["m.heroes"]}
         for nid, timeline in timelines.items()
     }
     return await tx.rooms.member_events(needed)
