@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from homeserver.storage.engine import WRITE_OPTION, Engines
 from homeserver.storage.migrations import NEWEST, revision
+from homeserver.storage.packing import unpack
 
 _COUNTED_EXACTLY = 1 << 30
 """Beyond this size of the events table PostgreSQL's own estimate must do: counting would take minutes."""
@@ -94,7 +95,7 @@ async def _count(connection: AsyncConnection, facts: DatabaseFacts) -> None:
     facts.estimated = frozenset({"events"}) if is_estimate else frozenset()
     newest = await _value(connection, "SELECT json FROM events ORDER BY nid DESC LIMIT 1")
     if newest is not None:
-        facts.last_event_ms = orjson.loads(bytes(newest)).get("origin_server_ts")
+        facts.last_event_ms = orjson.loads(unpack(bytes(newest))).get("origin_server_ts")
 
 
 async def _events(connection: AsyncConnection) -> tuple[int, bool]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import immutables
 import orjson
+from sqlalchemy import text
 
 from homeserver.core.event import Event
 from homeserver.core.versions import DEFAULT_ROOM_VERSION, RoomVersion
@@ -22,6 +23,7 @@ from homeserver.ports.events import (
     Snapshot,
     StateMap,
 )
+from homeserver.storage.packing import unpack
 from homeserver.storage.unit import Database
 
 _numbers = itertools.count(1)
@@ -102,6 +104,12 @@ async def make_room(store: Database, room_id: str) -> RoomHead:
     (result,) = await commit(store, decide(empty_head(room_id), *founding(room_id)))
     assert result.head is not None
     return result.head
+
+
+async def stored_json(store: Database) -> list[bytes]:
+    """The JSON of every event as it lies in the table, unpacked."""
+    async with store.engines.reader.connect() as connection:
+        return [unpack(bytes(row[0])) for row in await connection.execute(text("SELECT json FROM events"))]
 
 
 def flagged(event: Event, state: StateMap, flags: EventFlags) -> NewEvent:

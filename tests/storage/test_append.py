@@ -9,7 +9,18 @@ import pytest
 from homeserver.ports.events import EventFlags, NewEvent, RoomAppend, Txn
 from homeserver.ports.store import UniqueViolation
 from homeserver.storage.unit import Database
-from tests.storage.rooms import commit, decide, empty_head, founding, ids, make_event, make_room, message, redaction
+from tests.storage.rooms import (
+    commit,
+    decide,
+    empty_head,
+    founding,
+    ids,
+    make_event,
+    make_room,
+    message,
+    redaction,
+    stored_json,
+)
 from tests.support.statements import counted
 
 
@@ -179,6 +190,7 @@ async def test_a_redaction_prunes_its_target_in_the_same_room_only(store: Databa
     a, b = await make_room(store, "!a"), await make_room(store, "!b")
     target, safe = message("!a", "secret"), message("!a", "harmless")
     (result,) = await commit(store, decide(a, target, safe))
+    assert any(b"secret" in json for json in await stored_json(store))
     assert result.head is not None
     allowed = redaction(result.head, target.event_id)
     refused = redaction(result.head, safe.event_id, allowed=False)
@@ -188,6 +200,7 @@ async def test_a_redaction_prunes_its_target_in_the_same_room_only(store: Databa
         found = await tx.events.get_many([target.event_id, safe.event_id])
     assert found[target.event_id].event.content == {}
     assert b"secret" not in found[target.event_id].event.canonical
+    assert not any(b"secret" in json for json in await stored_json(store))
     assert found[target.event_id].redacted_by == allowed.event.event_id
     because = found[target.event_id].redaction_json
     assert because is not None
@@ -204,6 +217,7 @@ async def test_a_redaction_reaches_its_target_in_the_same_batch(store: Database)
     assert result.events[0].event.content == {}
     async with store.read() as tx:
         found = (await tx.events.get_many([target.event_id]))[target.event_id]
+    assert not any(b"secret" in json for json in await stored_json(store))
     assert found.event.content == {}
     assert found.redacted_by == result.events[0].redacted_by == result.events[1].event.event_id
     assert found.redaction_json == result.events[0].redaction_json

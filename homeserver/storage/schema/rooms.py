@@ -63,7 +63,7 @@ events = Table(
     Column("sender", Text, nullable=False),
     Column("snapshot_nid", BigInteger, nullable=False),  # room state after the event
     Column("flags", SmallInteger, nullable=False),
-    Column("json", LargeBinary, nullable=False),  # canonical PDU, pruned once redacted
+    Column("json", LargeBinary, nullable=False),  # canonical PDU, pruned once redacted, packed (`packing.py`)
     Column("unsigned", LargeBinary),
     Column("redacted_by", Text),
     Index("ix_events_timeline", "room_nid", "ord", unique=True),
