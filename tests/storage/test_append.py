@@ -49,8 +49,7 @@ async def test_messages_cost_four_statements_whatever_their_number(store: Databa
         replace(
             append,
             events=tuple(
-                replace(item, txn=Txn(item.event.event_id.ljust(16)[:16].encode(), "@alice:hromada.test", "D", "1"))
-                for item in append.events
+                replace(item, txn=Txn(item.event.event_id.ljust(16)[:16].encode(), "D", "1")) for item in append.events
             ),
         )
         for append in appends
@@ -159,10 +158,10 @@ async def test_the_last_events_of_many_rooms_are_two_statements(store: Database)
 
 async def test_transactions_are_found_again_and_pruned(store: Database) -> None:
     head = await make_room(store, "!a")
-    txn = Txn(b"0123456789abcdef", "@alice:hromada.test", "PHONE", "t1")
+    txn = Txn(b"0123456789abcdef", "PHONE", "t1")
     event = message("!a")
     (result,) = await commit(store, decide(head, NewEvent(event, head.state, txn=txn)))
-    other = Txn(b"fedcba9876543210", "@alice:hromada.test", "PHONE", "t2")
+    other = Txn(b"fedcba9876543210", "PHONE", "t2")
     assert result.head is not None
     (second,) = await commit(store, decide(result.head, NewEvent(message("!a"), head.state, txn=other)))
     first, last = result.events[0], second.events[0]

@@ -77,8 +77,8 @@ _INSERT_EVENT = Sql(
         :redacted_by)"""
 )
 _INSERT_TXN = Sql(
-    """INSERT INTO event_txns (key, event_nid, user_id, device_id, txn_id)
-    VALUES (:key, :event_nid, :user_id, :device_id, :txn_id)"""
+    """INSERT INTO event_txns (event_nid, key, device_id, txn_id)
+    VALUES (:event_nid, :key, :device_id, :txn_id)"""
 )
 _INSERT_SNAPSHOT = Sql(
     """INSERT INTO snapshots (snapshot_nid, room_nid, parent_nid, chain_index)
@@ -359,9 +359,8 @@ def _txn_row(item: StoredEvent) -> dict[str, Any]:
     txn = item.txn
     assert txn is not None  # noqa: S101 - narrows the type; callers pass events with a transaction only
     return {
-        "key": txn.key,
         "event_nid": item.position,
-        "user_id": txn.user_id,
+        "key": txn.key,
         "device_id": txn.device_id,
         "txn_id": txn.txn_id,
     }

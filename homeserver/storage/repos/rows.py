@@ -23,7 +23,7 @@ from homeserver.storage.dialect import Fragment, Sql, in_ints, in_texts, json_in
 from homeserver.storage.packing import pack, unpack
 
 _SELECT = """SELECT e.nid, e.ord, e.event_id, e.room_nid, e.snapshot_nid, e.flags, e.json, e.unsigned, e.redacted_by,
-        r.room_id, r.room_version, x.json, t.key, t.user_id, t.device_id, t.txn_id,
+        r.room_id, r.room_version, x.json, t.key, t.device_id, t.txn_id,
         EXISTS (SELECT 1 FROM event_relations c WHERE c.target_event_id = e.event_id
             AND c.rel_type IN ({bundled}))
     FROM events e JOIN rooms r ON r.room_nid = e.room_nid LEFT JOIN events x ON x.event_id = e.redacted_by
@@ -107,7 +107,7 @@ class EventReader:
 
 def _stored_event(row: Any) -> StoredEvent:
     nid, order, event_id, room_nid, snapshot, flags, json, unsigned, redacted_by = row[:9]
-    room_id, version, redaction, key, user_id, device_id, txn_id, related = row[9:]
+    room_id, version, redaction, key, device_id, txn_id, related = row[9:]
     room_version = ROOM_VERSIONS[version]
     return StoredEvent(
         event=Event.stored(unpack(json), room_version, event_id, room_id),
@@ -121,7 +121,7 @@ def _stored_event(row: Any) -> StoredEvent:
         if redaction is None
         else client_form(Event.stored(unpack(redaction), room_version, redacted_by, room_id)),
         unsigned=None if unsigned is None else orjson.loads(unsigned),
-        txn=None if key is None else Txn(key, user_id, device_id, txn_id),
+        txn=None if key is None else Txn(key, device_id, txn_id),
         is_related_to=bool(related),
     )
 

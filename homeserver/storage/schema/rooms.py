@@ -81,12 +81,10 @@ Index(
 event_txns = Table(
     "event_txns",
     metadata,
-    Column("key", LargeBinary, primary_key=True),
-    Column("event_nid", BigInteger, nullable=False, index=True),
-    Column("user_id", Text, nullable=False),
-    Column("device_id", Text, nullable=False),
+    Column("event_nid", BigId, primary_key=True, autoincrement=False),
+    Column("key", LargeBinary, nullable=False, unique=True),
+    Column("device_id", Text, nullable=False),  # of the event's sender
     Column("txn_id", Text, nullable=False),
-    sqlite_with_rowid=False,
 )
 
 snapshots = Table(
