@@ -27,10 +27,11 @@ class EventFlags(IntFlag):
 
 @dataclass(frozen=True, slots=True)
 class Txn:
-    """The client transaction that made an event; `key` identifies it durably (see `rooms.transactions`)."""
+    """The client transaction by which the event's sender made it; `key` identifies it durably
+    (see `rooms.transactions`).
+    """
 
     key: bytes  # 16-byte digest over user, device, room, event type and transaction id
-    user_id: str
     device_id: str
     txn_id: str
 
@@ -57,6 +58,11 @@ class StoredEvent:
     txn: Txn | None = None
     client_json: bytes | None = None
     is_related_to: bool = False
+
+    def sent_from(self, user_id: str, device_id: str | None) -> Txn | None:
+        """The transaction that made the event, if it was that user's on that device."""
+        txn = self.txn
+        return txn if txn is not None and txn.device_id == device_id and self.event.sender == user_id else None
 
 
 class EventMemory(Protocol):

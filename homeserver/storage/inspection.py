@@ -11,6 +11,7 @@ from homeserver.ports.store import StoreUnavailable
 from homeserver.storage.dialect import Connection, Sql
 from homeserver.storage.engine import Engine
 from homeserver.storage.migrations import NEWEST, revision
+from homeserver.storage.packing import unpack
 
 _COUNTED_EXACTLY = 1 << 30
 """Beyond this size of the events table PostgreSQL's own estimate must do: counting would take minutes."""
@@ -93,7 +94,7 @@ async def _count(connection: Connection, facts: DatabaseFacts) -> None:
     facts.estimated = frozenset({"events"}) if is_estimate else frozenset()
     newest = await Sql("SELECT json FROM events ORDER BY nid DESC LIMIT 1").first(connection)
     if newest is not None:
-        facts.last_event_ms = orjson.loads(newest[0]).get("origin_server_ts")
+        facts.last_event_ms = orjson.loads(unpack(newest[0])).get("origin_server_ts")
 
 
 async def _events(connection: Connection) -> tuple[int, bool]:

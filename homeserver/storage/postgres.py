@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -17,6 +18,9 @@ _CONFLICTS = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_de
 # Connection lost or refused, not let in, no such database, out of resources, lock timeout, cancelled or shutting
 # down, I/O error.
 _UNAVAILABLE = ("08", "28", "3D", "53", "55P03", "57", "58")
+_LOST = ("08", "57P0")
+"""When one connection is lost, the others that were open then are too: nobody else need find out."""
+_CLOSE_S = 1.0
 _STATEMENTS = 500
 """Statements a connection keeps prepared: more than there are."""
 _SNAPSHOT = "repeatable_read"
@@ -77,9 +81,11 @@ class PostgresEngine:
             yield PostgresConnection(raw)
 
     async def dispose(self) -> None:
-        """See the protocol. Statements under way are cut off."""
+        """See the protocol. Statements that are still under way after a second are cut off."""
         if self._pool is not None:
-            self._pool.terminate()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_S):
+                    await self._pool.close()
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
@@ -90,10 +96,14 @@ class PostgresEngine:
             finally:
                 await self._pool.release(raw)
         except asyncpg.PostgresError as error:
+            if (error.sqlstate or "").startswith(_LOST):
+                await self._pool.expire_connections()
             raise _port_error(error) from error
         except asyncpg.DataError:  # an argument of the wrong type: a fault of ours, whatever its base class
             raise
-        except asyncpg.InterfaceError as error:
+        # InternalClientError: the server has just said why it goes away, and nobody had asked anything.
+        except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+            await self._pool.expire_connections()
             raise StoreUnavailable(str(error)) from error
 
     async def _acquired(self) -> Any:

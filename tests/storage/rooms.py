@@ -22,6 +22,8 @@ from homeserver.ports.events import (
     Snapshot,
     StateMap,
 )
+from homeserver.storage.dialect import Sql
+from homeserver.storage.packing import unpack
 from homeserver.storage.unit import Database
 
 _numbers = itertools.count(1)
@@ -102,6 +104,12 @@ async def make_room(store: Database, room_id: str) -> RoomHead:
     (result,) = await commit(store, decide(empty_head(room_id), *founding(room_id)))
     assert result.head is not None
     return result.head
+
+
+async def stored_json(store: Database) -> list[bytes]:
+    """The JSON of every event as it lies in the table, unpacked."""
+    async with store.engine.glance() as connection:
+        return [unpack(row[0]) for row in await Sql("SELECT json FROM events").rows(connection)]
 
 
 def flagged(event: Event, state: StateMap, flags: EventFlags) -> NewEvent:

@@ -44,8 +44,7 @@ async def present(
     for stored in events:
         # spec: client-server-api#room-event-format (unsigned.membership, MSC4115)
         extra: dict[str, Any] = {"membership": window.history.membership_at(stored)}
-        txn = stored.txn
-        if txn is not None and txn.user_id == recipient.user_id and txn.device_id == recipient.device_id:
+        if (txn := stored.sent_from(recipient.user_id, recipient.device_id)) is not None:
             extra["transaction_id"] = txn.txn_id
         if (aggregations := relations.get(stored.event.event_id)) is not None:
             extra["m.relations"] = aggregations

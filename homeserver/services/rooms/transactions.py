@@ -28,4 +28,4 @@ def transaction(user_id: str, device_id: str, room_id: str, event_type: str, txn
         data = part.encode("utf-8", "surrogatepass")
         digest.update(len(data).to_bytes(4, "big"))
         digest.update(data)
-    return Txn(digest.digest(), user_id, device_id, txn_id)
+    return Txn(digest.digest(), device_id, txn_id)

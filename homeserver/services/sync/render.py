@@ -36,12 +36,11 @@ def _for_device(request: SyncRequest, relations: Mapping[str, Mapping[str, Any]]
     user_id, device_id = request.user_id, request.device_id
 
     def render(stored: StoredEvent) -> bytes:
-        txn = stored.txn
-        own = txn is not None and txn.user_id == user_id and txn.device_id == device_id
-        if not own and stored.event.event_id not in relations:
+        txn = stored.sent_from(user_id, device_id)
+        if txn is None and stored.event.event_id not in relations:
             return client_json(stored)
         extra: dict[str, Any] = {}
-        if own and txn is not None:
+        if txn is not None:
             extra["transaction_id"] = txn.txn_id
         if (aggregations := relations.get(stored.event.event_id)) is not None:
             extra["m.relations"] = aggregations

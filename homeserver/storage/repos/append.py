@@ -16,11 +16,13 @@ from homeserver.core.event import StateKey
 from homeserver.ports.events import AppendResult, RoomAppend, RoomHead, StoredEvent
 from homeserver.storage.dialect import Connection, Fragment, Sql, in_texts, json_rows, json_texts, rows_of
 from homeserver.storage.ids import TransactionIds
+from homeserver.storage.packing import unpack
 from homeserver.storage.repos.aliases import PUT_ALIAS
 from homeserver.storage.repos.chains import Change, Link, link, needs_chain, parent_index
 from homeserver.storage.repos.plan import AppendPlan, PlannedSnapshot, count_snapshots, plan_append
 from homeserver.storage.repos.redactions import Redactions, prune_new
 from homeserver.storage.repos.relations import INSERT_RELATION, relation_row
+from homeserver.storage.repos.rows import column_json
 
 _HEADS = rows_of(
     "heads",
@@ -74,8 +76,8 @@ _INSERT_EVENT = Sql(
         :redacted_by)"""
 )
 _INSERT_TXN = Sql(
-    """INSERT INTO event_txns (key, event_nid, user_id, device_id, txn_id)
-    VALUES (:key, :event_nid, :user_id, :device_id, :txn_id)"""
+    """INSERT INTO event_txns (event_nid, key, device_id, txn_id)
+    VALUES (:event_nid, :key, :device_id, :txn_id)"""
 )
 _INSERT_SNAPSHOT = Sql(
     """INSERT INTO snapshots (snapshot_nid, room_nid, parent_nid, chain_index)
@@ -186,7 +188,7 @@ class Appender:
         if not wanted:
             return
         for nid, event_id, kind, sender, json in await _KNOWN.rows(self._connection, ids=json_texts(wanted)):
-            membership = _membership(orjson.loads(json)) if kind == "m.room.member" else None
+            membership = _membership(orjson.loads(unpack(json))) if kind == "m.room.member" else None
             self._known[event_id] = _Known(nid, sender, membership)
 
     async def write(self, appends: Sequence[RoomAppend], first: int) -> list[AppendResult]:
@@ -346,7 +348,7 @@ def _event_row(item: StoredEvent) -> dict[str, Any]:
         "sender": event.sender,
         "snapshot_nid": item.snapshot,
         "flags": int(item.flags),
-        "json": event.canonical,
+        "json": column_json(event.type, event.canonical),
         "unsigned": None if item.unsigned is None else orjson.dumps(dict(item.unsigned)),
         "redacted_by": item.redacted_by,
     }
@@ -356,9 +358,8 @@ def _txn_row(item: StoredEvent) -> dict[str, Any]:
     txn = item.txn
     assert txn is not None  # noqa: S101 - narrows the type; callers pass events with a transaction only
     return {
-        "key": txn.key,
         "event_nid": item.position,
-        "user_id": txn.user_id,
+        "key": txn.key,
         "device_id": txn.device_id,
         "txn_id": txn.txn_id,
     }

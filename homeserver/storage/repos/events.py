@@ -56,7 +56,8 @@ _BY_TXNS = Sql(
     ),
 )
 _PRUNE_TXNS = Sql(
-    "DELETE FROM event_txns WHERE key IN (SELECT key FROM event_txns WHERE event_nid < :position LIMIT :count)"
+    """DELETE FROM event_txns
+    WHERE event_nid IN (SELECT event_nid FROM event_txns WHERE event_nid < :position LIMIT :count)"""
 )
 
 

@@ -17,7 +17,7 @@ def _holds(text: str) -> Fragment:
     """Whether the canonical bytes of the event hold `text`.
 
     No JSON is parsed: a value that one database refuses would make every search fail. Nor can a string imitate the
-    text, because its quotes would be escaped.
+    text, because its quotes would be escaped. The event must be of a type that is stored plain (`rows.column_json`).
     """
     return Fragment(
         f"instr(e.json, CAST('{text}' AS BLOB)) > 0", f"position(convert_to('{text}', 'UTF8') in e.json) > 0"

@@ -17,8 +17,9 @@ from homeserver.core.event import Event
 from homeserver.core.redact import redact
 from homeserver.ports.events import NewEvent, StoredEvent
 from homeserver.storage.dialect import Connection, Sql, in_texts, json_texts
+from homeserver.storage.packing import unpack
 from homeserver.storage.repos.plan import AppendPlan
-from homeserver.storage.repos.rows import client_form
+from homeserver.storage.repos.rows import client_form, column_json
 
 _TARGETS = Sql(
     """SELECT e.event_id, e.nid, e.room_nid, e.json, s.nid, s.unsigned
@@ -60,7 +61,7 @@ class Redactions:
         for event_id, nid, room_nid, json, successor, unsigned in await _TARGETS.rows(
             self._connection, ids=json_texts(wanted)
         ):
-            target = self._targets.setdefault(event_id, _Target(event_id, nid, room_nid, json))
+            target = self._targets.setdefault(event_id, _Target(event_id, nid, room_nid, unpack(json)))
             if successor is not None:
                 target.successors[successor] = orjson.loads(unsigned)
 
@@ -74,8 +75,9 @@ class Redactions:
                 # An event of another room is none of this redaction's business, whatever its id says.
                 if target is None or target.room_nid != plan.room_nid:
                     continue
-                pruned = encode_lenient(redact(orjson.loads(target.json), plan.append.head.room_version))
-                redacted.append({"nid": target.nid, "json": pruned, "redacted_by": item.event.event_id})
+                pruned = redact(orjson.loads(target.json), plan.append.head.room_version)
+                json = column_json(pruned["type"], encode_lenient(pruned))
+                redacted.append({"nid": target.nid, "json": json, "redacted_by": item.event.event_id})
                 stripped.extend(
                     {"nid": nid, "unsigned": orjson.dumps(left)}
                     for nid, unsigned in target.successors.items()

@@ -1,7 +1,8 @@
 """Events between rows and objects: one column list, and the reader through which every event comes.
 
 A statement that looks for events finds row ids; the reader gives the objects, from the process's memory where it
-holds them and otherwise in one further statement. So an event that many people read is parsed and rendered once.
+holds them and otherwise in one further statement. So an event that many people read is unpacked, parsed and rendered
+once.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from homeserver.core.relations import BUNDLED
 from homeserver.core.versions import ROOM_VERSIONS
 from homeserver.ports.events import EventFlags, EventMemory, StoredEvent, Txn
 from homeserver.storage.dialect import Connection, Fragment, Sql, in_ints, in_texts, json_ints, json_texts
+from homeserver.storage.packing import pack, unpack
 
 _SELECT = """SELECT e.nid, e.ord, e.event_id, e.room_nid, e.snapshot_nid, e.flags, e.json, e.unsigned, e.redacted_by,
-        r.room_id, r.room_version, x.json, t.key, t.user_id, t.device_id, t.txn_id,
+        r.room_id, r.room_version, x.json, t.key, t.device_id, t.txn_id,
         EXISTS (SELECT 1 FROM event_relations c WHERE c.target_event_id = e.event_id
             AND c.rel_type IN ({bundled}))
     FROM events e JOIN rooms r ON r.room_nid = e.room_nid LEFT JOIN events x ON x.event_id = e.redacted_by
@@ -31,6 +33,8 @@ _BUNDLED = Fragment(_NAMES, _NAMES)
 _BY_POSITION = Sql(_SELECT, bundled=_BUNDLED, wanted=in_ints("e.nid", "nids"))
 _BY_ID = Sql(_SELECT, bundled=_BUNDLED, wanted=in_texts("e.event_id", "ids"))
 _FLAGS = [EventFlags(value) for value in range(8)]
+_READ_BY_SQL = frozenset({"m.room.join_rules", "m.room.history_visibility"})
+"""Types of events that statements look into (`people.py`); they are few, and stay plain."""
 
 
 class NoMemory:
@@ -102,10 +106,10 @@ class EventReader:
 
 def _stored_event(row: Any) -> StoredEvent:
     nid, order, event_id, room_nid, snapshot, flags, json, unsigned, redacted_by = row[:9]
-    room_id, version, redaction, key, user_id, device_id, txn_id, related = row[9:]
+    room_id, version, redaction, key, device_id, txn_id, related = row[9:]
     room_version = ROOM_VERSIONS[version]
     return StoredEvent(
-        event=Event.stored(json, room_version, event_id, room_id),
+        event=Event.stored(unpack(json), room_version, event_id, room_id),
         position=nid,
         order=order,
         room_nid=room_nid,
@@ -114,11 +118,16 @@ def _stored_event(row: Any) -> StoredEvent:
         redacted_by=redacted_by,
         redaction_json=None
         if redaction is None
-        else client_form(Event.stored(redaction, room_version, redacted_by, room_id)),
+        else client_form(Event.stored(unpack(redaction), room_version, redacted_by, room_id)),
         unsigned=None if unsigned is None else orjson.loads(unsigned),
-        txn=None if key is None else Txn(key, user_id, device_id, txn_id),
+        txn=None if key is None else Txn(key, device_id, txn_id),
         is_related_to=bool(related),
     )
+
+
+def column_json(event_type: str, canonical: bytes) -> bytes:
+    """What `events.json` holds of an event's canonical JSON."""
+    return canonical if event_type in _READ_BY_SQL else pack(canonical)
 
 
 def client_form(event: Event) -> bytes:

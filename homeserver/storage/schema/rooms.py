@@ -63,7 +63,7 @@ events = Table(
     Column("sender", Text, nullable=False),
     Column("snapshot_nid", BigInteger, nullable=False),  # room state after the event
     Column("flags", SmallInteger, nullable=False),
-    Column("json", LargeBinary, nullable=False),  # canonical PDU, pruned once redacted
+    Column("json", LargeBinary, nullable=False),  # canonical PDU, pruned once redacted, packed (`packing.py`)
     Column("unsigned", LargeBinary),
     Column("redacted_by", Text),
     Index("ix_events_timeline", "room_nid", "ord", unique=True),
@@ -81,12 +81,10 @@ Index(
 event_txns = Table(
     "event_txns",
     metadata,
-    Column("key", LargeBinary, primary_key=True),
-    Column("event_nid", BigInteger, nullable=False, index=True),
-    Column("user_id", Text, nullable=False),
-    Column("device_id", Text, nullable=False),
+    Column("event_nid", BigId, primary_key=True, autoincrement=False),
+    Column("key", LargeBinary, nullable=False, unique=True),
+    Column("device_id", Text, nullable=False),  # of the event's sender
     Column("txn_id", Text, nullable=False),
-    sqlite_with_rowid=False,
 )
 
 snapshots = Table(

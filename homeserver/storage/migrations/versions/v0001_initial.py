@@ -119,15 +119,15 @@ def _event_relations() -> None:
 def _event_txns() -> None:
     op.create_table(
         "event_txns",
+        sa.Column(
+            "event_nid", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
         sa.Column("key", sa.LargeBinary(), nullable=False),
-        sa.Column("event_nid", sa.BigInteger(), nullable=False),
-        sa.Column("user_id", sa.Text(), nullable=False),
         sa.Column("device_id", sa.Text(), nullable=False),
         sa.Column("txn_id", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("key", name="pk_event_txns"),
-        sqlite_with_rowid=False,
+        sa.PrimaryKeyConstraint("event_nid", name="pk_event_txns"),
+        sa.UniqueConstraint("key", name="uq_event_txns_key"),
     )
-    op.create_index("ix_event_txns_event_nid", "event_txns", ["event_nid"], unique=False)
 
 
 def _events() -> None:

@@ -1,0 +1,80 @@
+"""Events as they lie in the database: canonical JSON, packed with a dictionary where that makes it shorter.
+
+The first byte says which: `{` is plain JSON, a small number the dictionary that the rest was packed with
+(`dictionaries.py`). So both can be read in any row, and a new dictionary needs no migration.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import zstandard
+
+from homeserver.core.content import MAX_EVENT_BYTES
+from homeserver.storage.dictionaries import DICTIONARIES
+
+_NEWEST = max(DICTIONARIES)
+_PLAIN = ord("{")
+# How each frame begins, so it is not stored: the format's mark, neither length nor checksum, a window of 64 KiB. So
+# nothing that is stored can announce a length and have that much memory set aside.
+_FRAME = b"\x28\xb5\x2f\xfd\x00\x30"
+
+
+class PackingError(ValueError):
+    """A stored event cannot be read: it is damaged, or a newer release has written it."""
+
+
+class _Contexts(threading.local):
+    """What zstd needs to work, made once for each thread: about 0.3 MB, which two threads must not share."""
+
+    def __init__(self) -> None:
+        """Called by each thread at its first use."""
+        # A strategy and tables for texts of a few hundred bytes: larger tables take longer to clear than to fill.
+        parameters = zstandard.ZstdCompressionParameters(
+            strategy=zstandard.STRATEGY_DFAST,
+            window_log=13,
+            hash_log=12,
+            chain_log=12,
+            min_match=4,
+            write_content_size=False,
+            write_checksum=False,
+            write_dict_id=False,
+        )
+        dictionaries = {number: zstandard.ZstdCompressionDict(data) for number, data in DICTIONARIES.items()}
+        dictionaries[_NEWEST].precompute_compress(compression_params=parameters)
+        self.compress = zstandard.ZstdCompressor(
+            dict_data=dictionaries[_NEWEST], compression_params=parameters
+        ).compress
+        self.decompress = {
+            number: zstandard.ZstdDecompressor(dict_data=dictionary).decompress
+            for number, dictionary in dictionaries.items()
+        }
+
+
+_contexts = _Contexts()
+_PREFIX = bytes((_NEWEST,))
+
+
+def pack(json: bytes) -> bytes:
+    """The form in which an event's canonical `json` is stored: `json` itself unless packing makes it shorter."""
+    if len(json) > MAX_EVENT_BYTES:
+        return json
+    packed = _PREFIX + _contexts.compress(json)[len(_FRAME) :]
+    return packed if len(packed) < len(json) else json
+
+
+def unpack(stored: bytes) -> bytes:
+    """The canonical JSON that `pack` was given.
+
+    Raises PackingError for what `pack` cannot have made.
+    """
+    number = stored[0] if stored else None
+    if number == _PLAIN:
+        return stored
+    decompress = _contexts.decompress.get(number) if number is not None else None
+    if decompress is None:
+        raise PackingError(f"A stored event begins with byte {number}, which stands for no dictionary of this release")
+    try:
+        return decompress(_FRAME + stored[1:], max_output_size=MAX_EVENT_BYTES)
+    except zstandard.ZstdError as error:
+        raise PackingError(f"A stored event is damaged: {error}") from error
