@@ -32,7 +32,7 @@ from homeserver.roles import PACKAGES, ROLES
 from homeserver.serve import listen, serve
 from homeserver.services.accounts.tokens import BadKeyFile
 from homeserver.storage.engine import UnsafeDatabase
-from homeserver.storage.migrations import SchemaTooNew
+from homeserver.storage.migrations import UnknownSchema
 from homeserver.system import SystemEntropy
 
 _CONFIG_FILE = "hromada.toml"
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail([str(error)])
     except BadKeyFile as error:
         return _fail([f"server.jwt_key_file: {error}"])
-    except (UnsafeDatabase, SchemaTooNew) as error:
+    except (UnsafeDatabase, UnknownSchema) as error:
         return _fail([f"database.url: {error}"])
     except StoreBroken as error:
         return _fail([f"the database could not be kept on its disk: {error}; see to the disk, then start again"], 1)

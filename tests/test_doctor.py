@@ -8,6 +8,7 @@ from pathlib import Path
 import aiohttp
 import asyncpg
 
+from homeserver.storage.migrations import NEWEST
 from tests.support.client import Client
 from tests.support.fixtures import StartServer
 from tests.support.postgres import PostgresCluster
@@ -47,7 +48,7 @@ async def test_it_counts_beside_a_running_server(
         assert found[name] == ("info", str(count)), name
     assert int(found["log position"][1]) >= events
     assert found["server"][0] == "ok"
-    assert found["schema"] == ("ok", "0001, the newest")
+    assert found["schema"] == ("ok", f"{NEWEST}, the newest")
     assert ("synchronous=FULL" if database == "sqlite" else "synchronous_commit=on") in found["durability"][1]
 
 

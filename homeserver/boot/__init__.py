@@ -148,7 +148,7 @@ async def offline(config: Config) -> AsyncIterator[Core]:
 async def build(config: Config, roles: Sequence[Role]) -> Server:
     """Construct adapters, services and the application.
 
-    Raises UnsafeFile and BadKeyFile for key files that cannot be used, UnsafeDatabase, SchemaTooNew and
+    Raises UnsafeFile and BadKeyFile for key files that cannot be used, UnsafeDatabase, UnknownSchema and
     DatabaseUnreachable.
     """
     if config.redis.url:

@@ -130,15 +130,15 @@ class _Connections:
 
     async def _undo(self, raw: aiosqlite.Connection) -> None:
         """End what may still be running, roll back, and keep the connection only if that can be done."""
-        try:
+        with suppress(sqlite3.Error, ValueError):  # ValueError: closed meanwhile
             await raw.interrupt()
             await raw.rollback()
-        except (sqlite3.Error, ValueError):  # ValueError: closed meanwhile
-            self._open.discard(raw)
-            with suppress(sqlite3.Error, ValueError):
-                await raw.close()
-        else:
-            self._idle.append(raw)
+            if len(self._idle) < self._size:
+                self._idle.append(raw)
+                return
+        self._open.discard(raw)
+        with suppress(sqlite3.Error, ValueError):
+            await raw.close()
 
     async def _connected(self) -> aiosqlite.Connection:
         raw = await aiosqlite.connect(

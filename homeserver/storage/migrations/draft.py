@@ -12,20 +12,21 @@ from alembic.operations.ops import CreateTableOp, MigrateOperation, ModifyTableO
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine
 
+from homeserver.storage.migrations import NEWEST
 from homeserver.storage.migrations.upgrade import FOLDER
 from homeserver.storage.schema import metadata
 from homeserver.storage.schema.rooms import COUNTERS
 
 TARGET = FOLDER / "versions" / "v0001_initial.py"
 
-_HEADER = '''"""The initial schema, written by `homeserver.storage.migrations.draft`; the schema modules explain it."""
+_HEADER = f'''"""The initial schema, written by `homeserver.storage.migrations.draft`; the schema modules explain it."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001"
+revision = "{NEWEST}"
 down_revision = None
 branch_labels = None
 depends_on = None
