@@ -106,7 +106,8 @@ class Event:
         """The content, which nobody may change."""
         content = self._content
         if content is None:
-            content = self._content = orjson.loads(memoryview(self._content_json or b"{}"))
+            raw = self._content_json
+            content = self._content = self.pdu["content"] if raw is None else orjson.loads(memoryview(raw))
         return content
 
     @property
@@ -125,6 +126,15 @@ class Event:
         if references is None:
             references = self._references = _references(self.pdu)
         return references
+
+    def forget_parsed(self) -> None:
+        """Keep little besides the bytes. What was parsed of them is parsed again when somebody looks at it.
+
+        The content of state stays: every event that follows is checked against it.
+        """
+        self._references = None
+        if self.state_key is None:
+            self._content = None
 
     @property
     def is_state(self) -> bool:

@@ -15,7 +15,7 @@ from homeserver.ports.events import EventFlags, StoredEvent
 from homeserver.ports.log import EntryKind, LogEntry
 from homeserver.ports.store import Store
 
-_PER_EVENT = 1_500
+_PER_EVENT = 700
 """Objects and identifiers of an event weigh about this much besides twice the canonical bytes (client form)."""
 _UNSETTLED = EventFlags.REJECTED | EventFlags.OUTLIER
 """Rejected events may change their verdict and outliers their place."""
@@ -91,6 +91,7 @@ class EventCache:
         event_id = stored.event.event_id
         if event_id in self._events or (stored.flags and stored.flags & _UNSETTLED):
             return
+        stored.event.forget_parsed()
         self._events[event_id] = stored
         self._by_position[stored.position] = stored
         self._bytes += _weight(stored)

@@ -73,7 +73,18 @@ def test_memory_is_bounded() -> None:
     assert cache.at(1) is events[0]
     assert cache.at(2) is None
     assert cache.at(100) is events[-1]
-    assert sum(cache.at(position) is not None for position in range(1, 101)) < 15
+    assert sum(cache.at(position) is not None for position in range(1, 101)) < 20
+
+
+def test_what_was_parsed_is_parsed_again() -> None:
+    cache = EventCache()
+    message = stored(1, body="hello")
+    event = message.event
+    before = (event.content, event.prev_events, event.auth_events)
+    cache.keep(message, cache.mark())
+    assert event._content is None
+    assert event._references is None
+    assert (event.content, event.prev_events, event.auth_events) == before
 
 
 async def test_a_page_that_is_in_memory_costs_no_reading_of_events(world: World) -> None:
