@@ -22,8 +22,8 @@ from homeserver.storage.engine import Engine, EngineSettings, sqlite_path
 _WAL_ATTEMPTS = 100
 _STATEMENTS = 500
 """Statements a connection keeps prepared: more than there are."""
-_WRITER_CACHE_KIB = 16_384
-_READER_CACHE_KIB = 4_096
+_WRITER_CACHE_KIB = 8_192
+_READER_CACHE_KIB = 2_048
 # After a failed sync the kernel forgets what it could not write and reports success from then on. PostgreSQL ends by
 # itself then; SQLite would go on.
 _BROKEN = frozenset({sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC})
