@@ -33,7 +33,7 @@ from homeserver.serve import listen, serve
 from homeserver.services.accounts.tokens import BadKeyFile
 from homeserver.storage.engine import UnsafeDatabase
 from homeserver.storage.migrations import UnknownSchema
-from homeserver.system import SystemEntropy
+from homeserver.system import SystemEntropy, return_unused_memory
 
 _CONFIG_FILE = "hromada.toml"
 
@@ -151,6 +151,7 @@ def _run(options: argparse.Namespace) -> int:
     # Databases and media hold people's messages: nobody else on this machine reads them.
     os.umask(0o077)
     _raise_file_limit()
+    return_unused_memory()
     config = _first_run_config(options)
     logs.configure(config.logging.level, config.logging.format)
     faults.switch_on(os.environ)

@@ -1,7 +1,8 @@
-"""The real clock and the real randomness; everything else gets them injected."""
+"""The real clock, the real randomness and the real memory; everything else gets them injected."""
 
 from __future__ import annotations
 
+import ctypes
 import secrets
 import string
 import time
@@ -29,3 +30,22 @@ class SystemEntropy:
     def letters(self, length: int) -> str:
         """`length` random upper-case letters."""
         return "".join(secrets.choice(string.ascii_uppercase) for _ in range(length))
+
+
+# Parameters of glibc's mallopt(3) and what we set them to.
+_ALLOCATOR = {
+    -3: 1 << 20,  # M_MMAP_THRESHOLD: a password hash takes 19 MiB, which go back to the system afterwards
+    -1: 4 << 20,  # M_TRIM_THRESHOLD: as does what is free at the heap's end
+    -8: 2,  # M_ARENA_MAX: threads share what others have freed; one of them runs at a time anyway
+}
+
+
+def return_unused_memory() -> None:
+    """Let glibc give back what is not used any more. Left alone, it learns to keep whatever was needed once.
+
+    Does nothing where there is another C library. Call it before there are threads.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for parameter, value in _ALLOCATOR.items():
+            mallopt(parameter, value)
