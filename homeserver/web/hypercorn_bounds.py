@@ -10,7 +10,8 @@ tests/client_api/test_stream_abuse.py fails if one of them is lost):
 * a reader blocked for ever on the queue of an application that had ended;
 * a connection whose client does not read was never let go of, because closing waits for its buffer to drain;
 * an answer that its client does not read was kept for ever, and a frame was copied several times on its way out;
-* a request's head had as much time as an idle connection.
+* a request's head had as much time as an idle connection;
+* every answer was written in two pieces, and started a task that the next request cancelled.
 
 The short way (`web.websocket.Direct`, docs/adr/0004-direct-frames.md) is for frames that need nothing of Hypercorn: a
 text to a client whose connection is idle is written at once, a small text that came in one piece is offered at once.
@@ -70,7 +71,7 @@ _SMALL_HEAD = 6
 def install() -> None:
     """Serve every connection from here on within the bounds."""
     # The ignores: these are names that Hypercorn imported, which types neither export nor let anybody replace.
-    hypercorn.asyncio.run.TCPServer = BoundedConnection  # type: ignore[attr-defined]
+    hypercorn.asyncio.run.TCPServer = BoundedConnection  # type: ignore[attr-defined, assignment]
     hypercorn.protocol.h11.HTTPStream = BoundedRequest  # type: ignore[attr-defined]
     hypercorn.protocol.h2.HTTPStream = BoundedRequest  # type: ignore[attr-defined]
     hypercorn.protocol.h11.WSStream = BoundedStream  # type: ignore[attr-defined, assignment]
@@ -83,6 +84,12 @@ class BoundedConnection(TCPServer):
     config: Bounds
     _idle = True
     _head: asyncio.TimerHandle | None = None
+    _held_back: list[bytes] | None = None
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._idleness = _Idleness(self)
+        self.idle_task: Any = self._idleness
 
     async def run(self) -> None:
         """As the base class, with little in the kernel that the client has not asked it for.
@@ -101,13 +108,30 @@ class BoundedConnection(TCPServer):
         if isinstance(event, RawData):
             data: Any = event.data
             pieces: tuple[bytes, ...] = data if isinstance(data, tuple) else (data,)
+            if self._held_back is not None:
+                self._held_back.extend(pieces)
+                return
             async with self.send_lock:
                 await self._write(pieces)
             return
+        if isinstance(event, Closed):
+            await self.let_go()
         if isinstance(event, Updated):
             self._idle = event.idle
             self._head_is_complete()
         await super().protocol_send(event)
+
+    def hold_back(self) -> None:
+        """Keep what is sent until `let_go`: a head that goes out with its body saves half of the writing."""
+        if self._held_back is None:
+            self._held_back = []
+
+    async def let_go(self) -> None:
+        """Write what was held back, if anything was."""
+        if self._held_back is not None:
+            pieces, self._held_back = tuple(self._held_back), None
+            async with self.send_lock:
+                await self._write(pieces)
 
     async def _write(self, pieces: tuple[bytes, ...]) -> None:
         size = sum(map(len, pieces))
@@ -139,6 +163,7 @@ class BoundedConnection(TCPServer):
                 await self.protocol.handle(RawData(data))
         finally:
             self._head_is_complete()
+            self._idleness.end()
         await self.protocol.handle(Closed())
 
     def _head_is_complete(self) -> None:
@@ -173,6 +198,58 @@ class BoundedConnection(TCPServer):
         await super()._close()
 
 
+class _Idleness:
+    """Ends a connection that is idle for too long, or when the server stops. In the place of Hypercorn's `idle_task`.
+
+    One timer and one task for the life of a connection: a request only says when it came and went.
+    """
+
+    def __init__(self, connection: BoundedConnection) -> None:
+        self._connection = connection
+        self._since: float | None = None  # None while there is a request
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._ended = False
+
+    async def restart(self, task_group: Any, _action: object) -> None:
+        """The connection is idle from now on."""
+        if self._ended:
+            return
+        self._since = self._connection.loop.time()
+        if self._task is None:
+            self._task = task_group._task_group.create_task(self._until_the_server_stops())
+            self._look_in(self._connection.config.keep_alive_timeout)
+
+    async def stop(self) -> None:
+        """The connection is not idle any more."""
+        self._since = None
+
+    def end(self) -> None:
+        """Nothing will come over the connection any more."""
+        self._ended = True
+        self._since = None
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _until_the_server_stops(self) -> None:
+        await self._connection.context.terminated.wait()
+        if self._since is not None:  # else the connection ends with its answer
+            await asyncio.shield(self._connection._initiate_server_close())
+
+    def _look_in(self, seconds: float) -> None:
+        self._timer = self._connection.loop.call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        limit, since, now = self._connection.config.keep_alive_timeout, self._since, self._connection.loop.time()
+        left = limit if since is None else since + limit - now
+        if left > 0:
+            self._look_in(left)
+        else:
+            self._connection._task_group.spawn(self._connection._initiate_server_close)
+
+
 _CONNECTION: ContextVar[BoundedConnection | None] = ContextVar("connection", default=None)
 """The connection that a stream is made in; Hypercorn itself hands it on only as layers of callbacks."""
 
@@ -188,7 +265,14 @@ class BoundedRequest(HTTPStream):
 
     async def app_send(self, message: Any) -> None:
         """As the base class, and who waits to put something into the queue of an application that has ended goes on."""
+        connection = _CONNECTION.get() if self.scope["http_version"] != "2" else None
+        if connection is not None and message is not None and message["type"] == "http.response.start":
+            connection.hold_back()
+            await super().app_send(message)
+            return
         await super().app_send(message)
+        if connection is not None:
+            await connection.let_go()
         if message is None:
             _forget_unread(self.app_put)
 

@@ -183,3 +183,57 @@ async def test_raw_requests(head: bytes, status: bytes) -> None:
             assert len(request) > 1_000_000
             return
         assert answer.startswith(b"HTTP/1.1 " + status)
+
+
+TAKE = b"POST /take HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+HOLD = b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def test_an_answer_is_one_piece_and_answers_keep_their_order() -> None:
+    async with serving() as (port, held, _task):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(20):
+            writer.write(TAKE)
+            assert (await reader.read(65_536)).endswith(b"\r\n\r\n{}")
+        writer.write(TAKE + HOLD + TAKE)
+        await held.entered.wait()
+        held.wait.set()
+        answers = b""
+        while answers.count(b"HTTP/1.1 200") < 3 or not answers.endswith(b"{}"):
+            answers += await asyncio.wait_for(reader.read(65_536), 20)
+        assert [part.rpartition(b"\r\n\r\n")[2] for part in answers.split(b"HTTP/1.1 200")[1:]] == [
+            b"{}",
+            b'{"held":"answered"}',
+            b"{}",
+        ]
+        writer.close()
+
+
+async def test_idle_connections_end_and_those_with_a_request_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("homeserver.serve._KEEP_ALIVE_SECONDS", 0.3)
+    async with serving() as (port, held, _task):
+        silent, _silent_writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(5):
+            writer.write(TAKE)
+            assert (await reader.read(65_536)).endswith(b"{}")
+            await asyncio.sleep(0.15)  # so that together they are longer than the limit
+        writer.write(HOLD)
+        await held.entered.wait()
+        assert await asyncio.wait_for(silent.read(), 20) == b""
+        await asyncio.sleep(0.7)
+        held.wait.set()
+        assert (await asyncio.wait_for(reader.read(), 20)).endswith(b'{"held":"answered"}')
+        writer.close()
+        _silent_writer.close()
+
+
+async def test_stopping_ends_idle_connections() -> None:
+    async with serving() as (port, _, task):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(TAKE)
+        assert (await reader.read(65_536)).endswith(b"{}")
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await asyncio.wait_for(reader.read(), 20) == b""
+        await task
+        writer.close()
