@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from tests.chaos.crowd import Crowd, saved_on_failure
-from tests.chaos.target import Target
+from tests.chaos.target import ENVIRONMENT, Target
 from tests.support.client import Client, part, rooms, timeline
 from tests.support.faultproxy import FaultProxy
 from tests.support.fixtures import StartServer
@@ -44,7 +44,7 @@ async def test_kill_the_server(
     start_server: StartServer, http: aiohttp.ClientSession, database: str, kills: int, seed: int
 ) -> None:
     chance = random.Random(seed)
-    target = Target(start_server(database))
+    target = Target(start_server(database, environment=ENVIRONMENT))
     crowd = await Crowd.gather(target, http, seed)
     async with saved_on_failure(crowd):
         crowd.start()
@@ -63,7 +63,7 @@ async def test_kill_postgres(
     start_server: StartServer, http: aiohttp.ClientSession, own_cluster: PostgresCluster, kills: int, seed: int
 ) -> None:
     chance = random.Random(seed)
-    server = start_server("postgres", database_url=own_cluster.make_database())
+    server = start_server("postgres", database_url=own_cluster.make_database(), environment=ENVIRONMENT)
     crowd = await Crowd.gather(Target(server, cluster=own_cluster), http, seed)
     async with saved_on_failure(crowd):
         crowd.start()
@@ -86,7 +86,7 @@ async def test_kill_postgres(
 async def test_requests_without_a_database_fail_as_503(
     start_server: StartServer, http: aiohttp.ClientSession, own_cluster: PostgresCluster
 ) -> None:
-    server = start_server("postgres", database_url=own_cluster.make_database())
+    server = start_server("postgres", database_url=own_cluster.make_database(), environment=ENVIRONMENT)
     alice = await Client(http, server.url).register("alice")
     room = await alice.create_room()
     own_cluster.kill()
@@ -111,7 +111,9 @@ async def test_a_lost_commit_reply_sends_nothing_twice(
 ) -> None:
     database = postgres_cluster.make_database().rsplit("/", 1)[-1]
     with FaultProxy.running(postgres_cluster.port) as proxy:
-        server = start_server("postgres", database_url=postgres_cluster.url(database, proxy.port))
+        server = start_server(
+            "postgres", database_url=postgres_cluster.url(database, proxy.port), environment=ENVIRONMENT
+        )
         crowd = await Crowd.gather(Target(server), http, seed)
         async with saved_on_failure(crowd):
             crowd.start()
@@ -134,7 +136,9 @@ async def test_what_a_lost_commit_has_written_is_in_the_next_sync(
     """Where nothing else is sent that would move the log on."""
     database = postgres_cluster.make_database().rsplit("/", 1)[-1]
     with FaultProxy.running(postgres_cluster.port) as proxy:
-        server = start_server("postgres", database_url=postgres_cluster.url(database, proxy.port))
+        server = start_server(
+            "postgres", database_url=postgres_cluster.url(database, proxy.port), environment=ENVIRONMENT
+        )
         alice = await Client(http, server.url).register("alice")
         room = await alice.create_room()
         since = (await alice.sync())["next_batch"]
@@ -153,7 +157,7 @@ async def test_what_a_lost_commit_has_written_is_in_the_next_sync(
 async def test_a_graceful_stop_answers_what_it_holds(
     start_server: StartServer, http: aiohttp.ClientSession, database: str, seed: int
 ) -> None:
-    server = start_server(database)
+    server = start_server(database, environment=ENVIRONMENT)
     alice = await Client(http, server.url).register("alice")
     room = await alice.create_room()
     token = (await alice.sync())["next_batch"]
@@ -184,7 +188,7 @@ async def test_it_starts_again_after_dying_while_starting(
     start_server: StartServer, http: aiohttp.ClientSession, database: str, seed: int
 ) -> None:
     chance = random.Random(seed)
-    server = start_server(database)
+    server = start_server(database, environment=ENVIRONMENT)
     alice = await Client(http, server.url).register("alice")
     room = await alice.create_room()
     event = await alice.send(room, "kept")

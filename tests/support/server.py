@@ -44,8 +44,7 @@ class ServerOptions:
             arguments += ["--registration-shared-secret", self.shared_secret]
         arguments += ["--rate-limits", self.rate_limits, "--log-level", self.log_level]
         if self.database_url is not None:
-            # An operator writes no driver.
-            arguments += ["--database-url", self.database_url.replace("+asyncpg", "", 1)]
+            arguments += ["--database-url", self.database_url]
         return arguments
 
 
