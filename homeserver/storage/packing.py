@@ -10,6 +10,7 @@ import threading
 
 import zstandard
 
+from homeserver.core.canonical import trimmed
 from homeserver.core.content import MAX_EVENT_BYTES
 from homeserver.storage.dictionaries import DICTIONARIES
 
@@ -75,6 +76,7 @@ def unpack(stored: bytes) -> bytes:
     if decompress is None:
         raise PackingError(f"A stored event begins with byte {number}, which stands for no dictionary of this release")
     try:
-        return decompress(_FRAME + stored[1:], max_output_size=MAX_EVENT_BYTES)
+        # Copied: what comes back is the beginning of a piece of memory that would have held the largest event.
+        return trimmed(decompress(_FRAME + stored[1:], max_output_size=MAX_EVENT_BYTES))
     except zstandard.ZstdError as error:
         raise PackingError(f"A stored event is damaged: {error}") from error
