@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from sys import intern
 
 from homeserver.core.visibility import HISTORY_VISIBILITY, Before, may_see, visibility_in
 from homeserver.ports.events import StoredEvent
@@ -22,6 +23,12 @@ class Course:
 
     orders: list[int] = field(default_factory=list)
     values: list[str] = field(default_factory=list)
+
+    def add(self, order: int, value: str) -> None:
+        """The value from `order` on. What stays as it is takes no memory: names change more often than memberships."""
+        if value != self.last:
+            self.orders.append(order)
+            self.values.append(intern(value))
 
     def around(self, order: int) -> tuple[str | None, str | None]:
         """The values just before and just after the event at `order`; they differ only if it set a new one."""
@@ -96,9 +103,7 @@ def history_of(decisive: Iterable[StoredEvent]) -> History:
             membership = event.membership or "leave"
             if memberships.last == "join" and membership != "join":
                 left = stored
-            memberships.orders.append(stored.order)
-            memberships.values.append(membership)
+            memberships.add(stored.order, membership)
         else:
-            visibility.orders.append(stored.order)
-            visibility.values.append(visibility_in(event))
+            visibility.add(stored.order, visibility_in(event))
     return History(user_id, visibility, memberships, left)

@@ -8,9 +8,12 @@ import orjson
 import pytest
 
 from homeserver.core.errors import MatrixError, NotAllowed
+from homeserver.ports.events import StoredEvent
 from homeserver.services.rooms.history import PageRequest
 from homeserver.services.rooms.present import Recipient
+from homeserver.services.rooms.visibility import history_of
 from tests.services.rooms.conftest import ALICE, BOB, World
+from tests.storage.rooms import make_event
 from tests.support.statements import counted
 
 B = Recipient(BOB, "DEV")
@@ -82,3 +85,20 @@ async def test_readers_beside_kicks_never_see_what_came_after(world: World) -> N
     await asyncio.gather(*readers, return_exceptions=True)
     assert any(body.startswith("with Bob") for body in seen)
     assert not {body for body in seen if body.startswith("without Bob") and not body.endswith(" 0")}
+
+
+def test_a_history_grows_with_memberships_and_not_with_names() -> None:
+    """Whoever changes their name a thousand times is joined once."""
+
+    def member(order: int, membership: str, name: str) -> StoredEvent:
+        content = {"membership": membership, "displayname": name}
+        event = make_event("!r", "m.room.member", content, state_key="@a:x")
+        return StoredEvent(event, order, order, 1, 1)
+
+    changes = [member(order, "join", f"name {order}") for order in range(10, 1_010)]
+    history = history_of([member(5, "invite", ""), *changes, member(2_000, "leave", ""), member(3_000, "join", "")])
+    assert history.memberships.orders == [5, 10, 2_000, 3_000]
+    assert history.memberships.around(10) == ("invite", "join")
+    assert history.memberships.around(500) == ("join", "join")
+    assert history.memberships.around(2_000) == ("join", "leave")
+    assert history.membership == "join"
