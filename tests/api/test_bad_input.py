@@ -107,7 +107,7 @@ async def test_c2_the_largest_integers_and_no_negative_zero(alice: Client, room:
     reply = await alice.request("PUT", send_path(room, txn="zero"), data=b'{"n":-0}')
     if reply.status == 200:
         stored = await alice.request("GET", f"/rooms/{part(room)}/event/{part(reply.body['event_id'])}")
-        assert b"-0" not in stored.raw
+        assert b'"n":0}' in stored.raw  # an id may contain "-0"
     else:
         reply.error(400, "M_BAD_JSON")
 
