@@ -42,7 +42,7 @@ class Crowd:
     async def gather(cls, target: Target, http: aiohttp.ClientSession, seed: int, *, users: int = 3) -> Crowd:
         """Register users, put all of them into two rooms; a writer for each in each room, four readers."""
         history = History(seed)
-        people = [await Client(http, target.url).register(f"user{number}") for number in range(users)]
+        people = [await Client(http, target.url).register(f"user{seed}.{number}") for number in range(users)]
         levels = {"events": {STATE_TYPE: 0}}
         room_ids = [await people[0].shared_room(*people[1:], power_level_content_override=levels) for _ in range(ROOMS)]
         writers = []
