@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.support.faults import Filler, failing_syncs, small_disk
 from tests.support.fixtures import StartServer, unavailable
 from tests.support.postgres import PostgresCluster, PostgresUnavailable, running_cluster
 from tests.support.server import Server, ServerOptions
+from tests.support.texts import text_of
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -65,11 +67,12 @@ def cramped_postgres(tmp_path: Path) -> Iterator[tuple[PostgresCluster, Path]]:
 async def writes(client: Client, room: str, txn: str) -> list[tuple[str, str, Json]]:
     """Some request of each kind that writes."""
     user = part(client.user_id)
+    text = text_of(20_000, random.Random(txn))
     return [
-        ("PUT", f"/rooms/{part(room)}/send/m.room.message/{txn}", {"msgtype": "m.text", "body": "x" * 20_000}),
+        ("PUT", f"/rooms/{part(room)}/send/m.room.message/{txn}", {"msgtype": "m.text", "body": text}),
         ("PUT", f"/rooms/{part(room)}/state/m.room.topic", {"topic": txn * 1000}),
         ("POST", "/createRoom", {"name": txn}),
-        ("PUT", f"/user/{user}/account_data/m.{txn}", {"a": "x" * 20_000}),
+        ("PUT", f"/user/{user}/account_data/m.{txn}", {"a": text}),
         ("POST", f"/user/{user}/filter", {"room": {"rooms": [f"!{txn}{number}:x" for number in range(500)]}}),
     ]
 
@@ -77,9 +80,10 @@ async def writes(client: Client, room: str, txn: str) -> list[tuple[str, str, Js
 async def fill_up(client: Client, room: str, filler: Filler) -> None:
     """Fill the disk, and what is still free inside the database, until writing is refused."""
     filler.fill()
+    chance = random.Random(1)
     for number in range(500):
         path = f"/rooms/{part(room)}/send/m.room.message/fill{number}"
-        reply = await client.request("PUT", path, {"msgtype": "m.text", "body": "x" * 20_000})
+        reply = await client.request("PUT", path, {"msgtype": "m.text", "body": text_of(20_000, chance)})
         if reply.status != 200:
             assert reply.error(503, "M_UNKNOWN")["retry_after_ms"] > 0
             assert int(reply.headers["Retry-After"]) >= 1

@@ -16,7 +16,6 @@ import asyncio
 import itertools
 import random
 import statistics
-from base64 import b64encode
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
@@ -28,6 +27,7 @@ from tests.support import seeding
 from tests.support.client import Client, part
 from tests.support.fixtures import StartServer
 from tests.support.stream import connected
+from tests.support.texts import text_of
 
 KIBIBYTE = 1024
 USERS = 20
@@ -124,11 +124,6 @@ class Load:
                 for _ in range(20):
                     since = (await stream.update())["next_batch"]
                     self.done["update"] += 1
-
-
-def text_of(length: int, chance: random.Random) -> str:
-    """Text that nothing makes much shorter."""
-    return b64encode(chance.randbytes(length)).decode()[:length]
 
 
 async def fill(person: Client, count: int) -> None:
