@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import secrets
 import string
@@ -40,6 +41,10 @@ _ALLOCATOR = {
 }
 
 
+_TRIM_EVERY_S = 30.0
+_TRIM_SHARE = 0.001  # of the time at most, since threads that need memory wait meanwhile
+
+
 def return_unused_memory() -> None:
     """Let glibc give back what is not used any more. Left alone, it learns to keep whatever was needed once.
 
@@ -49,3 +54,19 @@ def return_unused_memory() -> None:
     if mallopt is not None:
         for parameter, value in _ALLOCATOR.items():
             mallopt(parameter, value)
+
+
+async def keep_returning_memory() -> None:
+    """Give back what is free between things that are used, until cancelled.
+
+    By itself glibc gives back only what is free at the heap's end. Events come and go in sizes that seldom fit where
+    others have been, so after some hours most of the heap would be holes.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is None:
+        return
+    while True:
+        began = time.monotonic()
+        await asyncio.to_thread(trim, 0)
+        took = time.monotonic() - began
+        await asyncio.sleep(max(_TRIM_EVERY_S, took / _TRIM_SHARE))

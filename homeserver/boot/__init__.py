@@ -49,7 +49,7 @@ from homeserver.services.sync.stream import Sockets
 from homeserver.storage.engine import Engine, check_durability, create_engine
 from homeserver.storage.migrations import migrate
 from homeserver.storage.unit import Database
-from homeserver.system import SystemClock, SystemEntropy
+from homeserver.system import SystemClock, SystemEntropy, keep_returning_memory
 from homeserver.web import operations
 from homeserver.web.app import Application
 from homeserver.web.endpoint import Mount
@@ -207,7 +207,7 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
         maintenance.run,
         watch.run,
     )
-    workers += (metrics.watch_loop, store.run)
+    workers += (metrics.watch_loop, store.run, keep_returning_memory)
     return Server(app, workers, release, close, parts.connection_bounds(config))
 
 
