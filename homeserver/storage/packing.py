@@ -19,6 +19,9 @@ _PLAIN = ord("{")
 # How each frame begins, so it is not stored: the format's mark, neither length nor checksum, a window of 64 KiB. So
 # nothing that is stored can announce a length and have that much memory set aside.
 _FRAME = b"\x28\xb5\x2f\xfd\x00\x30"
+# Nearly all events take no more than this many times their packed size, and this many bytes.
+_USUAL_RATIO = 8
+_USUAL_REST = 1024
 
 
 class PackingError(ValueError):
@@ -75,8 +78,15 @@ def unpack(stored: bytes) -> bytes:
     decompress = _contexts.decompress.get(number) if number is not None else None
     if decompress is None:
         raise PackingError(f"A stored event begins with byte {number}, which stands for no dictionary of this release")
+    frame = _FRAME + stored[1:]
+    # What comes back is the beginning of a piece of memory of the size named. Room for the largest event would each
+    # time leave a hole of nearly that size, which the next one does not fit in.
+    room = len(stored) * _USUAL_RATIO + _USUAL_REST
     try:
-        # Copied: what comes back is the beginning of a piece of memory that would have held the largest event.
-        return trimmed(decompress(_FRAME + stored[1:], max_output_size=MAX_EVENT_BYTES))
+        return trimmed(decompress(frame, max_output_size=min(room, MAX_EVENT_BYTES)))
+    except zstandard.ZstdError:
+        pass  # it takes more room, or is damaged
+    try:
+        return trimmed(decompress(frame, max_output_size=MAX_EVENT_BYTES))
     except zstandard.ZstdError as error:
         raise PackingError(f"A stored event is damaged: {error}") from error
