@@ -19,7 +19,7 @@ from homeserver.boot import Server
 from homeserver.boot.parts import ConnectionBounds
 from homeserver.config.load import split_address
 from homeserver.ports.store import StoreBroken
-from homeserver.web import hypercorn_bounds
+from homeserver.web import connection, hypercorn_bounds
 
 _DRAIN_SECONDS = 30.0
 _KEEP_ALIVE_SECONDS = 30
@@ -88,7 +88,7 @@ async def serve(server: Server, listener: socket.socket, announce: Callable[[str
 
 def hypercorn_config(listener: socket.socket, bounds: ConnectionBounds) -> hypercorn.config.Config:
     """Hypercorn's settings; it takes the listener over."""
-    config = hypercorn_bounds.Bounds()
+    config = connection.Bounds()
     config.bind = [f"fd://{listener.detach()}"]
     config.backlog = _BACKLOG
     config.errorlog = logging.getLogger("hypercorn.error")

@@ -25,6 +25,7 @@ from homeserver.ports.store import StoreUnavailable
 from homeserver.web.auth import requester
 from homeserver.web.endpoint import Endpoint, Mount, build_router
 from homeserver.web.metrics import Metrics
+from homeserver.web.plain import PLAIN
 from homeserver.web.ratelimit import Network, RateLimiter, address_key, client_address
 from homeserver.web.request import ClientDisconnected, Receive, Request, UnreadBody
 from homeserver.web.response import Json, Response, encode
@@ -270,6 +271,7 @@ class Application:
             client_ip=self._client_ip(scope, headers),
             request_id=request_id,
             receive=receive,
+            caller=(scope.get("extensions") or {}).get(PLAIN),
         )
         return self._bounded(request, endpoint)
 
@@ -446,6 +448,11 @@ async def _while_connected(request: Request, handling: Coroutine[Any, Any, Any])
 
     Only such handlers are ever cancelled: everything else runs to its end once its body has come.
     """
+    if request.caller is not None:
+        result = await request.caller.attend(handling)
+        if request.caller.is_gone():
+            raise ClientDisconnected
+        return result
     handler = asyncio.create_task(handling)
     gone = asyncio.create_task(request.disconnected())
     try:

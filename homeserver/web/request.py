@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.web.plain import Caller
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
@@ -26,7 +27,8 @@ class Request:
     """What a handler gets when its signature asks for `request: Request`."""
 
     __slots__ = (
-        "_receive", "body_limit", "body_timeout", "client_ip", "headers", "id", "method", "query", "raw_path", "route",
+        "_receive", "body_limit", "body_timeout", "caller", "client_ip", "headers", "id", "method", "query", "raw_path",
+        "route",
     )  # fmt: skip
 
     def __init__(  # the transport's values, all of them needed
@@ -39,6 +41,7 @@ class Request:
         client_ip: str,
         request_id: str,
         receive: Receive,
+        caller: Caller | None = None,
     ) -> None:
         self.method = method
         self.raw_path = raw_path
@@ -51,6 +54,8 @@ class Request:
         """The path template that matched."""
         self.body_limit = 0
         self.body_timeout = 60.0
+        self.caller = caller
+        """Known only of a request whose body came with it (`web.plain`)."""
         self._receive = receive
 
     @property
@@ -80,6 +85,8 @@ class Request:
     async def read(self) -> bytes:
         """The whole body. Raises as `stream`; the time limit is for the body as a whole."""
         self._refuse_announced_size()
+        if self.caller is not None:
+            return self.caller.body
         pieces: list[bytes] = []
         try:
             async with asyncio.timeout(self.body_timeout):

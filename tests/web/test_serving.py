@@ -10,18 +10,20 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from homeserver.boot import Server
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.requester import Requester
-from homeserver.serve import listen, serve, url_of
+from homeserver.serve import hypercorn_config, listen, serve, url_of
 from homeserver.system import SystemClock
 from homeserver.web.app import Application, WebSettings
 from homeserver.web.endpoint import Mount
 from homeserver.web.metrics import Metrics
 from homeserver.web.ratelimit import RateLimiter
+from homeserver.web.response import Response
 from homeserver.web.route import Auth, Route
 
 
@@ -108,12 +110,39 @@ class Held:
     def __init__(self) -> None:
         self.wait = asyncio.Event()
         self.entered = asyncio.Event()
+        self.cancelled = asyncio.Event()
+        self.closed = asyncio.Event()
 
 
 async def hold(api: Held) -> dict[str, str]:
     api.entered.set()
-    await api.wait.wait()
+    try:
+        await api.wait.wait()
+    except asyncio.CancelledError:
+        api.cancelled.set()
+        raise
     return {"held": "answered"}
+
+
+async def pieces(api: Held) -> Response:
+    async def make() -> AsyncIterator[bytes]:
+        try:
+            for number in range(3):
+                yield b"piece %d " % number
+            await api.wait.wait()
+            yield b"end"
+        finally:
+            api.closed.set()
+
+    return Response(200, (("Content-Type", "text/plain"),), make())
+
+
+async def give_up(api: Held) -> None:
+    raise asyncio.CancelledError
+
+
+async def split(api: Held) -> Response:
+    return Response(200, (("Content-Disposition", "inline\r\nSet-Cookie: a=b"),), b"")
 
 
 async def take(api: Held, *, body: dict[str, str]) -> None: ...
@@ -125,6 +154,9 @@ async def serving() -> AsyncIterator[tuple[int, Held, asyncio.Task[None]]]:
     routes = [
         Route[Held]("GET", "/hold", hold, auth=Auth.NONE, held=True),
         Route[Held]("POST", "/take", take, auth=Auth.NONE),
+        Route[Held]("GET", "/pieces", pieces, auth=Auth.NONE),
+        Route[Held]("GET", "/give-up", give_up, auth=Auth.NONE),
+        Route[Held]("GET", "/split", split, auth=Auth.NONE),
     ]
     clock = SystemClock()
     app = Application(
@@ -206,6 +238,68 @@ async def test_an_answer_is_one_piece_and_answers_keep_their_order() -> None:
             b'{"held":"answered"}',
             b"{}",
         ]
+        writer.close()
+
+
+# The same request: short, and the long way past h11.
+WAYS = pytest.mark.parametrize("more", [b"", b"Transfer-Encoding: chunked\r\n\r\n0\r\n"], ids=["plain", "by h11"])
+
+
+def asking(path: str, more: bytes) -> bytes:
+    return b"GET %b HTTP/1.1\r\nHost: x\r\n%b\r\n" % (path.encode(), more)
+
+
+@WAYS
+async def test_whoever_hangs_up_is_not_waited_for(more: bytes) -> None:
+    async with serving() as (port, held, _task):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(asking("/hold", more))
+        await held.entered.wait()
+        writer.close()
+        await asyncio.wait_for(held.cancelled.wait(), 20)
+
+
+@WAYS
+async def test_what_is_streamed_comes_as_it_is_made(more: bytes) -> None:
+    async with serving() as (port, held, _task):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(asking("/pieces", more))
+        assert b"transfer-encoding: chunked" in (await reader.readuntil(b"\r\n\r\n")).lower()
+        await reader.readuntil(b"piece 2 ")
+        held.wait.set()
+        assert (await reader.readuntil(b"0\r\n\r\n")).endswith(b"\r\n3\r\nend\r\n0\r\n\r\n")
+        await asyncio.wait_for(held.closed.wait(), 20)
+        writer.close()
+
+
+@WAYS
+@pytest.mark.parametrize("path", ["/give-up", "/split"])
+async def test_an_application_that_fails_has_an_answer_all_the_same(more: bytes, path: str) -> None:
+    async with serving() as (port, _, _task):
+        answer = await talk(port, asking(path, more))
+        assert answer.startswith(b"HTTP/1.1 500 ")
+        assert b"connection: close" in answer.lower()
+        assert b"cookie" not in answer.lower()
+
+
+@WAYS
+async def test_a_connection_ends_after_many_requests(more: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = hypercorn_config
+
+    def impatient(*arguments: Any) -> Any:
+        made = config(*arguments)
+        made.keep_alive_max_requests = 3
+        return made
+
+    monkeypatch.setattr("homeserver.serve.hypercorn_config", impatient)
+    async with serving() as (port, held, _task):
+        held.wait.set()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for number in range(3):
+            writer.write(asking("/hold", more))
+            answer = await reader.readuntil(b'{"held":"answered"}')
+            assert (b"connection: close" in answer.lower()) == (number == 2)
+        assert await asyncio.wait_for(reader.read(), 20) == b""
         writer.close()
 
 
