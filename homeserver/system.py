@@ -37,7 +37,7 @@ class SystemEntropy:
 _ALLOCATOR = {
     -3: 1 << 20,  # M_MMAP_THRESHOLD: a password hash takes 19 MiB, which go back to the system afterwards
     -1: 4 << 20,  # M_TRIM_THRESHOLD: as does what is free at the heap's end
-    -8: 2,  # M_ARENA_MAX: threads share what others have freed; one of them runs at a time anyway
+    -8: 1,  # M_ARENA_MAX: threads share what others have freed; one of them runs at a time anyway
 }
 
 
