@@ -177,8 +177,9 @@ class BoundedConnection(TCPServer):
             await self.app(scope, exchange.receive, exchange.send, None, None)  # type: ignore[arg-type]
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if task is None or self.context.terminated.is_set():
                 raise
+            task.uncancel()  # the request was cancelled, not the server: this ends with its connection
         except Exception:
             await self.config.log.exception("Error in ASGI Framework")
         finally:

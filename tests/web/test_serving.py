@@ -141,6 +141,13 @@ async def give_up(api: Held) -> None:
     raise asyncio.CancelledError
 
 
+async def end(api: Held) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(0)
+
+
 async def split(api: Held) -> Response:
     return Response(200, (("Content-Disposition", "inline\r\nSet-Cookie: a=b"),), b"")
 
@@ -156,6 +163,7 @@ async def serving() -> AsyncIterator[tuple[int, Held, asyncio.Task[None]]]:
         Route[Held]("POST", "/take", take, auth=Auth.NONE),
         Route[Held]("GET", "/pieces", pieces, auth=Auth.NONE),
         Route[Held]("GET", "/give-up", give_up, auth=Auth.NONE),
+        Route[Held]("GET", "/end", end, auth=Auth.NONE),
         Route[Held]("GET", "/split", split, auth=Auth.NONE),
     ]
     clock = SystemClock()
@@ -273,7 +281,7 @@ async def test_what_is_streamed_comes_as_it_is_made(more: bytes) -> None:
 
 
 @WAYS
-@pytest.mark.parametrize("path", ["/give-up", "/split"])
+@pytest.mark.parametrize("path", ["/give-up", "/end", "/split"])
 async def test_an_application_that_fails_has_an_answer_all_the_same(more: bytes, path: str) -> None:
     async with serving() as (port, _, _task):
         answer = await talk(port, asking(path, more))
