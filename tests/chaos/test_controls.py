@@ -20,8 +20,8 @@ from tests.support.postgres import PostgresCluster, PostgresUnavailable, running
 
 pytestmark = pytest.mark.timeout(300)
 
-# What is lost may be what nobody has an acknowledgement of yet. Each attempt has a crowd of its own: the tokens of the
-# one before may be of a time that the server has lost.
+# Chance decides what is lost; it may be what nobody has an acknowledgement of yet. Each attempt has a crowd of its own:
+# the tokens of the one before may be of a time that the server has lost.
 ATTEMPTS = 5
 
 
@@ -40,15 +40,22 @@ async def test_tokens_that_run_ahead_of_commits_lose_events(
 ) -> None:
     """The naive `max(id)`: readers pass positions that are taken and not committed."""
     target = make_target(database)
-    crowd = await Crowd.gather(target, http, 1)
-    # A commit that takes a moment is all it needs.
-    target.fault_words = "control=positions-ahead only=commit.publish rate=0.3 sleep=0.02"
-    await target.restart()
-    async with saved_on_failure(crowd):
-        crowd.start()
-        await crowd.progress(60)
-        await crowd.stop()
-        assert {"R3", "R7"} <= rules(await crowd.verdict())
+    found: set[str] = set()
+    for attempt in range(ATTEMPTS):
+        target.fault_words = ""
+        await target.restart()
+        crowd = await Crowd.gather(target, http, attempt)
+        # A commit that takes a moment is all it needs; mostly.
+        target.fault_words = "control=positions-ahead only=commit.publish rate=0.3 sleep=0.02"
+        await target.restart()
+        async with saved_on_failure(crowd):
+            crowd.start()
+            await crowd.progress(60)
+            await crowd.stop()
+            found |= rules(await crowd.verdict())
+        if found >= {"R3", "R7"}:
+            break
+    assert found >= {"R3", "R7"}
 
 
 async def test_an_acknowledgement_before_the_commit_loses_events(
