@@ -76,7 +76,7 @@ class BoundedConnection(TCPServer):
                 self.writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, option, _UNSENT_BYTES)
         reader = self.reader
         reader.feed_eof = partial(self._ended, reader.feed_eof)  # type: ignore[method-assign] # this reader's only
-        reader.set_exception = partial(self._ended, reader.set_exception)  # type: ignore[method-assign]
+        reader.set_exception = partial(self._ended, reader.set_exception)  # type: ignore[method-assign] # likewise
         await super().run()
 
     def _ended(self, tell: Callable[..., None], *how: Any) -> None:
@@ -173,14 +173,14 @@ class BoundedConnection(TCPServer):
             exchange.caller.leave()
         scope = exchange.scope((self.protocol.client, self.protocol.server), "https" if self.protocol.ssl else "http")
         try:
-            # The last two are for WSGI.
-            await self.app(scope, exchange.receive, exchange.send, None, None)  # type: ignore[arg-type]
+            # The last two are for WSGI, and what is a plain dictionary here has types of its own there.
+            await self.app(scope, exchange.receive, exchange.send, None, None)  # type: ignore[arg-type] # see above
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or self.context.terminated.is_set():
                 raise
             task.uncancel()  # the request was cancelled, not the server: this ends with its connection
-        except Exception:
+        except Exception:  # as Hypercorn does: whatever the application raises is logged and becomes a 500
             await self.config.log.exception("Error in ASGI Framework")
         finally:
             self._caller = None

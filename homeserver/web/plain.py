@@ -87,7 +87,9 @@ class Caller:
         return self._gone
 
     def leave(self) -> None:
-        """The connection has ended."""
+        """The connection has ended. It may end twice, half and then whole; the second time changes nothing."""
+        if self._gone:
+            return
         self._gone = True
         if self._on_leaving is not None:
             self._on_leaving()

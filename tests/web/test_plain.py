@@ -272,6 +272,14 @@ async def test_work_ends_when_its_caller_leaves() -> None:
     assert ended == ["work"]
 
 
+async def test_a_caller_may_leave_twice() -> None:
+    def leave(caller: Any, _: asyncio.Task[Any]) -> None:
+        caller.leave()
+        caller.leave()
+
+    assert await attended(leave, lambda: asyncio.sleep(60)) == (None, True)
+
+
 async def test_work_that_does_not_end_keeps_its_result() -> None:
     async def work() -> str:
         try:
