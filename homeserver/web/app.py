@@ -138,10 +138,10 @@ class Application:
         except ClientDisconnected:
             return
         except Exception as error:
-            fault = self._matrix_error(error, method, raw_path, request_id)
-            if endpoint is None and fault.status == 404 and await self._page(scope, receive, send):
-                return
-            answer = _error_answer(fault)
+            # The error itself is not kept: its traceback has this frame, and both would wait for the garbage collector.
+            answer = _error_answer(self._matrix_error(error, method, raw_path, request_id))
+        if endpoint is None and answer.status == 404 and await self._page(scope, receive, send):
+            return
         await _send(send, receive, answer, cors)
         self._finish(endpoint, answer.status, method, raw_path, self._clock.monotonic() - started)
 
@@ -228,8 +228,7 @@ class Application:
                 raise MatrixError(ErrCode.UNRECOGNIZED, "Use HTTP for this: the answer is no JSON", status=400)
             status, data = _json(result)
         except Exception as error:
-            fault = self._matrix_error(error, method, raw_path, request_id)
-            status, data = fault.status, encode(fault.body())
+            status, data = _error_json(self._matrix_error(error, method, raw_path, request_id))
         self._finish(endpoint, status, method, raw_path, self._clock.monotonic() - started)
         return status, data
 
@@ -378,6 +377,11 @@ def _json(result: Any) -> tuple[int, bytes]:
     if isinstance(result, Json):
         return result.status, result.data
     return 200, b"{}" if result is None else encode(result)
+
+
+def _error_json(error: MatrixError) -> tuple[int, bytes]:
+    """Status and JSON of an error."""
+    return error.status, encode(error.body())
 
 
 def _error_answer(error: MatrixError) -> _Answer:

@@ -77,7 +77,20 @@ class BoundedConnection(TCPServer):
         reader = self.reader
         reader.feed_eof = partial(self._ended, reader.feed_eof)  # type: ignore[method-assign] # this reader's only
         reader.set_exception = partial(self._ended, reader.set_exception)  # type: ignore[method-assign] # likewise
-        await super().run()
+        try:
+            await super().run()
+        finally:
+            self._come_apart()
+
+    def _come_apart(self) -> None:
+        """Forget what refers back to the connection: only the garbage collector would free any of it otherwise."""
+        for replaced in ("feed_data", "feed_eof", "set_exception"):
+            vars(self.reader).pop(replaced, None)
+        wrapper = vars(self).get("protocol")  # there is none if the client was gone before anything began
+        if wrapper is not None and isinstance(wrapper.protocol, H11Protocol):
+            wrapper.protocol.stream = None
+        for leads_back in ("protocol", "_task_group", "_idleness", "idle_task"):
+            vars(self).pop(leads_back, None)
 
     def _ended(self, tell: Callable[..., None], *how: Any) -> None:
         """Nothing more will come: whoever waits for an answer is gone."""
@@ -268,6 +281,7 @@ class _Idleness:
             self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
+            self._task = None
 
     async def _until_the_server_stops(self) -> None:
         await self._connection.context.terminated.wait()

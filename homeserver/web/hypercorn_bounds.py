@@ -127,6 +127,9 @@ class BoundedStream(WSStream):
             if message is None:
                 put, self.app_put = self.app_put, None
                 _forget_unread(put)
+                if self._direct is not None:  # it leads back here, and to the application's end of the socket
+                    self._direct.write = self._direct.heard = None
+                    self._direct = None
         elif self.state is ASGIWebsocketState.CONNECTED and not self.closed:
             text: bytes = message[TEXT] if TEXT in message else message["text"].encode()
             pieces = (_text_header(len(text)), text)

@@ -220,7 +220,8 @@ class RoomWriter:
             try:
                 event_id = room.add(waiting.draft)
             except MatrixError as error:
-                answers.append((waiting, error))
+                # Its traceback has this frame, which has the answers: only the garbage collector would free them.
+                answers.append((waiting, error.with_traceback(None)))
                 continue
             (pending if room.is_new(event_id) else answers).append((waiting, event_id))
         return room, pending, answers

@@ -23,7 +23,7 @@ from homeserver.core.filters import Filter
 from homeserver.ports.clock import Clock
 from homeserver.ports.ratelimits import Rate
 from homeserver.ports.requester import Requester
-from homeserver.ports.socket import CloseCode, CloseSocket, Socket
+from homeserver.ports.socket import CloseCode, CloseSocket, Socket, SocketClosed
 from homeserver.ports.store import StoreUnavailable
 from homeserver.services.sync import frames
 from homeserver.services.sync.allowance import Allowance
@@ -155,7 +155,9 @@ class Session:
         self._pace = _Pace(sockets.settings.frames, self._clock)
         self._slots = asyncio.Semaphore(sockets.settings.requests_in_flight)
         self._answers = Allowance(sockets.settings.buffer_bytes - _TRANSPORT_BYTES)
-        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._over = asyncio.Event()
+        self._reason: Exception | None = None
+        """Why it is over. `run` takes it away: its traceback leads here, and both would wait for the collector."""
         self._loops: set[asyncio.Task[None]] = set()
         self._calls: set[asyncio.Task[None]] = set()
         self._token = ""
@@ -188,7 +190,8 @@ class Session:
         try:
             await self._welcome()
             self._spawn(self._read(), self._loops)
-            await self._ended
+            await self._over.wait()
+            raise self._taken_reason()
         finally:
             self._sockets.remove(self)
             self._answers.close()
@@ -199,8 +202,13 @@ class Session:
 
     def end(self, reason: Exception) -> None:
         """Make `run` end with `reason`, unless it does so already."""
-        if not self._ended.done():
-            self._ended.set_exception(reason)
+        if not self._over.is_set():
+            self._reason = reason
+            self._over.set()
+
+    def _taken_reason(self) -> Exception:
+        reason, self._reason = self._reason, None
+        return reason or SocketClosed()
 
     def recheck(self) -> None:
         """See whether the token still serves, and end if not."""
@@ -338,7 +346,7 @@ class Session:
     def _look(self) -> None:
         """Send the next update if there is one and its turn has come, or have it made. Raises nothing."""
         request, since = self._request, self._since
-        if self._own_work.is_set() or self._unacknowledged is not None or self._ended.done():
+        if self._own_work.is_set() or self._unacknowledged is not None or self._over.is_set():
             return
         if request is None or since is None or self._sync.is_current(since):
             return
