@@ -8,6 +8,7 @@ spec: server-server-api#pdus
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from sys import intern
 from typing import Any
 
@@ -32,6 +33,12 @@ class _Fields(msgspec.Struct, gc=False):
 
 
 _decode_fields = msgspec.json.Decoder(_Fields).decode
+
+
+def membership_value(content: Mapping[str, Any]) -> str | None:
+    """`membership` of a member event's content, if it is a string."""
+    value = content.get("membership")
+    return value if isinstance(value, str) else None
 
 
 class Event:
@@ -151,8 +158,7 @@ class Event:
     @property
     def membership(self) -> str | None:
         """`content.membership` of an m.room.member event, if it is a string."""
-        value = self.content.get("membership") if self.type == "m.room.member" else None
-        return value if isinstance(value, str) else None
+        return membership_value(self.content) if self.type == "m.room.member" else None
 
     def __repr__(self) -> str:
         return f"<Event {self.event_id} {self.type}{'' if self.state_key is None else '/' + self.state_key}>"

@@ -7,7 +7,9 @@ spec: client-server-api#room-history-visibility
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from homeserver.core.event import Event
 
@@ -30,7 +32,12 @@ def visibility_in(history_visibility: Event | None) -> str:
 
     It is `shared` where that is missing or not understood.
     """
-    value = history_visibility.content.get("history_visibility") if history_visibility is not None else None
+    return visibility_value(history_visibility.content if history_visibility is not None else {})
+
+
+def visibility_value(content: Mapping[str, Any]) -> str:
+    """As `visibility_in`, of the event's content."""
+    value = content.get("history_visibility")
     return value if isinstance(value, str) and value in _KNOWN else "shared"
 
 

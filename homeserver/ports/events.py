@@ -215,10 +215,6 @@ class EventRepo(Protocol):
         """
         ...
 
-    async def state_history(self, room_nid: int, keys: Collection[StateKey]) -> list[StoredEvent]:
-        """Every accepted event of these state keys, in timeline order: their values over the room's life."""
-        ...
-
     async def after(self, position: int, limit: int) -> list[StoredEvent]:
         """Live events of all rooms after a log position, in order: for followers older than the tail."""
         ...

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from homeserver.ports.events import StoredEvent
 
 Bounds = tuple[int, int]
 """(low, high): events with low < order <= high"""
+
+
+@dataclass(frozen=True, slots=True)
+class Decisive:
+    """What one event decides about who may see what in its room."""
+
+    order: int
+    """Its place in the room's timeline."""
+    snapshot: int
+    """The room's state after it."""
+    is_member: bool
+    """Whether it sets the user's membership; else it sets the room's history visibility."""
+    value: str
 
 
 class SyncRepo(Protocol):
@@ -18,8 +32,11 @@ class SyncRepo(Protocol):
         """The user's own m.room.member events with `low < position <= high`, in order, of all rooms."""
         ...
 
-    async def visibility_histories(self, room_nids: Collection[int], user_id: str) -> dict[int, list[StoredEvent]]:
-        """Per room all history visibility events and the user's member events, in timeline order."""
+    async def visibility_histories(self, room_nids: Collection[int], user_id: str) -> dict[int, list[Decisive]]:
+        """Per room all history visibility events and the user's member events, in timeline order.
+
+        The events themselves stay out of memory: there may be thousands, and one value of each is wanted.
+        """
         ...
 
     async def state_between(self, rooms: Mapping[int, Bounds]) -> dict[int, list[StoredEvent]]:

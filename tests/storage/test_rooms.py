@@ -97,10 +97,24 @@ async def test_the_directory_lists_published_rooms(store: Database) -> None:
         assert await tx.rooms.public_rooms() == [(a.room_nid, "!a")]
 
 
-async def test_the_history_of_a_key_is_in_timeline_order(store: Database) -> None:
+async def test_what_decides_who_may_see_what_is_in_timeline_order(store: Database) -> None:
     head = await make_room(store, "!a")
-    topics = [make_event("!a", "m.room.topic", {"topic": str(number)}, state_key="") for number in range(3)]
-    await commit(store, decide(head, topics[0], message("!a"), topics[1], topics[2]))
+    seen = "m.room.history_visibility"
+    events = [
+        make_event("!a", "m.room.member", {"membership": "invite"}, state_key="@z:x"),
+        make_event("!a", seen, {"history_visibility": "joined", "membership": "join"}, state_key=""),
+        make_event("!a", "m.room.member", {"membership": "join"}, state_key="@y:x"),
+        make_event("!a", "m.room.member", {"membership": "join", "history_visibility": "shared"}, state_key="@z:x"),
+        message("!a"),
+        make_event("!a", seen, {"history_visibility": ["nonsense"]}, state_key=""),
+        make_event("!a", "m.room.member", {"membership": "leave"}, state_key="@z:x"),
+    ]
+    await commit(store, decide(head, *events))
     async with store.read() as tx:
-        found = await tx.events.state_history(head.room_nid, [("m.room.topic", ""), ("m.room.name", "")])
-    assert ids(found) == [topic.event_id for topic in topics]
+        found = await tx.sync.visibility_histories([head.room_nid, 77], "@z:x")
+        everything = await tx.events.get_many([event.event_id for event in events])
+    assert found[77] == []
+    values = [(True, "invite"), (False, "joined"), (True, "join"), (False, "shared"), (True, "leave")]
+    assert [(one.is_member, one.value) for one in found[head.room_nid]][-5:] == values
+    last = everything[events[-1].event_id]
+    assert (found[head.room_nid][-1].order, found[head.room_nid][-1].snapshot) == (last.order, last.snapshot)

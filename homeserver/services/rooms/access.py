@@ -75,7 +75,7 @@ class RoomAccess:
         if history.membership == "join" or history.is_world_readable:
             return RoomWindow(room_id, head.room_nid, head, user_id, head.state, None, as_of, history)
         left = history.left
-        if left is None or left.order is None:
+        if left is None:
             raise _not_a_member()
         async with memory.store.glance() as tx:
             if await _forgotten(tx, user_id, room_id):

@@ -20,10 +20,13 @@ _MEMBER = "m.room.member"
 class HistoryCache:
     """Histories by room and user, the least recently used forgotten first."""
 
-    def __init__(self, *, max_entries: int = 5_000) -> None:
+    def __init__(self, *, max_entries: int = 5_000, max_changes: int = 500_000) -> None:
+        """`max_changes` bounds all histories together; one takes 16 bytes."""
         self._histories: OrderedDict[tuple[int, str], History] = OrderedDict()
         self._users: dict[int, set[str]] = {}  # of whom there is a history, by room
         self._max_entries = max_entries
+        self._max_changes = max_changes
+        self._held = 0  # changes in all histories
         self._changes = 0
 
     def follow(self, entries: Sequence[LogEntry]) -> None:
@@ -44,6 +47,7 @@ class HistoryCache:
         """Forget everything: the log has a gap."""
         self._changes += 1
         self._histories.clear()
+        self._held = 0
         self._users.clear()
 
     async def fetch(self, room_nid: int, user_id: str, store: Store) -> History:
@@ -60,13 +64,17 @@ class HistoryCache:
         return history
 
     def _keep(self, room_nid: int, user_id: str, history: History) -> None:
+        self._forget(room_nid, user_id)
         self._histories[(room_nid, user_id)] = history
+        self._held += history.changes
         self._users.setdefault(room_nid, set()).add(user_id)
-        while len(self._histories) > self._max_entries:
+        while len(self._histories) > self._max_entries or (self._held > self._max_changes and len(self._histories) > 1):
             self._forget(*next(iter(self._histories)))
 
     def _forget(self, room_nid: int, user_id: str) -> None:
-        if self._histories.pop((room_nid, user_id), None) is not None:
+        history = self._histories.pop((room_nid, user_id), None)
+        if history is not None:
+            self._held -= history.changes
             users = self._users[room_nid]
             users.discard(user_id)
             if not users:

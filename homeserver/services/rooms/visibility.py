@@ -7,21 +7,23 @@ spec: client-server-api#room-history-visibility
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from sys import intern
 
-from homeserver.core.visibility import HISTORY_VISIBILITY, Before, may_see, visibility_in
+from homeserver.core.visibility import Before, may_see
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.store import Transaction
+from homeserver.ports.sync import Decisive
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
     """A value over the life of a room: from each order on, until the next."""
 
-    orders: list[int] = field(default_factory=list)
+    orders: array[int] = field(default_factory=lambda: array("q"))
     values: list[str] = field(default_factory=list)
 
     def add(self, order: int, value: str) -> None:
@@ -53,13 +55,18 @@ class History:
     """Empty if the user has never been there."""
     visibility: Course
     memberships: Course
-    left: StoredEvent | None
+    left: Decisive | None
     """The event by which the user last went from joined to something else, if they are not joined now."""
 
     @property
     def membership(self) -> str | None:
         """The user's membership now; None if they never had one."""
         return self.memberships.last
+
+    @property
+    def changes(self) -> int:
+        """How many values it remembers, of 16 bytes each."""
+        return len(self.visibility.orders) + len(self.memberships.orders)
 
     @property
     def is_world_readable(self) -> bool:
@@ -86,24 +93,18 @@ class History:
 
 async def load_history(tx: Transaction, room_nid: int, user_id: str) -> History:
     """Read what decides on a user's view of a room, in one statement."""
-    return history_of(await tx.events.state_history(room_nid, [HISTORY_VISIBILITY, ("m.room.member", user_id)]))
+    return history_of(user_id, (await tx.sync.visibility_histories([room_nid], user_id))[room_nid])
 
 
-def history_of(decisive: Iterable[StoredEvent]) -> History:
-    """The history out of a room's visibility events and the user's member events, in timeline order."""
+def history_of(user_id: str, decisive: Iterable[Decisive]) -> History:
+    """The user's history out of what decides it, in timeline order."""
     visibility, memberships = Course(), Course()
-    user_id = ""
-    left: StoredEvent | None = None
-    for stored in decisive:
-        if stored.order is None:
+    left: Decisive | None = None
+    for event in decisive:
+        if not event.is_member:
+            visibility.add(event.order, event.value)
             continue
-        event = stored.event
-        if event.type == "m.room.member":
-            user_id = event.state_key or ""
-            membership = event.membership or "leave"
-            if memberships.last == "join" and membership != "join":
-                left = stored
-            memberships.add(stored.order, membership)
-        else:
-            visibility.add(stored.order, visibility_in(event))
-    return History(user_id, visibility, memberships, left)
+        if memberships.last == "join" and event.value != "join":
+            left = event
+        memberships.add(event.order, event.value)
+    return History(user_id if memberships.last is not None else "", visibility, memberships, left)

@@ -30,7 +30,7 @@ class RoomMemoryReads:
         decisive = await tx.sync.visibility_histories(timelines.keys(), user_id)
         visible: dict[int, list[StoredEvent]] = {}
         for room_nid, events in timelines.items():
-            history = history_of(decisive[room_nid])
+            history = history_of(user_id, decisive[room_nid])
             visible[room_nid] = [stored for stored in events if history.visible(stored)]
         return visible
 

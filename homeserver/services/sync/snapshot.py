@@ -76,7 +76,7 @@ async def left_room(
     if own is None or own.order is None:
         return RoomSection()
     left = (await load_history(tx, membership.room_nid, request.user_id)).left
-    if left is None or left.order is None:
+    if left is None:
         return RoomSection(_cut(request, [own], own.order), [own] if request.state_field.is_after else [])
     limit = request.timeline_limit
     if events is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from homeserver.core.event import StateKey
 from homeserver.ports.events import AppendResult, RoomAppend, StoredEvent, TimelinePage
 from homeserver.storage.dialect import (
     HIGHEST,
@@ -13,7 +12,6 @@ from homeserver.storage.dialect import (
     Connection,
     Fragment,
     Sql,
-    is_storable,
     json_rows,
     rows_of,
 )
@@ -36,11 +34,6 @@ _RECENT = Sql(
     ),
 )
 # SQLite keeps the order of a CROSS JOIN: from the keys to their events, not through the room's timeline.
-_STATE_HISTORY = Sql(
-    """SELECT e.nid FROM {keys} CROSS JOIN events e
-    WHERE e.room_nid = :room_nid AND e.type = w.type AND e.state_key = w.state_key AND e.flags = 0 ORDER BY e.ord""",
-    keys=rows_of("keys", "w", type="text", state_key="text"),
-)
 _AFTER = Sql("SELECT nid FROM events WHERE nid > :position AND ord IS NOT NULL ORDER BY nid LIMIT :count")
 _BY_TXN = Sql(
     "SELECT e.event_id FROM event_txns t JOIN events e ON e.nid = t.event_nid WHERE t.key = :key",
@@ -119,14 +112,6 @@ class SqlEventRepo:
         for stored in await self._reader.at([row[1] for row in rows]):
             found[stored.room_nid].append(stored)
         return found
-
-    async def state_history(self, room_nid: int, keys: Collection[StateKey]) -> list[StoredEvent]:
-        """See the port."""
-        wanted = json_rows(
-            {"type": kind, "state_key": key} for kind, key in keys if is_storable(kind) and is_storable(key)
-        )
-        rows = await _STATE_HISTORY.rows(self._connection, room_nid=room_nid, keys=wanted)
-        return await self._reader.at([row[0] for row in rows])
 
     async def after(self, position: int, limit: int) -> list[StoredEvent]:
         """See the port."""

@@ -7,8 +7,8 @@ once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import orjson
 
@@ -21,6 +21,8 @@ from homeserver.ports.events import EventFlags, EventMemory, StoredEvent, Txn
 from homeserver.storage.dialect import Connection, Fragment, Sql, in_ints, in_texts, json_ints, json_texts
 from homeserver.storage.packing import pack, unpack
 
+T = TypeVar("T")
+
 _SELECT = """SELECT e.nid, e.ord, e.event_id, e.room_nid, e.snapshot_nid, e.flags, e.json, e.unsigned, e.redacted_by,
         r.room_id, r.room_version, x.json, t.key, t.device_id, t.txn_id,
         EXISTS (SELECT 1 FROM event_relations c WHERE c.target_event_id = e.event_id
@@ -32,6 +34,7 @@ _NAMES = ", ".join(f"'{rel_type}'" for rel_type in BUNDLED)
 _BUNDLED = Fragment(_NAMES, _NAMES)
 _BY_POSITION = Sql(_SELECT, bundled=_BUNDLED, wanted=in_ints("e.nid", "nids"))
 _BY_ID = Sql(_SELECT, bundled=_BUNDLED, wanted=in_texts("e.event_id", "ids"))
+_CONTENT = Sql("SELECT e.nid, e.json FROM events e WHERE {wanted}", wanted=in_ints("e.nid", "nids"))
 _FLAGS = [EventFlags(value) for value in range(8)]
 _READ_BY_SQL = frozenset({"m.room.join_rules", "m.room.history_visibility"})
 """Types of events that statements look into (`people.py`); they are few, and stay plain."""
@@ -96,6 +99,21 @@ class EventReader:
         if missing:
             for stored in await self._kept(await _BY_ID.rows(self._connection, ids=json_texts(missing))):
                 found[stored.event.event_id] = stored
+        return found
+
+    async def picked(self, positions: Collection[int], pick: Callable[[Mapping[str, Any]], T]) -> dict[int, T]:
+        """What `pick` takes from the content of each of these events, by row id. Memory takes none of them in."""
+        found: dict[int, T] = {}
+        missing: list[int] = []
+        for position in positions:
+            stored = self._memory.at(position)
+            if stored is None:
+                missing.append(position)
+            else:
+                found[position] = pick(stored.event.content)
+        if missing:
+            for position, json in await _CONTENT.rows(self._connection, nids=json_ints(missing)):
+                found[position] = pick(orjson.loads(unpack(json))["content"])
         return found
 
     async def _kept(self, rows: Iterable[Any]) -> list[StoredEvent]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from homeserver.core.event import membership_value
+from homeserver.core.visibility import visibility_value
 from homeserver.ports.events import StoredEvent
-from homeserver.ports.sync import Bounds
+from homeserver.ports.sync import Bounds, Decisive
 from homeserver.storage.dialect import Connection, Fragment, Sql, in_ints, json_ints, json_rows, rows_of
 from homeserver.storage.repos.rows import EventReader
 
@@ -20,7 +22,7 @@ _OWN_MEMBERSHIPS = Sql(
     "AND e.nid > :low AND e.nid <= :high AND e.ord IS NOT NULL ORDER BY e.nid"
 )
 _VISIBILITY_HISTORIES = Sql(
-    "SELECT e.nid FROM events e WHERE {rooms} AND e.ord IS NOT NULL AND ("
+    "SELECT e.nid, e.room_nid, e.ord, e.snapshot_nid, e.type FROM events e WHERE {rooms} AND e.ord IS NOT NULL AND ("
     "(e.type = 'm.room.history_visibility' AND e.state_key = '') OR "
     "(e.type = 'm.room.member' AND e.state_key = :user_id)) ORDER BY e.room_nid, e.ord",
     rooms=in_ints("e.room_nid", "rooms"),
@@ -39,6 +41,11 @@ _STATE_BETWEEN = Sql(
 )
 
 
+def _values(content: Mapping[str, Any]) -> tuple[str, str]:
+    """The membership and the visibility that an event sets, if it is of the type that does."""
+    return membership_value(content) or "leave", visibility_value(content)
+
+
 class SqlSyncRepo:
     """Implements `ports.sync.SyncRepo`."""
 
@@ -51,14 +58,17 @@ class SqlSyncRepo:
         rows = await _OWN_MEMBERSHIPS.rows(self._connection, user_id=user_id, low=low, high=high)
         return await self._reader.at([row[0] for row in rows])
 
-    async def visibility_histories(self, room_nids: Collection[int], user_id: str) -> dict[int, list[StoredEvent]]:
+    async def visibility_histories(self, room_nids: Collection[int], user_id: str) -> dict[int, list[Decisive]]:
         """See the port."""
-        found: dict[int, list[StoredEvent]] = {room_nid: [] for room_nid in room_nids}
+        found: dict[int, list[Decisive]] = {room_nid: [] for room_nid in room_nids}
         if not room_nids:
             return found
         rows = await _VISIBILITY_HISTORIES.rows(self._connection, rooms=json_ints(room_nids), user_id=user_id)
-        for stored in await self._reader.at([row[0] for row in rows]):
-            found[stored.room_nid].append(stored)
+        values = await self._reader.picked([row[0] for row in rows], _values)
+        for nid, room_nid, order, snapshot, kind in rows:
+            membership, visibility = values[nid]
+            is_member = kind == "m.room.member"
+            found[room_nid].append(Decisive(order, snapshot, is_member, membership if is_member else visibility))
         return found
 
     async def state_between(self, rooms: Mapping[int, Bounds]) -> dict[int, list[StoredEvent]]:

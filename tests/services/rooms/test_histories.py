@@ -8,12 +8,12 @@ import orjson
 import pytest
 
 from homeserver.core.errors import MatrixError, NotAllowed
-from homeserver.ports.events import StoredEvent
+from homeserver.ports.sync import Decisive
+from homeserver.services.rooms.histories import HistoryCache
 from homeserver.services.rooms.history import PageRequest
 from homeserver.services.rooms.present import Recipient
 from homeserver.services.rooms.visibility import history_of
 from tests.services.rooms.conftest import ALICE, BOB, World
-from tests.storage.rooms import make_event
 from tests.support.statements import counted
 
 B = Recipient(BOB, "DEV")
@@ -89,16 +89,36 @@ async def test_readers_beside_kicks_never_see_what_came_after(world: World) -> N
 
 def test_a_history_grows_with_memberships_and_not_with_names() -> None:
     """Whoever changes their name a thousand times is joined once."""
-
-    def member(order: int, membership: str, name: str) -> StoredEvent:
-        content = {"membership": membership, "displayname": name}
-        event = make_event("!r", "m.room.member", content, state_key="@a:x")
-        return StoredEvent(event, order, order, 1, 1)
-
-    changes = [member(order, "join", f"name {order}") for order in range(10, 1_010)]
-    history = history_of([member(5, "invite", ""), *changes, member(2_000, "leave", ""), member(3_000, "join", "")])
-    assert history.memberships.orders == [5, 10, 2_000, 3_000]
+    changes = [member(order, "join") for order in range(10, 1_010)]
+    history = history_of(ALICE, [member(5, "invite"), *changes, member(2_000, "leave"), member(3_000, "join")])
+    assert list(history.memberships.orders) == [5, 10, 2_000, 3_000]
     assert history.memberships.around(10) == ("invite", "join")
     assert history.memberships.around(500) == ("join", "join")
     assert history.memberships.around(2_000) == ("join", "leave")
     assert history.membership == "join"
+    assert history.changes == 4
+
+
+async def test_histories_in_memory_are_bounded_by_their_changes(world: World) -> None:
+    """Also by that of somebody who came and went all the time."""
+    room_id = await world.create(ALICE, BOB)
+    head = await world.rooms.memory.heads.fetch(room_id, world.store)
+    assert head is not None
+    alone = HistoryCache(max_changes=1)
+    for user in (ALICE, BOB, ALICE):
+        await alone.fetch(head.room_nid, user, world.store)
+    with counted(world.store) as statements:
+        assert (await alone.fetch(head.room_nid, ALICE, world.store)).membership == "join"
+        assert not statements
+        assert (await alone.fetch(head.room_nid, BOB, world.store)).membership == "join"
+        assert statements
+    both = HistoryCache(max_changes=100)
+    for user in (ALICE, BOB, ALICE):
+        await both.fetch(head.room_nid, user, world.store)
+    with counted(world.store) as statements:
+        await both.fetch(head.room_nid, BOB, world.store)
+        assert not statements
+
+
+def member(order: int, membership: str) -> Decisive:
+    return Decisive(order, 1, is_member=True, value=membership)
