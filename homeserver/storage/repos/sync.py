@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from sys import intern
 from typing import TYPE_CHECKING, Any
 
 from homeserver.core.event import membership_value
@@ -15,6 +16,9 @@ from homeserver.storage.repos.rows import EventReader
 if TYPE_CHECKING:
     from homeserver.ports.sync import SyncRepo
 
+_DECISIVE_AT_ONCE = 500
+"""More than most rooms and users have; whoever comes and goes all the time has any number."""
+
 _OWN_MEMBERSHIPS = Sql(
     "SELECT e.nid FROM events e WHERE e.room_nid IN "
     "(SELECT m.room_nid FROM memberships m WHERE m.user_id = :user_id AND m.event_nid > :low) "
@@ -22,7 +26,8 @@ _OWN_MEMBERSHIPS = Sql(
     "AND e.nid > :low AND e.nid <= :high AND e.ord IS NOT NULL ORDER BY e.nid"
 )
 _VISIBILITY_HISTORIES = Sql(
-    "SELECT e.nid, e.room_nid, e.ord, e.snapshot_nid, e.type FROM events e WHERE {rooms} AND e.ord IS NOT NULL AND ("
+    "SELECT e.nid, e.room_nid, e.ord, e.snapshot_nid, e.type = 'm.room.member' FROM events e "
+    "WHERE {rooms} AND e.ord IS NOT NULL AND ("
     "(e.type = 'm.room.history_visibility' AND e.state_key = '') OR "
     "(e.type = 'm.room.member' AND e.state_key = :user_id)) ORDER BY e.room_nid, e.ord",
     rooms=in_ints("e.room_nid", "rooms"),
@@ -41,9 +46,8 @@ _STATE_BETWEEN = Sql(
 )
 
 
-def _values(content: Mapping[str, Any]) -> tuple[str, str]:
-    """The membership and the visibility that an event sets, if it is of the type that does."""
-    return membership_value(content) or "leave", visibility_value(content)
+def _membership(content: Mapping[str, Any]) -> str:
+    return intern(membership_value(content) or "leave")
 
 
 class SqlSyncRepo:
@@ -64,11 +68,13 @@ class SqlSyncRepo:
         if not room_nids:
             return found
         rows = await _VISIBILITY_HISTORIES.rows(self._connection, rooms=json_ints(room_nids), user_id=user_id)
-        values = await self._reader.picked([row[0] for row in rows], _values)
-        for nid, room_nid, order, snapshot, kind in rows:
-            membership, visibility = values[nid]
-            is_member = kind == "m.room.member"
-            found[room_nid].append(Decisive(order, snapshot, is_member, membership if is_member else visibility))
+        for first in range(0, len(rows), _DECISIVE_AT_ONCE):
+            some = rows[first : first + _DECISIVE_AT_ONCE]
+            memberships = await self._reader.picked([row[0] for row in some if row[4]], _membership)
+            visibilities = await self._reader.picked([row[0] for row in some if not row[4]], visibility_value)
+            values = {**memberships, **visibilities}
+            for nid, room_nid, order, snapshot, is_member in some:
+                found[room_nid].append(Decisive(order, snapshot, bool(is_member), values[nid]))
         return found
 
     async def state_between(self, rooms: Mapping[int, Bounds]) -> dict[int, list[StoredEvent]]:
