@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from sys import intern
 from typing import Any
 
 from homeserver.core.event import Event
@@ -39,7 +38,7 @@ def visibility_in(history_visibility: Event | None) -> str:
 def visibility_value(content: Mapping[str, Any]) -> str:
     """As `visibility_in`, of the event's content."""
     value = content.get("history_visibility")
-    return intern(value) if isinstance(value, str) and value in _KNOWN else "shared"
+    return value if isinstance(value, str) and value in _KNOWN else "shared"
 
 
 def may_see(event: Event, user_id: str, before: Before, *, joined_later: bool) -> bool:

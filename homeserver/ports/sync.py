@@ -26,7 +26,9 @@ class Decisive:
 
 
 class SyncRepo(Protocol):
-    """Reads for incremental syncs older than the in-memory tail, and for rooms a user has just entered."""
+    """Reads for incremental syncs older than the in-memory tail, for rooms a user has just entered, and of what decides
+    who may see what.
+    """
 
     async def own_memberships(self, user_id: str, low: int, high: int) -> list[StoredEvent]:
         """The user's own m.room.member events with `low < position <= high`, in order, of all rooms."""

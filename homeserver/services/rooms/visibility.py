@@ -92,7 +92,7 @@ class History:
 
 
 async def load_history(tx: Transaction, room_nid: int, user_id: str) -> History:
-    """Read what decides on a user's view of a room, in one statement."""
+    """Read what decides on a user's view of a room."""
     return history_of(user_id, (await tx.sync.visibility_histories([room_nid], user_id))[room_nid])
 
 

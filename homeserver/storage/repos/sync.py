@@ -46,8 +46,9 @@ _STATE_BETWEEN = Sql(
 )
 
 
-def _membership(content: Mapping[str, Any]) -> str:
-    return intern(membership_value(content) or "leave")
+def _membership_and_visibility(content: Mapping[str, Any]) -> tuple[str, str]:
+    """What an event sets, if it is of the one type or of the other."""
+    return intern(membership_value(content) or "leave"), visibility_value(content)
 
 
 class SqlSyncRepo:
@@ -70,11 +71,11 @@ class SqlSyncRepo:
         rows = await _VISIBILITY_HISTORIES.rows(self._connection, rooms=json_ints(room_nids), user_id=user_id)
         for first in range(0, len(rows), _DECISIVE_AT_ONCE):
             some = rows[first : first + _DECISIVE_AT_ONCE]
-            memberships = await self._reader.picked([row[0] for row in some if row[4]], _membership)
-            visibilities = await self._reader.picked([row[0] for row in some if not row[4]], visibility_value)
-            values = {**memberships, **visibilities}
+            values = await self._reader.picked([row[0] for row in some], _membership_and_visibility)
             for nid, room_nid, order, snapshot, is_member in some:
-                found[room_nid].append(Decisive(order, snapshot, bool(is_member), values[nid]))
+                membership, visibility = values[nid]
+                value = membership if is_member else visibility
+                found[room_nid].append(Decisive(order, snapshot, bool(is_member), value))
         return found
 
     async def state_between(self, rooms: Mapping[int, Bounds]) -> dict[int, list[StoredEvent]]:
