@@ -97,7 +97,7 @@ class RegistrationToken:
 
 @dataclass(frozen=True, slots=True)
 class AccountDataChanged:
-    """Account data of one type as it is now: the payload of EntryKind.ACCOUNT_DATA. `room_id` None is global."""
+    """Account data of one type as it is now. `room_id` None is global."""
 
     user_id: str
     room_id: str | None

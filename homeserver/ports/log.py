@@ -2,40 +2,146 @@
 
 Every change that a client can ever see in `/sync` is an entry at one 64-bit position. Positions have no gaps in
 commit order, so a reader at N can never miss N-1 (docs/adr/0003-one-commit-ordered-log.md).
+
+An entry is one of the frozen dataclasses below (docs/adr/0007-typed-entries.md). Whoever treats entries differently
+by kind matches `LogEntry` and ends with `assert_never`, so that the type checker names every place that has to learn
+of a new kind. Whoever only has to know whom an entry concerns asks its `concern`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from homeserver.ports.accounts import AccountDataChanged
+from homeserver.ports.events import StoredEvent
+from homeserver.ports.receipts import ReceiptChanged
 
 if TYPE_CHECKING:
     from homeserver.ports.store import Transaction
 
 
-class EntryKind(StrEnum):
-    """What an entry is about; the payload type follows from it."""
+@dataclass(frozen=True, slots=True)
+class InRoom:
+    """Everybody who is joined to a room."""
 
-    EVENT = "event"  # StoredEvent
-    ACCOUNT_DATA = "account_data"  # AccountDataChanged
-    RECEIPT = "receipt"  # owned by services/personal/receipts
-    TO_DEVICE = "to_device"
-    DEVICE_LIST = "device_list"
-    FORGOTTEN = "forgotten"  # the user forgot a room: (no payload)
+    room_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class LogEntry:
-    """One committed change. `room_id` or `user_id` say whom it can concern; `size` is its weight in bytes."""
+class OfUser:
+    """All devices of one user."""
+
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OfDevice:
+    """One device of one user."""
+
+    user_id: str
+    device_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sharers:
+    """The user, and everybody who shares a room with them."""
+
+    user_id: str
+
+
+Concern: TypeAlias = InRoom | OfUser | OfDevice | Sharers
+"""Whom an entry may be told to."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventEntry:
+    """An event was added to a room. One of membership also concerns the user whom it names."""
 
     position: int
-    kind: EntryKind
-    room_id: str | None
-    user_id: str | None
-    payload: Any
-    size: int = 256
+    stored: StoredEvent
+
+    @property
+    def room_id(self) -> str:
+        """The event's room."""
+        return self.stored.event.room_id
+
+    @property
+    def concern(self) -> Concern:
+        """Those in the room."""
+        return InRoom(self.stored.event.room_id)
+
+    @property
+    def subject(self) -> str | None:
+        """The user whose membership the event is about."""
+        event = self.stored.event
+        return event.state_key if event.type == "m.room.member" else None
+
+    @property
+    def size(self) -> int:
+        """Estimated bytes in memory."""
+        return 1024 + 3 * len(self.stored.event.canonical)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountDataEntry:
+    """A user's account data was set, globally or for a room."""
+
+    position: int
+    data: AccountDataChanged
+
+    @property
+    def concern(self) -> Concern:
+        """Its owner."""
+        return OfUser(self.data.user_id)
+
+    @property
+    def size(self) -> int:
+        """Estimated bytes in memory."""
+        return 512 + len(self.data.content)
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptEntry:
+    """A user has read up to an event."""
+
+    position: int
+    receipt: ReceiptChanged
+
+    @property
+    def concern(self) -> Concern:
+        """Those in the room; of a private receipt its owner."""
+        receipt = self.receipt
+        return OfUser(receipt.user_id) if receipt.is_private else InRoom(receipt.room_id)
+
+    @property
+    def size(self) -> int:
+        """Estimated bytes in memory."""
+        return 512
+
+
+@dataclass(frozen=True, slots=True)
+class ForgottenEntry:
+    """A user forgot a room that they had left. Nobody is told; room lists follow it."""
+
+    position: int
+    user_id: str
+    room_id: str
+
+    @property
+    def concern(self) -> Concern:
+        """The user."""
+        return OfUser(self.user_id)
+
+    @property
+    def size(self) -> int:
+        """Estimated bytes in memory."""
+        return 256
+
+
+LogEntry: TypeAlias = EventEntry | AccountDataEntry | ReceiptEntry | ForgottenEntry
+"""One committed change at its `position`."""
 
 
 class Change(Protocol):
@@ -53,7 +159,3 @@ class Change(Protocol):
     def write(self, tx: Transaction, first: int) -> Awaitable[Sequence[LogEntry]]:
         """Write rows in `tx` at positions `first`, `first + 1`, …; return the entries in that order."""
         ...
-
-
-class HeadMoved(Exception):
-    """The room's head is no longer the one a batch was decided on; decide again on a fresh head."""

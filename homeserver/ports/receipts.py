@@ -11,7 +11,7 @@ from homeserver.ports.sync import Bounds
 
 @dataclass(frozen=True, slots=True)
 class ReceiptChanged:
-    """The newest receipt of a user: the payload of EntryKind.RECEIPT.
+    """The newest receipt of a user.
 
     `thread_id` is None for an unthreaded receipt, `main` or a thread root's event id otherwise. A receipt of type
     `m.read.private` is for its owner only.

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import structlog
 
 from homeserver import faults
-from homeserver.ports.events import AppendResult, RoomAppend, StoredEvent
-from homeserver.ports.log import Change, EntryKind, LogEntry
+from homeserver.ports.events import AppendResult, RoomAppend
+from homeserver.ports.log import Change, EventEntry, LogEntry
 from homeserver.ports.store import Store, StoreUnavailable, TransactionConflict, UniqueViolation
 from homeserver.services.log import Log
 
@@ -202,7 +202,9 @@ class Committer:
             append_results = [
                 next(stored) if index in allowed else AppendResult(moved=True) for index in range(len(appends))
             ]
-            entries = [_event_entry(event) for result in append_results for event in result.events]
+            entries: list[LogEntry] = [
+                EventEntry(event.position, event) for result in append_results for event in result.events
+            ]
             position = first + len(entries)
             change_results: list[Sequence[LogEntry]] = []
             for change in changes:
@@ -215,11 +217,6 @@ class Committer:
             next(of_appends) if isinstance(item.change, RoomAppend) else next(of_changes) for item in batch
         ]
         return results, entries
-
-
-def _event_entry(stored: StoredEvent) -> LogEntry:
-    event = stored.event
-    return LogEntry(stored.position, EntryKind.EVENT, event.room_id, None, stored, size=1024 + 3 * len(event.canonical))
 
 
 def _fail(batch: list[_Waiting], error: Exception) -> None:

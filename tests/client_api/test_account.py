@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from homeserver.ports.log import EntryKind
+from homeserver.ports.log import AccountDataEntry
 from homeserver.storage.unit import Database
 from tests.support.accounts import PASSWORD, Home, Options, running
 from tests.support.store import SERVER_NAME
@@ -169,8 +169,9 @@ async def test_account_data(store: Database) -> None:
             await home.ok("PUT", path, content, token=token)
             assert await home.ok("GET", path, token=token) == content
             entry = (home.log.since(0) or [])[-1]
-            assert (entry.kind, entry.user_id, entry.room_id) == (EntryKind.ACCOUNT_DATA, ALICE, room_id)
-            assert entry.payload.type == "org.example" and orjson.loads(entry.payload.content) == content
+            assert isinstance(entry, AccountDataEntry)
+            assert (entry.data.user_id, entry.data.room_id, entry.data.type) == (ALICE, room_id, "org.example")
+            assert orjson.loads(entry.data.content) == content
             await home.ok("PUT", path, {}, token=token)
             assert (await home.call("PUT", path, content, token=bob)).status == 403
             assert (await home.call("GET", path, token=bob)).status == 403

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import orjson
 import pytest
 
-from homeserver.ports.log import EntryKind
+from homeserver.ports.log import AccountDataEntry
 from homeserver.services.personal.pushrules import PUSH_RULES, push_rules_content
 from homeserver.storage.unit import Database
 from tests.storage.rooms import commit, decide, make_event, make_room, message
@@ -137,9 +137,9 @@ async def test_changes_are_shown_by_sync(alice: Phone, home: Home) -> None:
     await alice.ok("PUT", f"{RULES}/override/.m.rule.master/enabled", {"enabled": True})
     await alice.ok("PUT", f"{RULES}/override/.m.rule.master/enabled", {"enabled": True})
     (entry,) = home.log.since(start) or []
-    assert (entry.kind, entry.user_id, entry.payload.room_id) == (EntryKind.ACCOUNT_DATA, ALICE, None)
-    assert entry.payload.type == PUSH_RULES
-    assert orjson.loads(entry.payload.content) == await alice.ok("GET", "/pushrules/")
+    assert isinstance(entry, AccountDataEntry) and (entry.data.user_id, entry.data.room_id) == (ALICE, None)
+    assert entry.data.type == PUSH_RULES
+    assert orjson.loads(entry.data.content) == await alice.ok("GET", "/pushrules/")
     assert await alice.ok("GET", f"/user/{ALICE}/account_data/m.push_rules") == await alice.ok("GET", "/pushrules/")
     assert await alice.refused("PUT", f"/user/{ALICE}/account_data/m.push_rules", {}) == (405, "M_BAD_JSON")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeserver.ports.log import EntryKind, LogEntry
+from homeserver.ports.log import ForgottenEntry, LogEntry
 from homeserver.services.log import Log
 
 
 def entry(position: int) -> LogEntry:
-    return LogEntry(position, EntryKind.RECEIPT, None, "@a:b", None)
+    return ForgottenEntry(position, "@a:b", "!room")
 
 
 @given(

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from homeserver.ports.log import EntryKind, LogEntry
+from homeserver.ports.log import ForgottenEntry, LogEntry
 from homeserver.ports.store import StoreUnavailable, Transaction, TransactionConflict
 from homeserver.services.commit import Committer
 from homeserver.services.log import Log
@@ -29,7 +29,7 @@ class Note:
         if self.fault is not None and self.times > 0:
             self.times -= 1
             raise self.fault
-        return [LogEntry(first, EntryKind.ACCOUNT_DATA, None, "@alice:hromada.test", None)]
+        return [ForgottenEntry(first, "@alice:hromada.test", "!room")]
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from homeserver.core.canonical import trimmed
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.core.ids import parse_room_id
 from homeserver.ports.accounts import AccountDataChanged
-from homeserver.ports.log import EntryKind, LogEntry
+from homeserver.ports.log import AccountDataEntry, LogEntry
 from homeserver.ports.store import Store, Transaction
 from homeserver.services.accounts.names import is_storable, require_text
 from homeserver.services.commit import Committer
@@ -35,9 +35,7 @@ class SetAccountData:
     async def write(self, tx: Transaction, first: int) -> Sequence[LogEntry]:
         """Store the content at its position."""
         await tx.account_data.put(self.data, first)
-        data = self.data
-        size = 512 + len(data.content)
-        return [LogEntry(first, EntryKind.ACCOUNT_DATA, data.room_id, data.user_id, data, size)]
+        return [AccountDataEntry(first, self.data)]
 
 
 class AccountData:

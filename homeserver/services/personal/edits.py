@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 from homeserver import faults
 from homeserver.core.canonical import trimmed
 from homeserver.ports.accounts import AccountDataChanged
-from homeserver.ports.log import EntryKind, LogEntry
+from homeserver.ports.log import AccountDataEntry, LogEntry
 from homeserver.ports.store import Store, Transaction
 from homeserver.services.commit import Committer
 
@@ -43,7 +43,7 @@ class _Replace:
         if not self.done:
             data = AccountDataChanged(data.user_id, data.room_id, data.type, stored or b"{}")
         await tx.account_data.put(data, first)
-        return [LogEntry(first, EntryKind.ACCOUNT_DATA, data.room_id, data.user_id, data, 512 + len(data.content))]
+        return [AccountDataEntry(first, data)]
 
 
 class AccountDataEdits:

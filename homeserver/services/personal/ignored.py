@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import orjson
 
 from homeserver import faults
-from homeserver.ports.accounts import AccountDataChanged
-from homeserver.ports.log import EntryKind, LogEntry
+from homeserver.ports.log import AccountDataEntry, LogEntry
 from homeserver.ports.store import Store
 from homeserver.services.log import Log
 
@@ -53,9 +52,9 @@ class IgnoredUsers:
 
     def _follow(self, entries: Sequence[LogEntry]) -> None:
         for entry in entries:
-            if entry.kind is not EntryKind.ACCOUNT_DATA:
+            if not isinstance(entry, AccountDataEntry):
                 continue
-            changed: AccountDataChanged = entry.payload
+            changed = entry.data
             if changed.type == IGNORED_USER_LIST and changed.room_id is None:
                 self._lists[changed.user_id] = _parse(changed.content)
 

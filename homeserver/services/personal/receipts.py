@@ -17,7 +17,7 @@ from homeserver import faults
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.clock import Clock
 from homeserver.ports.events import StoredEvent
-from homeserver.ports.log import EntryKind, LogEntry
+from homeserver.ports.log import LogEntry, ReceiptEntry
 from homeserver.ports.receipts import ReceiptChanged
 from homeserver.ports.store import Store, Transaction
 from homeserver.services.commit import Committer
@@ -39,10 +39,8 @@ class _PutReceipt:
     positions: int = 1
 
     async def write(self, tx: Transaction, first: int) -> Sequence[LogEntry]:
-        """Store the receipt; if another process was further, repeat its. A private one concerns only its owner."""
-        receipt = await tx.receipts.put(self.receipt, first)
-        owner = receipt.user_id if receipt.is_private else None
-        return [LogEntry(first, EntryKind.RECEIPT, receipt.room_id, owner, receipt)]
+        """Store the receipt; if another process was further, repeat its."""
+        return [ReceiptEntry(first, await tx.receipts.put(self.receipt, first))]
 
 
 class ReceiptService:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 
 from homeserver.core.relations import BUNDLED, relation_of
 from homeserver.ports.events import EventFlags, StoredEvent
-from homeserver.ports.log import EntryKind, LogEntry
+from homeserver.ports.log import EventEntry, LogEntry
 from homeserver.ports.store import Store
 
 _PER_EVENT = 700
@@ -35,8 +35,8 @@ class EventCache:
     def follow(self, entries: Sequence[LogEntry]) -> None:
         """Log listener: take in committed events and what they change about earlier ones."""
         for entry in entries:
-            if entry.kind is EntryKind.EVENT:
-                stored: StoredEvent = entry.payload
+            if isinstance(entry, EventEntry):
+                stored = entry.stored
                 if stored.event.redacts is not None:
                     self._redacted(stored.event.redacts)
                 elif (target := bundled_with(stored)) is not None:

@@ -9,8 +9,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from homeserver.core.visibility import HISTORY_VISIBILITY
-from homeserver.ports.events import StoredEvent
-from homeserver.ports.log import EntryKind, LogEntry
+from homeserver.ports.log import EventEntry, LogEntry
 from homeserver.ports.store import Store
 from homeserver.services.rooms.visibility import History, load_history
 
@@ -32,8 +31,8 @@ class HistoryCache:
     def follow(self, entries: Sequence[LogEntry]) -> None:
         """Log listener: forget what the events change."""
         for entry in entries:
-            if entry.kind is EntryKind.EVENT:
-                stored: StoredEvent = entry.payload
+            if isinstance(entry, EventEntry):
+                stored = entry.stored
                 event = stored.event
                 if event.type == _MEMBER and event.state_key is not None:
                     self._changes += 1

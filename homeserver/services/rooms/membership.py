@@ -17,7 +17,7 @@ import structlog
 
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.ids import domain_of, parse_room_id, parse_user_id
-from homeserver.ports.log import EntryKind, LogEntry
+from homeserver.ports.log import ForgottenEntry, LogEntry
 from homeserver.ports.store import Transaction
 from homeserver.services.commit import Committer
 from homeserver.services.rooms.drafts import Decider, Draft, Existing, RoomView
@@ -56,7 +56,7 @@ class Forgetting:
     async def write(self, tx: Transaction, first: int) -> Sequence[LogEntry]:
         """Hide the room."""
         await tx.rooms.set_forgotten(self.user_id, self.room_nid)
-        return [LogEntry(first, EntryKind.FORGOTTEN, self.room_id, self.user_id, None)]
+        return [ForgottenEntry(first, self.user_id, self.room_id)]
 
 
 class Memberships:

@@ -16,9 +16,9 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import assert_never
 
-from homeserver.ports.events import StoredEvent
-from homeserver.ports.log import EntryKind, LogEntry
+from homeserver.ports.log import AccountDataEntry, EventEntry, ForgottenEntry, LogEntry, ReceiptEntry
 from homeserver.services.sync.positions import SyncToken
 from homeserver.services.sync.request import SyncRequest
 
@@ -99,21 +99,26 @@ def _stretch(entries: list[LogEntry], typing: Iterable[str]) -> Stretch | None:
     personal: set[str] = set()
     senders: set[tuple[str, str]] = set()
     for entry in entries:
-        if entry.kind is EntryKind.EVENT:
-            stored: StoredEvent = entry.payload
-            event = stored.event
-            if event.redacts is not None or (event.is_state and event.type in _PERSONAL_STATE):
-                return None
-            if stored.order is None or stored.flags:
-                continue  # in no timeline
-            rooms[event.room_id] = None
-            personal.add(event.sender)  # their devices get it with its transaction id
-            senders.add((event.room_id, event.sender))
-        elif entry.kind is EntryKind.RECEIPT and entry.user_id is None:
-            rooms[entry.room_id or ""] = None
-        elif entry.kind in {EntryKind.RECEIPT, EntryKind.ACCOUNT_DATA, EntryKind.FORGOTTEN} and entry.user_id:
-            personal.add(entry.user_id)
-        else:
-            return None  # of a kind that nobody has said anything about here
+        match entry:
+            case EventEntry(_, stored):
+                event = stored.event
+                if event.redacts is not None or (event.is_state and event.type in _PERSONAL_STATE):
+                    return None
+                if stored.order is None or stored.flags:
+                    continue  # in no timeline
+                rooms[event.room_id] = None
+                personal.add(event.sender)  # their devices get it with its transaction id
+                senders.add((event.room_id, event.sender))
+            case ReceiptEntry(_, receipt):
+                if receipt.is_private:
+                    personal.add(receipt.user_id)
+                else:
+                    rooms[receipt.room_id] = None
+            case AccountDataEntry(_, data):
+                personal.add(data.user_id)
+            case ForgottenEntry():
+                personal.add(entry.user_id)
+            case _:
+                assert_never(entry)
     rooms.update(dict.fromkeys(typing))
     return Stretch(entries, tuple(rooms), frozenset(personal), frozenset(senders))

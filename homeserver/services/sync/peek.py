@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.clock import Clock
-from homeserver.ports.log import EntryKind, LogEntry
+from homeserver.ports.log import EventEntry, LogEntry
 from homeserver.services.log import Log
 from homeserver.services.rooms.history import PageRequest, RoomHistory
 from homeserver.services.rooms.present import Recipient
@@ -110,6 +110,6 @@ class Peeks:
         if not self._bells:
             return
         for entry in entries:
-            if entry.kind is EntryKind.EVENT and entry.room_id in self._bells:
+            if isinstance(entry, EventEntry) and entry.room_id in self._bells:
                 for bell in self._bells[entry.room_id]:
                     bell.set()

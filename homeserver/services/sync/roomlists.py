@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import assert_never
 
 import immutables
 
 from homeserver import faults
-from homeserver.ports.events import Membership, StoredEvent
-from homeserver.ports.log import EntryKind, LogEntry
+from homeserver.ports.events import Membership
+from homeserver.ports.log import AccountDataEntry, EventEntry, ForgottenEntry, LogEntry, ReceiptEntry
 from homeserver.ports.store import Store
 from homeserver.services.log import Log
 
@@ -61,6 +63,16 @@ class RoomLists:
         """The memberships if they are in memory."""
         return self._rooms.get(user_id)
 
+    def joined_by(self, user_id: str) -> list[str]:
+        """Rooms that the user is joined to, if they are in memory; else every room with somebody in memory.
+
+        For those who must not miss anybody who shares a room with the user, and may disturb others.
+        """
+        rooms = self._rooms.get(user_id)
+        if rooms is None:
+            return list(self._active)
+        return [room_id for room_id, membership in rooms.items() if membership.membership == "join"]
+
     def active_in(self, room_id: str) -> set[str]:
         """Users in memory who are joined to the room. Do not change the set."""
         return self._active.get(room_id, _NOBODY)
@@ -88,13 +100,12 @@ class RoomLists:
 
     def _follow(self, entries: Sequence[LogEntry]) -> None:
         for entry in entries:
-            user_id = _subject(entry)
-            if user_id is None or (rooms := self._rooms.get(user_id)) is None:
+            if (change := _change(entry)) is None:
+                continue
+            user_id, room_id = change
+            if (rooms := self._rooms.get(user_id)) is None:
                 continue
             self._rooms[user_id] = moved = _moved_on(rooms, user_id, entry)
-            room_id = entry.room_id
-            if room_id is None:
-                continue
             membership = moved.get(room_id)
             if membership is not None and membership.membership == "join":
                 self._active.setdefault(room_id, set()).add(user_id)
@@ -105,49 +116,35 @@ class RoomLists:
 _NOBODY: set[str] = set()
 
 
-def _subject(entry: LogEntry) -> str | None:
-    """The user whose room list the entry changes."""
-    if entry.kind is EntryKind.EVENT:
-        stored: StoredEvent = entry.payload
-        return stored.event.state_key if stored.event.type == "m.room.member" else None
-    return entry.user_id if entry.kind is EntryKind.FORGOTTEN else None
+def _change(entry: LogEntry) -> tuple[str, str] | None:
+    """The user whose room list the entry changes, and the room."""
+    match entry:
+        case EventEntry():
+            return None if entry.subject is None else (entry.subject, entry.room_id)
+        case ForgottenEntry():
+            return entry.user_id, entry.room_id
+        case AccountDataEntry() | ReceiptEntry():
+            return None
+        case _:
+            assert_never(entry)
 
 
 def _moved_on(rooms: Rooms, user_id: str, entry: LogEntry) -> Rooms:
     """`rooms` after the entry, which may or may not concern this user."""
-    if entry.room_id is None or _subject(entry) != user_id:
+    change = _change(entry)
+    if change is None or change[0] != user_id:
         return rooms
-    known = rooms.get(entry.room_id)
-    if entry.kind is EntryKind.FORGOTTEN:
+    room_id = change[1]
+    known = rooms.get(room_id)
+    if not isinstance(entry, EventEntry):
         # Only a room that is still left is forgotten: a rejoin may have come in between.
         if known is None or known.membership in {"join", "invite"}:
             return rooms
-        return rooms.set(
-            entry.room_id,
-            Membership(
-                user_id,
-                known.room_id,
-                known.room_nid,
-                known.membership,
-                known.event_id,
-                known.sender,
-                known.position,
-                forgotten=True,
-            ),
-        )
-    stored: StoredEvent = entry.payload
-    if (known is not None and known.position >= stored.position) or stored.event.membership is None or stored.flags:
+        return rooms.set(room_id, replace(known, forgotten=True))
+    stored, event = entry.stored, entry.stored.event
+    if (known is not None and known.position >= stored.position) or event.membership is None or stored.flags:
         return rooms
-    event = stored.event
-    return rooms.set(
-        entry.room_id,
-        Membership(
-            user_id,
-            event.room_id,
-            stored.room_nid,
-            stored.event.membership,
-            event.event_id,
-            event.sender,
-            stored.position,
-        ),
+    membership = Membership(
+        user_id, room_id, stored.room_nid, event.membership, event.event_id, event.sender, stored.position
     )
+    return rooms.set(room_id, membership)

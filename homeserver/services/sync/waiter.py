@@ -10,11 +10,11 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
+from typing import assert_never
 
 from homeserver import faults
 from homeserver.core.errors import MatrixError
-from homeserver.ports.events import StoredEvent
-from homeserver.ports.log import EntryKind, LogEntry
+from homeserver.ports.log import EventEntry, InRoom, LogEntry, OfDevice, OfUser, Sharers
 from homeserver.services.log import Log
 from homeserver.services.sync.roomlists import RoomLists
 
@@ -123,15 +123,18 @@ class Waiters:
             return
         rooms: set[str] = set()
         for entry in entries:
-            if entry.kind is EntryKind.EVENT:
-                stored: StoredEvent = entry.payload
-                rooms.add(stored.event.room_id)
-                if stored.event.type == "m.room.member" and stored.event.state_key in self._bells:
-                    self.wake(stored.event.state_key)
-            elif entry.user_id is not None:
-                self.wake(entry.user_id)
-            elif entry.room_id is not None:
-                rooms.add(entry.room_id)
+            if isinstance(entry, EventEntry) and entry.subject in self._bells:
+                self.wake(entry.subject)
+            match entry.concern:
+                case InRoom(room_id):
+                    rooms.add(room_id)
+                case OfUser(user_id) | OfDevice(user_id, _):
+                    self.wake(user_id)
+                case Sharers(user_id):
+                    self.wake(user_id)
+                    rooms.update(self._rooms.joined_by(user_id))
+                case unknown:
+                    assert_never(unknown)
         if faults.plan is not None:
             faults.plan.touch("waiters.wake")
         for room_id in rooms:

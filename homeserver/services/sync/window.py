@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from homeserver.core.event import StateKey
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.events import StoredEvent
-from homeserver.ports.log import EntryKind, LogEntry
+from homeserver.ports.log import AccountDataEntry, EventEntry, ForgottenEntry, LogEntry, ReceiptEntry
 from homeserver.ports.receipts import ReceiptChanged
 from homeserver.ports.store import Transaction
 from homeserver.services.sync.roomlists import Rooms
@@ -40,23 +41,16 @@ class Window:
     typing: dict[str, list[str]] = field(default_factory=dict)  # who types now, in joined rooms where that changed
 
 
-def concerns(entry: LogEntry, user_id: str, rooms: Rooms) -> bool:
-    """Whether the entry belongs into the user's window."""
-    if entry.kind is EntryKind.EVENT:
-        room_id = entry.room_id or ""
-        membership = rooms.get(room_id)
-        if membership is not None and membership.membership == "join":
-            return True
-        stored: StoredEvent = entry.payload
-        event = stored.event
-        if event.type == "m.room.member" and event.state_key == user_id:
-            return True
-        # A room the user has left inside the window still owes them what came before they left.
-        return membership is not None and entry.position < membership.position
-    if entry.kind is EntryKind.RECEIPT and entry.user_id is None:
-        membership = rooms.get(entry.room_id or "")
-        return membership is not None and membership.membership == "join"
-    return entry.user_id == user_id and entry.kind is not EntryKind.FORGOTTEN
+def _is_told(entry: EventEntry, user_id: str, rooms: Rooms) -> bool:
+    """Whether the event belongs into the user's window."""
+    stored = entry.stored
+    if stored.order is None or stored.flags:
+        return False
+    membership = rooms.get(entry.room_id)
+    if (membership is not None and membership.membership == "join") or entry.subject == user_id:
+        return True
+    # A room the user has left inside the window still owes them what came before they left.
+    return membership is not None and entry.position < membership.position
 
 
 def from_tail(entries: Iterable[LogEntry], user_id: str, rooms: Rooms, low: int, high: int) -> Window:
@@ -64,25 +58,31 @@ def from_tail(entries: Iterable[LogEntry], user_id: str, rooms: Rooms, low: int,
     window = Window(low, high)
     account_data: dict[tuple[str | None, str], AccountDataChanged] = {}
     for entry in entries:
-        if not concerns(entry, user_id, rooms):
-            continue
-        if entry.kind is EntryKind.EVENT:
-            stored: StoredEvent = entry.payload
-            if stored.order is None or stored.flags:
-                continue
-            event = stored.event
-            if event.type == "m.room.member" and event.state_key == user_id:
-                window.own_members.setdefault(event.room_id, []).append(stored)
-            room = window.rooms.get(event.room_id)
-            if room is None:
-                room = window.rooms[event.room_id] = RoomWindow()
-            room.events.append(stored)
-        elif entry.kind is EntryKind.ACCOUNT_DATA:
-            changed: AccountDataChanged = entry.payload
-            account_data[changed.room_id, changed.type] = changed
-        elif entry.kind is EntryKind.RECEIPT:
-            receipt: ReceiptChanged = entry.payload
-            window.receipts.setdefault(receipt.room_id, []).append(receipt)
+        match entry:
+            case EventEntry(_, stored):
+                if not _is_told(entry, user_id, rooms):
+                    continue
+                if entry.subject == user_id:
+                    window.own_members.setdefault(entry.room_id, []).append(stored)
+                room = window.rooms.get(entry.room_id)
+                if room is None:
+                    room = window.rooms[entry.room_id] = RoomWindow()
+                room.events.append(stored)
+            case ReceiptEntry(_, receipt):
+                if receipt.is_private:
+                    wanted = receipt.user_id == user_id
+                else:
+                    membership = rooms.get(receipt.room_id)
+                    wanted = membership is not None and membership.membership == "join"
+                if wanted:
+                    window.receipts.setdefault(receipt.room_id, []).append(receipt)
+            case AccountDataEntry(_, data):
+                if data.user_id == user_id:
+                    account_data[data.room_id, data.type] = data
+            case ForgottenEntry():
+                pass  # a client knows already: it was told that the user left
+            case _:
+                assert_never(entry)
     window.account_data = list(account_data.values())
     return window
 

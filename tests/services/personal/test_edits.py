@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from homeserver.ports.accounts import AccountDataChanged
-from homeserver.ports.log import EntryKind
+from homeserver.ports.log import AccountDataEntry
 from homeserver.services.personal.account_data import SetAccountData
 from homeserver.services.personal.edits import AccountDataEdits
 from tests.services.personal.conftest import ALICE, World
@@ -32,7 +32,7 @@ async def test_an_edit_is_one_entry_of_the_log(world: World) -> None:
     start = world.log.position
     await world.edits.edit(ALICE, None, COUNT, increase)
     (entry,) = world.entries(start)
-    assert (entry.kind, entry.user_id, entry.payload.content) == (EntryKind.ACCOUNT_DATA, ALICE, b"0")
+    assert isinstance(entry, AccountDataEntry) and (entry.data.user_id, entry.data.content) == (ALICE, b"0")
 
 
 async def test_the_slower_change_is_decided_again(world: World) -> None:
@@ -47,7 +47,11 @@ async def test_the_slower_change_is_decided_again(world: World) -> None:
     start = world.log.position
     await world.edits.edit(ALICE, None, COUNT, edit)
     assert seen == [None, b"7"]
-    assert [entry.payload.content for entry in world.entries(start)] == [b"7", b"7", b"8"]
+    assert [entry.data.content for entry in world.entries(start) if isinstance(entry, AccountDataEntry)] == [
+        b"7",
+        b"7",
+        b"8",
+    ]
     assert world.log.position == start + 3
 
 

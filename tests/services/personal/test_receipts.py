@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from homeserver.core.errors import ErrCode, MatrixError
-from homeserver.ports.log import EntryKind
+from homeserver.ports.log import InRoom, OfUser, ReceiptEntry
 from homeserver.ports.receipts import ReceiptChanged
 from homeserver.services.personal.receipts import FULLY_READ, receipt_event, typing_event
 from homeserver.storage.unit import Database
@@ -65,10 +65,9 @@ async def test_entries_of_the_log(world: World) -> None:
     await world.receipts.set(ALICE, ROOM, "m.read.private", first.event_id, None)
     await world.receipts.set(BOB, ROOM, "m.read", first.event_id, None)
     private, public = world.entries(position)
-    assert {private.kind, public.kind} == {EntryKind.RECEIPT}
-    assert (private.room_id, private.user_id) == (ROOM, ALICE)
-    assert (public.room_id, public.user_id) == (ROOM, None)
-    assert public.payload.event_id == first.event_id and public.payload.ts == world.clock.now_ms()
+    assert isinstance(private, ReceiptEntry) and isinstance(public, ReceiptEntry)
+    assert (private.concern, public.concern) == (OfUser(ALICE), InRoom(ROOM))
+    assert public.receipt.event_id == first.event_id and public.receipt.ts == world.clock.now_ms()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from homeserver.ports.events import EventFlags, StoredEvent
-from homeserver.ports.log import EntryKind, LogEntry
+from homeserver.ports.log import EventEntry, LogEntry
 from homeserver.services.rooms.cache import EventCache
 from tests.services.rooms.conftest import ALICE, World
 from tests.storage.rooms import make_event
@@ -17,7 +17,7 @@ def stored(position: int, kind: str = "m.room.message", **content: object) -> St
 
 
 def entry(event: StoredEvent) -> LogEntry:
-    return LogEntry(event.position, EntryKind.EVENT, "!r", None, event)
+    return EventEntry(event.position, event)
 
 
 def test_readers_share_one_object() -> None:
