@@ -42,11 +42,14 @@ async def sync_request(
     api: ClientServices, who: Requester, filter: str | None, since: str | None, state_field: StateField
 ) -> SyncRequest:
     """What a client asks for, however it asks. Raises MatrixError for a bad token or filter."""
+    token = None if since is None else positions.decode(since)
+    if token is not None:
+        await api.sync.reach(token)
     return SyncRequest(
         user_id=who.user_id,
         device_id=who.device_id,
         filter=await _filter(api, who.user_id, filter),
-        since=None if since is None else positions.decode(since, last=api.sync.position),
+        since=token,
         state_field=state_field,
         ignored=await api.ignored.of(who.user_id),
         session_id=who.session_id,

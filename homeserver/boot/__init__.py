@@ -28,6 +28,7 @@ from homeserver.services.accounts.member_profiles import MemberProfiles
 from homeserver.services.accounts.sessions import Sessions, locked
 from homeserver.services.accounts.watch import AccountWatch
 from homeserver.services.commit import Committer
+from homeserver.services.following import LogFollower
 from homeserver.services.log import Log
 from homeserver.services.maintenance import Maintenance
 from homeserver.services.personal.edits import AccountDataEdits
@@ -88,6 +89,7 @@ class Core:
     engine: Engine
     store: Database
     log: Log
+    follower: LogFollower
     base: Foundations
     limits: RateLimiter
     sessions: Sessions
@@ -114,7 +116,8 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
     if faults.plan is not None and faults.plan.control is not None:
         spoil = import_module("homeserver.boot.controls").spoil
         store, log = spoil(faults.plan.control, engine, config.server.name, log)
-    committer = Committer(store, log)
+    follower = LogFollower(store, log)
+    committer = Committer(store, log, follower)
     base = Foundations(config, store, committer, limits, clock, entropy)
     sessions = build_sessions(base, secrets.jwt_keys)
     signer = Signer(config.server.name, secrets.signing_key)
@@ -132,7 +135,9 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
         hierarchy_walk=config.limits.hierarchy_walk,
     )
     rooms = build_rooms(store, log, committer, MemberProfiles(store), settings)
-    return Core(engine, store, log, base, limits, sessions, rooms, build_accounts(base, sessions, rooms.memberships))
+    return Core(
+        engine, store, log, follower, base, limits, sessions, rooms, build_accounts(base, sessions, rooms.memberships)
+    )
 
 
 @asynccontextmanager
@@ -206,6 +211,7 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
         sockets.run,
         maintenance.run,
         watch.run,
+        core.follower.run,
     )
     workers += (metrics.watch_loop, store.run, keep_returning_memory)
     return Server(app, workers, release, close, parts.connection_bounds(config))
@@ -228,7 +234,9 @@ def build_application(core: Core, mounts: Sequence[Mount[Any]], metrics: Metrics
 def build_sync(core: Core, typing: TypingTracker) -> SyncService:
     """Sync for all transports."""
     reads = RoomMemoryReads(core.store, core.rooms.memory)
-    return SyncService(core.store, core.log, reads, typing, core.base.clock, parts.sync_limits(core.base.config))
+    return SyncService(
+        core.store, core.log, core.follower, reads, typing, core.base.clock, parts.sync_limits(core.base.config)
+    )
 
 
 def _end_what_is_open(sessions: Sessions, sync: SyncService, peeks: Peeks, sockets: Sockets) -> None:

@@ -40,7 +40,7 @@ class AheadLog(Log):
 
 class _AheadPositions(SqlLogRepo):
     def __init__(self, positions: SqlLogRepo, log: AheadLog) -> None:
-        super().__init__(positions._connection)
+        super().__init__(positions._connection, positions._reader)
         self._log = log
 
     async def reserve(self, count: int) -> int:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntFlag
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import immutables
 
 from homeserver.core.event import Event, StateKey
 from homeserver.core.versions import RoomVersion
+
+if TYPE_CHECKING:
+    from homeserver.ports.log import LogEntry
 
 StateMap = immutables.Map[StateKey, str]
 """(type, state_key) → event id. Persistent: copies share structure."""
@@ -297,7 +300,7 @@ class RoomRepo(Protocol):
 
 
 class LogRepo(Protocol):
-    """The counter row."""
+    """The counter row, and what is kept of entries so that they can be read back."""
 
     async def reserve(self, count: int) -> int:
         """Take `count` positions inside the transaction; returns the first. Call last: it locks the log."""
@@ -305,6 +308,21 @@ class LogRepo(Protocol):
 
     async def position(self) -> int:
         """The last committed position."""
+        ...
+
+    async def record(self, entries: Sequence[LogEntry]) -> None:
+        """Keep what it takes to read these entries back; an event says all that by itself."""
+        ...
+
+    async def between(self, low: int, high: int) -> list[LogEntry] | None:
+        """The entries with `low < position <= high`, a constant number of statements; None if some are gone.
+
+        Account data and receipts are as they are now: an entry may hold what a later one set.
+        """
+        ...
+
+    async def prune(self, before_position: int, limit: int) -> int:
+        """Forget at most `limit` entries before a position; returns how many."""
         ...
 
     async def mark(self, day: int) -> None:

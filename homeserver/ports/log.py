@@ -140,20 +140,108 @@ class ForgottenEntry:
         return 256
 
 
-LogEntry: TypeAlias = EventEntry | AccountDataEntry | ReceiptEntry | ForgottenEntry
+@dataclass(frozen=True, slots=True)
+class SessionsEntry:
+    """Sessions of a user have ended, or the account was locked. No client is told; each process looks again."""
+
+    position: int
+    user_id: str
+
+    @property
+    def concern(self) -> Concern:
+        """The user."""
+        return OfUser(self.user_id)
+
+    @property
+    def size(self) -> int:
+        """Estimated bytes in memory."""
+        return 256
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceListEntry:
+    """The identity keys of a user, or the list of their devices, have changed.
+
+    spec: client-server-api#tracking-the-device-list-for-a-user
+    """
+
+    position: int
+    user_id: str
+
+    @property
+    def concern(self) -> Concern:
+        """Everybody who may encrypt for the user."""
+        return Sharers(self.user_id)
+
+    @property
+    def size(self) -> int:
+        """Estimated bytes in memory."""
+        return 256
+
+
+@dataclass(frozen=True, slots=True)
+class ToDeviceEntry:
+    """A message was put into the queue of a device.  spec: client-server-api#send-to-device-messaging"""
+
+    position: int
+    user_id: str
+    device_id: str
+
+    @property
+    def concern(self) -> Concern:
+        """The device, and no other of the user's."""
+        return OfDevice(self.user_id, self.device_id)
+
+    @property
+    def size(self) -> int:
+        """Estimated bytes in memory; the message itself stays in the database."""
+        return 256
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCountsEntry:
+    """One-time keys of a device were claimed, or its fallback key was used: it should upload new ones."""
+
+    position: int
+    user_id: str
+    device_id: str
+
+    @property
+    def concern(self) -> Concern:
+        """The device, and no other of the user's."""
+        return OfDevice(self.user_id, self.device_id)
+
+    @property
+    def size(self) -> int:
+        """Estimated bytes in memory."""
+        return 256
+
+
+LogEntry: TypeAlias = (
+    EventEntry
+    | AccountDataEntry
+    | ReceiptEntry
+    | ForgottenEntry
+    | SessionsEntry
+    | DeviceListEntry
+    | ToDeviceEntry
+    | KeyCountsEntry
+)
 """One committed change at its `position`."""
 
 
 class Change(Protocol):
-    """Something to commit: it knows how many positions it needs and how to write itself.
+    """Something to commit: it says how many positions it needs, and how to write itself.
 
-    The committer gives changes of many callers to one transaction. `write` may be called again, in a new
-    transaction, after one that failed: it must not keep anything from the first call.
+    The committer gives changes of many callers to one transaction, in their order. Both methods may be called again,
+    in a new transaction, after one that failed: they must not build on the first call.
     """
 
-    @property
-    def positions(self) -> int:
-        """How many log positions this change takes (0 or more)."""
+    def prepare(self, tx: Transaction) -> Awaitable[int]:
+        """Decide, and write what needs no position. Returns how many log positions `write` takes (0 or more).
+
+        Raises MatrixError, before anything is written, to refuse this change and no other of the transaction.
+        """
         ...
 
     def write(self, tx: Transaction, first: int) -> Awaitable[Sequence[LogEntry]]:

@@ -12,13 +12,16 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import structlog
 
 from homeserver import faults
+from homeserver.core.errors import MatrixError
 from homeserver.ports.events import AppendResult, RoomAppend
 from homeserver.ports.log import Change, EventEntry, LogEntry
-from homeserver.ports.store import Store, StoreUnavailable, TransactionConflict, UniqueViolation
+from homeserver.ports.store import Store, StoreUnavailable, Transaction, TransactionConflict, UniqueViolation
+from homeserver.services.following import LogFollower
 from homeserver.services.log import Log
 
 _log = structlog.get_logger(__name__)
@@ -28,18 +31,31 @@ _CATCH_UP_S = 0.25
 """While it is not known how far the log goes, look this often."""
 
 
+_Done: TypeAlias = AppendResult | Sequence[LogEntry]
+_Result: TypeAlias = AppendResult | Sequence[LogEntry] | MatrixError
+
+
 @dataclass(slots=True)
 class _Waiting:
     change: Change | RoomAppend
-    done: asyncio.Future[AppendResult | Sequence[LogEntry]]
+    done: asyncio.Future[_Done]
 
 
 class Committer:
     """Owns the only writing path to the log. `run` must be running for `append` and `commit` to end."""
 
-    def __init__(self, store: Store, log: Log, *, max_batch: int = 256, max_waiting: int = 10_000) -> None:
+    def __init__(
+        self,
+        store: Store,
+        log: Log,
+        follower: LogFollower | None = None,
+        *,
+        max_batch: int = 256,
+        max_waiting: int = 10_000,
+    ) -> None:
         self._store = store
         self._log = log
+        self._follower = follower or LogFollower(store, log)
         self._waiting: deque[_Waiting] = deque()
         self._max_batch = max_batch
         self._max_waiting = max_waiting
@@ -67,17 +83,20 @@ class Committer:
         return result
 
     async def commit(self, change: Change) -> Sequence[LogEntry]:
-        """Commit any other change; returns its log entries. Raises like `append`."""
+        """Commit any other change; returns its log entries.
+
+        Raises like `append`, and the MatrixError with which the change refuses itself.
+        """
         result = await self._enqueue(change)
         assert not isinstance(result, AppendResult)  # noqa: S101 - narrows the union for the type checker
         return result
 
-    async def _enqueue(self, change: Change | RoomAppend) -> AppendResult | Sequence[LogEntry]:
+    async def _enqueue(self, change: Change | RoomAppend) -> _Done:
         if self._ended:
             raise StoreUnavailable("The server is shutting down")
         if len(self._waiting) >= self._max_waiting:
             raise StoreUnavailable("Too many changes are waiting to be stored")
-        done: asyncio.Future[AppendResult | Sequence[LogEntry]] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[_Done] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(change, done))
         self._idle.clear()
         self._wake.set()
@@ -131,7 +150,7 @@ class Committer:
             self._examined = failures
             if position > self._log.position:
                 _log.warning("commit_found", before=self._log.position, position=position)
-                self._log.skip_to(position)
+                await self._follower.catch_up()
 
     async def drain(self) -> None:
         """Wait until everything handed in is answered (shutdown)."""
@@ -141,19 +160,24 @@ class Committer:
         try:
             await self.certain()
             results, entries = await self._write(batch)
+            if faults.plan is not None:
+                await faults.plan.reach("commit.publish")
+            if not self._log.publish(entries):
+                await self._follower.catch_up()
         except Exception as error:
             await self._settle_failed(batch, error)
             return
-        if faults.plan is not None:
-            await faults.plan.reach("commit.publish")
-        self._log.publish(entries)
         if faults.plan is not None:
             await faults.plan.reach("commit.answer")
         for item, result in zip(batch, results, strict=True):
             if isinstance(result, AppendResult) and not result.moved:
                 for callback in self._on_append:
                     callback(result)
-            if not item.done.done():
+            if item.done.done():
+                continue
+            if isinstance(result, MatrixError):
+                item.done.set_exception(result)
+            else:
                 item.done.set_result(result)
 
     async def _settle_failed(self, batch: list[_Waiting], error: Exception) -> None:
@@ -178,7 +202,7 @@ class Committer:
             _log.error("commit_crashed", exc_info=error)
         _fail(batch, error)
 
-    async def _write(self, batch: list[_Waiting]) -> tuple[list[AppendResult | Sequence[LogEntry]], list[LogEntry]]:
+    async def _write(self, batch: list[_Waiting]) -> tuple[list[_Result], list[LogEntry]]:
         for _ in range(_ATTEMPTS - 1):
             try:
                 return await self._write_once(batch)
@@ -186,15 +210,15 @@ class Committer:
                 _log.info("commit_conflict", changes=len(batch), error=str(error))
         return await self._write_once(batch)
 
-    async def _write_once(
-        self, batch: list[_Waiting]
-    ) -> tuple[list[AppendResult | Sequence[LogEntry]], list[LogEntry]]:
+    async def _write_once(self, batch: list[_Waiting]) -> tuple[list[_Result], list[LogEntry]]:
         appends = [item.change for item in batch if isinstance(item.change, RoomAppend)]
         changes = [item.change for item in batch if not isinstance(item.change, RoomAppend)]
         async with self._store.write() as tx:
             allowed = await tx.rooms.advance(appends) if appends else set()
             accepted = [append for index, append in enumerate(appends) if index in allowed]
-            count = sum(len(append.events) for append in accepted) + sum(change.positions for change in changes)
+            prepared = [await _prepare(change, tx) for change in changes]
+            count = sum(len(append.events) for append in accepted)
+            count += sum(positions for positions in prepared if isinstance(positions, int))
             first = await tx.log.reserve(count) if count else 0
             if faults.plan is not None:
                 await faults.plan.reach("commit.reserved")
@@ -205,18 +229,42 @@ class Committer:
             entries: list[LogEntry] = [
                 EventEntry(event.position, event) for result in append_results for event in result.events
             ]
-            position = first + len(entries)
-            change_results: list[Sequence[LogEntry]] = []
-            for change in changes:
-                written = await change.write(tx, position)
-                position += change.positions
-                entries.extend(written)
-                change_results.append(written)
+            change_results = await _write_changes(tx, changes, prepared, first, entries)
         of_appends, of_changes = iter(append_results), iter(change_results)
-        results: list[AppendResult | Sequence[LogEntry]] = [
+        results: list[_Result] = [
             next(of_appends) if isinstance(item.change, RoomAppend) else next(of_changes) for item in batch
         ]
         return results, entries
+
+
+async def _prepare(change: Change, tx: Transaction) -> int | MatrixError:
+    try:
+        return await change.prepare(tx)
+    except MatrixError as error:
+        return error.with_traceback(None)
+
+
+async def _write_changes(
+    tx: Transaction,
+    changes: Sequence[Change],
+    prepared: Sequence[int | MatrixError],
+    first: int,
+    entries: list[LogEntry],
+) -> list[Sequence[LogEntry] | MatrixError]:
+    """Write the changes that were not refused, behind the `entries` of events, and add theirs."""
+    results: list[Sequence[LogEntry] | MatrixError] = []
+    position, of_events = first + len(entries), len(entries)
+    for change, positions in zip(changes, prepared, strict=True):
+        if isinstance(positions, MatrixError):
+            results.append(positions)
+            continue
+        written = await change.write(tx, position)
+        position += positions
+        entries.extend(written)
+        results.append(written)
+    if len(entries) > of_events:
+        await tx.log.record(entries[of_events:])
+    return results
 
 
 def _fail(batch: list[_Waiting], error: Exception) -> None:

@@ -7,7 +7,6 @@ in commit order, before the change is acknowledged. See docs/subsystems/log.md.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -16,6 +15,8 @@ from homeserver.ports.log import LogEntry
 
 Listener = Callable[[Sequence[LogEntry]], None]
 Forget = Callable[[], None]
+
+_MAX_EARLY = 64
 
 
 class Log:
@@ -31,7 +32,7 @@ class Log:
         self._start = position
         self._listeners: list[Listener] = []
         self._forgetters: list[Forget] = []
-        self._moved = asyncio.Event()
+        self._early: dict[int, Sequence[LogEntry]] = {}  # by first position: they came before their predecessors
 
     @property
     def position(self) -> int:
@@ -46,24 +47,38 @@ class Log:
     def listen(self, listener: Listener, forget: Forget) -> None:
         """Call `listener` with every batch of committed entries, in order. It must not raise or block.
 
-        `forget` is called where entries are missing before the next batch: whatever was learnt from the log may
+        `forget` is called where entries are left out before the next batch: whatever was learnt from the log may
         be out of date and must be read again.
         """
         self._listeners.append(listener)
         self._forgetters.append(forget)
 
-    def publish(self, entries: Sequence[LogEntry]) -> None:
-        """Append committed entries and tell listeners and followers.
+    def publish(self, entries: Sequence[LogEntry]) -> bool:
+        """Take in committed entries, which follow one another, and tell listeners and followers.
 
-        A gap (another process committed in between and its entries have not come) empties the tail: followers
-        then read the database, so nothing is missed.
+        What is known already is passed over. Where entries before them are missing (another process committed in
+        between), these wait for them: nobody sees entries out of order, and the position never goes back. Returns
+        whether the log has come as far as these entries; if not, somebody has to read what is missing from the
+        database (`LogFollower.catch_up`).
         """
         if not entries:
-            return
-        if entries[0].position != self._position + 1:
-            self._lose_until(entries[0].position - 1)
+            return True
+        first, last = entries[0].position, entries[-1].position
+        if first > self._position + 1:
+            if len(self._early) < _MAX_EARLY:  # what is not kept is read from the database with the rest
+                self._early[first] = entries
+            return False
+        if last > self._position:
+            self._append(entries[self._position + 1 - first :])
+        while self._early and (first := min(self._early)) <= self._position + 1:
+            waiting = self._early.pop(first)
+            if waiting[-1].position > self._position:
+                self._append(waiting[self._position + 1 - first :])
+        return True
+
+    def _append(self, entries: Sequence[LogEntry]) -> None:
         self._entries.extend(entries)
-        self._bytes += sum(entry.size for entry in entries)
+        self._bytes += sum([entry.size for entry in entries])
         self._position = entries[-1].position
         while len(self._entries) > self._max_entries or (self._bytes > self._max_bytes and len(self._entries) > 1):
             oldest = self._entries.popleft()
@@ -71,19 +86,14 @@ class Log:
             self._start = oldest.position
         for listener in self._listeners:
             listener(entries)
-        self._moved.set()
-        self._moved = asyncio.Event()
 
     def skip_to(self, position: int) -> None:
-        """Everything up to `position` is committed, but its entries were never seen here: a commit's answer was lost.
+        """Everything up to `position` is committed, but its entries are too many or gone: the tail is empty.
 
-        As a gap in `publish`: the tail is empty, and followers read the database.
+        Followers read the database, and whoever learnt something from the log forgets it.
         """
-        self._lose_until(position)
-        self._moved.set()
-        self._moved = asyncio.Event()
-
-    def _lose_until(self, position: int) -> None:
+        if position <= self._position:
+            return
         self._entries.clear()
         self._bytes = 0
         self._start = self._position = position
@@ -102,9 +112,3 @@ class Log:
         newest = list(islice(reversed(self._entries), last, max(first, last)))
         newest.reverse()
         return newest
-
-    async def beyond(self, position: int) -> int:
-        """Wait until something after `position` is committed; returns the last committed position."""
-        while self._position <= position:
-            await self._moved.wait()
-        return self._position

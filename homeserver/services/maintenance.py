@@ -55,7 +55,10 @@ class Maintenance:
         return forgotten
 
     async def _forget_transactions(self) -> int:
-        """Events carry no time of arrival in the database, so each day's first position is remembered."""
+        """Also what is kept to read the log back.
+
+        Events carry no time of arrival in the database, so each day's first position is remembered.
+        """
         today = self._clock.now_ms() // _DAY_MS
         async with self._store.write() as tx:
             await tx.log.mark(today)
@@ -67,7 +70,11 @@ class Maintenance:
             async with self._store.write() as tx:
                 return await tx.events.prune_txns(position, _STEP)
 
-        return await _repeat(step)
+        async def forget_entries() -> int:
+            async with self._store.write() as tx:
+                return await tx.log.prune(position, _STEP)
+
+        return await _repeat(step) + await _repeat(forget_entries)
 
     async def _forget_sign_ins(self) -> int:
         async with self._store.write() as tx:

@@ -56,7 +56,7 @@ class SqlTransaction:
 
     @cached_property
     def log(self) -> SqlLogRepo:
-        return SqlLogRepo(self._connection)
+        return SqlLogRepo(self._connection, self._reader)
 
     @cached_property
     def users(self) -> SqlUserRepo:

@@ -38,10 +38,38 @@ def test_since(start: int, batches: list[int], limit: int, position: int, upto: 
         assert [one.position for one in found] == [p for p in kept if p > position and (upto is None or p <= upto)]
 
 
-def test_a_gap_empties_the_tail() -> None:
+def test_left_out_entries_empty_the_tail() -> None:
     log = Log(0)
+    forgotten: list[int] = []
+    log.listen(lambda entries: None, lambda: forgotten.append(log.position))
     log.publish([entry(1), entry(2)])
+    log.skip_to(4)
+    log.skip_to(3)
     log.publish([entry(5)])
     assert log.since(2) is None
     assert [one.position for one in log.since(4) or []] == [5]
-    assert log.since(5) == []
+    assert log.since(5) == [] and forgotten == [4]
+
+
+@given(order=st.permutations([(1, 2), (3,), (4, 5, 6), (7,), (8, 9)]), twice=st.sets(st.integers(0, 4)))
+def test_batches_wait_for_their_predecessors(order: list[tuple[int, ...]], twice: set[int]) -> None:
+    log = Log(0)
+    seen: list[int] = []
+    log.listen(lambda entries: seen.extend(one.position for one in entries), seen.clear)
+    for number, positions in enumerate(order):
+        before = log.position
+        assert log.publish([entry(one) for one in positions]) is (log.position >= positions[-1])
+        assert log.position >= before
+        if number in twice:
+            log.publish([entry(one) for one in positions])
+        assert seen == list(range(1, log.position + 1))
+    assert seen == list(range(1, 10))
+    assert [one.position for one in log.since(0) or []] == seen
+
+
+def test_parts_that_are_known_are_passed_over() -> None:
+    log = Log(0)
+    log.publish([entry(1), entry(2)])
+    assert log.publish([entry(1)])
+    assert log.publish([entry(2), entry(3)])
+    assert [one.position for one in log.since(0) or []] == [1, 2, 3]

@@ -19,11 +19,12 @@ from tests.storage.rooms import decide, make_room, message
 class Note:
     """A change that takes one position."""
 
-    positions = 1
-
     def __init__(self, fault: Exception | None = None, times: int = 1000) -> None:
         self.fault = fault
         self.times = times
+
+    async def prepare(self, _tx: Transaction) -> int:
+        return 1
 
     async def write(self, _tx: Transaction, first: int) -> Sequence[LogEntry]:
         if self.fault is not None and self.times > 0:

@@ -27,9 +27,8 @@ class SetAccountData:
 
     data: AccountDataChanged
 
-    @property
-    def positions(self) -> int:
-        """One."""
+    async def prepare(self, _tx: Transaction) -> int:
+        """One position."""
         return 1
 
     async def write(self, tx: Transaction, first: int) -> Sequence[LogEntry]:

@@ -30,9 +30,8 @@ class _Replace:
     expected: bytes | None
     done: bool = field(default=False, init=False)
 
-    @property
-    def positions(self) -> int:
-        """One, even if another change was faster: then the entry repeats what is stored."""
+    async def prepare(self, _tx: Transaction) -> int:
+        """One position, even if another change was faster: then the entry repeats what is stored."""
         return 1
 
     async def write(self, tx: Transaction, first: int) -> Sequence[LogEntry]:

@@ -36,7 +36,10 @@ class _PutReceipt:
     """The change for the committer."""
 
     receipt: ReceiptChanged
-    positions: int = 1
+
+    async def prepare(self, _tx: Transaction) -> int:
+        """One position."""
+        return 1
 
     async def write(self, tx: Transaction, first: int) -> Sequence[LogEntry]:
         """Store the receipt; if another process was further, repeat its."""

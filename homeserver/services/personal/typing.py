@@ -1,7 +1,8 @@
 """Who is typing where. In memory only: it is worth nothing after a restart.
 
-Every change gets a serial number, which is the ephemeral part of sync tokens. A token from before a restart may
-name a serial this process has not reached; the current state is then sent again.
+Every change gets a serial number, which is the ephemeral part of sync tokens. Its upper half is the epoch, the second
+in which this tracker began: a serial of another epoch, from before a restart or of another process, says nothing about
+what its owner knows.
 spec: client-server-api#typing-notifications
 """
 
@@ -13,6 +14,8 @@ from collections.abc import Callable
 from homeserver.ports.clock import Clock
 
 _LONGEST_MS = 120_000
+_FIRST_EPOCH_S = 1_577_836_800  # 2020
+_EPOCH_BITS = 32
 
 
 class TypingTracker:
@@ -24,7 +27,8 @@ class TypingTracker:
         self._max_users = max_users
         self._typing: dict[str, dict[str, float]] = {}  # room id → user id → end (monotonic seconds)
         self._changed: dict[str, int] = {}  # room id → serial of its last change, oldest first
-        self._serial = 0
+        self._serial = self._epoch = max(clock.now_ms() // 1000 - _FIRST_EPOCH_S, 1) << _EPOCH_BITS
+        self._forgotten = self._epoch  # serial of the last change that is not in `_changed` any more
         self._on_change: Callable[[str], None] | None = None
 
     @property
@@ -54,13 +58,15 @@ class TypingTracker:
         """Who is typing in the room now."""
         return list(self._typing.get(room_id, ()))
 
-    def changed_since(self, serial: int) -> dict[str, int]:
-        """Rooms that changed after `serial`, with the serial of the change."""
+    def changed_since(self, serial: int) -> list[str] | None:
+        """Rooms that changed after `serial`; 0 is the serial of who knows nothing yet. None: any room may have."""
         if serial == self._serial:
-            return {}
-        if serial > self._serial:  # a token of an earlier process: everything is news
-            return dict(self._changed)
-        return {room_id: at for room_id, at in self._changed.items() if at > serial}
+            return []
+        if serial == 0:
+            return list(self._typing)
+        if not self._forgotten <= serial <= self._serial:
+            return None
+        return [room_id for room_id, at in self._changed.items() if at > serial]
 
     async def run(self) -> None:
         """End typing when its time is over, until cancelled."""
@@ -81,6 +87,6 @@ class TypingTracker:
         self._changed.pop(room_id, None)
         self._changed[room_id] = self._serial
         if len(self._changed) > self._max_rooms:
-            del self._changed[next(iter(self._changed))]
+            self._forgotten = self._changed.pop(next(iter(self._changed)))
         if self._on_change is not None:
             self._on_change(room_id)

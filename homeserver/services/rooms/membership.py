@@ -49,8 +49,8 @@ class Forgetting:
     room_id: str
     room_nid: int
 
-    @property
-    def positions(self) -> int:
+    async def prepare(self, _tx: Transaction) -> int:
+        """One position."""
         return 1
 
     async def write(self, tx: Transaction, first: int) -> Sequence[LogEntry]:

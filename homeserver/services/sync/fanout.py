@@ -18,7 +18,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from homeserver.ports.log import AccountDataEntry, EventEntry, ForgottenEntry, LogEntry, ReceiptEntry
+from homeserver.ports.log import (
+    AccountDataEntry,
+    DeviceListEntry,
+    EventEntry,
+    ForgottenEntry,
+    KeyCountsEntry,
+    LogEntry,
+    ReceiptEntry,
+    SessionsEntry,
+    ToDeviceEntry,
+)
 from homeserver.services.sync.positions import SyncToken
 from homeserver.services.sync.request import SyncRequest
 
@@ -79,7 +89,7 @@ class Stretches:
         self._known: OrderedDict[StretchKey, Stretch | None] = OrderedDict()
 
     def get(
-        self, key: StretchKey, read: Callable[[], list[LogEntry] | None], typing: Callable[[], Iterable[str]]
+        self, key: StretchKey, read: Callable[[], list[LogEntry] | None], typing: Callable[[], Iterable[str] | None]
     ) -> Stretch | None:
         """The stretch at `key`, from the log's entries and the rooms whose typing changed if it is not known."""
         try:
@@ -94,7 +104,9 @@ class Stretches:
         return stretch
 
 
-def _stretch(entries: list[LogEntry], typing: Iterable[str]) -> Stretch | None:
+def _stretch(entries: list[LogEntry], typing: Iterable[str] | None) -> Stretch | None:
+    if typing is None:
+        return None  # what has changed depends on whom one asks for
     rooms: dict[str, None] = {}
     personal: set[str] = set()
     senders: set[tuple[str, str]] = set()
@@ -116,8 +128,12 @@ def _stretch(entries: list[LogEntry], typing: Iterable[str]) -> Stretch | None:
                     rooms[receipt.room_id] = None
             case AccountDataEntry(_, data):
                 personal.add(data.user_id)
-            case ForgottenEntry():
+            case ForgottenEntry() | ToDeviceEntry() | KeyCountsEntry():
                 personal.add(entry.user_id)
+            case SessionsEntry():
+                pass  # no client is told
+            case DeviceListEntry():
+                return None
             case _:
                 assert_never(entry)
     rooms.update(dict.fromkeys(typing))

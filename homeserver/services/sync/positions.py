@@ -1,7 +1,8 @@
-"""Sync tokens: `s<position>`, with `_<ephemeral>` behind it for what is not in the log (typing).
+"""Sync tokens: `s<position>`, with `_<ephemeral>` behind it for what is not in the log (typing), and a third part for
+a device that has not been given all its to-device messages yet.
 
-Opaque to clients, valid on every process and across restarts. The ephemeral part is only a hint: a value this
-process has not reached (a restart) makes it send the current ephemeral state again.
+Opaque to clients, valid on every process and across restarts. The ephemeral part says which run of a process counted
+it (`TypingTracker`): for another one it means that everything may have changed.
 """
 
 from __future__ import annotations
@@ -11,36 +12,47 @@ from dataclasses import dataclass
 from homeserver.core.errors import ErrCode, MatrixError
 
 _MAX = 2**63 - 1
+_MOST_PARTS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class SyncToken:
-    """A point in the log (`position`) and in this process's ephemeral stream."""
+    """A point in the log (`position`) and in the ephemeral stream.
+
+    `to_device` is the position of the last to-device message that was given out, if more were waiting behind it.
+    """
 
     position: int
     ephemeral: int = 0
+    to_device: int | None = None
 
     def __str__(self) -> str:
+        if self.to_device is not None:
+            return f"s{self.position}_{self.ephemeral}_{self.to_device}"
         return f"s{self.position}_{self.ephemeral}" if self.ephemeral else f"s{self.position}"
 
+    @property
+    def acknowledged(self) -> int:
+        """The position up to which a client that has this token has got its to-device messages."""
+        return self.position if self.to_device is None else self.to_device
 
-def decode(token: str, *, last: int) -> SyncToken:
-    """Parse a `since` token. `last` is the last committed position.
 
-    Raises MatrixError(INVALID_PARAM) for anything this server did not issue, a position in the future included:
-    answering such a token with a lower one would make the client see events twice.
+def decode(token: str) -> SyncToken:
+    """Parse a `since` token. Raises MatrixError(INVALID_PARAM) for anything this server did not issue.
+
+    Whether its position has been reached is for the log to say (`LogFollower.reach`).
     """
-    head, separator, tail = token.partition("_")
-    digits = head[1:]
-    if (
-        not head.startswith("s")
-        or len(token) > 64
-        or not _is_number(digits)
-        or (separator and not _is_number(tail))
-        or int(digits) > min(last, _MAX)
-    ):
-        raise MatrixError(ErrCode.INVALID_PARAM, "The since token is not one of this server's")
-    return SyncToken(int(digits), int(tail) if separator else 0)
+    parts = token[1:].split("_")
+    if not token.startswith("s") or len(token) > 64 or len(parts) > _MOST_PARTS or not all(map(_is_number, parts)):
+        raise _not_ours()
+    values = [int(part) for part in parts]
+    if max(values) > _MAX:
+        raise _not_ours()
+    return SyncToken(*values)
+
+
+def _not_ours() -> MatrixError:
+    return MatrixError(ErrCode.INVALID_PARAM, "The since token is not one of this server's")
 
 
 def prev_batch(order: int) -> str:

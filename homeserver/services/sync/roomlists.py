@@ -16,7 +16,17 @@ import immutables
 
 from homeserver import faults
 from homeserver.ports.events import Membership
-from homeserver.ports.log import AccountDataEntry, EventEntry, ForgottenEntry, LogEntry, ReceiptEntry
+from homeserver.ports.log import (
+    AccountDataEntry,
+    DeviceListEntry,
+    EventEntry,
+    ForgottenEntry,
+    KeyCountsEntry,
+    LogEntry,
+    ReceiptEntry,
+    SessionsEntry,
+    ToDeviceEntry,
+)
 from homeserver.ports.store import Store
 from homeserver.services.log import Log
 
@@ -123,7 +133,9 @@ def _change(entry: LogEntry) -> tuple[str, str] | None:
             return None if entry.subject is None else (entry.subject, entry.room_id)
         case ForgottenEntry():
             return entry.user_id, entry.room_id
-        case AccountDataEntry() | ReceiptEntry():
+        case AccountDataEntry() | ReceiptEntry() | SessionsEntry():
+            return None
+        case DeviceListEntry() | ToDeviceEntry() | KeyCountsEntry():
             return None
         case _:
             assert_never(entry)

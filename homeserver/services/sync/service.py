@@ -17,6 +17,7 @@ from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.clock import Clock
 from homeserver.ports.store import Store
+from homeserver.services.following import LogFollower
 from homeserver.services.log import Log
 from homeserver.services.personal.pushrules import PUSH_RULES, push_rules_content
 from homeserver.services.personal.typing import TypingTracker
@@ -51,6 +52,7 @@ class SyncService:
         self,
         store: Store,
         log: Log,
+        follower: LogFollower,
         reads: RoomReads,
         typing: TypingTracker,
         clock: Clock,
@@ -59,6 +61,7 @@ class SyncService:
         self.limits = limits or SyncLimits()
         self._store = store
         self._log = log
+        self._follower = follower
         self._clock = clock
         self._reads = reads
         self.rooms = RoomLists(store, log)
@@ -77,6 +80,13 @@ class SyncService:
     def position(self) -> int:
         """The last committed position."""
         return self._log.position
+
+    async def reach(self, token: SyncToken) -> None:
+        """See to it that the token can be answered: another process may have given it out just now.
+
+        Raises MatrixError(INVALID_PARAM) for one of a position that nobody has reached, StoreUnavailable.
+        """
+        await self._follower.reach(token.position)
 
     @property
     def waiting(self) -> int:
@@ -255,8 +265,8 @@ class SyncService:
 
     def _add_typing(self, window: Window, rooms: Rooms, since: SyncToken | None) -> SyncToken:
         """Put the typing changes into the window; returns the token that includes them."""
-        serial = 0 if since is None else since.ephemeral
-        for room_id in self._typing.changed_since(serial):
+        changed = self._typing.changed_since(0 if since is None else since.ephemeral)
+        for room_id in rooms if changed is None else changed:
             membership = rooms.get(room_id)
             if membership is not None and membership.membership == "join":
                 users = self._typing.users(room_id)

@@ -13,7 +13,17 @@ from typing import assert_never
 from homeserver.core.event import StateKey
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.events import StoredEvent
-from homeserver.ports.log import AccountDataEntry, EventEntry, ForgottenEntry, LogEntry, ReceiptEntry
+from homeserver.ports.log import (
+    AccountDataEntry,
+    DeviceListEntry,
+    EventEntry,
+    ForgottenEntry,
+    KeyCountsEntry,
+    LogEntry,
+    ReceiptEntry,
+    SessionsEntry,
+    ToDeviceEntry,
+)
 from homeserver.ports.receipts import ReceiptChanged
 from homeserver.ports.store import Transaction
 from homeserver.services.sync.roomlists import Rooms
@@ -53,6 +63,14 @@ def _is_told(entry: EventEntry, user_id: str, rooms: Rooms) -> bool:
     return membership is not None and entry.position < membership.position
 
 
+def _is_shown(receipt: ReceiptChanged, user_id: str, rooms: Rooms) -> bool:
+    """Whether the receipt belongs into the user's window."""
+    if receipt.is_private:
+        return receipt.user_id == user_id
+    membership = rooms.get(receipt.room_id)
+    return membership is not None and membership.membership == "join"
+
+
 def from_tail(entries: Iterable[LogEntry], user_id: str, rooms: Rooms, low: int, high: int) -> Window:
     """The window out of log entries. `rooms` are the user's memberships at `high`."""
     window = Window(low, high)
@@ -69,18 +87,15 @@ def from_tail(entries: Iterable[LogEntry], user_id: str, rooms: Rooms, low: int,
                     room = window.rooms[entry.room_id] = RoomWindow()
                 room.events.append(stored)
             case ReceiptEntry(_, receipt):
-                if receipt.is_private:
-                    wanted = receipt.user_id == user_id
-                else:
-                    membership = rooms.get(receipt.room_id)
-                    wanted = membership is not None and membership.membership == "join"
-                if wanted:
+                if _is_shown(receipt, user_id, rooms):
                     window.receipts.setdefault(receipt.room_id, []).append(receipt)
             case AccountDataEntry(_, data):
                 if data.user_id == user_id:
                     account_data[data.room_id, data.type] = data
-            case ForgottenEntry():
-                pass  # a client knows already: it was told that the user left
+            case ForgottenEntry() | SessionsEntry():
+                pass  # nothing that clients are told: who forgets a room was told that they had left it
+            case DeviceListEntry() | ToDeviceEntry() | KeyCountsEntry():
+                pass
             case _:
                 assert_never(entry)
     window.account_data = list(account_data.values())

@@ -1,10 +1,26 @@
-"""The counter row that gives log positions."""
+"""The counter row that gives log positions, and the thin rows from which entries are read back."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, assert_never
 
+from homeserver.ports.accounts import AccountDataChanged
+from homeserver.ports.log import (
+    AccountDataEntry,
+    DeviceListEntry,
+    EventEntry,
+    ForgottenEntry,
+    KeyCountsEntry,
+    LogEntry,
+    ReceiptEntry,
+    SessionsEntry,
+    ToDeviceEntry,
+)
+from homeserver.ports.receipts import ReceiptChanged
 from homeserver.storage.dialect import Connection, Sql
+from homeserver.storage.repos.rows import EventReader
 
 if TYPE_CHECKING:
     from homeserver.ports.events import LogRepo
@@ -18,12 +34,45 @@ _MARK = Sql(
 _MARKED = Sql("SELECT name, value FROM counters WHERE name LIKE 'day-%' AND name <= :name ORDER BY name DESC LIMIT 1")
 _FORGET = Sql("DELETE FROM counters WHERE name LIKE 'day-%' AND name < :name")
 
+_RECORD = Sql(
+    "INSERT INTO log_entries (position, kind, user_id, room_id, key) "
+    "VALUES (:position, :kind, :user_id, :room_id, :key)"
+)
+_EVENTS = Sql("SELECT nid FROM events WHERE nid > :low AND nid <= :high ORDER BY nid")
+_ENTRIES = Sql(
+    "SELECT l.position, l.kind, l.user_id, l.room_id, l.key, a.content, r.room_nid, c.event_id, c.ts "
+    "FROM log_entries l "
+    "LEFT JOIN account_data a ON l.kind = 1 AND a.user_id = l.user_id AND a.room_id = l.room_id AND a.type = l.key "
+    "LEFT JOIN rooms r ON l.kind IN (2, 3) AND r.room_id = l.room_id "
+    "LEFT JOIN receipts c ON l.kind IN (2, 3) AND c.room_nid = r.room_nid AND c.user_id = l.user_id "
+    "AND c.type = CASE l.kind WHEN 2 THEN 'm.read' ELSE 'm.read.private' END AND c.thread_id = l.key "
+    "WHERE l.position > :low AND l.position <= :high ORDER BY l.position"
+)
+_PRUNE = Sql(
+    "DELETE FROM log_entries WHERE position IN "
+    "(SELECT position FROM log_entries WHERE position < :position ORDER BY position LIMIT :count)"
+)
+
+
+class _Kind(IntEnum):
+    """Numbers of kinds in `log_entries`. They are stored: never change one."""
+
+    ACCOUNT_DATA = 1
+    RECEIPT = 2
+    PRIVATE_RECEIPT = 3
+    FORGOTTEN = 4
+    SESSIONS = 5
+    DEVICE_LIST = 6
+    TO_DEVICE = 7
+    KEY_COUNTS = 8
+
 
 class SqlLogRepo:
     """Implements `ports.events.LogRepo`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, reader: EventReader) -> None:
         self._connection = connection
+        self._reader = reader
 
     async def reserve(self, count: int) -> int:
         """See the port."""
@@ -33,6 +82,28 @@ class SqlLogRepo:
     async def position(self) -> int:
         """See the port."""
         return int((await _POSITION.first(self._connection))[0])
+
+    async def record(self, entries: Sequence[LogEntry]) -> None:
+        """See the port."""
+        await _RECORD.run_many(self._connection, [row for entry in entries if (row := _row(entry)) is not None])
+
+    async def between(self, low: int, high: int) -> list[LogEntry] | None:
+        """See the port."""
+        nids = await _EVENTS.rows(self._connection, low=low, high=high)
+        events = await self._reader.at([row[0] for row in nids])
+        entries: list[LogEntry] = [EventEntry(stored.position, stored) for stored in events]
+        for row in await _ENTRIES.rows(self._connection, low=low, high=high):
+            if (entry := _entry(row)) is None:
+                return None
+            entries.append(entry)
+        if len(entries) != high - low:
+            return None
+        entries.sort(key=lambda entry: entry.position)
+        return entries
+
+    async def prune(self, before_position: int, limit: int) -> int:
+        """See the port."""
+        return await _PRUNE.run(self._connection, position=before_position, count=limit)
 
     async def mark(self, day: int) -> None:
         """See the port."""
@@ -49,6 +120,56 @@ class SqlLogRepo:
 
 def _day(day: int) -> str:
     return f"day-{day:08}"
+
+
+def _row(entry: LogEntry) -> dict[str, Any] | None:
+    match entry:
+        case EventEntry():
+            return None
+        case AccountDataEntry(position, data):
+            kind, user_id, room_id, key = _Kind.ACCOUNT_DATA, data.user_id, data.room_id or "", data.type
+        case ReceiptEntry(position, receipt):
+            kind = _Kind.PRIVATE_RECEIPT if receipt.is_private else _Kind.RECEIPT
+            user_id, room_id, key = receipt.user_id, receipt.room_id, receipt.thread_id or ""
+        case ForgottenEntry(position, user_id, room_id):
+            kind, key = _Kind.FORGOTTEN, ""
+        case SessionsEntry(position, user_id):
+            kind, room_id, key = _Kind.SESSIONS, "", ""
+        case DeviceListEntry(position, user_id):
+            kind, room_id, key = _Kind.DEVICE_LIST, "", ""
+        case ToDeviceEntry(position, user_id, key):
+            kind, room_id = _Kind.TO_DEVICE, ""
+        case KeyCountsEntry(position, user_id, key):
+            kind, room_id = _Kind.KEY_COUNTS, ""
+        case _:
+            assert_never(entry)
+    return {"position": position, "kind": int(kind), "user_id": user_id, "room_id": room_id, "key": key}
+
+
+def _entry(row: Any) -> LogEntry | None:
+    """The entry of a row of `_ENTRIES`; None if what it was about is gone."""
+    position, kind, user_id, room_id, key, content, room_nid, event_id, ts = row
+    match _Kind(kind):
+        case _Kind.ACCOUNT_DATA:
+            return AccountDataEntry(position, AccountDataChanged(user_id, room_id or None, key, content or b"{}"))
+        case _Kind.RECEIPT | _Kind.PRIVATE_RECEIPT as receipt:
+            if room_nid is None or event_id is None or ts is None:
+                return None
+            type_ = "m.read" if receipt is _Kind.RECEIPT else "m.read.private"
+            changed = ReceiptChanged(room_id, room_nid, user_id, type_, key or None, event_id, ts)
+            return ReceiptEntry(position, changed)
+        case _Kind.FORGOTTEN:
+            return ForgottenEntry(position, user_id, room_id)
+        case _Kind.SESSIONS:
+            return SessionsEntry(position, user_id)
+        case _Kind.DEVICE_LIST:
+            return DeviceListEntry(position, user_id)
+        case _Kind.TO_DEVICE:
+            return ToDeviceEntry(position, user_id, key)
+        case _Kind.KEY_COUNTS:
+            return KeyCountsEntry(position, user_id, key)
+        case unknown:
+            assert_never(unknown)
 
 
 if TYPE_CHECKING:

@@ -29,6 +29,18 @@ counters = Table(
 COUNTERS = ("log", "outlier", "room", "snapshot")
 
 
+log_entries = Table(
+    "log_entries",
+    metadata,
+    # One row for every entry of the log that is not an event: enough to read it back. Pruned by age.
+    Column("position", BigId, primary_key=True, autoincrement=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("room_id", Text, nullable=False),  # empty: of no room
+    Column("key", Text, nullable=False),  # type of account data, type and thread of a receipt, or a device
+)
+
+
 @event.listens_for(counters, "after_create")
 def _start_counters(_table: Table, connection: Any, **_options: Any) -> None:
     connection.execute(counters.insert(), [{"name": name, "value": 0} for name in COUNTERS])

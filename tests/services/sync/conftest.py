@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from homeserver.core.filters import Filter
+from homeserver.services.following import LogFollower
 from homeserver.services.personal.typing import TypingTracker
 from homeserver.services.sync import positions
 from homeserver.services.sync.body import STATE_BEFORE, StateField
@@ -58,7 +59,7 @@ class Client:
             user_id=self.user_id,
             device_id="DEV",
             filter=self.filter,
-            since=None if self.since is None else positions.decode(self.since, last=service.position),
+            since=None if self.since is None else positions.decode(self.since),
             full_state=full_state,
             state_field=self.state_field,
         )
@@ -127,4 +128,6 @@ async def syncing(store: Database) -> AsyncIterator[SyncWorld]:
     async with running_world(store) as world:
         typing = TypingTracker(SteppingClock())
         reads = RoomMemoryReads(store, world.rooms.memory)
-        yield SyncWorld(world, SyncService(store, world.log, reads, typing, SteppingClock()), typing)
+        yield SyncWorld(
+            world, SyncService(store, world.log, LogFollower(store, world.log), reads, typing, SteppingClock()), typing
+        )

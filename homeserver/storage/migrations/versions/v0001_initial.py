@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001.2"
+revision = "0001.3"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -22,6 +22,7 @@ def upgrade() -> None:
     _events()
     _filters()
     _interactive_sessions()
+    _log_entries()
     _login_tokens()
     _memberships()
     _profile_fields()
@@ -184,6 +185,20 @@ def _interactive_sessions() -> None:
         sa.PrimaryKeyConstraint("digest", name="pk_interactive_sessions"),
     )
     op.create_index("ix_interactive_sessions_expires_ms", "interactive_sessions", ["expires_ms"], unique=False)
+
+
+def _log_entries() -> None:
+    op.create_table(
+        "log_entries",
+        sa.Column(
+            "position", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
+        sa.Column("kind", sa.SmallInteger(), nullable=False),
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("room_id", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("position", name="pk_log_entries"),
+    )
 
 
 def _login_tokens() -> None:
