@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from client_api.accounts import AccountServices
+from client_api.e2e import E2eServices
 from client_api.personal import PersonalServices
 from homeserver.core.versions import DEFAULT_ROOM_VERSION
 from homeserver.ports.ratelimits import RateLimits
@@ -50,6 +51,7 @@ class ClientServices:
 
     info: PublicInfo
     accounts: AccountServices
+    e2e: E2eServices
     personal: PersonalServices
     rooms: Rooms
     sync: SyncService

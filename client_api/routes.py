@@ -5,6 +5,7 @@ from __future__ import annotations
 from client_api import discovery, stream, sync
 from client_api.accounts_routes import ROUTES_ACCOUNTS
 from client_api.deps import ClientServices
+from client_api.e2e_routes import E2E_ROUTES
 from client_api.personal_routes import PERSONAL_ROUTES
 from client_api.rooms_routes import ROUTES_ROOMS
 from homeserver.web.route import Auth, Route, WebSocketRoute
@@ -23,7 +24,14 @@ SYNC: list[Route[ClientServices]] = [
     Route("GET", "/_matrix/client/v3/sync", sync.sync, auth=Auth.GUEST_OK, held=True, query_names=_SYNC_NAMES),
 ]
 
-ROUTES: list[Route[ClientServices]] = [*DISCOVERY, *ROUTES_ACCOUNTS, *PERSONAL_ROUTES, *ROUTES_ROOMS, *SYNC]
+ROUTES: list[Route[ClientServices]] = [
+    *DISCOVERY,
+    *ROUTES_ACCOUNTS,
+    *PERSONAL_ROUTES,
+    *E2E_ROUTES,
+    *ROUTES_ROOMS,
+    *SYNC,
+]
 
 SOCKETS: list[WebSocketRoute[ClientServices]] = [
     WebSocketRoute("/_matrix/client/unstable/chat.hromada/stream", stream.stream, subprotocol="m.json"),

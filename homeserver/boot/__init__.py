@@ -14,10 +14,12 @@ import structlog
 
 from client_api.accounts import AccountServices
 from client_api.deps import ClientServices
+from client_api.e2e import E2eServices
 from client_api.personal import PersonalServices
 from homeserver import faults
 from homeserver.boot import parts
 from homeserver.boot.accounts import Foundations, build_accounts, build_sessions
+from homeserver.boot.e2e import build_e2e
 from homeserver.boot.parts import load_secrets
 from homeserver.config.model import Config
 from homeserver.core.build import Signer
@@ -43,6 +45,7 @@ from homeserver.services.personal.tags import Tags
 from homeserver.services.personal.typing import TypingTracker
 from homeserver.services.reports import Reports
 from homeserver.services.rooms import Rooms, RoomsConfig, build_rooms
+from homeserver.services.rooms.lists import RoomLists
 from homeserver.services.sync.peek import Peeks
 from homeserver.services.sync.reads import RoomMemoryReads
 from homeserver.services.sync.service import SyncService
@@ -95,6 +98,8 @@ class Core:
     sessions: Sessions
     rooms: Rooms
     accounts: AccountServices
+    lists: RoomLists
+    e2e: E2eServices
 
 
 async def build_core(config: Config) -> Core:
@@ -120,6 +125,7 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
     committer = Committer(store, log, follower)
     base = Foundations(config, store, committer, limits, clock, entropy)
     sessions = build_sessions(base, secrets.jwt_keys)
+    log.listen(sessions.follow, lambda: None)
     signer = Signer(config.server.name, secrets.signing_key)
     settings = RoomsConfig(
         signer,
@@ -135,9 +141,10 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
         hierarchy_walk=config.limits.hierarchy_walk,
     )
     rooms = build_rooms(store, log, committer, MemberProfiles(store), settings)
-    return Core(
-        engine, store, log, follower, base, limits, sessions, rooms, build_accounts(base, sessions, rooms.memberships)
-    )
+    accounts = build_accounts(base, sessions, rooms.memberships)
+    lists = RoomLists(store, log)
+    e2e = build_e2e(base, follower, lists, accounts.interactive)
+    return Core(engine, store, log, follower, base, limits, sessions, rooms, accounts, lists, e2e)
 
 
 @asynccontextmanager
@@ -182,6 +189,7 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
             info=parts.public_info(config),
             accounts=accounts,
             rooms=core.rooms,
+            e2e=core.e2e,
             sync=sync,
             peeks=peeks,
             sockets=sockets,
@@ -212,6 +220,7 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
         maintenance.run,
         watch.run,
         core.follower.run,
+        core.e2e.to_device.run,
     )
     workers += (metrics.watch_loop, store.run, keep_returning_memory)
     return Server(app, workers, release, close, parts.connection_bounds(config))
@@ -234,8 +243,9 @@ def build_application(core: Core, mounts: Sequence[Mount[Any]], metrics: Metrics
 def build_sync(core: Core, typing: TypingTracker) -> SyncService:
     """Sync for all transports."""
     reads = RoomMemoryReads(core.store, core.rooms.memory)
+    limits = parts.sync_limits(core.base.config)
     return SyncService(
-        core.store, core.log, core.follower, reads, typing, core.base.clock, parts.sync_limits(core.base.config)
+        core.store, core.follower, core.lists, reads, core.e2e.updates, typing, core.base.clock, limits=limits
     )
 
 

@@ -66,7 +66,7 @@ def build_sessions(base: Foundations, jwt_keys: bytes) -> Sessions:
         refresh_token_lifetime_ms=auth.refresh_token_days * _DAY_MS,
         max_devices=base.config.limits.devices_per_user,
     )
-    return Sessions(base.store, base.clock, base.entropy, tokens, settings)
+    return Sessions(base.store, base.committer, base.clock, base.entropy, tokens, settings)
 
 
 def build_accounts(base: Foundations, sessions: Sessions, rooms: RoomActions) -> AccountServices:
@@ -87,6 +87,7 @@ def build_accounts(base: Foundations, sessions: Sessions, rooms: RoomActions) ->
     registration = config.registration
     register = Register(
         store,
+        base.committer,
         clock,
         entropy,
         passwords,
@@ -98,10 +99,10 @@ def build_accounts(base: Foundations, sessions: Sessions, rooms: RoomActions) ->
     jwt = JwtLogin(store, clock, _issuer(auth, Path(config.server.data_dir)), name) if auth.jwt_login else None
     settings = LoginSettings(name, login_token_lifetime_ms=auth.login_token_seconds * 1000)
     return AccountServices(
-        account=Account(store, passwords, sessions, interactive, rooms),
+        account=Account(store, base.committer, passwords, sessions, interactive, rooms),
         account_data=AccountData(store, base.committer, max_bytes=limits.account_data_bytes),
-        admin=Admin(store, sessions, name),
-        devices=Devices(store, clock, sessions, interactive),
+        admin=Admin(store, base.committer, sessions, name),
+        devices=Devices(store, base.committer, clock, sessions, interactive),
         filters=Filters(store, max_bytes=limits.filter_bytes, max_per_user=limits.filters_per_user),
         interactive=interactive,
         login=Login(store, clock, entropy, credentials, sessions, appservices, jwt, settings),

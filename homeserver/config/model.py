@@ -144,6 +144,8 @@ class RateLimits(Section, frozen=True, kw_only=True):
     reports: Annotated[Rate, _doc("Reports of events, rooms and users, by user.")] = Rate(1, 5)
     user_directory: Annotated[Rate, _doc("Searches of the user directory, by user.")] = Rate(0.016, 200)
     presence: Annotated[Rate, _doc("Presence changes, by user.")] = Rate(0.1, 1)
+    keys: Annotated[Rate, _doc("Keys uploaded, asked for and claimed, by user.")] = Rate(10, 500)
+    to_device: Annotated[Rate, _doc("Requests that send messages to devices, by user.")] = Rate(10, 500)
 
 
 class Rooms(Section, frozen=True, kw_only=True):
@@ -155,6 +157,24 @@ class Rooms(Section, frozen=True, kw_only=True):
     cache_bytes: Annotated[
         int, _doc("Memory for events, and as much again for the state of rooms.", ge=1_048_576, le=17_179_869_184)
     ] = 33_554_432
+
+
+class Encryption(Section, frozen=True, kw_only=True):
+    """End-to-end encryption: what the server keeps for devices."""
+
+    one_time_keys_per_device: Annotated[
+        int, _doc("One-time keys of one device that nobody has claimed.", ge=50, le=100_000)
+    ] = 1_000
+    to_device_queue: Annotated[
+        int, _doc("Messages that wait for one device; further ones are lost.", ge=100, le=10_000_000)
+    ] = 100_000
+    to_device_per_request: Annotated[
+        int, _doc("Devices that one request may send messages to.", ge=100, le=1_000_000)
+    ] = 10_000
+    to_device_bytes: Annotated[int, _doc("Largest message to a device.", ge=4_096, le=1_048_576)] = 65_536
+    show_device_names: Annotated[
+        bool, _doc("Whether everybody sees the names of everybody's devices, beside their keys.")
+    ] = True
 
 
 class Sync(Section, frozen=True, kw_only=True):
@@ -213,6 +233,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     rate_limits: RateLimits = RateLimits()
     rooms: Rooms = Rooms()
+    encryption: Encryption = Encryption()
     sync: Sync = Sync()
     stream: Stream = Stream()
     logging: Logging = Logging()

@@ -282,8 +282,12 @@ class RoomRepo(Protocol):
         """All memberships of a local user, forgotten rooms included."""
         ...
 
-    async def joined_local_users(self, room_nid: int) -> list[str]:
-        """Local users joined to the room."""
+    async def joined_members(self, room_nids: Collection[int]) -> set[str]:
+        """Users joined to any of the rooms, in one statement."""
+        ...
+
+    async def joined_pairs(self, room_nids: Collection[int], users: Collection[str]) -> list[tuple[int, str]]:
+        """(room, user) for those of the users who are joined to one of the rooms, in one statement."""
         ...
 
     async def set_forgotten(self, user_id: str, room_nid: int) -> None:

@@ -162,16 +162,18 @@ class SessionsEntry:
 class DeviceListEntry:
     """The identity keys of a user, or the list of their devices, have changed.
 
+    `reader` is the only one who is told of it, where what changed is a signature that nobody else sees.
     spec: client-server-api#tracking-the-device-list-for-a-user
     """
 
     position: int
     user_id: str
+    reader: str | None = None
 
     @property
     def concern(self) -> Concern:
         """Everybody who may encrypt for the user."""
-        return Sharers(self.user_id)
+        return Sharers(self.user_id) if self.reader is None else OfUser(self.reader)
 
     @property
     def size(self) -> int:

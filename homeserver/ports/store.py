@@ -19,6 +19,7 @@ from homeserver.ports.accounts import (
     UserRepo,
 )
 from homeserver.ports.aliases import AliasRepo
+from homeserver.ports.e2e import KeyRepo, ToDeviceRepo
 from homeserver.ports.events import EventMemory, EventRepo, LogRepo, RoomRepo
 from homeserver.ports.people import PeopleRepo
 from homeserver.ports.receipts import ReceiptRepo
@@ -64,6 +65,10 @@ class Transaction(Protocol):
     def sync(self) -> SyncRepo: ...
     @property
     def relations(self) -> RelationRepo: ...
+    @property
+    def keys(self) -> KeyRepo: ...
+    @property
+    def to_device(self) -> ToDeviceRepo: ...
 
 
 class StoreUnavailable(Exception):

@@ -34,6 +34,12 @@ class SyncRepo(Protocol):
         """The user's own m.room.member events with `low < position <= high`, in order, of all rooms."""
         ...
 
+    async def other_memberships(
+        self, room_nids: Collection[int], user_id: str, low: int, high: int
+    ) -> list[StoredEvent]:
+        """Member events of everybody but the user with `low < position <= high`, in order, in some rooms."""
+        ...
+
     async def visibility_histories(self, room_nids: Collection[int], user_id: str) -> dict[int, list[Decisive]]:
         """Per room all history visibility events and the user's member events, in timeline order.
 

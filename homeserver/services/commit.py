@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import structlog
@@ -33,6 +33,18 @@ _CATCH_UP_S = 0.25
 
 _Done: TypeAlias = AppendResult | Sequence[LogEntry]
 _Result: TypeAlias = AppendResult | Sequence[LogEntry] | MatrixError
+
+
+@dataclass(slots=True)
+class Unit:
+    """A transaction under way, and the entries that its end will be told by."""
+
+    tx: Transaction
+    told: list[Callable[[int], LogEntry]] = field(default_factory=list)
+
+    def tell(self, make: Callable[[int], LogEntry]) -> None:
+        """Add an entry to the log when the transaction is committed; `make` is given its position."""
+        self.told.append(make)
 
 
 @dataclass(slots=True)
@@ -90,6 +102,30 @@ class Committer:
         result = await self._enqueue(change)
         assert not isinstance(result, AppendResult)  # noqa: S101 - narrows the union for the type checker
         return result
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[Unit]:
+        """A transaction of one's own whose end may be told to the log: `unit.tell(...)`.
+
+        For what people wait for anyway and what is rare: logins, devices, accounts. It does not wait for `run`, and
+        whatever is raised inside undoes it and nothing else. Raises StoreUnavailable, UniqueViolation.
+        """
+        await self.certain()
+        entries: list[LogEntry] = []
+        try:
+            async with self._store.write() as tx:
+                unit = Unit(tx)
+                yield unit
+                if unit.told:
+                    first = await tx.log.reserve(len(unit.told))
+                    entries = [make(first + index) for index, make in enumerate(unit.told)]
+                    await tx.log.record(entries)
+            if not self._log.publish(entries):
+                await self._follower.catch_up()
+        except StoreUnavailable:
+            self._failures += 1  # it may have been committed all the same
+            await self.certain()
+            raise
 
     async def _enqueue(self, change: Change | RoomAppend) -> _Done:
         if self._ended:

@@ -26,22 +26,22 @@ class LogFollower:
 
     def __init__(self, store: Store, log: Log, *, most_entries: int = _MOST_ENTRIES) -> None:
         self._store = store
-        self._log = log
+        self.log = log
         self._most_entries = most_entries
         self._reading = asyncio.Lock()
 
     async def catch_up(self) -> None:
         """Take in everything that is committed now. Raises StoreUnavailable."""
         async with self._reading, self._store.read() as tx:
-            low, high = self._log.position, await tx.log.position()
+            low, high = self.log.position, await tx.log.position()
             if high <= low:
                 return
             entries = await tx.log.between(low, high) if high - low <= self._most_entries else None
         if entries is None:
             _log.warning("log_skipped", before=low, position=high)
-            self._log.skip_to(high)
+            self.log.skip_to(high)
         else:
-            self._log.publish(entries)
+            self.log.publish(entries)
 
     async def reach(self, position: int) -> None:
         """Let the log come as far as a position that a client got from another process.
@@ -49,10 +49,10 @@ class LogFollower:
         Raises MatrixError(INVALID_PARAM) if nothing is committed there: the token is not one of this server's, and
         answering it with a lower one would make the client see events twice. Raises StoreUnavailable.
         """
-        if position <= self._log.position:
+        if position <= self.log.position:
             return
         await self.catch_up()
-        if position > self._log.position:
+        if position > self.log.position:
             raise MatrixError(ErrCode.INVALID_PARAM, "The since token is not one of this server's")
 
     async def run(self) -> None:

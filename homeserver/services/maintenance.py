@@ -74,7 +74,11 @@ class Maintenance:
             async with self._store.write() as tx:
                 return await tx.log.prune(position, _STEP)
 
-        return await _repeat(step) + await _repeat(forget_entries)
+        async def forget_requests() -> int:
+            async with self._store.write() as tx:
+                return await tx.to_device.prune_txns(position, _STEP)
+
+        return await _repeat(step) + await _repeat(forget_entries) + await _repeat(forget_requests)
 
     async def _forget_sign_ins(self) -> int:
         async with self._store.write() as tx:

@@ -18,6 +18,7 @@ from homeserver.storage.repos.accounts import SqlDeviceRepo, SqlUserRepo
 from homeserver.storage.repos.aliases import SqlAliasRepo
 from homeserver.storage.repos.append import Appender
 from homeserver.storage.repos.events import SqlEventRepo
+from homeserver.storage.repos.keys import SqlKeyRepo
 from homeserver.storage.repos.log import SqlLogRepo
 from homeserver.storage.repos.people import SqlPeopleRepo
 from homeserver.storage.repos.personal import SqlAccountDataRepo, SqlFilterRepo, SqlProfileRepo
@@ -28,6 +29,7 @@ from homeserver.storage.repos.rooms import SqlRoomRepo
 from homeserver.storage.repos.rows import EventReader, NoMemory
 from homeserver.storage.repos.sessions import SqlInteractiveRepo, SqlRegistrationTokenRepo, SqlSessionRepo
 from homeserver.storage.repos.sync import SqlSyncRepo
+from homeserver.storage.repos.to_device import SqlToDeviceRepo
 
 if TYPE_CHECKING:
     from homeserver.ports.store import Store
@@ -109,6 +111,14 @@ class SqlTransaction:
     @cached_property
     def reports(self) -> SqlReportRepo:
         return SqlReportRepo(self._connection)
+
+    @cached_property
+    def keys(self) -> SqlKeyRepo:
+        return SqlKeyRepo(self._connection)
+
+    @cached_property
+    def to_device(self) -> SqlToDeviceRepo:
+        return SqlToDeviceRepo(self._connection)
 
     @cached_property
     def sync(self) -> SqlSyncRepo:

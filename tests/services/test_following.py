@@ -94,7 +94,7 @@ class Put:
             ReceiptEntry(first + 2, await tx.receipts.put(receipt, first + 2)),
             ReceiptEntry(first + 3, await tx.receipts.put(private, first + 3)),
             ForgottenEntry(first + 4, ALICE, room_id),
-            DeviceListEntry(first + 5, ALICE),
+            DeviceListEntry(first + 5, ALICE, None if self.number % 2 else ALICE),
             ToDeviceEntry(first + 6, ALICE, "DEVICE"),
             KeyCountsEntry(first + 7, ALICE, "DEVICE"),
         ]

@@ -139,7 +139,7 @@ class Home:
         self.passwords = Passwords(PasswordSettings(time_cost=1, memory_kib=64), entropy)
         self.tokens = AccessTokens(options.keys or [new_key(entropy)], SERVER_NAME, entropy)
         settings = SessionSettings(max_devices=options.max_devices)
-        self.sessions = Sessions(store, self.clock, entropy, self.tokens, settings)
+        self.sessions = Sessions(store, self.committer, self.clock, entropy, self.tokens, settings)
         credentials = Credentials(store, self.passwords, limits, SERVER_NAME)
         token_stage = stages.RegistrationTokenStage(store, self.clock)
         every_stage: list[Stage] = [
@@ -152,6 +152,7 @@ class Home:
         appservices = NoAppServices()
         register = Register(
             store,
+            self.committer,
             self.clock,
             entropy,
             self.passwords,
@@ -162,10 +163,10 @@ class Home:
         )
         jwt = None if options.jwt is None else JwtLogin(store, self.clock, options.jwt, SERVER_NAME)
         self.api = AccountServices(
-            account=Account(store, self.passwords, self.sessions, interactive, self.rooms),
+            account=Account(store, self.committer, self.passwords, self.sessions, interactive, self.rooms),
             account_data=AccountData(store, self.committer),
-            admin=Admin(store, self.sessions, SERVER_NAME),
-            devices=Devices(store, self.clock, self.sessions, interactive),
+            admin=Admin(store, self.committer, self.sessions, SERVER_NAME),
+            devices=Devices(store, self.committer, self.clock, self.sessions, interactive),
             filters=Filters(store),
             interactive=interactive,
             login=Login(

@@ -18,8 +18,8 @@ from homeserver.services.personal.typing import TypingTracker
 from homeserver.services.rooms.cache import EventCache
 from homeserver.services.rooms.heads import HeadCache
 from homeserver.services.rooms.histories import HistoryCache
+from homeserver.services.rooms.lists import RoomLists
 from homeserver.services.rooms.writer import RoomMemory
-from homeserver.services.sync.roomlists import RoomLists
 from homeserver.storage.unit import Database
 
 

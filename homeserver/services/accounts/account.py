@@ -15,6 +15,7 @@ from homeserver.services.accounts.interactive import Interactive, Operation
 from homeserver.services.accounts.passwords import Passwords
 from homeserver.services.accounts.sessions import Sessions
 from homeserver.services.accounts.stages import PASSWORD
+from homeserver.services.commit import Committer
 
 _AT_ONCE = 1_000
 
@@ -23,9 +24,16 @@ class Account:
     """Owns passwords of accounts and their end."""
 
     def __init__(
-        self, store: Store, passwords: Passwords, sessions: Sessions, interactive: Interactive, rooms: RoomActions
+        self,
+        store: Store,
+        committer: Committer,
+        passwords: Passwords,
+        sessions: Sessions,
+        interactive: Interactive,
+        rooms: RoomActions,
     ) -> None:
         self._store = store
+        self._committer = committer
         self._passwords = passwords
         self._sessions = sessions
         self._interactive = interactive
@@ -42,23 +50,27 @@ class Account:
         proof = await self._interactive.authenticate(Operation("changePassword", who.user_id, body), flows)
         hashed = await self._passwords.hash(new_password)
         gone = []
-        async with self._store.write() as tx:
-            await proof.claim(tx)
-            await tx.users.set_password(who.user_id, hashed)
+        async with self._committer.writing() as unit:
+            await proof.claim(unit.tx)
+            await unit.tx.users.set_password(who.user_id, hashed)
             if body.get("logout_devices") is not False:
-                gone = await tx.sessions.delete(who.user_id, but=who.session_id)
-                await tx.devices.delete(who.user_id, [session.device_id for session in gone])
+                others = [
+                    device.device_id
+                    for device in await unit.tx.devices.of_user(who.user_id)
+                    if device.device_id != who.device_id
+                ]
+                gone = await self._sessions.end_devices_in(unit, who.user_id, others)
         self._sessions.ended(gone)
 
     async def set_password(self, user_id: str, new_password: str) -> None:
         """Replace the password by the operator's order and log everything out. Raises NOT_FOUND, WEAK_PASSWORD."""
         self._passwords.check_policy(new_password)
         hashed = await self._passwords.hash(new_password)
-        async with self._store.write() as tx:
-            if await tx.users.get(user_id) is None:
+        async with self._committer.writing() as unit:
+            if await unit.tx.users.get(user_id) is None:
                 raise MatrixError(ErrCode.NOT_FOUND, "There is no such user")
-            await tx.users.set_password(user_id, hashed)
-            gone = await self._sessions.end_devices_in(tx, user_id, None)
+            await unit.tx.users.set_password(user_id, hashed)
+            gone = await self._sessions.end_devices_in(unit, user_id, None)
         self._sessions.ended(gone)
 
     async def deactivate_own(self, who: Requester, body: dict[str, Any]) -> None:
@@ -76,11 +88,13 @@ class Account:
 
     async def close(self, user_id: str, *, erase: bool) -> None:
         """End the account but for its rooms, which need a running server (see `leave_behind`)."""
-        async with self._store.write() as tx:
+        async with self._committer.writing() as unit:
+            tx = unit.tx
             await tx.users.deactivate(user_id, erase=erase)
             await tx.profiles.delete(user_id, None)
             await tx.account_data.delete_all(user_id)
-            gone = await self._sessions.end_devices_in(tx, user_id, None)
+            gone = await self._sessions.end_devices_in(unit, user_id, None)
+            await tx.keys.delete_user(user_id)
         self._sessions.ended(gone)
         self._sessions.changed(user_id)
 

@@ -12,11 +12,13 @@ from hashlib import sha1
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.accounts import Device, RegistrationToken, User, UserFlags
 from homeserver.ports.clock import Clock, Entropy
+from homeserver.ports.log import SessionsEntry
 from homeserver.ports.requester import Requester
 from homeserver.ports.store import Store
 from homeserver.services.accounts.names import is_storable
 from homeserver.services.accounts.register import NewAccount, Register, Registered
 from homeserver.services.accounts.sessions import Sessions
+from homeserver.services.commit import Committer
 
 _NONCE_LIFETIME_S = 60
 _MAX_NONCES = 1000
@@ -25,8 +27,9 @@ _MAX_NONCES = 1000
 class Admin:
     """Moderation of accounts by server administrators."""
 
-    def __init__(self, store: Store, sessions: Sessions, server_name: str) -> None:
+    def __init__(self, store: Store, committer: Committer, sessions: Sessions, server_name: str) -> None:
         self._store = store
+        self._committer = committer
         self._sessions = sessions
         self._server_name = server_name
 
@@ -78,8 +81,9 @@ class Admin:
             await tx.registration_tokens.put(token)
 
     async def _set(self, user_id: str, flags: UserFlags) -> None:
-        async with self._store.write() as tx:
-            await tx.users.set_flags(user_id, flags)
+        async with self._committer.writing() as unit:
+            await unit.tx.users.set_flags(user_id, flags)
+            unit.tell(lambda position: SessionsEntry(position, user_id))
         self._sessions.changed(user_id, locked=flags.locked is True)
 
 

@@ -16,12 +16,14 @@ import structlog
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.accounts import Device
 from homeserver.ports.clock import Clock
+from homeserver.ports.log import DeviceListEntry
 from homeserver.ports.requester import Requester
 from homeserver.ports.store import Store, StoreUnavailable
 from homeserver.services.accounts.interactive import Interactive, Operation
 from homeserver.services.accounts.names import MAX_DISPLAY_NAME, is_storable, require_text
 from homeserver.services.accounts.sessions import Sessions
 from homeserver.services.accounts.stages import PASSWORD
+from homeserver.services.commit import Committer
 
 _log = structlog.get_logger(__name__)
 
@@ -32,8 +34,11 @@ _MAX_UNWRITTEN = 50_000
 class Devices:
     """Owns devices. `run` must be running for sightings to be stored."""
 
-    def __init__(self, store: Store, clock: Clock, sessions: Sessions, interactive: Interactive) -> None:
+    def __init__(
+        self, store: Store, committer: Committer, clock: Clock, sessions: Sessions, interactive: Interactive
+    ) -> None:
         self._store = store
+        self._committer = committer
         self._clock = clock
         self._sessions = sessions
         self._interactive = interactive
@@ -63,9 +68,11 @@ class Devices:
         require_text(display_name, "display_name", MAX_DISPLAY_NAME)
         if not is_storable(device_id):
             raise _no_device()
-        async with self._store.write() as tx:
-            if not await tx.devices.rename(user_id, device_id, display_name):
+        async with self._committer.writing() as unit:
+            if not await unit.tx.devices.rename(user_id, device_id, display_name):
                 raise _no_device()
+            if await unit.tx.keys.device_key(user_id, device_id) is not None:
+                unit.tell(lambda position: DeviceListEntry(position, user_id))
 
     async def delete(self, who: Requester, device_ids: Sequence[str], operation: str, body: dict[str, Any]) -> None:
         """Delete devices and log them out, after interactive authentication of the request `body`.
@@ -78,10 +85,10 @@ class Devices:
             flows = [self._interactive.flow(PASSWORD)]
             proof = await self._interactive.authenticate(Operation(operation, who.user_id, body), flows)
         known = [device_id for device_id in device_ids if is_storable(device_id)]
-        async with self._store.write() as tx:
+        async with self._committer.writing() as unit:
             if proof is not None:
-                await proof.claim(tx)
-            gone = await self._sessions.end_devices_in(tx, who.user_id, known)
+                await proof.claim(unit.tx)
+            gone = await self._sessions.end_devices_in(unit, who.user_id, known)
         self._sessions.ended(gone)
 
     def saw(self, user_id: str, device_id: str, address: str) -> None:

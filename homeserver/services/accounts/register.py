@@ -22,6 +22,7 @@ from homeserver.services.accounts.interactive import Flow, Interactive, Operatio
 from homeserver.services.accounts.names import device_id_of, display_name_of_device, localpart_of
 from homeserver.services.accounts.passwords import Passwords
 from homeserver.services.accounts.sessions import Opened, Sessions
+from homeserver.services.commit import Committer
 
 
 class Mode(StrEnum):
@@ -69,9 +70,10 @@ class Registered:
 class Register:
     """Owns the creation of accounts."""
 
-    def __init__(  # one collaborator per thing a registration touches
+    def __init__(  # noqa: PLR0913, PLR0917 - one collaborator per thing a registration touches
         self,
         store: Store,
+        committer: Committer,
         clock: Clock,
         entropy: Entropy,
         passwords: Passwords,
@@ -81,6 +83,7 @@ class Register:
         settings: RegistrationSettings,
     ) -> None:
         self._store = store
+        self._committer = committer
         self._clock = clock
         self._entropy = entropy
         self._passwords = passwords
@@ -175,7 +178,8 @@ class Register:
         device_id = None if user.is_guest else device_id_of(wanted.device_id)
         display_name = display_name_of_device(wanted.display_name)
         try:
-            async with self._store.write() as tx:
+            async with self._committer.writing() as unit:
+                tx = unit.tx
                 if proof is not None:
                     await proof.claim(tx)
                 if not user.is_guest and await tx.users.claim_first() and may_be_first:
@@ -184,7 +188,7 @@ class Register:
                     raise _closed()  # somebody else was the first user
                 await tx.users.create(user)
                 if not wanted.inhibit_login:
-                    opened = await self._sessions.open_in(tx, user, device_id, display_name, refresh=wanted.refresh)
+                    opened = await self._sessions.open_in(unit, user, device_id, display_name, refresh=wanted.refresh)
         except UniqueViolation:
             raise _in_use() from None
         return Registered(user.user_id, opened)

@@ -7,8 +7,9 @@ once, and the listeners close what is still open. See docs/subsystems/accounts.m
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -16,9 +17,11 @@ from homeserver import faults
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.accounts import Device, Session, User
 from homeserver.ports.clock import Clock, Entropy
+from homeserver.ports.log import DeviceListEntry, LogEntry, SessionsEntry
 from homeserver.ports.requester import Requester
 from homeserver.ports.store import Store, Transaction
 from homeserver.services.accounts.tokens import AccessToken, AccessTokens, BadToken
+from homeserver.services.commit import Committer, Unit
 
 _KEEP_GENERATIONS = 64
 _USERS_AT_ONCE = 200
@@ -77,9 +80,16 @@ class Sessions:
     """Owns sessions and their tokens; the only judge of access tokens."""
 
     def __init__(
-        self, store: Store, clock: Clock, entropy: Entropy, tokens: AccessTokens, settings: SessionSettings
+        self,
+        store: Store,
+        committer: Committer,
+        clock: Clock,
+        entropy: Entropy,
+        tokens: AccessTokens,
+        settings: SessionSettings,
     ) -> None:
         self._store = store
+        self._committer = committer
         self._clock = clock
         self._entropy = entropy
         self._tokens = tokens
@@ -90,6 +100,7 @@ class Sessions:
         self._listeners: list[Revoked] = []
         self._on_locked: list[Callable[[str], None]] = []
         self._changes = 0
+        self._rechecks: set[asyncio.Task[None]] = set()
 
     # Checking
 
@@ -186,19 +197,20 @@ class Sessions:
 
     async def open(self, user: User, device_id: str | None, display_name: str | None, *, refresh: bool) -> Opened:
         """Log a device in, in a transaction of its own. Raises like `open_in`."""
-        async with self._store.write() as tx:
-            opened = await self.open_in(tx, user, device_id, display_name, refresh=refresh)
+        async with self._committer.writing() as unit:
+            opened = await self.open_in(unit, user, device_id, display_name, refresh=refresh)
         self.ended(opened.replaced)
         return opened
 
     async def open_in(
-        self, tx: Transaction, user: User, device_id: str | None, display_name: str | None, *, refresh: bool
+        self, unit: Unit, user: User, device_id: str | None, display_name: str | None, *, refresh: bool
     ) -> Opened:
-        """Log a device in inside `tx`; the caller passes `replaced` to `ended` after the commit.
+        """Log a device in inside `unit`; the caller passes `replaced` to `ended` after the commit.
 
         A device that exists keeps its name; its session is replaced. Raises RESOURCE_LIMIT_EXCEEDED if the user
         has too many devices, USER_DEACTIVATED, USER_LOCKED.
         """
+        tx = unit.tx
         # Logins of one user go one after the other, and none overtakes the account's end.
         current = await tx.users.lock(user.user_id)
         if current is not None:
@@ -206,6 +218,10 @@ class Sessions:
         replaced: list[Session] = []
         if device_id is not None and await tx.devices.get(user.user_id, device_id) is not None:
             replaced = await tx.sessions.delete(user.user_id, device_ids=[device_id])
+            # Whoever logs in to a device that was there has other keys than the one who used it before.
+            if await tx.keys.delete_devices(user.user_id, [device_id]):
+                unit.tell(lambda position: DeviceListEntry(position, user.user_id))
+            unit.tell(lambda position: SessionsEntry(position, user.user_id))
         else:
             if await tx.devices.count(user.user_id) >= self._settings.max_devices:
                 raise MatrixError(
@@ -230,14 +246,15 @@ class Sessions:
         """
         digest = _digest(refresh_token)
         stolen: list[Session] = []
-        async with self._store.write() as tx:
+        async with self._committer.writing() as unit:
+            tx = unit.tx
             known = await tx.sessions.by_refresh_token(digest, self._clock.now_ms())
             session = None if known is None else await tx.sessions.lock(known[0])
             if known is None or session is None:
                 raise _unknown_token("The refresh token is not known")
             generation = known[1]
             if generation < session.confirmed:
-                stolen = await tx.sessions.delete(session.user_id, device_ids=[session.device_id])
+                stolen = await self.end_devices_in(unit, session.user_id, [session.device_id])
             else:
                 user = await tx.users.get(session.user_id)
                 if user is None or user.deactivated:
@@ -305,10 +322,21 @@ class Sessions:
             for listener in self._on_locked:
                 listener(user_id)
 
-    async def recheck(self) -> None:
-        """Somebody else changed sessions or users in the database: end what is gone, look at the rest afresh."""
+    def follow(self, entries: Sequence[LogEntry]) -> None:
+        """Log listener: another process may have ended sessions, or locked an account; look at those it names."""
+        users = {entry.user_id for entry in entries if isinstance(entry, SessionsEntry)}
+        if users & self._of_user.keys():
+            self._changes += 1
+            task = asyncio.create_task(self.recheck(users))
+            self._rechecks.add(task)
+            task.add_done_callback(self._rechecks.discard)
+
+    async def recheck(self, of: Collection[str] | None = None) -> None:
+        """Somebody else changed sessions or users (`of`; None: any) in the database: end what is gone, look at the
+        rest afresh.
+        """
         self._changes += 1
-        remembered = [live.session for live in self._live.values()]
+        remembered = [live.session for live in self._live.values() if of is None or live.session.user_id in of]
         async with self._store.read() as tx:
             existing = await tx.sessions.existing([session.session_id for session in remembered])
         for session in remembered:
@@ -340,14 +368,21 @@ class Sessions:
 
     async def end_devices(self, user_id: str, device_ids: list[str] | None) -> None:
         """Delete devices (all of the user's if None) with their sessions."""
-        async with self._store.write() as tx:
-            gone = await self.end_devices_in(tx, user_id, device_ids)
+        async with self._committer.writing() as unit:
+            gone = await self.end_devices_in(unit, user_id, device_ids)
         self.ended(gone)
 
-    async def end_devices_in(self, tx: Transaction, user_id: str, device_ids: list[str] | None) -> list[Session]:
-        """As `end_devices`, inside `tx`; the caller passes the result to `ended` after the commit."""
+    async def end_devices_in(self, unit: Unit, user_id: str, device_ids: list[str] | None) -> list[Session]:
+        """As `end_devices`, inside `unit`; the caller passes the result to `ended` after the commit.
+
+        Everything of the devices goes with them: keys, messages that wait for them, what others signed of them.
+        """
+        tx = unit.tx
         gone = await tx.sessions.delete(user_id, device_ids=device_ids)
         await tx.devices.delete(user_id, device_ids)
+        if await tx.keys.delete_devices(user_id, device_ids):
+            unit.tell(lambda position: DeviceListEntry(position, user_id))
+        unit.tell(lambda position: SessionsEntry(position, user_id))
         return gone
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.store import Store
-from homeserver.services.sync.roomlists import RoomLists
+from homeserver.services.rooms.lists import RoomLists
 
 if TYPE_CHECKING:
     from homeserver.ports.members import RoomMembers

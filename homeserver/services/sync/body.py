@@ -1,20 +1,23 @@
 """The sync response as data, and its bytes.
 
-Sections are plain dataclasses that the computations fill; `encode` turns them into JSON, taking every event's
+Sections are plain dataclasses that the computations fill; `template` turns them into JSON, taking every event's
 client form as the bytes rendered once for all recipients.
 spec: client-server-api#get_matrixclientv3sync
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
+from homeserver.core.canonical import trimmed
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.events import StoredEvent
+from homeserver.services.e2e.counts import NO_KEYS
+from homeserver.services.e2e.devicelists import NOTHING, DeviceListChanges
 from homeserver.services.sync.positions import prev_batch
 from homeserver.services.sync.shared import SharedKey, SharedSections
 
@@ -57,11 +60,36 @@ class SyncBody:
     knocked: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     account_data: list[AccountDataChanged] = field(default_factory=list)
     relations: dict[str, dict[str, Any]] = field(default_factory=dict)  # `m.relations` by event id
+    to_device: list[bytes] = field(default_factory=list)  # events
+    device_lists: DeviceListChanges = NOTHING
+    key_counts: bytes = NO_KEYS  # members of the response
+    counts_changed: bool = False  # an idle client must hear of them
 
     @property
     def is_empty(self) -> bool:
         """Nothing to tell: a long poll goes on waiting."""
-        return not (self.joined or self.left or self.invited or self.knocked or self.account_data)
+        return not (
+            self.joined
+            or self.left
+            or self.invited
+            or self.knocked
+            or self.account_data
+            or self.to_device
+            or self.device_lists
+            or self.counts_changed
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The JSON of a response with a hole in it: what stands before and behind the recipient's own key counts."""
+
+    head: bytes
+    tail: bytes
+
+    def filled(self, key_counts: bytes) -> bytes:
+        """The JSON for a device with these counts (members of the response, without braces)."""
+        return b"".join((self.head, key_counts, self.tail))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +108,10 @@ STATE_AFTER = StateField("state_after")
 STATE_AFTER_UNSTABLE = StateField("org.matrix.msc4222.state_after")
 
 
-def encode(
+def template(
     body: SyncBody, render: RenderEvent, state_field: StateField = STATE_BEFORE, shared: SharedSections | None = None
-) -> bytes:
-    """The JSON of a response, with what other recipients get too from `shared`.
-
-    Key counts are always there: clients break without them (matrix-org/synapse#10456).
-    """
+) -> Template:
+    """The JSON of a response, but for what is told to one device only."""
     shared = shared if shared is not None else SharedSections()
     rooms: dict[str, Any] = {}
     if body.joined:
@@ -103,17 +128,18 @@ def encode(
             room_id: orjson.Fragment(_section(room, render, state_field, shared) + _left_part(room))
             for room_id, room in body.left.items()
         }
-    response: dict[str, Any] = {
-        "next_batch": body.next_batch,
-        "device_one_time_keys_count": {"signed_curve25519": 0},
-        "org.matrix.msc2732.device_unused_fallback_key_types": [],
-        "device_unused_fallback_key_types": [],
-    }
+    response: dict[str, Any] = {}
     if rooms:
         response["rooms"] = rooms
     if body.account_data:
         response["account_data"] = {"events": [_account_data(changed) for changed in body.account_data]}
-    return orjson.dumps(response)
+    if body.to_device:
+        response["to_device"] = {"events": _fragments(body.to_device)}
+    if body.device_lists:
+        response["device_lists"] = {"changed": body.device_lists.changed, "left": body.device_lists.left}
+    rest = trimmed(orjson.dumps(response))
+    head = b'{"next_batch":' + orjson.dumps(body.next_batch)
+    return Template(head + b",", b"," + rest[1:] if response else rest[1:])
 
 
 def _section(room: RoomSection, render: RenderEvent, state_field: StateField, shared: SharedSections) -> bytes:
@@ -162,7 +188,7 @@ _PLAIN = (
 )
 
 
-def _fragments(events: tuple[bytes, ...]) -> list[orjson.Fragment]:
+def _fragments(events: Iterable[bytes]) -> list[orjson.Fragment]:
     return [orjson.Fragment(event) for event in events]
 
 

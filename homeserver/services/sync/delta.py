@@ -15,11 +15,11 @@ from homeserver.ports.events import Membership, StoredEvent
 from homeserver.ports.store import Transaction
 from homeserver.services.personal.receipts import receipt_event, typing_event
 from homeserver.services.rooms.filtered import select
+from homeserver.services.rooms.lists import Rooms
 from homeserver.services.sync import snapshot
 from homeserver.services.sync.body import RoomSection, SyncBody, Timeline
 from homeserver.services.sync.lazy import SentMembers
 from homeserver.services.sync.request import RoomReads, SyncRequest, wants_account_data, without_ignored
-from homeserver.services.sync.roomlists import Rooms
 from homeserver.services.sync.window import RoomWindow, Window
 
 _MEMBER = "m.room.member"

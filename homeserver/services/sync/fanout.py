@@ -29,6 +29,7 @@ from homeserver.ports.log import (
     SessionsEntry,
     ToDeviceEntry,
 )
+from homeserver.services.sync.body import Template
 from homeserver.services.sync.positions import SyncToken
 from homeserver.services.sync.request import SyncRequest
 
@@ -49,10 +50,31 @@ _PERSONAL_STATE = {"m.room.member", "m.room.name", "m.room.canonical_alias"}
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What a recipient is told: the JSON of a response, empty if there is nothing; and the position it leads to."""
+    """What a recipient is told: a response but for what is their own, None if there is nothing; and the position that
+    it leads to.
+    """
 
-    json: bytes
+    template: Template | None
     token: SyncToken
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An update as one recipient gets it."""
+
+    update: Update
+    key_counts: bytes
+
+    @property
+    def json(self) -> bytes:
+        """The JSON of a response, empty if there is nothing to tell."""
+        template = self.update.template
+        return b"" if template is None else template.filled(self.key_counts)
+
+    @property
+    def token(self) -> SyncToken:
+        """The position it leads to."""
+        return self.update.token
 
 
 @dataclass(slots=True)
@@ -67,7 +89,7 @@ class Stretch:
 
     def keep(self, key: UpdateKey, update: Update) -> None:
         """Remember an update for its other recipients, unless it would weigh."""
-        if len(update.json) <= _MAX_BYTES and len(self.updates) < _MAX_UPDATES:
+        if (update.template is None or len(update.template.tail) <= _MAX_BYTES) and len(self.updates) < _MAX_UPDATES:
             self.updates[key] = update
 
 

@@ -10,14 +10,19 @@ import orjson
 from homeserver.core.filters import apply_event_fields
 from homeserver.ports.events import StoredEvent
 from homeserver.services.rooms.render import client_json, federation_form, for_recipient
-from homeserver.services.sync.body import RenderEvent, SyncBody, encode
+from homeserver.services.sync.body import RenderEvent, SyncBody, Template, template
 from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.shared import SharedSections
 
 
 def encode_for(request: SyncRequest, body: SyncBody, shared: SharedSections | None = None) -> bytes:
     """The JSON of a response for the requesting device and its filter."""
-    return encode(body, _renderer(request, body), request.state_field, shared)
+    return template_for(request, body, shared).filled(body.key_counts)
+
+
+def template_for(request: SyncRequest, body: SyncBody, shared: SharedSections | None = None) -> Template:
+    """As `encode_for`, with the key counts left open."""
+    return template(body, _renderer(request, body), request.state_field, shared)
 
 
 def _renderer(request: SyncRequest, body: SyncBody) -> RenderEvent:

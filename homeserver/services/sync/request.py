@@ -38,6 +38,11 @@ class SyncRequest:
     limits: SyncLimits = field(default_factory=SyncLimits)
 
     @property
+    def device(self) -> tuple[str, str] | None:
+        """The device that asks, if it is one."""
+        return None if self.device_id is None else (self.user_id, self.device_id)
+
+    @property
     def timeline_limit(self) -> int:
         """Events per room, bounded however much the client asks for."""
         limit = self.filter.room.timeline.limit

@@ -12,24 +12,26 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from homeserver import faults
-from homeserver.core.canonical import trimmed
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.clock import Clock
-from homeserver.ports.store import Store
+from homeserver.ports.store import Store, Transaction
+from homeserver.services.e2e import DeviceUpdates
+from homeserver.services.e2e.counts import NO_KEYS
+from homeserver.services.e2e.devicelists import KeyWindow
+from homeserver.services.e2e.todevice import PER_RESPONSE
 from homeserver.services.following import LogFollower
-from homeserver.services.log import Log
 from homeserver.services.personal.pushrules import PUSH_RULES, push_rules_content
 from homeserver.services.personal.typing import TypingTracker
+from homeserver.services.rooms.lists import RoomLists, Rooms
 from homeserver.services.sync import window as windows
 from homeserver.services.sync.body import SyncBody
 from homeserver.services.sync.delta import DeltaBuilder, Plan, bundling, plan_delta, plan_initial, summary_moved
-from homeserver.services.sync.fanout import Audience, Stretch, Stretches, Update
+from homeserver.services.sync.fanout import Audience, Delivery, Stretch, Stretches, Update
 from homeserver.services.sync.lazy import SentMembers
 from homeserver.services.sync.positions import SyncToken
-from homeserver.services.sync.render import encode_for
+from homeserver.services.sync.render import encode_for, template_for
 from homeserver.services.sync.request import RoomReads, SyncLimits, SyncRequest
-from homeserver.services.sync.roomlists import RoomLists, Rooms
 from homeserver.services.sync.shared import SharedSections
 from homeserver.services.sync.waiter import Bell, Waiters
 from homeserver.services.sync.window import Window
@@ -51,20 +53,24 @@ class SyncService:
     def __init__(
         self,
         store: Store,
-        log: Log,
         follower: LogFollower,
+        rooms: RoomLists,
         reads: RoomReads,
+        devices: DeviceUpdates,
         typing: TypingTracker,
         clock: Clock,
+        *,
         limits: SyncLimits | None = None,
     ) -> None:
         self.limits = limits or SyncLimits()
+        log = follower.log
+        self._devices = devices
         self._store = store
         self._log = log
         self._follower = follower
         self._clock = clock
         self._reads = reads
-        self.rooms = RoomLists(store, log)
+        self.rooms = rooms
         self._sent = SentMembers()
         self._builder = DeltaBuilder(reads, self._sent)
         self._shared = SharedSections()
@@ -129,16 +135,19 @@ class SyncService:
         return self._waiters.waiting(request.user_id, request.session_id, heard)
 
     def is_current(self, since: SyncToken) -> bool:
-        """Whether nothing at all has happened since then."""
-        return since.position == self._log.position and since.ephemeral == self._typing.serial
+        """Whether nothing at all has happened since then, and nothing is left over from before."""
+        return (
+            since.position == self._log.position and since.ephemeral == self._typing.serial and since.to_device is None
+        )
 
-    def shared(self, request: SyncRequest, since: SyncToken, form: Audience) -> Update | None:
+    def shared(self, request: SyncRequest, since: SyncToken, form: Audience) -> Delivery | None:
         """What the request (at `since`, which may be later than its own) is answered with, if many get that alike.
 
         `form` is `audience(request)`. None: `respond` has to be asked. What this returns, `respond` would return too.
         """
         rooms = self.rooms.peek(request.user_id)
-        if rooms is None or request.full_state:
+        counts = self._devices.counts.peek(request.device) if request.device is not None else NO_KEYS
+        if rooms is None or counts is None or request.full_state or since.to_device is not None:
             return None
         low, high, serial = since.position, self._log.position, self._typing.serial
         stretch = self._stretches.get(
@@ -154,13 +163,15 @@ class SyncService:
         update = stretch.updates.get((form, joined))
         if update is None:
             update = self._make_shared(request, since, rooms, stretch)
-            if update is not None:
-                stretch.keep((form, joined), update)
-        return update
+            if update is None:
+                return None
+            stretch.keep((form, joined), update)
+        return Delivery(update, counts)
 
     def _make_shared(self, request: SyncRequest, since: SyncToken, rooms: Rooms, stretch: Stretch) -> Update | None:
         """As `respond`, of a plain stretch that ends now. None if there is something to bundle, for each user apart."""
-        window = windows.from_tail(stretch.entries, request.user_id, rooms, since.position, self._log.position)
+        who = request.user_id, request.device_id
+        window = windows.from_tail(stretch.entries, who, rooms, since.position, self._log.position)
         token = self._add_typing(window, rooms, since)
         plan = plan_delta(request, window, rooms)
         body = SyncBody(str(token))
@@ -169,10 +180,12 @@ class SyncService:
             return None
         self._builder.ephemeral(request, window, body)
         _leave_out_empty(request, body)
-        return Update(b"" if body.is_empty else trimmed(self.encode(request, body)), token)
+        return Update(None if body.is_empty else template_for(request, body, self._shared), token)
 
     async def respond(self, request: SyncRequest) -> Answer:
-        """The response as of now."""
+        """The response as of now. What the request's token acknowledges need not be kept any more."""
+        if request.since is not None and request.device is not None:
+            self._devices.to_device.acknowledge(request.device, request.since.acknowledged)
         if (
             request.since is None
             or self.rooms.peek(request.user_id) is None
@@ -190,22 +203,34 @@ class SyncService:
         high = self._log.position
         rooms = self.rooms.peek(request.user_id) or rooms
         if self.is_current(request.since) and not request.full_state:
-            return Answer(SyncBody(str(request.since)), request.since)
+            body = SyncBody(str(request.since), key_counts=await self._key_counts(request))
+            return Answer(body, request.since)
         entries = self._log.since(request.since.position, high)
         if entries is None:
             return await self._from_store(request, request.since, rooms, high)
-        window = windows.from_tail(entries, request.user_id, rooms, request.since.position, high)
+        who = request.user_id, request.device_id
+        window = windows.from_tail(entries, who, rooms, request.since.position, high)
         if redacted := windows.redacted_ids(window):
             windows.replace_events(window, await self._reads.events(redacted))
         token = self._add_typing(window, rooms, request.since)
         plan = plan_delta(request, window, rooms)
         body = SyncBody(str(token))
         await self._builder.changed_rooms(request, plan, window, body)
-        if plan.needs_store or _summaries_moved(plan, window) or bundling(body):
+        if (
+            plan.needs_store
+            or _summaries_moved(plan, window)
+            or bundling(body)
+            or window.concerns_keys
+            or request.since.to_device is not None
+        ):
             async with self._store.read() as tx:
                 await self._builder.summaries(tx, request, plan, window, body)
                 await self._builder.whole_rooms(tx, request, plan, window, body)
                 await self._builder.relations(tx, request, body)
+                token = await self._device_parts(tx, request, window, rooms, body, token)
+        elif window.device_lists:
+            lists = window.device_lists
+            body.device_lists = await self._devices.lists.without_moves(request.user_id, rooms, lists)
         return await self._finish(request, plan, window, body, token)
 
     async def _from_store(self, request: SyncRequest, since: SyncToken, rooms: Rooms, high: int) -> Answer:
@@ -222,7 +247,35 @@ class SyncService:
             await self._builder.summaries(tx, request, plan, window, body)
             await self._builder.whole_rooms(tx, request, plan, window, body)
             await self._builder.relations(tx, request, body)
+            token = await self._device_parts(tx, request, window, rooms, body, token)
         return await self._finish(request, plan, window, body, token)
+
+    async def _device_parts(
+        self,
+        tx: Transaction,
+        request: SyncRequest,
+        window: Window,
+        rooms: Rooms,
+        body: SyncBody,
+        token: SyncToken,
+    ) -> SyncToken:
+        """Put in what this device alone is told; returns the token, which says how far its messages have come."""
+        since, device = request.since, request.device
+        if since is not None and (window.device_lists or window.members or window.own_members):
+            keys = KeyWindow(window.device_lists, window.own_members, window.members)
+            body.device_lists = await self._devices.lists.changes(tx, request.user_id, rooms, keys)
+        if device is None or not (window.to_device or since is None or since.to_device is not None):
+            return token
+        after = 0 if since is None else since.acknowledged
+        messages = await self._devices.to_device.waiting(tx, device, after, window.high)
+        body.to_device = [message.json for message in messages[:PER_RESPONSE]]
+        if len(messages) > PER_RESPONSE:
+            token = replace(token, to_device=messages[PER_RESPONSE - 1].position)
+            body.next_batch = str(token)
+        return token
+
+    async def _key_counts(self, request: SyncRequest) -> bytes:
+        return NO_KEYS if request.device is None else await self._devices.counts.of(request.device)
 
     async def _initial(self, request: SyncRequest) -> Answer:
         if request.device_id is not None:
@@ -249,8 +302,10 @@ class SyncService:
             body.account_data.extend(item for item in known if wanted.matches(item.type, None))
             await self._builder.whole_rooms(tx, request, plan, window, body, account_data)
             await self._builder.relations(tx, request, body)
+            token = await self._device_parts(tx, request, window, rooms, body, token)
         self._builder.ephemeral(request, window, body)
         await self._builder.stripped(plan, body)
+        body.key_counts = await self._key_counts(request)
         return Answer(body, token)
 
     async def _finish(
@@ -260,6 +315,8 @@ class SyncService:
             await faults.plan.reach("sync.answer")
         self._builder.ephemeral(request, window, body)
         await self._builder.stripped(plan, body)
+        body.key_counts = await self._key_counts(request)
+        body.counts_changed = window.key_counts
         _leave_out_empty(request, body)
         return Answer(body, token)
 

@@ -353,15 +353,11 @@ class Session:
         try:
             if faults.plan is not None:
                 faults.plan.touch("stream.shared")
-            update = self._sync.shared(request, since, self._form)
-            if update is not None and not update.json:
-                self._since = update.token
-            elif (
-                update is not None
-                and self._face.serves(self._token)
-                and self._socket.send_now(frames.update(update.json))
-            ):
-                self._expect(update.token)
+            told = self._sync.shared(request, since, self._form)
+            if told is not None and not (json := told.json):
+                self._since = told.token
+            elif told is not None and self._face.serves(self._token) and self._socket.send_now(frames.update(json)):
+                self._expect(told.token)
             else:
                 self._own_work.set()
         except Exception as error:  # it has no caller who could do anything about it

@@ -16,7 +16,7 @@ from homeserver import faults
 from homeserver.core.errors import MatrixError
 from homeserver.ports.log import EventEntry, InRoom, LogEntry, OfDevice, OfUser, Sharers
 from homeserver.services.log import Log
-from homeserver.services.sync.roomlists import RoomLists
+from homeserver.services.rooms.lists import RoomLists
 
 _AT_ONCE = 64
 """So many are told of a ringing before others have their turn."""

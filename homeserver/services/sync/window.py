@@ -26,7 +26,7 @@ from homeserver.ports.log import (
 )
 from homeserver.ports.receipts import ReceiptChanged
 from homeserver.ports.store import Transaction
-from homeserver.services.sync.roomlists import Rooms
+from homeserver.services.rooms.lists import Rooms
 
 
 @dataclass(slots=True)
@@ -49,6 +49,15 @@ class Window:
     account_data: list[AccountDataChanged] = field(default_factory=list)  # last per room and type
     receipts: dict[str, list[ReceiptChanged]] = field(default_factory=dict)  # by room, of joined rooms
     typing: dict[str, list[str]] = field(default_factory=dict)  # who types now, in joined rooms where that changed
+    members: list[StoredEvent] = field(default_factory=list)  # member events of others in rooms the user is or was in
+    device_lists: set[str] = field(default_factory=set)  # users whose keys or devices changed
+    to_device: bool = False  # there may be messages for the device
+    key_counts: bool = False  # those of the device have changed
+
+    @property
+    def concerns_keys(self) -> bool:
+        """Whether it takes the store to say what the device must be told of messages and of others' keys."""
+        return bool(self.to_device or self.members or self.own_members)
 
 
 def _is_told(entry: EventEntry, user_id: str, rooms: Rooms) -> bool:
@@ -71,13 +80,18 @@ def _is_shown(receipt: ReceiptChanged, user_id: str, rooms: Rooms) -> bool:
     return membership is not None and membership.membership == "join"
 
 
-def from_tail(entries: Iterable[LogEntry], user_id: str, rooms: Rooms, low: int, high: int) -> Window:
-    """The window out of log entries. `rooms` are the user's memberships at `high`."""
+def from_tail(  # noqa: C901, PLR0912 - one case for each kind of entry
+    entries: Iterable[LogEntry], who: tuple[str, str | None], rooms: Rooms, low: int, high: int
+) -> Window:
+    """The window of `who` (user id, device id) out of log entries. `rooms` are the user's memberships at `high`."""
+    user_id, device_id = who
     window = Window(low, high)
     account_data: dict[tuple[str | None, str], AccountDataChanged] = {}
     for entry in entries:
         match entry:
             case EventEntry(_, stored):
+                if entry.subject not in (None, user_id) and entry.room_id in rooms:
+                    window.members.append(stored)
                 if not _is_told(entry, user_id, rooms):
                     continue
                 if entry.subject == user_id:
@@ -94,8 +108,13 @@ def from_tail(entries: Iterable[LogEntry], user_id: str, rooms: Rooms, low: int,
                     account_data[data.room_id, data.type] = data
             case ForgottenEntry() | SessionsEntry():
                 pass  # nothing that clients are told: who forgets a room was told that they had left it
-            case DeviceListEntry() | ToDeviceEntry() | KeyCountsEntry():
-                pass
+            case DeviceListEntry(_, subject, reader):
+                if reader in (None, user_id):
+                    window.device_lists.add(subject)
+            case ToDeviceEntry(_, owner, of):
+                window.to_device = window.to_device or (owner, of) == (user_id, device_id)
+            case KeyCountsEntry(_, owner, of):
+                window.key_counts = window.key_counts or (owner, of) == (user_id, device_id)
             case _:
                 assert_never(entry)
     window.account_data = list(account_data.values())
@@ -104,9 +123,8 @@ def from_tail(entries: Iterable[LogEntry], user_id: str, rooms: Rooms, low: int,
 
 async def from_store(tx: Transaction, user_id: str, rooms: Rooms, low: int, high: int, *, limit: int) -> Window:
     """The window out of the database: at most `limit` timeline events per room, a constant number of statements."""
-    window = Window(low, high)
-    for stored in await tx.sync.own_memberships(user_id, low, high):
-        window.own_members.setdefault(stored.event.room_id, []).append(stored)
+    window = Window(low, high, to_device=True, key_counts=False)
+    await add_key_changes(tx, window, user_id, rooms)
     bounds = _room_bounds(rooms, window.own_members, low, high)
     ids = {membership.room_nid: room_id for room_id, membership in rooms.items()}
     recent = await tx.events.recent(bounds, limit + 1)
@@ -126,6 +144,19 @@ async def from_store(tx: Transaction, user_id: str, rooms: Rooms, low: int, high
     for receipt in await tx.receipts.between(joined, user_id):
         window.receipts.setdefault(receipt.room_id, []).append(receipt)
     return window
+
+
+async def add_key_changes(tx: Transaction, window: Window, user_id: str, rooms: Rooms) -> None:
+    """Put into the window what decides whose keys the user must ask for: memberships and changed device lists."""
+    for stored in await tx.sync.own_memberships(user_id, window.low, window.high):
+        window.own_members.setdefault(stored.event.room_id, []).append(stored)
+    nids = [
+        membership.room_nid
+        for room_id, membership in rooms.items()
+        if membership.membership == "join" or room_id in window.own_members
+    ]
+    window.members = await tx.sync.other_memberships(nids, user_id, window.low, window.high)
+    window.device_lists = set(await tx.keys.changed_lists(user_id, window.low))
 
 
 def redacted_ids(window: Window) -> set[str]:

@@ -20,6 +20,7 @@ from homeserver.storage.schema.rooms import COUNTERS
 TARGET = FOLDER / "versions" / "v0001_initial.py"
 
 _HEADER = f'''"""The initial schema, written by `homeserver.storage.migrations.draft`; the schema modules explain it."""
+# long: one function for each table, written by a program
 
 from __future__ import annotations
 

@@ -48,6 +48,10 @@ _ENTRIES = Sql(
     "AND c.type = CASE l.kind WHEN 2 THEN 'm.read' ELSE 'm.read.private' END AND c.thread_id = l.key "
     "WHERE l.position > :low AND l.position <= :high ORDER BY l.position"
 )
+_NOTE_CHANGE = Sql(
+    "INSERT INTO device_lists (user_id, reader, position) VALUES (:user_id, :reader, :position) "
+    "ON CONFLICT (user_id, reader) DO UPDATE SET position = excluded.position"
+)
 _PRUNE = Sql(
     "DELETE FROM log_entries WHERE position IN "
     "(SELECT position FROM log_entries WHERE position < :position ORDER BY position LIMIT :count)"
@@ -86,6 +90,14 @@ class SqlLogRepo:
     async def record(self, entries: Sequence[LogEntry]) -> None:
         """See the port."""
         await _RECORD.run_many(self._connection, [row for entry in entries if (row := _row(entry)) is not None])
+        await _NOTE_CHANGE.run_many(
+            self._connection,
+            [
+                {"user_id": entry.user_id, "reader": entry.reader or "", "position": entry.position}
+                for entry in entries
+                if isinstance(entry, DeviceListEntry)
+            ],
+        )
 
     async def between(self, low: int, high: int) -> list[LogEntry] | None:
         """See the port."""
@@ -135,8 +147,8 @@ def _row(entry: LogEntry) -> dict[str, Any] | None:
             kind, key = _Kind.FORGOTTEN, ""
         case SessionsEntry(position, user_id):
             kind, room_id, key = _Kind.SESSIONS, "", ""
-        case DeviceListEntry(position, user_id):
-            kind, room_id, key = _Kind.DEVICE_LIST, "", ""
+        case DeviceListEntry(position, user_id, reader):
+            kind, room_id, key = _Kind.DEVICE_LIST, "", reader or ""
         case ToDeviceEntry(position, user_id, key):
             kind, room_id = _Kind.TO_DEVICE, ""
         case KeyCountsEntry(position, user_id, key):
@@ -163,7 +175,7 @@ def _entry(row: Any) -> LogEntry | None:
         case _Kind.SESSIONS:
             return SessionsEntry(position, user_id)
         case _Kind.DEVICE_LIST:
-            return DeviceListEntry(position, user_id)
+            return DeviceListEntry(position, user_id, key or None)
         case _Kind.TO_DEVICE:
             return ToDeviceEntry(position, user_id, key)
         case _Kind.KEY_COUNTS:

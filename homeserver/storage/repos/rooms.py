@@ -110,7 +110,17 @@ _MEMBERSHIPS = Sql(
     FROM memberships m JOIN rooms r ON r.room_nid = m.room_nid JOIN events e ON e.nid = m.event_nid
     WHERE m.user_id = :user_id ORDER BY m.event_nid"""
 )
-_JOINED = Sql("SELECT user_id FROM memberships WHERE room_nid = :room_nid AND membership = 'join'")
+_JOINED = Sql(
+    "SELECT DISTINCT c.state_key FROM current_state c "
+    "WHERE {rooms} AND c.type = 'm.room.member' AND c.membership = 'join'",
+    rooms=in_ints("c.room_nid", "rooms"),
+)
+_JOINED_PAIRS = Sql(
+    "SELECT c.room_nid, c.state_key FROM current_state c "
+    "WHERE {rooms} AND c.type = 'm.room.member' AND c.membership = 'join' AND {users}",
+    rooms=in_ints("c.room_nid", "rooms"),
+    users=in_texts("c.state_key", "users"),
+)
 _FORGET = Sql("UPDATE memberships SET forgotten = true WHERE user_id = :user_id AND room_nid = :room_nid")
 _SET_PUBLIC = Sql("UPDATE rooms SET is_public = :public WHERE room_nid = :room_nid")
 _PUBLIC = Sql("SELECT room_nid, room_id FROM rooms WHERE is_public ORDER BY room_nid")
@@ -236,9 +246,14 @@ class SqlRoomRepo:
             )
         ]
 
-    async def joined_local_users(self, room_nid: int) -> list[str]:
+    async def joined_members(self, room_nids: Collection[int]) -> set[str]:
         """See the port."""
-        return [row[0] for row in await _JOINED.rows(self._connection, room_nid=room_nid)]
+        return {row[0] for row in await _JOINED.rows(self._connection, rooms=json_ints(room_nids))}
+
+    async def joined_pairs(self, room_nids: Collection[int], users: Collection[str]) -> list[tuple[int, str]]:
+        """See the port."""
+        rows = await _JOINED_PAIRS.rows(self._connection, rooms=json_ints(room_nids), users=json_texts(users))
+        return [(row[0], row[1]) for row in rows]
 
     async def set_forgotten(self, user_id: str, room_nid: int) -> None:
         """See the port."""

@@ -25,6 +25,11 @@ _OWN_MEMBERSHIPS = Sql(
     "AND e.type = 'm.room.member' AND e.state_key = :user_id "
     "AND e.nid > :low AND e.nid <= :high AND e.ord IS NOT NULL ORDER BY e.nid"
 )
+_OTHER_MEMBERSHIPS = Sql(
+    "SELECT e.nid FROM events e WHERE {rooms} AND e.type = 'm.room.member' AND e.state_key IS NOT NULL "
+    "AND e.state_key <> :user_id AND e.nid > :low AND e.nid <= :high AND e.ord IS NOT NULL ORDER BY e.nid",
+    rooms=in_ints("e.room_nid", "rooms"),
+)
 _VISIBILITY_HISTORIES = Sql(
     "SELECT e.nid, e.room_nid, e.ord, e.snapshot_nid, e.type = 'm.room.member' FROM events e "
     "WHERE {rooms} AND e.ord IS NOT NULL AND ("
@@ -61,6 +66,17 @@ class SqlSyncRepo:
     async def own_memberships(self, user_id: str, low: int, high: int) -> list[StoredEvent]:
         """See the port."""
         rows = await _OWN_MEMBERSHIPS.rows(self._connection, user_id=user_id, low=low, high=high)
+        return await self._reader.at([row[0] for row in rows])
+
+    async def other_memberships(
+        self, room_nids: Collection[int], user_id: str, low: int, high: int
+    ) -> list[StoredEvent]:
+        """See the port."""
+        if not room_nids:
+            return []
+        rows = await _OTHER_MEMBERSHIPS.rows(
+            self._connection, rooms=json_ints(room_nids), user_id=user_id, low=low, high=high
+        )
         return await self._reader.at([row[0] for row in rows])
 
     async def visibility_histories(self, room_nids: Collection[int], user_id: str) -> dict[int, list[Decisive]]:

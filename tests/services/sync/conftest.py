@@ -10,8 +10,14 @@ import orjson
 import pytest
 
 from homeserver.core.filters import Filter
+from homeserver.services.commit import Committer
+from homeserver.services.e2e import DeviceUpdates
+from homeserver.services.e2e.counts import KeyCountsCache
+from homeserver.services.e2e.devicelists import DeviceLists
+from homeserver.services.e2e.todevice import ToDevice, ToDeviceLimits
 from homeserver.services.following import LogFollower
 from homeserver.services.personal.typing import TypingTracker
+from homeserver.services.rooms.lists import RoomLists
 from homeserver.services.sync import positions
 from homeserver.services.sync.body import STATE_BEFORE, StateField
 from homeserver.services.sync.fanout import audience
@@ -128,6 +134,9 @@ async def syncing(store: Database) -> AsyncIterator[SyncWorld]:
     async with running_world(store) as world:
         typing = TypingTracker(SteppingClock())
         reads = RoomMemoryReads(store, world.rooms.memory)
-        yield SyncWorld(
-            world, SyncService(store, world.log, LogFollower(store, world.log), reads, typing, SteppingClock()), typing
-        )
+        follower = LogFollower(store, world.log)
+        lists = RoomLists(store, world.log)
+        to_device = ToDevice(store, Committer(store, world.log), world.log, "hromada.test", ToDeviceLimits())
+        devices = DeviceUpdates(KeyCountsCache(store, world.log), DeviceLists(lists), to_device)
+        sync = SyncService(store, follower, lists, reads, devices, typing, SteppingClock())
+        yield SyncWorld(world, sync, typing)

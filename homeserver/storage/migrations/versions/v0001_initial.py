@@ -1,4 +1,5 @@
 """The initial schema, written by `homeserver.storage.migrations.draft`; the schema modules explain it."""
+# long: one function for each table, written by a program
 
 from __future__ import annotations
 
@@ -15,26 +16,34 @@ def upgrade() -> None:
     """Create every table."""
     _account_data()
     _counters()
+    _cross_signing_keys()
     _current_state()
+    _device_keys()
+    _device_lists()
     _devices()
     _event_relations()
     _event_txns()
     _events()
+    _fallback_keys()
     _filters()
     _interactive_sessions()
+    _key_signatures()
     _log_entries()
     _login_tokens()
     _memberships()
+    _one_time_keys()
     _profile_fields()
     _receipts()
     _refresh_tokens()
     _registration_tokens()
     _reports()
+    _request_txns()
     _room_aliases()
     _rooms()
     _sessions()
     _snapshot_deltas()
     _snapshots()
+    _to_device()
     _users()
 
 
@@ -63,6 +72,17 @@ def _counters() -> None:
     op.execute("INSERT INTO counters (name, value) VALUES ('log', 0), ('outlier', 0), ('room', 0), ('snapshot', 0)")
 
 
+def _cross_signing_keys() -> None:
+    op.create_table(
+        "cross_signing_keys",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("usage", sa.Text(), nullable=False),
+        sa.Column("json", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "usage", name="pk_cross_signing_keys"),
+        sqlite_with_rowid=False,
+    )
+
+
 def _current_state() -> None:
     op.create_table(
         "current_state",
@@ -82,6 +102,29 @@ def _current_state() -> None:
         sqlite_where=sa.text("membership IS NOT NULL"),
         postgresql_where=sa.text("membership IS NOT NULL"),
     )
+
+
+def _device_keys() -> None:
+    op.create_table(
+        "device_keys",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("device_id", sa.Text(), nullable=False),
+        sa.Column("json", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "device_id", name="pk_device_keys"),
+        sqlite_with_rowid=False,
+    )
+
+
+def _device_lists() -> None:
+    op.create_table(
+        "device_lists",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("reader", sa.Text(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "reader", name="pk_device_lists"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_device_lists_position", "device_lists", ["position"], unique=False)
 
 
 def _devices() -> None:
@@ -160,6 +203,20 @@ def _events() -> None:
     op.create_index("ix_events_timeline", "events", ["room_nid", "ord"], unique=True)
 
 
+def _fallback_keys() -> None:
+    op.create_table(
+        "fallback_keys",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("device_id", sa.Text(), nullable=False),
+        sa.Column("algorithm", sa.Text(), nullable=False),
+        sa.Column("key_id", sa.Text(), nullable=False),
+        sa.Column("used", sa.Boolean(), nullable=False),
+        sa.Column("json", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "device_id", "algorithm", name="pk_fallback_keys"),
+        sqlite_with_rowid=False,
+    )
+
+
 def _filters() -> None:
     op.create_table(
         "filters",
@@ -185,6 +242,19 @@ def _interactive_sessions() -> None:
         sa.PrimaryKeyConstraint("digest", name="pk_interactive_sessions"),
     )
     op.create_index("ix_interactive_sessions_expires_ms", "interactive_sessions", ["expires_ms"], unique=False)
+
+
+def _key_signatures() -> None:
+    op.create_table(
+        "key_signatures",
+        sa.Column("target_user", sa.Text(), nullable=False),
+        sa.Column("target_key", sa.Text(), nullable=False),
+        sa.Column("signer_user", sa.Text(), nullable=False),
+        sa.Column("signer_key", sa.Text(), nullable=False),
+        sa.Column("signature", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("target_user", "target_key", "signer_user", "signer_key", name="pk_key_signatures"),
+        sqlite_with_rowid=False,
+    )
 
 
 def _log_entries() -> None:
@@ -226,6 +296,28 @@ def _memberships() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_memberships_room", "memberships", ["room_nid", "membership"], unique=False)
+
+
+def _one_time_keys() -> None:
+    op.create_table(
+        "one_time_keys",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("device_id", sa.Text(), nullable=False),
+        sa.Column("algorithm", sa.Text(), nullable=False),
+        sa.Column("key_id", sa.Text(), nullable=False),
+        sa.Column("ordinal", sa.BigInteger(), nullable=False),
+        sa.Column("json", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("user_id", "device_id", "algorithm", "key_id", name="pk_one_time_keys"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "ix_one_time_keys_unclaimed",
+        "one_time_keys",
+        ["user_id", "device_id", "algorithm", "ordinal"],
+        unique=False,
+        sqlite_where=sa.text("json IS NOT NULL"),
+        postgresql_where=sa.text("json IS NOT NULL"),
+    )
 
 
 def _profile_fields() -> None:
@@ -292,6 +384,16 @@ def _reports() -> None:
         sa.PrimaryKeyConstraint("report_id", name="pk_reports"),
     )
     op.create_index("ix_reports_ts", "reports", ["ts"], unique=False)
+
+
+def _request_txns() -> None:
+    op.create_table(
+        "request_txns",
+        sa.Column("key", sa.LargeBinary(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("key", name="pk_request_txns"),
+    )
+    op.create_index("ix_request_txns_position", "request_txns", ["position"], unique=False)
 
 
 def _room_aliases() -> None:
@@ -370,6 +472,18 @@ def _snapshots() -> None:
         sa.Column("parent_nid", sa.BigInteger(), nullable=False),
         sa.Column("chain_index", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("snapshot_nid", name="pk_snapshots"),
+    )
+
+
+def _to_device() -> None:
+    op.create_table(
+        "to_device",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("device_id", sa.Text(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("json", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "device_id", "position", name="pk_to_device"),
+        sqlite_with_rowid=False,
     )
 
 

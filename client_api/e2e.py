@@ -1,0 +1,22 @@
+"""The services behind keys, cross-signing and messages to devices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from homeserver.services.e2e import DeviceUpdates
+from homeserver.services.e2e.crosssigning import CrossSigning
+from homeserver.services.e2e.keys import Keys
+from homeserver.services.e2e.todevice import ToDevice
+from homeserver.services.sync.keychanges import KeyChanges
+
+
+@dataclass(frozen=True, slots=True)
+class E2eServices:
+    """Services of end-to-end encryption."""
+
+    keys: Keys
+    cross_signing: CrossSigning
+    to_device: ToDevice
+    changes: KeyChanges
+    updates: DeviceUpdates

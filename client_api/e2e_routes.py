@@ -1,0 +1,22 @@
+"""The endpoints of end-to-end encryption.  spec: client-server-api#end-to-end-encryption"""
+
+from __future__ import annotations
+
+from client_api import keys
+from client_api.deps import ClientServices
+from homeserver.web.route import Auth, Route
+
+V3 = "/_matrix/client/v3"
+UNSTABLE = "/_matrix/client/unstable"
+GUEST_OK = Auth.GUEST_OK
+_FROM = {"from_": "from"}
+
+E2E_ROUTES: list[Route[ClientServices]] = [
+    Route("POST", f"{V3}/keys/upload", keys.upload_keys, auth=GUEST_OK, limit="keys"),
+    Route("POST", f"{V3}/keys/query", keys.query_keys, auth=GUEST_OK, limit="keys"),
+    Route("POST", f"{V3}/keys/claim", keys.claim_keys, auth=GUEST_OK, limit="keys"),
+    Route("GET", f"{V3}/keys/changes", keys.get_keys_changes, auth=GUEST_OK, query_names=_FROM),
+    Route("POST", f"{V3}/keys/device_signing/upload", keys.upload_cross_signing_keys, limit="keys"),
+    Route("POST", f"{V3}/keys/signatures/upload", keys.upload_cross_signing_signatures, auth=GUEST_OK, limit="keys"),
+    Route("PUT", f"{V3}/sendToDevice/{{eventType}}/{{txnId}}", keys.send_to_device, auth=GUEST_OK, limit="to_device"),
+]

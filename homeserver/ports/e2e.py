@@ -1,0 +1,160 @@
+"""Keys of devices and users and messages to devices, as the store knows them.
+
+Contents are JSON as bytes: the server checks them once, when they come, and hands them on.
+spec: client-server-api#end-to-end-encryption
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+DeviceName = tuple[str, str]
+"""User id and device id."""
+
+KeyName = tuple[str, str]
+"""Algorithm and key id of a one-time or fallback key."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceKeys:
+    """The identity keys of a device, and the name its owner gave it."""
+
+    user_id: str
+    device_id: str
+    json: bytes
+    display_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCounts:
+    """What a device learns of its own keys: how many one-time keys are left, which fallback keys were never used."""
+
+    one_time: Mapping[str, int] = field(default_factory=dict)  # by algorithm
+    unused_fallback: tuple[str, ...] = ()  # algorithms
+
+
+@dataclass(frozen=True, slots=True)
+class KeySignature:
+    """A signature on somebody's key that did not come with the key itself."""
+
+    target_user: str
+    target_key: str  # a device id, or a master key's public key
+    signer_user: str
+    signer_key: str  # ed25519:…
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMessage:
+    """A message waiting for a device: the log position at which it came, and the event as the device gets it."""
+
+    position: int
+    json: bytes
+
+
+class KeyRepo(Protocol):
+    """Identity keys, one-time keys, fallback keys, cross-signing keys and signatures."""
+
+    async def device_keys(self, user_ids: Collection[str]) -> list[DeviceKeys]:
+        """The keys of all devices of the users, in one statement."""
+        ...
+
+    async def device_key(self, user_id: str, device_id: str) -> bytes | None:
+        """The keys of one device."""
+        ...
+
+    async def put_device_keys(self, user_id: str, device_id: str, json: bytes) -> None:
+        """Store the keys of a device, over those it had."""
+        ...
+
+    async def one_time_keys(self, device: DeviceName, names: Collection[KeyName]) -> dict[KeyName, bytes | None]:
+        """Those of the keys that the device has uploaded before; None for one that was claimed since."""
+        ...
+
+    async def add_one_time_keys(self, device: DeviceName, keys: Mapping[KeyName, bytes]) -> None:
+        """Add keys that were not there, behind those of earlier uploads."""
+        ...
+
+    async def put_fallback_keys(self, device: DeviceName, keys: Mapping[KeyName, bytes]) -> None:
+        """Replace the device's fallback keys of these algorithms. One that is there already keeps its being used."""
+        ...
+
+    async def counts(self, device: DeviceName) -> KeyCounts:
+        """What is left of the device's keys."""
+        ...
+
+    async def claim(self, wanted: Sequence[tuple[DeviceName, str]]) -> dict[DeviceName, tuple[KeyName, bytes]]:
+        """Take the oldest one-time key of an algorithm from each device, for good. Those that have none are absent."""
+        ...
+
+    async def claim_fallback(self, wanted: Sequence[tuple[DeviceName, str]]) -> dict[DeviceName, tuple[KeyName, bytes]]:
+        """The fallback keys of devices, which are used from now on. Those that have none are absent."""
+        ...
+
+    async def delete_devices(self, user_id: str, device_ids: Collection[str] | None) -> bool:
+        """Delete everything of these devices (all of the user's if None), messages for them too.
+
+        Returns whether any of them had identity keys.
+        """
+        ...
+
+    async def delete_user(self, user_id: str) -> None:
+        """Delete the user's cross-signing keys and the signatures on them."""
+        ...
+
+    async def cross_signing_keys(self, user_ids: Collection[str]) -> dict[str, dict[str, bytes]]:
+        """The cross-signing keys of the users by usage, in one statement."""
+        ...
+
+    async def put_cross_signing_key(self, user_id: str, usage: str, json: bytes) -> None:
+        """Store a cross-signing key, over the user's older one."""
+        ...
+
+    async def signatures(self, user_ids: Collection[str], reader: str) -> list[KeySignature]:
+        """Signatures on keys of the users, by themselves or by the reader, in one statement."""
+        ...
+
+    async def put_signatures(self, signatures: Sequence[KeySignature]) -> None:
+        """Store signatures, over older ones by the same keys."""
+        ...
+
+    async def changed_lists(self, reader: str, after: int) -> list[str]:
+        """Users whose device list has changed after a position, as far as the reader may be told.
+
+        One row a user is kept, with the entries of the log (`LogRepo.record`).
+        """
+        ...
+
+
+class ToDeviceRepo(Protocol):
+    """Queues of messages to devices."""
+
+    async def existing(self, devices: Collection[DeviceName], users: Collection[str]) -> list[DeviceName]:
+        """Those of the devices that exist, and all devices of the users; each once, in order."""
+        ...
+
+    async def lengths(self, devices: Collection[DeviceName]) -> dict[DeviceName, int]:
+        """How many messages wait for devices; those with none are absent."""
+        ...
+
+    async def add(self, messages: Sequence[tuple[DeviceName, DeviceMessage]]) -> None:
+        """Queue messages."""
+        ...
+
+    async def waiting(self, device: DeviceName, after: int, upto: int, limit: int) -> list[DeviceMessage]:
+        """The oldest `limit` messages with `after < position <= upto`."""
+        ...
+
+    async def delete_acknowledged(self, acknowledged: Mapping[DeviceName, int]) -> None:
+        """Delete messages up to the positions that the devices have acknowledged."""
+        ...
+
+    async def begin(self, key: bytes, position: int) -> bool:
+        """Note a request's transaction id; False if it was done before."""
+        ...
+
+    async def prune_txns(self, before_position: int, limit: int) -> int:
+        """Forget at most `limit` transaction ids from before a position; returns how many."""
+        ...

@@ -1,0 +1,252 @@
+"""SQL for `ports.e2e.KeyRepo`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from homeserver.ports.e2e import DeviceKeys, DeviceName, KeyCounts, KeyName, KeySignature
+from homeserver.storage.dialect import Connection, Fragment, Sql, in_texts, json_rows, json_texts, rows_of
+
+if TYPE_CHECKING:
+    from homeserver.ports.e2e import KeyRepo
+
+_SKIP_LOCKED = Fragment("", " FOR UPDATE SKIP LOCKED")
+_DEVICES = rows_of("devices", "w", user_id="text", device_id="text", algorithm="text")
+
+_DEVICE_KEYS = Sql(
+    "SELECT k.user_id, k.device_id, k.json, d.display_name FROM device_keys k "
+    "LEFT JOIN devices d ON d.user_id = k.user_id AND d.device_id = k.device_id WHERE {users}",
+    users=in_texts("k.user_id", "users"),
+)
+_DEVICE_KEY = Sql("SELECT json FROM device_keys WHERE user_id = :user_id AND device_id = :device_id")
+_PUT_DEVICE_KEYS = Sql(
+    "INSERT INTO device_keys (user_id, device_id, json) VALUES (:user_id, :device_id, :json) "
+    "ON CONFLICT (user_id, device_id) DO UPDATE SET json = excluded.json"
+)
+_ONE_TIME_KEYS = Sql(
+    "SELECT algorithm, key_id, json FROM one_time_keys WHERE user_id = :user_id AND device_id = :device_id AND {names}",
+    names=in_texts("key_id", "names"),
+)
+_LAST_UPLOAD = Sql(
+    "SELECT coalesce(max(ordinal), 0) FROM one_time_keys WHERE user_id = :user_id AND device_id = :device_id"
+)
+_ADD_ONE_TIME_KEY = Sql(
+    "INSERT INTO one_time_keys (user_id, device_id, algorithm, key_id, ordinal, json) "
+    "VALUES (:user_id, :device_id, :algorithm, :key_id, :ordinal, :json)"
+)
+_PUT_FALLBACK = Sql(
+    "INSERT INTO fallback_keys (user_id, device_id, algorithm, key_id, used, json) "
+    "VALUES (:user_id, :device_id, :algorithm, :key_id, :used, :json) "
+    "ON CONFLICT (user_id, device_id, algorithm) DO UPDATE SET key_id = excluded.key_id, used = excluded.used, "
+    "json = excluded.json WHERE fallback_keys.key_id <> excluded.key_id OR fallback_keys.json <> excluded.json"
+)
+_COUNTS = Sql(
+    "SELECT algorithm, count(*), 0 FROM one_time_keys "
+    "WHERE user_id = :user_id AND device_id = :device_id AND json IS NOT NULL GROUP BY algorithm "
+    "UNION ALL SELECT algorithm, 0, 1 FROM fallback_keys "
+    "WHERE user_id = :user_id AND device_id = :device_id AND NOT used"
+)
+_OLDEST = (
+    "SELECT o.key_id FROM one_time_keys o WHERE o.user_id = w.user_id AND o.device_id = w.device_id "
+    "AND o.algorithm = w.algorithm AND o.json IS NOT NULL ORDER BY o.ordinal, o.key_id LIMIT 1"
+)
+_FIND_CLAIMED = Sql(
+    "SELECT k.user_id, k.device_id, k.algorithm, k.key_id, k.json FROM {devices} {oldest}",
+    devices=_DEVICES,
+    oldest=Fragment(
+        "JOIN one_time_keys k ON k.user_id = w.user_id AND k.device_id = w.device_id AND k.algorithm = w.algorithm "
+        f"AND k.key_id = ({_OLDEST})",
+        # Another process may be claiming the oldest: then this one takes the next.
+        "CROSS JOIN LATERAL (SELECT o.user_id, o.device_id, o.algorithm, o.key_id, o.json FROM one_time_keys o "
+        "WHERE o.user_id = w.user_id AND o.device_id = w.device_id AND o.algorithm = w.algorithm "
+        f"AND o.json IS NOT NULL ORDER BY o.ordinal, o.key_id LIMIT 1{_SKIP_LOCKED.postgres}) k",
+    ),
+)
+_TAKE = Sql(
+    "UPDATE one_time_keys SET json = NULL WHERE user_id = :user_id AND device_id = :device_id "
+    "AND algorithm = :algorithm AND key_id = :key_id"
+)
+_FALLBACK = Sql(
+    "SELECT k.user_id, k.device_id, k.algorithm, k.key_id, k.json, k.used FROM {devices} "
+    "JOIN fallback_keys k ON k.user_id = w.user_id AND k.device_id = w.device_id AND k.algorithm = w.algorithm",
+    devices=_DEVICES,
+)
+_USE = Sql(
+    "UPDATE fallback_keys SET used = :used WHERE user_id = :user_id AND device_id = :device_id "
+    "AND algorithm = :algorithm AND key_id = :key_id"
+)
+_OF_DEVICES = ("device_keys", "one_time_keys", "fallback_keys", "to_device")
+_DELETE = {
+    table: Sql(f"DELETE FROM {table} WHERE user_id = :user_id AND {{devices}}", devices=in_texts("device_id", "ids"))
+    for table in _OF_DEVICES
+}
+_DELETE_ALL = {table: Sql(f"DELETE FROM {table} WHERE user_id = :user_id") for table in _OF_DEVICES}
+_DELETE_SIGNATURES = Sql(
+    "DELETE FROM key_signatures WHERE target_user = :user_id AND {devices}", devices=in_texts("target_key", "ids")
+)
+_DELETE_ALL_SIGNATURES = Sql("DELETE FROM key_signatures WHERE target_user = :user_id OR signer_user = :user_id")
+_DELETE_CROSS_SIGNING = Sql("DELETE FROM cross_signing_keys WHERE user_id = :user_id")
+_CROSS_SIGNING = Sql(
+    "SELECT user_id, usage, json FROM cross_signing_keys WHERE {users}", users=in_texts("user_id", "users")
+)
+_PUT_CROSS_SIGNING = Sql(
+    "INSERT INTO cross_signing_keys (user_id, usage, json) VALUES (:user_id, :usage, :json) "
+    "ON CONFLICT (user_id, usage) DO UPDATE SET json = excluded.json"
+)
+_SIGNATURES = Sql(
+    "SELECT target_user, target_key, signer_user, signer_key, signature FROM key_signatures "
+    "WHERE {users} AND (signer_user = target_user OR signer_user = :reader)",
+    users=in_texts("target_user", "users"),
+)
+_PUT_SIGNATURE = Sql(
+    "INSERT INTO key_signatures (target_user, target_key, signer_user, signer_key, signature) "
+    "VALUES (:target_user, :target_key, :signer_user, :signer_key, :signature) "
+    "ON CONFLICT (target_user, target_key, signer_user, signer_key) DO UPDATE SET signature = excluded.signature"
+)
+_CHANGED = Sql(
+    "SELECT DISTINCT user_id FROM device_lists WHERE position > :after AND (reader = '' OR reader = :reader)"
+)
+
+
+class SqlKeyRepo:
+    """Implements `ports.e2e.KeyRepo`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def device_keys(self, user_ids: Collection[str]) -> list[DeviceKeys]:
+        """See the port."""
+        return [DeviceKeys(*row) for row in await _DEVICE_KEYS.rows(self._connection, users=json_texts(user_ids))]
+
+    async def device_key(self, user_id: str, device_id: str) -> bytes | None:
+        """See the port."""
+        row = await _DEVICE_KEY.first(self._connection, user_id=user_id, device_id=device_id)
+        return None if row is None else row[0]
+
+    async def put_device_keys(self, user_id: str, device_id: str, json: bytes) -> None:
+        """See the port."""
+        await _PUT_DEVICE_KEYS.run(self._connection, user_id=user_id, device_id=device_id, json=json)
+
+    async def one_time_keys(self, device: DeviceName, names: Collection[KeyName]) -> dict[KeyName, bytes | None]:
+        """See the port."""
+        ids = json_texts(key_id for _, key_id in names)
+        rows = await _ONE_TIME_KEYS.rows(self._connection, user_id=device[0], device_id=device[1], names=ids)
+        wanted = set(names)
+        return {(row[0], row[1]): row[2] for row in rows if (row[0], row[1]) in wanted}
+
+    async def add_one_time_keys(self, device: DeviceName, keys: Mapping[KeyName, bytes]) -> None:
+        """See the port."""
+        user_id, device_id = device
+        last = (await _LAST_UPLOAD.first(self._connection, user_id=user_id, device_id=device_id))[0]
+        rows = [
+            {
+                "user_id": user_id,
+                "device_id": device_id,
+                "algorithm": algorithm,
+                "key_id": key_id,
+                "ordinal": last + 1,
+                "json": json,
+            }
+            for (algorithm, key_id), json in keys.items()
+        ]
+        await _ADD_ONE_TIME_KEY.run_many(self._connection, rows)
+
+    async def put_fallback_keys(self, device: DeviceName, keys: Mapping[KeyName, bytes]) -> None:
+        """See the port."""
+        for (algorithm, key_id), json in keys.items():
+            await _PUT_FALLBACK.run(
+                self._connection,
+                user_id=device[0],
+                device_id=device[1],
+                algorithm=algorithm,
+                key_id=key_id,
+                used=False,
+                json=json,
+            )
+
+    async def counts(self, device: DeviceName) -> KeyCounts:
+        """See the port."""
+        one_time: dict[str, int] = {}
+        unused: list[str] = []
+        for algorithm, count, is_fallback in await _COUNTS.rows(
+            self._connection, user_id=device[0], device_id=device[1]
+        ):
+            if is_fallback:
+                unused.append(algorithm)
+            else:
+                one_time[algorithm] = count
+        return KeyCounts(one_time, tuple(sorted(unused)))
+
+    async def claim(self, wanted: Sequence[tuple[DeviceName, str]]) -> dict[DeviceName, tuple[KeyName, bytes]]:
+        """See the port."""
+        rows = await _FIND_CLAIMED.rows(self._connection, devices=_wanted(wanted)) if wanted else []
+        claimed: dict[DeviceName, tuple[KeyName, bytes]] = {}
+        for user_id, device_id, algorithm, key_id, json in rows:
+            claimed[user_id, device_id] = ((algorithm, key_id), json)
+        await _TAKE.run_many(self._connection, [_key_row(device, name) for device, (name, _) in claimed.items()])
+        return claimed
+
+    async def claim_fallback(self, wanted: Sequence[tuple[DeviceName, str]]) -> dict[DeviceName, tuple[KeyName, bytes]]:
+        """See the port."""
+        rows = await _FALLBACK.rows(self._connection, devices=_wanted(wanted)) if wanted else []
+        fresh = [_key_row((row[0], row[1]), (row[2], row[3])) for row in rows if not row[5]]
+        await _USE.run_many(self._connection, [{**row, "used": True} for row in fresh])
+        return {(row[0], row[1]): ((row[2], row[3]), row[4]) for row in rows}
+
+    async def delete_devices(self, user_id: str, device_ids: Collection[str] | None) -> bool:
+        """See the port."""
+        if device_ids is None:
+            deleted = [await _DELETE_ALL[table].run(self._connection, user_id=user_id) for table in _OF_DEVICES]
+            return deleted[0] > 0
+        ids = json_texts(device_ids)
+        deleted = [await _DELETE[table].run(self._connection, user_id=user_id, ids=ids) for table in _OF_DEVICES]
+        await _DELETE_SIGNATURES.run(self._connection, user_id=user_id, ids=ids)
+        return deleted[0] > 0
+
+    async def delete_user(self, user_id: str) -> None:
+        """See the port."""
+        await _DELETE_CROSS_SIGNING.run(self._connection, user_id=user_id)
+        await _DELETE_ALL_SIGNATURES.run(self._connection, user_id=user_id)
+
+    async def cross_signing_keys(self, user_ids: Collection[str]) -> dict[str, dict[str, bytes]]:
+        """See the port."""
+        found: dict[str, dict[str, bytes]] = {}
+        for user_id, usage, json in await _CROSS_SIGNING.rows(self._connection, users=json_texts(user_ids)):
+            found.setdefault(user_id, {})[usage] = json
+        return found
+
+    async def put_cross_signing_key(self, user_id: str, usage: str, json: bytes) -> None:
+        """See the port."""
+        await _PUT_CROSS_SIGNING.run(self._connection, user_id=user_id, usage=usage, json=json)
+
+    async def signatures(self, user_ids: Collection[str], reader: str) -> list[KeySignature]:
+        """See the port."""
+        rows = await _SIGNATURES.rows(self._connection, users=json_texts(user_ids), reader=reader)
+        return [KeySignature(*row) for row in rows]
+
+    async def put_signatures(self, signatures: Sequence[KeySignature]) -> None:
+        """See the port."""
+        rows = [{name: getattr(one, name) for name in KeySignature.__slots__} for one in signatures]
+        await _PUT_SIGNATURE.run_many(self._connection, rows)
+
+    async def changed_lists(self, reader: str, after: int) -> list[str]:
+        """See the port."""
+        return [row[0] for row in await _CHANGED.rows(self._connection, after=after, reader=reader)]
+
+
+def _wanted(wanted: Sequence[tuple[DeviceName, str]]) -> str:
+    return json_rows(
+        {"user_id": user_id, "device_id": device_id, "algorithm": algorithm}
+        for (user_id, device_id), algorithm in wanted
+    )
+
+
+def _key_row(device: DeviceName, name: KeyName) -> dict[str, object]:
+    return {"user_id": device[0], "device_id": device[1], "algorithm": name[0], "key_id": name[1]}
+
+
+if TYPE_CHECKING:
+
+    def _is_the_port(repo: SqlKeyRepo) -> KeyRepo:
+        return repo

@@ -1,0 +1,103 @@
+"""SQL for `ports.e2e.ToDeviceRepo`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from homeserver.ports.e2e import DeviceMessage, DeviceName
+from homeserver.storage.dialect import Connection, Fragment, Sql, in_texts, is_storable, json_rows, json_texts, rows_of
+
+if TYPE_CHECKING:
+    from homeserver.ports.e2e import ToDeviceRepo
+
+_NAMED = rows_of("devices", "w", user_id="text", device_id="text")
+_EXISTING = Sql(
+    "SELECT d.user_id, d.device_id FROM devices d WHERE {users} "
+    "UNION SELECT d.user_id, d.device_id FROM {named} "
+    "JOIN devices d ON d.user_id = w.user_id AND d.device_id = w.device_id ORDER BY 1, 2",
+    users=in_texts("d.user_id", "users"),
+    named=_NAMED,
+)
+_LENGTHS = Sql(
+    "SELECT t.user_id, t.device_id, count(*) FROM {named} "
+    "JOIN to_device t ON t.user_id = w.user_id AND t.device_id = w.device_id GROUP BY t.user_id, t.device_id",
+    named=_NAMED,
+)
+_ADD = Sql("INSERT INTO to_device (user_id, device_id, position, json) VALUES (:user_id, :device_id, :position, :json)")
+_WAITING = Sql(
+    "SELECT position, json FROM to_device WHERE user_id = :user_id AND device_id = :device_id "
+    "AND position > :after AND position <= :upto ORDER BY position LIMIT :count"
+)
+_DELETE = Sql("DELETE FROM to_device WHERE user_id = :user_id AND device_id = :device_id AND position <= :position")
+_BEGIN = Sql("INSERT INTO request_txns (key, position) VALUES (:key, :position) ON CONFLICT (key) DO NOTHING")
+_PRUNE = Sql(
+    "DELETE FROM request_txns WHERE {some}",
+    some=Fragment(
+        "key IN (SELECT key FROM request_txns WHERE position < :position LIMIT :count)",
+        "key = ANY(ARRAY(SELECT key FROM request_txns WHERE position < :position LIMIT :count))",
+    ),
+)
+
+
+class SqlToDeviceRepo:
+    """Implements `ports.e2e.ToDeviceRepo`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def existing(self, devices: Collection[DeviceName], users: Collection[str]) -> list[DeviceName]:
+        """See the port."""
+        rows = await _EXISTING.rows(self._connection, users=json_texts(users), devices=_named(devices))
+        return [(row[0], row[1]) for row in rows]
+
+    async def lengths(self, devices: Collection[DeviceName]) -> dict[DeviceName, int]:
+        """See the port."""
+        rows = await _LENGTHS.rows(self._connection, devices=_named(devices))
+        return {(row[0], row[1]): row[2] for row in rows}
+
+    async def add(self, messages: Sequence[tuple[DeviceName, DeviceMessage]]) -> None:
+        """See the port."""
+        rows = [
+            {"user_id": user_id, "device_id": device_id, "position": message.position, "json": message.json}
+            for (user_id, device_id), message in messages
+        ]
+        await _ADD.run_many(self._connection, rows)
+
+    async def waiting(self, device: DeviceName, after: int, upto: int, limit: int) -> list[DeviceMessage]:
+        """See the port."""
+        rows = await _WAITING.rows(
+            self._connection, user_id=device[0], device_id=device[1], after=after, upto=upto, count=limit
+        )
+        return [DeviceMessage(row[0], row[1]) for row in rows]
+
+    async def delete_acknowledged(self, acknowledged: Mapping[DeviceName, int]) -> None:
+        """See the port."""
+        rows = [
+            {"user_id": user_id, "device_id": device_id, "position": position}
+            for (user_id, device_id), position in sorted(acknowledged.items())
+        ]
+        await _DELETE.run_many(self._connection, rows)
+
+    async def begin(self, key: bytes, position: int) -> bool:
+        """See the port."""
+        return await _BEGIN.run(self._connection, key=key, position=position) == 1
+
+    async def prune_txns(self, before_position: int, limit: int) -> int:
+        """See the port."""
+        return await _PRUNE.run(self._connection, position=before_position, count=limit)
+
+
+def _named(devices: Collection[DeviceName]) -> str:
+    # A device id that no database can hold names no device.
+    return json_rows(
+        {"user_id": user_id, "device_id": device_id}
+        for user_id, device_id in devices
+        if is_storable(user_id) and is_storable(device_id)
+    )
+
+
+if TYPE_CHECKING:
+
+    def _is_the_port(repo: SqlToDeviceRepo) -> ToDeviceRepo:
+        return repo

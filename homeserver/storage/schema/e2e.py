@@ -1,0 +1,101 @@
+"""Keys of devices and users, and messages to devices.  spec: client-server-api#end-to-end-encryption
+
+Everything here ends with its device or its user; a message to a device ends when the device has acknowledged it.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, Table, Text, text
+
+from homeserver.storage.schema.base import metadata
+
+device_keys = Table(
+    "device_keys",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("device_id", Text, primary_key=True),
+    Column("json", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+one_time_keys = Table(
+    "one_time_keys",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("device_id", Text, primary_key=True),
+    Column("algorithm", Text, primary_key=True),
+    Column("key_id", Text, primary_key=True),
+    Column("ordinal", BigInteger, nullable=False),  # of the upload: older ones are claimed first
+    Column("json", LargeBinary),  # NULL once claimed: the id stays, so that the key cannot come back
+    sqlite_with_rowid=False,
+)
+Index(
+    "ix_one_time_keys_unclaimed",
+    one_time_keys.c.user_id,
+    one_time_keys.c.device_id,
+    one_time_keys.c.algorithm,
+    one_time_keys.c.ordinal,
+    sqlite_where=text("json IS NOT NULL"),
+    postgresql_where=text("json IS NOT NULL"),
+)
+
+fallback_keys = Table(
+    "fallback_keys",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("device_id", Text, primary_key=True),
+    Column("algorithm", Text, primary_key=True),
+    Column("key_id", Text, nullable=False),
+    Column("used", Boolean, nullable=False),
+    Column("json", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+cross_signing_keys = Table(
+    "cross_signing_keys",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("usage", Text, primary_key=True),  # master, self_signing, user_signing
+    Column("json", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+key_signatures = Table(
+    "key_signatures",
+    metadata,
+    # Signatures that came after the key itself: of devices by self-signing keys, of master keys by devices and users.
+    Column("target_user", Text, primary_key=True),
+    Column("target_key", Text, primary_key=True),  # a device id, or the public key of a master key
+    Column("signer_user", Text, primary_key=True),
+    Column("signer_key", Text, primary_key=True),  # ed25519:…
+    Column("signature", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+device_lists = Table(
+    "device_lists",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    # For one reader only, whose own signature is what changed; empty: for everybody who shares a room.
+    Column("reader", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False, index=True),  # of the last change
+    sqlite_with_rowid=False,
+)
+
+to_device = Table(
+    "to_device",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("device_id", Text, primary_key=True),
+    Column("position", BigInteger, primary_key=True),
+    Column("json", LargeBinary, nullable=False),  # the event as the device gets it
+    sqlite_with_rowid=False,
+)
+
+request_txns = Table(
+    "request_txns",
+    metadata,
+    # Requests with a transaction id that made no event: done once, whatever is repeated.
+    Column("key", LargeBinary, primary_key=True),
+    Column("position", BigInteger, nullable=False, index=True),
+)
