@@ -17,16 +17,22 @@ export async function register(baseUrl, name, options = {}) {
         auth.session = error.data.session;
     }
     await anonymous.registerRequest({ username: name, password, auth });
-    const login = await anonymous.loginRequest({
+    return login(baseUrl, name, options);
+}
+
+/** A client of a new device of an account that `register` made. */
+export async function login(baseUrl, name, options = {}) {
+    const anonymous = sdk.createClient({ baseUrl });
+    const session = await anonymous.loginRequest({
         type: "m.login.password",
         identifier: { type: "m.id.user", user: name },
         password,
     });
     return sdk.createClient({
         baseUrl,
-        accessToken: login.access_token,
-        userId: login.user_id,
-        deviceId: login.device_id,
+        accessToken: session.access_token,
+        userId: session.user_id,
+        deviceId: session.device_id,
         timelineSupport: true,
         ...options,
     });
