@@ -19,13 +19,30 @@ StateMap = immutables.Map[StateKey, str]
 """(type, state_key) → event id. Persistent: copies share structure."""
 
 
+ORDER_BITS = 20
+"""Between two live events there is room for 2^20 - 1 that are found later and belong there."""
+
+
+def order_of(position: int) -> int:
+    """The timeline order of a live event at a log position; also that of the newest event a reader at it may know."""
+    return position << ORDER_BITS
+
+
 class EventFlags(IntFlag):
-    """Why a stored event is not an ordinary part of the timeline."""
+    """What distinguishes a stored event from an ordinary part of the timeline."""
 
     NONE = 0
     OUTLIER = 1  # known only as part of an auth chain or a state; not in the timeline
     REJECTED = 2
     SOFT_FAILED = 4
+    ASIDE = 8  # the state before it was not the state of the room's head
+    GAP = 16  # an event that it names as previous is not here
+    PARTIAL = 32  # accepted while the room's state was not fully known
+    RELAY = 64  # a membership of another server's user that this server brought about and passes on
+
+
+HIDDEN = EventFlags.OUTLIER | EventFlags.REJECTED | EventFlags.SOFT_FAILED
+"""Events with one of these flags are in no timeline, are no news and are shown to nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +60,17 @@ class Txn:
 class StoredEvent:
     """A committed event with what the store adds to it. Shared by all readers: treat as immutable.
 
-    `position` is its place in the log and its row id; `order` its place in the room's timeline (equal to
-    `position` for live events, lower for history fetched later, None for outliers). `unsigned` holds
-    `replaces_state`, `prev_content` and `prev_sender` of state events. `client_json` caches the client form.
-    `is_related_to` may be true without need, never false wrongly: whether events relate to it that are told with it.
+    `nid` is its row id; `position` its place in the log, None for what never was news (hidden events, fetched
+    history); `order` its place in the room's timeline, None for hidden events. A live event has its position as row id
+    and `order_of(position)` as order; others have negative row ids, and fetched history an order between those of live
+    events. `unsigned` holds `replaces_state`, `prev_content` and `prev_sender` of state events. `client_json` caches
+    the client form. `is_related_to` may be true without need, never false wrongly: whether events relate to it that
+    are told with it.
     """
 
     event: Event
-    position: int
+    nid: int
+    position: int | None
     order: int | None
     room_nid: int
     snapshot: int
@@ -75,8 +95,8 @@ class EventMemory(Protocol):
         """A mark of this moment, to be taken before a transaction's snapshot and given back to `keep`."""
         ...
 
-    def at(self, position: int) -> StoredEvent | None:
-        """The event at a position (a row id), if it is in memory."""
+    def at(self, nid: int) -> StoredEvent | None:
+        """The event of a row id, if it is in memory."""
         ...
 
     def get(self, event_id: str) -> StoredEvent | None:
@@ -129,6 +149,11 @@ class NewEvent:
     redacts_allowed: bool = False  # the redaction may take effect: the store prunes `event.redacts`
     resolved: bool = False  # `state_after` came out of state resolution: it may differ in more than this event's key
 
+    @property
+    def is_hidden(self) -> bool:
+        """Whether it is rejected, soft-failed or an outlier."""
+        return bool(self.flags and self.flags & HIDDEN)
+
 
 @dataclass(frozen=True, slots=True)
 class NewRoom:
@@ -151,6 +176,11 @@ class RoomAppend:
     new_room: NewRoom | None = None
     state: StateMap | None = None  # resolved over several extremities; None: the state after the last accepted event
 
+    @property
+    def positions(self) -> int:
+        """How many log positions it takes: hidden events are no news."""
+        return sum(not item.is_hidden for item in self.events)
+
 
 @dataclass(frozen=True, slots=True)
 class AppendResult:
@@ -171,7 +201,7 @@ class Membership:
     membership: str  # join, invite, knock, leave, ban
     event_id: str
     sender: str
-    position: int  # of the membership event
+    position: int  # of the log entry by which it came about
     forgotten: bool = False
 
 

@@ -85,7 +85,7 @@ async def commit(store: Database, *appends: RoomAppend) -> list[AppendResult]:
     async with store.write() as tx:
         allowed = await tx.rooms.advance(appends)
         accepted = [append for index, append in enumerate(appends) if index in allowed]
-        count = sum(len(append.events) for append in accepted)
+        count = sum(append.positions for append in accepted)
         first = await tx.log.reserve(count) if count else 0
         written = iter(await tx.events.append(accepted, first) if accepted else [])
         return [next(written) if index in allowed else AppendResult(moved=True) for index in range(len(appends))]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.ids import parse_event_id, parse_room_id
-from homeserver.ports.events import RoomHead, StateMap, StoredEvent
+from homeserver.ports.events import RoomHead, StateMap, StoredEvent, order_of
 from homeserver.ports.store import Transaction
 from homeserver.services.log import Log
 from homeserver.services.rooms.visibility import History
@@ -33,7 +33,8 @@ class RoomWindow:
     @property
     def end(self) -> int:
         """Order of the last timeline event that can be shown."""
-        return self.as_of if self.until is None else min(self.until, self.as_of)
+        now = order_of(self.as_of)
+        return now if self.until is None else min(self.until, now)
 
     def sees(self, stored: StoredEvent) -> bool:
         """Whether the user may see a timeline event of the room."""
@@ -101,7 +102,7 @@ class RoomAccess:
         except NotAllowed:
             raise _no_such_event() from None
         stored = (await self._memory.events.fetch([event_id], self._memory.store)).get(event_id)
-        if stored is None or stored.room_nid != window.room_nid or stored.flags or not window.sees(stored):
+        if stored is None or stored.room_nid != window.room_nid or not window.sees(stored):
             raise _no_such_event()
         return window, stored
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import orjson
 
 from homeserver.core.event import StateKey
-from homeserver.ports.events import AppendResult, RoomAppend, RoomHead, StoredEvent
+from homeserver.ports.events import AppendResult, RoomAppend, RoomHead, StoredEvent, order_of
 from homeserver.storage.dialect import Connection, Fragment, Sql, in_texts, json_rows, json_texts, rows_of
 from homeserver.storage.ids import TransactionIds
 from homeserver.storage.packing import unpack
@@ -66,7 +67,9 @@ _CHAINS = Sql(
     wanted=rows_of("wanted", "w", snapshot_nid="bigint", stop="bigint"),
 )
 _KNOWN = Sql(
-    "SELECT nid, event_id, type, sender, json FROM events WHERE {ids}",
+    """SELECT nid, event_id, type, sender, json,
+        CASE WHEN nid > 0 THEN nid ELSE coalesce((SELECT l.position FROM late_events l WHERE l.event_nid = nid), 0) END
+    FROM events WHERE {ids}""",
     ids=in_texts("event_id", "ids"),
 )
 _INSERT_EVENT = Sql(
@@ -95,10 +98,11 @@ _SET_STATE = Sql(
 _DROP_STATE = Sql("DELETE FROM current_state WHERE room_nid = :room_nid AND type = :type AND state_key = :state_key")
 # A forgotten room stays hidden through a kick or ban and comes back with an invite, knock or join.
 _SET_MEMBERSHIP = Sql(
-    """INSERT INTO memberships (user_id, room_nid, membership, event_nid, sender, forgotten)
-    VALUES (:user_id, :room_nid, :membership, :event_nid, :sender, false)
+    """INSERT INTO memberships (user_id, room_nid, membership, event_nid, position, sender, forgotten)
+    VALUES (:user_id, :room_nid, :membership, :event_nid, :position, :sender, false)
     ON CONFLICT (user_id, room_nid)
-    DO UPDATE SET membership = excluded.membership, event_nid = excluded.event_nid, sender = excluded.sender,
+    DO UPDATE SET membership = excluded.membership, event_nid = excluded.event_nid,
+        position = excluded.position, sender = excluded.sender,
         forgotten = memberships.forgotten AND excluded.membership IN ('leave', 'ban')"""
 )
 _DROP_MEMBERSHIP = Sql("DELETE FROM memberships WHERE user_id = :user_id AND room_nid = :room_nid")
@@ -111,6 +115,7 @@ class _Known:
     nid: int
     sender: str
     membership: str | None
+    position: int  # in the log; 0 if it was no news
 
 
 class Appender:
@@ -148,9 +153,11 @@ class Appender:
         room_nid = append.head.room_nid
         if append.new_room is not None:
             room_nid = (await self._ids.take("room", 1))[0]
-        count = count_snapshots(append)
-        ids = await self._ids.take("snapshot", count) if count else range(0)
-        return plan_append(append, room_nid, ids)
+        snapshots = count_snapshots(append)
+        ids = await self._ids.take("snapshot", snapshots) if snapshots else range(0)
+        hidden = len(append.events) - append.positions
+        outliers = await self._ids.take("outlier", hidden) if hidden else range(0)
+        return plan_append(append, room_nid, ids, outliers)
 
     async def _move_heads(self, plans: list[AppendPlan]) -> set[int]:
         if not plans:
@@ -187,9 +194,9 @@ class Appender:
         wanted -= own
         if not wanted:
             return
-        for nid, event_id, kind, sender, json in await _KNOWN.rows(self._connection, ids=json_texts(wanted)):
+        for nid, event_id, kind, sender, json, position in await _KNOWN.rows(self._connection, ids=json_texts(wanted)):
             membership = _membership(orjson.loads(unpack(json))) if kind == "m.room.member" else None
-            self._known[event_id] = _Known(nid, sender, membership)
+            self._known[event_id] = _Known(nid, sender, membership, position)
 
     async def write(self, appends: Sequence[RoomAppend], first: int) -> list[AppendResult]:
         """See `EventRepo.append`."""
@@ -198,16 +205,18 @@ class Appender:
         position = first
         for plan in plans:
             stored.append(_stored_events(plan, position))
-            position += len(plan.append.events)
+            position += plan.append.positions
         for plan, events in zip(plans, stored, strict=True):
             for item in events:
                 event = item.event
-                self._known[event.event_id] = _Known(item.position, event.sender, event.membership)
+                self._known[event.event_id] = _Known(item.nid, event.sender, event.membership, item.position or 0)
             prune_new(plan, events)
         everything = [item for events in stored for item in events]
         await _INSERT_EVENT.run_many(self._connection, [_event_row(item) for item in everything])
         await _INSERT_TXN.run_many(self._connection, [_txn_row(item) for item in everything if item.txn])
-        related = [row for item in everything if not item.flags and (row := relation_row(item)) is not None]
+        related = [
+            row for item in everything if item.order is not None and (row := relation_row(item)) is not None
+        ]
         await INSERT_RELATION.run_many(self._connection, related)
         await self._redactions.write(plans)
         await self._write_snapshots(plans)
@@ -270,6 +279,7 @@ class Appender:
                             "room_nid": plan.room_nid,
                             "membership": event.membership,
                             "event_nid": event.nid,
+                            "position": event.position,
                             "sender": event.sender,
                         }
                     )
@@ -280,19 +290,24 @@ class Appender:
 
 
 def _stored_events(plan: AppendPlan, first: int) -> list[StoredEvent]:
-    return [
-        StoredEvent(
-            event=item.event,
-            position=position,
-            order=None if item.flags else position,
-            room_nid=plan.room_nid,
-            snapshot=snapshot,
-            flags=item.flags,
-            unsigned=item.unsigned,
-            txn=item.txn,
+    positions, hidden = count(first), iter(plan.hidden)
+    stored: list[StoredEvent] = []
+    for item, snapshot in zip(plan.append.events, plan.after, strict=True):
+        position = None if item.is_hidden else next(positions)
+        stored.append(
+            StoredEvent(
+                event=item.event,
+                nid=next(hidden) if position is None else position,
+                position=position,
+                order=None if position is None else order_of(position),
+                room_nid=plan.room_nid,
+                snapshot=snapshot,
+                flags=item.flags,
+                unsigned=item.unsigned,
+                txn=item.txn,
+            )
         )
-        for position, (item, snapshot) in enumerate(zip(plan.append.events, plan.after, strict=True), first)
-    ]
+    return stored
 
 
 def _head_row(plan: AppendPlan) -> dict[str, Any]:
@@ -339,7 +354,7 @@ def _head_after(plan: AppendPlan) -> RoomHead:
 def _event_row(item: StoredEvent) -> dict[str, Any]:
     event = item.event
     return {
-        "nid": item.position,
+        "nid": item.nid,
         "event_id": event.event_id,
         "room_nid": item.room_nid,
         "ord": item.order,
@@ -358,7 +373,7 @@ def _txn_row(item: StoredEvent) -> dict[str, Any]:
     txn = item.txn
     assert txn is not None  # noqa: S101 - narrows the type; callers pass events with a transaction only
     return {
-        "event_nid": item.position,
+        "event_nid": item.nid,
         "key": txn.key,
         "device_id": txn.device_id,
         "txn_id": txn.txn_id,

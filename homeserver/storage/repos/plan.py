@@ -36,6 +36,7 @@ class AppendPlan:
     room_nid: int
     after: list[int]  # snapshot row id per event
     new: list[PlannedSnapshot]
+    hidden: list[int]  # row ids of the hidden events, in their order
     state: StateMap
     snapshot: Snapshot
     changes: StateChanges  # of the room's current state
@@ -47,8 +48,11 @@ def count_snapshots(append: RoomAppend) -> int:
     return sum(item.state_after is not start for item in append.events) + (append.state is not None)
 
 
-def plan_append(append: RoomAppend, room_nid: int, ids: range) -> AppendPlan:
-    """Work out snapshots and current state; `ids` are at least `count_snapshots(append)` unused snapshot ids."""
+def plan_append(append: RoomAppend, room_nid: int, ids: range, outliers: range) -> AppendPlan:
+    """Work out snapshots and current state.
+
+    `ids` are at least `count_snapshots(append)` unused snapshot ids, `outliers` numbers for the hidden events.
+    """
     unused = iter(ids)
     state, snapshot = append.head.state, append.head.snapshot
     after: list[int] = []
@@ -70,14 +74,14 @@ def plan_append(append: RoomAppend, room_nid: int, ids: range) -> AppendPlan:
         here = snapshot_of(item.state_after, changes)
         after.append(here.nid)
         # A rejected or soft-failed event leaves the room where it was: the next event does not stand on it.
-        if not item.flags:
+        if not item.is_hidden:
             state, snapshot = item.state_after, here
             changed.update(changes)
     if append.state is not None:
         changes = difference(state, append.state)
         snapshot, state = snapshot_of(append.state, changes), append.state
         changed.update(changes)
-    return AppendPlan(append, room_nid, after, new, state, snapshot, changed)
+    return AppendPlan(append, room_nid, after, new, [-number for number in outliers], state, snapshot, changed)
 
 
 def _event_changes(before: StateMap, item: NewEvent) -> StateChanges:

@@ -106,9 +106,9 @@ _HERO_ROWS = Sql(
     ),
 )
 _MEMBERSHIPS = Sql(
-    """SELECT m.room_nid, r.room_id, m.membership, e.event_id, m.sender, m.event_nid, m.forgotten
+    """SELECT m.room_nid, r.room_id, m.membership, e.event_id, m.sender, m.position, m.forgotten
     FROM memberships m JOIN rooms r ON r.room_nid = m.room_nid JOIN events e ON e.nid = m.event_nid
-    WHERE m.user_id = :user_id ORDER BY m.event_nid"""
+    WHERE m.user_id = :user_id ORDER BY m.position"""
 )
 _JOINED = Sql("SELECT user_id FROM memberships WHERE room_nid = :room_nid AND membership = 'join'")
 _FORGET = Sql("UPDATE memberships SET forgotten = true WHERE user_id = :user_id AND room_nid = :room_nid")

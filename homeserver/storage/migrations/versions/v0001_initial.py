@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001.3"
+revision = "0001.4"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -22,6 +22,7 @@ def upgrade() -> None:
     _events()
     _filters()
     _interactive_sessions()
+    _late_events()
     _log_entries()
     _login_tokens()
     _memberships()
@@ -187,6 +188,18 @@ def _interactive_sessions() -> None:
     op.create_index("ix_interactive_sessions_expires_ms", "interactive_sessions", ["expires_ms"], unique=False)
 
 
+def _late_events() -> None:
+    op.create_table(
+        "late_events",
+        sa.Column(
+            "position", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
+        sa.Column("event_nid", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("position", name="pk_late_events"),
+        sa.UniqueConstraint("event_nid", name="uq_late_events_event_nid"),
+    )
+
+
 def _log_entries() -> None:
     op.create_table(
         "log_entries",
@@ -220,6 +233,7 @@ def _memberships() -> None:
         sa.Column("room_nid", sa.BigInteger(), nullable=False),
         sa.Column("membership", sa.Text(), nullable=False),
         sa.Column("event_nid", sa.BigInteger(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("sender", sa.Text(), nullable=False),
         sa.Column("forgotten", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("user_id", "room_nid", name="pk_memberships"),
