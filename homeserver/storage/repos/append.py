@@ -14,7 +14,8 @@ from typing import Any
 import orjson
 
 from homeserver.core.event import StateKey
-from homeserver.ports.events import AppendResult, RoomAppend, RoomHead, StoredEvent, order_of
+from homeserver.ports.events import AppendResult, Extremity, RoomAppend, RoomHead, StoredEvent, order_of
+from homeserver.ports.state import Snapshot
 from homeserver.storage.dialect import Connection, Fragment, Sql, in_texts, json_rows, json_texts, rows_of
 from homeserver.storage.ids import TransactionIds
 from homeserver.storage.packing import unpack
@@ -168,11 +169,16 @@ class Appender:
 
     async def _read_chains(self, plans: Iterable[AppendPlan]) -> None:
         """The stored links that new snapshots have to merge: one statement, only every 16th state change."""
-        wanted = []
+        wanted: list[dict[str, int]] = []
         for plan in plans:
-            stops = [parent_index(made.snapshot.index) for made in plan.new if needs_chain(made.snapshot.index)]
-            if stops and min(stops) < plan.append.head.snapshot.index:
-                wanted.append({"snapshot_nid": plan.append.head.snapshot.nid, "stop": min(stops)})
+            stops: dict[int, int] = {}  # stored snapshot → how far down its chain is merged
+            roots: dict[int, Snapshot] = {}  # new snapshot → the stored one it stands on
+            for made in plan.new:
+                root = roots.setdefault(made.snapshot.nid, roots.get(made.base.nid, made.base))
+                stop = parent_index(made.snapshot.index)
+                if root.nid and needs_chain(made.snapshot.index) and stop < root.index:
+                    stops[root.nid] = min(stop, stops.get(root.nid, stop))
+            wanted.extend({"snapshot_nid": nid, "stop": stop} for nid, stop in stops.items())
         if not wanted:
             return
         deltas: dict[int, tuple[int, int, dict[StateKey, Change]]] = {}
@@ -190,7 +196,7 @@ class Appender:
         for plan in plans:
             own.update(item.event.event_id for item in plan.append.events)
             for made in plan.new:
-                wanted.update(event_id or made.before[key] for key, event_id in made.changes.items())
+                wanted.update(event_id or made.before[key] or "" for key, event_id in made.changes.items())
         wanted -= own
         if not wanted:
             return
@@ -214,9 +220,7 @@ class Appender:
         everything = [item for events in stored for item in events]
         await _INSERT_EVENT.run_many(self._connection, [_event_row(item) for item in everything])
         await _INSERT_TXN.run_many(self._connection, [_txn_row(item) for item in everything if item.txn])
-        related = [
-            row for item in everything if item.order is not None and (row := relation_row(item)) is not None
-        ]
+        related = [row for item in everything if item.order is not None and (row := relation_row(item)) is not None]
         await INSERT_RELATION.run_many(self._connection, related)
         await self._redactions.write(plans)
         await self._write_snapshots(plans)
@@ -229,7 +233,8 @@ class Appender:
         for plan in plans:
             for made in plan.new:
                 delta = {key: self._change(made, key, event_id) for key, event_id in made.changes.items()}
-                step = link(made.snapshot.nid, made.base.nid, made.base.index, delta, self._chains)
+                index = made.snapshot.index
+                step = link(made.snapshot.nid, made.base.nid, made.base.index, delta, self._chains, index)
                 self._chains[step.nid] = step
                 snapshots.append(
                     {
@@ -248,7 +253,7 @@ class Appender:
 
     def _change(self, made: PlannedSnapshot, key: StateKey, event_id: str | None) -> Change:
         """A removal is recorded against the event that held the key."""
-        return Change(self._stored(event_id or made.before[key]).nid, removed=event_id is None)
+        return Change(self._stored(event_id or made.before[key] or "").nid, removed=event_id is None)
 
     def _stored(self, event_id: str) -> _Known:
         known = self._known.get(event_id)
@@ -313,7 +318,7 @@ def _stored_events(plan: AppendPlan, first: int) -> list[StoredEvent]:
 def _head_row(plan: AppendPlan) -> dict[str, Any]:
     return {
         "room_nid": plan.room_nid,
-        "extremities": orjson.dumps(plan.append.extremities).decode(),
+        "extremities": orjson.dumps([list(extremity) for extremity in _extremities(plan)]).decode(),
         "snapshot_nid": plan.snapshot.nid,
         "snapshot_index": plan.snapshot.index,
     }
@@ -345,9 +350,16 @@ def _head_after(plan: AppendPlan) -> RoomHead:
         room_id=head.room_id,
         room_version=head.room_version,
         version_no=1 if plan.append.new_room is not None else head.version_no + 1,
-        extremities=plan.append.extremities,
+        extremities=_extremities(plan),
         state=plan.state,
-        snapshot=plan.snapshot,
+    )
+
+
+def _extremities(plan: AppendPlan) -> tuple[Extremity, ...]:
+    """Those of the append, with the snapshots that its new events have got."""
+    new = {item.event.event_id: nid for item, nid in zip(plan.append.events, plan.after, strict=True)}
+    return tuple(
+        Extremity(event_id, depth, snapshot or new[event_id]) for event_id, depth, snapshot in plan.append.extremities
     )
 
 
