@@ -5,27 +5,39 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntFlag
-from typing import TYPE_CHECKING, Any, Protocol
-
-import immutables
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from homeserver.core.event import Event, StateKey
 from homeserver.core.versions import RoomVersion
+from homeserver.ports.state import RoomState, Snapshot, StateChanges, StateMap
 
 if TYPE_CHECKING:
     from homeserver.ports.log import LogEntry
 
-StateMap = immutables.Map[StateKey, str]
-"""(type, state_key) → event id. Persistent: copies share structure."""
+ORDER_BITS = 20
+"""Between two live events there is room for 2^20 - 1 that are found later and belong there."""
+
+
+def order_of(position: int) -> int:
+    """The timeline order of a live event at a log position; also that of the newest event a reader at it may know."""
+    return position << ORDER_BITS
 
 
 class EventFlags(IntFlag):
-    """Why a stored event is not an ordinary part of the timeline."""
+    """What distinguishes a stored event from an ordinary part of the timeline."""
 
     NONE = 0
     OUTLIER = 1  # known only as part of an auth chain or a state; not in the timeline
     REJECTED = 2
     SOFT_FAILED = 4
+    ASIDE = 8  # the state before it was not the state of the room's head
+    GAP = 16  # an event that it names as previous is not here
+    PARTIAL = 32  # accepted while the room's state was not fully known
+    RELAY = 64  # a membership of another server's user that this server brought about and passes on
+
+
+HIDDEN = EventFlags.OUTLIER | EventFlags.REJECTED | EventFlags.SOFT_FAILED
+"""Events with one of these flags are in no timeline, are no news and are shown to nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +55,17 @@ class Txn:
 class StoredEvent:
     """A committed event with what the store adds to it. Shared by all readers: treat as immutable.
 
-    `position` is its place in the log and its row id; `order` its place in the room's timeline (equal to
-    `position` for live events, lower for history fetched later, None for outliers). `unsigned` holds
-    `replaces_state`, `prev_content` and `prev_sender` of state events. `client_json` caches the client form.
-    `is_related_to` may be true without need, never false wrongly: whether events relate to it that are told with it.
+    `nid` is its row id; `position` its place in the log, None for what never was news (hidden events, fetched
+    history); `order` its place in the room's timeline, None for hidden events. A live event has its position as row id
+    and `order_of(position)` as order; others have negative row ids, and fetched history an order between those of live
+    events. `unsigned` holds `replaces_state`, `prev_content` and `prev_sender` of state events. `client_json` caches
+    the client form. `is_related_to` may be true without need, never false wrongly: whether events relate to it that
+    are told with it.
     """
 
     event: Event
-    position: int
+    nid: int
+    position: int | None
     order: int | None
     room_nid: int
     snapshot: int
@@ -75,8 +90,8 @@ class EventMemory(Protocol):
         """A mark of this moment, to be taken before a transaction's snapshot and given back to `keep`."""
         ...
 
-    def at(self, position: int) -> StoredEvent | None:
-        """The event at a position (a row id), if it is in memory."""
+    def at(self, nid: int) -> StoredEvent | None:
+        """The event of a row id, if it is in memory."""
         ...
 
     def get(self, event_id: str) -> StoredEvent | None:
@@ -91,43 +106,68 @@ class EventMemory(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A stored room state: `nid` names it, `index` is its number in the chain (bounds the chain's length)."""
+class Extremity(NamedTuple):
+    """An event that no other one of the room names as previous yet."""
 
-    nid: int
-    index: int
+    event_id: str
+    depth: int
+    snapshot: int
+    """The room's state after it; 0 while it is not stored."""
+
+
+def depth_on(extremities: Sequence[Extremity]) -> int:
+    """Depth of an event that names `extremities` as previous.  spec: server-server-api#pdus"""
+    return min(max((extremity.depth for extremity in extremities), default=0) + 1, 2**53 - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class RoomHead:
-    """The point a new event of the room is built on. `version_no` is the compare-and-set token."""
+    """The point a new event of the room is built on. `version_no` is the compare-and-set token.
+
+    `state` is that of all `extremities`, resolved where they disagree. It is stored: `state.snapshot` is set.
+    """
 
     room_nid: int
     room_id: str
     room_version: RoomVersion
     version_no: int
-    extremities: tuple[tuple[str, int], ...]  # (event id, depth), at most 20
-    state: StateMap
-    snapshot: Snapshot
+    extremities: tuple[Extremity, ...]  # at most 20
+    state: RoomState
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What is stored of the state."""
+        if self.state.snapshot is None:
+            raise ValueError("The state of a head is stored")
+        return self.state.snapshot
 
     @property
     def depth(self) -> int:
         """Depth of a new event.  spec: server-server-api#pdus"""
-        return min(max((depth for _, depth in self.extremities), default=0) + 1, 2**53 - 1)
+        return depth_on(self.extremities)
 
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event decided but not yet stored. `state_after` is the room state including it."""
+    """An event decided but not yet stored. `state_after` is the room's state after it, as made from that before it.
+
+    `auth` are the row ids of its auth events, as far as they are known; `known_as` its own row id if it is stored
+    already, as an outlier that now becomes part of the timeline.
+    """
 
     event: Event
-    state_after: StateMap
+    state_after: RoomState
     flags: EventFlags = EventFlags.NONE
     unsigned: Mapping[str, Any] | None = None
     txn: Txn | None = None
     redacts_allowed: bool = False  # the redaction may take effect: the store prunes `event.redacts`
-    resolved: bool = False  # `state_after` came out of state resolution: it may differ in more than this event's key
+    auth: Mapping[str, int] = field(default_factory=dict)
+    known_as: int | None = None
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether it is rejected, soft-failed or an outlier."""
+        return bool(self.flags and self.flags & HIDDEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +187,28 @@ class RoomAppend:
 
     head: RoomHead  # the head the events were decided on; for a new room a head with room_nid 0 and version_no 0
     events: tuple[NewEvent, ...]
-    extremities: tuple[tuple[str, int], ...]  # after the batch
+    extremities: tuple[Extremity, ...]  # after the batch; those that are new without a snapshot
     new_room: NewRoom | None = None
-    state: StateMap | None = None  # resolved over several extremities; None: the state after the last accepted event
+    state: RoomState | None = None  # made from the head's; None: the state after the last accepted event
+    corrections: StateChanges = field(default_factory=dict)  # of current state, that none of the visible events says
+
+    @property
+    def positions(self) -> int:
+        """How many log positions it takes: hidden events are no news, and corrections are one entry."""
+        return sum(not item.is_hidden for item in self.events) + bool(self.corrections)
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A change of a room's current state that no event says: state resolution brought an event back, or took one out.
+
+    `changes` give for each key the event that holds it now; None if the room has no such state any more.
+    """
+
+    position: int
+    room_id: str
+    room_nid: int
+    changes: Mapping[StateKey, StoredEvent | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +218,7 @@ class AppendResult:
     events: tuple[StoredEvent, ...] = ()
     head: RoomHead | None = None
     moved: bool = False
+    correction: Correction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +231,7 @@ class Membership:
     membership: str  # join, invite, knock, leave, ban
     event_id: str
     sender: str
-    position: int  # of the membership event
+    position: int  # of the log entry by which it came about
     forgotten: bool = False
 
 
@@ -235,7 +295,7 @@ class RoomRepo(Protocol):
         ...
 
     async def head(self, room_id: str) -> RoomHead | None:
-        """The room's head with its whole state map, or None if the room is unknown."""
+        """The room's head, or None if the room is unknown. Its state is whole if it has few keys (`MAX_WHOLE`)."""
         ...
 
     async def advance(self, appends: Sequence[RoomAppend]) -> set[int]:
@@ -280,6 +340,10 @@ class RoomRepo(Protocol):
 
     async def memberships(self, user_id: str) -> list[Membership]:
         """All memberships of a local user, forgotten rooms included."""
+        ...
+
+    async def joined_local_users(self, room_nid: int) -> list[str]:
+        """Local users joined to the room."""
         ...
 
     async def joined_members(self, room_nids: Collection[int]) -> set[str]:

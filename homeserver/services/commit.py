@@ -253,7 +253,7 @@ class Committer:
             allowed = await tx.rooms.advance(appends) if appends else set()
             accepted = [append for index, append in enumerate(appends) if index in allowed]
             prepared = [await _prepare(change, tx) for change in changes]
-            count = sum(len(append.events) for append in accepted)
+            count = sum(append.positions for append in accepted)
             count += sum(positions for positions in prepared if isinstance(positions, int))
             first = await tx.log.reserve(count) if count else 0
             if faults.plan is not None:
@@ -263,7 +263,10 @@ class Committer:
                 next(stored) if index in allowed else AppendResult(moved=True) for index in range(len(appends))
             ]
             entries: list[LogEntry] = [
-                EventEntry(event.position, event) for result in append_results for event in result.events
+                EventEntry(event.position, event)
+                for result in append_results
+                for event in result.events
+                if event.position is not None
             ]
             change_results = await _write_changes(tx, changes, prepared, first, entries)
         of_appends, of_changes = iter(append_results), iter(change_results)

@@ -102,7 +102,7 @@ class Room:
         own = {} if self.version.auth.privileged_creators else {self.create.sender: 100}
         return {**content, "users": {**own, **content.get("users", {})}}
 
-    def graph(self) -> AuthGraph:
+    def graph(self) -> AuthGraph[str]:
         """The auth graph of all events."""
         return AuthGraph(auth_row(event) for event in self.events.values())
 

@@ -19,7 +19,7 @@ from tests.core.rooms import ALICE, BOB, CAROL, DAVE, ELLA, Room, State, ids, ve
 
 
 @st.composite
-def graphs(draw: st.DrawFn) -> list[AuthRow]:
+def graphs(draw: st.DrawFn) -> list[AuthRow[str]]:
     """Rows of a random acyclic graph, in order."""
     size = draw(st.integers(1, 14))
     rows = []
@@ -29,7 +29,7 @@ def graphs(draw: st.DrawFn) -> list[AuthRow]:
     return rows
 
 
-def chain(graph: AuthGraph, node: int) -> set[int]:
+def chain(graph: AuthGraph[str], node: int) -> set[int]:
     """A node and its auth chain, by definition."""
     found = {node}
     for parent in graph.parents[node]:
@@ -38,7 +38,7 @@ def chain(graph: AuthGraph, node: int) -> set[int]:
 
 
 @given(rows=graphs(), data=st.data())
-def test_auth_difference_is_what_it_is_defined_to_be(rows: list[AuthRow], data: st.DataObject) -> None:
+def test_auth_difference_is_what_it_is_defined_to_be(rows: list[AuthRow[str]], data: st.DataObject) -> None:
     graph = AuthGraph(rows)
     some = st.sets(st.integers(0, len(rows) - 1), max_size=4)
     agreed = data.draw(some)
@@ -49,11 +49,11 @@ def test_auth_difference_is_what_it_is_defined_to_be(rows: list[AuthRow], data: 
     for number, state in enumerate(states):
         for node in state:
             conflicted[node] = conflicted.get(node, 0) | 1 << number
-    assert graph.auth_difference(conflicted, agreed, len(states)) == expected
+    assert graph.auth_difference(conflicted, graph.newest_first(agreed), len(states)) == expected
 
 
 @given(rows=graphs(), data=st.data())
-def test_between_is_every_path(rows: list[AuthRow], data: st.DataObject) -> None:
+def test_between_is_every_path(rows: list[AuthRow[str]], data: st.DataObject) -> None:
     graph = AuthGraph(rows)
     nodes = data.draw(st.sets(st.integers(0, len(rows) - 1), max_size=5))
     above = set().union(*(chain(graph, node) for node in nodes))
@@ -61,7 +61,7 @@ def test_between_is_every_path(rows: list[AuthRow], data: st.DataObject) -> None
 
 
 @given(rows=graphs(), data=st.data())
-def test_reverse_topological_order(rows: list[AuthRow], data: st.DataObject) -> None:
+def test_reverse_topological_order(rows: list[AuthRow[str]], data: st.DataObject) -> None:
     graph = AuthGraph(rows)
     nodes = data.draw(st.sets(st.integers(0, len(rows) - 1), max_size=8))
     keys = {node: (0.0, data.draw(st.integers(0, 3)), str(node)) for node in nodes}
@@ -75,7 +75,7 @@ def test_reverse_topological_order(rows: list[AuthRow], data: st.DataObject) -> 
 
 
 @given(rows=graphs(), seed=st.integers())
-def test_a_graph_may_be_filled_in_any_order(rows: list[AuthRow], seed: int) -> None:
+def test_a_graph_may_be_filled_in_any_order(rows: list[AuthRow[str]], seed: int) -> None:
     shuffled = list(rows)
     Random(seed).shuffle(shuffled)
     straight, mixed = AuthGraph(rows), AuthGraph(shuffled)

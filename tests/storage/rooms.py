@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-import immutables
 import orjson
 
 from homeserver.core.event import Event
@@ -15,13 +14,13 @@ from homeserver.core.versions import DEFAULT_ROOM_VERSION, RoomVersion
 from homeserver.ports.events import (
     AppendResult,
     EventFlags,
+    Extremity,
     NewEvent,
     NewRoom,
     RoomAppend,
     RoomHead,
-    Snapshot,
-    StateMap,
 )
+from homeserver.ports.state import RoomState, StateMap
 from homeserver.storage.dialect import Sql
 from homeserver.storage.packing import unpack
 from homeserver.storage.unit import Database
@@ -59,10 +58,10 @@ def make_event(
 
 def empty_head(room_id: str) -> RoomHead:
     """The head of a room that does not exist yet."""
-    return RoomHead(0, room_id, DEFAULT_ROOM_VERSION, 0, (), immutables.Map(), Snapshot(0, 0))
+    return RoomHead(0, room_id, DEFAULT_ROOM_VERSION, 0, (), RoomState.empty())
 
 
-def decide(head: RoomHead, *events: Event | NewEvent, state: StateMap | None = None) -> RoomAppend:
+def decide(head: RoomHead, *events: Event | NewEvent, state: RoomState | None = None) -> RoomAppend:
     """An append of `events` on `head`; the state after each follows from its key."""
     current = head.state
     decided = []
@@ -77,7 +76,7 @@ def decide(head: RoomHead, *events: Event | NewEvent, state: StateMap | None = N
         decided.append(NewEvent(item, current))
     last = decided[-1].event
     new_room = NewRoom(head.room_id, head.room_version, last.sender, is_public=False) if head.room_nid == 0 else None
-    return RoomAppend(head, tuple(decided), ((last.event_id, last.depth),), new_room, state)
+    return RoomAppend(head, tuple(decided), (Extremity(last.event_id, last.depth, 0),), new_room, state)
 
 
 async def commit(store: Database, *appends: RoomAppend) -> list[AppendResult]:
@@ -85,7 +84,7 @@ async def commit(store: Database, *appends: RoomAppend) -> list[AppendResult]:
     async with store.write() as tx:
         allowed = await tx.rooms.advance(appends)
         accepted = [append for index, append in enumerate(appends) if index in allowed]
-        count = sum(len(append.events) for append in accepted)
+        count = sum(append.positions for append in accepted)
         first = await tx.log.reserve(count) if count else 0
         written = iter(await tx.events.append(accepted, first) if accepted else [])
         return [next(written) if index in allowed else AppendResult(moved=True) for index in range(len(appends))]
@@ -106,13 +105,19 @@ async def make_room(store: Database, room_id: str) -> RoomHead:
     return result.head
 
 
+def whole(head: RoomHead) -> StateMap:
+    """The state of a small room as a map."""
+    assert head.state.whole is not None
+    return head.state.whole
+
+
 async def stored_json(store: Database) -> list[bytes]:
     """The JSON of every event as it lies in the table, unpacked."""
     async with store.engine.glance() as connection:
         return [unpack(row[0]) for row in await Sql("SELECT json FROM events").rows(connection)]
 
 
-def flagged(event: Event, state: StateMap, flags: EventFlags) -> NewEvent:
+def flagged(event: Event, state: RoomState, flags: EventFlags) -> NewEvent:
     """A rejected or soft-failed event."""
     return NewEvent(event, state, flags)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from homeserver.ports.events import EventFlags, NewEvent, RoomAppend, Txn
+from homeserver.ports.events import EventFlags, NewEvent, RoomAppend, Txn, order_of
 from homeserver.ports.store import UniqueViolation
 from homeserver.storage.unit import Database
 from tests.storage.rooms import (
@@ -20,6 +20,7 @@ from tests.storage.rooms import (
     message,
     redaction,
     stored_json,
+    whole,
 )
 from tests.support.statements import counted
 
@@ -32,9 +33,11 @@ async def test_a_room_is_read_back_as_it_was_written(store: Database) -> None:
         assert await tx.rooms.head("!n\0l") is None
         assert await tx.log.position() == 2
         assert await tx.rooms.room_nids(["!a", "!b"]) == {"!a": head.room_nid}
-        events = await tx.events.get_many([*head.state.values(), "$unknown", "$n\0l"])
-    assert set(events) == set(head.state.values())
-    assert [item.position for item in events.values()] == [item.order for item in events.values()]
+        events = await tx.events.get_many([*whole(head).values(), "$unknown", "$n\0l"])
+    assert set(events) == set(whole(head).values())
+    assert sorted(item.position or 0 for item in events.values()) == [1, 2]
+    assert all(item.position == item.nid for item in events.values())
+    assert [order_of(item.position or 0) for item in events.values()] == [item.order for item in events.values()]
 
 
 async def test_messages_cost_four_statements_whatever_their_number(store: Database) -> None:
@@ -115,10 +118,12 @@ async def test_what_is_taken_is_a_unique_violation(store: Database) -> None:
 
 async def test_timelines_go_both_ways_and_skip_what_is_not_part_of_them(store: Database) -> None:
     head = await make_room(store, "!a")
-    sent = []
+    sent, bad = [], []
     for number in range(6):
-        bad = NewEvent(message("!a"), head.state, EventFlags.SOFT_FAILED if number % 2 else EventFlags.REJECTED)
-        (result,) = await commit(store, decide(head, bad, message("!a", str(number))))
+        refused = message("!a")
+        bad.append(refused.event_id)
+        flag = EventFlags.SOFT_FAILED if number % 2 else EventFlags.REJECTED
+        (result,) = await commit(store, decide(head, NewEvent(refused, head.state, flag), message("!a", str(number))))
         assert result.head is not None
         head = result.head
         sent.append(result.events[1])
@@ -127,15 +132,20 @@ async def test_timelines_go_both_ways_and_skip_what_is_not_part_of_them(store: D
         page = await tx.events.timeline(nid, start=None, stop=None, backwards=True, limit=4)
         assert ids(page.events) == ids(reversed(sent))[:4]
         assert page.end is not None
-        rest = await tx.events.timeline(nid, start=page.end, stop=2, backwards=True, limit=4)
+        rest = await tx.events.timeline(nid, start=page.end, stop=order_of(2), backwards=True, limit=4)
         assert ids(rest.events) == ids(reversed(sent))[4:]
         assert rest.end is None
-        page = await tx.events.timeline(nid, start=2, stop=None, backwards=False, limit=4)
+        page = await tx.events.timeline(nid, start=order_of(2), stop=None, backwards=False, limit=4)
         assert ids(page.events) == ids(sent)[:4]
         rest = await tx.events.timeline(nid, start=page.end, stop=None, backwards=False, limit=2)
         assert ids(rest.events) == ids(sent)[4:]
         assert rest.end is None
         assert ids(await tx.events.after(2, 3)) == ids(sent)[:3]
+        assert await tx.log.position() == 8, "what is hidden is no news"
+        hidden = await tx.events.get_many(bad)
+    assert all((item.position, item.order) == (None, None) and item.nid < 0 for item in hidden.values())
+    assert len({item.nid for item in hidden.values()}) == 6
+    assert {item.flags for item in hidden.values()} == {EventFlags.SOFT_FAILED, EventFlags.REJECTED}
 
 
 async def test_the_last_events_of_many_rooms_are_two_statements(store: Database) -> None:
@@ -151,8 +161,8 @@ async def test_the_last_events_of_many_rooms_are_two_statements(store: Database)
         assert {nid: ids(events) for nid, events in found.items()} == {nid: sent[nid][-3:] for nid in sent}
         assert len(statements) == 2, "which, and what they are"
         first = next(iter(sent))
-        newest = max(item.position for item in found[first])
-        found = await tx.events.recent({first: (newest - 2, newest - 1)}, 3)
+        newest = max(item.nid for item in found[first])
+        found = await tx.events.recent({first: (order_of(newest - 2), order_of(newest - 1))}, 3)
         assert ids(found[first]) == sent[first][-2:-1]
 
 
@@ -179,7 +189,7 @@ async def test_transactions_are_found_again_and_pruned(store: Database) -> None:
         assert second.head is not None
         await commit(store, decide(second.head, NewEvent(message("!a"), head.state, txn=txn)))
     async with store.write() as tx:
-        assert await tx.events.prune_txns(last.position, 100) == 1
+        assert await tx.events.prune_txns(last.nid, 100) == 1
     async with store.read() as tx:
         assert await tx.events.by_txn(txn.key) is None
         assert await tx.events.by_txn(other.key) is not None
@@ -250,7 +260,7 @@ async def test_a_state_of_unknown_events_is_refused(store: Database) -> None:
     event = make_event("!a", "m.room.topic", {}, state_key="")
     state = head.state.set(("m.room.topic", ""), event.event_id).set(("m.room.name", ""), "$unknown")
     with pytest.raises(ValueError, match="unknown"):
-        await commit(store, decide(head, NewEvent(event, state, resolved=True)))
+        await commit(store, decide(head, NewEvent(event, state)))
 
 
 async def test_nul_in_content_survives(store: Database) -> None:

@@ -12,11 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from homeserver.core.event import StateKey
-from homeserver.ports.events import EventFlags, NewEvent, RoomHead, StateMap
+from homeserver.ports.events import EventFlags, NewEvent, RoomHead
+from homeserver.ports.state import RoomState, StateMap
 from homeserver.storage.dialect import Sql
-from homeserver.storage.repos.chains import BASE, Change, Link, link, needs_chain, parent_index
+from homeserver.storage.repos.chains import AT_ONCE, BASE, Change, Link, link, needs_chain, parent_index
 from homeserver.storage.unit import Database
-from tests.storage.rooms import commit, decide, make_event, make_room, message
+from tests.storage.rooms import commit, decide, empty_head, make_event, make_room, message, whole
 from tests.support.store import open_store
 
 
@@ -87,7 +88,7 @@ class _Script:
                 state = item.state_after
         await self._commit(pending)
 
-    def _step(self, kind: str, number: int, state: StateMap) -> NewEvent:
+    def _step(self, kind: str, number: int, state: RoomState) -> NewEvent:
         room_id = self.head.room_id
         if kind == "message":
             return NewEvent(message(room_id), state)
@@ -104,11 +105,11 @@ class _Script:
             choice = (number // 12 + len(other[1])) % 4
             if other == key or choice == 0:
                 continue
-            if choice == 1 and other in resolved:
-                resolved = resolved.delete(other)
+            if choice == 1:
+                resolved = resolved.set(other, None)
             elif choice > 1:
                 resolved = resolved.set(other, values[number % len(values)])
-        return NewEvent(event, resolved, resolved=True)
+        return NewEvent(event, resolved)
 
     async def _commit(self, pending: list[NewEvent]) -> None:
         if not pending:
@@ -117,7 +118,8 @@ class _Script:
         assert result.head is not None
         self.head = result.head
         for item, stored in zip(pending, result.events, strict=True):
-            self.expected[stored.snapshot] = item.state_after
+            assert item.state_after.whole is not None
+            self.expected[stored.snapshot] = item.state_after.whole
 
     async def check(self) -> None:
         async with self.store.read() as tx:
@@ -125,7 +127,7 @@ class _Script:
             current = await tx.rooms.current_state([self.head.room_nid])
             assert {
                 (item.event.type, item.event.state_key): item.event.event_id for item in current[self.head.room_nid]
-            } == dict(self.head.state)
+            } == dict(whole(self.head))
             for snapshot, state in self.expected.items():
                 assert await tx.rooms.state_at(snapshot) == state
             wanted = [("org.example.key", "3"), ("m.room.create", ""), ("none", "")]
@@ -180,7 +182,7 @@ async def test_a_long_history_stays_cheap(store: Database) -> None:
         (result,) = await commit(store, decide(head, *events))
         assert result.head is not None
         head = result.head
-        state = head.state
+        state = whole(head)
     async with store.read() as tx:
         assert await tx.rooms.state_at(head.snapshot.nid) == state
     async with store.engine.glance() as connection:
@@ -195,11 +197,46 @@ async def test_the_room_state_may_be_a_resolution_of_its_own(store: Database) ->
     mine, theirs = (make_event("!a", "m.room.topic", {"topic": name}, state_key="") for name in ("mine", "theirs"))
     (result,) = await commit(store, decide(head, mine))
     assert result.head is not None
-    fork = NewEvent(theirs, head.state.set(("m.room.topic", ""), theirs.event_id), resolved=True)
+    fork = NewEvent(theirs, head.state.set(("m.room.topic", ""), theirs.event_id))
     (second,) = await commit(store, decide(result.head, fork, state=result.head.state))
     assert second.head is not None
     assert second.head.state == result.head.state
     async with store.read() as tx:
         assert await tx.rooms.head("!a") == second.head
-        assert await tx.rooms.state_at(second.events[0].snapshot) == fork.state_after
-        assert await tx.rooms.state_at(second.head.snapshot.nid) == result.head.state
+        assert await tx.rooms.state_at(second.events[0].snapshot) == fork.state_after.whole
+        assert await tx.rooms.state_at(second.head.snapshot.nid) == whole(result.head)
+
+
+async def test_a_large_state_that_comes_at_once_is_written_once(store: Database) -> None:
+    create = make_event("!a", "m.room.create", {"room_version": "12"}, state_key="")
+    members = [
+        make_event("!a", "m.room.member", {"membership": "join"}, state_key=f"@u{number}:else.where")
+        for number in range(400)
+    ]
+    outliers = [NewEvent(event, RoomState.empty(), EventFlags.OUTLIER) for event in (create, *members)]
+    head = empty_head("!a")
+    told = head.state.changed({event.key: event.event_id for event in (create, *members)})
+    join = make_event("!a", "m.room.member", {"membership": "join"}, state_key="@alice:hromada.test")
+    (result,) = await commit(store, decide(head, *outliers, NewEvent(join, told.set(join.key, join.event_id))))
+    assert result.head is not None
+    assert result.head.snapshot.index == AT_ONCE
+    assert result.events[-1].position == 1, "the state of a joined room is no news"
+    assert all(stored.position is None and stored.snapshot == 0 for stored in result.events[:-1])
+    head = result.head
+    topics = [make_event("!a", "m.room.topic", {"topic": str(number)}, state_key="") for number in range(300)]
+    for start in range(0, 300, 60):
+        (result,) = await commit(store, decide(head, *topics[start : start + 60]))
+        assert result.head is not None
+        head = result.head
+    assert head.snapshot.index == AT_ONCE + 300
+    async with store.engine.glance() as connection:
+        (most,) = await Sql(
+            "SELECT max(n) FROM (SELECT count(*) AS n FROM snapshot_deltas d JOIN snapshots s "
+            "ON s.snapshot_nid = d.snapshot_nid WHERE s.parent_nid <> 0 GROUP BY d.snapshot_nid) c"
+        ).first(connection)
+    assert most == 1, "no later snapshot repeats it"
+    async with store.read() as tx:
+        state = await tx.rooms.state_at(head.snapshot.nid)
+        assert len(state) == 403
+        assert state["m.room.topic", ""] == topics[-1].event_id
+        assert await tx.rooms.head("!a") == head

@@ -8,19 +8,23 @@ spec: rooms/v2#definitions (auth chain, auth difference), rooms/v12#definitions 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from heapq import heapify, heappop, heappush
+from typing import Generic, TypeVar
 
 from homeserver.core.errors import BadEvent
 from homeserver.core.event import Event
 
 NO_NODE = -1
 
-AuthRow = tuple[str, tuple[str, ...], bool]
-"""(event id, its auth events, whether it is m.room.power_levels)"""
+Key = TypeVar("Key", bound=Hashable)
+"""What names an event: its id, or the row id that a store gave it."""
+
+AuthRow = tuple[Key, tuple[Key, ...], bool]
+"""(event, its auth events, whether it is m.room.power_levels)"""
 
 
-def auth_row(event: Event) -> AuthRow:
+def auth_row(event: Event) -> AuthRow[str]:
     """What the graph keeps of an event.
 
     The create event of v12 is no auth event, and as the root of everything it would never be in a difference.
@@ -28,36 +32,36 @@ def auth_row(event: Event) -> AuthRow:
     return event.event_id, event.auth_events, event.type == "m.room.power_levels"
 
 
-class AuthGraph:
+class AuthGraph(Generic[Key]):
     """Auth edges between the state events of one room; nodes are small integers in order of arrival."""
 
     __slots__ = ("_ids", "_is_power", "_nodes", "generation", "parents", "power_parent")
 
-    def __init__(self, rows: Iterable[AuthRow] = ()) -> None:
+    def __init__(self, rows: Iterable[AuthRow[Key]] = ()) -> None:
         """A graph of `rows`, in any order. Raises as `extend` does."""
-        self._ids: list[str] = []
-        self._nodes: dict[str, int] = {}
+        self._ids: list[Key] = []
+        self._nodes: dict[Key, int] = {}
         self._is_power: list[bool] = []
         self.parents: list[tuple[int, ...]] = []
         self.generation: list[int] = []
         self.power_parent: list[int] = []
         self.extend(rows)
 
-    def __contains__(self, event_id: str) -> bool:
+    def __contains__(self, event_id: Key) -> bool:
         return event_id in self._nodes
 
     def __len__(self) -> int:
         return len(self._ids)
 
-    def node(self, event_id: str) -> int:
+    def node(self, event_id: Key) -> int:
         """The node of an event. Raises KeyError if it was never added."""
         return self._nodes[event_id]
 
-    def id_of(self, node: int) -> str:
+    def id_of(self, node: int) -> Key:
         """The event id of a node."""
         return self._ids[node]
 
-    def add(self, row: AuthRow) -> None:
+    def add(self, row: AuthRow[Key]) -> None:
         """Add an event whose auth events are all there; one that is there already changes nothing.
 
         Raises KeyError with the first auth event that is not.
@@ -73,7 +77,7 @@ class AuthGraph:
         self.generation.append(1 + max((self.generation[parent] for parent in parents), default=-1))
         self.power_parent.append(next((parent for parent in parents if self._is_power[parent]), NO_NODE))
 
-    def extend(self, rows: Iterable[AuthRow]) -> None:
+    def extend(self, rows: Iterable[AuthRow[Key]]) -> None:
         """Add events in any order.
 
         Raises KeyError with an auth event that is neither among them nor here, BadEvent if they name each other in a
@@ -81,7 +85,7 @@ class AuthGraph:
         """
         pending = {row[0]: row for row in rows if row[0] not in self._nodes}
         waiting = {event_id: sum(parent in pending for parent in set(row[1])) for event_id, row in pending.items()}
-        children: dict[str, list[str]] = {}
+        children: dict[Key, list[Key]] = {}
         for event_id, row in pending.items():
             for parent in set(row[1]):
                 children.setdefault(parent, []).append(event_id)
@@ -98,17 +102,25 @@ class AuthGraph:
         if added < len(pending):
             raise BadEvent("Events name each other as auth events in a circle")
 
+    def truncate(self, size: int) -> None:
+        """Take away what was added after the first `size` events."""
+        for event_id in self._ids[size:]:
+            del self._nodes[event_id]
+        for column in (self._ids, self._is_power, self.parents, self.generation, self.power_parent):
+            del column[size:]
+
     def auth_difference(self, conflicted: Mapping[int, int], agreed: Iterable[int], states: int) -> set[int]:
         """The nodes that are in the auth chain of some, but not of all of `states` states.
 
-        `conflicted` maps nodes to the states that hold them, as bits; `agreed` are the nodes that all states hold. An
-        event of a state counts as part of that state's chain. Walks from high generations to low and stops as soon as
-        every path left is common to all states.
+        `conflicted` maps nodes to the states that hold them, as bits; `agreed` are the nodes that all states hold,
+        the highest generation first. An event of a state counts as part of that state's chain. Walks from high
+        generations to low, takes from `agreed` only what lies in that range, and stops as soon as every path left is
+        common to all states.
         """
         everywhere = (1 << states) - 1
-        reached = dict.fromkeys(agreed, everywhere)
-        for node, held in conflicted.items():
-            reached[node] = reached.get(node, 0) | held
+        reached = dict(conflicted)
+        agreed = iter(agreed)
+        upcoming = next(agreed, NO_NODE)
         # One integer per entry: generation above, node below; negative, because heapq yields the smallest.
         width = len(self._ids).bit_length()
         heap = [-(self.generation[node] << width | node) for node in reached]
@@ -116,6 +128,15 @@ class AuthGraph:
         partial = sum(held != everywhere for held in reached.values())
         difference: set[int] = set()
         while partial:
+            oldest = -heap[0] >> width
+            while upcoming != NO_NODE and self.generation[upcoming] >= oldest:
+                before = reached.get(upcoming, 0)
+                reached[upcoming] = everywhere
+                if not before:
+                    heappush(heap, -(self.generation[upcoming] << width | upcoming))
+                elif before != everywhere:
+                    partial -= 1
+                upcoming = next(agreed, NO_NODE)
             node = -heappop(heap) & ((1 << width) - 1)
             held = reached[node]
             if held != everywhere:
@@ -142,6 +163,10 @@ class AuthGraph:
                     seen.add(parent)
                     stack.append(parent)
         return seen
+
+    def newest_first(self, nodes: Iterable[int]) -> list[int]:
+        """`nodes`, the highest generation first."""
+        return sorted(nodes, key=self.generation.__getitem__, reverse=True)
 
     def oldest(self, nodes: Iterable[int]) -> int:
         """The smallest generation among `nodes`."""

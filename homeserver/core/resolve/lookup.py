@@ -5,7 +5,7 @@ spec: rooms/v2#definitions (iterative auth checks)
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, MutableMapping
 from typing import Protocol
 
 from homeserver.core.auth.rules import check
@@ -59,7 +59,7 @@ def is_allowed(
 
 
 def apply_allowed(
-    ordered: Iterable[Event], state: dict[StateKey, str], events: EventLookup, rejected: Container[str]
+    ordered: Iterable[Event], state: MutableMapping[StateKey, str], events: EventLookup, rejected: Container[str]
 ) -> None:
     """The iterative auth checks: put each event into `state` if the rules allow it in what is there so far.
 

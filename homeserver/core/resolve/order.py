@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
 from math import inf
+from typing import Any
 
 from homeserver.core.auth.power import PowerLevels
 from homeserver.core.auth.state import CREATE, POWER_LEVELS, MappingState
@@ -26,7 +27,7 @@ def power_key(event: Event, events: EventLookup) -> PowerKey:
     return -level, event.origin_server_ts, event.event_id
 
 
-def reverse_topological(graph: AuthGraph, nodes: set[int], key: Callable[[int], PowerKey]) -> list[int]:
+def reverse_topological(graph: AuthGraph[Any], nodes: set[int], key: Callable[[int], PowerKey]) -> list[int]:
     """`nodes`, auth events first; of those that may come next, always the one with the smallest `key`."""
     if not nodes:
         return []
@@ -49,7 +50,7 @@ def reverse_topological(graph: AuthGraph, nodes: set[int], key: Callable[[int], 
     return ordered
 
 
-def _nearest_parents(graph: AuthGraph, nodes: set[int]) -> dict[int, frozenset[int]]:
+def _nearest_parents(graph: AuthGraph[Any], nodes: set[int]) -> dict[int, frozenset[int]]:
     """For each of `nodes`, those others that its auth chain reaches first, be it through events outside of `nodes`."""
     nearest: dict[int, frozenset[int]] = {}
     nothing: frozenset[int] = frozenset()
@@ -62,7 +63,7 @@ def _nearest_parents(graph: AuthGraph, nodes: set[int]) -> dict[int, frozenset[i
     return {node: nearest[node] for node in nodes}
 
 
-def mainline_positions(graph: AuthGraph, power_levels: int, nodes: Iterable[int]) -> dict[int, float]:
+def mainline_positions(graph: AuthGraph[Any], power_levels: int, nodes: Iterable[int]) -> dict[int, float]:
     """The mainline position of each of `nodes`, counted from `power_levels` (NO_NODE: the mainline is empty)."""
     position: dict[int, float] = {NO_NODE: inf}
     node = power_levels

@@ -25,7 +25,7 @@ class Resolver:
 
     __slots__ = ("_conflict", "_from_empty", "_full", "_graph", "_is_v1")
 
-    def __init__(self, version: RoomVersion, states: Sequence[Mapping[StateKey, str]], graph: AuthGraph) -> None:
+    def __init__(self, version: RoomVersion, states: Sequence[Mapping[StateKey, str]], graph: AuthGraph[str]) -> None:
         """`graph` holds every event of the `states` (one or more) and its auth chain; v1 does not use it.
 
         Raises KeyError if the graph lacks an event.
@@ -36,7 +36,9 @@ class Resolver:
         self._conflict = divide(states, absence_conflicts=not self._is_v1)
         self._full: set[int] = set()
         if not self._is_v1:
-            self._full = full_conflicted_set(self._conflict, len(states), graph, subgraph=self._from_empty)
+            held = {graph.node(event_id): mask for event_id, mask in self._conflict.events().items()}
+            agreed = graph.newest_first(map(graph.node, self._conflict.agreed.values())) if held else []
+            self._full = full_conflicted_set(held, agreed, len(states), graph, subgraph=self._from_empty)
 
     @property
     def is_trivial(self) -> bool:
@@ -62,9 +64,12 @@ class Resolver:
         if self.is_trivial:
             return self._conflict.agreed
         if self._is_v1:
-            return resolve_v1(self._conflict, events)
-        resolution = Resolution(self._conflict, self._full, self._graph, events)
-        return resolution.run(rejected, from_empty=self._from_empty)
+            changes = resolve_v1(self._conflict, events)
+        else:
+            full = {node: events[self._graph.id_of(node)] for node in self._full}
+            resolution = Resolution(self._conflict, full, self._graph, self._graph.node, events)
+            changes = resolution.run(rejected, from_empty=self._from_empty)
+        return self._conflict.agreed | {key: event_id for key, event_id in changes.items() if event_id is not None}
 
     def _subjects(self) -> set[str]:
         """The events that are put in order and checked."""
@@ -84,7 +89,7 @@ def resolve(
     version: RoomVersion,
     states: Sequence[Mapping[StateKey, str]],
     events: EventLookup,
-    graph: AuthGraph,
+    graph: AuthGraph[str],
     rejected: Container[str] = frozenset(),
 ) -> dict[StateKey, str]:
     """The resolved state of one or more `states`, with all events at hand; arguments and errors as in Resolver."""

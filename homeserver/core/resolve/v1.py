@@ -8,7 +8,7 @@ spec: rooms/v1#state-resolution
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from hashlib import sha1
 
 from homeserver.core.event import Event, StateKey
@@ -18,10 +18,11 @@ from homeserver.core.resolve.lookup import EventLookup, is_allowed
 _PASSES = ("m.room.power_levels", "m.room.join_rules", "m.room.member")
 
 
-def resolve_v1(conflict: Conflict, events: EventLookup) -> dict[StateKey, str]:
-    """The resolved state."""
+def resolve_v1(conflict: Conflict, events: EventLookup) -> dict[StateKey, str | None]:
+    """The resolved conflicted keys. `conflict.agreed` need not hold more than what the rules may ask for."""
     # Start by setting R to the union of the states to be resolved, excluding any conflicting events.
-    resolved = dict(conflict.agreed)
+    changes: dict[StateKey, str] = {}
+    resolved = ChainMap(changes, conflict.agreed)
     # First we resolve conflicts between m.room.power_levels events. Repeat the above process for m.room.join_rules,
     # and for m.room.member events.
     for event_type in _PASSES:
@@ -42,7 +43,8 @@ def resolve_v1(conflict: Conflict, events: EventLookup) -> dict[StateKey, str]:
             winner = next(passing, None)
             if winner is not None:
                 others[key] = winner
-    return resolved | others
+    changes |= others
+    return {key: changes.get(key) for key in conflict.conflicted}
 
 
 def _ordered(holders: Mapping[str, int], events: EventLookup) -> list[Event]:
@@ -51,7 +53,7 @@ def _ordered(holders: Mapping[str, int], events: EventLookup) -> list[Event]:
     return sorted((events[event_id] for event_id in by_hash), key=lambda event: event.depth)
 
 
-def _last_of_chain(ordered: list[Event], resolved: dict[StateKey, str], events: EventLookup) -> str:
+def _last_of_chain(ordered: list[Event], resolved: MutableMapping[StateKey, str], events: EventLookup) -> str:
     """Add the first event to R, then each next one as long as R allows it; the one that stays."""
     winner = ordered[0]
     for event in ordered[1:]:

@@ -115,7 +115,7 @@ async def _timeline_event(tx: Transaction, room_id: str, event_id: str) -> tuple
     """The room's internal id and an event of its timeline."""
     room_nid = (await tx.rooms.room_nids([room_id])).get(room_id)
     event = (await tx.events.get_many([event_id])).get(event_id)
-    if room_nid is None or event is None or event.room_nid != room_nid or event.order is None or event.flags:
+    if room_nid is None or event is None or event.room_nid != room_nid or event.order is None:
         raise MatrixError(ErrCode.NOT_FOUND, "There is no such event in this room")
     return room_nid, event
 

@@ -65,10 +65,8 @@ class Succession:
         """Content of a piece of state of a room; empty if there is none."""
         memory = self._memory
         head = await memory.heads.fetch(room_id, memory.store)
-        event_id = None if head is None else head.state.get(key)
-        if event_id is None:
-            return {}
-        return (await memory.events.fetch([event_id], memory.store))[event_id].event.content
+        stored = None if head is None else (await memory.read_events(head.state, [key])).get(key)
+        return {} if stored is None else stored.event.content
 
     async def _tags(self, user_id: str, old: str, new: str) -> None:
         content = await self._edits.read(user_id, old, TAG)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.ids import parse_event_id, parse_room_id
-from homeserver.ports.events import RoomHead, StateMap, StoredEvent
+from homeserver.ports.events import RoomHead, StoredEvent, order_of
+from homeserver.ports.state import RoomState, Snapshot
 from homeserver.ports.store import Transaction
 from homeserver.services.log import Log
 from homeserver.services.rooms.visibility import History
@@ -25,7 +26,7 @@ class RoomWindow:
     room_nid: int
     head: RoomHead
     user_id: str
-    state: StateMap
+    state: RoomState
     until: int | None  # order of the last timeline event for them; None: no end
     as_of: int  # log position of this knowledge: what is newer may have changed what they may see
     history: History
@@ -33,7 +34,8 @@ class RoomWindow:
     @property
     def end(self) -> int:
         """Order of the last timeline event that can be shown."""
-        return self.as_of if self.until is None else min(self.until, self.as_of)
+        now = order_of(self.as_of)
+        return now if self.until is None else min(self.until, now)
 
     def sees(self, stored: StoredEvent) -> bool:
         """Whether the user may see a timeline event of the room."""
@@ -54,10 +56,8 @@ class RoomAccess:
 
     async def member_event(self, head: RoomHead, user_id: str) -> StoredEvent | None:
         """The user's member event at the room's head."""
-        event_id = head.state.get(("m.room.member", user_id))
-        if event_id is None:
-            return None
-        return (await self._memory.events.fetch([event_id], self._memory.store)).get(event_id)
+        key = ("m.room.member", user_id)
+        return (await self._memory.read_events(head.state, [key])).get(key)
 
     async def window(self, room_id: str, user_id: str) -> RoomWindow:
         """What the user may see: all of it for members, the past up to their leaving for those who left.
@@ -80,7 +80,7 @@ class RoomAccess:
         async with memory.store.glance() as tx:
             if await _forgotten(tx, user_id, room_id):
                 raise _not_a_member()
-            state = await tx.rooms.state_at(left.snapshot)
+        state = RoomState(Snapshot(left.snapshot, 0))
         return RoomWindow(room_id, head.room_nid, head, user_id, state, left.order, as_of, history)
 
     async def current(self, room_id: str, user_id: str) -> RoomWindow:
@@ -101,7 +101,7 @@ class RoomAccess:
         except NotAllowed:
             raise _no_such_event() from None
         stored = (await self._memory.events.fetch([event_id], self._memory.store)).get(event_id)
-        if stored is None or stored.room_nid != window.room_nid or stored.flags or not window.sees(stored):
+        if stored is None or stored.room_nid != window.room_nid or not window.sees(stored):
             raise _no_such_event()
         return window, stored
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from homeserver.core.auth.power import PowerLevels
-from homeserver.core.auth.state import CREATE, POWER_LEVELS
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.ids import domain_of, parse_room_alias, parse_room_id
 from homeserver.ports.store import UniqueViolation
@@ -101,9 +99,8 @@ class Aliases:
         if head is None:
             raise NotAllowed("You are not in this room")
         before: set[str] = set()
-        if (event_id := head.state.get(_CANONICAL)) is not None:
-            found = await memory.events.fetch([event_id], memory.store)
-            before = set(_named(found[event_id].event.content))
+        if (canonical := (await memory.read_events(head.state, [_CANONICAL])).get(_CANONICAL)) is not None:
+            before = set(_named(canonical.event.content))
         new = [alias for alias in _named(content) if alias not in before]
         for alias in new:
             parse_room_alias(alias)
@@ -118,10 +115,7 @@ class Aliases:
         head = await memory.heads.fetch(room_id, memory.store)
         if head is None or await self._access.membership(head, user_id) != "join":
             return False
-        wanted = {key: head.state[key] for key in (CREATE, POWER_LEVELS) if key in head.state}
-        found = await memory.events.fetch(wanted.values(), memory.store)
-        state = {key: found[event_id].event for key, event_id in wanted.items()}
-        levels = PowerLevels(head.room_version, state.get(CREATE), state.get(POWER_LEVELS))
+        levels = await memory.power_levels(head)
         return levels.user(user_id) >= levels.event(_CANONICAL[0], is_state=True)
 
 

@@ -26,7 +26,7 @@ class EventCache:
 
     def __init__(self, *, max_bytes: int = 64 * 1024 * 1024) -> None:
         self._events: OrderedDict[str, StoredEvent] = OrderedDict()
-        self._by_position: dict[int, StoredEvent] = {}
+        self._by_nid: dict[int, StoredEvent] = {}
         self._successors: dict[str, str] = {}  # replaced state event → its successor in memory
         self._bytes = 0
         self._max_bytes = max_bytes
@@ -47,7 +47,7 @@ class EventCache:
         """Forget everything: what the log did not tell may have redacted any of it."""
         self._changes += 1  # what a read under way still finds may be from before, too
         self._events.clear()
-        self._by_position.clear()
+        self._by_nid.clear()
         self._successors.clear()
         self._bytes = 0
 
@@ -55,9 +55,9 @@ class EventCache:
         """See the port."""
         return self._changes
 
-    def at(self, position: int) -> StoredEvent | None:
+    def at(self, nid: int) -> StoredEvent | None:
         """See the port."""
-        stored = self._by_position.get(position)
+        stored = self._by_nid.get(nid)
         if stored is not None:
             self._events.move_to_end(stored.event.event_id)
         return stored
@@ -93,7 +93,7 @@ class EventCache:
             return
         stored.event.forget_parsed()
         self._events[event_id] = stored
-        self._by_position[stored.position] = stored
+        self._by_nid[stored.nid] = stored
         self._bytes += _weight(stored)
         if (replaced := _replaced(stored)) is not None:
             self._successors[replaced] = event_id
@@ -116,7 +116,7 @@ class EventCache:
     def _forget(self, event_id: str) -> None:
         stored = self._events.pop(event_id, None)
         if stored is not None:
-            del self._by_position[stored.position]
+            del self._by_nid[stored.nid]
             self._bytes -= _weight(stored)
             if (replaced := _replaced(stored)) is not None:
                 self._successors.pop(replaced, None)

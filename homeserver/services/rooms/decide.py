@@ -23,7 +23,7 @@ from homeserver.core.event import Event, StateKey
 from homeserver.core.signatures import encode_base64, reference_hash
 from homeserver.core.versions import EventIdForm
 from homeserver.ports.clock import Clock, Entropy
-from homeserver.ports.events import NewEvent, RoomHead, StateMap, StoredEvent
+from homeserver.ports.events import Extremity, NewEvent, RoomHead, StoredEvent, depth_on
 from homeserver.services.rooms.drafts import Draft, Existing
 
 _OPAQUE_BYTES = 18
@@ -80,7 +80,7 @@ class WorkingRoom:
         self._at_hand = at_hand
         self.version = head.room_version
         self.room_id = head.room_id or None
-        self.state: StateMap = head.state
+        self.state = head.state
         self.extremities = head.extremities
         self.events: list[NewEvent] = []
         self._new: dict[str, Event] = {}
@@ -103,21 +103,22 @@ class WorkingRoom:
         member = self.get("m.room.member", user_id)
         return None if member is None else member.membership
 
-    def needs(self, draft: Draft) -> set[str]:
-        """Ids of the events that deciding `draft` will surely ask for, so that they are loaded in one go."""
-        keys: list[StateKey] = [
-            ("m.room.create", ""),
-            ("m.room.power_levels", ""),
-            ("m.room.join_rules", ""),
-            ("m.room.member", draft.sender),
-        ]
-        if draft.state_key is not None:
-            keys.append((draft.type, draft.state_key))
-        needed = {event_id for key in keys if (event_id := self.state.get(key)) is not None}
+    def require(self, drafts: Iterable[Draft]) -> None:
+        """Raise MissingStateError with all state, then MissingEventsError with all events, that is surely needed.
+
+        So what memory lacks for a batch is loaded in one go.
+        """
+        drafts = list(drafts)
+        self.state.require(key for draft in drafts for key in _keys_for(draft))
+        if missing := {event_id for draft in drafts for event_id in self._needs(draft)}:
+            raise MissingEventsError(missing)
+
+    def _needs(self, draft: Draft) -> set[str]:
+        needed = {event_id for key in _keys_for(draft) if (event_id := self.state.get(key)) is not None}
         if draft.redacts is not None:
             needed.add(draft.redacts)
         if self.version.event_id is EventIdForm.GIVEN:
-            needed.update(event_id for event_id, _ in self.extremities)
+            needed.update(extremity.event_id for extremity in self.extremities)
         return {event_id for event_id in needed if event_id not in self._new and not self._at_hand.holds(event_id)}
 
     def add(self, draft: Draft) -> str:
@@ -170,7 +171,7 @@ class WorkingRoom:
         version = self.version
         auth_types = auth_types_for(draft.type, draft.sender, draft.state_key, content, version)
         auth_events = [event_id for key in auth_types if (event_id := self.state.get(key)) is not None]
-        prev_events = [event_id for event_id, _ in self.extremities]
+        prev_events = [extremity.event_id for extremity in self.extremities]
         hashes: dict[str, str] = {}
         opaque_id = None
         if version.event_id is EventIdForm.GIVEN:
@@ -180,7 +181,7 @@ class WorkingRoom:
                 if (event := self.event(event_id)) is not None
             }
             opaque_id = self._workshop.entropy.token(_OPAQUE_BYTES)
-        depth = min(max((depth for _, depth in self.extremities), default=0) + 1, 2**53 - 1)
+        depth = depth_on(self.extremities)
         ts = draft.origin_server_ts if draft.origin_server_ts is not None else self._workshop.clock.now_ms()
         return build.build_event(
             version,
@@ -202,8 +203,21 @@ class WorkingRoom:
                     "prev_sender": before.sender,
                 }
         self.room_id = event.room_id
-        self.extremities = ((event.event_id, event.depth),)
+        self.extremities = (Extremity(event.event_id, event.depth, 0),)
         self._new[event.event_id] = event
         self.events.append(
             NewEvent(event, self.state, unsigned=unsigned, txn=draft.txn, redacts_allowed=redacts_allowed)
         )
+
+
+def _keys_for(draft: Draft) -> list[StateKey]:
+    """The state that deciding a draft asks for in any case."""
+    keys: list[StateKey] = [
+        ("m.room.create", ""),
+        ("m.room.power_levels", ""),
+        ("m.room.join_rules", ""),
+        ("m.room.member", draft.sender),
+    ]
+    if draft.state_key is not None:
+        keys.append((draft.type, draft.state_key))
+    return keys

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from homeserver.core.auth.power import PowerLevels
-from homeserver.core.auth.state import CREATE, POWER_LEVELS
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.ids import parse_room_id
 from homeserver.services.rooms.access import RoomAccess
@@ -61,10 +59,7 @@ class Directory:
         if head is None:
             raise _unknown_room()
         if not is_admin:
-            wanted = {key: head.state[key] for key in (CREATE, POWER_LEVELS) if key in head.state}
-            found = await memory.events.fetch(wanted.values(), memory.store)
-            state = {key: found[event_id].event for key, event_id in wanted.items()}
-            levels = PowerLevels(head.room_version, state.get(CREATE), state.get(POWER_LEVELS))
+            levels = await memory.power_levels(head)
             joined = await self._access.membership(head, user_id) == "join"
             if not joined or levels.user(user_id) < levels.event("m.room.canonical_alias", is_state=True):
                 raise NotAllowed("You may not publish this room")

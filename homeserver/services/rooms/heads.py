@@ -104,4 +104,4 @@ class HeadCache:
 
 
 def _weight(head: RoomHead) -> int:
-    return 1_000 + _PER_STATE_EVENT * len(head.state)
+    return 1_000 + _PER_STATE_EVENT * head.state.weight

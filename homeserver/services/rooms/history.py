@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.core.filters import RoomEventFilter
-from homeserver.ports.events import StoredEvent
+from homeserver.ports.events import StoredEvent, order_of
 from homeserver.ports.store import Transaction
 from homeserver.services.rooms.access import RoomAccess, RoomWindow
 from homeserver.services.rooms.filtered import passes, select
@@ -91,7 +91,7 @@ class RoomHistory:
         limit = min(request.limit, request.filter.limit or self._max_page, self._max_page)
         window = await self._access.window(room_id, who.user_id)
         if start is None:
-            start = window.as_of if request.backwards else _BEGINNING
+            start = order_of(window.as_of) if request.backwards else _BEGINNING
         async with self._memory.store.glance() as tx:
             walk = await self._walk(tx, window, (start, stop), request.backwards, limit, request.filter)
             chunk = await present(tx, self._memory, window, who, walk.events)
@@ -140,10 +140,17 @@ class RoomHistory:
         """
         window = await self._access.window(room_id, who.user_id)
         async with self._memory.store.read() as tx:
-            low, high = 0, window.as_of
+            first = await tx.events.timeline(window.room_nid, start=None, stop=None, backwards=False, limit=1)
+            low = high = order_of(window.as_of)
+            if first.events and first.events[0].order is not None:
+                low = first.events[0].order - 1
             bound = ts + 1 if backwards else ts
+            sparse = True
             while low < high:
                 middle = (low + high) // 2
+                if sparse and high - low < order_of(1):
+                    # Fetched history may stand between two live events; most often there is nothing to halve.
+                    middle, sparse = low, False
                 page = await tx.events.timeline(window.room_nid, start=middle, stop=high, backwards=False, limit=1)
                 if page.events and page.events[0].event.origin_server_ts < bound:
                     low = page.events[0].order or high

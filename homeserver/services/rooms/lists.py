@@ -154,9 +154,9 @@ def _moved_on(rooms: Rooms, user_id: str, entry: LogEntry) -> Rooms:
             return rooms
         return rooms.set(room_id, replace(known, forgotten=True))
     stored, event = entry.stored, entry.stored.event
-    if (known is not None and known.position >= stored.position) or event.membership is None or stored.flags:
+    if (known is not None and known.position >= entry.position) or event.membership is None:
         return rooms
     membership = Membership(
-        user_id, room_id, stored.room_nid, event.membership, event.event_id, event.sender, stored.position
+        user_id, room_id, stored.room_nid, event.membership, event.event_id, event.sender, entry.position
     )
     return rooms.set(room_id, membership)

@@ -11,7 +11,6 @@ from homeserver.core.auth.power import PowerLevels
 from homeserver.core.auth.state import CREATE, JOIN_RULES, POWER_LEVELS
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.event import Event
-from homeserver.core.ids import domain_of
 from homeserver.ports.events import RoomHead
 from homeserver.services.rooms.writer import RoomMemory
 
@@ -37,9 +36,8 @@ class Authorisers:
         if head is None:
             return None
         own = ("m.room.member", user_id)
-        wanted = {key: head.state[key] for key in (CREATE, JOIN_RULES, POWER_LEVELS, own) if key in head.state}
-        found = await memory.events.fetch(wanted.values(), memory.store)
-        state = {key: found[event_id].event for key, event_id in wanted.items()}
+        found = await memory.read_events(head.state, (CREATE, JOIN_RULES, POWER_LEVELS, own))
+        state = {key: stored.event for key, stored in found.items()}
         join_rules, member = state.get(JOIN_RULES), state.get(own)
         if join_rules is None or not _is_restricted(join_rules, head):
             return None
@@ -60,11 +58,9 @@ class Authorisers:
             if head is None:
                 unknown = True
                 continue
-            event_id = head.state.get(("m.room.member", user_id))
-            if event_id is None:
-                continue
-            found = await self._memory.events.fetch([event_id], self._memory.store)
-            if found[event_id].event.membership == "join":
+            key = ("m.room.member", user_id)
+            member = (await self._memory.read_events(head.state, [key])).get(key)
+            if member is not None and member.event.membership == "join":
                 return
         if unknown:
             raise MatrixError(
@@ -73,23 +69,13 @@ class Authorisers:
         raise NotAllowed("You meet none of the room's conditions for joining")
 
     async def _pick(self, head: RoomHead, levels: PowerLevels) -> str:
-        """A joined local user with the power to invite; the first in the state's order that is found."""
-        memory = self._memory
+        """A joined local user with the power to invite: the most powerful one, so that it lasts."""
         invite = levels.named("invite")
-        candidates = {
-            user_id: event_id
-            for (event_type, user_id), event_id in head.state.items()
-            if event_type == "m.room.member"
-            and levels.user(user_id) >= invite
-            and domain_of(user_id) == self._server_name
-        }
-        ordered = sorted(candidates, key=lambda user_id: (-levels.user(user_id), user_id))
-        for start in range(0, len(ordered), _MAX_CANDIDATES):
-            some = ordered[start : start + _MAX_CANDIDATES]
-            found = await memory.events.fetch([candidates[user_id] for user_id in some], memory.store)
-            for user_id in some:
-                if found[candidates[user_id]].event.membership == "join":
-                    return user_id
+        async with self._memory.store.glance() as tx:
+            joined = await tx.rooms.joined_local_users(head.room_nid)
+        candidates = [user_id for user_id in joined if levels.user(user_id) >= invite]
+        if candidates:
+            return min(candidates, key=lambda user_id: (-levels.user(user_id), user_id))
         raise MatrixError(ErrCode.UNABLE_TO_GRANT_JOIN, "Nobody of this server may invite to the room")
 
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from homeserver.core.errors import ErrCode, MatrixError
-from homeserver.ports.events import StateMap, StoredEvent
+from homeserver.ports.events import StoredEvent
+from homeserver.ports.state import StateMap
 from homeserver.services.rooms.access import RoomAccess, RoomWindow
 from homeserver.services.rooms.tokens import timeline_order
 from homeserver.services.rooms.writer import RoomMemory
@@ -28,7 +29,7 @@ class RoomState:
     async def all(self, user_id: str, room_id: str) -> list[StoredEvent]:
         """Every state event.  spec: client-server-api#get_matrixclientv3roomsroomidstate"""
         window = await self._access.window(room_id, user_id)
-        return await self._load(window.state)
+        return await self._load(await self._memory.read_whole(window.state))
 
     async def one(self, user_id: str, room_id: str, event_type: str, state_key: str) -> StoredEvent:
         """One state event. Raises NotAllowed, MatrixError(NOT_FOUND).
@@ -36,10 +37,11 @@ class RoomState:
         spec: client-server-api#get_matrixclientv3roomsroomidstateeventtypestatekey
         """
         window = await self._access.window(room_id, user_id)
-        event_id = window.state.get((event_type, state_key))
-        if event_id is None:
+        key = (event_type, state_key)
+        stored = (await self._memory.read_events(window.state, [key])).get(key)
+        if stored is None:
             raise MatrixError(ErrCode.NOT_FOUND, "The room has no such state")
-        return (await self._memory.events.fetch([event_id], self._memory.store))[event_id]
+        return stored
 
     async def members(
         self,
@@ -57,9 +59,10 @@ class RoomState:
         order = None if at is None else timeline_order(at)
         wanted = _condition(membership, not_membership)
         window = await self._access.window(room_id, user_id)
-        state = window.state if order is None else await self._state_at(window, order)
-        # The state is in memory and most of its events are: only the others cost a statement.
-        members = await self._load(state, lambda event_type: event_type == _MEMBER)
+        if order is None:
+            members = await self._members(window)
+        else:
+            members = await self._load(await self._state_at(window, order), lambda event_type: event_type == _MEMBER)
         return [stored for stored in members if wanted(stored.event.membership)]
 
     async def joined_members(self, user_id: str, room_id: str) -> dict[str, dict[str, Any]]:
@@ -68,10 +71,20 @@ class RoomState:
         spec: client-server-api#get_matrixclientv3roomsroomidjoined_members
         """
         window = await self._access.current(room_id, user_id)
-        members = await self._load(window.state, lambda event_type: event_type == _MEMBER)
         return {
-            stored.event.state_key or "": _profile(stored) for stored in members if stored.event.membership == "join"
+            stored.event.state_key or "": _profile(stored)
+            for stored in await self._members(window)
+            if stored.event.membership == "join"
         }
+
+    async def _members(self, window: RoomWindow) -> list[StoredEvent]:
+        """Member events as the window has them."""
+        if window.until is None and not window.state.is_whole:
+            async with self._memory.store.glance() as tx:
+                return await tx.rooms.current_members(window.room_nid)
+        # A small room's state is in memory and most of its events are: only the others cost a statement.
+        state = await self._memory.read_whole(window.state)
+        return await self._load(state, lambda event_type: event_type == _MEMBER)
 
     async def _load(self, state: StateMap, wanted: Callable[[str], bool] = lambda _: True) -> list[StoredEvent]:
         event_ids = [event_id for (event_type, _), event_id in state.items() if wanted(event_type)]

@@ -1,13 +1,14 @@
 """Pagination tokens of a room's timeline.
 
 `t<order>` is the point just behind the timeline event with that order; a sync token `s<position>` is accepted
-wherever a point in a timeline is, because live events stand in the timeline at their log position. Opaque to
-clients, the same on every process and across restarts.
+wherever a point in a timeline is, because every log position has its order in all timelines. Opaque to clients, the
+same on every process and across restarts.
 """
 
 from __future__ import annotations
 
 from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.events import order_of
 
 _MAX = 2**63 - 1
 
@@ -28,7 +29,7 @@ def timeline_order(token: str) -> int:
     digits = number.removeprefix("-") if kind == "t" else number
     if kind not in ("s", "t") or len(digits) > 19 or not (digits.isascii() and digits.isdigit()):
         raise MatrixError(ErrCode.INVALID_PARAM, "The pagination token is not one of this server's")
-    order = int(number)
+    order = order_of(int(number)) if kind == "s" else int(number)
     if abs(order) > _MAX:
         raise MatrixError(ErrCode.INVALID_PARAM, "The pagination token is not one of this server's")
     return order

@@ -119,13 +119,14 @@ class RoomUpgrades:
         head = await memory.heads.fetch(room_id, memory.store)
         if head is None or await self._access.membership(head, user_id) != "join":
             raise NotAllowed("You are not in this room")
-        state = await self._events(head, (CREATE, POWER_LEVELS))
+        state = await self._events(head, (CREATE, POWER_LEVELS, _TOMBSTONE))
         levels = PowerLevels(head.room_version, state.get(CREATE), state.get(POWER_LEVELS))
         if levels.user(user_id) < levels.event(TOMBSTONE, is_state=True):
             raise NotAllowed("You may not upgrade this room")
         async with memory.store.read() as tx:
             is_public = any(nid == head.room_nid for nid, _ in await tx.rooms.public_rooms())
-        return _OldRoom(head, state[CREATE], head.state.get(_TOMBSTONE), is_public)
+        tombstone = state.get(_TOMBSTONE)
+        return _OldRoom(head, state[CREATE], None if tombstone is None else tombstone.event_id, is_public)
 
     async def _carried(self, head: RoomHead) -> list[Event]:
         """The state that may go over to the new room: the few transferred types, and whom the room has banned."""
@@ -177,6 +178,5 @@ class RoomUpgrades:
             _log.info("old_room_left_open", room_id=room_id, error=error.message)
 
     async def _events(self, head: RoomHead, keys: Sequence[StateKey]) -> dict[StateKey, Event]:
-        wanted = {key: head.state[key] for key in keys if key in head.state}
-        found = await self._memory.events.fetch(wanted.values(), self._memory.store)
-        return {key: found[event_id].event for key, event_id in wanted.items()}
+        found = await self._memory.read_events(head.state, keys)
+        return {key: stored.event for key, stored in found.items()}

@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
 
 from homeserver import faults
+from homeserver.core.auth.power import PowerLevels
+from homeserver.core.auth.state import CREATE, POWER_LEVELS
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
+from homeserver.core.event import StateKey
 from homeserver.core.versions import RoomVersion
-from homeserver.ports.events import NewRoom, RoomAppend, RoomHead, Snapshot, StateMap, Txn
+from homeserver.ports.events import NewRoom, RoomAppend, RoomHead, StoredEvent, Txn
 from homeserver.ports.log import LogEntry
+from homeserver.ports.state import MissingStateError, RoomState, StateMap
 from homeserver.ports.store import Store, StoreUnavailable, UniqueViolation
 from homeserver.services.commit import Committer
 from homeserver.services.rooms.cache import EventCache
@@ -67,6 +71,37 @@ class RoomMemory:
         self.heads = heads
         self.events = events
         self.histories = histories
+
+    async def read(self, state: RoomState, keys: Collection[StateKey]) -> dict[StateKey, str]:
+        """Those of `keys` that the state has, with their event ids; no statement for a state that is held whole.
+
+        Not inside a transaction: one that waits for another one's connection could wait for ever.
+        """
+        if unknown := state.unknown(keys):
+            stored = state.stored
+            async with self.store.glance() as tx:
+                found = await tx.rooms.state_at_filtered(_nid(stored), unknown)
+            stored.learn({key: found.get(key) for key in unknown})
+        return {key: event_id for key in keys if (event_id := state.get(key)) is not None}
+
+    async def read_events(self, state: RoomState, keys: Collection[StateKey]) -> dict[StateKey, StoredEvent]:
+        """As `read`, with the events."""
+        ids = await self.read(state, keys)
+        found = await self.events.fetch(ids.values(), self.store)
+        return {key: found[event_id] for key, event_id in ids.items() if event_id in found}
+
+    async def power_levels(self, head: RoomHead) -> PowerLevels:
+        """The power levels at a room's head."""
+        found = await self.read_events(head.state, (CREATE, POWER_LEVELS))
+        events = {key: stored.event for key, stored in found.items()}
+        return PowerLevels(head.room_version, events.get(CREATE), events.get(POWER_LEVELS))
+
+    async def read_whole(self, state: RoomState) -> StateMap:
+        """All of a stored state, which in a large room takes time and memory."""
+        if state.whole is not None:
+            return state.whole
+        async with self.store.glance() as tx:
+            return await tx.rooms.state_at(_nid(state))
 
     def follow(self, entries: Sequence[LogEntry]) -> None:
         """Log listener."""
@@ -202,6 +237,9 @@ class RoomWriter:
                 for event_id in missing.event_ids:
                     at_hand.add(event_id, found[event_id].event if event_id in found else None)
                 continue
+            except MissingStateError as missing:
+                await self._memory.read(missing.state, missing.keys)
+                continue
             refused = [waiting for waiting, answer in answers if isinstance(answer, Exception) and waiting.draft.txn]
             if refused:
                 known = await self._known_txns(refused)
@@ -212,8 +250,7 @@ class RoomWriter:
         self, head: RoomHead, batch: Sequence[_Waiting], at_hand: EventsAtHand
     ) -> tuple[WorkingRoom, list[tuple[_Waiting, str]], list[tuple[_Waiting, str | Exception]]]:
         room = WorkingRoom(self._workshop, head, at_hand)
-        if missing := {event_id for waiting in batch for event_id in room.needs(waiting.draft)}:
-            raise MissingEventsError(missing)
+        room.require(waiting.draft for waiting in batch)
         pending: list[tuple[_Waiting, str]] = []
         answers: list[tuple[_Waiting, str | Exception]] = []
         for waiting in batch:
@@ -251,7 +288,7 @@ class RoomWriter:
         Raises MatrixError if an event is refused, UniqueViolation if the id or an alias is taken, StoreUnavailable.
         """
         given, create = self._begun(version, drafts[0])
-        head = RoomHead(0, given, version, 0, (), StateMap(), Snapshot(0, 0))
+        head = RoomHead(0, given, version, 0, (), RoomState.empty())
         working = WorkingRoom(self._workshop, head, EventsAtHand(self._memory.events.get))
         for draft in (create, *drafts[1:]):
             working.add(draft)
@@ -277,6 +314,12 @@ class RoomWriter:
             return f"!{entropy.letters(_ID_LETTERS)}:{server_name}", create
         # Else a user who makes two rooms within a millisecond would make the same room twice (MSC4291).
         return "", replace(create, content={**create.content, _NONCE: entropy.letters(_NONCE_LETTERS)})
+
+
+def _nid(state: RoomState) -> int:
+    if state.snapshot is None:
+        raise ValueError("Only a stored state can be read")
+    return state.snapshot.nid
 
 
 def _answer(answers: Sequence[tuple[_Waiting, str | Exception]]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from homeserver.core.event import StateKey
 from homeserver.core.filters import RoomEventFilter
 from homeserver.ports.accounts import AccountDataChanged
-from homeserver.ports.events import Membership, StoredEvent
+from homeserver.ports.events import Membership, StoredEvent, order_of
 from homeserver.ports.store import Transaction
 from homeserver.services.personal.receipts import receipt_event, typing_event
 from homeserver.services.rooms.filtered import select
@@ -260,7 +260,7 @@ def changed_room(request: SyncRequest, room: RoomWindow, high: int) -> RoomSecti
     visible = without_ignored(room.events, request.ignored)
     kept = select(wanted, visible)
     cut = kept[-limit:] if limit else []
-    timeline = Timeline(cut, limited=room.more or len(kept) > len(cut), before=high)
+    timeline = Timeline(cut, limited=room.more or len(kept) > len(cut), before=order_of(high))
     shown = {stored.event.event_id for stored in cut}
     state: dict[StateKey, StoredEvent] = dict(room.earlier_state)
     for stored in room.events:
@@ -299,4 +299,5 @@ def _until_left(window: Window, membership: Membership) -> list[StoredEvent]:
     inside = _was_joined(own) or any(stored.event.membership == "join" for stored in own)
     if room is None:
         return own
-    return [stored for stored in room.events if stored.position <= membership.position and (inside or stored in own)]
+    last = order_of(membership.position)
+    return [stored for stored in room.events if (stored.order or 0) <= last and (inside or stored in own)]

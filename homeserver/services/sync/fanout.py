@@ -138,8 +138,6 @@ def _stretch(entries: list[LogEntry], typing: Iterable[str] | None) -> Stretch |
                 event = stored.event
                 if event.redacts is not None or (event.is_state and event.type in _PERSONAL_STATE):
                     return None
-                if stored.order is None or stored.flags:
-                    continue  # in no timeline
                 rooms[event.room_id] = None
                 personal.add(event.sender)  # their devices get it with its transaction id
                 senders.add((event.room_id, event.sender))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.clock import Clock
+from homeserver.ports.events import order_of
 from homeserver.ports.log import EventEntry, LogEntry
 from homeserver.services.log import Log
 from homeserver.services.rooms.history import PageRequest, RoomHistory
@@ -57,20 +58,20 @@ class Peeks:
         Raises MatrixError: INVALID_PARAM, FORBIDDEN for a room the user may not see, UNKNOWN_TOKEN if the session
         ends meanwhile.
         """
-        position = self._log.position if start is None else timeline_order(start)
+        order = order_of(self._log.position) if start is None else timeline_order(start)
         deadline = self._clock.monotonic() + min(timeout_ms, self._max_timeout_ms) / 1000
-        begin = timeline_token(position)
+        begin = timeline_token(order)
         with self._listening(who.user_id, session_id, room_id) as bell:
             while True:
                 bell.clear()
-                high = self._log.position
-                request = PageRequest(False, timeline_token(position), timeline_token(high), _PAGE)
+                high = order_of(self._log.position)
+                request = PageRequest(False, timeline_token(order), timeline_token(high), _PAGE)
                 page = await self._history.messages(who, room_id, request)
-                end = page.end or timeline_token(max(high, position))
+                end = page.end or timeline_token(max(high, order))
                 remaining = deadline - self._clock.monotonic()
                 if page.chunk or remaining <= 0 or self._released:
                     return Heard(begin, end, page.chunk)
-                position = timeline_order(end)
+                order = timeline_order(end)
                 await bell.rung_within(remaining)
 
     def end_session(self, user_id: str, session_id: str) -> None:

@@ -55,7 +55,7 @@ class RoomMemoryReads:
         unknown: dict[str, Collection[str]] = {}
         for room_id, users in rooms.items():
             head = self._memory.heads.peek(room_id)
-            if head is None:
+            if head is None or head.state.unknown((_MEMBER, user) for user in users):
                 unknown[room_id] = users
                 continue
             for user in users:
@@ -75,15 +75,15 @@ class RoomMemoryReads:
         head = await self._memory.heads.fetch(room_id, self._store)
         if head is None:
             return False
-        ids = [event_id for kind in NAME_TYPES if (event_id := head.state.get((kind, ""))) is not None]
-        return any(is_name(stored) for stored in (await self._memory.events.fetch(ids, self._store)).values())
+        found = await self._memory.read_events(head.state, [(kind, "") for kind in NAME_TYPES])
+        return any(is_name(stored) for stored in found.values())
 
     async def stripped_state(self, room_id: str, own: str) -> list[dict[str, Any]]:
         """See the protocol."""
         head = await self._memory.heads.fetch(room_id, self._store)
         if head is None:
             return []
-        ids = [event_id for kind in STRIPPED_TYPES if (event_id := head.state.get((kind, ""))) is not None]
+        ids = list((await self._memory.read(head.state, [(kind, "") for kind in STRIPPED_TYPES])).values())
         found = await self._memory.events.fetch([*ids, own], self._store)
         return [stripped(found[event_id]) for event_id in [*ids, own] if event_id in found]
 

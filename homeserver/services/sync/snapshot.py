@@ -12,7 +12,7 @@ from typing import Any
 from homeserver.core.event import StateKey
 from homeserver.core.filters import RoomEventFilter
 from homeserver.ports.accounts import AccountDataChanged
-from homeserver.ports.events import Membership, StoredEvent
+from homeserver.ports.events import Membership, StoredEvent, order_of
 from homeserver.ports.store import Transaction
 from homeserver.services.rooms.filtered import select
 from homeserver.services.rooms.visibility import load_history
@@ -146,18 +146,19 @@ async def _timelines(
     limit = request.timeline_limit
     # A filter that leaves out types would leave the page short: look back further, within bounds.
     depth = limit if request.filter.room.timeline.is_open else min(limit * 10, 500)
-    recent = await tx.events.recent({room.room_nid: (_LONG_AGO, high) for room in rooms}, depth + 1)
+    recent = await tx.events.recent({room.room_nid: (_LONG_AGO, order_of(high)) for room in rooms}, depth + 1)
     # What came after the user's own join is theirs to see; only older events need the room's visibility.
     older: dict[int, list[StoredEvent]] = {}
     for room in rooms:
         events = recent.get(room.room_nid)
-        if events and (events[0].order or 0) < room.position:
-            count = bisect_left(events, room.position, key=lambda stored: stored.order or 0)
+        joined = order_of(room.position)
+        if events and (events[0].order or 0) < joined:
+            count = bisect_left(events, joined, key=lambda stored: stored.order or 0)
             older[room.room_nid], recent[room.room_nid] = events[:count], events[count:]
     if older:
         for nid, visible in (await reads.visible(tx, request.user_id, older)).items():
             recent[nid] = visible + recent[nid]
-    return {room.room_nid: _cut(request, recent.get(room.room_nid, []), high) for room in rooms}
+    return {room.room_nid: _cut(request, recent.get(room.room_nid, []), order_of(high)) for room in rooms}
 
 
 def _cut(request: SyncRequest, events: Sequence[StoredEvent], high: int) -> Timeline:

@@ -12,7 +12,7 @@ from typing import assert_never
 
 from homeserver.core.event import StateKey
 from homeserver.ports.accounts import AccountDataChanged
-from homeserver.ports.events import StoredEvent
+from homeserver.ports.events import StoredEvent, order_of
 from homeserver.ports.log import (
     AccountDataEntry,
     DeviceListEntry,
@@ -62,9 +62,6 @@ class Window:
 
 def _is_told(entry: EventEntry, user_id: str, rooms: Rooms) -> bool:
     """Whether the event belongs into the user's window."""
-    stored = entry.stored
-    if stored.order is None or stored.flags:
-        return False
     membership = rooms.get(entry.room_id)
     if (membership is not None and membership.membership == "join") or entry.subject == user_id:
         return True
@@ -126,16 +123,17 @@ async def from_store(tx: Transaction, user_id: str, rooms: Rooms, low: int, high
     window = Window(low, high, to_device=True, key_counts=False)
     await add_key_changes(tx, window, user_id, rooms)
     bounds = _room_bounds(rooms, window.own_members, low, high)
+    orders = {room_nid: (order_of(first), order_of(last)) for room_nid, (first, last) in bounds.items()}
     ids = {membership.room_nid: room_id for room_id, membership in rooms.items()}
-    recent = await tx.events.recent(bounds, limit + 1)
+    recent = await tx.events.recent(orders, limit + 1)
     before: dict[int, tuple[int, int]] = {}
     for room_nid, events in recent.items():
         if not events:
             continue
         room = window.rooms[ids[room_nid]] = RoomWindow(events[-limit:] if limit else [], more=len(events) > limit)
         if room.more:
-            first = room.events[0].order if room.events else bounds[room_nid][1] + 1
-            before[room_nid] = (bounds[room_nid][0], (first or 0) - 1)
+            first = room.events[0].order if room.events else orders[room_nid][1] + 1
+            before[room_nid] = (orders[room_nid][0], (first or 0) - 1)
     if before:
         for room_nid, states in (await tx.sync.state_between(before)).items():
             window.rooms[ids[room_nid]].earlier_state = {stored.event.key: stored for stored in states}

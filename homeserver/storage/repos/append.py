@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import orjson
 
 from homeserver.core.event import StateKey
-from homeserver.ports.events import AppendResult, RoomAppend, RoomHead, StoredEvent
+from homeserver.ports.events import AppendResult, Extremity, RoomAppend, RoomHead, StoredEvent, order_of
+from homeserver.ports.state import Snapshot
 from homeserver.storage.dialect import Connection, Fragment, Sql, in_texts, json_rows, json_texts, rows_of
 from homeserver.storage.ids import TransactionIds
 from homeserver.storage.packing import unpack
@@ -66,7 +68,9 @@ _CHAINS = Sql(
     wanted=rows_of("wanted", "w", snapshot_nid="bigint", stop="bigint"),
 )
 _KNOWN = Sql(
-    "SELECT nid, event_id, type, sender, json FROM events WHERE {ids}",
+    """SELECT nid, event_id, type, sender, json,
+        CASE WHEN nid > 0 THEN nid ELSE coalesce((SELECT l.position FROM late_events l WHERE l.event_nid = nid), 0) END
+    FROM events WHERE {ids}""",
     ids=in_texts("event_id", "ids"),
 )
 _INSERT_EVENT = Sql(
@@ -95,10 +99,11 @@ _SET_STATE = Sql(
 _DROP_STATE = Sql("DELETE FROM current_state WHERE room_nid = :room_nid AND type = :type AND state_key = :state_key")
 # A forgotten room stays hidden through a kick or ban and comes back with an invite, knock or join.
 _SET_MEMBERSHIP = Sql(
-    """INSERT INTO memberships (user_id, room_nid, membership, event_nid, sender, forgotten)
-    VALUES (:user_id, :room_nid, :membership, :event_nid, :sender, false)
+    """INSERT INTO memberships (user_id, room_nid, membership, event_nid, position, sender, forgotten)
+    VALUES (:user_id, :room_nid, :membership, :event_nid, :position, :sender, false)
     ON CONFLICT (user_id, room_nid)
-    DO UPDATE SET membership = excluded.membership, event_nid = excluded.event_nid, sender = excluded.sender,
+    DO UPDATE SET membership = excluded.membership, event_nid = excluded.event_nid,
+        position = excluded.position, sender = excluded.sender,
         forgotten = memberships.forgotten AND excluded.membership IN ('leave', 'ban')"""
 )
 _DROP_MEMBERSHIP = Sql("DELETE FROM memberships WHERE user_id = :user_id AND room_nid = :room_nid")
@@ -111,6 +116,7 @@ class _Known:
     nid: int
     sender: str
     membership: str | None
+    position: int  # in the log; 0 if it was no news
 
 
 class Appender:
@@ -148,9 +154,11 @@ class Appender:
         room_nid = append.head.room_nid
         if append.new_room is not None:
             room_nid = (await self._ids.take("room", 1))[0]
-        count = count_snapshots(append)
-        ids = await self._ids.take("snapshot", count) if count else range(0)
-        return plan_append(append, room_nid, ids)
+        snapshots = count_snapshots(append)
+        ids = await self._ids.take("snapshot", snapshots) if snapshots else range(0)
+        hidden = len(append.events) - append.positions
+        outliers = await self._ids.take("outlier", hidden) if hidden else range(0)
+        return plan_append(append, room_nid, ids, outliers)
 
     async def _move_heads(self, plans: list[AppendPlan]) -> set[int]:
         if not plans:
@@ -161,11 +169,16 @@ class Appender:
 
     async def _read_chains(self, plans: Iterable[AppendPlan]) -> None:
         """The stored links that new snapshots have to merge: one statement, only every 16th state change."""
-        wanted = []
+        wanted: list[dict[str, int]] = []
         for plan in plans:
-            stops = [parent_index(made.snapshot.index) for made in plan.new if needs_chain(made.snapshot.index)]
-            if stops and min(stops) < plan.append.head.snapshot.index:
-                wanted.append({"snapshot_nid": plan.append.head.snapshot.nid, "stop": min(stops)})
+            stops: dict[int, int] = {}  # stored snapshot → how far down its chain is merged
+            roots: dict[int, Snapshot] = {}  # new snapshot → the stored one it stands on
+            for made in plan.new:
+                root = roots.setdefault(made.snapshot.nid, roots.get(made.base.nid, made.base))
+                stop = parent_index(made.snapshot.index)
+                if root.nid and needs_chain(made.snapshot.index) and stop < root.index:
+                    stops[root.nid] = min(stop, stops.get(root.nid, stop))
+            wanted.extend({"snapshot_nid": nid, "stop": stop} for nid, stop in stops.items())
         if not wanted:
             return
         deltas: dict[int, tuple[int, int, dict[StateKey, Change]]] = {}
@@ -183,13 +196,13 @@ class Appender:
         for plan in plans:
             own.update(item.event.event_id for item in plan.append.events)
             for made in plan.new:
-                wanted.update(event_id or made.before[key] for key, event_id in made.changes.items())
+                wanted.update(event_id or made.before[key] or "" for key, event_id in made.changes.items())
         wanted -= own
         if not wanted:
             return
-        for nid, event_id, kind, sender, json in await _KNOWN.rows(self._connection, ids=json_texts(wanted)):
+        for nid, event_id, kind, sender, json, position in await _KNOWN.rows(self._connection, ids=json_texts(wanted)):
             membership = _membership(orjson.loads(unpack(json))) if kind == "m.room.member" else None
-            self._known[event_id] = _Known(nid, sender, membership)
+            self._known[event_id] = _Known(nid, sender, membership, position)
 
     async def write(self, appends: Sequence[RoomAppend], first: int) -> list[AppendResult]:
         """See `EventRepo.append`."""
@@ -198,16 +211,16 @@ class Appender:
         position = first
         for plan in plans:
             stored.append(_stored_events(plan, position))
-            position += len(plan.append.events)
+            position += plan.append.positions
         for plan, events in zip(plans, stored, strict=True):
             for item in events:
                 event = item.event
-                self._known[event.event_id] = _Known(item.position, event.sender, event.membership)
+                self._known[event.event_id] = _Known(item.nid, event.sender, event.membership, item.position or 0)
             prune_new(plan, events)
         everything = [item for events in stored for item in events]
         await _INSERT_EVENT.run_many(self._connection, [_event_row(item) for item in everything])
         await _INSERT_TXN.run_many(self._connection, [_txn_row(item) for item in everything if item.txn])
-        related = [row for item in everything if not item.flags and (row := relation_row(item)) is not None]
+        related = [row for item in everything if item.order is not None and (row := relation_row(item)) is not None]
         await INSERT_RELATION.run_many(self._connection, related)
         await self._redactions.write(plans)
         await self._write_snapshots(plans)
@@ -220,7 +233,8 @@ class Appender:
         for plan in plans:
             for made in plan.new:
                 delta = {key: self._change(made, key, event_id) for key, event_id in made.changes.items()}
-                step = link(made.snapshot.nid, made.base.nid, made.base.index, delta, self._chains)
+                index = made.snapshot.index
+                step = link(made.snapshot.nid, made.base.nid, made.base.index, delta, self._chains, index)
                 self._chains[step.nid] = step
                 snapshots.append(
                     {
@@ -239,7 +253,7 @@ class Appender:
 
     def _change(self, made: PlannedSnapshot, key: StateKey, event_id: str | None) -> Change:
         """A removal is recorded against the event that held the key."""
-        return Change(self._stored(event_id or made.before[key]).nid, removed=event_id is None)
+        return Change(self._stored(event_id or made.before[key] or "").nid, removed=event_id is None)
 
     def _stored(self, event_id: str) -> _Known:
         known = self._known.get(event_id)
@@ -270,6 +284,7 @@ class Appender:
                             "room_nid": plan.room_nid,
                             "membership": event.membership,
                             "event_nid": event.nid,
+                            "position": event.position,
                             "sender": event.sender,
                         }
                     )
@@ -280,25 +295,30 @@ class Appender:
 
 
 def _stored_events(plan: AppendPlan, first: int) -> list[StoredEvent]:
-    return [
-        StoredEvent(
-            event=item.event,
-            position=position,
-            order=None if item.flags else position,
-            room_nid=plan.room_nid,
-            snapshot=snapshot,
-            flags=item.flags,
-            unsigned=item.unsigned,
-            txn=item.txn,
+    positions, hidden = count(first), iter(plan.hidden)
+    stored: list[StoredEvent] = []
+    for item, snapshot in zip(plan.append.events, plan.after, strict=True):
+        position = None if item.is_hidden else next(positions)
+        stored.append(
+            StoredEvent(
+                event=item.event,
+                nid=next(hidden) if position is None else position,
+                position=position,
+                order=None if position is None else order_of(position),
+                room_nid=plan.room_nid,
+                snapshot=snapshot,
+                flags=item.flags,
+                unsigned=item.unsigned,
+                txn=item.txn,
+            )
         )
-        for position, (item, snapshot) in enumerate(zip(plan.append.events, plan.after, strict=True), first)
-    ]
+    return stored
 
 
 def _head_row(plan: AppendPlan) -> dict[str, Any]:
     return {
         "room_nid": plan.room_nid,
-        "extremities": orjson.dumps(plan.append.extremities).decode(),
+        "extremities": orjson.dumps([list(extremity) for extremity in _extremities(plan)]).decode(),
         "snapshot_nid": plan.snapshot.nid,
         "snapshot_index": plan.snapshot.index,
     }
@@ -330,16 +350,23 @@ def _head_after(plan: AppendPlan) -> RoomHead:
         room_id=head.room_id,
         room_version=head.room_version,
         version_no=1 if plan.append.new_room is not None else head.version_no + 1,
-        extremities=plan.append.extremities,
+        extremities=_extremities(plan),
         state=plan.state,
-        snapshot=plan.snapshot,
+    )
+
+
+def _extremities(plan: AppendPlan) -> tuple[Extremity, ...]:
+    """Those of the append, with the snapshots that its new events have got."""
+    new = {item.event.event_id: nid for item, nid in zip(plan.append.events, plan.after, strict=True)}
+    return tuple(
+        Extremity(event_id, depth, snapshot or new[event_id]) for event_id, depth, snapshot in plan.append.extremities
     )
 
 
 def _event_row(item: StoredEvent) -> dict[str, Any]:
     event = item.event
     return {
-        "nid": item.position,
+        "nid": item.nid,
         "event_id": event.event_id,
         "room_nid": item.room_nid,
         "ord": item.order,
@@ -358,7 +385,7 @@ def _txn_row(item: StoredEvent) -> dict[str, Any]:
     txn = item.txn
     assert txn is not None  # noqa: S101 - narrows the type; callers pass events with a transaction only
     return {
-        "event_nid": item.position,
+        "event_nid": item.nid,
         "key": txn.key,
         "device_id": txn.device_id,
         "txn_id": txn.txn_id,

@@ -15,6 +15,10 @@ from homeserver.core.event import StateKey
 
 BASE = 16
 
+AT_ONCE = BASE**8
+"""The number of a state that came at once, as that of a room which is joined on another server: its parent is 0, and no
+later number has one below it, so its delta, which may be large, is never written again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -50,11 +54,14 @@ def needs_chain(index: int) -> bool:
     return index % BASE == 0
 
 
-def link(nid: int, base: int, base_index: int, change: Delta, known: Mapping[int, Link]) -> Link:
+def link(nid: int, base: int, base_index: int, change: Delta, known: Mapping[int, Link], index: int = 0) -> Link:
     """The new snapshot `nid`, made by `change` on the state `base`.
 
     `known` holds the chain of `base` at least down to the new snapshot's parent, if that is not `base` itself.
+    `index` is its number if that is not the next one, which is for snapshots on the empty state only.
     """
+    if base == 0:
+        return Link(nid, 0, index or 1, dict(change))
     index = base_index + 1
     stop = parent_index(index)
     merged = dict(change)

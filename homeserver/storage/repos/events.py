@@ -34,7 +34,10 @@ _RECENT = Sql(
     ),
 )
 # SQLite keeps the order of a CROSS JOIN: from the keys to their events, not through the room's timeline.
-_AFTER = Sql("SELECT nid FROM events WHERE nid > :position AND ord IS NOT NULL ORDER BY nid LIMIT :count")
+_AFTER = Sql(
+    """SELECT nid, nid AS position FROM events WHERE nid > :position AND ord IS NOT NULL
+    UNION ALL SELECT event_nid, position FROM late_events WHERE position > :position ORDER BY 2 LIMIT :count"""
+)
 _BY_TXN = Sql(
     "SELECT e.event_id FROM event_txns t JOIN events e ON e.nid = t.event_nid WHERE t.key = :key",
 )

@@ -38,7 +38,10 @@ _RECORD = Sql(
     "INSERT INTO log_entries (position, kind, user_id, room_id, key) "
     "VALUES (:position, :kind, :user_id, :room_id, :key)"
 )
-_EVENTS = Sql("SELECT nid FROM events WHERE nid > :low AND nid <= :high ORDER BY nid")
+_EVENTS = Sql(
+    "SELECT nid FROM events WHERE nid > :low AND nid <= :high "
+    "UNION ALL SELECT event_nid FROM late_events WHERE position > :low AND position <= :high"
+)
 _ENTRIES = Sql(
     "SELECT l.position, l.kind, l.user_id, l.room_id, l.key, a.content, r.room_nid, c.event_id, c.ts "
     "FROM log_entries l "
@@ -103,7 +106,9 @@ class SqlLogRepo:
         """See the port."""
         nids = await _EVENTS.rows(self._connection, low=low, high=high)
         events = await self._reader.at([row[0] for row in nids])
-        entries: list[LogEntry] = [EventEntry(stored.position, stored) for stored in events]
+        entries: list[LogEntry] = [
+            EventEntry(stored.position, stored) for stored in events if stored.position is not None
+        ]
         for row in await _ENTRIES.rows(self._connection, low=low, high=high):
             if (entry := _entry(row)) is None:
                 return None

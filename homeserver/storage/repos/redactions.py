@@ -24,7 +24,7 @@ from homeserver.storage.repos.rows import client_form, column_json
 _TARGETS = Sql(
     """SELECT e.event_id, e.nid, e.room_nid, e.json, s.nid, s.unsigned
     FROM events e LEFT JOIN events s ON s.room_nid = e.room_nid AND s.type = e.type AND s.state_key = e.state_key
-        AND s.nid > e.nid AND s.unsigned IS NOT NULL
+        AND s.nid <> e.nid AND s.unsigned IS NOT NULL
     WHERE {ids}""",
     ids=in_texts("e.event_id", "ids"),
 )

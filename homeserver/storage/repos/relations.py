@@ -46,21 +46,21 @@ _CHILDREN_UP = Sql(_TREE + "e.nid" + _TREE_END + _WANTED + "LIMIT :count", **_FI
 _CHILDREN_DOWN = Sql(_TREE + "e.nid" + _TREE_END + _WANTED + "DESC LIMIT :count", **_FILTERS)
 _AGGREGATES = Sql(
     """SELECT g.target_event_id, g.rel_type, g.amount, l.event_id, g.participated FROM (
-        SELECT r.target_event_id, r.rel_type, count(*) AS amount, max(r.event_nid) AS latest,
+        SELECT r.room_nid, r.target_event_id, r.rel_type, count(*) AS amount, max(e.ord) AS latest,
             max(CASE WHEN r.sender = :user_id OR t.sender = :user_id THEN 1 ELSE 0 END) AS participated
         FROM event_relations r JOIN events e ON e.nid = r.event_nid AND e.redacted_by IS NULL
         JOIN events t ON t.event_id = r.target_event_id AND t.room_nid = r.room_nid
         WHERE {ids} AND (r.rel_type = 'm.thread'
             OR (r.rel_type = 'm.replace' AND r.sender = t.sender AND r.type = t.type AND t.state_key IS NULL))
-        GROUP BY r.target_event_id, r.rel_type) g
-    JOIN events l ON l.nid = g.latest""",
+        GROUP BY r.room_nid, r.target_event_id, r.rel_type) g
+    JOIN events l ON l.room_nid = g.room_nid AND l.ord = g.latest""",
     ids=in_texts("r.target_event_id", "ids"),
 )
 _REFERENCES = Sql(
     """SELECT r.target_event_id, e.event_id FROM event_relations r
     JOIN events e ON e.nid = r.event_nid AND e.redacted_by IS NULL
     JOIN events t ON t.event_id = r.target_event_id AND t.room_nid = r.room_nid
-    WHERE {ids} AND r.rel_type = 'm.reference' ORDER BY r.event_nid""",
+    WHERE {ids} AND r.rel_type = 'm.reference' ORDER BY e.ord""",
     ids=in_texts("r.target_event_id", "ids"),
 )
 _THREADS = Sql(
@@ -88,7 +88,7 @@ def relation_row(stored: StoredEvent) -> dict[str, Any] | None:
         return None
     key = relation.key
     return {
-        "event_nid": stored.position,
+        "event_nid": stored.nid,
         "room_nid": stored.room_nid,
         "target_event_id": relation.event_id,
         "rel_type": relation.rel_type,

@@ -10,7 +10,8 @@ import orjson
 
 from homeserver.core.event import StateKey
 from homeserver.core.versions import ROOM_VERSIONS
-from homeserver.ports.events import Membership, RoomAppend, RoomHead, Snapshot, StateMap, StoredEvent
+from homeserver.ports.events import Extremity, Membership, RoomAppend, RoomHead, StoredEvent
+from homeserver.ports.state import MAX_WHOLE, RoomState, Snapshot, StateMap
 from homeserver.storage.dialect import (
     Connection,
     Fragment,
@@ -33,7 +34,8 @@ _HEROES = 5
 
 _ROOM_NIDS = Sql("SELECT room_id, room_nid FROM rooms WHERE {ids}", ids=in_texts("room_id", "ids"))
 _HEAD = Sql(
-    """SELECT room_nid, room_version, head_version, extremities, snapshot_nid, snapshot_index
+    """SELECT room_nid, room_version, head_version, extremities, snapshot_nid, snapshot_index,
+        (SELECT count(*) FROM (SELECT 1 FROM current_state c WHERE c.room_nid = rooms.room_nid LIMIT :most) s)
     FROM rooms WHERE room_id = :room_id"""
 )
 _HEAD_STATE = Sql(
@@ -106,15 +108,16 @@ _HERO_ROWS = Sql(
     ),
 )
 _MEMBERSHIPS = Sql(
-    """SELECT m.room_nid, r.room_id, m.membership, e.event_id, m.sender, m.event_nid, m.forgotten
+    """SELECT m.room_nid, r.room_id, m.membership, e.event_id, m.sender, m.position, m.forgotten
     FROM memberships m JOIN rooms r ON r.room_nid = m.room_nid JOIN events e ON e.nid = m.event_nid
-    WHERE m.user_id = :user_id ORDER BY m.event_nid"""
+    WHERE m.user_id = :user_id ORDER BY m.position"""
 )
 _JOINED = Sql(
     "SELECT DISTINCT c.state_key FROM current_state c "
     "WHERE {rooms} AND c.type = 'm.room.member' AND c.membership = 'join'",
     rooms=in_ints("c.room_nid", "rooms"),
 )
+_JOINED_LOCAL = Sql("SELECT user_id FROM memberships WHERE room_nid = :room_nid AND membership = 'join'")
 _JOINED_PAIRS = Sql(
     "SELECT c.room_nid, c.state_key FROM current_state c "
     "WHERE {rooms} AND c.type = 'm.room.member' AND c.membership = 'join' AND {users}",
@@ -140,22 +143,25 @@ class SqlRoomRepo:
         return {row[0]: row[1] for row in rows}
 
     async def head(self, room_id: str) -> RoomHead | None:
-        """See the port. Two statements."""
+        """See the port. Two statements; one for a large room."""
         if not is_storable(room_id):
             return None
-        row = await _HEAD.first(self._connection, room_id=room_id)
+        row = await _HEAD.first(self._connection, room_id=room_id, most=MAX_WHOLE + 1)
         if row is None:
             return None
-        room_nid, version, version_no, extremities, snapshot_nid, snapshot_index = row
-        state = await _HEAD_STATE.rows(self._connection, room_nid=room_nid)
+        room_nid, version, version_no, extremities, snapshot_nid, snapshot_index, keys = row
+        snapshot = Snapshot(snapshot_nid, snapshot_index)
+        state = RoomState(snapshot)
+        if keys <= MAX_WHOLE:
+            rows = await _HEAD_STATE.rows(self._connection, room_nid=room_nid)
+            state = RoomState(snapshot, {(kind, key): event_id for kind, key, event_id in rows}, is_whole=True)
         return RoomHead(
             room_nid=room_nid,
             room_id=room_id,
             room_version=ROOM_VERSIONS[version],
             version_no=version_no,
-            extremities=tuple((event_id, depth) for event_id, depth in orjson.loads(extremities)),
-            state=immutables.Map({(kind, key): event_id for kind, key, event_id in state}),
-            snapshot=Snapshot(snapshot_nid, snapshot_index),
+            extremities=tuple(Extremity(*extremity) for extremity in orjson.loads(extremities)),
+            state=state,
         )
 
     async def advance(self, appends: Sequence[RoomAppend]) -> set[int]:
@@ -245,6 +251,10 @@ class SqlRoomRepo:
                 self._connection, user_id=user_id
             )
         ]
+
+    async def joined_local_users(self, room_nid: int) -> list[str]:
+        """See the port."""
+        return [row[0] for row in await _JOINED_LOCAL.rows(self._connection, room_nid=room_nid)]
 
     async def joined_members(self, room_nids: Collection[int]) -> set[str]:
         """See the port."""

@@ -26,16 +26,17 @@ T = TypeVar("T")
 _SELECT = """SELECT e.nid, e.ord, e.event_id, e.room_nid, e.snapshot_nid, e.flags, e.json, e.unsigned, e.redacted_by,
         r.room_id, r.room_version, x.json, t.key, t.device_id, t.txn_id,
         EXISTS (SELECT 1 FROM event_relations c WHERE c.target_event_id = e.event_id
-            AND c.rel_type IN ({bundled}))
+            AND c.rel_type IN ({bundled})),
+        CASE WHEN e.nid > 0 THEN e.nid ELSE (SELECT l.position FROM late_events l WHERE l.event_nid = e.nid) END
     FROM events e JOIN rooms r ON r.room_nid = e.room_nid LEFT JOIN events x ON x.event_id = e.redacted_by
     LEFT JOIN event_txns t ON t.event_nid = e.nid
     WHERE {wanted}"""
 _NAMES = ", ".join(f"'{rel_type}'" for rel_type in BUNDLED)
 _BUNDLED = Fragment(_NAMES, _NAMES)
-_BY_POSITION = Sql(_SELECT, bundled=_BUNDLED, wanted=in_ints("e.nid", "nids"))
+_BY_NID = Sql(_SELECT, bundled=_BUNDLED, wanted=in_ints("e.nid", "nids"))
 _BY_ID = Sql(_SELECT, bundled=_BUNDLED, wanted=in_texts("e.event_id", "ids"))
 _CONTENT = Sql("SELECT e.nid, e.json FROM events e WHERE {wanted}", wanted=in_ints("e.nid", "nids"))
-_FLAGS = [EventFlags(value) for value in range(8)]
+_FLAGS = [EventFlags(value) for value in range(2 * EventFlags.RELAY)]
 _READ_BY_SQL = frozenset({"m.room.join_rules", "m.room.history_visibility"})
 """Types of events that statements look into (`people.py`); they are few, and stay plain."""
 
@@ -47,7 +48,7 @@ class NoMemory:
         """See the port."""
         return 0
 
-    def at(self, position: int) -> StoredEvent | None:
+    def at(self, nid: int) -> StoredEvent | None:
         """See the port."""
         return None
 
@@ -69,21 +70,21 @@ class EventReader:
         self._memory = memory
         self._since = memory.mark()
 
-    async def at(self, positions: Sequence[int]) -> list[StoredEvent]:
+    async def at(self, nids: Sequence[int]) -> list[StoredEvent]:
         """The events of these row ids, in their order."""
         memory = self._memory
         found: dict[int, StoredEvent] = {}
         missing: list[int] = []
-        for position in positions:
-            stored = memory.at(position)
+        for nid in nids:
+            stored = memory.at(nid)
             if stored is None:
-                missing.append(position)
+                missing.append(nid)
             else:
-                found[position] = stored
+                found[nid] = stored
         if missing:
-            for stored in await self._kept(await _BY_POSITION.rows(self._connection, nids=json_ints(missing))):
-                found[stored.position] = stored
-        return [found[position] for position in positions if position in found]
+            for stored in await self._kept(await _BY_NID.rows(self._connection, nids=json_ints(missing))):
+                found[stored.nid] = stored
+        return [found[nid] for nid in nids if nid in found]
 
     async def by_id(self, event_ids: Collection[str]) -> dict[str, StoredEvent]:
         """Events by id; unknown ids are absent."""
@@ -101,19 +102,19 @@ class EventReader:
                 found[stored.event.event_id] = stored
         return found
 
-    async def picked(self, positions: Collection[int], pick: Callable[[Mapping[str, Any]], T]) -> dict[int, T]:
+    async def picked(self, nids: Collection[int], pick: Callable[[Mapping[str, Any]], T]) -> dict[int, T]:
         """What `pick` takes from the content of each of these events, by row id. Memory takes none of them in."""
         found: dict[int, T] = {}
         missing: list[int] = []
-        for position in positions:
-            stored = self._memory.at(position)
+        for nid in nids:
+            stored = self._memory.at(nid)
             if stored is None:
-                missing.append(position)
+                missing.append(nid)
             else:
-                found[position] = pick(stored.event.content)
+                found[nid] = pick(stored.event.content)
         if missing:
-            for position, json in await _CONTENT.rows(self._connection, nids=json_ints(missing)):
-                found[position] = pick(orjson.loads(unpack(json))["content"])
+            for nid, json in await _CONTENT.rows(self._connection, nids=json_ints(missing)):
+                found[nid] = pick(orjson.loads(unpack(json))["content"])
         return found
 
     async def _kept(self, rows: Iterable[Any]) -> list[StoredEvent]:
@@ -124,11 +125,12 @@ class EventReader:
 
 def _stored_event(row: Any) -> StoredEvent:
     nid, order, event_id, room_nid, snapshot, flags, json, unsigned, redacted_by = row[:9]
-    room_id, version, redaction, key, device_id, txn_id, related = row[9:]
+    room_id, version, redaction, key, device_id, txn_id, related, position = row[9:]
     room_version = ROOM_VERSIONS[version]
     return StoredEvent(
         event=Event.stored(unpack(json), room_version, event_id, room_id),
-        position=nid,
+        nid=nid,
+        position=position,
         order=order,
         room_nid=room_nid,
         snapshot=snapshot,

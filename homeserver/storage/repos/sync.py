@@ -20,10 +20,13 @@ _DECISIVE_AT_ONCE = 500
 """More than most rooms and users have; whoever comes and goes all the time has any number."""
 
 _OWN_MEMBERSHIPS = Sql(
-    "SELECT e.nid FROM events e WHERE e.room_nid IN "
-    "(SELECT m.room_nid FROM memberships m WHERE m.user_id = :user_id AND m.event_nid > :low) "
+    "SELECT e.nid, e.nid AS position FROM events e WHERE e.room_nid IN "
+    "(SELECT m.room_nid FROM memberships m WHERE m.user_id = :user_id AND m.position > :low) "
     "AND e.type = 'm.room.member' AND e.state_key = :user_id "
-    "AND e.nid > :low AND e.nid <= :high AND e.ord IS NOT NULL ORDER BY e.nid"
+    "AND e.nid > :low AND e.nid <= :high AND e.ord IS NOT NULL "
+    "UNION ALL SELECT e.nid, l.position FROM late_events l JOIN events e ON e.nid = l.event_nid "
+    "WHERE l.position > :low AND l.position <= :high "
+    "AND e.type = 'm.room.member' AND e.state_key = :user_id AND e.ord IS NOT NULL ORDER BY 2"
 )
 _OTHER_MEMBERSHIPS = Sql(
     "SELECT e.nid FROM events e WHERE {rooms} AND e.type = 'm.room.member' AND e.state_key IS NOT NULL "
@@ -38,15 +41,15 @@ _VISIBILITY_HISTORIES = Sql(
     rooms=in_ints("e.room_nid", "rooms"),
 )
 _LAST_OF_EACH_KEY = (
-    "SELECT MAX(i.nid) AS nid FROM events i WHERE i.room_nid = w.room_nid AND i.ord > w.low AND i.ord <= w.high "
+    "SELECT MAX(i.ord) AS ord FROM events i WHERE i.room_nid = w.room_nid AND i.ord > w.low AND i.ord <= w.high "
     "AND i.state_key IS NOT NULL GROUP BY i.type, i.state_key"
 )
 _STATE_BETWEEN = Sql(
     "SELECT e.nid FROM {rooms} {last} ORDER BY e.room_nid, e.ord",
     rooms=rows_of("rooms", "w", room_nid="bigint", low="bigint", high="bigint"),
     last=Fragment(
-        f"JOIN events e ON e.nid IN ({_LAST_OF_EACH_KEY})",
-        f"CROSS JOIN LATERAL ({_LAST_OF_EACH_KEY}) n JOIN events e ON e.nid = n.nid",
+        f"JOIN events e ON e.room_nid = w.room_nid AND e.ord IN ({_LAST_OF_EACH_KEY})",
+        f"CROSS JOIN LATERAL ({_LAST_OF_EACH_KEY}) n JOIN events e ON e.room_nid = w.room_nid AND e.ord = n.ord",
     ),
 )
 

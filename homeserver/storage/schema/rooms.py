@@ -1,10 +1,14 @@
 """Rooms, events, state and the log counter.
 
-Integer ids inside, text ids only at the edge. `events.nid` is the row id *and* the log position of a live event;
-outliers and fetched history take negative numbers from their own counter. State snapshots are deltas on a parent:
-snapshot number n (base 16) has as parent n with its lowest non-zero digit decremented, so a chain is never longer
-than 15 per digit and each state change is stored at most once per digit. Snapshot 0 is the empty state: number 0,
-no row.
+Integer ids inside, text ids only at the edge. Three numbers that were one in a smaller world: `events.nid` is a row
+id, a log position says when an event was news here, and `ord` where in its room's timeline it belongs. A live event
+takes its position as row id and position * 2^20 as `ord`, so that fetched history finds places between live events;
+what was no news when it was stored (hidden events, fetched history) takes a negative row id from a counter of its own.
+If such an event becomes news after all, `late_events` says at which position (docs/adr/0010-three-numbers.md). State
+snapshots are deltas on a parent: snapshot number n (base 16) has as parent n with its lowest non-zero digit
+decremented, so a chain is never longer than 15 per digit and each state change is stored at most once per digit.
+Snapshot 0 is the empty state: number 0, no row. A large state that comes at once, that of a room that exists
+elsewhere, is number 16^8 on snapshot 0: no later number has a parent below it, so it is never written again.
 """
 
 from __future__ import annotations
@@ -69,11 +73,11 @@ events = Table(
     Column("nid", BigId, primary_key=True, autoincrement=False),
     Column("event_id", Text, nullable=False, unique=True),
     Column("room_nid", BigInteger, nullable=False),
-    Column("ord", BigInteger),  # place in the room's timeline; NULL for outliers
+    Column("ord", BigInteger),  # place in the room's timeline; NULL for hidden events
     Column("type", Text, nullable=False),
     Column("state_key", Text),
     Column("sender", Text, nullable=False),
-    Column("snapshot_nid", BigInteger, nullable=False),  # room state after the event
+    Column("snapshot_nid", BigInteger, nullable=False),  # room state after the event; 0 for outliers
     Column("flags", SmallInteger, nullable=False),
     Column("json", LargeBinary, nullable=False),  # canonical PDU, pruned once redacted, packed (`packing.py`)
     Column("unsigned", LargeBinary),
@@ -88,6 +92,14 @@ Index(
     events.c.nid,
     sqlite_where=events.c.state_key.isnot(None),
     postgresql_where=events.c.state_key.isnot(None),
+)
+
+late_events = Table(
+    "late_events",
+    metadata,
+    # Events with a negative row id that became news. Nearly always empty.
+    Column("position", BigId, primary_key=True, autoincrement=False),
+    Column("event_nid", BigInteger, nullable=False, unique=True),
 )
 
 event_txns = Table(
@@ -143,6 +155,7 @@ memberships = Table(
     Column("room_nid", BigInteger, primary_key=True),
     Column("membership", Text, nullable=False),
     Column("event_nid", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),  # of the log entry by which it came about
     Column("sender", Text, nullable=False),
     Column("forgotten", Boolean, nullable=False),
     Index("ix_memberships_room", "room_nid", "membership"),

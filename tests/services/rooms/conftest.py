@@ -86,7 +86,8 @@ class World:
         """Current content of a piece of state, straight from the store."""
         async with self.store.read() as tx:
             head = await tx.rooms.head(room_id)
-            event_id = None if head is None else head.state.get((event_type, state_key))
+            key = (event_type, state_key)
+            event_id = None if head is None else (await tx.rooms.state_at_filtered(head.snapshot.nid, [key])).get(key)
             if event_id is None:
                 return None
             return (await tx.events.get_many([event_id]))[event_id].event.content

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from homeserver.ports.events import EventFlags, StoredEvent
+from homeserver.ports.events import EventFlags, StoredEvent, order_of
 from homeserver.ports.log import EventEntry, LogEntry
 from homeserver.services.rooms.cache import EventCache
 from tests.services.rooms.conftest import ALICE, World
@@ -13,7 +13,7 @@ from tests.support.statements import counted
 
 
 def stored(position: int, kind: str = "m.room.message", **content: object) -> StoredEvent:
-    return StoredEvent(make_event("!r", kind, dict(content)), position, position, 1, 1)
+    return StoredEvent(make_event("!r", kind, dict(content)), position, position, order_of(position), 1, 1)
 
 
 def entry(event: StoredEvent) -> LogEntry:
@@ -98,7 +98,7 @@ async def test_a_page_that_is_in_memory_costs_no_reading_of_events(world: World)
             page = await tx.events.timeline(head.room_nid, start=None, stop=None, backwards=True, limit=5)
         assert len(statements) == 1
     assert [stored.event.content["body"] for stored in page.events] == ["4", "3", "2", "1", "0"]
-    assert all(world.rooms.memory.events.at(stored.position) is stored for stored in page.events)
+    assert all(world.rooms.memory.events.at(stored.nid) is stored for stored in page.events)
 
 
 def test_where_the_log_has_a_gap_everything_is_forgotten() -> None:

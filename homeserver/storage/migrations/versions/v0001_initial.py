@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001.3"
+revision = "0001.5"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -28,6 +28,7 @@ def upgrade() -> None:
     _filters()
     _interactive_sessions()
     _key_signatures()
+    _late_events()
     _log_entries()
     _login_tokens()
     _memberships()
@@ -257,6 +258,18 @@ def _key_signatures() -> None:
     )
 
 
+def _late_events() -> None:
+    op.create_table(
+        "late_events",
+        sa.Column(
+            "position", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
+        sa.Column("event_nid", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("position", name="pk_late_events"),
+        sa.UniqueConstraint("event_nid", name="uq_late_events_event_nid"),
+    )
+
+
 def _log_entries() -> None:
     op.create_table(
         "log_entries",
@@ -290,6 +303,7 @@ def _memberships() -> None:
         sa.Column("room_nid", sa.BigInteger(), nullable=False),
         sa.Column("membership", sa.Text(), nullable=False),
         sa.Column("event_nid", sa.BigInteger(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("sender", sa.Text(), nullable=False),
         sa.Column("forgotten", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("user_id", "room_nid", name="pk_memberships"),
