@@ -19,10 +19,10 @@ ARGS ?=
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 
-.PHONY: help run test lint bench chaos soak docs format clean
+.PHONY: help run test test-all lint bench chaos soak docs format clean
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 run: $(VENV)/run.stamp ## Serve a homeserver for this machine on http://localhost:8008, with its data in ./data
 	@printf '%s\n' \
@@ -34,8 +34,11 @@ run: $(VENV)/run.stamp ## Serve a homeserver for this machine on http://localhos
 	@exec $(BIN)/hromada run --data-dir $(DATA) --server-name $(SERVER_NAME) --listen $(LISTEN) \
 		--registration $(REGISTRATION) $(ARGS)
 
-test: $(VENV)/dev.stamp ## Run the tests on SQLite and on a throwaway PostgreSQL (ARGS='-k sync' narrows)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+test: $(VENV)/dev.stamp ## Run a contributor's tests on SQLite and on a throwaway PostgreSQL (ARGS='-k sync' narrows)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations 10 --tier contributor $(ARGS)
+
+test-all: $(VENV)/dev.stamp ## Run every test: also chaos, abuse, other programs as clients, browsers
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations 10 $(ARGS)
 
 lint: $(VENV)/dev.stamp ## Check style, types, import layers and the architecture
 	$(BIN)/ruff check .

@@ -16,12 +16,11 @@ class UploadBody(msgspec.Struct):
     """Keys of the device that asks."""
 
     device_keys: dict[str, Any] | None = None
-    one_time_keys: dict[str, Any] = msgspec.field(default_factory=dict)
-    fallback_keys: dict[str, Any] = msgspec.field(default_factory=dict)
+    # COMPAT(clients): some send null for what they do not have (element-hq/synapse#19023).
+    one_time_keys: dict[str, Any] | None = None
+    fallback_keys: dict[str, Any] | None = None
     # COMPAT(matrix-nio, older SDKs): the name before Matrix 1.2.
-    unstable_fallback_keys: dict[str, Any] = msgspec.field(
-        default_factory=dict, name="org.matrix.msc2732.fallback_keys"
-    )
+    unstable_fallback_keys: dict[str, Any] | None = msgspec.field(default=None, name="org.matrix.msc2732.fallback_keys")
 
 
 class QueryBody(msgspec.Struct):
@@ -46,8 +45,8 @@ class SendBody(msgspec.Struct):
 
 async def upload_keys(api: ClientServices, who: Requester, *, body: UploadBody) -> dict[str, Any]:
     """Publish keys of the device."""
-    fallback = body.fallback_keys or body.unstable_fallback_keys
-    counts = await api.e2e.keys.upload(_device(who), body.device_keys, body.one_time_keys, fallback)
+    fallback = body.fallback_keys or body.unstable_fallback_keys or {}
+    counts = await api.e2e.keys.upload(_device(who), body.device_keys, body.one_time_keys or {}, fallback)
     return {"one_time_key_counts": counts}
 
 

@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 pytest_plugins = ["tests.support.fixtures", "tests.support.store"]
 
 
+ROOT = Path(__file__).parent
+ALL_ONLY = ("benchmarks", "browser", "chaos", "interop", "simulation")
+"""Folders whose tests are for `make test-all`, but for those marked `contributor`: they start many processes, break
+things or take long.
+"""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Markers of our own."""
+    config.addinivalue_line("markers", "contributor: belongs to `make test` although its folder does not")
+    config.addinivalue_line("markers", "all_only: belongs to `make test-all` only, although its folder does not")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what belongs to the other tier."""
+    if config.getoption("--tier") == "all":
+        return
+    chosen = [item for item in items if _is_for_contributors(item)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+    items[:] = chosen
+
+
+def _is_for_contributors(item: pytest.Item) -> bool:
+    folder = item.path.relative_to(ROOT).parts[0]
+    if folder in ALL_ONLY:
+        return item.get_closest_marker("contributor") is not None
+    return item.get_closest_marker("all_only") is None
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of our own."""
     group = parser.getgroup("hromada")
+    group.addoption("--tier", choices=("contributor", "all"), default="all", help="what `make test` runs, or all")
     group.addoption("--crash-kills", type=int, default=4, help="how often each crash test kills the server")
     group.addoption("--disconnects", type=int, default=400, help="how many clients go away in the middle of something")
     group.addoption("--crash-seed", type=int, default=1, help="seed of the moments and choices of the crash tests")

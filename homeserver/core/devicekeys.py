@@ -21,6 +21,7 @@ USAGES = (MASTER, SELF_SIGNING, USER_SIGNING)
 _ED25519 = "ed25519:"
 _MAX_KEYS = 32  # in one object; clients send two
 _MAX_SIGNATURES = 64
+_MAX_BYTES = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,15 @@ def check_device_keys(user_id: str, device_id: str, keys: Mapping[str, Any]) -> 
         algorithm, separator, name = key_id.partition(":")
         if not separator or not algorithm or name != device_id:
             raise MatrixError(ErrCode.INVALID_PARAM, f"device_keys.keys has {key_id!r}, which is not of this device")
-    check_signatures(keys.get("signatures"), "device_keys.signatures")
-    return {key: value for key, value in keys.items() if key != "unsigned"}
+    signatures = keys.get("signatures")
+    if user_id not in check_signatures(signatures, "device_keys.signatures"):
+        raise MatrixError(ErrCode.BAD_JSON, "device_keys must be signed by their device")
+    content = {key: value for key, value in keys.items() if key != "unsigned"}
+    # What others may have signed is none of the uploader's business.
+    content["signatures"] = {user_id: keys["signatures"][user_id]}
+    if len(canonical.encode(content)) > _MAX_BYTES:
+        raise MatrixError(ErrCode.INVALID_PARAM, f"device_keys has at most {_MAX_BYTES} bytes")
+    return content
 
 
 def identity_of(device_keys: Mapping[str, Any]) -> Any:
@@ -115,7 +123,12 @@ def check_cross_signing_key(user_id: str, usage: str, content: Any) -> CrossSign
         raise MatrixError(ErrCode.INVALID_PARAM, f"{what}.keys must name its key as ed25519:<the key>")
     decode_base64(public_key)
     check_signatures(content.get("signatures"), f"{what}.signatures")
-    return CrossSigningKey(usage, public_key, {key: value for key, value in content.items() if key != "unsigned"})
+    kept = {key: value for key, value in content.items() if key not in {"signatures", "unsigned"}}
+    if own := signatures_of(content, user_id):
+        kept["signatures"] = {user_id: own}
+    if len(canonical.encode(kept)) > _MAX_BYTES:
+        raise MatrixError(ErrCode.INVALID_PARAM, f"{what} has at most {_MAX_BYTES} bytes")
+    return CrossSigningKey(usage, public_key, kept)
 
 
 def public_key_of(content: Mapping[str, Any]) -> str:

@@ -62,6 +62,38 @@ async def test_one_time_keys_are_claimed_once_and_oldest_first(alice: Client, bo
     assert set(await claim(bob, alice)) == {f"{ALGORITHM}:new"}
 
 
+async def test_keys_are_claimed_batch_by_batch(alice: Client, bob: Client) -> None:
+    """element-hq/synapse#17903: ids in the order of base64 are not in the order of uploads."""
+    await publish(alice)
+    batches = [[f"AAAAA{last}{first}" for last in "zaZA"] for first in "9wB0A"]
+    for batch in batches:
+        await upload(alice, one_time_keys=one_time_keys(alice.user_id, alice.device_id, *batch))
+    for batch in batches:
+        claimed = {next(iter(await claim(bob, alice))) for _ in batch}
+        assert claimed == {f"{ALGORITHM}:{name}" for name in batch}
+
+
+async def test_equal_uploads_at_once(alice: Client) -> None:
+    """matrix-org/synapse#17241."""
+    await publish(alice)
+    keys = one_time_keys(alice.user_id, alice.device_id, *"abcdef")
+    assert await asyncio.gather(*(upload(alice, one_time_keys=keys) for _ in range(20))) == [{ALGORITHM: 6}] * 20
+
+
+async def test_null_means_absent_and_none_left_is_said(alice: Client, bob: Client) -> None:
+    """element-hq/synapse#19023, matrix-org/synapse#10484."""
+    assert await upload(alice, device_keys=None, one_time_keys=None, fallback_keys=None) == {ALGORITHM: 0}
+    await publish(alice, "a")
+    await claim(bob, alice)
+    assert await upload(alice) == {ALGORITHM: 0}
+
+
+async def test_a_login_without_keys_is_not_listed(alice: Client, bob: Client) -> None:
+    """matrix-nio#263: a device without signatures made clients discard the whole answer."""
+    await alice.ok("PUT", f"/devices/{alice.device_id}", {"display_name": "Phone"})
+    assert (await query(bob, alice))["device_keys"] == {alice.user_id: {}}
+
+
 async def test_racing_claims_never_get_the_same_key(alice: Client, bob: Client) -> None:
     await publish(alice, *(f"k{number:02}" for number in range(40)))
     found = await asyncio.gather(*(claim(bob, alice) for _ in range(50)))
@@ -114,6 +146,13 @@ async def test_an_idle_device_hears_that_its_keys_go(alice: Client, bob: Client)
     [
         ({"device_keys": {"user_id": "@other:x", "device_id": "D"}}, "M_INVALID_PARAM"),
         ({"device_keys": "no"}, "M_BAD_JSON"),
+        ({"device_keys": {"user_id": "ME", "device_id": "MINE"}}, "M_BAD_JSON"),
+        ({"device_keys": {"user_id": "ME", "device_id": "MINE", "algorithms": "x", "keys": {}}}, "M_BAD_JSON"),
+        (
+            {"device_keys": {"user_id": "ME", "device_id": "MINE", "algorithms": [], "keys": {"a:b": "c"}}},
+            "M_INVALID_PARAM",
+        ),
+        ({"device_keys": {"user_id": "ME", "device_id": "MINE", "algorithms": [], "keys": {}}}, "M_BAD_JSON"),
         ({"one_time_keys": {"nocolon": "x"}}, "M_INVALID_PARAM"),
         ({"one_time_keys": {"a:b": 5}}, "M_BAD_JSON"),
         ({"one_time_keys": {"a:b": {"signatures": {}}}}, "M_BAD_JSON"),
@@ -125,6 +164,8 @@ async def test_an_idle_device_hears_that_its_keys_go(alice: Client, bob: Client)
 )
 async def test_bad_uploads_change_nothing(alice: Client, body: Any, code: str) -> None:
     await publish(alice, "a")
+    if isinstance(own := body.get("device_keys"), dict) and own["user_id"] == "ME":
+        body = {"device_keys": {**own, "user_id": alice.user_id, "device_id": alice.device_id}}
     before = await query(alice, alice)
     (await alice.request("POST", "/keys/upload", body)).error(400, code)
     assert await query(alice, alice) == before

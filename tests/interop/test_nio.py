@@ -49,6 +49,7 @@ async def pair(server: Server) -> AsyncIterator[tuple[nio.AsyncClient, nio.Async
         await client.close()
 
 
+@pytest.mark.contributor  # the one real client of `make test`
 async def test_a_conversation(pair: tuple[nio.AsyncClient, nio.AsyncClient]) -> None:
     alice, bob = pair
     room: str = good(await alice.room_create(name="Conversation")).room_id

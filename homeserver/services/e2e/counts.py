@@ -6,7 +6,7 @@ spec: client-server-api#end-to-end-encryption (extensions to /sync)
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import orjson
 
@@ -63,6 +63,11 @@ class KeyCountsCache:
         self._known.clear()
 
 
+def with_usual(one_time: Mapping[str, int]) -> dict[str, int]:
+    """The counts, with the usual algorithm even if it has no key left."""
+    return {_USUAL: 0, **one_time}
+
+
 def members(counts: KeyCounts) -> bytes:
     """The members of a sync response, without braces.
 
@@ -72,7 +77,7 @@ def members(counts: KeyCounts) -> bytes:
     unused = list(counts.unused_fallback)
     encoded = orjson.dumps(
         {
-            "device_one_time_keys_count": {_USUAL: 0, **counts.one_time},
+            "device_one_time_keys_count": with_usual(counts.one_time),
             _UNSTABLE_FALLBACK: unused,
             "device_unused_fallback_key_types": unused,
         }

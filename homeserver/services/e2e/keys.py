@@ -28,8 +28,9 @@ from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.core.ids import domain_of, parse_user_id
 from homeserver.ports.e2e import DeviceName, KeyCounts, KeyName, KeySignature
 from homeserver.ports.log import DeviceListEntry, KeyCountsEntry, LogEntry
-from homeserver.ports.store import Store, Transaction
+from homeserver.ports.store import Store, Transaction, UniqueViolation
 from homeserver.services.commit import Committer
+from homeserver.services.e2e.counts import with_usual
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +169,12 @@ class Keys:
             _encoded(check_one_time_keys(user_id, one_time_keys, "one_time_keys")),
             _encoded(check_one_time_keys(user_id, fallback_keys, "fallback_keys")),
         )
-        await self._committer.commit(upload)
-        return upload.counts.one_time
+        try:
+            await self._committer.commit(upload)
+        except UniqueViolation:
+            # The same upload came over another process at once: what it stored is there now.
+            await self._committer.commit(upload)
+        return with_usual(upload.counts.one_time)
 
     async def query(self, reader: str, wanted: Mapping[str, Collection[str]]) -> dict[str, Any]:
         """The keys of users by user id; `wanted` names devices, or none for all of a user's.
