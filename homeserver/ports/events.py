@@ -76,6 +76,7 @@ class StoredEvent:
     txn: Txn | None = None
     client_json: bytes | None = None
     is_related_to: bool = False
+    push: int = 0  # `core.pushbits`
 
     def sent_from(self, user_id: str, device_id: str | None) -> Txn | None:
         """The transaction that made the event, if it was that user's on that device."""
@@ -161,6 +162,7 @@ class NewEvent:
     unsigned: Mapping[str, Any] | None = None
     txn: Txn | None = None
     redacts_allowed: bool = False  # the redaction may take effect: the store prunes `event.redacts`
+    push: int = 0  # `core.pushbits`
     auth: Mapping[str, int] = field(default_factory=dict)
     known_as: int | None = None
 
@@ -255,6 +257,10 @@ class EventRepo(Protocol):
 
     async def get_many(self, event_ids: Collection[str]) -> dict[str, StoredEvent]:
         """Events by id, redacted where redacted. Unknown ids are absent. Callers must check the room."""
+        ...
+
+    async def by_nids(self, nids: Sequence[int]) -> list[StoredEvent]:
+        """Events by their row ids, in that order."""
         ...
 
     async def by_txn(self, key: bytes) -> str | None:

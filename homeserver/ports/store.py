@@ -26,6 +26,7 @@ from homeserver.ports.receipts import ReceiptRepo
 from homeserver.ports.relations import RelationRepo
 from homeserver.ports.reports import ReportRepo
 from homeserver.ports.sync import SyncRepo
+from homeserver.ports.unread import UnreadRepo
 
 
 class Transaction(Protocol):
@@ -69,6 +70,8 @@ class Transaction(Protocol):
     def keys(self) -> KeyRepo: ...
     @property
     def to_device(self) -> ToDeviceRepo: ...
+    @property
+    def unread(self) -> UnreadRepo: ...
 
 
 class StoreUnavailable(Exception):

@@ -30,6 +30,7 @@ from homeserver.storage.repos.rows import EventReader, NoMemory
 from homeserver.storage.repos.sessions import SqlInteractiveRepo, SqlRegistrationTokenRepo, SqlSessionRepo
 from homeserver.storage.repos.sync import SqlSyncRepo
 from homeserver.storage.repos.to_device import SqlToDeviceRepo
+from homeserver.storage.repos.unread import SqlUnreadRepo
 
 if TYPE_CHECKING:
     from homeserver.ports.store import Store
@@ -119,6 +120,10 @@ class SqlTransaction:
     @cached_property
     def to_device(self) -> SqlToDeviceRepo:
         return SqlToDeviceRepo(self._connection)
+
+    @cached_property
+    def unread(self) -> SqlUnreadRepo:
+        return SqlUnreadRepo(self._connection)
 
     @cached_property
     def sync(self) -> SqlSyncRepo:

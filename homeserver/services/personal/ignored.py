@@ -26,6 +26,10 @@ class IgnoredUsers:
         self._forgotten = 0
         log.listen(self._follow, self._forget)
 
+    def peek(self, user_id: str) -> frozenset[str]:
+        """Whom the user ignores, as far as that is in memory."""
+        return self._lists.get(user_id, _NOBODY)
+
     async def of(self, user_id: str) -> frozenset[str]:
         """The users that `user_id` ignores."""
         known = self._lists.get(user_id)

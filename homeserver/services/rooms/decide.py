@@ -20,6 +20,7 @@ from homeserver.core.auth.select import auth_types_for
 from homeserver.core.content import check_client_content, check_size
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.event import Event, StateKey
+from homeserver.core.pushbits import ENTERS, default_push
 from homeserver.core.signatures import encode_base64, reference_hash
 from homeserver.core.versions import EventIdForm
 from homeserver.ports.clock import Clock, Entropy
@@ -27,6 +28,7 @@ from homeserver.ports.events import Extremity, NewEvent, RoomHead, StoredEvent, 
 from homeserver.services.rooms.drafts import Draft, Existing
 
 _OPAQUE_BYTES = 18
+_DEFAULT_NOTIFICATION_LEVEL = 50  # spec: client-server-api#mroompower_levels
 
 
 class MissingEventsError(Exception):
@@ -202,12 +204,23 @@ class WorkingRoom:
                     "prev_content": before.content,
                     "prev_sender": before.sender,
                 }
+        push = default_push(event, lambda: self._may_notify_room(event.sender))
+        if event.membership == "join" and event.state_key == event.sender:
+            push = 0 if before is not None and before.membership == "join" else ENTERS
         self.room_id = event.room_id
         self.extremities = (Extremity(event.event_id, event.depth, 0),)
         self._new[event.event_id] = event
         self.events.append(
-            NewEvent(event, self.state, unsigned=unsigned, txn=draft.txn, redacts_allowed=redacts_allowed)
+            NewEvent(event, self.state, unsigned=unsigned, txn=draft.txn, redacts_allowed=redacts_allowed, push=push)
         )
+
+    def _may_notify_room(self, sender: str) -> bool:
+        """Whether the sender's power suffices to call for everybody.  spec: client-server-api#mroompower_levels"""
+        levels = self.get("m.room.power_levels", "")
+        wanted = levels.content.get("notifications") if levels is not None else None
+        needed = wanted.get("room") if isinstance(wanted, dict) else None
+        power = PowerLevels.of(self, self.version).user(sender)
+        return power >= (needed if type(needed) is int else _DEFAULT_NOTIFICATION_LEVEL)
 
 
 def _keys_for(draft: Draft) -> list[StateKey]:

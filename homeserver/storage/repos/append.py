@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from homeserver.core.event import StateKey
+from homeserver.core.pushbits import mentioned_users
 from homeserver.ports.events import AppendResult, Extremity, RoomAppend, RoomHead, StoredEvent, order_of
 from homeserver.ports.state import Snapshot
 from homeserver.storage.dialect import Connection, Fragment, Sql, in_texts, json_rows, json_texts, rows_of
@@ -74,10 +75,13 @@ _KNOWN = Sql(
     ids=in_texts("event_id", "ids"),
 )
 _INSERT_EVENT = Sql(
-    """INSERT INTO events (nid, event_id, room_nid, ord, type, state_key, sender, snapshot_nid, flags, json, unsigned,
-        redacted_by)
-    VALUES (:nid, :event_id, :room_nid, :ord, :type, :state_key, :sender, :snapshot_nid, :flags, :json, :unsigned,
-        :redacted_by)"""
+    """INSERT INTO events (nid, event_id, room_nid, ord, type, state_key, sender, snapshot_nid, flags, push, json,
+        unsigned, redacted_by)
+    VALUES (:nid, :event_id, :room_nid, :ord, :type, :state_key, :sender, :snapshot_nid, :flags, :push, :json,
+        :unsigned, :redacted_by)"""
+)
+_INSERT_MENTION = Sql(
+    "INSERT INTO event_mentions (user_id, room_nid, ord) VALUES (:user_id, :room_nid, :ord) ON CONFLICT DO NOTHING"
 )
 _INSERT_TXN = Sql(
     """INSERT INTO event_txns (event_nid, key, device_id, txn_id)
@@ -220,12 +224,21 @@ class Appender:
         everything = [item for events in stored for item in events]
         await _INSERT_EVENT.run_many(self._connection, [_event_row(item) for item in everything])
         await _INSERT_TXN.run_many(self._connection, [_txn_row(item) for item in everything if item.txn])
+        await _INSERT_MENTION.run_many(self._connection, list(self._mentions(everything)))
         related = [row for item in everything if item.order is not None and (row := relation_row(item)) is not None]
         await INSERT_RELATION.run_many(self._connection, related)
         await self._redactions.write(plans)
         await self._write_snapshots(plans)
         await self._write_current(plans)
         return [AppendResult(tuple(events), _head_after(plan)) for plan, events in zip(plans, stored, strict=True)]
+
+    def _mentions(self, events: Iterable[StoredEvent]) -> Iterable[dict[str, Any]]:
+        for item in events:
+            if item.order is None or "m.mentions" not in item.event.content:
+                continue
+            for user_id in mentioned_users(item.event):
+                if user_id.partition(":")[2] == self._server_name:
+                    yield {"user_id": user_id, "room_nid": item.room_nid, "ord": item.order}
 
     async def _write_snapshots(self, plans: list[AppendPlan]) -> None:
         snapshots: list[dict[str, Any]] = []
@@ -308,6 +321,7 @@ def _stored_events(plan: AppendPlan, first: int) -> list[StoredEvent]:
                 room_nid=plan.room_nid,
                 snapshot=snapshot,
                 flags=item.flags,
+                push=item.push,
                 unsigned=item.unsigned,
                 txn=item.txn,
             )
@@ -375,6 +389,7 @@ def _event_row(item: StoredEvent) -> dict[str, Any]:
         "sender": event.sender,
         "snapshot_nid": item.snapshot,
         "flags": int(item.flags),
+        "push": item.push,
         "json": column_json(event.type, event.canonical),
         "unsigned": None if item.unsigned is None else orjson.dumps(dict(item.unsigned)),
         "redacted_by": item.redacted_by,

@@ -73,6 +73,10 @@ class SqlEventRepo:
         """See the port."""
         return await self._reader.by_id(event_ids)
 
+    async def by_nids(self, nids: Sequence[int]) -> list[StoredEvent]:
+        """See the port."""
+        return await self._reader.at(nids)
+
     async def by_txn(self, key: bytes) -> str | None:
         """See the port."""
         row = await _BY_TXN.first(self._connection, key=key)

@@ -27,7 +27,8 @@ _SELECT = """SELECT e.nid, e.ord, e.event_id, e.room_nid, e.snapshot_nid, e.flag
         r.room_id, r.room_version, x.json, t.key, t.device_id, t.txn_id,
         EXISTS (SELECT 1 FROM event_relations c WHERE c.target_event_id = e.event_id
             AND c.rel_type IN ({bundled})),
-        CASE WHEN e.nid > 0 THEN e.nid ELSE (SELECT l.position FROM late_events l WHERE l.event_nid = e.nid) END
+        CASE WHEN e.nid > 0 THEN e.nid ELSE (SELECT l.position FROM late_events l WHERE l.event_nid = e.nid) END,
+        e.push
     FROM events e JOIN rooms r ON r.room_nid = e.room_nid LEFT JOIN events x ON x.event_id = e.redacted_by
     LEFT JOIN event_txns t ON t.event_nid = e.nid
     WHERE {wanted}"""
@@ -125,7 +126,7 @@ class EventReader:
 
 def _stored_event(row: Any) -> StoredEvent:
     nid, order, event_id, room_nid, snapshot, flags, json, unsigned, redacted_by = row[:9]
-    room_id, version, redaction, key, device_id, txn_id, related, position = row[9:]
+    room_id, version, redaction, key, device_id, txn_id, related, position, push = row[9:]
     room_version = ROOM_VERSIONS[version]
     return StoredEvent(
         event=Event.stored(unpack(json), room_version, event_id, room_id),
@@ -142,6 +143,7 @@ def _stored_event(row: Any) -> StoredEvent:
         unsigned=None if unsigned is None else orjson.loads(unsigned),
         txn=None if key is None else Txn(key, device_id, txn_id),
         is_related_to=bool(related),
+        push=push,
     )
 
 

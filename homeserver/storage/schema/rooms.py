@@ -79,6 +79,7 @@ events = Table(
     Column("sender", Text, nullable=False),
     Column("snapshot_nid", BigInteger, nullable=False),  # room state after the event; 0 for outliers
     Column("flags", SmallInteger, nullable=False),
+    Column("push", SmallInteger, nullable=False),  # `core/pushbits`
     Column("json", LargeBinary, nullable=False),  # canonical PDU, pruned once redacted, packed (`packing.py`)
     Column("unsigned", LargeBinary),
     Column("redacted_by", Text),
@@ -100,6 +101,16 @@ late_events = Table(
     # Events with a negative row id that became news. Nearly always empty.
     Column("position", BigId, primary_key=True, autoincrement=False),
     Column("event_nid", BigInteger, nullable=False, unique=True),
+)
+
+event_mentions = Table(
+    "event_mentions",
+    metadata,
+    # Local users for whom an event stands out because it mentions them.
+    Column("user_id", Text, primary_key=True),
+    Column("room_nid", BigInteger, primary_key=True),
+    Column("ord", BigInteger, primary_key=True),
+    sqlite_with_rowid=False,
 )
 
 event_txns = Table(

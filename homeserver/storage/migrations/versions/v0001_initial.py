@@ -21,6 +21,7 @@ def upgrade() -> None:
     _device_keys()
     _device_lists()
     _devices()
+    _event_mentions()
     _event_relations()
     _event_txns()
     _events()
@@ -141,6 +142,17 @@ def _devices() -> None:
     )
 
 
+def _event_mentions() -> None:
+    op.create_table(
+        "event_mentions",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("room_nid", sa.BigInteger(), nullable=False),
+        sa.Column("ord", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "room_nid", "ord", name="pk_event_mentions"),
+        sqlite_with_rowid=False,
+    )
+
+
 def _event_relations() -> None:
     op.create_table(
         "event_relations",
@@ -187,6 +199,7 @@ def _events() -> None:
         sa.Column("sender", sa.Text(), nullable=False),
         sa.Column("snapshot_nid", sa.BigInteger(), nullable=False),
         sa.Column("flags", sa.SmallInteger(), nullable=False),
+        sa.Column("push", sa.SmallInteger(), nullable=False),
         sa.Column("json", sa.LargeBinary(), nullable=False),
         sa.Column("unsigned", sa.LargeBinary(), nullable=True),
         sa.Column("redacted_by", sa.Text(), nullable=True),

@@ -1,0 +1,50 @@
+"""What a user has not read, as the store counts it.  spec: client-server-api#receiving-notifications"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+MAIN = ""
+"""The thread of what is in no thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Notifying and highlighted events behind what a user has read."""
+
+    notify: int = 0
+    highlight: int = 0
+
+
+NOTHING = Unread()
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadEvent:
+    """An event that the default rules may count, by its row id; `thread` is the root's event id, or MAIN."""
+
+    nid: int
+    thread: str
+
+
+class UnreadRepo(Protocol):
+    """Counts of events behind the receipts of a user, of many rooms in one statement.
+
+    Read is what a receipt covers (an unthreaded one all threads), what is before the user's last message in the same
+    thread, and what is before they came into the room. Redacted events, own ones and those of ignored users count
+    nothing. At most `most` newest events of a room are looked at.
+    """
+
+    async def counts(
+        self, user_id: str, room_nids: Collection[int], ignored: Collection[str], most: int
+    ) -> dict[int, dict[str, Unread]]:
+        """By room and thread, under the default rules; threads without any are absent."""
+        ...
+
+    async def events(
+        self, user_id: str, room_nids: Collection[int], ignored: Collection[str], most: int
+    ) -> Mapping[int, Sequence[UnreadEvent]]:
+        """The unread events themselves, oldest first, for rules of one's own: whatever is in the timeline."""
+        ...

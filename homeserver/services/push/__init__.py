@@ -1,0 +1,1 @@
+"""What users are told of events beside the events themselves: unread counts, notifications, pushes."""
