@@ -21,7 +21,7 @@ Direction = Literal["b", "f"]
 
 async def get_one_room_event(api: ClientServices, who: Requester, *, room_id: str, event_id: str) -> Json:
     """One event."""
-    return Json(await api.rooms.history.event(_recipient(who), room_id, event_id))
+    return Json(await api.rooms.history.event(await recipient(api, who), room_id, event_id))
 
 
 async def get_room_events(
@@ -37,7 +37,7 @@ async def get_room_events(
 ) -> dict[str, Any]:
     """A page of the timeline."""
     request = PageRequest(dir == "b", from_, to, limit, _filter(filter))
-    page = await api.rooms.history.messages(_recipient(who), room_id, request)
+    page = await api.rooms.history.messages(await recipient(api, who), room_id, request)
     answer: dict[str, Any] = {"chunk": _fragments(page.chunk), "start": page.start}
     if page.end is not None:
         answer["end"] = page.end
@@ -56,7 +56,7 @@ async def get_event_context(
     filter: str | None = None,
 ) -> dict[str, Any]:
     """An event and its neighbours."""
-    context = await api.rooms.history.context(_recipient(who), room_id, event_id, limit, _filter(filter))
+    context = await api.rooms.history.context(await recipient(api, who), room_id, event_id, limit, _filter(filter))
     return {
         "event": orjson.Fragment(context.event),
         "events_before": _fragments(context.before),
@@ -71,7 +71,7 @@ async def get_event_by_timestamp(
     api: ClientServices, who: Requester, *, room_id: str, ts: int, dir: Direction
 ) -> dict[str, Any]:
     """The event closest to a time."""
-    stored = await api.rooms.history.event_by_timestamp(_recipient(who), room_id, ts, backwards=dir == "b")
+    stored = await api.rooms.history.event_by_timestamp(await recipient(api, who), room_id, ts, backwards=dir == "b")
     return {"event_id": stored.event.event_id, "origin_server_ts": stored.event.origin_server_ts}
 
 
@@ -140,7 +140,7 @@ async def get_thread_roots(
 ) -> dict[str, Any]:
     """Thread roots."""
     page = await api.rooms.relations.threads(
-        _recipient(who), room_id, participated=include == "participated", start=from_, limit=limit
+        await recipient(api, who), room_id, participated=include == "participated", start=from_, limit=limit
     )
     answer: dict[str, Any] = {"chunk": _fragments(page.chunk)}
     if page.next_batch is not None:
@@ -149,7 +149,7 @@ async def get_thread_roots(
 
 
 async def _related(api: ClientServices, who: Requester, room_id: str, request: RelationsRequest) -> dict[str, Any]:
-    page = await api.rooms.relations.of_event(_recipient(who), room_id, request)
+    page = await api.rooms.relations.of_event(await recipient(api, who), room_id, request)
     answer: dict[str, Any] = {"chunk": _fragments(page.chunk)}
     if page.next_batch is not None:
         answer["next_batch"] = page.next_batch
@@ -160,8 +160,9 @@ async def _related(api: ClientServices, who: Requester, room_id: str, request: R
     return answer
 
 
-def _recipient(who: Requester) -> Recipient:
-    return Recipient(who.user_id, who.device_id or "")
+async def recipient(api: ClientServices, who: Requester) -> Recipient:
+    """Who reads: on which device, and whom they ignore."""
+    return Recipient(who.user_id, who.device_id or "", await api.ignored.of(who.user_id))
 
 
 def _filter(text: str | None) -> RoomEventFilter:

@@ -7,11 +7,10 @@ from typing import Any
 import orjson
 
 from client_api.deps import ClientServices
+from client_api.messages import recipient
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.requester import Requester
 from homeserver.services.rooms.history import PageRequest
-from homeserver.services.rooms.present import Recipient
-from homeserver.services.rooms.render import client_json
 
 _MESSAGES = 20
 
@@ -22,29 +21,24 @@ async def peek_events(
     """Listen to a room. The stream of all rooms, deprecated since r0, is `/sync`."""
     if timeout < 0:
         raise MatrixError(ErrCode.INVALID_PARAM, "timeout must not be negative")
-    heard = await api.peeks.events(_recipient(who), who.session_id, room_id, from_, timeout)
+    heard = await api.peeks.events(await recipient(api, who), who.session_id, room_id, from_, timeout)
     return {"start": heard.start, "end": heard.end, "chunk": [orjson.Fragment(event) for event in heard.chunk]}
 
 
 async def room_initial_sync(api: ClientServices, who: Requester, *, room_id: str) -> dict[str, Any]:
     """The state of a room and its newest messages."""
     state = await api.rooms.state.all(who.user_id, room_id)
-    page = await api.rooms.history.messages(_recipient(who), room_id, PageRequest(True, limit=_MESSAGES))
+    page = await api.rooms.history.messages(await recipient(api, who), room_id, PageRequest(True, limit=_MESSAGES))
     messages: dict[str, Any] = {"chunk": [orjson.Fragment(event) for event in reversed(page.chunk)], "end": page.start}
     if page.end is not None:
         messages["start"] = page.end
-    own = (stored.event for stored in state if stored.event.key == ("m.room.member", who.user_id))
-    membership = next((event.membership for event in own), None)
+    membership = await api.rooms.state.membership(who.user_id, room_id)
     data = await api.accounts.account_data.of_room(who.user_id, room_id)
     answer: dict[str, Any] = {
         "room_id": room_id,
         "messages": messages,
-        "state": [orjson.Fragment(client_json(stored)) for stored in state],
+        "state": [orjson.Fragment(event) for event in state],
         "visibility": "public" if await api.rooms.directory.is_published(room_id) else "private",
         "account_data": [{"type": item.type, "content": orjson.Fragment(item.content)} for item in data],
     }
     return answer if membership is None else {**answer, "membership": membership}
-
-
-def _recipient(who: Requester) -> Recipient:
-    return Recipient(who.user_id, who.device_id or "")

@@ -8,7 +8,6 @@ import orjson
 
 from client_api.deps import ClientServices
 from homeserver.ports.requester import Requester
-from homeserver.services.rooms.render import client_content, client_json
 from homeserver.web.response import Json
 
 Membership = Literal["join", "invite", "knock", "leave", "ban"]
@@ -17,7 +16,7 @@ Membership = Literal["join", "invite", "knock", "leave", "ban"]
 async def get_room_state(api: ClientServices, who: Requester, *, room_id: str) -> Json:
     """All state events."""
     state = await api.rooms.state.all(who.user_id, room_id)
-    return Json(b"[" + b",".join(map(client_json, state)) + b"]")
+    return Json(b"[" + b",".join(state) + b"]")
 
 
 async def get_room_state_with_key(
@@ -30,8 +29,8 @@ async def get_room_state_with_key(
     format: Literal["content", "event"] = "content",
 ) -> Json:
     """One piece of state."""
-    stored = await api.rooms.state.one(who.user_id, room_id, event_type, state_key)
-    return Json(client_json(stored)) if format == "event" else Json.of(client_content(stored))
+    content, render = await api.rooms.state.one(who.user_id, room_id, event_type, state_key)
+    return Json(render()) if format == "event" else Json.of(content)
 
 
 async def get_members_by_room(
@@ -47,7 +46,7 @@ async def get_members_by_room(
     members = await api.rooms.state.members(
         who.user_id, room_id, at=at, membership=membership, not_membership=not_membership
     )
-    return {"chunk": [orjson.Fragment(client_json(stored)) for stored in members]}
+    return {"chunk": [orjson.Fragment(member) for member in members]}
 
 
 async def get_joined_members_by_room(api: ClientServices, who: Requester, *, room_id: str) -> dict[str, Any]:

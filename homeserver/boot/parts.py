@@ -136,7 +136,9 @@ def stream_settings(config: Config) -> StreamSettings:
 def sync_limits(config: Config) -> SyncLimits:
     """The bounds of sync."""
     sync = config.sync
-    return SyncLimits(sync.max_timeout_seconds * 1000, sync.timeline_limit, sync.max_timeline_limit)
+    return SyncLimits(
+        sync.max_timeout_seconds * 1000, sync.timeline_limit, sync.max_timeline_limit, sync.timeline_look_back
+    )
 
 
 def public_info(config: Config) -> PublicInfo:

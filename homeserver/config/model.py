@@ -185,6 +185,9 @@ class Sync(Section, frozen=True, kw_only=True):
     ] = 180
     timeline_limit: Annotated[int, _doc("Events per room without a filter.", ge=1, le=100)] = 10
     max_timeline_limit: Annotated[int, _doc("Most events per room a filter may ask for.", ge=10, le=1_000)] = 100
+    timeline_look_back: Annotated[
+        int, _doc("Events per room among which those are looked for that a filter lets pass.", ge=10, le=10_000)
+    ] = 1_000
     tail_bytes: Annotated[int, _doc("Newest part of the log kept in memory.", ge=1_048_576, le=4_294_967_296)] = (
         16_777_216
     )

@@ -7,7 +7,7 @@ spec: client-server-api#room-history-visibility
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,11 @@ def may_see(event: Event, user_id: str, before: Before, *, joined_later: bool) -
         visibilities.add(visibility_in(event))
     elif event.state_key == user_id and event.membership is not None:
         memberships.add(event.membership)
+    return allows(visibilities, memberships, joined_later=joined_later)
+
+
+def allows(visibilities: Collection[str], memberships: Collection[str], *, joined_later: bool) -> bool:
+    """The rules, for the values of which any may allow it."""
     return (
         # 1. If the history_visibility was set to world_readable, allow.
         "world_readable" in visibilities

@@ -51,6 +51,17 @@ class Txn:
     txn_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """The state event that another one replaced: what the server decides by. A redaction leaves it as it is."""
+
+    event_id: str
+    order: int | None
+    """Its place in the timeline; None while it is not stored, and for outliers."""
+    membership: str | None = None
+    """Of member events."""
+
+
 @dataclass(slots=True, eq=False)
 class StoredEvent:
     """A committed event with what the store adds to it. Shared by all readers: treat as immutable.
@@ -58,9 +69,9 @@ class StoredEvent:
     `nid` is its row id; `position` its place in the log, None for what never was news (hidden events, fetched
     history); `order` its place in the room's timeline, None for hidden events. A live event has its position as row id
     and `order_of(position)` as order; others have negative row ids, and fetched history an order between those of live
-    events. `unsigned` holds `replaces_state`, `prev_content` and `prev_sender` of state events. `client_json` caches
-    the client form. `is_related_to` may be true without need, never false wrongly: whether events relate to it that
-    are told with it.
+    events. `unsigned` holds `prev_content` and `prev_sender` of state events, for those readers who may see
+    what was replaced: nothing is decided by it, a redaction takes it away. `client_json` caches the client form.
+    `is_related_to` may be true without need, never false wrongly: whether events relate to it that are told with it.
     """
 
     event: Event
@@ -72,7 +83,9 @@ class StoredEvent:
     flags: EventFlags = EventFlags.NONE
     redacted_by: str | None = None  # event id of the redaction
     redaction_json: bytes | None = None  # client form of the redaction, for unsigned.redacted_because
+    redaction_order: int | None = None
     unsigned: Mapping[str, Any] | None = None
+    replaces: Replaced | None = None
     txn: Txn | None = None
     client_json: bytes | None = None
     is_related_to: bool = False
@@ -160,6 +173,7 @@ class NewEvent:
     state_after: RoomState
     flags: EventFlags = EventFlags.NONE
     unsigned: Mapping[str, Any] | None = None
+    replaces: Replaced | None = None
     txn: Txn | None = None
     redacts_allowed: bool = False  # the redaction may take effect: the store prunes `event.redacts`
     push: int = 0  # `core.pushbits`

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from homeserver.ports.events import EventFlags, NewEvent, RoomAppend, Txn, order_of
+from homeserver.ports.events import EventFlags, NewEvent, Replaced, RoomAppend, Txn, order_of
 from homeserver.ports.store import UniqueViolation
 from homeserver.storage.unit import Database
 from tests.storage.rooms import (
@@ -237,13 +237,10 @@ async def test_redacted_state_leaves_prev_content_too(store: Database) -> None:
     old, new = (make_event("!a", "m.room.topic", {"topic": text}, state_key="") for text in ("secret", "harmless"))
     (result,) = await commit(store, decide(head, old))
     assert result.head is not None
-    unsigned = {
-        "replaces_state": old.event_id,
-        "prev_content": {"topic": "secret"},
-        "prev_sender": "@alice:hromada.test",
-    }
+    unsigned = {"prev_content": {"topic": "secret"}, "prev_sender": "@alice:hromada.test"}
+    replaces = Replaced(old.event_id, result.events[0].order)
     after = result.head.state.set(("m.room.topic", ""), new.event_id)
-    (result,) = await commit(store, decide(result.head, NewEvent(new, after, unsigned=unsigned)))
+    (result,) = await commit(store, decide(result.head, NewEvent(new, after, unsigned=unsigned, replaces=replaces)))
     assert result.head is not None
     with counted(store) as statements:
         await commit(store, decide(result.head, redaction(result.head, old.event_id)))
@@ -252,7 +249,8 @@ async def test_redacted_state_leaves_prev_content_too(store: Database) -> None:
         found = await tx.events.get_many([old.event_id, new.event_id])
     assert found[old.event_id].event.content == {}
     assert found[new.event_id].event.content == {"topic": "harmless"}
-    assert found[new.event_id].unsigned == {key: unsigned[key] for key in ("replaces_state", "prev_sender")}
+    assert found[new.event_id].unsigned == {"prev_sender": unsigned["prev_sender"]}
+    assert found[new.event_id].replaces == replaces
 
 
 async def test_a_state_of_unknown_events_is_refused(store: Database) -> None:

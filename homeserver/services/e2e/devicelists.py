@@ -44,9 +44,7 @@ class KeyWindow:
 
 def previous_membership(stored: StoredEvent) -> str | None:
     """The membership that a member event replaced."""
-    previous = (stored.unsigned or {}).get("prev_content")
-    membership = previous.get("membership") if isinstance(previous, dict) else None
-    return membership if isinstance(membership, str) else None
+    return None if stored.replaces is None else stored.replaces.membership
 
 
 class DeviceLists:

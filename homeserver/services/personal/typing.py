@@ -9,9 +9,10 @@ spec: client-server-api#typing-notifications
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from homeserver.ports.clock import Clock
+from homeserver.ports.log import EventEntry, LogEntry
 
 _LONGEST_MS = 120_000
 _FIRST_EPOCH_S = 1_577_836_800  # 2020
@@ -53,6 +54,14 @@ class TypingTracker:
             del self._typing[room_id]
         if was_typing != is_typing:
             self._note(room_id)
+
+    def follow(self, entries: Sequence[LogEntry]) -> None:
+        """Log listener: nobody types in a room that they have left."""
+        for entry in entries:
+            if isinstance(entry, EventEntry):
+                event = entry.stored.event
+                if event.state_key in self._typing.get(event.room_id, ()) and event.membership not in (None, "join"):
+                    self.set(event.room_id, event.state_key or "", None)
 
     def users(self, room_id: str) -> list[str]:
         """Who is typing in the room now."""

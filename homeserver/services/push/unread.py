@@ -27,6 +27,7 @@ from homeserver.services.log import Log
 from homeserver.services.personal.ignored import IGNORED_USER_LIST, IgnoredUsers
 from homeserver.services.personal.pushrules import PUSH_RULES, push_rules
 from homeserver.services.rooms.render import client_json
+from homeserver.services.rooms.visibility import joined_all_along
 
 _MAX_WITH_RULES = 1_000
 """Newest events of a room that are looked at for a user with rules of their own."""
@@ -132,7 +133,8 @@ class UnreadCounts:
         threads = {event.nid: event.thread for events in unread.values() for event in events}
         facts = await _facts(tx, user_id, [nid for nid, events in unread.items() if events])
         counts: dict[int, dict[str, Unread]] = {room_nid: {} for room_nid in rooms.values()}
-        for stored in await tx.events.by_nids(list(threads)):
+        # Only counts leave this place, of what came while the user was in the room.
+        for stored in joined_all_along(await tx.events.by_nids(list(threads))):
             room = facts[stored.room_nid]
             outcome = matcher.match(orjson.loads(client_json(stored)), room.at(stored.event.sender))
             if outcome.notify:

@@ -6,6 +6,7 @@ spec: client-server-api#room-history-visibility, client-server-api#leaving-rooms
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
@@ -14,7 +15,7 @@ from homeserver.ports.events import RoomHead, StoredEvent, order_of
 from homeserver.ports.state import RoomState, Snapshot
 from homeserver.ports.store import Transaction
 from homeserver.services.log import Log
-from homeserver.services.rooms.visibility import History
+from homeserver.services.rooms.visibility import History, Visible
 from homeserver.services.rooms.writer import RoomMemory
 
 
@@ -36,6 +37,10 @@ class RoomWindow:
         """Order of the last timeline event that can be shown."""
         now = order_of(self.as_of)
         return now if self.until is None else min(self.until, now)
+
+    def shown(self, events: Iterable[StoredEvent]) -> list[Visible]:
+        """Those timeline events of the room that the user may see."""
+        return self.history.shown(events, self.end)
 
     def sees(self, stored: StoredEvent) -> bool:
         """Whether the user may see a timeline event of the room."""
@@ -90,7 +95,7 @@ class RoomAccess:
             raise _not_a_member()
         return window
 
-    async def event(self, room_id: str, event_id: str, user_id: str) -> tuple[RoomWindow, StoredEvent]:
+    async def event(self, room_id: str, event_id: str, user_id: str) -> tuple[RoomWindow, Visible]:
         """An event of the room that the user may see.
 
         Raises MatrixError(NOT_FOUND), the same for unknown events, events of other rooms and invisible ones.
@@ -101,9 +106,11 @@ class RoomAccess:
         except NotAllowed:
             raise _no_such_event() from None
         stored = (await self._memory.events.fetch([event_id], self._memory.store)).get(event_id)
-        if stored is None or stored.room_nid != window.room_nid or not window.sees(stored):
+        if stored is None or stored.room_nid != window.room_nid:
             raise _no_such_event()
-        return window, stored
+        for visible in window.shown([stored]):
+            return window, visible
+        raise _no_such_event()
 
 
 async def _forgotten(tx: Transaction, user_id: str, room_id: str) -> bool:

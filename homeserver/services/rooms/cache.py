@@ -131,7 +131,7 @@ def bundled_with(stored: StoredEvent) -> str | None:
 
 
 def _replaced(stored: StoredEvent) -> str | None:
-    return None if stored.unsigned is None else stored.unsigned.get("replaces_state")
+    return None if stored.replaces is None else stored.replaces.event_id
 
 
 def _weight(stored: StoredEvent) -> int:

@@ -24,7 +24,7 @@ from homeserver.core.pushbits import ENTERS, default_push
 from homeserver.core.signatures import encode_base64, reference_hash
 from homeserver.core.versions import EventIdForm
 from homeserver.ports.clock import Clock, Entropy
-from homeserver.ports.events import Extremity, NewEvent, RoomHead, StoredEvent, depth_on
+from homeserver.ports.events import Extremity, NewEvent, Replaced, RoomHead, StoredEvent, depth_on
 from homeserver.services.rooms.drafts import Draft, Existing
 
 _OPAQUE_BYTES = 18
@@ -53,7 +53,7 @@ class EventsAtHand:
 
     def __init__(self, cached: Callable[[str], StoredEvent | None]) -> None:
         self._cached = cached
-        self._loaded: dict[str, Event | None] = {}
+        self._loaded: dict[str, StoredEvent | None] = {}
 
     def holds(self, event_id: str) -> bool:
         """Whether `get` would not raise."""
@@ -66,11 +66,17 @@ class EventsAtHand:
             return stored.event
         if event_id not in self._loaded:
             raise MissingEventsError([event_id])
-        return self._loaded[event_id]
+        loaded = self._loaded[event_id]
+        return None if loaded is None else loaded.event
 
-    def add(self, event_id: str, event: Event | None) -> None:
+    def order(self, event_id: str) -> int | None:
+        """The event's place in the timeline; None if it has none, or is not stored yet."""
+        stored = self._cached(event_id) or self._loaded.get(event_id)
+        return None if stored is None else stored.order
+
+    def add(self, event_id: str, stored: StoredEvent | None) -> None:
         """Take in what the store said."""
-        self._loaded[event_id] = event
+        self._loaded[event_id] = stored
 
 
 class WorkingRoom:
@@ -195,15 +201,13 @@ class WorkingRoom:
         )
 
     def _accept(self, draft: Draft, event: Event, before: Event | None, redacts_allowed: bool) -> None:
-        unsigned = None
+        unsigned, replaces = None, None
         if event.is_state:
             self.state = self.state.set(event.key, event.event_id)
             if before is not None:
-                unsigned = {
-                    "replaces_state": before.event_id,
-                    "prev_content": before.content,
-                    "prev_sender": before.sender,
-                }
+                unsigned = {"prev_content": before.content, "prev_sender": before.sender}
+                order = self._at_hand.order(before.event_id)
+                replaces = Replaced(before.event_id, order, before.membership)
         push = default_push(event, lambda: self._may_notify_room(event.sender))
         if event.membership == "join" and event.state_key == event.sender:
             push = 0 if before is not None and before.membership == "join" else ENTERS
@@ -211,7 +215,15 @@ class WorkingRoom:
         self.extremities = (Extremity(event.event_id, event.depth, 0),)
         self._new[event.event_id] = event
         self.events.append(
-            NewEvent(event, self.state, unsigned=unsigned, txn=draft.txn, redacts_allowed=redacts_allowed, push=push)
+            NewEvent(
+                event,
+                self.state,
+                unsigned=unsigned,
+                replaces=replaces,
+                txn=draft.txn,
+                redacts_allowed=redacts_allowed,
+                push=push,
+            )
         )
 
     def _may_notify_room(self, sender: str) -> bool:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 from homeserver.core.filters import RoomEventFilter
 from homeserver.ports.events import StoredEvent
+
+Event = TypeVar("Event", bound=StoredEvent)
+"""What may be seen may still be seen when some of it was left out."""
 
 
 def passes(event_filter: RoomEventFilter, stored: StoredEvent) -> bool:
@@ -16,8 +20,16 @@ def passes(event_filter: RoomEventFilter, stored: StoredEvent) -> bool:
     return event_filter.matches(event.type, event.sender, event.room_id, has_url)
 
 
-def select(event_filter: RoomEventFilter, events: Iterable[StoredEvent]) -> list[StoredEvent]:
+def select(event_filter: RoomEventFilter, events: Iterable[Event]) -> list[Event]:
     """The events that the filter lets pass."""
     if event_filter.is_open and event_filter.rooms is None and not event_filter.not_rooms:
         return list(events)
     return [stored for stored in events if passes(event_filter, stored)]
+
+
+def ignores(ignored: frozenset[str], stored: StoredEvent) -> bool:
+    """Whether the event is one of those that a reader who ignores these users does not get; state is still sent.
+
+    spec: client-server-api#ignoring-users
+    """
+    return bool(ignored) and not stored.event.is_state and stored.event.sender in ignored

@@ -6,12 +6,12 @@ Follows the log: a member event drops the history of that user in that room, a n
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from homeserver.core.visibility import HISTORY_VISIBILITY
 from homeserver.ports.log import EventEntry, LogEntry
-from homeserver.ports.store import Store
-from homeserver.services.rooms.visibility import History, load_history
+from homeserver.ports.store import Store, Transaction
+from homeserver.services.rooms.visibility import History, history_of, load_history
 
 _MEMBER = "m.room.member"
 
@@ -61,6 +61,38 @@ class HistoryCache:
         if changes == self._changes:  # else it may be from before the change
             self._keep(room_nid, user_id, history)
         return history
+
+    def known(self, room_nids: Collection[int], user_id: str) -> dict[int, History] | None:
+        """The user's histories in these rooms, if memory has them all."""
+        found: dict[int, History] = {}
+        for room_nid in room_nids:
+            history = self._histories.get((room_nid, user_id))
+            if history is None:
+                return None
+            self._histories.move_to_end((room_nid, user_id))
+            found[room_nid] = history
+        return found
+
+    async def fetch_many(
+        self, room_nids: Collection[int], user_id: str, store: Store, tx: Transaction | None = None
+    ) -> dict[int, History]:
+        """The user's histories in many rooms: one statement for those that memory does not have, in `tx` if given."""
+        found = {nid: history for nid in room_nids if (history := self._histories.get((nid, user_id))) is not None}
+        missing = [room_nid for room_nid in room_nids if room_nid not in found]
+        if not missing:
+            return found
+        changes = self._changes
+        if tx is not None:
+            # An open transaction may be older than what memory knows: what it reads is good for its answer only.
+            decisive = await tx.sync.visibility_histories(missing, user_id)
+        else:
+            async with store.glance() as own:
+                decisive = await own.sync.visibility_histories(missing, user_id)
+        for room_nid in missing:
+            history = found[room_nid] = history_of(user_id, decisive[room_nid])
+            if tx is None and changes == self._changes:
+                self._keep(room_nid, user_id, history)
+        return found
 
     def _keep(self, room_nid: int, user_id: str, history: History) -> None:
         self._forget(room_nid, user_id)

@@ -14,10 +14,11 @@ from homeserver.core.filters import RoomEventFilter
 from homeserver.ports.events import StoredEvent, order_of
 from homeserver.ports.store import Transaction
 from homeserver.services.rooms.access import RoomAccess, RoomWindow
-from homeserver.services.rooms.filtered import passes, select
+from homeserver.services.rooms.filtered import ignores, passes, select
 from homeserver.services.rooms.present import Recipient, present
-from homeserver.services.rooms.render import client_json
+from homeserver.services.rooms.state import stated
 from homeserver.services.rooms.tokens import timeline_order, timeline_token
+from homeserver.services.rooms.visibility import Visible, known_state
 from homeserver.services.rooms.writer import RoomMemory
 
 _MAX_READ = 2_000
@@ -62,7 +63,7 @@ class Context:
 class _Walk:
     """A stretch of timeline as walked: what may be shown, and where to go on (None: the timeline ends)."""
 
-    events: list[StoredEvent]
+    events: list[Visible]
     end: int | None
 
 
@@ -93,11 +94,11 @@ class RoomHistory:
         if start is None:
             start = order_of(window.as_of) if request.backwards else _BEGINNING
         async with self._memory.store.glance() as tx:
-            walk = await self._walk(tx, window, (start, stop), request.backwards, limit, request.filter)
+            walk = await self._walk(tx, window, (start, stop), request.backwards, limit, request.filter, who.ignored)
             chunk = await present(tx, self._memory, window, who, walk.events)
             state = await self._lazy_members(tx, walk.events) if request.filter.lazy_load_members else []
         end = None if walk.end is None else timeline_token(walk.end)
-        return Page(chunk, [client_json(stored) for stored in state], timeline_token(start), end)
+        return Page(chunk, stated(window.history, state), timeline_token(start), end)
 
     async def context(
         self, who: Recipient, room_id: str, event_id: str, limit: int, event_filter: RoomEventFilter
@@ -112,13 +113,14 @@ class RoomHistory:
         window, stored = await self._access.event(room_id, event_id, who.user_id)
         async with self._memory.store.glance() as tx:
             order = stored.order or 0
-            before = await self._walk(tx, window, (order - 1, None), True, limit // 2, event_filter)
-            after = await self._walk(tx, window, (order, None), False, limit - limit // 2, event_filter)
+            before = await self._walk(tx, window, (order - 1, None), True, limit // 2, event_filter, who.ignored)
+            after = await self._walk(tx, window, (order, None), False, limit - limit // 2, event_filter, who.ignored)
             shown = [*before.events, stored, *after.events]
+            state = await self._state_after(tx, after.events[-1] if after.events else stored, event_filter)
             if event_filter.lazy_load_members:
-                state = await self._lazy_members(tx, shown)
-            else:
-                state = await self._state_after(tx, after.events[-1] if after.events else stored, event_filter)
+                # Of the members only those who speak; the rest of the state stays.
+                keys = {("m.room.member", one.event.sender) for one in shown}
+                state = [item for item in state if item.event.type != "m.room.member" or item.event.key in keys]
             rendered = await present(tx, self._memory, window, who, shown)
         count = len(before.events)
         first = before.events[-1].order if before.events else order
@@ -127,7 +129,7 @@ class RoomHistory:
             event=rendered[count],
             before=rendered[:count],
             after=rendered[count + 1 :],
-            state=[client_json(item) for item in state],
+            state=stated(window.history, state),
             start=timeline_token((first or 0) - 1 if before.end is None else before.end),
             end=timeline_token((last or 0) if after.end is None else after.end),
         )
@@ -172,12 +174,13 @@ class RoomHistory:
         backwards: bool,
         limit: int,
         event_filter: RoomEventFilter,
+        ignored: frozenset[str] = frozenset(),
     ) -> _Walk:
-        """Up to `limit` events that the user may see and the filter lets pass, in the order walked."""
+        """Up to `limit` events that the user may see and wants to, in the order walked."""
         position, stop = between
         if backwards:
             position = min(position, window.end)
-        shown: list[StoredEvent] = []
+        shown: list[Visible] = []
         read = 0
         spare = 0 if event_filter.is_open else 10  # most events pass most filters
         while len(shown) < limit and read < _MAX_READ:
@@ -192,13 +195,13 @@ class RoomHistory:
                 if len(shown) == limit:
                     return _Walk(shown, position)
                 position = order - 1 if backwards else order
-                if window.sees(stored) and passes(event_filter, stored):
-                    shown.append(stored)
+                if passes(event_filter, stored) and not ignores(ignored, stored):
+                    shown.extend(window.shown([stored]))
             if page.end is None:
                 return _Walk(shown, None)
         return _Walk(shown, position)
 
-    async def _lazy_members(self, tx: Transaction, events: Sequence[StoredEvent]) -> list[StoredEvent]:
+    async def _lazy_members(self, tx: Transaction, events: Sequence[StoredEvent]) -> list[Visible]:
         """Member events of the senders, as they were at the newest of the events.
 
         spec: client-server-api#lazy-loading-room-members
@@ -207,13 +210,12 @@ class RoomHistory:
             return []
         newest = max(events, key=lambda stored: stored.order or 0)
         keys = {("m.room.member", stored.event.sender) for stored in events}
-        return await self._load(tx, (await tx.rooms.state_at_filtered(newest.snapshot, keys)).values())
+        found = await tx.rooms.state_at_filtered(newest.snapshot, keys)
+        return known_state(await self._load(tx, found.values()))
 
-    async def _state_after(
-        self, tx: Transaction, stored: StoredEvent, event_filter: RoomEventFilter
-    ) -> list[StoredEvent]:
+    async def _state_after(self, tx: Transaction, stored: StoredEvent, event_filter: RoomEventFilter) -> list[Visible]:
         state = await self._load(tx, (await tx.rooms.state_at(stored.snapshot)).values())
-        return select(event_filter, state)
+        return known_state(select(event_filter, state))
 
     async def _load(self, tx: Transaction, event_ids: Iterable[str]) -> list[StoredEvent]:
         return list((await tx.events.get_many(list(event_ids))).values())

@@ -14,10 +14,12 @@ import orjson
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.store import Transaction
 from homeserver.services.rooms.access import RoomWindow
+from homeserver.services.rooms.filtered import ignores
 from homeserver.services.rooms.render import client_json, for_recipient
+from homeserver.services.rooms.visibility import Visible, has_quotes
 from homeserver.services.rooms.writer import RoomMemory
 
-Seen = Callable[[list[StoredEvent]], Awaitable[list[StoredEvent]]]
+Seen = Callable[[list[StoredEvent]], Awaitable[list[Visible]]]
 """Leaves out the events that the recipient may not see."""
 
 
@@ -31,19 +33,21 @@ class Recipient:
 
 
 async def present(
-    tx: Transaction, memory: RoomMemory, window: RoomWindow, recipient: Recipient, events: Sequence[StoredEvent]
+    tx: Transaction, memory: RoomMemory, window: RoomWindow, recipient: Recipient, events: Sequence[Visible]
 ) -> list[bytes]:
     """The client form of timeline events for a recipient: with their transaction ids, their membership at the time
     and bundled aggregations. A constant number of statements."""
 
-    async def seen(children: list[StoredEvent]) -> list[StoredEvent]:
-        return [child for child in children if window.sees(child)]
+    async def seen(children: list[StoredEvent]) -> list[Visible]:
+        return window.shown(child for child in children if not ignores(recipient.ignored, child))
 
     relations = await bundled(tx, memory, recipient.user_id, events, seen)
     rendered: list[bytes] = []
     for stored in events:
         # spec: client-server-api#room-event-format (unsigned.membership, MSC4115)
         extra: dict[str, Any] = {"membership": window.history.membership_at(stored)}
+        if has_quotes(stored):
+            extra.update(window.history.quotes(stored))
         if (txn := stored.sent_from(recipient.user_id, recipient.device_id)) is not None:
             extra["transaction_id"] = txn.txn_id
         if (aggregations := relations.get(stored.event.event_id)) is not None:
@@ -81,6 +85,11 @@ async def bundled(
                 "current_user_participated": aggregate.participated,
             }
         )
-    for target, event_ids in (await tx.relations.references(targets)).items():
-        relations.setdefault(target, {})["m.reference"] = {"chunk": [{"event_id": name} for name in event_ids]}
+    references = await tx.relations.references(targets)
+    if references:
+        referring = await tx.events.get_many({name for names in references.values() for name in names})
+        visible = {child.event.event_id for child in await seen(list(referring.values()))}
+        for target, event_ids in references.items():
+            if chunk := [{"event_id": name} for name in event_ids if name in visible]:
+                relations.setdefault(target, {})["m.reference"] = {"chunk": chunk}
     return relations

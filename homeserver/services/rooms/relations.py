@@ -12,6 +12,7 @@ from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.core.relations import relation_of
 from homeserver.ports.relations import RelationQuery
 from homeserver.services.rooms.access import RoomAccess
+from homeserver.services.rooms.filtered import ignores
 from homeserver.services.rooms.present import Recipient, present
 from homeserver.services.rooms.tokens import timeline_order, timeline_token
 from homeserver.services.rooms.writer import RoomMemory
@@ -69,7 +70,7 @@ class Relations:
         window, _ = await self._access.event(room_id, request.event_id, who.user_id)
         async with self._memory.store.glance() as tx:
             page = await tx.relations.children(window.room_nid, query)
-            children = [stored for stored in page.events if window.sees(stored)]
+            children = window.shown(stored for stored in page.events if not ignores(who.ignored, stored))
             chunk = await present(tx, self._memory, window, who, children)
         next_batch = None if page.end is None else timeline_token(page.end)
         return Related(chunk, next_batch, _RECURSION_DEPTH if request.recurse else None)
@@ -86,9 +87,11 @@ class Relations:
                 window.room_nid, who.user_id, participated=participated, start=order, limit=limit
             )
             found = await tx.events.get_many([event_id for event_id, _ in roots])
-            events = [
-                stored for event_id, _ in roots if (stored := found.get(event_id)) is not None and window.sees(stored)
-            ]
+            events = window.shown(
+                stored
+                for event_id, _ in roots
+                if (stored := found.get(event_id)) is not None and not ignores(who.ignored, stored)
+            )
             chunk = await present(tx, self._memory, window, who, events)
         return Related(chunk, timeline_token(roots[-1][1] - 1) if len(roots) == limit else None)
 

@@ -15,6 +15,7 @@ import orjson
 
 from homeserver.core.canonical import trimmed
 from homeserver.ports.events import StoredEvent
+from homeserver.services.rooms.visibility import Visible
 
 _EMPTY_UNSIGNED = b'"unsigned":{}}'
 _NOTHING = msgspec.Raw(b"{}")
@@ -49,15 +50,15 @@ STRIPPED_TYPES = (
 """What a potential joiner gets to know of a room.  spec: client-server-api#stripped-state"""
 
 
-def client_json(stored: StoredEvent) -> bytes:
-    """The client form that all recipients share; made once and kept with the event."""
+def client_json(stored: Visible) -> bytes:
+    """The client form that all recipients share, with nothing of other events; made once and kept with the event."""
     if stored.client_json is None:
         stored.client_json = _render(stored)
     return stored.client_json
 
 
-def for_recipient(stored: StoredEvent, extra: Mapping[str, Any]) -> bytes:
-    """The client form with `extra` members in `unsigned`: transaction_id, membership, m.relations."""
+def for_recipient(stored: Visible, extra: Mapping[str, Any]) -> bytes:
+    """The client form with `extra` members in `unsigned`: transaction_id, membership, m.relations, what it quotes."""
     shared = client_json(stored)
     if not extra:
         return shared
@@ -67,12 +68,12 @@ def for_recipient(stored: StoredEvent, extra: Mapping[str, Any]) -> bytes:
     return shared[:-2] + separator + inner + b"}}"
 
 
-def federation_form(stored: StoredEvent) -> bytes:
+def federation_form(stored: Visible) -> bytes:
     """The event as servers exchange it, for filters with `event_format: federation`."""
     return stored.event.canonical
 
 
-def client_content(stored: StoredEvent) -> dict[str, Any]:
+def client_content(stored: Visible) -> dict[str, Any]:
     """The content as clients see it: redactions name their target there in every room version.
 
     spec: rooms/v11#moving-the-redacts-property-of-mroomredaction-events-to-a-content-property
@@ -89,7 +90,7 @@ def stripped(stored: StoredEvent) -> dict[str, Any]:
     return {"content": event.content, "sender": event.sender, "state_key": event.state_key, "type": event.type}
 
 
-def _render(stored: StoredEvent) -> bytes:
+def _render(stored: Visible) -> bytes:
     """Straight from the canonical bytes to the client's: content is copied as it is, not parsed."""
     event = stored.event
     form = _decode_form(event.canonical)
@@ -100,15 +101,15 @@ def _render(stored: StoredEvent) -> bytes:
         # Old clients look for `redacts` beside `content`, new ones inside it: both get it.
         form.redacts = msgspec.Raw(orjson.dumps(event.redacts))
         form.content = msgspec.Raw(orjson.dumps(client_content(stored)))
-    if stored.unsigned or stored.redacted_by is not None:
+    if stored.replaces is not None or stored.redacted_by is not None:
         form.unsigned = msgspec.Raw(_unsigned(stored))
     return trimmed(_encode_form(form))
 
 
 def _unsigned(stored: StoredEvent) -> bytes:
-    unsigned: dict[str, Any] = dict(stored.unsigned or {})
+    unsigned: dict[str, Any] = {}
+    if stored.replaces is not None:
+        unsigned["replaces_state"] = stored.replaces.event_id
     if stored.redacted_by is not None:
         unsigned["redacted_by"] = stored.redacted_by
-        if stored.redaction_json is not None:
-            unsigned["redacted_because"] = orjson.Fragment(stored.redaction_json)
     return orjson.dumps(unsigned)

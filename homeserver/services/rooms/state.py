@@ -6,14 +6,16 @@ spec: client-server-api#getting-events-for-a-room
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.state import StateMap
 from homeserver.services.rooms.access import RoomAccess, RoomWindow
+from homeserver.services.rooms.render import client_content, for_recipient
 from homeserver.services.rooms.tokens import timeline_order
+from homeserver.services.rooms.visibility import History, Visible, known_state
 from homeserver.services.rooms.writer import RoomMemory
 
 _MEMBER = "m.room.member"
@@ -26,13 +28,16 @@ class RoomState:
         self._memory = memory
         self._access = access
 
-    async def all(self, user_id: str, room_id: str) -> list[StoredEvent]:
-        """Every state event.  spec: client-server-api#get_matrixclientv3roomsroomidstate"""
+    async def all(self, user_id: str, room_id: str) -> list[bytes]:
+        """Every state event, rendered.  spec: client-server-api#get_matrixclientv3roomsroomidstate"""
         window = await self._access.window(room_id, user_id)
-        return await self._load(await self._memory.read_whole(window.state))
+        state = await self._memory.read_whole(window.state)
+        return stated(window.history, known_state(await self._load(state)))
 
-    async def one(self, user_id: str, room_id: str, event_type: str, state_key: str) -> StoredEvent:
-        """One state event. Raises NotAllowed, MatrixError(NOT_FOUND).
+    async def one(
+        self, user_id: str, room_id: str, event_type: str, state_key: str
+    ) -> tuple[dict[str, Any], Callable[[], bytes]]:
+        """One state event: its content, and how to render the whole. Raises NotAllowed, MatrixError(NOT_FOUND).
 
         spec: client-server-api#get_matrixclientv3roomsroomidstateeventtypestatekey
         """
@@ -41,7 +46,8 @@ class RoomState:
         stored = (await self._memory.read_events(window.state, [key])).get(key)
         if stored is None:
             raise MatrixError(ErrCode.NOT_FOUND, "The room has no such state")
-        return stored
+        (visible,) = known_state([stored])
+        return client_content(visible), lambda: for_recipient(visible, window.history.quotes(visible))
 
     async def members(
         self,
@@ -51,9 +57,11 @@ class RoomState:
         at: str | None = None,
         membership: str | None = None,
         not_membership: str | None = None,
-    ) -> list[StoredEvent]:
-        """Member events, now or at a pagination token; the two conditions are joined by "or".
+    ) -> list[bytes]:
+        """Member events, now or at a pagination token, rendered; the two conditions are joined by "or".
 
+        Of a point that is not in the user's history they get those members that they may see anyway: in their part
+        of the timeline, or in the room's state as they know it.
         spec: client-server-api#get_matrixclientv3roomsroomidmembers
         """
         order = None if at is None else timeline_order(at)
@@ -62,8 +70,17 @@ class RoomState:
         if order is None:
             members = await self._members(window)
         else:
-            members = await self._load(await self._state_at(window, order), lambda event_type: event_type == _MEMBER)
-        return [stored for stored in members if wanted(stored.event.membership)]
+            state, within = await self._state_at(window, order)
+            members = await self._load(state, lambda event_type: event_type == _MEMBER)
+            if not within:
+                known = {stored.event.event_id for stored in await self._members(window)}
+                members = [stored for stored in members if stored.event.event_id in known or window.sees(stored)]
+        members = [stored for stored in members if wanted(stored.event.membership)]
+        return stated(window.history, known_state(members))
+
+    async def membership(self, user_id: str, room_id: str) -> str | None:
+        """The user's own membership in a room that they may see, as they know it; None if they never had one."""
+        return (await self._access.window(room_id, user_id)).history.membership
 
     async def joined_members(self, user_id: str, room_id: str) -> dict[str, dict[str, Any]]:
         """Joined users and their profiles; for members only.
@@ -90,11 +107,19 @@ class RoomState:
         event_ids = [event_id for (event_type, _), event_id in state.items() if wanted(event_type)]
         return list((await self._memory.events.fetch(event_ids, self._memory.store)).values())
 
-    async def _state_at(self, window: RoomWindow, order: int) -> StateMap:
+    async def _state_at(self, window: RoomWindow, order: int) -> tuple[StateMap, bool]:
+        """The state at a point of the timeline, and whether the point is in the user's history."""
         start = order if window.until is None else min(order, window.until)
         async with self._memory.store.glance() as tx:
             page = await tx.events.timeline(window.room_nid, start=start, stop=None, backwards=True, limit=1)
-            return await tx.rooms.state_at(page.events[0].snapshot) if page.events else StateMap()
+            if not page.events:
+                return StateMap(), True
+            return await tx.rooms.state_at(page.events[0].snapshot), window.sees(page.events[0])
+
+
+def stated(history: History, events: Iterable[Visible]) -> list[bytes]:
+    """State events as their reader gets them."""
+    return [for_recipient(stored, history.quotes(stored)) for stored in events]
 
 
 def _condition(membership: str | None, not_membership: str | None) -> Callable[[str | None], bool]:

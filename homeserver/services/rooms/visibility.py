@@ -1,4 +1,8 @@
-"""History visibility for one user in one room, from the few events that decide it.
+"""The one filter between events and users: history visibility for one user in one room.
+
+Nothing but `Visible` can be rendered (`rooms.render`), and nothing but this module makes an event `Visible`; the
+architecture tests see to that. What an event quotes of others (the content it replaced, the redaction that hit it) is
+no part of the shared form: `History.quotes` says what of it a reader may see.
 
 A user's membership and the room's history visibility change rarely, so both histories are read whole, and whether an
 event may be seen is then a look at the two values around it.
@@ -12,11 +16,18 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from sys import intern
+from typing import Any, NewType
 
-from homeserver.core.visibility import Before, may_see
+import orjson
+
+from homeserver.core.event import StateKey
+from homeserver.core.visibility import HISTORY_VISIBILITY, allows
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.store import Transaction
 from homeserver.ports.sync import Decisive
+
+Visible = NewType("Visible", StoredEvent)
+"""An event that its reader may see. Costs nothing: only types know the difference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +90,66 @@ class History:
 
     def visible(self, stored: StoredEvent) -> bool:
         """Whether the user may see the event."""
-        if stored.order is None:
-            return False
-        before = Before(
-            self.visibility.around(stored.order)[0] or "shared", self.memberships.around(stored.order)[0] or "leave"
-        )
-        return may_see(stored.event, self.user_id, before, joined_later=self._joined_after(stored.order))
+        return stored.order is not None and self.sees_at(stored.order, _key(stored))
+
+    def sees_at(self, order: int, key: StateKey | None) -> bool:
+        """Whether the user may see the event at `order`, with this key if it is a state event."""
+        before, after = self.visibility.around(order)
+        visibilities = {before or "shared"}
+        membership, membership_after = self.memberships.around(order)
+        memberships = {membership or "leave"}
+        # For these two the specification lets what holds before or after the event allow it.
+        if key == HISTORY_VISIBILITY and after is not None:
+            visibilities.add(after)
+        elif key == ("m.room.member", self.user_id) and membership_after is not None:
+            memberships.add(membership_after)
+        return allows(visibilities, memberships, joined_later=self._joined_after(order))
+
+    def shown(self, events: Iterable[StoredEvent], end: int | None = None) -> list[Visible]:
+        """Those of the events that the user may see, up to the order `end`."""
+        return [
+            Visible(stored)
+            for stored in events
+            if (end is None or (stored.order is not None and stored.order <= end)) and self.visible(stored)
+        ]
+
+    def quotes(self, stored: StoredEvent) -> dict[str, Any]:
+        """What of other events the user sees in the event's `unsigned`: of the state it replaced, of its redaction."""
+        quoted: dict[str, Any] = {}
+        replaces = stored.replaces
+        if stored.unsigned and replaces is not None and replaces.order is not None:
+            if self.sees_at(replaces.order, _key(stored)):
+                quoted.update(stored.unsigned)
+        if stored.redaction_json is not None and stored.redaction_order is not None:
+            if self.sees_at(stored.redaction_order, None):
+                quoted["redacted_because"] = orjson.Fragment(stored.redaction_json)
+        return quoted
 
     def _joined_after(self, order: int) -> bool:
         first = bisect_right(self.memberships.orders, order)
         return "join" in self.memberships.values[first:]
+
+
+def has_quotes(stored: StoredEvent) -> bool:
+    """Whether `History.quotes` may have anything to say: few events have."""
+    return stored.unsigned is not None or stored.redaction_json is not None
+
+
+def joined_all_along(events: Iterable[StoredEvent]) -> list[Visible]:
+    """Timeline events from after a reader's join and before they left, who may see them all."""
+    return [Visible(stored) for stored in events]
+
+
+def known_state(events: Iterable[StoredEvent]) -> list[Visible]:
+    """State of a room at a point that the reader may know, whenever it was set.
+
+    spec: client-server-api#room-history-visibility
+    """
+    return [Visible(stored) for stored in events]
+
+
+def _key(stored: StoredEvent) -> StateKey | None:
+    return stored.event.key if stored.event.state_key is not None else None
 
 
 async def load_history(tx: Transaction, room_nid: int, user_id: str) -> History:

@@ -235,7 +235,7 @@ class RoomWriter:
             except MissingEventsError as missing:
                 found = await self._memory.events.fetch(missing.event_ids, self._memory.store)
                 for event_id in missing.event_ids:
-                    at_hand.add(event_id, found[event_id].event if event_id in found else None)
+                    at_hand.add(event_id, found.get(event_id))
                 continue
             except MissingStateError as missing:
                 await self._memory.read(missing.state, missing.keys)

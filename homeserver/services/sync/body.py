@@ -15,13 +15,13 @@ import orjson
 
 from homeserver.core.canonical import trimmed
 from homeserver.ports.accounts import AccountDataChanged
-from homeserver.ports.events import StoredEvent
 from homeserver.services.e2e.counts import NO_KEYS
 from homeserver.services.e2e.devicelists import NOTHING, DeviceListChanges
+from homeserver.services.rooms.visibility import History, Visible, has_quotes
 from homeserver.services.sync.positions import prev_batch
 from homeserver.services.sync.shared import SharedKey, SharedSections
 
-RenderEvent = Callable[[StoredEvent], bytes]
+RenderEvent = Callable[[Visible], bytes]
 """The client form of an event for the requesting device."""
 
 
@@ -29,9 +29,10 @@ RenderEvent = Callable[[StoredEvent], bytes]
 class Timeline:
     """The newest events of a room; `limited` if some before them were left out."""
 
-    events: list[StoredEvent] = field(default_factory=list)
+    events: list[Visible] = field(default_factory=list)
     limited: bool = False
     before: int = 0  # order just behind which the events begin, for prev_batch when there are none
+    read_from: int | None = None  # order of the oldest event looked at, if the search for wanted ones ended there
 
 
 @dataclass(slots=True)
@@ -39,7 +40,7 @@ class RoomSection:
     """A joined or a left room."""
 
     timeline: Timeline = field(default_factory=Timeline)
-    state: list[StoredEvent] = field(default_factory=list)
+    state: list[Visible] = field(default_factory=list)
     account_data: list[AccountDataChanged] = field(default_factory=list)
     ephemeral: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] | None = None
@@ -64,6 +65,17 @@ class SyncBody:
     device_lists: DeviceListChanges = NOTHING
     key_counts: bytes = NO_KEYS  # members of the response
     counts_changed: bool = False  # an idle client must hear of them
+    histories: dict[int, History] = field(default_factory=dict)  # of rooms whose events quote others, by room_nid
+
+    def quoting(self) -> list[Visible]:
+        """The events that quote others, of which not every reader may see all."""
+        return [
+            stored
+            for section in (*self.joined.values(), *self.left.values())
+            for events in (section.timeline.events, section.state)
+            for stored in events
+            if has_quotes(stored)
+        ]
 
     @property
     def is_empty(self) -> bool:
@@ -145,7 +157,9 @@ def template(
 def _section(room: RoomSection, render: RenderEvent, state_field: StateField, shared: SharedSections) -> bytes:
     """A room's section up to where recipients differ; one of the `_part`s below completes it."""
     timeline = room.timeline
-    first = timeline.events[0].order if timeline.events else None
+    first = timeline.read_from
+    if first is None and timeline.events:
+        first = timeline.events[0].order
     key = (
         tuple([render(stored) for stored in timeline.events]),
         tuple([render(stored) for stored in room.state]),

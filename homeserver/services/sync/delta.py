@@ -16,6 +16,7 @@ from homeserver.ports.store import Transaction
 from homeserver.services.personal.receipts import receipt_event, typing_event
 from homeserver.services.rooms.filtered import select
 from homeserver.services.rooms.lists import Rooms
+from homeserver.services.rooms.visibility import joined_all_along, known_state
 from homeserver.services.sync import snapshot
 from homeserver.services.sync.body import RoomSection, SyncBody, Timeline
 from homeserver.services.sync.lazy import SentMembers
@@ -57,8 +58,7 @@ def plan_delta(request: SyncRequest, window: Window, rooms: Rooms) -> Plan:
         own = window.own_members.get(room_id, ())
         match membership.membership:
             case "join":
-                stayed = _was_joined(own) and all(stored.event.membership == "join" for stored in own)
-                (plan.changed if stayed and not request.full_state else plan.whole).append(membership)
+                (plan.changed if _stayed(own) and not request.full_state else plan.whole).append(membership)
             case "leave" | "ban":
                 # Also if forgotten since: a client that still shows the room must learn that it has gone.
                 if own:
@@ -168,8 +168,11 @@ class DeltaBuilder:
         timelines: dict[int, Timeline] | None = None
         if request.since is not None and request.full_state:
             # The state is whole, but the timeline still starts at the token.
+            # Whoever came in meanwhile does not get what was before, as when there is no full_state.
             timelines = {}
             for membership in plan.whole:
+                if not _stayed(window.own_members.get(membership.room_id, ())):
+                    continue
                 room = window.rooms.get(membership.room_id, RoomWindow())
                 timelines[membership.room_nid] = changed_room(request, room, window.high).timeline
         if plan.whole:
@@ -179,6 +182,9 @@ class DeltaBuilder:
                 await snapshot.joined_rooms(tx, self._reads, request, plan.whole, window.high, account_data, timelines)
             )
         for membership in plan.left:
+            if request.since is not None and not request.full_state and (inside := _while_inside(window, membership)):
+                body.left[membership.room_id] = changed_room(request, inside, membership.position)
+                continue
             events = _until_left(window, membership) if request.since is not None else None
             body.left[membership.room_id] = await snapshot.left_room(tx, self._reads, request, membership, events)
         if request.lazy and request.device_id is not None:
@@ -188,7 +194,12 @@ class DeltaBuilder:
     async def relations(self, tx: Transaction, request: SyncRequest, body: SyncBody) -> None:
         """What is bundled with events of limited timelines; of others the client has seen everything itself."""
         if related := bundling(body):
-            body.relations = await self._reads.relations(tx, request.user_id, related)
+            body.relations = await self._reads.relations(tx, request.user_id, related, request.ignored)
+
+    async def histories(self, tx: Transaction | None, request: SyncRequest, body: SyncBody) -> None:
+        """What the user may see of what the body's events quote."""
+        if rooms := {stored.room_nid for stored in body.quoting()}:
+            body.histories = await self._reads.histories(tx, request.user_id, rooms)
 
     async def stripped(self, plan: Plan, body: SyncBody) -> None:
         """Invites and knocks."""
@@ -228,7 +239,7 @@ class DeltaBuilder:
         if not needed:
             return
         for room_id, members in (await self._reads.members(needed)).items():
-            body.joined[room_id].state.extend(members)
+            body.joined[room_id].state.extend(known_state(members))
             for stored in members:
                 self._sent.note(device, (room_id, stored.event.state_key or ""), window.high)
 
@@ -254,13 +265,19 @@ def bundling(body: SyncBody) -> list[StoredEvent]:
 
 
 def changed_room(request: SyncRequest, room: RoomWindow, high: int) -> RoomSection:
-    """Timeline and state of a room out of its window."""
+    """Timeline and state of a room out of its window, in which the user was joined all along."""
     wanted = request.filter.room.timeline
     limit = request.timeline_limit
-    visible = without_ignored(room.events, request.ignored)
-    kept = select(wanted, visible)
+    kept = select(wanted, without_ignored(joined_all_along(room.events), request.ignored))
     cut = kept[-limit:] if limit else []
     timeline = Timeline(cut, limited=room.more or len(kept) > len(cut), before=order_of(high))
+    if room.more and len(kept) < limit and room.events:
+        timeline.read_from = room.events[0].order
+    if not request.wants_all:
+        snapshot.begin_after_gaps(
+            timeline, {stored.event.key: stored for stored in room.events if stored.event.is_state}
+        )
+        cut = timeline.events
     shown = {stored.event.event_id for stored in cut}
     state: dict[StateKey, StoredEvent] = dict(room.earlier_state)
     for stored in room.events:
@@ -268,7 +285,7 @@ def changed_room(request: SyncRequest, room: RoomWindow, high: int) -> RoomSecti
         if stored.event.is_state and (request.state_field.is_after or stored.event.event_id not in shown):
             state[stored.event.key] = stored
     wanted_state = request.filter.room.state
-    return RoomSection(timeline, select(wanted_state, state.values()))
+    return RoomSection(timeline, select(wanted_state, known_state(state.values())))
 
 
 def _wants_ephemeral(event_filter: RoomEventFilter, event_type: str, room_id: str) -> bool:
@@ -284,12 +301,27 @@ def summary_moved(room: RoomWindow | None) -> bool:
     )
 
 
-def _was_joined(own: list[StoredEvent] | tuple[()]) -> bool:
+def _stayed(own: Sequence[StoredEvent]) -> bool:
+    """Whether the user was joined all through the window: all that happened in it is theirs to see."""
+    return _was_joined(own) and all(stored.event.membership == "join" for stored in own)
+
+
+def _was_joined(own: Sequence[StoredEvent]) -> bool:
     """Whether the user was joined when the window began, judged by their first member event inside it."""
     if not own:
         return True
-    previous = (own[0].unsigned or {}).get("prev_content")
-    return isinstance(previous, dict) and previous.get("membership") == "join"
+    return own[0].replaces is not None and own[0].replaces.membership == "join"
+
+
+def _while_inside(window: Window, membership: Membership) -> RoomWindow | None:
+    """A left room's window up to the leaving, if the user was joined until then: they need only what changed."""
+    own = window.own_members.get(membership.room_id, [])
+    room = window.rooms.get(membership.room_id)
+    if room is None or not own or not _was_joined(own) or any(item.event.membership != "join" for item in own[:-1]):
+        return None
+    last = order_of(membership.position)
+    events = [stored for stored in room.events if (stored.order or 0) <= last]
+    return RoomWindow(events, room.more, room.earlier_state)
 
 
 def _until_left(window: Window, membership: Membership) -> list[StoredEvent]:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import assert_never
 
+from homeserver.ports.events import StoredEvent
 from homeserver.ports.log import (
     AccountDataEntry,
     DeviceListEntry,
@@ -29,6 +30,7 @@ from homeserver.ports.log import (
     SessionsEntry,
     ToDeviceEntry,
 )
+from homeserver.services.rooms.visibility import has_quotes
 from homeserver.services.sync.body import Template
 from homeserver.services.sync.positions import SyncToken
 from homeserver.services.sync.request import SyncRequest
@@ -36,8 +38,8 @@ from homeserver.services.sync.request import SyncRequest
 Audience = tuple[str, frozenset[str], str, int]
 """The form of a request: its filter, ignored users, name of the state's field, and events per room."""
 
-UpdateKey = tuple[Audience, tuple[str, ...]]
-"""For whom, and the rooms of the stretch they are joined to."""
+UpdateKey = tuple[Audience, tuple[str, ...], tuple[tuple[str, ...], ...]]
+"""For whom, the rooms of the stretch they are joined to, and what they see of what its events quote."""
 
 MAX_ENTRIES = 256
 """Longer stretches are for those who come back after a while, and hardly ever two at the same point."""
@@ -85,6 +87,7 @@ class Stretch:
     rooms: tuple[str, ...]  # with something for those who are joined to them
     personal: frozenset[str]  # users who must be answered one by one
     senders: frozenset[tuple[str, str]]  # (room id, user id) of events, for those who load members lazily
+    quoting: tuple[StoredEvent, ...] = ()  # the events that quote others
     updates: dict[UpdateKey, Update] = field(default_factory=dict)
 
     def keep(self, key: UpdateKey, update: Update) -> None:
@@ -157,4 +160,6 @@ def _stretch(entries: list[LogEntry], typing: Iterable[str] | None) -> Stretch |
             case _:
                 assert_never(entry)
     rooms.update(dict.fromkeys(typing))
-    return Stretch(entries, tuple(rooms), frozenset(personal), frozenset(senders))
+    told = (entry.stored for entry in entries if isinstance(entry, EventEntry))
+    quoting = tuple(stored for stored in told if has_quotes(stored))
+    return Stretch(entries, tuple(rooms), frozenset(personal), frozenset(senders), quoting)

@@ -9,8 +9,9 @@ from homeserver.ports.events import StoredEvent
 from homeserver.ports.store import Store, Transaction
 from homeserver.services.rooms.present import bundled
 from homeserver.services.rooms.render import STRIPPED_TYPES, stripped
-from homeserver.services.rooms.visibility import history_of
+from homeserver.services.rooms.visibility import History, Visible
 from homeserver.services.rooms.writer import RoomMemory
+from homeserver.services.sync.request import without_ignored
 from homeserver.services.sync.snapshot import NAME_TYPES, is_name
 
 _MEMBER = "m.room.member"
@@ -25,23 +26,27 @@ class RoomMemoryReads:
 
     async def visible(
         self, tx: Transaction, user_id: str, timelines: Mapping[int, Sequence[StoredEvent]]
-    ) -> dict[int, list[StoredEvent]]:
+    ) -> dict[int, list[Visible]]:
         """See the protocol."""
-        decisive = await tx.sync.visibility_histories(timelines.keys(), user_id)
-        visible: dict[int, list[StoredEvent]] = {}
-        for room_nid, events in timelines.items():
-            history = history_of(user_id, decisive[room_nid])
-            visible[room_nid] = [stored for stored in events if history.visible(stored)]
-        return visible
+        histories = await self.histories(tx, user_id, timelines.keys())
+        return {room_nid: histories[room_nid].shown(events) for room_nid, events in timelines.items()}
+
+    async def histories(self, tx: Transaction | None, user_id: str, room_nids: Collection[int]) -> dict[int, History]:
+        """See the protocol."""
+        return await self._memory.histories.fetch_many(room_nids, user_id, self._store, tx)
+
+    def known_histories(self, user_id: str, room_nids: Collection[int]) -> dict[int, History] | None:
+        """See the protocol."""
+        return self._memory.histories.known(room_nids, user_id)
 
     async def relations(
-        self, tx: Transaction, user_id: str, events: Sequence[StoredEvent]
+        self, tx: Transaction, user_id: str, events: Sequence[StoredEvent], ignored: frozenset[str]
     ) -> dict[str, dict[str, Any]]:
         """See the protocol."""
 
-        async def seen(children: list[StoredEvent]) -> list[StoredEvent]:
+        async def seen(children: list[StoredEvent]) -> list[Visible]:
             by_room: dict[int, list[StoredEvent]] = {}
-            for child in children:
+            for child in without_ignored(children, ignored):
                 by_room.setdefault(child.room_nid, []).append(child)
             visible = await self.visible(tx, user_id, by_room)
             return [child for room in visible.values() for child in room]

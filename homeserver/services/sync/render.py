@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from homeserver.core.filters import apply_event_fields
-from homeserver.ports.events import StoredEvent
 from homeserver.services.rooms.render import client_json, federation_form, for_recipient
+from homeserver.services.rooms.visibility import Visible, has_quotes
 from homeserver.services.sync.body import RenderEvent, SyncBody, Template, template
 from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.shared import SharedSections
@@ -27,24 +26,28 @@ def template_for(request: SyncRequest, body: SyncBody, shared: SharedSections | 
 
 def _renderer(request: SyncRequest, body: SyncBody) -> RenderEvent:
     fields = request.filter.event_fields
-    shared = federation_form if request.filter.federation_format else _for_device(request, body.relations)
+    shared = federation_form if request.filter.federation_format else _for_device(request, body)
     if fields is None:
         return shared
     return lambda stored: orjson.dumps(apply_event_fields(orjson.loads(shared(stored)), fields))
 
 
-def _for_device(request: SyncRequest, relations: Mapping[str, Mapping[str, Any]]) -> RenderEvent:
+def _for_device(request: SyncRequest, body: SyncBody) -> RenderEvent:
     """The shared form, with the transaction id on the device's own events and what is bundled with some.
 
     spec: client-server-api#sending-events-to-a-room (UnsignedData.transaction_id)
     """
     user_id, device_id = request.user_id, request.device_id
+    relations = body.relations
 
-    def render(stored: StoredEvent) -> bytes:
+    def render(stored: Visible) -> bytes:
         txn = stored.sent_from(user_id, device_id)
-        if txn is None and stored.event.event_id not in relations:
+        quotes = has_quotes(stored)
+        if txn is None and not quotes and stored.event.event_id not in relations:
             return client_json(stored)
         extra: dict[str, Any] = {}
+        if quotes and (history := body.histories.get(stored.room_nid)) is not None:
+            extra.update(history.quotes(stored))
         if txn is not None:
             extra["transaction_id"] = txn.txn_id
         if (aggregations := relations.get(stored.event.event_id)) is not None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from homeserver.core.filters import Filter, RoomEventFilter
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.store import Transaction
+from homeserver.services.rooms.filtered import ignores
+from homeserver.services.rooms.visibility import History, Visible
 from homeserver.services.sync.body import STATE_BEFORE, StateField
 from homeserver.services.sync.positions import SyncToken
+
+Event = TypeVar("Event", bound=StoredEvent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,7 @@ class SyncLimits:
     timeout_ms: int = 180_000
     timeline: int = 10  # events per room if the filter does not say
     max_timeline: int = 100
+    look_back: int = 1_000  # events per room among which wanted ones are looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,11 @@ class SyncRequest:
         return self.limits.timeline if limit is None else min(limit, self.limits.max_timeline)
 
     @property
+    def wants_all(self) -> bool:
+        """Whether every event of a timeline is wanted, so that nobody need look further back for others."""
+        return self.filter.room.timeline.is_open and not self.ignored
+
+    @property
     def lazy(self) -> bool:
         """Whether only the members a response needs are sent.  spec: client-server-api#lazy-loading-room-members"""
         return self.filter.room.state.lazy_load_members
@@ -68,11 +78,19 @@ class RoomReads(Protocol):
 
     async def visible(
         self, tx: Transaction, user_id: str, timelines: Mapping[int, Sequence[StoredEvent]]
-    ) -> dict[int, list[StoredEvent]]:
+    ) -> dict[int, list[Visible]]:
         """The events of many rooms' timelines that the user may see, in one statement.
 
         spec: client-server-api#room-history-visibility
         """
+        ...
+
+    async def histories(self, tx: Transaction | None, user_id: str, room_nids: Collection[int]) -> dict[int, History]:
+        """What the user may see in each of the rooms, from memory where possible."""
+        ...
+
+    def known_histories(self, user_id: str, room_nids: Collection[int]) -> dict[int, History] | None:
+        """As `histories`, if memory has them all."""
         ...
 
     async def members(self, rooms: Mapping[str, Collection[str]]) -> dict[str, list[StoredEvent]]:
@@ -91,7 +109,7 @@ class RoomReads(Protocol):
         ...
 
     async def relations(
-        self, tx: Transaction, user_id: str, events: Sequence[StoredEvent]
+        self, tx: Transaction, user_id: str, events: Sequence[StoredEvent], ignored: frozenset[str]
     ) -> dict[str, dict[str, Any]]:
         """`m.relations` by event id of those events that have any, as far as the user may see them.
 
@@ -104,11 +122,11 @@ class RoomReads(Protocol):
         ...
 
 
-def without_ignored(events: Iterable[StoredEvent], ignored: frozenset[str]) -> list[StoredEvent]:
+def without_ignored(events: Iterable[Event], ignored: frozenset[str]) -> list[Event]:
     """Leave out messages of ignored users; their state events are still sent.
 
     spec: client-server-api#ignoring-users
     """
     if not ignored:
         return list(events)
-    return [stored for stored in events if stored.event.is_state or stored.event.sender not in ignored]
+    return [stored for stored in events if not ignores(ignored, stored)]

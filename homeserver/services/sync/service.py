@@ -24,6 +24,7 @@ from homeserver.services.following import LogFollower
 from homeserver.services.personal.pushrules import PUSH_RULES, push_rules_content
 from homeserver.services.personal.typing import TypingTracker
 from homeserver.services.rooms.lists import RoomLists, Rooms
+from homeserver.services.rooms.visibility import History
 from homeserver.services.sync import window as windows
 from homeserver.services.sync.body import SyncBody
 from homeserver.services.sync.delta import DeltaBuilder, Plan, bundling, plan_delta, plan_initial, summary_moved
@@ -80,6 +81,7 @@ class SyncService:
         # Responses that need the database are computed a few at a time: after a restart all clients ask at once, and
         # if all were let in, each would wait for a connection behind all others, give up and ask again.
         self._reading = asyncio.Semaphore(_READING)
+        log.listen(typing.follow, lambda: None)
         typing.on_change(self._waiters.wake_room)
 
     @property
@@ -160,15 +162,26 @@ class SyncService:
         joined = tuple([room_id for room_id in stretch.rooms if (at := rooms.get(room_id)) and at.membership == "join"])
         if request.lazy and not self._builder.knows(request, [one for one in stretch.senders if one[0] in joined], low):
             return None
-        update = stretch.updates.get((form, joined))
+        histories: dict[int, History] = {}
+        quoted: tuple[tuple[str, ...], ...] = ()
+        if stretch.quoting and (quoting := [stored for stored in stretch.quoting if stored.event.room_id in joined]):
+            # Who came later sees less of what these events have replaced.
+            known = self._reads.known_histories(request.user_id, {stored.room_nid for stored in quoting})
+            if known is None:
+                return None
+            histories = known
+            quoted = tuple([tuple(histories[stored.room_nid].quotes(stored)) for stored in quoting])
+        update = stretch.updates.get((form, joined, quoted))
         if update is None:
-            update = self._make_shared(request, since, rooms, stretch)
+            update = self._make_shared(request, since, rooms, stretch, histories)
             if update is None:
                 return None
-            stretch.keep((form, joined), update)
+            stretch.keep((form, joined, quoted), update)
         return Delivery(update, counts)
 
-    def _make_shared(self, request: SyncRequest, since: SyncToken, rooms: Rooms, stretch: Stretch) -> Update | None:
+    def _make_shared(
+        self, request: SyncRequest, since: SyncToken, rooms: Rooms, stretch: Stretch, histories: dict[int, History]
+    ) -> Update | None:
         """As `respond`, of a plain stretch that ends now. None if there is something to bundle, for each user apart."""
         who = request.user_id, request.device_id
         window = windows.from_tail(stretch.entries, who, rooms, since.position, self._log.position)
@@ -178,6 +191,7 @@ class SyncService:
         self._builder.sections(request, plan, window, body)
         if bundling(body):
             return None
+        body.histories = histories
         self._builder.ephemeral(request, window, body)
         _leave_out_empty(request, body)
         return Update(None if body.is_empty else template_for(request, body, self._shared), token)
@@ -227,17 +241,18 @@ class SyncService:
                 await self._builder.summaries(tx, request, plan, window, body)
                 await self._builder.whole_rooms(tx, request, plan, window, body)
                 await self._builder.relations(tx, request, body)
+                await self._builder.histories(tx, request, body)
                 token = await self._device_parts(tx, request, window, rooms, body, token)
-        elif window.device_lists:
-            lists = window.device_lists
-            body.device_lists = await self._devices.lists.without_moves(request.user_id, rooms, lists)
+        else:
+            await self._builder.histories(None, request, body)
+            if window.device_lists:
+                lists = window.device_lists
+                body.device_lists = await self._devices.lists.without_moves(request.user_id, rooms, lists)
         return await self._finish(request, plan, window, body, token)
 
     async def _from_store(self, request: SyncRequest, since: SyncToken, rooms: Rooms, high: int) -> Answer:
         async with self._store.read() as tx:
-            window = await windows.from_store(
-                tx, request.user_id, rooms, since.position, high, limit=max(request.timeline_limit, 1)
-            )
+            window = await windows.from_store(tx, request, rooms, since.position, high)
             if faults.plan is not None:
                 await faults.plan.reach("sync.store")
             token = self._add_typing(window, rooms, since)
@@ -248,6 +263,7 @@ class SyncService:
             await self._builder.whole_rooms(tx, request, plan, window, body)
             await self._builder.relations(tx, request, body)
             token = await self._device_parts(tx, request, window, rooms, body, token)
+            await self._builder.histories(tx, request, body)
         return await self._finish(request, plan, window, body, token)
 
     async def _device_parts(
@@ -303,6 +319,7 @@ class SyncService:
             await self._builder.whole_rooms(tx, request, plan, window, body, account_data)
             await self._builder.relations(tx, request, body)
             token = await self._device_parts(tx, request, window, rooms, body, token)
+            await self._builder.histories(tx, request, body)
         self._builder.ephemeral(request, window, body)
         await self._builder.stripped(plan, body)
         body.key_counts = await self._key_counts(request)

@@ -15,8 +15,9 @@ from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.events import Membership, StoredEvent, order_of
 from homeserver.ports.store import Transaction
 from homeserver.services.rooms.filtered import select
-from homeserver.services.rooms.visibility import load_history
+from homeserver.services.rooms.visibility import Visible, joined_all_along, known_state
 from homeserver.services.sync.body import RoomSection, Timeline
+from homeserver.services.sync.newest import newest
 from homeserver.services.sync.request import RoomReads, SyncRequest, wants_account_data, without_ignored
 
 _MEMBER = "m.room.member"
@@ -31,15 +32,16 @@ async def joined_rooms(
     rooms: Sequence[Membership],
     high: int,
     account_data: Iterable[AccountDataChanged],
-    timelines: dict[int, Timeline] | None = None,
+    timelines: Mapping[int, Timeline] | None = None,
 ) -> dict[str, RoomSection]:
     """Timeline (the newest events unless given), state, summary and account data of joined rooms as of `high`.
 
     `account_data` is all that the user has.
     """
     nids = {membership.room_nid: membership.room_id for membership in rooms}
-    if timelines is None:
-        timelines = await _timelines(tx, reads, request, rooms, high)
+    timelines = dict(timelines or {})
+    if missing := [membership for membership in rooms if membership.room_nid not in timelines]:
+        timelines.update(await _timelines(tx, reads, request, missing, high))
     state_filter = request.filter.room.state
     current = await tx.rooms.current_state(
         nids, types=_type_names(state_filter), not_types=(_MEMBER,) if request.lazy else ()
@@ -50,6 +52,8 @@ async def joined_rooms(
     states: dict[int, dict[StateKey, StoredEvent]] = {
         nid: {stored.event.key: stored for stored in (*current.get(nid, ()), *members.get(nid, ()))} for nid in nids
     }
+    for nid, timeline in timelines.items():
+        begin_after_gaps(timeline, states[nid])
     if not request.state_field.is_after:
         await _rewind(tx, states, timelines)
     of_rooms = room_account_data(request, account_data)
@@ -57,7 +61,7 @@ async def joined_rooms(
     for nid, room_id in nids.items():
         sections[room_id] = RoomSection(
             timeline=timelines[nid],
-            state=select(state_filter, states[nid].values()),
+            state=select(state_filter, known_state(states[nid].values())),
             account_data=of_rooms.get(room_id, []),
             summary=summaries[nid],
         )
@@ -75,9 +79,10 @@ async def left_room(
     own = (await tx.events.get_many([membership.event_id])).get(membership.event_id)
     if own is None or own.order is None:
         return RoomSection()
-    left = (await load_history(tx, membership.room_nid, request.user_id)).left
+    history = (await reads.histories(tx, request.user_id, [membership.room_nid]))[membership.room_nid]
+    left, mine = history.left, known_state([own])
     if left is None:
-        return RoomSection(_cut(request, [own], own.order), [own] if request.state_field.is_after else [])
+        return RoomSection(_cut(request, mine, own.order), mine if request.state_field.is_after else [])
     limit = request.timeline_limit
     if events is None:
         page = await tx.events.timeline(
@@ -85,19 +90,20 @@ async def left_room(
         )
         events = list(reversed(page.events))
     seen = [stored for stored in events if stored.order is not None and stored.order <= left.order]
-    visible = (await reads.visible(tx, request.user_id, {membership.room_nid: seen}))[membership.room_nid]
-    later = [own] if own.order > left.order else []
-    timeline = _cut(request, [*visible, *later], own.order)
+    visible, hidden = _since_hidden(history.shown(seen), seen)
+    later = mine if own.order > left.order else []
+    timeline = _cut(request, [*visible, *later], own.order, more=hidden)
     state_ids = await tx.rooms.state_at(left.snapshot)
     # Of a room's many members a leaver needs none but themselves.
     keys = [key for key in state_ids if key[0] != _MEMBER or key[1] == request.user_id or not request.lazy]
     found = await tx.events.get_many([state_ids[key] for key in keys])
     state = {key: found[state_ids[key]] for key in keys if state_ids[key] in found}
     state.update((stored.event.key, stored) for stored in later)
+    begin_after_gaps(timeline, state)
     if not request.state_field.is_after:
         await _rewind(tx, {membership.room_nid: state}, {membership.room_nid: timeline})
     wanted = request.filter.room.state
-    return RoomSection(timeline, select(wanted, state.values()))
+    return RoomSection(timeline, select(wanted, known_state(state.values())))
 
 
 def is_name(stored: StoredEvent) -> bool:
@@ -143,31 +149,68 @@ def room_account_data(request: SyncRequest, items: Iterable[AccountDataChanged])
 async def _timelines(
     tx: Transaction, reads: RoomReads, request: SyncRequest, rooms: Sequence[Membership], high: int
 ) -> dict[int, Timeline]:
-    limit = request.timeline_limit
-    # A filter that leaves out types would leave the page short: look back further, within bounds.
-    depth = limit if request.filter.room.timeline.is_open else min(limit * 10, 500)
-    recent = await tx.events.recent({room.room_nid: (_LONG_AGO, order_of(high)) for room in rooms}, depth + 1)
+    """The newest wanted events of each room up to `high`, among as many as may be looked at."""
+    recent = await newest(tx, request, {room.room_nid: (_LONG_AGO, order_of(high)) for room in rooms})
     # What came after the user's own join is theirs to see; only older events need the room's visibility.
     older: dict[int, list[StoredEvent]] = {}
+    later: dict[int, list[Visible]] = {}
     for room in rooms:
-        events = recent.get(room.room_nid)
-        joined = order_of(room.position)
-        if events and (events[0].order or 0) < joined:
-            count = bisect_left(events, joined, key=lambda stored: stored.order or 0)
-            older[room.room_nid], recent[room.room_nid] = events[:count], events[count:]
-    if older:
-        for nid, visible in (await reads.visible(tx, request.user_id, older)).items():
-            recent[nid] = visible + recent[nid]
-    return {room.room_nid: _cut(request, recent.get(room.room_nid, []), order_of(high)) for room in rooms}
+        events, _ = recent[room.room_nid]
+        count = bisect_left(events, order_of(room.position), key=lambda stored: stored.order or 0)
+        later[room.room_nid] = joined_all_along(events[count:])
+        if count:
+            older[room.room_nid] = events[:count]
+    visible = await reads.visible(tx, request.user_id, older) if older else {}
+    timelines: dict[int, Timeline] = {}
+    for room_nid, (events, more) in recent.items():
+        shown, hidden = _since_hidden(visible.get(room_nid, []), older.get(room_nid, ()))
+        timeline = _cut(request, [*shown, *later[room_nid]], order_of(high), more=more or hidden)
+        if more and not hidden and not request.wants_all and len(timeline.events) < request.timeline_limit:
+            timeline.read_from = events[0].order
+        timelines[room_nid] = timeline
+    return timelines
 
 
-def _cut(request: SyncRequest, events: Sequence[StoredEvent], high: int) -> Timeline:
-    """The newest wanted events, up to the limit."""
+def _since_hidden(shown: list[Visible], events: Sequence[StoredEvent]) -> tuple[list[Visible], bool]:
+    """What is shown behind the last of the `events` that is not, and whether there is such a one.
+
+    A timeline has no holes: a client would keep the state from before the hole, though it has changed in it.
+    """
+    seen = {stored.nid for stored in shown}
+    hidden = max((stored.order or 0 for stored in events if stored.nid not in seen), default=None)
+    if hidden is None:
+        return shown, False
+    return [stored for stored in shown if (stored.order or 0) > hidden], True
+
+
+def begin_after_gaps(timeline: Timeline, newest: Mapping[StateKey, StoredEvent]) -> None:
+    """Let the timeline begin behind each state event that was replaced by one which the timeline leaves out.
+
+    Clients play the timeline upon the state, so they would end with what has been replaced.
+    """
+    last: dict[StateKey, int] = {}
+    for index, stored in enumerate(timeline.events):
+        if stored.event.is_state:
+            last[stored.event.key] = index
+    first = 0
+    for key, index in last.items():
+        current = newest.get(key)
+        if current is not None and current is not timeline.events[index]:
+            if current.event.event_id != timeline.events[index].event.event_id:
+                first = max(first, index + 1)
+    if first:
+        timeline.before = timeline.events[first - 1].order or 0
+        timeline.events = timeline.events[first:]
+        timeline.read_from, timeline.limited = None, True
+
+
+def _cut(request: SyncRequest, events: Sequence[Visible], high: int, *, more: bool = False) -> Timeline:
+    """The newest wanted events, up to the limit; `more` if there are others before `events`."""
     wanted = request.filter.room.timeline
     kept = select(wanted, without_ignored(events, request.ignored))
     limit = request.timeline_limit
     cut = kept[-limit:] if limit else []
-    return Timeline(cut, limited=len(kept) > len(cut), before=high)
+    return Timeline(cut, limited=more or len(kept) > len(cut), before=high)
 
 
 async def _lazy_members(
@@ -201,7 +244,8 @@ async def _rewind(
             event = stored.event
             # A key nobody loaded (a filtered type, a lazy member) needs no rewinding either.
             if event.state_key is not None and (event.type, event.state_key) in state:
-                before.setdefault((nid, event.key), (stored.unsigned or {}).get("replaces_state"))
+                replaced = None if stored.replaces is None else stored.replaces.event_id
+                before.setdefault((nid, event.key), replaced)
     found = await tx.events.get_many({event_id for event_id in before.values() if event_id is not None})
     for (nid, key), event_id in before.items():
         earlier = found.get(event_id) if event_id is not None else None

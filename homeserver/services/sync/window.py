@@ -27,6 +27,8 @@ from homeserver.ports.log import (
 from homeserver.ports.receipts import ReceiptChanged
 from homeserver.ports.store import Transaction
 from homeserver.services.rooms.lists import Rooms
+from homeserver.services.sync.newest import newest
+from homeserver.services.sync.request import SyncRequest
 
 
 @dataclass(slots=True)
@@ -118,19 +120,21 @@ def from_tail(  # noqa: C901, PLR0912 - one case for each kind of entry
     return window
 
 
-async def from_store(tx: Transaction, user_id: str, rooms: Rooms, low: int, high: int, *, limit: int) -> Window:
-    """The window out of the database: at most `limit` timeline events per room, a constant number of statements."""
+async def from_store(tx: Transaction, request: SyncRequest, rooms: Rooms, low: int, high: int) -> Window:
+    """The window out of the database: as many timeline events per room as the request may need, in a number of
+    statements that does not depend on how many rooms there are.
+    """
+    user_id = request.user_id
     window = Window(low, high, to_device=True, key_counts=False)
     await add_key_changes(tx, window, user_id, rooms)
     bounds = _room_bounds(rooms, window.own_members, low, high)
     orders = {room_nid: (order_of(first), order_of(last)) for room_nid, (first, last) in bounds.items()}
     ids = {membership.room_nid: room_id for room_id, membership in rooms.items()}
-    recent = await tx.events.recent(orders, limit + 1)
     before: dict[int, tuple[int, int]] = {}
-    for room_nid, events in recent.items():
-        if not events:
+    for room_nid, (events, more) in (await newest(tx, request, orders)).items():
+        if not events and not more:
             continue
-        room = window.rooms[ids[room_nid]] = RoomWindow(events[-limit:] if limit else [], more=len(events) > limit)
+        room = window.rooms[ids[room_nid]] = RoomWindow(events, more)
         if room.more:
             first = room.events[0].order if room.events else orders[room_nid][1] + 1
             before[room_nid] = (orders[room_nid][0], (first or 0) - 1)
@@ -169,7 +173,7 @@ def redacted_ids(window: Window) -> set[str]:
     return {
         stored.event.event_id
         for stored in events
-        if stored.event.event_id in targets or (stored.unsigned or {}).get("replaces_state") in targets
+        if stored.event.event_id in targets or (stored.replaces is not None and stored.replaces.event_id in targets)
     }
 
 

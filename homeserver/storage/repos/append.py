@@ -6,8 +6,8 @@ Every statement here runs once per transaction, whatever the number of rooms and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -15,7 +15,7 @@ import orjson
 
 from homeserver.core.event import StateKey
 from homeserver.core.pushbits import mentioned_users
-from homeserver.ports.events import AppendResult, Extremity, RoomAppend, RoomHead, StoredEvent, order_of
+from homeserver.ports.events import AppendResult, Extremity, Replaced, RoomAppend, RoomHead, StoredEvent, order_of
 from homeserver.ports.state import Snapshot
 from homeserver.storage.dialect import Connection, Fragment, Sql, in_texts, json_rows, json_texts, rows_of
 from homeserver.storage.ids import TransactionIds
@@ -76,9 +76,9 @@ _KNOWN = Sql(
 )
 _INSERT_EVENT = Sql(
     """INSERT INTO events (nid, event_id, room_nid, ord, type, state_key, sender, snapshot_nid, flags, push, json,
-        unsigned, redacted_by)
+        unsigned, redacted_by, replaces)
     VALUES (:nid, :event_id, :room_nid, :ord, :type, :state_key, :sender, :snapshot_nid, :flags, :push, :json,
-        :unsigned, :redacted_by)"""
+        :unsigned, :redacted_by, :replaces)"""
 )
 _INSERT_MENTION = Sql(
     "INSERT INTO event_mentions (user_id, room_nid, ord) VALUES (:user_id, :room_nid, :ord) ON CONFLICT DO NOTHING"
@@ -309,24 +309,34 @@ class Appender:
 
 def _stored_events(plan: AppendPlan, first: int) -> list[StoredEvent]:
     positions, hidden = count(first), iter(plan.hidden)
+    placed: dict[str, int | None] = {}  # of this batch
     stored: list[StoredEvent] = []
     for item, snapshot in zip(plan.append.events, plan.after, strict=True):
         position = None if item.is_hidden else next(positions)
+        order = placed[item.event.event_id] = None if position is None else order_of(position)
         stored.append(
             StoredEvent(
                 event=item.event,
                 nid=next(hidden) if position is None else position,
                 position=position,
-                order=None if position is None else order_of(position),
+                order=order,
                 room_nid=plan.room_nid,
                 snapshot=snapshot,
                 flags=item.flags,
                 push=item.push,
                 unsigned=item.unsigned,
+                replaces=_placed(item.replaces, placed),
                 txn=item.txn,
             )
         )
     return stored
+
+
+def _placed(replaces: Replaced | None, placed: Mapping[str, int | None]) -> Replaced | None:
+    """With its place in the timeline, if it is of the same batch."""
+    if replaces is None or replaces.event_id not in placed:
+        return replaces
+    return replace(replaces, order=placed[replaces.event_id])
 
 
 def _head_row(plan: AppendPlan) -> dict[str, Any]:
@@ -393,7 +403,12 @@ def _event_row(item: StoredEvent) -> dict[str, Any]:
         "json": column_json(event.type, event.canonical),
         "unsigned": None if item.unsigned is None else orjson.dumps(dict(item.unsigned)),
         "redacted_by": item.redacted_by,
+        "replaces": None if item.replaces is None else orjson.dumps(_values(item.replaces)).decode(),
     }
+
+
+def _values(replaces: Replaced) -> tuple[str, int | None, str | None]:
+    return replaces.event_id, replaces.order, replaces.membership
 
 
 def _txn_row(item: StoredEvent) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from homeserver.storage.repos.plan import AppendPlan
 from homeserver.storage.repos.rows import client_form, column_json
 
 _TARGETS = Sql(
-    """SELECT e.event_id, e.nid, e.room_nid, e.json, s.nid, s.unsigned
+    """SELECT e.event_id, e.nid, e.room_nid, e.json, s.nid, s.unsigned, s.replaces
     FROM events e LEFT JOIN events s ON s.room_nid = e.room_nid AND s.type = e.type AND s.state_key = e.state_key
         AND s.nid <> e.nid AND s.unsigned IS NOT NULL
     WHERE {ids}""",
@@ -41,7 +41,7 @@ class _Target:
     nid: int
     room_nid: int
     json: bytes
-    successors: dict[int, dict[str, Any]] = field(default_factory=dict)  # row id → its unsigned
+    successors: dict[int, dict[str, Any]] = field(default_factory=dict)  # row id → its unsigned, if it replaced this
 
 
 class Redactions:
@@ -58,11 +58,11 @@ class Redactions:
         }
         if not wanted:
             return
-        for event_id, nid, room_nid, json, successor, unsigned in await _TARGETS.rows(
+        for event_id, nid, room_nid, json, successor, unsigned, replaces in await _TARGETS.rows(
             self._connection, ids=json_texts(wanted)
         ):
             target = self._targets.setdefault(event_id, _Target(event_id, nid, room_nid, unpack(json)))
-            if successor is not None:
+            if replaces is not None and orjson.loads(replaces)[0] == event_id:
                 target.successors[successor] = orjson.loads(unsigned)
 
     async def write(self, plans: Iterable[AppendPlan]) -> None:
@@ -81,7 +81,7 @@ class Redactions:
                 stripped.extend(
                     {"nid": nid, "unsigned": orjson.dumps(left)}
                     for nid, unsigned in target.successors.items()
-                    if (left := _without(unsigned, target.event_id)) is not unsigned
+                    if (left := _without(unsigned)) is not unsigned
                 )
         await _REDACT.run_many(self._connection, redacted)
         await _SET_UNSIGNED.run_many(self._connection, stripped)
@@ -95,26 +95,28 @@ def prune_new(plan: AppendPlan, events: list[StoredEvent]) -> None:
         if target_id is None:
             continue
         for event in events:
-            event.unsigned = _without(event.unsigned, target_id)
+            if event.replaces is not None and event.replaces.event_id == target_id:
+                event.unsigned = _without(event.unsigned)
         if (target := new.get(target_id)) is not None and target.redacted_by is None:
-            _prune(target, item.event)
+            _prune(target, item.event, new[item.event.event_id].order)
 
 
 def _target_of(item: NewEvent) -> str | None:
     return item.event.redacts if item.redacts_allowed else None
 
 
-def _prune(target: StoredEvent, redaction: Event) -> None:
+def _prune(target: StoredEvent, redaction: Event, order: int | None) -> None:
     event = target.event
     pruned = redact(event.pdu, event.version)
     target.event = Event(pruned, encode_lenient(pruned), event.version, event.event_id, event.room_id)
     target.unsigned = None
     target.redacted_by = redaction.event_id
     target.redaction_json = client_form(redaction)
+    target.redaction_order = order
 
 
-def _without(unsigned: Mapping[str, Any] | None, replaced: str) -> Mapping[str, Any] | None:
-    """`unsigned` itself, or a copy without the content it has from the event `replaced`."""
-    if unsigned is None or unsigned.get("replaces_state") != replaced or "prev_content" not in unsigned:
+def _without(unsigned: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """`unsigned` itself, or a copy without the content it has from the event before."""
+    if unsigned is None or "prev_content" not in unsigned:
         return unsigned
     return {key: value for key, value in unsigned.items() if key != "prev_content"}

@@ -17,14 +17,14 @@ from homeserver.core.canonical import trimmed
 from homeserver.core.event import Event
 from homeserver.core.relations import BUNDLED
 from homeserver.core.versions import ROOM_VERSIONS
-from homeserver.ports.events import EventFlags, EventMemory, StoredEvent, Txn
+from homeserver.ports.events import EventFlags, EventMemory, Replaced, StoredEvent, Txn
 from homeserver.storage.dialect import Connection, Fragment, Sql, in_ints, in_texts, json_ints, json_texts
 from homeserver.storage.packing import pack, unpack
 
 T = TypeVar("T")
 
 _SELECT = """SELECT e.nid, e.ord, e.event_id, e.room_nid, e.snapshot_nid, e.flags, e.json, e.unsigned, e.redacted_by,
-        r.room_id, r.room_version, x.json, t.key, t.device_id, t.txn_id,
+        e.replaces, x.ord, r.room_id, r.room_version, x.json, t.key, t.device_id, t.txn_id,
         EXISTS (SELECT 1 FROM event_relations c WHERE c.target_event_id = e.event_id
             AND c.rel_type IN ({bundled})),
         CASE WHEN e.nid > 0 THEN e.nid ELSE (SELECT l.position FROM late_events l WHERE l.event_nid = e.nid) END,
@@ -126,7 +126,8 @@ class EventReader:
 
 def _stored_event(row: Any) -> StoredEvent:
     nid, order, event_id, room_nid, snapshot, flags, json, unsigned, redacted_by = row[:9]
-    room_id, version, redaction, key, device_id, txn_id, related, position, push = row[9:]
+    replaces, redaction_order, room_id, version, redaction, key, device_id, txn_id, related = row[9:18]
+    position, push = row[18:]
     room_version = ROOM_VERSIONS[version]
     return StoredEvent(
         event=Event.stored(unpack(json), room_version, event_id, room_id),
@@ -140,7 +141,9 @@ def _stored_event(row: Any) -> StoredEvent:
         redaction_json=None
         if redaction is None
         else client_form(Event.stored(unpack(redaction), room_version, redacted_by, room_id)),
+        redaction_order=redaction_order,
         unsigned=None if unsigned is None else orjson.loads(unsigned),
+        replaces=None if replaces is None else Replaced(*orjson.loads(replaces)),
         txn=None if key is None else Txn(key, device_id, txn_id),
         is_related_to=bool(related),
         push=push,

@@ -81,7 +81,8 @@ events = Table(
     Column("flags", SmallInteger, nullable=False),
     Column("push", SmallInteger, nullable=False),  # `core/pushbits`
     Column("json", LargeBinary, nullable=False),  # canonical PDU, pruned once redacted, packed (`packing.py`)
-    Column("unsigned", LargeBinary),
+    Column("unsigned", LargeBinary),  # what readers may be shown of it, gone once redacted
+    Column("replaces", Text),  # JSON [event id, order, membership] of the state event before: stays for ever
     Column("redacted_by", Text),
     Index("ix_events_timeline", "room_nid", "ord", unique=True),
 )

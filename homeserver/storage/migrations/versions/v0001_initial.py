@@ -202,6 +202,7 @@ def _events() -> None:
         sa.Column("push", sa.SmallInteger(), nullable=False),
         sa.Column("json", sa.LargeBinary(), nullable=False),
         sa.Column("unsigned", sa.LargeBinary(), nullable=True),
+        sa.Column("replaces", sa.Text(), nullable=True),
         sa.Column("redacted_by", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("nid", name="pk_events"),
         sa.UniqueConstraint("event_id", name="uq_events_event_id"),
