@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from client_api.bounds import Id, Text
 from client_api.deps import ClientServices
 from client_api.rooms import require_active
 from homeserver.core.errors import ErrCode, MatrixError
@@ -15,23 +16,23 @@ from homeserver.ports.requester import Requester
 class ReasonBody(msgspec.Struct):
     """A body with nothing but a reason; `third_party_signed` and other keys are not used."""
 
-    reason: str | None = None
+    reason: Text | None = None
 
 
 class TargetBody(msgspec.Struct):
     """A body that names a user."""
 
-    user_id: str
-    reason: str | None = None
+    user_id: Id
+    reason: Text | None = None
 
 
 class InviteBody(msgspec.Struct):
     """An invite, by user id; by address it needs an identity server."""
 
-    user_id: str | None = None
-    reason: str | None = None
-    medium: str | None = None
-    address: str | None = None
+    user_id: Id | None = None
+    reason: Text | None = None
+    medium: Id | None = None
+    address: Id | None = None
 
 
 async def join_room(

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from client_api.accounts import LoggedIn, bearer, logged_in
+from client_api.bounds import Id, Text
 from client_api.deps import ClientServices
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.services.accounts.login import APPSERVICE
@@ -43,13 +44,13 @@ class RegisterRequest(msgspec.Struct):
 class SharedSecretRequest(msgspec.Struct):
     """Registration by an operator's tool."""
 
-    nonce: str
-    username: str
-    password: str
-    mac: str
+    nonce: Id
+    username: Id
+    password: Text
+    mac: Id
     admin: bool = False
-    user_type: str | None = None
-    displayname: str | None = None
+    user_type: Id | None = None
+    displayname: Text | None = None
 
 
 async def register(

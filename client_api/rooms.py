@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import orjson
+from msgspec import Meta
 
+from client_api.bounds import STATE_EVENTS, USERS, Content, Id, Text, Users
 from client_api.deps import ClientServices
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.requester import Requester
@@ -17,9 +19,9 @@ from homeserver.services.rooms.present import Recipient
 class StateEventBody(msgspec.Struct):
     """One entry of `initial_state`."""
 
-    type: str
-    content: dict[str, Any]
-    state_key: str = ""
+    type: Id
+    content: Content
+    state_key: Id = ""
 
 
 class CreateRoomBody(msgspec.Struct):
@@ -27,29 +29,29 @@ class CreateRoomBody(msgspec.Struct):
 
     preset: Literal["private_chat", "public_chat", "trusted_private_chat"] | None = None
     visibility: Literal["public", "private"] | None = None
-    room_version: str | None = None
-    creation_content: dict[str, Any] | None = None
-    initial_state: list[StateEventBody] | None = None
-    power_level_content_override: dict[str, Any] | None = None
-    name: str | None = None
-    topic: str | None = None
-    room_alias_name: str | None = None
-    invite: list[str] | None = None
-    invite_3pid: list[dict[str, Any]] | None = None
+    room_version: Id | None = None
+    creation_content: Content | None = None
+    initial_state: Annotated[list[StateEventBody], Meta(max_length=STATE_EVENTS)] | None = None
+    power_level_content_override: Content | None = None
+    name: Text | None = None
+    topic: Text | None = None
+    room_alias_name: Id | None = None
+    invite: Users | None = None
+    invite_3pid: Annotated[list[Content], Meta(max_length=USERS)] | None = None
     is_direct: bool | None = None
 
 
 class UpgradeBody(msgspec.Struct):
     """The body of an upgrade."""
 
-    new_version: str
-    additional_creators: list[str] | None = None
+    new_version: Id
+    additional_creators: Users | None = None
 
 
 class RedactBody(msgspec.Struct):
     """The body of a redaction."""
 
-    reason: str | None = None
+    reason: Text | None = None
 
 
 async def create_room(api: ClientServices, who: Requester, *, body: CreateRoomBody) -> dict[str, Any]:
