@@ -95,6 +95,7 @@ def hypercorn_config(listener: socket.socket, bounds: ConnectionBounds) -> hyper
     config.errorlog.setLevel(logging.WARNING)
     config.accesslog = None
     config.include_server_header = False
+    config.alpn_protocols = ["http/1.1"]
     config.graceful_timeout = _DRAIN_SECONDS
     config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
     config.keep_alive_max_requests = 100_000
