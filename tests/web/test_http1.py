@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.web.test_serving import serving, talk
@@ -23,3 +25,30 @@ async def test_prior_knowledge_of_http2_is_refused(request_: bytes) -> None:
         answer = await talk(port, request_)
         assert answer.startswith(b"HTTP/1.1 505 ")
         assert answer.count(b"HTTP/") == 1
+
+
+HOLD = b"GET /hold HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize("special", [b"", b"Connection: close\r\n", b"TE: trailers\r\n"])
+@pytest.mark.parametrize(
+    "junk", [b"", b"x", b"x" * 1_000, b"x" * 500_000, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 20_000]
+)
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_dead_poll_is_let_go_of_whatever_was_sent_behind_it(special: bytes, junk: bytes, at_once: bool) -> None:
+    async with serving() as (port, held, _task), asyncio.timeout(20):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HOLD + special + b"\r\n" + (junk if at_once else b""))
+        await held.entered.wait()
+        if not at_once:
+            writer.write(junk)
+        writer.close()
+        await held.cancelled.wait()
+
+
+@pytest.mark.parametrize("size", [200_000, 900_000])
+async def test_a_large_body_is_still_slowed_down_and_taken(size: int) -> None:
+    async with serving() as (port, _, _task):
+        body = b'{"a":"' + b"x" * size + b'"}'
+        head = b"POST /take HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+        assert (await talk(port, head + body)).startswith(b"HTTP/1.1 200 ")
