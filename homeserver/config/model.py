@@ -105,6 +105,14 @@ class Limits(Section, frozen=True, kw_only=True):
     ] = 60
     requests_in_flight: Annotated[int, _doc("Requests worked on at a time; more get 503.", ge=10, le=100_000)] = 2_000
     long_polls: Annotated[int, _doc("Long polls held at a time; more get 503.", ge=10, le=1_000_000)] = 20_000
+    requests_per_user: Annotated[int, _doc("Requests of one user worked on at a time; more get 429.", ge=10)] = 100
+    requests_per_address: Annotated[
+        int, _doc("Requests from one address worked on at a time; more get 429.", ge=10)
+    ] = 500
+    long_polls_per_user: Annotated[int, _doc("Long polls of one user held at a time; more get 429.", ge=1)] = 100
+    long_polls_per_address: Annotated[
+        int, _doc("Long polls and sockets of one address held at a time; more get 429.", ge=10)
+    ] = 5_000
     devices_per_user: Annotated[int, _doc("Devices of one user.", ge=1, le=10_000)] = 100
     displayname_length: Annotated[int, _doc("Longest display name, in characters.", ge=1, le=10_000)] = 256
     avatar_url_length: Annotated[int, _doc("Longest avatar URL, in characters.", ge=1, le=10_000)] = 1_000
@@ -196,6 +204,7 @@ class Stream(Section, frozen=True, kw_only=True):
     frame_bytes: Annotated[int, _doc("Largest frame of a client.", ge=4_096, le=1_048_576)] = 65_536
     frames: Annotated[Rate, _doc("Frames of one socket, acknowledgements aside.")] = Rate(20, 60)
     sockets_per_user: Annotated[int, _doc("Open sockets of one user.", ge=1, le=10_000)] = 20
+    unknown_per_address: Annotated[int, _doc("Sockets of one address that have not shown their token yet.", ge=1)] = 100
     requests_in_flight: Annotated[int, _doc("Calls of one socket worked on at a time.", ge=1, le=100)] = 8
     buffer_bytes: Annotated[
         int, _doc("Answers kept for a client of a socket that does not read.", ge=131_072, le=16_777_216)
