@@ -68,7 +68,13 @@ class Registration(Section, frozen=True, kw_only=True):
     shared_secret: Annotated[
         str, _doc("Secret of `/_synapse/admin/v1/register`, at least 16 characters. Empty: not served.")
     ] = ""
-    first_user: Annotated[bool, _doc("The first account may be made in every mode and becomes administrator.")] = True
+    first_user: Annotated[
+        bool,
+        _doc(
+            "The first account that registers becomes administrator, whatever the mode. Only while the server listens "
+            "on a loopback address: `make run` asks for it. Otherwise: `hromada user add --admin NAME`."
+        ),
+    ] = False
     require_terms: Annotated[bool, _doc("New users accept the terms first.")] = False
     terms_url: Annotated[str, _doc("Where the terms can be read.")] = ""
     terms_version: Annotated[str, _doc("Version of the terms.")] = "1.0"

@@ -37,13 +37,14 @@ class Mode(StrEnum):
 class RegistrationSettings:
     """Who may register and what they must agree to.
 
-    With `first_user_admin` the very first account may be made in any mode, and becomes the administrator.
+    With `first_user_admin` the very first account may be made in any mode, and becomes the administrator: only for
+    servers that nobody else can reach.
     """
 
     server_name: str
     mode: Mode = Mode.CLOSED
     guests: bool = False
-    first_user_admin: bool = True
+    first_user_admin: bool = False
     policies: Mapping[str, Any] = field(default_factory=dict)
 
 
