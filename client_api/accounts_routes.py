@@ -21,7 +21,11 @@ _SHARED_SECRET = "/_synapse/admin/v1/register"
 ROUTES_ACCOUNTS: list[Route[ClientServices]] = [
     Route("POST", f"{V3}/register", registration.register, auth=NONE, limit="registration", body_limit=FREE_BODY),
     Route(
-        "GET", f"{V3}/register/available", registration.check_username_availability, auth=NONE, limit="login_address"
+        "GET",
+        f"{V3}/register/available",
+        registration.check_username_availability,
+        auth=NONE,
+        limit="username_availability",
     ),
     Route("GET", _VALIDITY, registration.registration_token_validity, auth=NONE, limit="registration_token_validity"),
     Route("GET", _FALLBACK, fallback.get_fallback_page, auth=NONE),
@@ -33,12 +37,12 @@ ROUTES_ACCOUNTS: list[Route[ClientServices]] = [
         limit="registration_token_validity",
         body_limit=FREE_BODY,
     ),
-    Route("GET", _SHARED_SECRET, registration.get_registration_nonce, auth=NONE, limit="login_address"),
+    Route("GET", _SHARED_SECRET, registration.get_registration_nonce, auth=NONE, limit="username_availability"),
     Route("POST", _SHARED_SECRET, registration.register_with_shared_secret, auth=NONE, limit="registration"),
     Route("GET", f"{V3}/login", sessions.get_login_flows, auth=NONE),
     Route("POST", f"{V3}/login", sessions.login, auth=NONE, limit="login_address", body_limit=FREE_BODY),
-    Route("POST", f"{V1}/login/get_token", sessions.generate_login_token, limit="login_account", body_limit=FREE_BODY),
-    Route("POST", f"{V3}/refresh", sessions.refresh, auth=NONE, limit="login_address"),
+    Route("POST", f"{V1}/login/get_token", sessions.generate_login_token, limit="login_token", body_limit=FREE_BODY),
+    Route("POST", f"{V3}/refresh", sessions.refresh, auth=NONE, limit="refresh"),
     Route("POST", f"{V3}/logout", sessions.logout, auth=NONE),
     Route("POST", f"{V3}/logout/all", sessions.logout_all, auth=NONE),
     Route("GET", f"{V3}/account/whoami", sessions.get_token_owner, auth=GUEST_OK),

@@ -13,9 +13,8 @@ from msgspec import Meta
 
 ID_LENGTH = 255
 SEARCH_LENGTH = 256
-TOKEN_LENGTH = 2_048
 LINE_LENGTH = 1_024
-TEXT_LENGTH = 65_536
+TEXT_LENGTH = 131_072
 USERS = 100
 ROOM_TYPES = 100
 STATE_EVENTS = 200
@@ -27,8 +26,6 @@ Id = Annotated[str, Meta(max_length=ID_LENGTH)]
 """An identifier, or a name that the protocol compares; how many bytes it may have its own parser says."""
 Search = Annotated[str, Meta(max_length=SEARCH_LENGTH)]
 """What somebody looks for: folding it costs more than its length."""
-Token = Annotated[str, Meta(max_length=TOKEN_LENGTH)]
-"""A token of this server, or a position it has given out."""
 Text = Annotated[str, Meta(max_length=TEXT_LENGTH)]
 """What somebody wrote. Whoever keeps it has a bound of its own; an event cannot be larger."""
 Line = Annotated[str, Meta(max_length=LINE_LENGTH)]

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from client_api import limits
 from client_api.bounds import Id, Text
 from client_api.deps import ClientServices
 from client_api.rooms import require_active
@@ -40,9 +41,8 @@ async def join_room(
 ) -> dict[str, Any]:
     """Join a room by id or alias."""
     require_active(who)
-    if who.rate_limited:
-        api.limits.take("joins_room", room_id_or_alias)
-    room_id = await api.rooms.memberships.join(who.user_id, room_id_or_alias, reason=_reason(body))
+    async with limits.taking(api, who, limits.of_join(room_id_or_alias)):
+        room_id = await api.rooms.memberships.join(who.user_id, room_id_or_alias, reason=_reason(body))
     await api.personal.succession.follow(who.user_id, room_id)
     return {"room_id": room_id}
 
@@ -71,10 +71,8 @@ async def invite_user(api: ClientServices, who: Requester, *, room_id: str, body
                 ErrCode.INVALID_PARAM, "This server has no identity server to invite by address: use user ids"
             )
         raise MatrixError(ErrCode.MISSING_PARAM, "user_id is missing")
-    if who.rate_limited:
-        api.limits.take("invites_room", room_id)
-        api.limits.take("invites_user", body.user_id)
-    await api.rooms.memberships.invite(who.user_id, room_id, body.user_id, reason=body.reason)
+    async with limits.taking(api, who, limits.of_invites(room_id, [body.user_id])):
+        await api.rooms.memberships.invite(who.user_id, room_id, body.user_id, reason=body.reason)
 
 
 async def leave_room(api: ClientServices, who: Requester, *, room_id: str, body: ReasonBody | None = None) -> None:

@@ -28,9 +28,11 @@ PERSONAL_ROUTES: list[Route[ClientServices]] = [
     Route("PUT", f"{_RULE}/enabled", push_rules.set_push_rule_enabled),
     Route("GET", f"{_RULE}/actions", push_rules.get_push_rule_actions, auth=GUEST_OK),
     Route("PUT", f"{_RULE}/actions", push_rules.set_push_rule_actions, body_limit=RULE_BODY),
-    Route("POST", f"{_ROOM}/receipt/{{receiptType}}/{{eventId}}", receipts.post_receipt, auth=GUEST_OK),
-    Route("POST", f"{_ROOM}/read_markers", receipts.set_read_marker, auth=GUEST_OK),
-    Route("PUT", f"{_ROOM}/typing/{{userId}}", typing.set_typing, auth=GUEST_OK),
+    Route(
+        "POST", f"{_ROOM}/receipt/{{receiptType}}/{{eventId}}", receipts.post_receipt, auth=GUEST_OK, limit="receipts"
+    ),
+    Route("POST", f"{_ROOM}/read_markers", receipts.set_read_marker, auth=GUEST_OK, limit="receipts"),
+    Route("PUT", f"{_ROOM}/typing/{{userId}}", typing.set_typing, auth=GUEST_OK, limit="typing"),
     Route("GET", _TAGS, tags.get_room_tags, auth=GUEST_OK),
     Route("PUT", f"{_TAGS}/{{tag}}", tags.set_room_tag, auth=GUEST_OK, body_limit=RULE_BODY),
     Route("DELETE", f"{_TAGS}/{{tag}}", tags.delete_room_tag, auth=GUEST_OK),

@@ -8,6 +8,7 @@ import msgspec
 import orjson
 from msgspec import Meta
 
+from client_api import limits
 from client_api.bounds import STATE_EVENTS, USERS, Content, Id, Text, Users
 from client_api.deps import ClientServices
 from homeserver.core.errors import ErrCode, MatrixError
@@ -73,10 +74,8 @@ async def create_room(api: ClientServices, who: Requester, *, body: CreateRoomBo
     )
     if request.room_alias_name is not None:
         await api.rooms.aliases.require_quota(who.user_id)
-    if who.rate_limited:
-        for invited in request.invite:
-            api.limits.take("invites_user", invited)
-    return {"room_id": await api.rooms.creation.create_room(who.user_id, request)}
+    async with limits.taking(api, who, limits.of_invites(None, request.invite)):
+        return {"room_id": await api.rooms.creation.create_room(who.user_id, request)}
 
 
 async def upgrade_room(api: ClientServices, who: Requester, *, room_id: str, body: UpgradeBody) -> dict[str, Any]:
@@ -122,7 +121,13 @@ async def set_room_state_with_key(
     is_leaving = (event_type, state_key) == ("m.room.member", who.user_id) and body.get("membership") == "leave"
     if not is_leaving:
         require_active(who)
-    sent = await api.rooms.sending.set_state(room_id, who.user_id, (event_type, state_key), body, ts=_massaged(who, ts))
+    is_invite = event_type == "m.room.member" and body.get("membership") == "invite"
+    async with limits.taking(api, who, limits.of_invites(room_id, [state_key]) if is_invite else []):
+        if is_invite and who.rate_limited:
+            api.limits.take("invites_issuer", who.user_id)
+        sent = await api.rooms.sending.set_state(
+            room_id, who.user_id, (event_type, state_key), body, ts=_massaged(who, ts)
+        )
     return {"event_id": sent}
 
 

@@ -109,8 +109,8 @@ _DIRECTORY: list[Route[ClientServices]] = [
     Route("GET", f"{_ROOM}/aliases", directory.get_local_aliases, auth=GUEST_OK),
     Route("GET", _LISTED, directory.get_room_visibility_on_directory, auth=NONE),
     Route("PUT", _LISTED, directory.set_room_visibility_on_directory),
-    Route("GET", f"{V3}/publicRooms", directory.get_public_rooms, auth=NONE),
-    Route("POST", f"{V3}/publicRooms", directory.query_public_rooms, auth=GUEST_OK),
+    Route("GET", f"{V3}/publicRooms", directory.get_public_rooms, auth=NONE, limit="public_rooms"),
+    Route("POST", f"{V3}/publicRooms", directory.query_public_rooms, auth=GUEST_OK, limit="public_rooms"),
     Route("GET", f"{V1}/rooms/{{roomId}}/hierarchy", directory.get_space_hierarchy, query_names=_FROM),
     Route("GET", f"{V1}/room_summary/{{roomIdOrAlias}}", directory.get_room_summary, auth=OPTIONAL, also=_SUMMARIES),
 ]

@@ -19,7 +19,7 @@ import structlog
 from homeserver import faults
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.clock import Clock
-from homeserver.ports.requester import Authenticator, Requester
+from homeserver.ports.requester import CALLER_ADDRESS, Authenticator, Requester
 from homeserver.ports.socket import CloseCode, CloseSocket, SocketClosed
 from homeserver.ports.store import StoreUnavailable
 from homeserver.web.auth import requester
@@ -310,6 +310,7 @@ class Application:
         route = endpoint.route
         of_user, of_address = self._polls_of if route.held else self._requests_of
         slots = Slots()
+        CALLER_ADDRESS.set(address_key(request.client_ip))
         if not route.spare:
             slots.take(of_address, address_owner(request.client_ip))
         if route.held:

@@ -102,3 +102,31 @@ async def test_rate_limits_of_rooms(start_server: StartServer, http: aiohttp.Cli
     (await ann.request("POST", f"/rooms/{part(other)}/invite", {"user_id": carol.user_id})).error(429)
     await ann.ok("POST", invite, {"user_id": dave.user_id})
     (await ann.request("POST", invite, {"user_id": bob.user_id})).error(429)
+
+
+async def test_refused_invites_and_joins_take_nothing_from_others(
+    start_server: StartServer, http: aiohttp.ClientSession
+) -> None:
+    environment = {f"HROMADA_RATE_LIMITS_{name}": "0.001/2" for name in ("INVITES_USER", "INVITES_ROOM", "JOINS_ROOM")}
+    wide = {f"HROMADA_RATE_LIMITS_{name}": "1/100" for name in ("INVITES_ISSUER", "JOINS", "REGISTRATION")}
+    server = start_server(rate_limits="on", environment={**environment, **wide})
+    ann, ben, cat, dan = [await Client(http, server.url).register(name) for name in ("ann", "ben", "cat", "dan")]
+    nowhere = f"/rooms/{part('!nowhere:' + server.name)}"
+    for _ in range(4):
+        (await ben.request("POST", f"{nowhere}/invite", {"user_id": dan.user_id})).error((403, 404))
+        state = f"{nowhere}/state/m.room.member/{part(dan.user_id)}"
+        (await ben.request("PUT", state, {"membership": "invite"})).error((403, 404))
+    private = await ann.create_room(preset="private_chat")
+    for _ in range(4):
+        (await ben.request("POST", f"/join/{part(private)}", {})).error(403)
+    await ann.ok("POST", f"/rooms/{part(private)}/invite", {"user_id": dan.user_id})
+    await dan.join(private)
+    path = f"/rooms/{part(private)}/state/m.room.member/{part(cat.user_id)}"
+    await ann.ok("PUT", path, {"membership": "invite"})
+    # Both of the room's invites are used up, by whatever path.
+    (await ann.request("POST", f"/rooms/{part(private)}/invite", {"user_id": ben.user_id})).error(429)
+    path = f"/rooms/{part(private)}/state/m.room.member/{part(ben.user_id)}"
+    (await ann.request("PUT", path, {"membership": "invite"})).error(429)
+    # What is no room or user is no key of a limit.
+    (await ben.request("POST", "/join/nonsense", {})).error(400, "M_INVALID_PARAM")
+    (await ben.request("POST", f"{nowhere}/invite", {"user_id": "nonsense"})).error(400, "M_INVALID_PARAM")
