@@ -123,6 +123,18 @@ class Limits(Section, frozen=True, kw_only=True):
     displayname_length: Annotated[int, _doc("Longest display name, in characters.", ge=1, le=10_000)] = 256
     avatar_url_length: Annotated[int, _doc("Longest avatar URL, in characters.", ge=1, le=10_000)] = 1_000
     account_data_bytes: Annotated[int, _doc("Largest account data item.", ge=1_024, le=1_048_576)] = 65_536
+    account_data_items: Annotated[
+        int, _doc("Account data items of one user, read markers and tags of rooms included.", ge=100, le=1_000_000)
+    ] = 10_000
+    account_data_total_bytes: Annotated[
+        int, _doc("Account data of one user, together.", ge=65_536, le=1_073_741_824)
+    ] = 10_485_760
+    tags_per_room: Annotated[int, _doc("Tags one user may give a room.", ge=1, le=10_000)] = 100
+    push_rules_per_user: Annotated[int, _doc("Push rules of one user's own.", ge=1, le=10_000)] = 1_000
+    push_rules_bytes: Annotated[int, _doc("Push rules of one user, together.", ge=16_384, le=10_485_760)] = 262_144
+    receipts_per_room: Annotated[
+        int, _doc("Threaded receipts of one user kept in one room; the oldest make room.", ge=10, le=100_000)
+    ] = 1_000
     filter_bytes: Annotated[int, _doc("Largest filter.", ge=1_024, le=1_048_576)] = 65_536
     filters_per_user: Annotated[int, _doc("Stored filters of one user.", ge=1, le=10_000)] = 100
     aliases_per_user: Annotated[int, _doc("Aliases one user may make.", ge=1, le=10_000)] = 50

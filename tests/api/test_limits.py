@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import aiohttp
@@ -130,3 +131,19 @@ async def test_refused_invites_and_joins_take_nothing_from_others(
     # What is no room or user is no key of a limit.
     (await ben.request("POST", "/join/nonsense", {})).error(400, "M_INVALID_PARAM")
     (await ben.request("POST", f"{nowhere}/invite", {"user_id": "nonsense"})).error(400, "M_INVALID_PARAM")
+
+
+async def test_aliases_made_at_once_are_no_more_than_allowed(
+    start_server: StartServer, http: aiohttp.ClientSession, database: str
+) -> None:
+    server = start_server(database, environment={"HROMADA_LIMITS_ALIASES_PER_USER": "5"})
+    ann = await Client(http, server.url).register("ann")
+    room = await ann.create_room()
+    puts = [
+        ann.request("PUT", f"/directory/room/{part(f'#a{number}:{server.name}')}", {"room_id": room})
+        for number in range(20)
+    ]
+    rooms_ = [ann.request("POST", "/createRoom", {"room_alias_name": f"b{number}"}) for number in range(10)]
+    answers = await asyncio.gather(*puts, *rooms_)
+    assert sorted(answer.status for answer in answers).count(200) == 5
+    assert {answer.errcode for answer in answers if answer.status != 200} == {"M_RESOURCE_LIMIT_EXCEEDED"}
