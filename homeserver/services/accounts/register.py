@@ -96,8 +96,10 @@ class Register:
     async def register(self, wanted: NewAccount, body: Mapping[str, Any]) -> Registered:
         """Register a user. `body` is the whole request, for interactive authentication.
 
-        Raises AuthenticationRequired, FORBIDDEN (closed), USER_IN_USE, INVALID_USERNAME, EXCLUSIVE, WEAK_PASSWORD.
+        Raises AuthenticationRequired, Repeated, FORBIDDEN (closed), USER_IN_USE, INVALID_USERNAME, EXCLUSIVE,
+        WEAK_PASSWORD.
         """
+        self._interactive.recall(Operation("register", None, body))
         flows = await self._flows()
         user_id = await self._free_user_id(wanted.username)
         device_id_of(wanted.device_id)

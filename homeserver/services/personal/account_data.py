@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -27,7 +27,7 @@ class SetAccountData:
     """The change that the log commits."""
 
     data: AccountDataChanged
-    quota: AccountDataQuota = AccountDataQuota()
+    quota: AccountDataQuota = field(default_factory=AccountDataQuota)
 
     async def prepare(self, _tx: Transaction) -> int:
         """One position."""
