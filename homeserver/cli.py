@@ -36,6 +36,7 @@ from homeserver.storage.engine import UnsafeDatabase
 from homeserver.storage.migrations import UnknownSchema
 from homeserver.system import SystemEntropy, return_unused_memory
 from homeserver.terminal import write, write_error, write_row
+from homeserver.web.stack import UnknownStack
 
 _CONFIG_FILE = "hromada.toml"
 
@@ -67,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error.faults)
     except UnsafeFile as error:
         return _fail([str(error)])
+    except UnknownStack as error:
+        return _fail([str(error)], status=1)
     except BadKeyFile as error:
         return _fail([f"server.jwt_key_file: {error}"])
     except (UnsafeDatabase, UnknownSchema) as error:

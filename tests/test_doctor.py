@@ -33,7 +33,7 @@ def where(server: Server) -> list[str]:
 async def test_it_counts_beside_a_running_server(
     start_server: StartServer, http: aiohttp.ClientSession, database: str
 ) -> None:
-    server = start_server(database)
+    server = start_server(database, rate_limits="on")
     alice = await Client(http, server.url).register("alice")
     bob = await Client(http, server.url).register("bob")
     room = await alice.shared_room(bob, visibility="public")
