@@ -41,3 +41,5 @@ FREE_BODY = 786_432
 What interactive authentication goes over has no form of its own, and the same size."""
 RULE_BODY = 16_384
 """A push rule has 1,024 bytes, a tag little more than its order."""
+KEYS_BODY = 1_048_576
+"""Keys of many users' devices, and messages to them; their services bound what they do with each."""
