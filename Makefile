@@ -14,6 +14,8 @@ SERVER_NAME ?= localhost
 LISTEN ?= 127.0.0.1:8008
 # Anyone who can reach the server may register, so registration is open only while that is this machine.
 REGISTRATION ?= $(if $(filter 127.% localhost:% [::1]:%,$(LISTEN)),open,closed)
+# For the same reason the first account that registers may be the administrator's.
+FIRST_USER := $(if $(filter 127.% localhost:% [::1]:%,$(LISTEN)),true,false)
 WORKERS ?= 2
 ARGS ?=
 
@@ -28,10 +30,10 @@ run: $(VENV)/run.stamp ## Serve a homeserver for this machine on http://localhos
 	@printf '%s\n' \
 		'Starting Hromada as $(SERVER_NAME), with everything it keeps in $(DATA)/. When it says `ready`:' \
 		'  Open          any Matrix client, with http://localhost:$(lastword $(subst :, ,$(LISTEN))) as the homeserver' \
-		'  First admin   $(BIN)/hromada user add --data-dir $(DATA) --admin NAME' \
+		'  First admin   $(if $(filter true,$(FIRST_USER)),the first account that registers; or )$(BIN)/hromada user add --data-dir $(DATA) --admin NAME' \
 		'  Others        register in the client (registration is $(REGISTRATION))' \
 		'  Stop          Ctrl-C; the next `make run` goes on where this one ends'
-	@exec $(BIN)/hromada run --data-dir $(DATA) --server-name $(SERVER_NAME) --listen $(LISTEN) \
+	@exec env HROMADA_REGISTRATION_FIRST_USER=$(FIRST_USER) $(BIN)/hromada run --data-dir $(DATA) --server-name $(SERVER_NAME) --listen $(LISTEN) \
 		--registration $(REGISTRATION) $(ARGS)
 
 test: $(VENV)/dev.stamp ## Run a contributor's tests on SQLite and on a throwaway PostgreSQL (ARGS='-k sync' narrows)

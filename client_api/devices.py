@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from client_api.bounds import DEVICES, Line
 from client_api.deps import ClientServices
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports import accounts
@@ -24,7 +25,7 @@ class Device(msgspec.Struct, omit_defaults=True):
 class UpdateDeviceRequest(msgspec.Struct):
     """A new name."""
 
-    display_name: str | None = None
+    display_name: Line | None = None
 
 
 async def get_devices(api: ClientServices, who: Requester) -> dict[str, Any]:
@@ -56,6 +57,8 @@ async def delete_devices(api: ClientServices, who: Requester, *, body: dict[str,
         raise MatrixError(ErrCode.MISSING_PARAM, "devices is missing")
     if not isinstance(devices, list) or not all(isinstance(device, str) for device in devices):
         raise MatrixError(ErrCode.BAD_JSON, "devices must be a list of strings")
+    if len(devices) > DEVICES:
+        raise MatrixError(ErrCode.INVALID_PARAM, f"At most {DEVICES} devices are deleted at once")
     await api.accounts.devices.delete(who, devices, "deleteDevices", body)
 
 

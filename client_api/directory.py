@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from client_api.bounds import Id, RoomTypes, Search
 from client_api.deps import ClientServices
 from client_api.rooms import require_active
 from homeserver.core.errors import ErrCode, MatrixError
@@ -17,7 +18,7 @@ from homeserver.services.rooms.hierarchy import HierarchyRequest
 class RoomIdBody(msgspec.Struct):
     """Names a room."""
 
-    room_id: str
+    room_id: Id
 
 
 class VisibilityBody(msgspec.Struct):
@@ -29,18 +30,18 @@ class VisibilityBody(msgspec.Struct):
 class DirectoryFilter(msgspec.Struct):
     """What listed rooms must match."""
 
-    generic_search_term: str | None = None
-    room_types: list[str | None] | None = None
+    generic_search_term: Search | None = None
+    room_types: RoomTypes | None = None
 
 
 class QueryPublicRoomsBody(msgspec.Struct):
     """A search of the directory. Networks of application services have no rooms of their own here."""
 
     limit: int | None = None
-    since: str | None = None
+    since: Id | None = None
     filter: DirectoryFilter | None = None
     include_all_networks: bool = False
-    third_party_instance_id: str | None = None
+    third_party_instance_id: Id | None = None
 
 
 async def get_room_id_by_alias(api: ClientServices, *, room_alias: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from client_api import keys
+from client_api.bounds import KEYS_BODY
 from client_api.deps import ClientServices
 from homeserver.web.route import Auth, Route
 
@@ -12,11 +13,27 @@ GUEST_OK = Auth.GUEST_OK
 _FROM = {"from_": "from"}
 
 E2E_ROUTES: list[Route[ClientServices]] = [
-    Route("POST", f"{V3}/keys/upload", keys.upload_keys, auth=GUEST_OK, limit="keys"),
-    Route("POST", f"{V3}/keys/query", keys.query_keys, auth=GUEST_OK, limit="keys"),
-    Route("POST", f"{V3}/keys/claim", keys.claim_keys, auth=GUEST_OK, limit="keys"),
+    Route("POST", f"{V3}/keys/upload", keys.upload_keys, body_limit=KEYS_BODY, auth=GUEST_OK, limit="keys"),
+    Route("POST", f"{V3}/keys/query", keys.query_keys, body_limit=KEYS_BODY, auth=GUEST_OK, limit="keys"),
+    Route("POST", f"{V3}/keys/claim", keys.claim_keys, body_limit=KEYS_BODY, auth=GUEST_OK, limit="keys"),
     Route("GET", f"{V3}/keys/changes", keys.get_keys_changes, auth=GUEST_OK, query_names=_FROM),
-    Route("POST", f"{V3}/keys/device_signing/upload", keys.upload_cross_signing_keys, limit="keys"),
-    Route("POST", f"{V3}/keys/signatures/upload", keys.upload_cross_signing_signatures, auth=GUEST_OK, limit="keys"),
-    Route("PUT", f"{V3}/sendToDevice/{{eventType}}/{{txnId}}", keys.send_to_device, auth=GUEST_OK, limit="to_device"),
+    Route(
+        "POST", f"{V3}/keys/device_signing/upload", keys.upload_cross_signing_keys, body_limit=KEYS_BODY, limit="keys"
+    ),
+    Route(
+        "POST",
+        f"{V3}/keys/signatures/upload",
+        keys.upload_cross_signing_signatures,
+        body_limit=KEYS_BODY,
+        auth=GUEST_OK,
+        limit="keys",
+    ),
+    Route(
+        "PUT",
+        f"{V3}/sendToDevice/{{eventType}}/{{txnId}}",
+        keys.send_to_device,
+        body_limit=KEYS_BODY,
+        auth=GUEST_OK,
+        limit="to_device",
+    ),
 ]

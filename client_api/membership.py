@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from client_api import limits
+from client_api.bounds import Id, Text
 from client_api.deps import ClientServices
 from client_api.rooms import require_active
 from homeserver.core.errors import ErrCode, MatrixError
@@ -15,23 +17,23 @@ from homeserver.ports.requester import Requester
 class ReasonBody(msgspec.Struct):
     """A body with nothing but a reason; `third_party_signed` and other keys are not used."""
 
-    reason: str | None = None
+    reason: Text | None = None
 
 
 class TargetBody(msgspec.Struct):
     """A body that names a user."""
 
-    user_id: str
-    reason: str | None = None
+    user_id: Id
+    reason: Text | None = None
 
 
 class InviteBody(msgspec.Struct):
     """An invite, by user id; by address it needs an identity server."""
 
-    user_id: str | None = None
-    reason: str | None = None
-    medium: str | None = None
-    address: str | None = None
+    user_id: Id | None = None
+    reason: Text | None = None
+    medium: Id | None = None
+    address: Id | None = None
 
 
 async def join_room(
@@ -39,9 +41,8 @@ async def join_room(
 ) -> dict[str, Any]:
     """Join a room by id or alias."""
     require_active(who)
-    if who.rate_limited:
-        api.limits.take("joins_room", room_id_or_alias)
-    room_id = await api.rooms.memberships.join(who.user_id, room_id_or_alias, reason=_reason(body))
+    async with limits.taking(api, who, limits.of_join(room_id_or_alias)):
+        room_id = await api.rooms.memberships.join(who.user_id, room_id_or_alias, reason=_reason(body))
     await api.personal.succession.follow(who.user_id, room_id)
     return {"room_id": room_id}
 
@@ -70,10 +71,8 @@ async def invite_user(api: ClientServices, who: Requester, *, room_id: str, body
                 ErrCode.INVALID_PARAM, "This server has no identity server to invite by address: use user ids"
             )
         raise MatrixError(ErrCode.MISSING_PARAM, "user_id is missing")
-    if who.rate_limited:
-        api.limits.take("invites_room", room_id)
-        api.limits.take("invites_user", body.user_id)
-    await api.rooms.memberships.invite(who.user_id, room_id, body.user_id, reason=body.reason)
+    async with limits.taking(api, who, limits.of_invites(room_id, [body.user_id])):
+        await api.rooms.memberships.invite(who.user_id, room_id, body.user_id, reason=body.reason)
 
 
 async def leave_room(api: ClientServices, who: Requester, *, room_id: str, body: ReasonBody | None = None) -> None:

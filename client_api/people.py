@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from client_api.bounds import Search
 from client_api.deps import ClientServices
 from homeserver.ports.requester import Requester
 
@@ -13,7 +14,7 @@ from homeserver.ports.requester import Requester
 class SearchBody(msgspec.Struct):
     """What to search for."""
 
-    search_term: str
+    search_term: Search
     limit: int = 10
 
 

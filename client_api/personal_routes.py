@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from client_api import people, presence, push_rules, receipts, reports, tags, typing, voip
+from client_api.bounds import RULE_BODY
 from client_api.deps import ClientServices
 from homeserver.web.route import Auth, Route
 
@@ -21,17 +22,19 @@ PERSONAL_ROUTES: list[Route[ClientServices]] = [
     Route("GET", f"{V3}/pushrules/", push_rules.get_push_rules, auth=GUEST_OK, also=(f"{V3}/pushrules",)),
     Route("GET", f"{_GLOBAL}/", push_rules.get_push_rules_global, auth=GUEST_OK, also=(_GLOBAL,)),
     Route("GET", _RULE, push_rules.get_push_rule, auth=GUEST_OK),
-    Route("PUT", _RULE, push_rules.set_push_rule),
+    Route("PUT", _RULE, push_rules.set_push_rule, body_limit=RULE_BODY),
     Route("DELETE", _RULE, push_rules.delete_push_rule),
     Route("GET", f"{_RULE}/enabled", push_rules.is_push_rule_enabled, auth=GUEST_OK),
     Route("PUT", f"{_RULE}/enabled", push_rules.set_push_rule_enabled),
     Route("GET", f"{_RULE}/actions", push_rules.get_push_rule_actions, auth=GUEST_OK),
-    Route("PUT", f"{_RULE}/actions", push_rules.set_push_rule_actions),
-    Route("POST", f"{_ROOM}/receipt/{{receiptType}}/{{eventId}}", receipts.post_receipt, auth=GUEST_OK),
-    Route("POST", f"{_ROOM}/read_markers", receipts.set_read_marker, auth=GUEST_OK),
-    Route("PUT", f"{_ROOM}/typing/{{userId}}", typing.set_typing, auth=GUEST_OK),
+    Route("PUT", f"{_RULE}/actions", push_rules.set_push_rule_actions, body_limit=RULE_BODY),
+    Route(
+        "POST", f"{_ROOM}/receipt/{{receiptType}}/{{eventId}}", receipts.post_receipt, auth=GUEST_OK, limit="receipts"
+    ),
+    Route("POST", f"{_ROOM}/read_markers", receipts.set_read_marker, auth=GUEST_OK, limit="receipts"),
+    Route("PUT", f"{_ROOM}/typing/{{userId}}", typing.set_typing, auth=GUEST_OK, limit="typing"),
     Route("GET", _TAGS, tags.get_room_tags, auth=GUEST_OK),
-    Route("PUT", f"{_TAGS}/{{tag}}", tags.set_room_tag, auth=GUEST_OK),
+    Route("PUT", f"{_TAGS}/{{tag}}", tags.set_room_tag, auth=GUEST_OK, body_limit=RULE_BODY),
     Route("DELETE", f"{_TAGS}/{{tag}}", tags.delete_room_tag, auth=GUEST_OK),
     Route("GET", _PRESENCE, presence.get_presence, auth=GUEST_OK),
     Route("PUT", _PRESENCE, presence.set_presence, auth=GUEST_OK, limit="presence"),

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from client_api.accounts import require_self
+from client_api.bounds import Line
 from client_api.deps import ClientServices
 from homeserver.core.ids import parse_user_id
 from homeserver.ports.requester import Requester
@@ -16,7 +17,7 @@ class PresenceStatus(msgspec.Struct):
     """What the user wants others to see."""
 
     presence: Literal["offline", "online", "unavailable"]
-    status_msg: str | None = None
+    status_msg: Line | None = None
 
 
 async def get_presence(api: ClientServices, who: Requester, *, user_id: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from client_api import bounds
 from client_api.deps import ClientServices
 from homeserver.ports.requester import Requester
 
@@ -19,7 +20,7 @@ class Enabled(msgspec.Struct):
 class Actions(msgspec.Struct):
     """The actions of a rule."""
 
-    actions: list[Any]
+    actions: bounds.Actions
 
 
 async def get_push_rules(api: ClientServices, who: Requester) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from client_api.bounds import Id
 from client_api.deps import ClientServices
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.requester import Requester
@@ -13,15 +14,15 @@ from homeserver.services.personal.receipts import FULLY_READ
 class ReceiptData(msgspec.Struct):
     """What a client may say about a receipt. Null is not absent: a thread id that is no string is an error."""
 
-    thread_id: str | msgspec.UnsetType = msgspec.UNSET
+    thread_id: Id | msgspec.UnsetType = msgspec.UNSET
 
 
 class ReadMarkers(msgspec.Struct):
     """How far the user has read, in up to three senses."""
 
-    fully_read: str | None = msgspec.field(name="m.fully_read", default=None)
-    read: str | None = msgspec.field(name="m.read", default=None)
-    read_private: str | None = msgspec.field(name="m.read.private", default=None)
+    fully_read: Id | None = msgspec.field(name="m.fully_read", default=None)
+    read: Id | None = msgspec.field(name="m.read", default=None)
+    read_private: Id | None = msgspec.field(name="m.read.private", default=None)
 
 
 async def post_receipt(

@@ -10,8 +10,10 @@ from typing import Any, Literal
 import msgspec
 
 from client_api.accounts import LoggedIn, bearer, logged_in
+from client_api.bounds import Id, Text
 from client_api.deps import ClientServices
 from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.services.accounts.interactive import Operation
 from homeserver.services.accounts.login import APPSERVICE
 from homeserver.services.accounts.register import NewAccount, Registered
 from homeserver.web.request import Request
@@ -43,13 +45,13 @@ class RegisterRequest(msgspec.Struct):
 class SharedSecretRequest(msgspec.Struct):
     """Registration by an operator's tool."""
 
-    nonce: str
-    username: str
-    password: str
-    mac: str
+    nonce: Id
+    username: Id
+    password: Text
+    mac: Id
     admin: bool = False
-    user_type: str | None = None
-    displayname: str | None = None
+    user_type: Id | None = None
+    displayname: Text | None = None
 
 
 async def register(
@@ -62,7 +64,9 @@ async def register(
         return _answer(api, await register_.register_guest(details.initial_device_display_name))
     if details.type == APPSERVICE:
         return _answer(api, await register_.register_for_appservice(details.wanted(), bearer(request)))
-    return _answer(api, await register_.register(details.wanted(), body))
+    answer = _answer(api, await register_.register(details.wanted(), body))
+    api.accounts.interactive.remember(Operation("register", None, body), msgspec.to_builtins(answer))
+    return answer
 
 
 async def check_username_availability(api: ClientServices, *, username: str) -> dict[str, Any]:

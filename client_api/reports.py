@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from client_api.bounds import Text
 from client_api.deps import ClientServices
 from homeserver.ports.requester import Requester
 
@@ -11,13 +12,13 @@ from homeserver.ports.requester import Requester
 class ReportBody(msgspec.Struct):
     """Why; `score` of old clients is not used."""
 
-    reason: str
+    reason: Text
 
 
 class ReportEventBody(msgspec.Struct):
     """Why an event is reported."""
 
-    reason: str | None = None
+    reason: Text | None = None
 
 
 async def report_event(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from contextlib import nullcontext
+from typing import Annotated, Any, Literal
 
 import msgspec
 import orjson
+from msgspec import Meta
 
+from client_api import limits
+from client_api.bounds import STATE_EVENTS, USERS, Content, Id, Text, Users
 from client_api.deps import ClientServices
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.requester import Requester
@@ -17,9 +21,9 @@ from homeserver.services.rooms.present import Recipient
 class StateEventBody(msgspec.Struct):
     """One entry of `initial_state`."""
 
-    type: str
-    content: dict[str, Any]
-    state_key: str = ""
+    type: Id
+    content: Content
+    state_key: Id = ""
 
 
 class CreateRoomBody(msgspec.Struct):
@@ -27,29 +31,29 @@ class CreateRoomBody(msgspec.Struct):
 
     preset: Literal["private_chat", "public_chat", "trusted_private_chat"] | None = None
     visibility: Literal["public", "private"] | None = None
-    room_version: str | None = None
-    creation_content: dict[str, Any] | None = None
-    initial_state: list[StateEventBody] | None = None
-    power_level_content_override: dict[str, Any] | None = None
-    name: str | None = None
-    topic: str | None = None
-    room_alias_name: str | None = None
-    invite: list[str] | None = None
-    invite_3pid: list[dict[str, Any]] | None = None
+    room_version: Id | None = None
+    creation_content: Content | None = None
+    initial_state: Annotated[list[StateEventBody], Meta(max_length=STATE_EVENTS)] | None = None
+    power_level_content_override: Content | None = None
+    name: Text | None = None
+    topic: Text | None = None
+    room_alias_name: Id | None = None
+    invite: Users | None = None
+    invite_3pid: Annotated[list[Content], Meta(max_length=USERS)] | None = None
     is_direct: bool | None = None
 
 
 class UpgradeBody(msgspec.Struct):
     """The body of an upgrade."""
 
-    new_version: str
-    additional_creators: list[str] | None = None
+    new_version: Id
+    additional_creators: Users | None = None
 
 
 class RedactBody(msgspec.Struct):
     """The body of a redaction."""
 
-    reason: str | None = None
+    reason: Text | None = None
 
 
 async def create_room(api: ClientServices, who: Requester, *, body: CreateRoomBody) -> dict[str, Any]:
@@ -69,12 +73,9 @@ async def create_room(api: ClientServices, who: Requester, *, body: CreateRoomBo
         invite_3pid=body.invite_3pid or (),
         is_direct=bool(body.is_direct),
     )
-    if request.room_alias_name is not None:
-        await api.rooms.aliases.require_quota(who.user_id)
-    if who.rate_limited:
-        for invited in request.invite:
-            api.limits.take("invites_user", invited)
-    return {"room_id": await api.rooms.creation.create_room(who.user_id, request)}
+    quota = api.rooms.aliases.quota(who.user_id) if request.room_alias_name is not None else nullcontext()
+    async with limits.taking(api, who, limits.of_invites(None, request.invite)), quota:
+        return {"room_id": await api.rooms.creation.create_room(who.user_id, request)}
 
 
 async def upgrade_room(api: ClientServices, who: Requester, *, room_id: str, body: UpgradeBody) -> dict[str, Any]:
@@ -120,7 +121,13 @@ async def set_room_state_with_key(
     is_leaving = (event_type, state_key) == ("m.room.member", who.user_id) and body.get("membership") == "leave"
     if not is_leaving:
         require_active(who)
-    sent = await api.rooms.sending.set_state(room_id, who.user_id, (event_type, state_key), body, ts=_massaged(who, ts))
+    is_invite = event_type == "m.room.member" and body.get("membership") == "invite"
+    async with limits.taking(api, who, limits.of_invites(room_id, [state_key]) if is_invite else []):
+        if is_invite and who.rate_limited:
+            api.limits.take("invites_issuer", who.user_id)
+        sent = await api.rooms.sending.set_state(
+            room_id, who.user_id, (event_type, state_key), body, ts=_massaged(who, ts)
+        )
     return {"event_id": sent}
 
 

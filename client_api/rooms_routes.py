@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from client_api import directory, membership, messages, peeking, room_state, rooms
+from client_api.bounds import FREE_BODY
 from client_api.deps import ClientServices
 from homeserver.web.route import Auth, Route
 
@@ -22,10 +23,40 @@ _SUMMARIES = ("/_matrix/client/unstable/im.nheko.summary/summary/{roomIdOrAlias}
 _WRITES: list[Route[ClientServices]] = [
     Route("POST", f"{V3}/createRoom", rooms.create_room, limit="create_room"),
     Route("POST", f"{_ROOM}/upgrade", rooms.upgrade_room, limit="create_room"),
-    Route("PUT", f"{_ROOM}/send/{{eventType}}/{{txnId}}", rooms.send_message, auth=GUEST_OK, limit="message"),
-    Route("PUT", f"{_STATE}/{{stateKey}}", rooms.set_room_state_with_key, auth=GUEST_OK, limit="message"),
-    Route("PUT", _STATE, rooms.set_room_state_with_key, auth=GUEST_OK, limit="message", slash=True, fixed=_NO_KEY),
-    Route("PUT", f"{_ROOM}/redact/{{eventId}}/{{txnId}}", rooms.redact_event, auth=GUEST_OK, limit="message"),
+    Route(
+        "PUT",
+        f"{_ROOM}/send/{{eventType}}/{{txnId}}",
+        rooms.send_message,
+        auth=GUEST_OK,
+        limit="message",
+        body_limit=FREE_BODY,
+    ),
+    Route(
+        "PUT",
+        f"{_STATE}/{{stateKey}}",
+        rooms.set_room_state_with_key,
+        auth=GUEST_OK,
+        limit="message",
+        body_limit=FREE_BODY,
+    ),
+    Route(
+        "PUT",
+        _STATE,
+        rooms.set_room_state_with_key,
+        auth=GUEST_OK,
+        limit="message",
+        body_limit=FREE_BODY,
+        slash=True,
+        fixed=_NO_KEY,
+    ),
+    Route(
+        "PUT",
+        f"{_ROOM}/redact/{{eventId}}/{{txnId}}",
+        rooms.redact_event,
+        auth=GUEST_OK,
+        limit="message",
+        body_limit=FREE_BODY,
+    ),
 ]
 
 _MEMBERSHIP: list[Route[ClientServices]] = [
@@ -37,7 +68,7 @@ _MEMBERSHIP: list[Route[ClientServices]] = [
     Route("POST", f"{_ROOM}/kick", membership.kick),
     Route("POST", f"{_ROOM}/ban", membership.ban),
     Route("POST", f"{_ROOM}/unban", membership.unban),
-    Route("POST", f"{_ROOM}/forget", membership.forget_room, auth=GUEST_OK),
+    Route("POST", f"{_ROOM}/forget", membership.forget_room, auth=GUEST_OK, body_limit=FREE_BODY),
     Route("GET", f"{V3}/joined_rooms", membership.get_joined_rooms, auth=GUEST_OK),
 ]
 
@@ -78,8 +109,8 @@ _DIRECTORY: list[Route[ClientServices]] = [
     Route("GET", f"{_ROOM}/aliases", directory.get_local_aliases, auth=GUEST_OK),
     Route("GET", _LISTED, directory.get_room_visibility_on_directory, auth=NONE),
     Route("PUT", _LISTED, directory.set_room_visibility_on_directory),
-    Route("GET", f"{V3}/publicRooms", directory.get_public_rooms, auth=NONE),
-    Route("POST", f"{V3}/publicRooms", directory.query_public_rooms, auth=GUEST_OK),
+    Route("GET", f"{V3}/publicRooms", directory.get_public_rooms, auth=NONE, limit="public_rooms"),
+    Route("POST", f"{V3}/publicRooms", directory.query_public_rooms, auth=GUEST_OK, limit="public_rooms"),
     Route("GET", f"{V1}/rooms/{{roomId}}/hierarchy", directory.get_space_hierarchy, query_names=_FROM),
     Route("GET", f"{V1}/room_summary/{{roomIdOrAlias}}", directory.get_room_summary, auth=OPTIONAL, also=_SUMMARIES),
 ]

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from client_api.accounts import LoggedIn, bearer, logged_in
+from client_api.bounds import Text
 from client_api.deps import ClientServices
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.requester import Requester
@@ -18,7 +19,7 @@ from homeserver.web.request import Request
 class RefreshRequest(msgspec.Struct):
     """Body of a refresh."""
 
-    refresh_token: str
+    refresh_token: Text
 
 
 class RefreshResponse(msgspec.Struct):

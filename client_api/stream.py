@@ -30,10 +30,13 @@ class _ClientFace:
     def __init__(self, api: ClientServices, upgrade: Upgrade) -> None:
         self._api = api
         self.call = upgrade.call
+        self._identified = upgrade.identified
 
     async def authenticate(self, token: str) -> Requester:
         """See the protocol."""
-        return await self._api.accounts.sessions.authenticate(token)
+        who = await self._api.accounts.sessions.authenticate(token)
+        self._identified()
+        return who
 
     def serves(self, token: str) -> bool:
         """See the protocol."""

@@ -11,17 +11,18 @@ import json
 import os
 import resource
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from getpass import getpass
+from getpass import GetPassWarning, getpass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import homeserver
-from homeserver import boot, commands, faults, logs
+from homeserver import boot, commands, faults, logs, running
 from homeserver.config import docs
 from homeserver.config.keyfiles import UnsafeFile, create_private
 from homeserver.config.load import ConfigError, load
@@ -29,11 +30,13 @@ from homeserver.config.model import Config
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.store import StoreBroken
 from homeserver.roles import PACKAGES, ROLES
-from homeserver.serve import listen, serve
+from homeserver.serve import listen, serve, url_of
 from homeserver.services.accounts.tokens import BadKeyFile
 from homeserver.storage.engine import UnsafeDatabase
 from homeserver.storage.migrations import UnknownSchema
 from homeserver.system import SystemEntropy, return_unused_memory
+from homeserver.terminal import write, write_error, write_row
+from homeserver.web.stack import UnknownStack
 
 _CONFIG_FILE = "hromada.toml"
 
@@ -65,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error.faults)
     except UnsafeFile as error:
         return _fail([str(error)])
+    except UnknownStack as error:
+        return _fail([str(error)], status=1)
     except BadKeyFile as error:
         return _fail([f"server.jwt_key_file: {error}"])
     except (UnsafeDatabase, UnknownSchema) as error:
@@ -162,31 +167,34 @@ def _run(options: argparse.Namespace) -> int:
 
     async def run() -> None:
         server = await boot.build(config, options.role or ROLES)
-        await serve(server, listener, lambda url: _print(f"ready {url}"))
+        await serve(server, listener, lambda url: write(f"ready {url}"))
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(run())
+    note = running.note(config, url_of(listener).removeprefix("http://"))
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(run())
+    finally:
+        note.unlink(missing_ok=True)
     return 0
 
 
 def _init(options: argparse.Namespace) -> int:
     config = _first_run_config(options)
     boot.load_secrets(config)
-    _print(f"Configuration and keys of {config.server.name} are in {config.server.data_dir}")
+    write(f"Configuration and keys of {config.server.name} are in {config.server.data_dir}")
     return 0
 
 
 def _doctor(options: argparse.Namespace) -> int:
     from homeserver import doctor  # noqa: PLC0415 - no other command has to wait for what it imports
 
-    config = _config(options)
-    file = options.config or _default_file(_flags(options))
+    config, file = _running_config(options)
 
     async def examine() -> bool:
         found = doctor.examine(config, file if file.exists() else None, thorough=options.thorough)
         healthy = True
         async for finding in found:
-            _print(str(finding))
+            write(str(finding))
             healthy = healthy and finding.verdict != "FAIL"
         return healthy
 
@@ -194,7 +202,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _config_doc(_options: argparse.Namespace) -> int:
-    _print(docs.markdown())
+    write(docs.markdown())
     return 0
 
 
@@ -202,7 +210,7 @@ def _routes(_options: argparse.Namespace) -> int:
     for package in PACKAGES.values():
         routes = import_module(package.replace(".role", ".routes")).ROUTES
         for route in routes:
-            _print(f"{route.method:7}{route.path}  {route.handler.__module__}.{route.handler.__name__}")
+            write(f"{route.method:7}{route.path}  {route.handler.__module__}.{route.handler.__name__}")
     return 0
 
 
@@ -210,30 +218,30 @@ def _user_add(options: argparse.Namespace) -> int:
     os.umask(0o077)
     config, password = _first_run_config(options), _password(options)
     user_id = asyncio.run(commands.add_user(config, options.name, password, admin=options.admin))
-    _print(f"Made {'the administrator ' if options.admin else ''}{user_id}")
+    write(f"Made {'the administrator ' if options.admin else ''}{user_id}")
     return 0
 
 
 def _user_reset(options: argparse.Namespace) -> int:
     config, password = _config(options), _password(options)
     user_id = asyncio.run(commands.reset_password(config, options.name, password))
-    _print(f"{user_id} has a new password and is logged out everywhere")
+    write(f"{user_id} has a new password and is logged out everywhere")
     return 0
 
 
 def _user_deactivate(options: argparse.Namespace) -> int:
     user_id = asyncio.run(commands.deactivate(_config(options), options.name, erase=options.erase))
-    _print(f"Deactivated {user_id}; the server takes it out of its rooms")
+    write(f"Deactivated {user_id}; the server takes it out of its rooms")
     return 0
 
 
 def _user_lock(options: argparse.Namespace) -> int:
-    _print(f"Locked {asyncio.run(commands.set_locked(_config(options), options.name, True))}")
+    write(f"Locked {asyncio.run(commands.set_locked(_config(options), options.name, True))}")
     return 0
 
 
 def _user_unlock(options: argparse.Namespace) -> int:
-    _print(f"Unlocked {asyncio.run(commands.set_locked(_config(options), options.name, False))}")
+    write(f"Unlocked {asyncio.run(commands.set_locked(_config(options), options.name, False))}")
     return 0
 
 
@@ -242,7 +250,7 @@ def _token_add(options: argparse.Namespace) -> int:
     made = commands.add_registration_token(
         _first_run_config(options), options.token, options.uses_allowed, options.valid_days
     )
-    _print(asyncio.run(made))
+    write(asyncio.run(made))
     return 0
 
 
@@ -250,13 +258,13 @@ def _token_list(options: argparse.Namespace) -> int:
     for token in asyncio.run(commands.list_registration_tokens(_config(options))):
         allowed = "any" if token.uses_allowed is None else token.uses_allowed
         end = "" if token.expires_ms is None else f"\tuntil {_utc(token.expires_ms)}"
-        _print(f"{token.token}\tused {token.completed} of {allowed}{end}")
+        write(f"{token.token}\tused {token.completed} of {allowed}{end}")
     return 0
 
 
 def _token_delete(options: argparse.Namespace) -> int:
     asyncio.run(commands.delete_registration_token(_config(options), options.token))
-    _print(f"Deleted {options.token}")
+    write(f"Deleted {options.token}")
     return 0
 
 
@@ -268,7 +276,7 @@ def _user_list(options: argparse.Namespace) -> int:
     async def print_all() -> None:
         async for user in commands.list_users(config):
             marks = [mark for mark in _MARKS if getattr(user, mark)]
-            _print("\t".join([user.user_id, *(mark.removeprefix("is_") for mark in marks)]))
+            write_row([user.user_id, *(mark.removeprefix("is_") for mark in marks)])
 
     config = _config(options)
     asyncio.run(print_all())
@@ -280,7 +288,7 @@ def _report_list(options: argparse.Namespace) -> int:
     for report in asyncio.run(commands.newest_reports(_config(options), options.limit)):
         about = [known or "-" for known in (report.user_id, report.room_id, report.event_id)]
         reason = json.dumps(report.reason, ensure_ascii=False)
-        _print("\t".join([_utc(report.ts), report.reporter, *about, reason]))
+        write_row([_utc(report.ts), report.reporter, *about, reason])
     return 0
 
 
@@ -288,12 +296,21 @@ def _password(options: argparse.Namespace) -> str:
     """The password from where the options say; asked for twice by default. Raises MatrixError."""
     if options.generate_password:
         password = SystemEntropy().token(12)
-        _print(f"Password: {password}")
+        write(f"Password: {password}")
         return password
     if options.password_stdin:
         return sys.stdin.readline().rstrip("\n")
-    password = getpass("Password: ")
-    if getpass("Again: ") != password:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", GetPassWarning)  # it would be shown while it is typed
+            password = getpass("Password: ")
+            again = getpass("Again: ")
+    except (EOFError, OSError, GetPassWarning):
+        raise MatrixError(
+            ErrCode.INVALID_PARAM,
+            "There is no terminal to ask for the password: use --password-stdin or --generate-password",
+        ) from None
+    if again != password:
         raise MatrixError(ErrCode.INVALID_PARAM, "The passwords differ")
     return password
 
@@ -315,6 +332,14 @@ def _config(options: argparse.Namespace) -> Config:
     flags = _flags(options)
     file: Path = options.config or _default_file(flags)
     return load(file if options.config or file.exists() else None, os.environ, flags)
+
+
+def _running_config(options: argparse.Namespace) -> tuple[Config, Path]:
+    """The configuration that the server runs with, if it does, and its file; what the options say goes before."""
+    flags = _flags(options)
+    file: Path = options.config or _default_file(flags)
+    data_dir = Path(_config(options).server.data_dir)
+    return load(file if file.exists() else options.config, os.environ, {**running.settings(data_dir), **flags}), file
 
 
 def _default_file(flags: dict[str, str]) -> Path:
@@ -353,12 +378,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-def _print(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-
-
 def _fail(faults: Sequence[str], status: int = 2) -> int:
     for fault in faults:
-        sys.stderr.write(f"hromada: {fault}\n")
+        write_error(f"hromada: {fault}")
     return status

@@ -26,6 +26,7 @@ from homeserver.ports.store import StoreUnavailable
 from homeserver.services.accounts.tokens import BadKeyFile, load_keys
 from homeserver.storage.engine import Engine, UnsafeDatabase, check_durability, create_engine, sqlite_path
 from homeserver.storage.inspection import DatabaseFacts, inspect
+from homeserver.web import stack
 
 Verdict = Literal["ok", "info", "warn", "FAIL"]
 
@@ -52,7 +53,14 @@ class Finding:
 async def examine(config: Config, config_file: Path | None, *, thorough: bool) -> AsyncIterator[Finding]:
     """Everything there is to say, as it is found; `thorough` also reads the whole of an SQLite database."""
     yield Finding("info", "version", f"hromada {homeserver.__version__}, Python {platform.python_version()}")
-    for finding in (*_configuration(config, config_file), *_folder(config), *_keys(config), _clock(), _running(config)):
+    for finding in (
+        _stack(),
+        *_configuration(config, config_file),
+        *_folder(config),
+        *_keys(config),
+        _clock(),
+        _running(config),
+    ):
         yield finding
     engine = create_engine(parts.database_url(config), parts.engine_settings(config))
     if engine.is_sqlite and not (file := sqlite_path(engine.url)).exists():  # looking at it would make it
@@ -65,6 +73,11 @@ async def examine(config: Config, config_file: Path | None, *, thorough: bool) -
         yield Finding("FAIL", "database", str(error))
     finally:
         await engine.dispose()
+
+
+def _stack() -> Finding:
+    found = list(stack.faults())
+    return Finding("FAIL", "http server", "; ".join(found)) if found else Finding("ok", "http server", "as tested")
 
 
 def _configuration(config: Config, file: Path | None) -> Iterator[Finding]:

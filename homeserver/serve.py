@@ -19,7 +19,7 @@ from homeserver.boot import Server
 from homeserver.boot.parts import ConnectionBounds
 from homeserver.config.load import split_address
 from homeserver.ports.store import StoreBroken
-from homeserver.web import connection, hypercorn_bounds
+from homeserver.web import connection, hypercorn_bounds, stack
 
 _DRAIN_SECONDS = 30.0
 _KEEP_ALIVE_SECONDS = 30
@@ -46,8 +46,10 @@ async def serve(server: Server, listener: socket.socket, announce: Callable[[str
     """Serve until SIGTERM or SIGINT, then answer what is held and end, within 30 seconds.
 
     `announce` is called with the URL as soon as requests are answered. A worker that fails ends the process: a
-    supervisor restarts it in a known state. Raises StoreBroken if it was the disk that failed.
+    supervisor restarts it in a known state. Raises StoreBroken if it was the disk that failed, and
+    UnknownStack before serving if the HTTP server beneath is not one that was tested.
     """
+    stack.check()
     hypercorn_bounds.install()
     stop = asyncio.Event()
     url = url_of(listener)
@@ -95,6 +97,7 @@ def hypercorn_config(listener: socket.socket, bounds: ConnectionBounds) -> hyper
     config.errorlog.setLevel(logging.WARNING)
     config.accesslog = None
     config.include_server_header = False
+    config.alpn_protocols = ["http/1.1"]
     config.graceful_timeout = _DRAIN_SECONDS
     config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
     config.keep_alive_max_requests = 100_000

@@ -13,7 +13,7 @@ import aiohttp
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.support.client import Client, eventually
+from tests.support.client import Client, eventually, part
 from tests.support.fixtures import StartServer
 from tests.support.postgres import PostgresCluster
 
@@ -194,3 +194,36 @@ async def test_the_usual_name_of_the_tls_option_is_understood(
 ) -> None:
     server = start_server("postgres", database_url=postgres_cluster.make_database() + "?sslmode=prefer")
     await Client(http, server.url).register("ann")
+
+
+async def test_reports_do_not_command_the_terminal(start_server: StartServer, http: aiohttp.ClientSession) -> None:
+    server = start_server()
+    alice = await Client(http, server.url).register("alice")
+    evil = "\x1b]0;owned\x07 \x9b31m \u202e\n@admin:x"
+    await alice.ok("POST", f"/users/{part(alice.user_id)}/report", {"reason": evil})
+    listed = hromada("report", "list", "--data-dir", str(server.data_dir), "--server-name", server.name)
+    assert "owned" in listed.stdout
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(listed.stdout)
+    assert len(listed.stdout.splitlines()) == 1
+
+
+def test_a_password_is_asked_for_at_a_terminal_only(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "homeserver", "user", "add", "--data-dir", str(tmp_path / "data"), "eve"]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+        start_new_session=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "--password-stdin" in done.stderr
+
+
+async def test_doctor_knows_how_the_server_was_started(start_server: StartServer) -> None:
+    server = start_server(registration="token")
+    done = hromada("doctor", "--data-dir", str(server.data_dir))
+    assert f"answers on {server.url.removeprefix('http://')}" in done.stdout
+    assert server.name in done.stdout
+    assert "registration      token" in done.stdout
+    server.stop()
+    done = hromada("doctor", "--data-dir", str(server.data_dir))
+    assert "registration      closed" in done.stdout

@@ -18,7 +18,7 @@ from client_api.e2e import E2eServices
 from client_api.personal import PersonalServices
 from homeserver import faults
 from homeserver.boot import parts
-from homeserver.boot.accounts import Foundations, build_accounts, build_sessions
+from homeserver.boot.accounts import Foundations, account_data_quota, build_accounts, build_sessions
 from homeserver.boot.e2e import build_e2e
 from homeserver.boot.parts import load_secrets
 from homeserver.config.model import Config
@@ -273,16 +273,17 @@ def build_maintenance(base: Foundations, accounts: AccountServices) -> Maintenan
 
 def build_personal(base: Foundations, members: JoinedRooms, typing: TypingTracker, rooms: Rooms) -> PersonalServices:
     """Services of what belongs to one user and changes often."""
-    edits = AccountDataEdits(base.store, base.committer)
-    push_rules = PushRules(edits)
+    limits = base.config.limits
+    edits = AccountDataEdits(base.store, base.committer, account_data_quota(base.config))
+    push_rules = PushRules(edits, max_rules=limits.push_rules_per_user, max_bytes=limits.push_rules_bytes)
     return PersonalServices(
         members=members,
         people=People(base.store, max_results=base.config.limits.user_directory_results),
         presence=PresenceTracker(base.clock, members),
         push_rules=push_rules,
-        receipts=ReceiptService(base.store, base.committer, edits, base.clock),
+        receipts=ReceiptService(base.store, base.committer, edits, base.clock, most=limits.receipts_per_room),
         succession=Succession(rooms.memory, edits, push_rules),
-        tags=Tags(edits, max_bytes=base.config.limits.account_data_bytes),
+        tags=Tags(edits, max_bytes=limits.account_data_bytes, max_tags=limits.tags_per_room),
         typing=typing,
     )
 

@@ -36,6 +36,7 @@ from homeserver.services.accounts.tokens import AccessTokens, load_keys
 from homeserver.services.commit import Committer
 from homeserver.services.personal.account_data import AccountData
 from homeserver.services.personal.filters import Filters
+from homeserver.services.personal.quota import AccountDataQuota
 
 _JWT_KEYS: dict[str, type[Any]] = {
     "EdDSA": Ed25519PublicKey,
@@ -100,7 +101,9 @@ def build_accounts(base: Foundations, sessions: Sessions, rooms: RoomActions) ->
     settings = LoginSettings(name, login_token_lifetime_ms=auth.login_token_seconds * 1000)
     return AccountServices(
         account=Account(store, base.committer, passwords, sessions, interactive, rooms),
-        account_data=AccountData(store, base.committer, max_bytes=limits.account_data_bytes),
+        account_data=AccountData(
+            store, base.committer, max_bytes=limits.account_data_bytes, quota=account_data_quota(config)
+        ),
         admin=Admin(store, base.committer, sessions, name),
         devices=Devices(store, base.committer, clock, sessions, interactive),
         filters=Filters(store, max_bytes=limits.filter_bytes, max_per_user=limits.filters_per_user),
@@ -112,6 +115,11 @@ def build_accounts(base: Foundations, sessions: Sessions, rooms: RoomActions) ->
         sessions=sessions,
         shared_secret=SharedSecretRegistration(registration.shared_secret or None, register, clock, entropy),
     )
+
+
+def account_data_quota(config: Config) -> AccountDataQuota:
+    """What one user may keep."""
+    return AccountDataQuota(config.limits.account_data_items, config.limits.account_data_total_bytes)
 
 
 def _policies(config: Config) -> dict[str, Any]:

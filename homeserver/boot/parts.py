@@ -23,6 +23,7 @@ from homeserver.storage.engine import EngineSettings
 from homeserver.system import SystemClock, SystemEntropy
 from homeserver.web.app import WebSettings
 from homeserver.web.ratelimit import Network, RateLimiter
+from homeserver.web.shares import ShareSettings
 from homeserver.web.websocket import SocketSettings
 
 
@@ -108,6 +109,13 @@ def web_settings(config: Config) -> WebSettings:
         body_timeout=config.limits.body_seconds,
         max_in_flight=config.limits.requests_in_flight,
         max_held=config.limits.long_polls,
+        shares=ShareSettings(
+            config.limits.requests_per_user,
+            config.limits.requests_per_address,
+            config.limits.long_polls_per_user,
+            config.limits.long_polls_per_address,
+            config.stream.unknown_per_address,
+        ),
         query_tokens=config.auth.query_tokens,
         trusted_proxies=networks(config.server.trusted_proxies),
         log_requests=config.logging.requests,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -134,6 +134,11 @@ def _check_secrets(config: Config, faults: list[str]) -> None:
     if secret and (len(secret) < 16 or len(set(secret)) < 6 or secret.lower() in _WEAK_SECRETS):
         # The value itself must not reach a log.
         faults.append("registration.shared_secret: is too short or too simple; use at least 16 random characters")
+    if config.registration.first_user and not is_loopback(config.server.listen):
+        faults.append(
+            "registration.first_user: whoever comes first would own the server, so it must listen on a loopback "
+            "address; or leave this off and use `hromada user add --admin NAME`"
+        )
     if config.registration.require_terms and not config.registration.terms_url:
         faults.append("registration.terms_url: is needed with registration.require_terms")
     if config.auth.jwt_login:
@@ -148,6 +153,15 @@ def _is_network(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_loopback(listen: str) -> bool:
+    """Whether only this machine reaches `HOST:PORT`."""
+    host = listen.rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def split_address(listen: str) -> tuple[str, int]:

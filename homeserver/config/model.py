@@ -68,7 +68,13 @@ class Registration(Section, frozen=True, kw_only=True):
     shared_secret: Annotated[
         str, _doc("Secret of `/_synapse/admin/v1/register`, at least 16 characters. Empty: not served.")
     ] = ""
-    first_user: Annotated[bool, _doc("The first account may be made in every mode and becomes administrator.")] = True
+    first_user: Annotated[
+        bool,
+        _doc(
+            "The first account that registers becomes administrator, whatever the mode. Only while the server listens "
+            "on a loopback address: `make run` asks for it. Otherwise: `hromada user add --admin NAME`."
+        ),
+    ] = False
     require_terms: Annotated[bool, _doc("New users accept the terms first.")] = False
     terms_url: Annotated[str, _doc("Where the terms can be read.")] = ""
     terms_version: Annotated[str, _doc("Version of the terms.")] = "1.0"
@@ -105,10 +111,30 @@ class Limits(Section, frozen=True, kw_only=True):
     ] = 60
     requests_in_flight: Annotated[int, _doc("Requests worked on at a time; more get 503.", ge=10, le=100_000)] = 2_000
     long_polls: Annotated[int, _doc("Long polls held at a time; more get 503.", ge=10, le=1_000_000)] = 20_000
+    requests_per_user: Annotated[int, _doc("Requests of one user worked on at a time; more get 429.", ge=10)] = 100
+    requests_per_address: Annotated[
+        int, _doc("Requests from one address worked on at a time; more get 429.", ge=10)
+    ] = 500
+    long_polls_per_user: Annotated[int, _doc("Long polls of one user held at a time; more get 429.", ge=1)] = 100
+    long_polls_per_address: Annotated[
+        int, _doc("Long polls and sockets of one address held at a time; more get 429.", ge=10)
+    ] = 5_000
     devices_per_user: Annotated[int, _doc("Devices of one user.", ge=1, le=10_000)] = 100
     displayname_length: Annotated[int, _doc("Longest display name, in characters.", ge=1, le=10_000)] = 256
     avatar_url_length: Annotated[int, _doc("Longest avatar URL, in characters.", ge=1, le=10_000)] = 1_000
     account_data_bytes: Annotated[int, _doc("Largest account data item.", ge=1_024, le=1_048_576)] = 65_536
+    account_data_items: Annotated[
+        int, _doc("Account data items of one user, read markers and tags of rooms included.", ge=100, le=1_000_000)
+    ] = 10_000
+    account_data_total_bytes: Annotated[
+        int, _doc("Account data of one user, together.", ge=65_536, le=1_073_741_824)
+    ] = 10_485_760
+    tags_per_room: Annotated[int, _doc("Tags one user may give a room.", ge=1, le=10_000)] = 100
+    push_rules_per_user: Annotated[int, _doc("Push rules of one user's own.", ge=1, le=10_000)] = 1_000
+    push_rules_bytes: Annotated[int, _doc("Push rules of one user, together.", ge=16_384, le=10_485_760)] = 262_144
+    receipts_per_room: Annotated[
+        int, _doc("Threaded receipts of one user kept in one room; the oldest make room.", ge=10, le=100_000)
+    ] = 1_000
     filter_bytes: Annotated[int, _doc("Largest filter.", ge=1_024, le=1_048_576)] = 65_536
     filters_per_user: Annotated[int, _doc("Stored filters of one user.", ge=1, le=10_000)] = 100
     aliases_per_user: Annotated[int, _doc("Aliases one user may make.", ge=1, le=10_000)] = 50
@@ -131,16 +157,27 @@ class RateLimits(Section, frozen=True, kw_only=True):
     message: Annotated[Rate, _doc("Events sent, by user.")] = Rate(1, 20)
     registration: Annotated[Rate, _doc("Requests to register, by address; an account takes two.")] = Rate(0.34, 6)
     registration_token_validity: Annotated[Rate, _doc("Registration tokens tried, by address.")] = Rate(0.1, 5)
-    login_address: Annotated[Rate, _doc("Logins by address.")] = Rate(0.003, 5)
-    login_account: Annotated[Rate, _doc("Logins by account.")] = Rate(0.003, 5)
-    login_failed: Annotated[Rate, _doc("Failed logins by account.")] = Rate(0.17, 3)
+    login_address: Annotated[Rate, _doc("Logins and passwords shown to prove who asks, by address.")] = Rate(0.05, 20)
+    login_account: Annotated[Rate, _doc("Passwords tried, by account and address together.")] = Rate(0.003, 5)
+    login_failed: Annotated[Rate, _doc("Wrong passwords, by account and address together.")] = Rate(0.17, 3)
+    login_anywhere: Annotated[
+        Rate, _doc("Wrong passwords by account, whatever the address: so many that no stranger locks its owner out.")
+    ] = Rate(0.1, 500)
+    login_token: Annotated[Rate, _doc("Login tokens asked for, by user.")] = Rate(0.01, 5)
+    refresh: Annotated[Rate, _doc("Refreshed access tokens, by address.")] = Rate(5, 500)
+    username_availability: Annotated[Rate, _doc("User names asked about, by address.")] = Rate(1, 30)
+    public_rooms: Annotated[Rate, _doc("Pages of the room directory, by user, or by address without a login.")] = Rate(
+        2, 60
+    )
+    typing: Annotated[Rate, _doc("Typing notifications, by user.")] = Rate(2, 60)
+    receipts: Annotated[Rate, _doc("Read receipts and markers, by user.")] = Rate(5, 300)
     joins: Annotated[Rate, _doc("Joins of rooms of this server, by user.")] = Rate(0.1, 10)
-    joins_room: Annotated[Rate, _doc("Joins by room.")] = Rate(1, 10)
-    invites_room: Annotated[Rate, _doc("Invites by room.")] = Rate(0.3, 10)
-    invites_user: Annotated[Rate, _doc("Invites by invited user.")] = Rate(0.003, 5)
+    joins_room: Annotated[Rate, _doc("Joins by room; refused ones do not count.")] = Rate(1, 10)
+    invites_room: Annotated[Rate, _doc("Invites by room; refused ones do not count.")] = Rate(0.3, 10)
+    invites_user: Annotated[Rate, _doc("Invites by invited user; refused ones do not count.")] = Rate(0.003, 5)
     invites_issuer: Annotated[Rate, _doc("Invites by inviting user.")] = Rate(0.3, 10)
     create_room: Annotated[Rate, _doc("Rooms made, by user.")] = Rate(0.016, 10)
-    profile: Annotated[Rate, _doc("Profile changes, by user.")] = Rate(1, 500)
+    profile: Annotated[Rate, _doc("Profile changes, by user; each is an event in all of their rooms.")] = Rate(0.05, 20)
     reports: Annotated[Rate, _doc("Reports of events, rooms and users, by user.")] = Rate(1, 5)
     user_directory: Annotated[Rate, _doc("Searches of the user directory, by user.")] = Rate(0.016, 200)
     presence: Annotated[Rate, _doc("Presence changes, by user.")] = Rate(0.1, 1)
@@ -199,6 +236,7 @@ class Stream(Section, frozen=True, kw_only=True):
     frame_bytes: Annotated[int, _doc("Largest frame of a client.", ge=4_096, le=1_048_576)] = 65_536
     frames: Annotated[Rate, _doc("Frames of one socket, acknowledgements aside.")] = Rate(20, 60)
     sockets_per_user: Annotated[int, _doc("Open sockets of one user.", ge=1, le=10_000)] = 20
+    unknown_per_address: Annotated[int, _doc("Sockets of one address that have not shown their token yet.", ge=1)] = 100
     requests_in_flight: Annotated[int, _doc("Calls of one socket worked on at a time.", ge=1, le=100)] = 8
     buffer_bytes: Annotated[
         int, _doc("Answers kept for a client of a socket that does not read.", ge=131_072, le=16_777_216)

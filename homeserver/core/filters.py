@@ -20,6 +20,8 @@ MAX_LIMIT = 1_000
 """Larger limits are lowered to this."""
 
 _MAX_WILDCARDS = 100  # per list; each is tried on every event
+_MAX_ITEMS = 5_000  # of one list
+_MAX_TEXT = 16_384  # characters of one item
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +250,10 @@ def _string_list(given: dict[str, Any], key: str) -> list[str] | None:
     value = given[key]
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise MatrixError(ErrCode.BAD_JSON, f"{key} must be a list of strings")
+    if len(value) > _MAX_ITEMS or any(len(item) > _MAX_TEXT for item in value):
+        raise MatrixError(
+            ErrCode.INVALID_PARAM, f"{key} may hold at most {_MAX_ITEMS:,} texts of at most {_MAX_TEXT:,} characters"
+        )
     return value
 
 

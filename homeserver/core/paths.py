@@ -11,17 +11,19 @@ from typing import Any
 
 def split_path(path: str) -> list[str]:
     r"""The keys of a dot-separated path; `\.` and `\\` stand for a dot and a backslash inside a key."""
-    keys = [""]
+    keys: list[str] = []
+    key: list[str] = []  # joined at its end: adding to a text in a list copies it each time
     characters = iter(path)
     for character in characters:
         if character == ".":
-            keys.append("")
+            keys.append("".join(key))
+            key = []
         elif character == "\\":
             escaped = next(characters, "")
-            keys[-1] += escaped if escaped and escaped in ".\\" else "\\" + escaped
+            key.append(escaped if escaped and escaped in ".\\" else "\\" + escaped)
         else:
-            keys[-1] += character
-    return keys
+            key.append(character)
+    return [*keys, "".join(key)]
 
 
 def look_up(source: Mapping[str, Any], keys: Sequence[str], absent: Any) -> Any:

@@ -329,6 +329,10 @@ class AccountDataRepo(Protocol):
         """Everything of the user that changed after a log position (0: everything), in order."""
         ...
 
+    async def usage(self, user_id: str) -> tuple[int, int]:
+        """How many items the user has, and how many bytes of content together."""
+        ...
+
     async def put(self, data: AccountDataChanged, position: int) -> None:
         """Set content at a log position."""
         ...

@@ -32,3 +32,7 @@ class RateLimits(Protocol):
     def take(self, bucket: str, key: str, cost: float = 1.0) -> None:
         """Take `cost` tokens. Raises LimitExceeded, which takes nothing, if the bucket holds fewer."""
         ...
+
+    def give_back(self, bucket: str, key: str, cost: float = 1.0) -> None:
+        """Put back what was taken for something that did not happen."""
+        ...

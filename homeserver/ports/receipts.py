@@ -44,6 +44,10 @@ class ReceiptRepo(Protocol):
         """Event id of the stored receipt."""
         ...
 
+    async def keep_newest(self, room_nid: int, user_id: str, count: int) -> None:
+        """Forget all but the newest threaded receipts of the user in the room."""
+        ...
+
     async def between(self, rooms: Mapping[int, Bounds], user_id: str) -> list[ReceiptChanged]:
         """Receipts of many rooms inside log bounds, private ones of others left out, in one statement."""
         ...

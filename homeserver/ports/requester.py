@@ -6,8 +6,12 @@ spec: client-server-api#using-access-tokens, application-service-api#identity-as
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
+
+CALLER_ADDRESS: ContextVar[str] = ContextVar("caller_address", default="")
+"""What the address of the request under way is counted as. Attempts at passwords are limited by it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,7 +234,7 @@ class Committer:
             for item in batch:
                 await self._settle([item])
             return
-        elif not isinstance(error, UniqueViolation):
+        elif not isinstance(error, UniqueViolation | MatrixError):
             _log.error("commit_crashed", exc_info=error)
         _fail(batch, error)
 

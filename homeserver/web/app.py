@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +19,7 @@ import structlog
 from homeserver import faults
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.clock import Clock
-from homeserver.ports.requester import Authenticator, Requester
+from homeserver.ports.requester import CALLER_ADDRESS, Authenticator, Requester
 from homeserver.ports.socket import CloseCode, CloseSocket, SocketClosed
 from homeserver.ports.store import StoreUnavailable
 from homeserver.web.auth import requester
@@ -27,10 +27,11 @@ from homeserver.web.endpoint import Endpoint, Mount, build_router
 from homeserver.web.metrics import Metrics
 from homeserver.web.plain import PLAIN
 from homeserver.web.ratelimit import Network, RateLimiter, address_key, client_address
-from homeserver.web.request import ClientDisconnected, Receive, Request, UnreadBody
+from homeserver.web.request import ClientDisconnected, Receive, Request, UnreadBody, while_connected
 from homeserver.web.response import Json, Response, encode
 from homeserver.web.route import Auth, Route, WebSocketRoute
 from homeserver.web.router import parse_query
+from homeserver.web.shares import Shares, ShareSettings, Slots, address_owner
 from homeserver.web.websocket import SocketSettings, Upgrade, WebSocket
 
 Scope = MutableMapping[str, Any]
@@ -63,6 +64,7 @@ class WebSettings:
     body_timeout: float = 60.0
     max_in_flight: int = 2_000
     max_held: int = 20_000
+    shares: ShareSettings = field(default_factory=ShareSettings)
     query_tokens: bool = False
     trusted_proxies: Sequence[Network] = ()
     log_requests: bool = False
@@ -102,6 +104,10 @@ class Application:
         self._seen = seen
         self._chance = chance
         self._pages: AsgiApp | None = None
+        shares = settings.shares
+        self._requests_of = Shares(shares.requests_user), Shares(shares.requests_address)
+        self._polls_of = Shares(shares.held_user), Shares(shares.held_address)
+        self._unknown_sockets_of = Shares(shares.unknown_sockets)
         self._in_flight = 0
         self._held = 0
         # After a restart everybody comes at once, and everybody's token must be looked up. Who waits for a turn costs
@@ -165,11 +171,19 @@ class Application:
             await socket.refuse(error)
             return
         peer = self._client_ip(scope, _headers(scope))
+        slots, unknown = Slots(), Slots()
+        try:
+            slots.take(self._polls_of[1], address_owner(peer))
+            unknown.take(self._unknown_sockets_of, address_owner(peer))
+        except MatrixError as error:
+            slots.release()
+            await socket.refuse(error)
+            return
         self._held += 1
         self._metrics.held.inc()
         try:
             await socket.accept(route.subprotocol)
-            await route.handler(mount.services, Upgrade(socket, partial(self._call, peer)))
+            await route.handler(mount.services, Upgrade(socket, partial(self._call, peer), unknown.release))
             await self._close(socket, CloseCode.NORMAL, "")
         except SocketClosed:
             pass
@@ -181,6 +195,8 @@ class Application:
             _log.exception("socket failed", path=route.path)
             await self._close(socket, CloseCode.INTERNAL, "Internal server error")
         finally:
+            slots.release()
+            unknown.release()
             self._held -= 1
             self._metrics.held.dec()
 
@@ -250,7 +266,9 @@ class Application:
     # --- from the request to the handler's result ---
 
     def _refuse_overload(self, endpoint: Endpoint) -> None:
-        if endpoint.route.held:
+        if endpoint.route.spare:
+            full = False
+        elif endpoint.route.held:
             full = self._held >= self._settings.max_held
         else:
             full = self._in_flight >= self._settings.max_in_flight
@@ -289,31 +307,40 @@ class Application:
 
     async def _handle(self, endpoint: Endpoint, request: Request, values: list[str]) -> Any:
         """Everything from authentication to the handler's result, counted against the right budget."""
-        if endpoint.route.held:
+        route = endpoint.route
+        of_user, of_address = self._polls_of if route.held else self._requests_of
+        slots = Slots()
+        CALLER_ADDRESS.set(address_key(request.client_ip))
+        if not route.spare:
+            slots.take(of_address, address_owner(request.client_ip))
+        if route.held:
             self._held += 1
             self._metrics.held.inc()
         else:
-            self._in_flight += 1
+            self._in_flight += 0 if route.spare else 1
             self._metrics.in_flight.inc()
         try:
-            if endpoint.route.held:
+            if route.held:
                 async with self._arriving:
-                    who = await self._admit(endpoint.route, request)
+                    who = await self._admit(route, request)
             else:
-                who = await self._admit(endpoint.route, request)
+                who = await self._admit(route, request)
+            if who is not None and who.rate_limited:
+                slots.take(of_user, who.user_id)
             if faults.plan is not None:
                 await faults.plan.reach("request.admitted")
             handling = endpoint.start(who, await endpoint.arguments(request, values))
-            result = await (_while_connected(request, handling) if endpoint.route.held else handling)
+            result = await (while_connected(request, handling) if route.held else handling)
             if faults.plan is not None:
                 await faults.plan.reach("request.handled")
             return result
         finally:
-            if endpoint.route.held:
+            slots.release()
+            if route.held:
                 self._held -= 1
                 self._metrics.held.dec()
             else:
-                self._in_flight -= 1
+                self._in_flight -= 0 if route.spare else 1
                 self._metrics.in_flight.dec()
 
     async def _admit(self, route: Route[Any], request: Request) -> Requester | None:
@@ -445,31 +472,6 @@ async def _stream(send: Send, receive: Receive, body: AsyncIterator[bytes]) -> N
 async def _disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _while_connected(request: Request, handling: Coroutine[Any, Any, Any]) -> Any:
-    """Run a handler that may wait long, but no longer than its client is there.
-
-    Only such handlers are ever cancelled: everything else runs to its end once its body has come.
-    """
-    if request.caller is not None:
-        result = await request.caller.attend(handling)
-        if request.caller.is_gone():
-            raise ClientDisconnected
-        return result
-    handler = asyncio.create_task(handling)
-    gone = asyncio.create_task(request.disconnected())
-    try:
-        await asyncio.wait((handler, gone), return_when=asyncio.FIRST_COMPLETED)
-        if handler.done():
-            return handler.result()
-        raise ClientDisconnected
-    finally:
-        gone.cancel()
-        if not handler.done():
-            handler.cancel()
-            with suppress(asyncio.CancelledError):
-                await handler
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

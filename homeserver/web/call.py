@@ -233,9 +233,14 @@ def _struct_converter(where: str, kind: Any) -> Callable[[dict[str, Any]], Any]:
         try:
             return msgspec.convert(value, kind)
         except msgspec.ValidationError as error:
-            # msgspec tells a missing member from a wrong one in the message only; tests pin the wording.
             text = str(error)
-            code = ErrCode.MISSING_PARAM if text.startswith("Object missing required field") else ErrCode.BAD_JSON
-            raise MatrixError(code, text) from None
+            raise MatrixError(_fault(text), text) from None
 
     return convert
+
+
+def _fault(text: str) -> ErrCode:
+    """msgspec tells a missing, an oversized and a wrong member apart in the message only; tests pin the wording."""
+    if text.startswith("Object missing required field"):
+        return ErrCode.MISSING_PARAM
+    return ErrCode.INVALID_PARAM if " of length <= " in text else ErrCode.BAD_JSON

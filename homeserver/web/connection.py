@@ -77,6 +77,7 @@ class BoundedConnection(TCPServer):
         reader = self.reader
         reader.feed_eof = partial(self._ended, reader.feed_eof)  # type: ignore[method-assign] # this reader's only
         reader.set_exception = partial(self._ended, reader.set_exception)  # type: ignore[method-assign] # likewise
+        reader._transport = _Reading(reader._transport, self)  # type: ignore[attr-defined] # private: what it pauses
         try:
             await super().run()
         finally:
@@ -89,6 +90,7 @@ class BoundedConnection(TCPServer):
         wrapper = vars(self).get("protocol")  # there is none if the client was gone before anything began
         if wrapper is not None and isinstance(wrapper.protocol, H11Protocol):
             wrapper.protocol.stream = None
+        self.reader._transport = None  # type: ignore[attr-defined] # it leads back here
         for leads_back in ("protocol", "_task_group", "_idleness", "idle_task"):
             vars(self).pop(leads_back, None)
 
@@ -97,6 +99,34 @@ class BoundedConnection(TCPServer):
         tell(*how)
         if self._caller is not None:
             self._caller.leave()
+        elif self._answers_behind_h11():
+            # h11 reads no further while the answer is due, and so would see the end only behind it.
+            self._task_group.spawn(self._give_up_on_h11)
+
+    def _answers_behind_h11(self) -> bool:
+        """Whether h11 has read a whole request and its answer is due."""
+        wrapper = vars(self).get("protocol")
+        connection = None if wrapper is None else getattr(wrapper.protocol, "connection", None)
+        return isinstance(connection, h11.Connection) and (
+            connection.our_state is h11.SEND_RESPONSE and connection.their_state in (h11.DONE, h11.MUST_CLOSE)
+        )
+
+    async def _give_up_on_h11(self) -> None:
+        protocol: Any = self.protocol.protocol
+        protocol.connection = _Gone()
+        await protocol.handle(Closed())
+        await protocol.can_read.set()
+
+    def pauses_for(self) -> bool:
+        """Whether reading may pause; otherwise the connection has ended.
+
+        A paused connection does not notice that its client is gone. While a body is read, pausing is what slows its
+        sender down; but nobody has a reason to send this much behind a request whose answer is due.
+        """
+        if self._caller is None and not self._answers_behind_h11():
+            return True
+        self.writer.transport.abort()
+        return False
 
     async def protocol_send(self, event: Event) -> None:
         """As the base class, within a time; pieces of a frame go out as they are, without being joined."""
@@ -245,6 +275,42 @@ class BoundedConnection(TCPServer):
     async def _close(self) -> None:
         self.loop.call_later(_LINGER_SECONDS, self.writer.transport.abort)
         await super()._close()
+
+
+class _Reading:
+    """What a reader knows of its transport: it pauses it when too much is unread."""
+
+    def __init__(self, transport: Any, connection: BoundedConnection) -> None:
+        self._transport = transport
+        self._connection = connection
+
+    def pause_reading(self) -> None:
+        """Pause, unless the client must not be lost sight of."""
+        if self._connection.pauses_for():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Go on."""
+        self._transport.resume_reading()
+
+
+class _Gone:
+    """In the place of h11's connection when the client is gone: there is nothing to read, and nobody to write to."""
+
+    our_state = their_state = None
+    they_are_waiting_for_100_continue = False
+    trailing_data = (b"", True)
+
+    def receive_data(self, data: bytes) -> None:
+        """Nobody will read it."""
+
+    def next_event(self) -> h11.ConnectionClosed:
+        """The end."""
+        return h11.ConnectionClosed()
+
+    def send(self, event: object) -> bytes:
+        """Nothing goes out."""
+        return b""
 
 
 class _Idleness:

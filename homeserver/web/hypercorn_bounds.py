@@ -11,7 +11,8 @@ tests/client_api/test_stream_abuse.py fails if one of them is lost):
 * a connection whose client does not read was never let go of, because closing waits for its buffer to drain;
 * an answer that its client does not read was kept for ever, and a frame was copied several times on its way out;
 * a request's head had as much time as an idle connection;
-* every answer was written in two pieces, and started a task that the next request cancelled.
+* every answer was written in two pieces, and started a task that the next request cancelled;
+* a request could turn its connection into one of HTTP/2, past a proxy's rules and past all of these bounds.
 
 Three of these are mended by the connection itself (`web.connection`).
 """
@@ -22,10 +23,13 @@ import asyncio
 from functools import partial
 from typing import Any
 
+import h11
 import hypercorn.asyncio.run
-import hypercorn.protocol.h2
+import hypercorn.protocol
 import hypercorn.protocol.h11
+from hypercorn.events import Closed
 from hypercorn.protocol.events import Data, StreamClosed
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WebsocketBuffer, WSStream
 from wsproto.connection import Connection, ConnectionState
@@ -38,6 +42,7 @@ from homeserver.web.websocket import TEXT, Direct
 _FAREWELL_SECONDS = 2.0
 _PINGS_PER_SECOND = 2.0
 _PING_BURST = 20
+_VERSION_NOT_SUPPORTED = 505
 
 # A text in one frame of less than 126 bytes: two bytes of head, four of mask.
 _WHOLE_TEXT = 0x81
@@ -50,9 +55,26 @@ def install() -> None:
     # The ignores: these are names that Hypercorn imported, which types neither export nor let anybody replace.
     hypercorn.asyncio.run.TCPServer = BoundedConnection  # type: ignore[attr-defined, assignment]
     hypercorn.protocol.h11.HTTPStream = BoundedRequest  # type: ignore[attr-defined]
-    hypercorn.protocol.h2.HTTPStream = BoundedRequest  # type: ignore[attr-defined]
     hypercorn.protocol.h11.WSStream = BoundedStream  # type: ignore[attr-defined, assignment]
-    hypercorn.protocol.h2.WSStream = BoundedStream  # type: ignore[attr-defined, assignment]
+    hypercorn.protocol.H11Protocol = OnlyHttp1  # type: ignore[attr-defined]
+
+
+class OnlyHttp1(H11Protocol):
+    """HTTP/1.0 and 1.1, and no way out of them but a WebSocket.
+
+    An upgrade that a proxy passes on would hide everything that follows from its rules, and the flow control of HTTP/2
+    would keep answers for as long as a client likes. A proxy that speaks HTTP/2 to clients speaks HTTP/1.1 to us.
+    """
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """No upgrade to HTTP/2: a server may ignore any that it does not want.  RFC 9110, section 7.8"""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        if request.http_version in (b"1.0", b"1.1"):
+            await super()._create_stream(request)
+            return
+        await self._send_error_response(_VERSION_NOT_SUPPORTED)
+        await self.send(Closed())
 
 
 class BoundedRequest(HTTPStream):
@@ -66,7 +88,7 @@ class BoundedRequest(HTTPStream):
 
     async def app_send(self, message: Any) -> None:
         """As the base class, and who waits to put something into the queue of an application that has ended goes on."""
-        connection = CONNECTION.get() if self.scope["http_version"] != "2" else None
+        connection = CONNECTION.get()
         if connection is not None and message is not None and message["type"] == "http.response.start":
             connection.hold_back()
             await super().app_send(message)
@@ -100,8 +122,7 @@ class BoundedStream(WSStream):
         self.handshake.extensions = None
         await super()._accept(message)
         connection, direct = CONNECTION.get(), message.get("direct")
-        # In HTTP/2 a stream shares its connection and is framed once more.
-        if connection is not None and direct is not None and self.scope["http_version"] == "1.1":
+        if connection is not None and direct is not None:
             self._connection, self._direct = connection, direct
             direct.write = self._write_now
             connection.offer(self._overheard)
@@ -132,9 +153,8 @@ class BoundedStream(WSStream):
                     self._direct = None
         elif self.state is ASGIWebsocketState.CONNECTED and not self.closed:
             text: bytes = message[TEXT] if TEXT in message else message["text"].encode()
-            pieces = (_text_header(len(text)), text)
-            whole: Any = pieces if self.handshake.http_version == "1.1" else b"".join(pieces)
-            await self.send(Data(stream_id=self.stream_id, data=whole))
+            pieces: Any = (_text_header(len(text)), text)
+            await self.send(Data(stream_id=self.stream_id, data=pieces))
 
     async def _handle_events(self) -> None:
         for event in self.connection.events():

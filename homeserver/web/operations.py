@@ -48,6 +48,6 @@ def _allowed(address: str, allow: Sequence[Network]) -> bool:
 
 
 ROUTES: list[Route[Operations]] = [
-    Route("GET", "/health", health, auth=Auth.NONE),
-    Route("GET", "/metrics", metrics, auth=Auth.NONE),
+    Route("GET", "/health", health, auth=Auth.NONE, spare=True),
+    Route("GET", "/metrics", metrics, auth=Auth.NONE, spare=True),
 ]

@@ -55,6 +55,13 @@ class RateLimiter:
         while len(keys) > self._max_keys or keys[next(iter(keys))] <= now:
             keys.popitem(last=False)
 
+    def give_back(self, bucket: str, key: str, cost: float = 1.0) -> None:
+        """See the port. KeyError for an unknown bucket."""
+        rate = self._rates[bucket]
+        keys = self._full_at[bucket]
+        if key in keys:
+            keys[key] -= cost / rate.per_second
+
 
 def client_address(peer: str, forwarded_for: str | None, trusted: Sequence[Network]) -> str:
     """The address of the client: the last one in `X-Forwarded-For` that is not a trusted proxy.

@@ -6,7 +6,8 @@ Owns the reading of the body. Parses no JSON and knows no route.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from typing import Any
 
 from homeserver.core.errors import ErrCode, MatrixError
@@ -125,3 +126,28 @@ def too_large(limit: int) -> UnreadBody:
 def body_too_slow() -> UnreadBody:
     """The error for a body that does not arrive in time."""
     return UnreadBody(ErrCode.UNKNOWN, "The request body did not arrive in time", status=408)
+
+
+async def while_connected(request: Request, handling: Coroutine[Any, Any, Any]) -> Any:
+    """Run a handler that may wait long, but no longer than its client is there.
+
+    Only such handlers are ever cancelled: everything else runs to its end once its body has come.
+    """
+    if request.caller is not None:
+        result = await request.caller.attend(handling)
+        if request.caller.is_gone():
+            raise ClientDisconnected
+        return result
+    handler = asyncio.create_task(handling)
+    gone = asyncio.create_task(request.disconnected())
+    try:
+        await asyncio.wait((handler, gone), return_when=asyncio.FIRST_COMPLETED)
+        if handler.done():
+            return handler.result()
+        raise ClientDisconnected
+    finally:
+        gone.cancel()
+        if not handler.done():
+            handler.cancel()
+            with suppress(asyncio.CancelledError):
+                await handler

@@ -51,7 +51,9 @@ class Router(Generic[Target]):
         """
         wanted = "GET" if method == "HEAD" else method
         known = False
-        for node, values in _walk(self._root, raw_path.split(b"/"), 1, []):
+        before, *segments = raw_path.split(b"/")
+        # What stands before the first slash is no path of ours: a proxy's rules did not see what we would serve.
+        for node, values in () if before else _walk(self._root, segments, 0, []):
             target = node.methods.get(wanted)
             if target is not None:
                 return target, [_decode(value) for value in values]

@@ -50,6 +50,8 @@ class Upgrade:
     socket: WebSocket
     call: Callable[[str, str, str, bytes], Awaitable[tuple[int, bytes]]]
     """`call(token, method, path and query, body)` serves a JSON endpoint: status and JSON. Raises nothing."""
+    identified: Callable[[], None] = lambda: None
+    """To be called once it is known whose socket it is: until then an address may have few."""
 
 
 @dataclass(slots=True)

@@ -137,6 +137,7 @@ def doors(start_server: StartServer, http: aiohttp.ClientSession, database: str,
     file = tmp_path / "issuer.pem"
     file.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     environment = {
+        "HROMADA_REGISTRATION_FIRST_USER": "true",
         "HROMADA_AUTH_JWT_LOGIN": "true",
         "HROMADA_AUTH_JWT_ISSUER": ISSUER,
         "HROMADA_AUTH_JWT_PUBLIC_KEY_FILE": str(file),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import aiohttp
@@ -102,3 +103,47 @@ async def test_rate_limits_of_rooms(start_server: StartServer, http: aiohttp.Cli
     (await ann.request("POST", f"/rooms/{part(other)}/invite", {"user_id": carol.user_id})).error(429)
     await ann.ok("POST", invite, {"user_id": dave.user_id})
     (await ann.request("POST", invite, {"user_id": bob.user_id})).error(429)
+
+
+async def test_refused_invites_and_joins_take_nothing_from_others(
+    start_server: StartServer, http: aiohttp.ClientSession
+) -> None:
+    environment = {f"HROMADA_RATE_LIMITS_{name}": "0.001/2" for name in ("INVITES_USER", "INVITES_ROOM", "JOINS_ROOM")}
+    wide = {f"HROMADA_RATE_LIMITS_{name}": "1/100" for name in ("INVITES_ISSUER", "JOINS", "REGISTRATION")}
+    server = start_server(rate_limits="on", environment={**environment, **wide})
+    ann, ben, cat, dan = [await Client(http, server.url).register(name) for name in ("ann", "ben", "cat", "dan")]
+    nowhere = f"/rooms/{part('!nowhere:' + server.name)}"
+    for _ in range(4):
+        (await ben.request("POST", f"{nowhere}/invite", {"user_id": dan.user_id})).error((403, 404))
+        state = f"{nowhere}/state/m.room.member/{part(dan.user_id)}"
+        (await ben.request("PUT", state, {"membership": "invite"})).error((403, 404))
+    private = await ann.create_room(preset="private_chat")
+    for _ in range(4):
+        (await ben.request("POST", f"/join/{part(private)}", {})).error(403)
+    await ann.ok("POST", f"/rooms/{part(private)}/invite", {"user_id": dan.user_id})
+    await dan.join(private)
+    path = f"/rooms/{part(private)}/state/m.room.member/{part(cat.user_id)}"
+    await ann.ok("PUT", path, {"membership": "invite"})
+    # Both of the room's invites are used up, by whatever path.
+    (await ann.request("POST", f"/rooms/{part(private)}/invite", {"user_id": ben.user_id})).error(429)
+    path = f"/rooms/{part(private)}/state/m.room.member/{part(ben.user_id)}"
+    (await ann.request("PUT", path, {"membership": "invite"})).error(429)
+    # What is no room or user is no key of a limit.
+    (await ben.request("POST", "/join/nonsense", {})).error(400, "M_INVALID_PARAM")
+    (await ben.request("POST", f"{nowhere}/invite", {"user_id": "nonsense"})).error(400, "M_INVALID_PARAM")
+
+
+async def test_aliases_made_at_once_are_no_more_than_allowed(
+    start_server: StartServer, http: aiohttp.ClientSession, database: str
+) -> None:
+    server = start_server(database, environment={"HROMADA_LIMITS_ALIASES_PER_USER": "5"})
+    ann = await Client(http, server.url).register("ann")
+    room = await ann.create_room()
+    puts = [
+        ann.request("PUT", f"/directory/room/{part(f'#a{number}:{server.name}')}", {"room_id": room})
+        for number in range(20)
+    ]
+    rooms_ = [ann.request("POST", "/createRoom", {"room_alias_name": f"b{number}"}) for number in range(10)]
+    answers = await asyncio.gather(*puts, *rooms_)
+    assert sorted(answer.status for answer in answers).count(200) == 5
+    assert {answer.errcode for answer in answers if answer.status != 200} == {"M_RESOURCE_LIMIT_EXCEEDED"}

@@ -37,6 +37,10 @@ class RouteRow(Protocol):
     def limit(self) -> str | None:
         """The rate-limit bucket."""
 
+    @property
+    def body_limit(self) -> int | None:
+        """Largest body in bytes, if the route has a bound of its own."""
+
 
 def handler_name(route: RouteRow) -> str:
     """`client_api.events:send_message`."""

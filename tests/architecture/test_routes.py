@@ -95,6 +95,7 @@ class Row:
     also: tuple[str, ...] = ()
     auth: Access = Access.USER
     limit: str | None = None
+    body_limit: int | None = None
 
     @property
     def handler(self) -> Callable[..., Any]:

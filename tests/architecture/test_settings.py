@@ -33,7 +33,7 @@ def code() -> str:
 def test_the_setting_is_read(section: str, name: str) -> None:
     text = code()
     if section == "rate_limits" and name != "enabled":
-        pattern = rf'(limit=|take\()"{name}"'
+        pattern = rf'(limit=|\()"{name}"'
     else:
         pattern = rf"\b(config\.)?{section}\.{name}\b"
     assert re.search(pattern, text), f"nothing reads {section}.{name}"

@@ -162,3 +162,18 @@ def test_unsafe_key_files(tmp_path: Path, content: bytes, mode: int, text: str) 
     with pytest.raises(UnsafeFile, match=text) as caught:
         load_signing_key(path)
     assert str(caught.value).startswith("server.signing_key_file:")
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:8008", "[::]:8008", "192.0.2.1:8008", "matrix.example.org:8008"])
+def test_no_stranger_becomes_administrator_by_being_first(listen: str) -> None:
+    assert not load(None, {}, {"server.listen": listen}).registration.first_user
+    with pytest.raises(ConfigError) as refused:
+        load(None, {"HROMADA_REGISTRATION_FIRST_USER": "true"}, {"server.listen": listen})
+    assert "registration.first_user" in refused.value.faults[0]
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:8008", "localhost:0", "[::1]:8008"])
+def test_on_this_machine_the_first_user_may_be_administrator(listen: str) -> None:
+    flags = {"server.listen": listen}
+    assert load(None, {"HROMADA_REGISTRATION_FIRST_USER": "true"}, flags).registration.first_user
+    assert not load(None, {}, flags).registration.first_user

@@ -202,3 +202,9 @@ def test_any_json_is_a_filter_or_refused(value: Any) -> None:
     parsed.room.timeline.matches("m.room.message", ALICE, ROOM, True)
     if parsed.event_fields is not None:
         apply_event_fields(EVENT, parsed.event_fields)
+
+
+def test_lists_and_their_texts_are_bounded() -> None:
+    assert error({"event_fields": ["a" * 16_385]}) is ErrCode.INVALID_PARAM
+    assert error({"room": {"timeline": {"types": ["x"] * 5_001}}}) is ErrCode.INVALID_PARAM
+    assert parse_filter({"event_fields": ["a." * 30]}).event_fields is not None

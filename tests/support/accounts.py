@@ -99,6 +99,7 @@ class Options:
     jwt: JwtIssuer | None = None
     max_devices: int = 100
     limits: bool = False
+    wrong_passwords: int = 5
     keys: list[SigningKey] | None = None
 
 
@@ -128,12 +129,22 @@ class Home:
             "login_address",
             "login_account",
             "login_failed",
+            "login_anywhere",
+            "login_token",
+            "refresh",
+            "username_availability",
+            "typing",
+            "receipts",
             "profile",
             "presence",
             "reports",
             "user_directory",
         )
-        limits = RateLimiter(dict.fromkeys(names, rate), self.clock, enabled=options.limits)
+        limits = RateLimiter(
+            {**dict.fromkeys(names, rate), "login_anywhere": Rate(0.1, options.wrong_passwords)},
+            self.clock,
+            enabled=options.limits,
+        )
         self.log = Log(0)
         self.committer = Committer(store, self.log)
         self.passwords = Passwords(PasswordSettings(time_cost=1, memory_kib=64), entropy)

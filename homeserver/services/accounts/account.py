@@ -61,6 +61,7 @@ class Account:
                 ]
                 gone = await self._sessions.end_devices_in(unit, who.user_id, others)
         self._sessions.ended(gone)
+        self._interactive.remember(Operation("changePassword", who.user_id, body), {})
 
     async def set_password(self, user_id: str, new_password: str) -> None:
         """Replace the password by the operator's order and log everything out. Raises NOT_FOUND, WEAK_PASSWORD."""

@@ -90,6 +90,7 @@ class Devices:
                 await proof.claim(unit.tx)
             gone = await self._sessions.end_devices_in(unit, who.user_id, known)
         self._sessions.ended(gone)
+        self._interactive.remember(Operation(operation, who.user_id, body), {})
 
     def saw(self, user_id: str, device_id: str, address: str) -> None:
         """A request of the device came from `address`."""

@@ -9,6 +9,7 @@ spec: client-server-api#user-interactive-authentication-api; see docs/subsystems
 from __future__ import annotations
 
 import hmac
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -31,6 +32,9 @@ class InteractiveSettings:
 
     lifetime_ms: int = 10 * 60 * 1000
     max_sessions: int = 10_000
+    answers_ms: int = 5 * 60 * 1000
+    """How long the answer of what was done is kept, for a client that lost it."""
+    max_answers: int = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,27 @@ class AuthenticationRequired(MatrixError):
         return {**super().body(), **self._members} if self._failed else self._members
 
 
+class Repeated(MatrixError):
+    """The operation was done already, and its answer maybe lost: here it is again. No error to the client: 200."""
+
+    def __init__(self, answer: Mapping[str, Any]) -> None:
+        super().__init__(ErrCode.UNKNOWN, "The operation was done already", status=200)
+        self._answer = dict(answer)
+
+    def body(self) -> dict[str, Any]:
+        """The answer."""
+        return self._answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    operation: str
+    user_id: str | None
+    body_mac: bytes
+    answer: Mapping[str, Any]
+    until_ms: int
+
+
 @dataclass(frozen=True, slots=True)
 class Proof:
     """A completed authentication. `claim` uses it up inside the transaction of the operation."""
@@ -116,6 +141,7 @@ class Interactive:
         self._settings = settings
         self._stages = {stage.type: stage for stage in stages}
         self._purged_ms = 0
+        self._done: OrderedDict[bytes, _Done] = OrderedDict()
 
     def flow(self, *types: str) -> Flow:
         """The flow with these stages."""
@@ -127,6 +153,7 @@ class Interactive:
         Raises AuthenticationRequired until a flow is complete; FORBIDDEN for a session of another operation,
         body or user, or one used before; BAD_JSON for a malformed `auth`; LimitExceeded from a stage.
         """
+        self.recall(operation)
         auth = operation.body.get("auth")
         if auth is None:
             raise await self._challenge(operation, flows, None)
@@ -154,6 +181,35 @@ class Interactive:
         if fresh:
             session_id = await self._save(operation, session_id, completed, fresh)
         raise await self._challenge(operation, flows, session_id, completed, failure)
+
+    def remember(self, operation: Operation, answer: Mapping[str, Any]) -> None:
+        """`operation` was done with this answer: whoever repeats it with its session and body gets the answer again.
+
+        Kept in memory only, for it may hold tokens.
+        """
+        session_id = _session_of(operation)
+        if session_id is None:
+            return
+        until_ms = self._clock.now_ms() + self._settings.answers_ms
+        self._done[_digest(session_id)] = _Done(
+            operation.name, operation.user_id, _mac(session_id, operation.body), answer, until_ms
+        )
+        while len(self._done) > self._settings.max_answers or self._first_done().until_ms <= self._clock.now_ms():
+            self._done.popitem(last=False)
+
+    def recall(self, operation: Operation) -> None:
+        """Raises Repeated if the same request, with the same session, was done a while ago."""
+        session_id = _session_of(operation)
+        done = None if session_id is None else self._done.get(_digest(session_id))
+        if session_id is None or done is None or done.until_ms <= self._clock.now_ms():
+            return
+        if (done.operation, done.user_id) == (operation.name, operation.user_id) and hmac.compare_digest(
+            done.body_mac, _mac(session_id, operation.body)
+        ):
+            raise Repeated(done.answer)
+
+    def _first_done(self) -> _Done:
+        return next(iter(self._done.values()))
 
     async def complete_stage(self, session_id: str, type_: str, auth: Mapping[str, Any]) -> None:
         """Complete a stage from a web page, which knows the session and nothing of the request.
@@ -270,6 +326,12 @@ class Interactive:
         if now_ms - self._purged_ms >= _PURGE_EVERY_MS:
             self._purged_ms = now_ms
             await self.expire()
+
+
+def _session_of(operation: Operation) -> str | None:
+    auth = operation.body.get("auth")
+    session_id = auth.get("session") if isinstance(auth, dict) else None
+    return session_id if isinstance(session_id, str) else None
 
 
 def _used() -> MatrixError:

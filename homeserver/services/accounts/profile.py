@@ -76,6 +76,7 @@ class Profiles:
             await self.delete_field(who, user_id, name)  # clients clear a display name with null
             return
         async with self._store.write() as tx:
+            await tx.users.lock(user_id)  # two fields at once must not be more together than one after the other
             fields = await tx.profiles.get(user_id)
             fields[name] = data
             if sum(len(key) + len(field) + 4 for key, field in fields.items()) + 2 > MAX_PROFILE:

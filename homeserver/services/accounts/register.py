@@ -37,13 +37,14 @@ class Mode(StrEnum):
 class RegistrationSettings:
     """Who may register and what they must agree to.
 
-    With `first_user_admin` the very first account may be made in any mode, and becomes the administrator.
+    With `first_user_admin` the very first account may be made in any mode, and becomes the administrator: only for
+    servers that nobody else can reach.
     """
 
     server_name: str
     mode: Mode = Mode.CLOSED
     guests: bool = False
-    first_user_admin: bool = True
+    first_user_admin: bool = False
     policies: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -95,8 +96,10 @@ class Register:
     async def register(self, wanted: NewAccount, body: Mapping[str, Any]) -> Registered:
         """Register a user. `body` is the whole request, for interactive authentication.
 
-        Raises AuthenticationRequired, FORBIDDEN (closed), USER_IN_USE, INVALID_USERNAME, EXCLUSIVE, WEAK_PASSWORD.
+        Raises AuthenticationRequired, Repeated, FORBIDDEN (closed), USER_IN_USE, INVALID_USERNAME, EXCLUSIVE,
+        WEAK_PASSWORD.
         """
+        self._interactive.recall(Operation("register", None, body))
         flows = await self._flows()
         user_id = await self._free_user_id(wanted.username)
         device_id_of(wanted.device_id)

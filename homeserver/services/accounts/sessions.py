@@ -261,7 +261,9 @@ class Sessions:
                     raise _unknown_token("The refresh token is not known")
                 if user.locked:
                     raise locked()
-                await tx.sessions.confirm(session.session_id, generation)
+                if generation > session.confirmed:
+                    await tx.sessions.confirm(session.session_id, generation)
+                # Otherwise it is repeated: the tokens of the answer that seems lost stay good, should it arrive yet.
                 tokens = await self._issue(tx, session)
         if stolen:
             self.ended(stolen)

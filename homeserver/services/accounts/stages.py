@@ -60,10 +60,8 @@ class PasswordStage(_Stage):
         password = auth.get("password")
         if not isinstance(password, str):
             raise MatrixError(ErrCode.MISSING_PARAM, "auth needs a password")
-        user = await self._credentials.verify(identifier_of(auth, operation.user_id), password)
-        if user.user_id != operation.user_id:
-            raise MatrixError(ErrCode.FORBIDDEN, "This is the password of another user")
-        return user.user_id
+        identifier = identifier_of(auth, operation.user_id)
+        return (await self._credentials.prove(identifier, password, operation.user_id)).user_id
 
 
 class RegistrationTokenStage(_Stage):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -16,6 +16,7 @@ from homeserver.ports.log import AccountDataEntry, LogEntry
 from homeserver.ports.store import Store, Transaction
 from homeserver.services.accounts.names import is_storable, require_text
 from homeserver.services.commit import Committer
+from homeserver.services.personal.quota import AccountDataQuota
 
 MAX_CONTENT = 65_536
 _SERVER_MANAGED = frozenset({"m.fully_read", "m.push_rules"})
@@ -26,13 +27,20 @@ class SetAccountData:
     """The change that the log commits."""
 
     data: AccountDataChanged
+    quota: AccountDataQuota = field(default_factory=AccountDataQuota)
 
     async def prepare(self, _tx: Transaction) -> int:
         """One position."""
         return 1
 
+    async def require(self, tx: Transaction) -> None:
+        """Raises RESOURCE_LIMIT_EXCEEDED if the user has no room for it."""
+        data = self.data
+        await self.quota.require(tx, data, await tx.account_data.get(data.user_id, data.room_id, data.type))
+
     async def write(self, tx: Transaction, first: int) -> Sequence[LogEntry]:
-        """Store the content at its position."""
+        """Store the content at its position. Raises RESOURCE_LIMIT_EXCEEDED."""
+        await self.require(tx)
         await tx.account_data.put(self.data, first)
         return [AccountDataEntry(first, self.data)]
 
@@ -40,8 +48,16 @@ class SetAccountData:
 class AccountData:
     """Owns account data."""
 
-    def __init__(self, store: Store, committer: Committer, *, max_bytes: int = MAX_CONTENT) -> None:
+    def __init__(
+        self,
+        store: Store,
+        committer: Committer,
+        *,
+        max_bytes: int = MAX_CONTENT,
+        quota: AccountDataQuota | None = None,
+    ) -> None:
         self._max_bytes = max_bytes
+        self._quota = quota or AccountDataQuota()
         self._store = store
         self._committer = committer
 
@@ -69,10 +85,13 @@ class AccountData:
         await self.set(user_id, room_id, type_, orjson.dumps(content))
 
     async def set(self, user_id: str, room_id: str | None, type_: str, content: bytes) -> None:
-        """Set content of any type. Raises TOO_LARGE, INVALID_PARAM."""
+        """Set content of any type. Raises TOO_LARGE, INVALID_PARAM, RESOURCE_LIMIT_EXCEEDED."""
         require_text(type_, "type")
         if room_id is not None:
             parse_room_id(room_id)
         if len(content) > self._max_bytes:
             raise MatrixError(ErrCode.TOO_LARGE, f"Account data has at most {self._max_bytes} bytes")
-        await self._committer.commit(SetAccountData(AccountDataChanged(user_id, room_id, type_, trimmed(content))))
+        change = SetAccountData(AccountDataChanged(user_id, room_id, type_, trimmed(content)), self._quota)
+        async with self._store.read() as tx:
+            await change.require(tx)  # before anybody else's changes wait for the same transaction
+        await self._committer.commit(change)

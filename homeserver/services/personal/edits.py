@@ -17,6 +17,7 @@ from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.log import AccountDataEntry, LogEntry
 from homeserver.ports.store import Store, Transaction
 from homeserver.services.commit import Committer
+from homeserver.services.personal.quota import AccountDataQuota
 
 Edit = Callable[[bytes | None], Awaitable[bytes | None]]
 """From the stored content (None: there is none) to the new one; None if nothing is to change. May raise."""
@@ -28,6 +29,7 @@ class _Replace:
 
     data: AccountDataChanged
     expected: bytes | None
+    quota: AccountDataQuota
     done: bool = field(default=False, init=False)
 
     async def prepare(self, _tx: Transaction) -> int:
@@ -39,7 +41,9 @@ class _Replace:
         data = self.data
         stored = await tx.account_data.get(data.user_id, data.room_id, data.type)
         self.done = stored == self.expected
-        if not self.done:
+        if self.done:
+            await self.quota.require(tx, data, stored)
+        else:
             data = AccountDataChanged(data.user_id, data.room_id, data.type, stored or b"{}")
         await tx.account_data.put(data, first)
         return [AccountDataEntry(first, data)]
@@ -48,9 +52,10 @@ class _Replace:
 class AccountDataEdits:
     """Reads, changes and writes account data as one step."""
 
-    def __init__(self, store: Store, committer: Committer) -> None:
+    def __init__(self, store: Store, committer: Committer, quota: AccountDataQuota | None = None) -> None:
         self._store = store
         self._committer = committer
+        self._quota = quota or AccountDataQuota()
         self._locks: WeakValueDictionary[tuple[str, str | None, str], asyncio.Lock] = WeakValueDictionary()
 
     async def read(self, user_id: str, room_id: str | None, type_: str) -> bytes | None:
@@ -59,7 +64,8 @@ class AccountDataEdits:
             return await tx.account_data.get(user_id, room_id, type_)
 
     async def edit(self, user_id: str, room_id: str | None, type_: str, edit: Edit) -> None:
-        """Replace the content by what `edit` makes of it. Raises what `edit` raises, and StoreUnavailable."""
+        """Replace the content by what `edit` makes of it. Raises what `edit` raises,
+        RESOURCE_LIMIT_EXCEEDED and StoreUnavailable."""
         # The lock only spares the losers of a race in this process their repetition.
         lock = self._locks.setdefault((user_id, room_id, type_), asyncio.Lock())
         async with lock:
@@ -70,7 +76,10 @@ class AccountDataEdits:
                     return
                 if faults.plan is not None:
                     await faults.plan.reach("account_data.decided")
-                change = _Replace(AccountDataChanged(user_id, room_id, type_, trimmed(content)), stored)
+                data = AccountDataChanged(user_id, room_id, type_, trimmed(content))
+                async with self._store.read() as tx:
+                    await self._quota.require(tx, data, stored)
+                change = _Replace(data, stored, self._quota)
                 await self._committer.commit(change)
                 if change.done:
                     return

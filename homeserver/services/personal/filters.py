@@ -31,10 +31,10 @@ class Filters:
 
     async def define(self, user_id: str, definition: dict[str, Any]) -> str:
         """Store a filter; returns its id. Raises BAD_JSON, INVALID_PARAM, TOO_LARGE, RESOURCE_LIMIT_EXCEEDED."""
-        parse_filter(definition)
         data = orjson.dumps(definition, option=orjson.OPT_SORT_KEYS)
         if len(data) > self._max_bytes:
             raise MatrixError(ErrCode.TOO_LARGE, f"Filters have at most {self._max_bytes} bytes")
+        parse_filter(definition)
         digest = sha256(data).digest()
         for _ in range(self._max_per_user + 1):
             try:

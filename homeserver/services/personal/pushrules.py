@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.core.pushrules import Rule, RuleSet, default_rules, parse_rule, restore_rules
 from homeserver.services.personal.edits import AccountDataEdits
 
@@ -33,8 +34,10 @@ def push_rules_content(user_id: str, stored: bytes | None) -> bytes:
 class PushRules:
     """Owns the rules."""
 
-    def __init__(self, edits: AccountDataEdits) -> None:
+    def __init__(self, edits: AccountDataEdits, *, max_rules: int = 1_000, max_bytes: int = 262_144) -> None:
         self._edits = edits
+        self._max_rules = max_rules
+        self._max_bytes = max_bytes
 
     async def of(self, user_id: str) -> RuleSet:
         """All rules of the user."""
@@ -75,7 +78,17 @@ class PushRules:
         async def edit(stored: bytes | None) -> bytes | None:
             rules = push_rules(user_id, stored)
             changed = change(rules)
-            return None if changed == rules else _content(changed)
+            if changed == rules:
+                return None
+            content = _content(changed)
+            own = sum(map(len, changed.own.values()))
+            too_many = own > self._max_rules or len(content) > self._max_bytes
+            if too_many and len(content) > len(stored or b""):  # fewer or smaller ones may always be set
+                raise MatrixError(
+                    ErrCode.TOO_LARGE,
+                    f"You may have {self._max_rules:,} push rules of your own and {self._max_bytes:,} bytes of them",
+                )
+            return content
 
         await self._edits.edit(user_id, None, PUSH_RULES, edit)
 

@@ -36,20 +36,27 @@ class _PutReceipt:
     """The change for the committer."""
 
     receipt: ReceiptChanged
+    most: int
 
     async def prepare(self, _tx: Transaction) -> int:
         """One position."""
         return 1
 
     async def write(self, tx: Transaction, first: int) -> Sequence[LogEntry]:
-        """Store the receipt; if another process was further, repeat its."""
+        """Store the receipt; if another process was further, repeat its. The oldest threads make room for new ones."""
+        if self.receipt.thread_id is not None:
+            await tx.receipts.keep_newest(self.receipt.room_nid, self.receipt.user_id, self.most - 1)
         return [ReceiptEntry(first, await tx.receipts.put(self.receipt, first))]
 
 
 class ReceiptService:
     """Stores receipts and fully read markers."""
 
-    def __init__(self, store: Store, committer: Committer, edits: AccountDataEdits, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, committer: Committer, edits: AccountDataEdits, clock: Clock, *, most: int = 1_000
+    ) -> None:
+        """`most`: threaded receipts of one user in one room that are kept."""
+        self._most = most
         self._store = store
         self._committer = committer
         self._edits = edits
@@ -79,7 +86,7 @@ class ReceiptService:
             if faults.plan is not None:
                 await faults.plan.reach("receipts.decided")
             receipt = ReceiptChanged(room_id, room_nid, user_id, type_, thread_id, event_id, self._clock.now_ms())
-            await self._committer.commit(_PutReceipt(receipt))
+            await self._committer.commit(_PutReceipt(receipt, self._most))
 
     async def set_fully_read(self, user_id: str, room_id: str, event_id: str) -> None:
         """Move the user's marker, kept as account data `m.fully_read`. Raises NOT_FOUND as `set`."""

@@ -18,7 +18,8 @@ MAX_NAME_BYTES = 255
 class Tags:
     """Owns the tags of local users."""
 
-    def __init__(self, edits: AccountDataEdits, *, max_bytes: int = MAX_CONTENT) -> None:
+    def __init__(self, edits: AccountDataEdits, *, max_bytes: int = MAX_CONTENT, max_tags: int = 100) -> None:
+        self._max_tags = max_tags
         self._max_bytes = max_bytes
         self._edits = edits
 
@@ -37,8 +38,9 @@ class Tags:
             raise MatrixError(ErrCode.INVALID_PARAM, "order must be a number between 0 and 1")
 
         async def edit(stored: bytes | None) -> bytes | None:
-            content = orjson.dumps({"tags": {**_tags(stored), name: data}})
-            if len(content) > self._max_bytes:
+            tags = {**_tags(stored), name: data}
+            content = orjson.dumps({"tags": tags})
+            if len(tags) > self._max_tags or len(content) > self._max_bytes:
                 raise MatrixError(ErrCode.TOO_LARGE, "The room has too many tags")
             return content
 

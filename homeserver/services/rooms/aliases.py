@@ -5,7 +5,11 @@ spec: client-server-api#room-aliases
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
+from weakref import WeakValueDictionary
 
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.ids import domain_of, parse_room_alias, parse_room_id
@@ -21,6 +25,7 @@ class Aliases:
 
     def __init__(self, memory: RoomMemory, access: RoomAccess, server_name: str, *, max_per_user: int) -> None:
         self._max_per_user = max_per_user
+        self._making: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._memory = memory
         self._access = access
         self._server_name = server_name
@@ -37,10 +42,20 @@ class Aliases:
             raise MatrixError(ErrCode.NOT_FOUND, "No room has this alias")
         return found.room_id
 
-    async def require_quota(self, user_id: str) -> None:
-        """Raises MatrixError(RESOURCE_LIMIT_EXCEEDED) if the user has made as many aliases as anybody may."""
-        async with self._memory.store.read() as tx:
-            made = await tx.aliases.count_of(user_id)
+    @asynccontextmanager
+    async def quota(self, user_id: str) -> AsyncIterator[None]:
+        """While an alias of the user is made: one after the other, so that each sees those before it.
+
+        Raises MatrixError(RESOURCE_LIMIT_EXCEEDED) if the user has made as many aliases as anybody may.
+        """
+        lock = self._making.setdefault(user_id, asyncio.Lock())
+        async with lock:
+            async with self._memory.store.read() as tx:
+                made = await tx.aliases.count_of(user_id)
+            self._check_quota(made)
+            yield
+
+    def _check_quota(self, made: int) -> None:
         if made >= self._max_per_user:
             raise MatrixError(ErrCode.RESOURCE_LIMIT_EXCEEDED, f"You have {made} aliases already")
 
@@ -59,9 +74,10 @@ class Aliases:
         head = await memory.heads.fetch(room_id, memory.store)
         if head is None or await self._access.membership(head, user_id) != "join":
             raise NotAllowed("You are not in this room")
-        await self.require_quota(user_id)
         try:
-            async with memory.store.write() as tx:
+            async with self.quota(user_id), memory.store.write() as tx:
+                await tx.users.lock(user_id)  # another process's aliases come before or behind
+                self._check_quota(await tx.aliases.count_of(user_id))
                 await tx.aliases.put(alias, head.room_nid, user_id)
         except UniqueViolation:
             raise MatrixError(ErrCode.ALIAS_IN_USE, "The alias is taken", status=409) from None

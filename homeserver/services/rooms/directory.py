@@ -76,12 +76,13 @@ class Directory:
             published = dict(await tx.rooms.public_rooms())
             counts = await tx.rooms.member_counts(published) if published else {}
             states = await tx.rooms.current_state(published, types=SHOWN) if published else {}
+        term = (query.search or "").casefold()
         rooms = [
             _entry(summarise(room_id, states.get(room_nid, []), counts.get(room_nid, {})))
             for room_nid, room_id in published.items()
         ]
         matching = sorted(
-            (room for room in rooms if _matches(room, query)),
+            (room for room in rooms if _matches(room, query, term)),
             key=lambda room: (-room["num_joined_members"], room["room_id"]),
         )
         answer: dict[str, Any] = {
@@ -119,12 +120,11 @@ def _entry(summary: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in summary.items() if key not in _NOT_LISTED}
 
 
-def _matches(room: Mapping[str, Any], query: DirectoryQuery) -> bool:
+def _matches(room: Mapping[str, Any], query: DirectoryQuery, term: str) -> bool:
     if query.room_types is not None and room.get("room_type") not in query.room_types:
         return False
-    if not query.search:
+    if not term:
         return True
-    term = query.search.casefold()
     return any(term in room.get(key, "").casefold() for key in ("name", "topic", "canonical_alias"))
 
 

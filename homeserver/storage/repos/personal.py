@@ -41,6 +41,7 @@ _PUT_ACCOUNT_DATA = Sql(
     VALUES (:user_id, :room_id, :type, :position, :content)
     ON CONFLICT (user_id, room_id, type) DO UPDATE SET position = excluded.position, content = excluded.content"""
 )
+_USAGE = Sql("SELECT count(*), coalesce(sum(length(content)), 0) FROM account_data WHERE user_id = :user_id")
 _DELETE_ACCOUNT_DATA = Sql("DELETE FROM account_data WHERE user_id = :user_id")
 
 _DEFINITION = Sql("SELECT definition FROM filters WHERE user_id = :user_id AND filter_id = :filter_id")
@@ -102,6 +103,10 @@ class SqlAccountDataRepo:
             AccountDataChanged(user_id, room_id or None, type_, content)
             for room_id, type_, content in await _CHANGED.rows(self._connection, user_id=user_id, position=position)
         ]
+
+    async def usage(self, user_id: str) -> tuple[int, int]:
+        row = await _USAGE.first(self._connection, user_id=user_id)
+        return int(row[0]), int(row[1])
 
     async def put(self, data: AccountDataChanged, position: int) -> None:
         await _PUT_ACCOUNT_DATA.run(

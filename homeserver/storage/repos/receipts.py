@@ -33,6 +33,11 @@ _GET = Sql(
     "SELECT event_id, ts FROM receipts "
     "WHERE room_nid = :room_nid AND user_id = :user_id AND type = :type AND thread_id = :thread_id"
 )
+_KEEP_NEWEST = Sql(
+    "DELETE FROM receipts WHERE room_nid = :room_nid AND user_id = :user_id AND thread_id <> '' AND position <= "
+    "(SELECT o.position FROM receipts o WHERE o.room_nid = :room_nid AND o.user_id = :user_id AND o.thread_id <> '' "
+    "ORDER BY o.position DESC LIMIT 1 OFFSET :count)"
+)
 _BETWEEN = Sql(
     "SELECT o.room_id, c.room_nid, c.user_id, c.type, c.thread_id, c.event_id, c.ts FROM {rooms} "
     "JOIN receipts c ON c.room_nid = w.room_nid AND c.position > w.low AND c.position <= w.high "
@@ -68,6 +73,10 @@ class SqlReceiptRepo:
             self._connection, room_nid=room_nid, user_id=user_id, type=type_, thread_id=thread_id or ""
         )
         return None if row is None else row[0]
+
+    async def keep_newest(self, room_nid: int, user_id: str, count: int) -> None:
+        """See the port."""
+        await _KEEP_NEWEST.run(self._connection, room_nid=room_nid, user_id=user_id, count=count)
 
     async def between(self, rooms: Mapping[int, Bounds], user_id: str) -> list[ReceiptChanged]:
         """See the port."""

@@ -9,8 +9,10 @@ import pytest
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.log import InRoom, OfUser, ReceiptEntry
 from homeserver.ports.receipts import ReceiptChanged
-from homeserver.services.personal.receipts import FULLY_READ, receipt_event, typing_event
+from homeserver.services.personal.edits import AccountDataEdits
+from homeserver.services.personal.receipts import FULLY_READ, ReceiptService, receipt_event, typing_event
 from homeserver.storage.unit import Database
+from homeserver.system import SystemClock
 from tests.services.personal.conftest import ALICE, BOB, ROOM, World, event, related
 from tests.storage.rooms import make_room
 
@@ -55,6 +57,22 @@ async def test_types_threads_and_users_are_apart(world: World) -> None:
     assert await stored(world, thread_id="main") == first.event_id
     assert await stored(world, "m.read.private") == first.event_id
     assert await stored(world, user_id=BOB) == first.event_id
+
+
+async def test_the_oldest_threads_make_room(world: World) -> None:
+    roots = [event({"body": str(number)}) for number in range(5)]
+    await world.room(*roots)
+    few = ReceiptService(
+        world.store, world.committer, AccountDataEdits(world.store, world.committer), SystemClock(), most=3
+    )
+    await few.set(ALICE, ROOM, "m.read", roots[0].event_id, None)
+    await world.receipts.set(BOB, ROOM, "m.read", roots[0].event_id, roots[0].event_id)
+    for root in roots:
+        await few.set(ALICE, ROOM, "m.read", root.event_id, root.event_id)
+    kept = [await stored(world, thread_id=root.event_id) for root in roots]
+    assert kept == [None, None, *(root.event_id for root in roots[2:])]
+    assert await stored(world) == roots[0].event_id
+    assert await stored(world, thread_id=roots[0].event_id, user_id=BOB) == roots[0].event_id
 
 
 async def test_entries_of_the_log(world: World) -> None:
