@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from client_api.deps import ClientServices
-from client_api.rooms import require_active
+from client_api.rooms import limit_membership, require_active
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.requester import Requester
 
@@ -40,7 +40,7 @@ async def join_room(
     """Join a room by id or alias."""
     require_active(who)
     if who.rate_limited:
-        api.limits.take("joins_room", room_id_or_alias)
+        limit_membership(api, "join", room_id_or_alias, who.user_id)
     room_id = await api.rooms.memberships.join(who.user_id, room_id_or_alias, reason=_reason(body))
     await api.personal.succession.follow(who.user_id, room_id)
     return {"room_id": room_id}
@@ -71,8 +71,7 @@ async def invite_user(api: ClientServices, who: Requester, *, room_id: str, body
             )
         raise MatrixError(ErrCode.MISSING_PARAM, "user_id is missing")
     if who.rate_limited:
-        api.limits.take("invites_room", room_id)
-        api.limits.take("invites_user", body.user_id)
+        limit_membership(api, "invite", room_id, body.user_id)
     await api.rooms.memberships.invite(who.user_id, room_id, body.user_id, reason=body.reason)
 
 

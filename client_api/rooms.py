@@ -10,6 +10,7 @@ import orjson
 from client_api.deps import ClientServices
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.requester import Requester
+from homeserver.services.rooms.claims import MEMBER
 from homeserver.services.rooms.create import InitialState, RoomRequest
 from homeserver.services.rooms.present import Recipient
 
@@ -120,7 +121,12 @@ async def set_room_state_with_key(
     is_leaving = (event_type, state_key) == ("m.room.member", who.user_id) and body.get("membership") == "leave"
     if not is_leaving:
         require_active(who)
+    membership = body.get("membership") if event_type == MEMBER else None
+    if who.rate_limited and isinstance(membership, str):
+        limit_membership(api, membership, room_id, state_key)
     sent = await api.rooms.sending.set_state(room_id, who.user_id, (event_type, state_key), body, ts=_massaged(who, ts))
+    if membership == "join":
+        await api.personal.succession.follow(who.user_id, room_id)
     return {"event_id": sent}
 
 
@@ -137,6 +143,15 @@ def require_active(who: Requester) -> None:
     """Refuse suspended users.  spec: client-server-api#account-suspension"""
     if who.suspended:
         raise MatrixError(ErrCode.USER_SUSPENDED, "This account is suspended")
+
+
+def limit_membership(api: ClientServices, membership: str, room: str, target: str) -> None:
+    """Take a change of membership from its rate limits, by whatever endpoint it comes."""
+    if membership == "join":
+        api.limits.take("joins_room", room)
+    elif membership == "invite":
+        api.limits.take("invites_room", room)
+        api.limits.take("invites_user", target)
 
 
 async def _require_redactable(api: ClientServices, who: Requester, room_id: str, event_id: str) -> None:
