@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.client import Client, part
 
 
@@ -65,3 +67,13 @@ async def test_initial_state_holds_no_members_and_no_redactions(alice: Client, b
     room = await alice.create_room()
     redaction = {"redacts": "$x"}
     (await alice.request("PUT", put(room, "m.room.redaction"), redaction)).error(400, "M_INVALID_PARAM")
+
+
+@pytest.mark.parametrize("version", ["1", "5", "6", "12"])
+async def test_nobody_writes_into_a_room_from_outside(alice: Client, bob: Client, carol: Client, version: str) -> None:
+    # spec: rooms/v1#authorization-rules
+    room = await alice.shared_room(bob, room_version=version)
+    (await alice.member(room, "ban", bob.user_id)).ok()
+    for outsider in (bob, carol):
+        path = put(room, "m.room.aliases", "hromada.test")
+        (await outsider.request("PUT", path, {"aliases": []})).error(403, "M_FORBIDDEN")
