@@ -9,7 +9,7 @@ spec: client-server-api#room-membership
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,6 +30,7 @@ _log = structlog.get_logger(__name__)
 
 _MEMBER = "m.room.member"
 _ROOMS_AT_ONCE = 10
+_PROFILE_ATTEMPTS = 20
 _SHOWN = ("displayname", "avatar_url")
 _NOT_KEPT = ("displayname", "avatar_url", "reason", "third_party_invite", "join_authorised_via_users_server")
 """What a member event says about one change of membership, or about the old profile."""
@@ -99,6 +100,7 @@ class Memberships:
             return content
 
         await self._set(room_id, user_id, user_id, decide)
+        await self._in_all([room_id], lambda joined: self._show_newest(user_id, joined, content))
         return room_id
 
     async def by_state(
@@ -117,6 +119,7 @@ class Memberships:
             self._require_local(target)
         if not own or membership not in ("join", "knock"):
             content = {key: value for key, value in content.items() if key not in _SHOWN}
+        names_itself = any(key in content for key in _SHOWN)
         authoriser = None
         if membership == "invite" or (own and membership in ("join", "knock")):
             content = {**await self._profiles.member_profile(target), **content}
@@ -135,7 +138,10 @@ class Memberships:
                 return {**content, "join_authorised_via_users_server": authoriser}
             return content
 
-        return await self._set(room_id, sender, target, decide, ts=ts)
+        event_id = await self._set(room_id, sender, target, decide, ts=ts)
+        if own and membership == "join" and not names_itself:
+            await self._in_all([room_id], lambda joined: self._show_newest(target, joined, content))
+        return event_id
 
     async def knock(self, user_id: str, room_id_or_alias: str, *, reason: str | None = None) -> str:
         """Ask to be invited; returns the room id.  spec: client-server-api#post_matrixclientv3knockroomidoralias"""
@@ -220,23 +226,34 @@ class Memberships:
         rooms = await self._rooms_of(user_id, "join", "invite", "knock")
         await self._in_all(rooms, lambda room_id: self.leave(user_id, room_id))
 
-    async def profile_changed(self, user_id: str, displayname: str | None, avatar_url: str | None) -> None:
-        """Put a new profile into the user's member event of every joined room.
+    async def profile_changed(self, user_id: str) -> None:
+        """Put the newest profile into the user's member event of every joined room.
 
         spec: client-server-api#events-on-change-of-profile-information
         """
-        profile = {"displayname": displayname, "avatar_url": avatar_url}
-        shown = {key: value for key, value in profile.items() if value is not None}
-
-        def decide(room: RoomView) -> dict[str, Any] | Existing:
-            member = room.get(_MEMBER, user_id)
-            if member is None or member.membership != "join":
-                raise NotAllowed("The user has left the room meanwhile")
-            kept = {key: value for key, value in member.content.items() if key not in _NOT_KEPT}
-            return {**kept, **shown}
-
         rooms = await self._rooms_of(user_id, "join")
-        await self._in_all(rooms, lambda room_id: self._set(room_id, user_id, user_id, decide))
+        await self._in_all(rooms, lambda room_id: self._show_newest(user_id, room_id, None))
+
+    async def _show_newest(self, user_id: str, room_id: str, shown: Mapping[str, Any] | None) -> None:
+        """Make a room show the newest profile, when it shows that of `shown` (None: an unknown one).
+
+        The profile is read again after each commit: a change that was written before that read is put in here, one
+        that is written later finds the committed join and comes by itself. So whoever is last leaves the newest.
+        """
+        for _ in range(_PROFILE_ATTEMPTS):
+            newest = await self._profiles.member_profile(user_id)
+            if shown is not None and all(shown.get(key) == newest.get(key) for key in _SHOWN):
+                return
+
+            def decide(room: RoomView, newest: Mapping[str, str] = newest) -> dict[str, Any] | Existing:
+                member = room.get(_MEMBER, user_id)
+                if member is None or member.membership != "join":
+                    raise NotAllowed("The user has left the room meanwhile")
+                kept = {key: value for key, value in member.content.items() if key not in _NOT_KEPT}
+                return {**kept, **newest}
+
+            await self._set(room_id, user_id, user_id, decide)
+            shown = newest
 
     async def _rooms_of(self, user_id: str, *memberships: str) -> list[str]:
         async with self._memory.store.read() as tx:
