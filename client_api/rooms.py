@@ -14,6 +14,7 @@ from client_api.bounds import STATE_EVENTS, USERS, Content, Id, Text, Users
 from client_api.deps import ClientServices
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.requester import Requester
+from homeserver.services.rooms.claims import MEMBER
 from homeserver.services.rooms.create import InitialState, RoomRequest
 from homeserver.services.rooms.present import Recipient
 
@@ -121,13 +122,22 @@ async def set_room_state_with_key(
     is_leaving = (event_type, state_key) == ("m.room.member", who.user_id) and body.get("membership") == "leave"
     if not is_leaving:
         require_active(who)
-    is_invite = event_type == "m.room.member" and body.get("membership") == "invite"
-    async with limits.taking(api, who, limits.of_invites(room_id, [state_key]) if is_invite else []):
-        if is_invite and who.rate_limited:
+    membership = body.get("membership") if event_type == MEMBER else None
+    parts: limits.Parts = []
+    if membership == "invite":
+        parts = limits.of_invites(room_id, [state_key])
+        if who.rate_limited:
             api.limits.take("invites_issuer", who.user_id)
+    elif membership == "join" and state_key == who.user_id:
+        parts = limits.of_join(room_id)
+        if who.rate_limited:
+            api.limits.take("joins", who.user_id)
+    async with limits.taking(api, who, parts):
         sent = await api.rooms.sending.set_state(
             room_id, who.user_id, (event_type, state_key), body, ts=_massaged(who, ts)
         )
+    if membership == "join":
+        await api.personal.succession.follow(who.user_id, room_id)
     return {"event_id": sent}
 
 

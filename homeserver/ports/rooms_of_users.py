@@ -12,6 +12,6 @@ class RoomActions(Protocol):
         """Leave every room, and reject every invite and knock. Continues past rooms where that fails."""
         ...
 
-    async def profile_changed(self, user_id: str, displayname: str | None, avatar_url: str | None) -> None:
-        """Put the new profile into the user's membership of every joined room."""
+    async def profile_changed(self, user_id: str) -> None:
+        """Put the newest profile into the user's membership of every joined room."""
         ...

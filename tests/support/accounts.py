@@ -83,8 +83,8 @@ class RecordingRooms:
     async def leave_all(self, user_id: str) -> None:
         self.calls.append(("leave_all", user_id))
 
-    async def profile_changed(self, user_id: str, displayname: str | None, avatar_url: str | None) -> None:
-        self.calls.append(("profile", user_id, displayname, avatar_url))
+    async def profile_changed(self, user_id: str) -> None:
+        self.calls.append(("profile", user_id))
 
 
 @dataclass

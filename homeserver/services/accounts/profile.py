@@ -82,7 +82,7 @@ class Profiles:
             if sum(len(key) + len(field) + 4 for key, field in fields.items()) + 2 > MAX_PROFILE:
                 raise MatrixError(ErrCode.PROFILE_TOO_LARGE, f"Profiles have at most {MAX_PROFILE} bytes")
             await tx.profiles.put(user_id, name, data)
-        await self._tell_rooms(user_id, name, fields)
+        await self._tell_rooms(user_id, name)
 
     async def delete_field(self, who: Requester, user_id: str, name: str) -> None:
         """Remove a field. Raises FORBIDDEN, USER_SUSPENDED, INVALID_PARAM."""
@@ -91,7 +91,7 @@ class Profiles:
             fields = await tx.profiles.get(user_id)
             await tx.profiles.delete(user_id, name)
         if fields.pop(name, None) is not None:
-            await self._tell_rooms(user_id, name, fields)
+            await self._tell_rooms(user_id, name)
 
     def _check(self, who: Requester, user_id: str, name: str) -> None:
         if who.user_id != user_id:
@@ -103,10 +103,9 @@ class Profiles:
         if name not in _SHOWN and not _CUSTOM.fullmatch(name):
             raise MatrixError(ErrCode.INVALID_PARAM, "This is not a name for a profile field")
 
-    async def _tell_rooms(self, user_id: str, name: str, fields: dict[str, bytes]) -> None:
+    async def _tell_rooms(self, user_id: str, name: str) -> None:
         if name in _SHOWN:
-            values = {key: orjson.loads(fields[key]) for key in _SHOWN if key in fields}
-            await self._rooms.profile_changed(user_id, values.get(DISPLAYNAME), values.get(AVATAR_URL))
+            await self._rooms.profile_changed(user_id)
 
 
 def _encode(name: str, value: Any, limit: int | None) -> bytes:

@@ -81,12 +81,13 @@ def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles
     access = RoomAccess(memory, log)
     aliases = Aliases(memory, access, server_name, max_per_user=config.aliases_per_user)
     relations = Relations(memory, access)
+    memberships = Memberships(writer, committer, memory, profiles, aliases, server_name)
     return Rooms(
         memory=memory,
         writer=writer,
         creation=RoomCreation(writer, profiles, server_name, config.default_version),
-        sending=Sending(writer, aliases, relations),
-        memberships=Memberships(writer, committer, memory, profiles, aliases, server_name),
+        sending=Sending(writer, aliases, relations, memberships),
+        memberships=memberships,
         aliases=aliases,
         access=access,
         state=RoomState(memory, access),

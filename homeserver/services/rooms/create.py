@@ -15,6 +15,7 @@ from homeserver.core.ids import domain_of, parse_room_alias, parse_user_id
 from homeserver.core.versions import DEFAULT_ROOM_VERSION, RoomVersion, room_version
 from homeserver.ports.events import NewRoom
 from homeserver.ports.store import StoreUnavailable, UniqueViolation
+from homeserver.services.rooms.claims import check_initial_state
 from homeserver.services.rooms.drafts import Draft
 from homeserver.services.rooms.people import Profiles
 from homeserver.services.rooms.replacement import raise_tombstone
@@ -108,6 +109,8 @@ class RoomCreation:
             raise MatrixError(ErrCode.INVALID_PARAM, "Too many invites or initial_state events in one request")
         for user_id in request.invite:
             parse_user_id(user_id)
+        for item in request.initial_state:
+            check_initial_state(item.type)
 
     async def _drafts(
         self, creator: str, request: RoomRequest, version: RoomVersion, preset: str, alias: str | None

@@ -29,6 +29,8 @@ from homeserver.services.rooms.drafts import Draft, Existing
 
 _OPAQUE_BYTES = 18
 _DEFAULT_NOTIFICATION_LEVEL = 50  # spec: client-server-api#mroompower_levels
+_FROM_OUTSIDE = frozenset({"m.room.create", "m.room.member"})
+"""Types whose sender need not be in the room yet; the rules of every version say when."""
 
 
 class MissingEventsError(Exception):
@@ -143,6 +145,9 @@ class WorkingRoom:
         before = self.get(draft.type, draft.state_key) if draft.state_key is not None else None
         if before is not None and self._says_nothing_new(draft, content, before):
             return before.event_id
+        # Whatever the version's rules say: those of 1 to 5 let anyone write m.room.aliases.
+        if draft.type not in _FROM_OUTSIDE and self.membership(draft.sender) != "join":
+            raise NotAllowed("You are not in this room")
         redacts_allowed = draft.redacts is not None and self._check_redaction(draft, draft.redacts)
         check_client_content(draft.type, draft.state_key, content, self.version)
         event = self._build(draft, content)

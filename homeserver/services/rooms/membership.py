@@ -9,7 +9,7 @@ spec: client-server-api#room-membership
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from homeserver.core.ids import domain_of, parse_room_id, parse_user_id
 from homeserver.ports.log import ForgottenEntry, LogEntry
 from homeserver.ports.store import Transaction
 from homeserver.services.commit import Committer
+from homeserver.services.rooms.claims import own_words
 from homeserver.services.rooms.drafts import Decider, Draft, Existing, RoomView
 from homeserver.services.rooms.people import Profiles
 from homeserver.services.rooms.restricted import Authorisers
@@ -29,6 +30,8 @@ _log = structlog.get_logger(__name__)
 
 _MEMBER = "m.room.member"
 _ROOMS_AT_ONCE = 10
+_PROFILE_ATTEMPTS = 20
+_SHOWN = ("displayname", "avatar_url")
 _NOT_KEPT = ("displayname", "avatar_url", "reason", "third_party_invite", "join_authorised_via_users_server")
 """What a member event says about one change of membership, or about the old profile."""
 
@@ -97,7 +100,48 @@ class Memberships:
             return content
 
         await self._set(room_id, user_id, user_id, decide)
+        await self._in_all([room_id], lambda joined: self._show_newest(user_id, joined, content))
         return room_id
+
+    async def by_state(
+        self, sender: str, room_id: str, target: str, content: dict[str, Any], *, ts: int | None = None
+    ) -> str:
+        """Do what a client's member event asks for, as the endpoint for that change would; returns the event's id.
+
+        Users may show another name in one room; of others only their profile is shown. Keys that nobody defines
+        stay. Raises MatrixError as the endpoint would.
+        spec: client-server-api#put_matrixclientv3roomsroomidstateeventtypestatekey
+        """
+        parse_user_id(target)
+        membership, own = content.get("membership"), sender == target
+        content = own_words(_MEMBER, content)
+        if membership == "invite":
+            self._require_local(target)
+        if not own or membership not in ("join", "knock"):
+            content = {key: value for key, value in content.items() if key not in _SHOWN}
+        names_itself = any(key in content for key in _SHOWN)
+        authoriser = None
+        if membership == "invite" or (own and membership in ("join", "knock")):
+            content = {**await self._profiles.member_profile(target), **content}
+        if own and membership == "join":
+            authoriser = await self._authorisers.for_join(room_id, target)
+
+        def decide(room: RoomView) -> dict[str, Any] | Existing:
+            now = room.membership(target)
+            if own and membership in ("knock", "leave") and (existing := _already(room, target, membership)):
+                return existing
+            if not own:
+                _require_in_room(room, sender)
+            if not own and membership == "leave" and now not in ("join", "invite", "knock", "ban"):
+                raise NotAllowed("The user is neither in the room nor banned")
+            if authoriser is not None and now not in ("invite", "join"):
+                return {**content, "join_authorised_via_users_server": authoriser}
+            return content
+
+        event_id = await self._set(room_id, sender, target, decide, ts=ts)
+        if own and membership == "join" and not names_itself:
+            await self._in_all([room_id], lambda joined: self._show_newest(target, joined, content))
+        return event_id
 
     async def knock(self, user_id: str, room_id_or_alias: str, *, reason: str | None = None) -> str:
         """Ask to be invited; returns the room id.  spec: client-server-api#post_matrixclientv3knockroomidoralias"""
@@ -113,8 +157,7 @@ class Memberships:
     async def invite(self, sender: str, room_id: str, target: str, *, reason: str | None = None) -> None:
         """Invite a user.  spec: client-server-api#post_matrixclientv3roomsroomidinvite"""
         parse_user_id(target)
-        if domain_of(target) != self._server_name:
-            raise NotAllowed(f"{target} is not a user of this server and cannot be invited from here")
+        self._require_local(target)
         content = await self._content(target, "invite", reason)
         await self._set(room_id, sender, target, lambda room: content)
 
@@ -183,23 +226,34 @@ class Memberships:
         rooms = await self._rooms_of(user_id, "join", "invite", "knock")
         await self._in_all(rooms, lambda room_id: self.leave(user_id, room_id))
 
-    async def profile_changed(self, user_id: str, displayname: str | None, avatar_url: str | None) -> None:
-        """Put a new profile into the user's member event of every joined room.
+    async def profile_changed(self, user_id: str) -> None:
+        """Put the newest profile into the user's member event of every joined room.
 
         spec: client-server-api#events-on-change-of-profile-information
         """
-        profile = {"displayname": displayname, "avatar_url": avatar_url}
-        shown = {key: value for key, value in profile.items() if value is not None}
-
-        def decide(room: RoomView) -> dict[str, Any] | Existing:
-            member = room.get(_MEMBER, user_id)
-            if member is None or member.membership != "join":
-                raise NotAllowed("The user has left the room meanwhile")
-            kept = {key: value for key, value in member.content.items() if key not in _NOT_KEPT}
-            return {**kept, **shown}
-
         rooms = await self._rooms_of(user_id, "join")
-        await self._in_all(rooms, lambda room_id: self._set(room_id, user_id, user_id, decide))
+        await self._in_all(rooms, lambda room_id: self._show_newest(user_id, room_id, None))
+
+    async def _show_newest(self, user_id: str, room_id: str, shown: Mapping[str, Any] | None) -> None:
+        """Make a room show the newest profile, when it shows that of `shown` (None: an unknown one).
+
+        The profile is read again after each commit: a change that was written before that read is put in here, one
+        that is written later finds the committed join and comes by itself. So whoever is last leaves the newest.
+        """
+        for _ in range(_PROFILE_ATTEMPTS):
+            newest = await self._profiles.member_profile(user_id)
+            if shown is not None and all(shown.get(key) == newest.get(key) for key in _SHOWN):
+                return
+
+            def decide(room: RoomView, newest: Mapping[str, str] = newest) -> dict[str, Any] | Existing:
+                member = room.get(_MEMBER, user_id)
+                if member is None or member.membership != "join":
+                    raise NotAllowed("The user has left the room meanwhile")
+                kept = {key: value for key, value in member.content.items() if key not in _NOT_KEPT}
+                return {**kept, **newest}
+
+            await self._set(room_id, user_id, user_id, decide)
+            shown = newest
 
     async def _rooms_of(self, user_id: str, *memberships: str) -> list[str]:
         async with self._memory.store.read() as tx:
@@ -233,9 +287,13 @@ class Memberships:
     async def _content(self, user_id: str, membership: str, reason: str | None) -> dict[str, Any]:
         return {**await self._profiles.member_profile(user_id), **_plain(membership, reason)}
 
-    def _set(self, room_id: str, sender: str, target: str, decide: Decider) -> Awaitable[str]:
+    def _require_local(self, target: str) -> None:
+        if domain_of(target) != self._server_name:
+            raise NotAllowed(f"{target} is not a user of this server and cannot be invited from here")
+
+    def _set(self, room_id: str, sender: str, target: str, decide: Decider, *, ts: int | None = None) -> Awaitable[str]:
         parse_room_id(room_id)
-        return self._writer.send(room_id, Draft(sender, _MEMBER, {}, target, decide=decide))
+        return self._writer.send(room_id, Draft(sender, _MEMBER, {}, target, origin_server_ts=ts, decide=decide))
 
 
 def _plain(membership: str, reason: str | None) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
+from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.services.rooms.claims import MEMBER, check_state_type
 from homeserver.services.rooms.drafts import Draft
 from homeserver.services.rooms.transactions import transaction
 from homeserver.services.rooms.writer import RoomWriter
@@ -31,13 +32,26 @@ class RelationCheck(Protocol):
         ...
 
 
+class MembershipByState(Protocol):
+    """Changes memberships as their own endpoints do."""
+
+    async def by_state(
+        self, sender: str, room_id: str, target: str, content: dict[str, Any], *, ts: int | None = None
+    ) -> str:
+        """Do what a client's member event asks for; returns the id of the event that says so. Raises MatrixError."""
+        ...
+
+
 class Sending:
     """Sends events for users. Permission is decided by the writer, on the room's latest state."""
 
-    def __init__(self, writer: RoomWriter, aliases: AliasCheck, relations: RelationCheck) -> None:
+    def __init__(
+        self, writer: RoomWriter, aliases: AliasCheck, relations: RelationCheck, memberships: MembershipByState
+    ) -> None:
         self._writer = writer
         self._aliases = aliases
         self._relations = relations
+        self._memberships = memberships
 
     async def send_message(
         self,
@@ -81,8 +95,9 @@ class Sending:
         spec: client-server-api#put_matrixclientv3roomsroomidstateeventtypestatekey
         """
         event_type, state_key = key
-        if event_type == "m.room.create":
-            raise NotAllowed("A room is created once")
+        check_state_type(event_type)
+        if event_type == MEMBER:
+            return await self._memberships.by_state(sender, room_id, state_key, content, ts=ts)
         if event_type == "m.room.canonical_alias" and state_key == "":
             await self._aliases.check_canonical_alias(room_id, content)
         return await self._writer.send(room_id, Draft(sender, event_type, content, state_key, origin_server_ts=ts))

@@ -55,9 +55,11 @@ class FakeProfiles:
 
     def __init__(self) -> None:
         self.names: dict[str, str] = {}
+        self.avatars: dict[str, str] = {}
 
     async def member_profile(self, user_id: str) -> Mapping[str, str]:
-        return {"displayname": self.names[user_id]} if user_id in self.names else {}
+        given = {"displayname": self.names.get(user_id), "avatar_url": self.avatars.get(user_id)}
+        return {key: value for key, value in given.items() if value is not None}
 
 
 @dataclass

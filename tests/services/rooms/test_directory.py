@@ -66,7 +66,8 @@ async def test_the_directory(world: World) -> None:
 async def test_profiles_and_deactivation_reach_all_rooms(world: World) -> None:
     rooms = [await world.create(ALICE, BOB) for _ in range(3)]
     invited = await world.create(ALICE, invite=[BOB])
-    await world.rooms.memberships.profile_changed(BOB, "Bobby", "mxc://hromada.test/b")
+    world.profiles.names[BOB], world.profiles.avatars[BOB] = "Bobby", "mxc://hromada.test/b"
+    await world.rooms.memberships.profile_changed(BOB)
     for room_id in rooms:
         assert await world.state(room_id, "m.room.member", BOB) == {
             "membership": "join",

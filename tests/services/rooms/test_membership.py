@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
@@ -212,3 +212,23 @@ async def test_forged_state_is_refused(world: World, version: str) -> None:
             await send(room_id, BOB, ("m.room.member", BOB), content)
         assert malformed.value.code == ErrCode.BAD_JSON
     assert len(await world.timeline(room_id)) == before
+
+
+async def test_a_join_that_a_new_name_overtakes_shows_the_new_name(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # spec: client-server-api#events-on-change-of-profile-information
+    room_id = await world.create(ALICE, preset="public_chat")
+    members, read = world.rooms.memberships, world.profiles.member_profile
+    world.profiles.names[BOB] = "Old"
+
+    async def read_and_be_overtaken(user_id: str) -> Mapping[str, str]:
+        profile = await read(user_id)
+        if world.profiles.names.get(BOB) == "Old":
+            world.profiles.names[BOB] = "New"
+            await members.profile_changed(BOB)  # finds no room to tell yet
+        return profile
+
+    monkeypatch.setattr(world.profiles, "member_profile", read_and_be_overtaken)
+    await members.join(BOB, room_id)
+    assert (await world.state(room_id, "m.room.member", BOB))["displayname"] == "New"
