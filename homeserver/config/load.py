@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ _DATABASE_OPTIONS = {
     *("host", "passfile", "port", "service", "target_session_attrs"),
     *("ssl", "sslcert", "sslcrl", "sslkey", "sslmode", "sslrootcert"),
 }
+_PICTURE_FORMATS = frozenset(("png", "jpeg", "gif", "webp", "avif"))
 _DATABASES = {"postgresql", "postgres", "postgresql+asyncpg", "sqlite", "sqlite+aiosqlite"}
 
 
@@ -126,7 +128,26 @@ def _check(config: Config, faults: list[str]) -> None:
         ("metrics.allow", config.metrics.allow),
     ):
         faults += [f"{key}: {text!r} is not a network" for text in networks if not _is_network(text)]
+    _check_media(config, faults)
     _check_secrets(config, faults)
+
+
+def _check_media(config: Config, faults: list[str]) -> None:
+    media = config.media
+    formats = ", ".join(sorted(_PICTURE_FORMATS))
+    unknown = sorted(set(media.thumbnail_formats) - _PICTURE_FORMATS)
+    faults += [f"media.thumbnail_formats: {name!r} is none of {formats}" for name in unknown]
+    try:
+        legacy_before_ms(media.legacy_before)
+    except ValueError:
+        faults.append("media.legacy_before: must be a date such as 2026-01-31")
+
+
+def legacy_before_ms(date: str) -> int:
+    """The start of a day in UTC, in Unix milliseconds; 0 for no date. Raises ValueError."""
+    if not date:
+        return 0
+    return int(datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000)
 
 
 def _check_secrets(config: Config, faults: list[str]) -> None:

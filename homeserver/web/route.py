@@ -52,6 +52,8 @@ class Route(Generic[Services]):
     """Handler parameter → name or names on the wire, where that is not the parameter's own; the first given counts."""
     fixed: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     """Handler parameters this row supplies itself: the empty `state_key` of `/state/{eventType}`."""
+    media_cookie: bool = field(default=False, kw_only=True)
+    """Without a token, the cookie of a page of this server does as well (see `auth`)."""
     held: bool = field(default=False, kw_only=True)
     """The handler may wait long (long poll): it ends when the client goes away, and has a budget of its own."""
 

@@ -10,11 +10,13 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp import web
 
 from tests.support.fixtures import unavailable
 
@@ -111,3 +113,26 @@ async def browser_context(chromium: Chromium) -> AsyncIterator[BrowserContext]:
 async def page(browser_context: BrowserContext) -> Page:
     """A blank page in a fresh context."""
     return await browser_context.new_page()
+
+
+@asynccontextmanager
+async def static_site(files: Mapping[str, tuple[str, str]]) -> AsyncIterator[str]:
+    """Another origin that serves these files (path → type and text); its address."""
+
+    async def answer(request: web.Request) -> web.Response:
+        found = files.get(request.path)
+        if found is None:
+            return web.Response(status=404)
+        return web.Response(text=found[1], content_type=found[0])
+
+    application = web.Application()
+    application.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        host, port = runner.addresses[0][:2]
+        yield f"http://{host}:{port}/"
+    finally:
+        await runner.cleanup()
