@@ -15,6 +15,9 @@ from homeserver.services.media.names import INLINE_TYPES, essence
 from tests.support.client import Client
 from tests.support.media import MediaFile, download, media_files, picture, thumbnail, upload
 
+# The database has no part in what is looked at here.
+pytestmark = pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+
 FILES = media_files()
 TOLERANCE = 26
 NAMES = [file.name for file in FILES]
