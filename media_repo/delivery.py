@@ -147,6 +147,13 @@ async def deliver(request: Request, content: Content, blob: OpenBlob, place: Pla
     return Response(206 if is_part else 200, tuple(headers), Body(blob, start, length, place))
 
 
+def redirect(url: str) -> Response:
+    """Where the content is to be had for some minutes.  spec: proposals/3860-media-download-redirect"""
+    return Response(
+        307, (("Location", url), ("Cache-Control", "private, max-age=60"), ("Referrer-Policy", "no-referrer"))
+    )
+
+
 def disposition(content: Content) -> str:
     """The Content-Disposition: the type first, then the name in both forms.  RFC 6266, RFC 8187"""
     kind = "inline" if content.always_inline or is_inline(content.type) else "attachment"

@@ -31,5 +31,7 @@ class MediaServices:
     cookies: MediaCookies
     legacy_before_ms: int
     """Media from before this moment is given to everybody, by the old paths."""
+    links: bool
+    """Whether clients are sent to the store itself, where it can be."""
     is_secure: bool
     """Whether clients come over HTTPS, as far as the configuration says."""

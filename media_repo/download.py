@@ -15,7 +15,7 @@ from homeserver.services.media.library import not_found
 from homeserver.web.ratelimit import address_key
 from homeserver.web.request import Request
 from homeserver.web.response import Response
-from media_repo.delivery import Content, deliver
+from media_repo.delivery import Content, deliver, disposition, redirect
 from media_repo.deps import MediaServices
 
 _WAIT_MS = 20_000
@@ -74,7 +74,7 @@ async def get_content(
 ) -> Response:
     """Download old content without a token."""
     media = await _old(api, server_name, media_id)
-    return await _send(api, request, media, media.upload_name, None)
+    return await _send(api, request, media, media.upload_name, None, may_redirect=allow_redirect)
 
 
 async def get_content_override_name(
@@ -90,7 +90,7 @@ async def get_content_override_name(
 ) -> Response:
     """Download old content without a token, under another name."""
     media = await _old(api, server_name, media_id)
-    return await _send(api, request, media, names.file_name(file_name), None)
+    return await _send(api, request, media, names.file_name(file_name), None, may_redirect=allow_redirect)
 
 
 async def get_content_thumbnail(  # noqa: PLR0913 - the operation's own parameters
@@ -120,15 +120,25 @@ async def _old(api: MediaServices, server_name: str, media_id: str) -> Media:
     return media
 
 
-async def _send(api: MediaServices, request: Request, media: Media, name: str | None, user_id: str | None) -> Response:
+async def _send(
+    api: MediaServices,
+    request: Request,
+    media: Media,
+    name: str | None,
+    user_id: str | None,
+    *,
+    may_redirect: bool = True,
+) -> Response:
+    tag = media.digest.hex() if media.digest else ""
+    content = Content(media.content_type, name, tag, media.created_ms, is_public=user_id is None)
+    if api.links and may_redirect and (url := await api.library.link(media, disposition(content))) is not None:
+        return redirect(url)
     place = api.readers.enter(user_id or address_key(request.client_ip))
     try:
         blob = await api.library.open(media)
     except BaseException:
         place.end()
         raise
-    tag = media.digest.hex() if media.digest else ""
-    content = Content(media.content_type, name, tag, media.created_ms, is_public=user_id is None)
     return await deliver(request, content, blob, place, by_cookie=request.by_cookie)
 
 

@@ -278,7 +278,7 @@ def build_maintenance(base: Foundations, accounts: AccountServices, media: Media
         report_days=limits.report_days,
         chores=[
             accounts.interactive.expire,
-            *(() if media is None else (media.uploads.forget_expired, media.thumbnails.expire)),
+            *(() if media is None else (media.uploads.forget_expired, media.thumbnails.expire, media.control.chore)),
         ],
     )
 

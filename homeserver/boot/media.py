@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from homeserver.boot import parts
 from homeserver.boot.accounts import Foundations
 from homeserver.config.load import legacy_before_ms
 from homeserver.config.model import Config
-from homeserver.ports.blobs import BlobStore
+from homeserver.ports.blobs import BlobStore, StoreRule
 from homeserver.services.accounts.sessions import Sessions
-from homeserver.services.media.library import BlobStores, Library, LibrarySettings, StoreRule
+from homeserver.services.media.control import MediaControl, Retention
+from homeserver.services.media.library import BlobStores, Library, LibrarySettings
 from homeserver.services.media.thumbnails import Thumbnails
 from homeserver.services.media.uploads import Uploads, UploadSettings
 from media_repo.blobs.files import FileThreads
@@ -21,7 +23,7 @@ from media_repo.delivery import Readers
 from media_repo.deps import MediaServices
 from media_repo.thumbnails.pool import PoolSettings, ThumbnailPool
 
-LOCAL = "local"
+LOCAL, GCS = "local", "gcs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class MediaParts:
     library: Library
     uploads: Uploads
     thumbnails: Thumbnails
+    control: MediaControl
     spool: FolderSpool
     pool: ThumbnailPool
     threads: FileThreads
@@ -57,7 +60,7 @@ def build_media(base: Foundations) -> MediaParts:
     spool = FolderSpool(folder / "incoming", threads)
     library = Library(
         base.store,
-        BlobStores(_stores(folder, threads), _rules(), LOCAL),
+        _stores(config, folder, threads),
         base.clock,
         base.entropy,
         LibrarySettings(config.server.name, max_wait_ms=media.wait_seconds * 1000),
@@ -96,7 +99,9 @@ def build_media(base: Foundations) -> MediaParts:
         keep_days=media.thumbnail_days,
         max_source_bytes=media.thumbnail_source_bytes,
     )
-    return MediaParts(library, uploads, thumbnails, spool, pool, threads)
+    retention = Retention(media.keep_local_days, media.keep_remote_days, media.keep_preview_days)
+    control = MediaControl(base.store, library, thumbnails, spool, base.clock, retention)
+    return MediaParts(library, uploads, thumbnails, control, spool, pool, threads)
 
 
 def serve_media(built: MediaParts, config: Config, sessions: Sessions) -> MediaServices:
@@ -110,13 +115,27 @@ def serve_media(built: MediaParts, config: Config, sessions: Sessions) -> MediaS
         readers=Readers(media.downloads, media.downloads_per_user),
         cookies=sessions,
         legacy_before_ms=legacy_before_ms(media.legacy_before) if media.allow_legacy else 0,
+        links=media.gcs_signed_urls,
         is_secure=parts.public_base_url(config).startswith("https://"),
     )
 
 
-def _stores(folder: Path, threads: FileThreads) -> dict[str, BlobStore]:
-    return {LOCAL: LocalStore(LOCAL, folder / "content", threads)}
-
-
-def _rules() -> list[StoreRule]:
-    return []
+def _stores(config: Config, folder: Path, threads: FileThreads) -> BlobStores:
+    media = config.media
+    stores: dict[str, BlobStore] = {LOCAL: LocalStore(LOCAL, folder / "content", threads)}
+    if media.gcs_bucket:
+        # Google's library takes a second and much memory to load.
+        gcs = import_module("media_repo.blobs.gcs")
+        key_file = media.gcs_credentials_file
+        settings = gcs.GcsSettings(
+            media.gcs_bucket,
+            media.gcs_prefix,
+            parts.data_path(config, key_file) if key_file else None,
+            media.gcs_endpoint or None,
+            media.gcs_threads,
+            float(media.gcs_timeout_seconds),
+            float(media.gcs_retry_seconds),
+        )
+        stores[GCS] = gcs.GcsStore(GCS, settings)
+    default = media.default_store or (GCS if media.gcs_bucket else LOCAL)
+    return BlobStores(stores, [StoreRule.parse(text) for text in media.store_rules], default)

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from homeserver.config.fields import ENVIRONMENT_PREFIX, Setting, sections, settings
 from homeserver.config.model import Config
+from homeserver.ports.blobs import StoreRule
 
 # spec: appendices#server-name
 _SERVER_NAME = re.compile(r"(?:[A-Za-z0-9.-]{1,220}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\Z", re.ASCII)
@@ -137,6 +138,15 @@ def _check_media(config: Config, faults: list[str]) -> None:
     formats = ", ".join(sorted(_PICTURE_FORMATS))
     unknown = sorted(set(media.thumbnail_formats) - _PICTURE_FORMATS)
     faults += [f"media.thumbnail_formats: {name!r} is none of {formats}" for name in unknown]
+    stores = {"local", "gcs"} if media.gcs_bucket else {"local"}
+    for text in media.store_rules:
+        try:
+            if (store := StoreRule.parse(text).store) not in stores:
+                faults.append(f"media.store_rules: {text!r}: there is no store {store!r}")
+        except ValueError as error:
+            faults.append(f"media.store_rules: {text!r}: {error}")
+    if media.default_store and media.default_store not in stores:
+        faults.append("media.default_store: gcs needs media.gcs_bucket")
     try:
         legacy_before_ms(media.legacy_before)
     except ValueError:

@@ -215,6 +215,25 @@ class Media(Section, frozen=True, kw_only=True):
     """Images, videos and files (docs/operating/media.md)."""
 
     folder: Annotated[str, _doc("Folder of uploads and thumbnails, in the data folder or absolute.")] = "media"
+    store_rules: Annotated[
+        tuple[str, ...],
+        _doc("Where new content goes: `TYPE [>=BYTES|<BYTES] STORE`, the first that fits; stores are `local`, `gcs`."),
+    ] = ()
+    default_store: Annotated[
+        Literal["", "local", "gcs"], _doc("Where the rest goes. Empty: the bucket, if there is one.")
+    ] = ""
+    gcs_bucket: Annotated[str, _doc("Bucket of Google Cloud Storage. Empty: none.")] = ""
+    gcs_prefix: Annotated[str, _doc("Beginning of the names of objects, such as `media/`.")] = ""
+    gcs_credentials_file: Annotated[
+        str, _doc("Key file of a service account. Empty: what the machine or the environment offers.")
+    ] = ""
+    gcs_endpoint: Annotated[str, _doc("Another address of the service, for emulators. Empty: Google's.")] = ""
+    gcs_threads: Annotated[int, _doc("Requests to the bucket at a time.", ge=1, le=256)] = 16
+    gcs_timeout_seconds: Annotated[int, _doc("Longest silence of the bucket.", ge=1, le=600)] = 20
+    gcs_retry_seconds: Annotated[int, _doc("How long a request to the bucket is repeated.", ge=1, le=600)] = 30
+    gcs_signed_urls: Annotated[
+        bool, _doc("Send clients to the bucket for downloads, with URLs that are good for some minutes.")
+    ] = False
     max_upload_bytes: Annotated[int, _doc("Largest upload.", ge=1_024, le=1_099_511_627_776)] = 52_428_800
     quota_bytes: Annotated[
         int, _doc("What one user may keep of uploads; 0: any amount.", ge=0, le=1_125_899_906_842_624)
@@ -228,6 +247,15 @@ class Media(Section, frozen=True, kw_only=True):
     wait_seconds: Annotated[
         int, _doc("Longest wait of a download for content that is still to come.", ge=0, le=300)
     ] = 60
+    keep_local_days: Annotated[
+        int, _doc("Uploads nobody has read for so long are deleted, unless in use; 0: never.", ge=0, le=36_500)
+    ] = 0
+    keep_remote_days: Annotated[
+        int, _doc("Media of other servers nobody has read for so long is deleted; 0: never.", ge=0, le=36_500)
+    ] = 90
+    keep_preview_days: Annotated[
+        int, _doc("Pictures of URL previews nobody has seen for so long are deleted; 0: never.", ge=0, le=36_500)
+    ] = 30
     allow_legacy: Annotated[
         bool, _doc("Serve media from before `legacy_before` without a token, by the paths of old clients.")
     ] = False

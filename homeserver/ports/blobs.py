@@ -5,6 +5,7 @@ A blob is immutable and named by a key (the SHA-256 of its content in hex, or a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -31,6 +32,32 @@ class BlobStat:
     key: str
     stored_size: int
     modified_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRule:
+    """Content of this type (whole, or a beginning and `*`) and size goes to this store."""
+
+    type: str
+    store: str
+    at_least: int = 0
+    less_than: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> StoreRule:
+        """Read `image/* local`, `* >=1048576 gcs` or `video/mp4 <1000 local`. Raises ValueError."""
+        found = re.fullmatch(r"([a-z0-9.+-]+/[a-z0-9.+-]+|[a-z0-9./+-]*\*)(?: (>=|<)([0-9]{1,15}))? ([a-z0-9]+)", text)
+        if found is None:
+            raise ValueError("expected TYPE [>=BYTES|<BYTES] STORE, such as: image/* <1048576 local")
+        bound = int(found[3] or 0)
+        if found[2] == "<":
+            return cls(found[1], found[4], less_than=bound)
+        return cls(found[1], found[4], at_least=bound)
+
+    def fits(self, type_: str, size: int) -> bool:
+        """Whether the rule is about content of this type, without parameters and in lower case."""
+        is_typed = type_.startswith(self.type[:-1]) if self.type.endswith("*") else type_ == self.type
+        return is_typed and size >= self.at_least and (self.less_than is None or size < self.less_than)
 
 
 class OpenBlob(Protocol):
@@ -80,6 +107,10 @@ class BlobStore(Protocol):
 
     async def delete(self, key: str) -> bool:
         """Delete a blob; whether there was one."""
+        ...
+
+    async def link(self, key: str, content_type: str, disposition: str) -> str | None:
+        """A URL that gives the blob under these headers to whoever has it, for some minutes; None if there is none."""
         ...
 
     def list(self) -> AsyncIterator[BlobStat]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -57,7 +57,7 @@ class Usage:
 class Selection:
     """Which media; None and an empty string do not restrict."""
 
-    kinds: Collection[Kind]
+    kinds: tuple[Kind, ...]
     user_id: str | None = None
     accessed_before_ms: int | None = None
     """Neither read nor uploaded since."""

@@ -87,6 +87,10 @@ class LocalStore:
         except OSError as error:
             raise BlobStoreFailed(str(error)) from error
 
+    async def link(self, key: str, content_type: str, disposition: str) -> str | None:
+        """See the port. Files have no URL."""
+        return None
+
     async def beginning(self, prefix: str) -> list[str]:
         """See `ports.blobs.BlobCache`."""
         folder = self._path(prefix).parent

@@ -17,7 +17,7 @@ import structlog
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.core.ids import parse_media
-from homeserver.ports.blobs import BlobMissing, BlobStore, BlobStoreFailed, OpenBlob
+from homeserver.ports.blobs import BlobMissing, BlobStore, BlobStoreFailed, OpenBlob, StoreRule
 from homeserver.ports.clock import Clock, Entropy
 from homeserver.ports.media import Blob, Media
 from homeserver.ports.store import Store, StoreUnavailable
@@ -30,22 +30,6 @@ _MOST_TIMES = 100_000
 _ACCESS_STEP_MS = 60 * 60 * 1000
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class StoreRule:
-    """Content of this type (a prefix that ends in `*`, or a whole one) and size goes to this store."""
-
-    type: str
-    store: str
-    at_least: int = 0
-    less_than: int | None = None
-
-    def fits(self, content_type: str, size: int) -> bool:
-        """Whether the rule is about such content."""
-        kind = essence(content_type)
-        typed = kind.startswith(self.type[:-1]) if self.type.endswith("*") else kind == self.type
-        return typed and size >= self.at_least and (self.less_than is None or size < self.less_than)
 
 
 class BlobStores:
@@ -64,7 +48,8 @@ class BlobStores:
 
     def for_content(self, content_type: str, size: int) -> BlobStore:
         """Where new content goes."""
-        name = next((rule.store for rule in self._rules if rule.fits(content_type, size)), self._default)
+        kind = essence(content_type)
+        name = next((rule.store for rule in self._rules if rule.fits(kind, size)), self._default)
         return self._stores[name]
 
     def named(self, name: str) -> BlobStore:
@@ -153,6 +138,18 @@ class Library:
         if blob is None:
             raise not_found()  # deleted since
         return await self.open_blob(blob)
+
+    async def link(self, media: Media, disposition: str) -> str | None:
+        """A URL of the store itself for this content, good for some minutes; None if the store has none to give."""
+        async with self._store.glance() as tx:
+            blob = await tx.media.blob(media.digest or b"")
+        if blob is None:
+            return None
+        try:
+            return await self.stores.named(blob.store).link(blob.digest.hex(), media.content_type, disposition)
+        except BlobStoreFailed as error:
+            _log.warning("media_link_failed", error=str(error))
+            return None
 
     async def open_blob(self, blob: Blob) -> OpenBlob:
         """The content of a blob. Raises as `open`."""

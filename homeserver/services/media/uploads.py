@@ -236,6 +236,8 @@ class Uploads:
                 if not is_known:  # refused in the last moment: nothing was written, and nothing refers to it
                     await store.delete(digest.hex())
                 raise
+            if is_known and kept.store == blob.store:
+                await store.put(digest.hex(), file.path)  # another process may have deleted it before our row was there
             if kept.store != blob.store:  # another process was first, and chose another store
                 await store.delete(digest.hex())
 
