@@ -23,6 +23,7 @@ from typing import Any
 
 import homeserver
 from homeserver import boot, commands, faults, logs, running
+from homeserver.cli_media import add_media_actions
 from homeserver.config import docs
 from homeserver.config.keyfiles import UnsafeFile, create_private
 from homeserver.config.load import ConfigError, load
@@ -101,6 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     reports = actions.add_parser("report", help="what users reported").add_subparsers(required=True, metavar="ACTION")
     listing = _with_settings(reports.add_parser("list", help="print the newest reports"), _report_list)
     listing.add_argument("--limit", type=_positive, metavar="N", default=100, help="how many; default: 100")
+    media = actions.add_parser("media", help="images, videos and files")
+    add_media_actions(media.add_subparsers(required=True, metavar="ACTION"), _with_settings, _config)
     return parser
 
 

@@ -48,6 +48,8 @@ POINTS: Mapping[str, frozenset[str]] = {
         "sessions.load": "sleep raise",
         "receipts.decided": "sleep raise",
         "account_data.decided": "sleep raise",
+        "media.received": "sleep raise",
+        "media.stored": "sleep raise",
         "sync.initial": "sleep raise",
         "sync.store": "sleep raise",
         "sync.answer": "sleep raise",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.support.fixtures", "tests.support.store"]
+pytest_plugins = ["tests.support.fixtures", "tests.support.store", "tests.support.browser", "tests.support.gcs"]
 
 
 ROOT = Path(__file__).parent

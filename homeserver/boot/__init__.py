@@ -20,6 +20,7 @@ from homeserver import faults
 from homeserver.boot import parts
 from homeserver.boot.accounts import Foundations, account_data_quota, build_accounts, build_sessions
 from homeserver.boot.e2e import build_e2e
+from homeserver.boot.media import MediaParts, build_media, serve_media
 from homeserver.boot.parts import load_secrets
 from homeserver.config.model import Config
 from homeserver.core.build import Signer
@@ -199,18 +200,25 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
             personal=build_personal(base, JoinedRooms(store, sync.rooms), typing, core.rooms),
         )
         mounts.append(import_module(PACKAGES["client"]).mount(services))
+    media = build_media(base) if "media" in roles else None
+    if media is not None:
+        mounts.append(import_module(PACKAGES["media"]).mount(serve_media(media, config, core.sessions)))
     app = build_application(core, mounts, metrics)
 
     async def close() -> None:
         await accounts.devices.flush()
+        if media is not None:
+            await media.close()
         await core.engine.dispose()
 
     def release() -> None:
+        if media is not None:
+            media.library.release()
         sockets.release()
         sync.release()
         peeks.release()
 
-    maintenance = build_maintenance(base, accounts)
+    maintenance = build_maintenance(base, accounts, media)
     watch = AccountWatch(store, core.sessions, accounts.account)
     workers: tuple[Worker, ...] = (
         base.committer.run,
@@ -223,6 +231,7 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
         core.e2e.to_device.run,
     )
     workers += (metrics.watch_loop, store.run, keep_returning_memory)
+    workers += () if media is None else (media.library.run,)
     return Server(app, workers, release, close, parts.connection_bounds(config))
 
 
@@ -259,7 +268,7 @@ def _end_what_is_open(sessions: Sessions, sync: SyncService, peeks: Peeks, socke
     sessions.on_locked(sockets.recheck)
 
 
-def build_maintenance(base: Foundations, accounts: AccountServices) -> Maintenance:
+def build_maintenance(base: Foundations, accounts: AccountServices, media: MediaParts | None) -> Maintenance:
     """What keeps tables bounded."""
     limits = base.config.limits
     return Maintenance(
@@ -267,7 +276,10 @@ def build_maintenance(base: Foundations, accounts: AccountServices) -> Maintenan
         base.clock,
         transaction_days=limits.transaction_days,
         report_days=limits.report_days,
-        chores=[accounts.interactive.expire],
+        chores=[
+            accounts.interactive.expire,
+            *(() if media is None else (media.uploads.forget_expired, media.thumbnails.expire, media.control.chore)),
+        ],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from homeserver.config.fields import ENVIRONMENT_PREFIX, Setting, sections, settings
 from homeserver.config.model import Config
+from homeserver.ports.blobs import StoreRule
 
 # spec: appendices#server-name
 _SERVER_NAME = re.compile(r"(?:[A-Za-z0-9.-]{1,220}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\Z", re.ASCII)
@@ -23,6 +25,7 @@ _DATABASE_OPTIONS = {
     *("host", "passfile", "port", "service", "target_session_attrs"),
     *("ssl", "sslcert", "sslcrl", "sslkey", "sslmode", "sslrootcert"),
 }
+_PICTURE_FORMATS = frozenset(("png", "jpeg", "gif", "webp", "avif"))
 _DATABASES = {"postgresql", "postgres", "postgresql+asyncpg", "sqlite", "sqlite+aiosqlite"}
 
 
@@ -126,7 +129,35 @@ def _check(config: Config, faults: list[str]) -> None:
         ("metrics.allow", config.metrics.allow),
     ):
         faults += [f"{key}: {text!r} is not a network" for text in networks if not _is_network(text)]
+    _check_media(config, faults)
     _check_secrets(config, faults)
+
+
+def _check_media(config: Config, faults: list[str]) -> None:
+    media = config.media
+    formats = ", ".join(sorted(_PICTURE_FORMATS))
+    unknown = sorted(set(media.thumbnail_formats) - _PICTURE_FORMATS)
+    faults += [f"media.thumbnail_formats: {name!r} is none of {formats}" for name in unknown]
+    stores = {"local", "gcs"} if media.gcs_bucket else {"local"}
+    for text in media.store_rules:
+        try:
+            if (store := StoreRule.parse(text).store) not in stores:
+                faults.append(f"media.store_rules: {text!r}: there is no store {store!r}")
+        except ValueError as error:
+            faults.append(f"media.store_rules: {text!r}: {error}")
+    if media.default_store and media.default_store not in stores:
+        faults.append("media.default_store: gcs needs media.gcs_bucket")
+    try:
+        legacy_before_ms(media.legacy_before)
+    except ValueError:
+        faults.append("media.legacy_before: must be a date such as 2026-01-31")
+
+
+def legacy_before_ms(date: str) -> int:
+    """The start of a day in UTC, in Unix milliseconds; 0 for no date. Raises ValueError."""
+    if not date:
+        return 0
+    return int(datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000)
 
 
 def _check_secrets(config: Config, faults: list[str]) -> None:

@@ -28,6 +28,7 @@ _SERVER_NAME = re.compile(
     r"(?P<host>\[(?P<ipv6>[0-9A-Fa-f:.]{2,45})\]|(?P<name>[0-9A-Za-z.-]{1,255}))(?P<port>:[0-9]{1,5})?"
 )
 _FOUR_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
+_MEDIA_ID = re.compile(r"[A-Za-z0-9_-]{1,255}", re.ASCII)
 _NEW_LOCALPART = re.compile(r"[a-z0-9._=/+-]+")
 
 
@@ -72,6 +73,16 @@ def parse_device_id(text: str) -> DeviceID:
     if not text:
         raise _invalid("device id", text)
     return DeviceID(text)
+
+
+def parse_media(server_name: str, media_id: str) -> tuple[ServerName, str]:
+    """The two parts of an `mxc://` URI, checked before anything looks for them.
+
+    spec: client-server-api#content-repo-security-considerations
+    """
+    if not isinstance(media_id, str) or _MEDIA_ID.fullmatch(media_id) is None:
+        raise _invalid("media id", media_id)
+    return parse_server_name(server_name), media_id
 
 
 def domain_of(identifier: str) -> ServerName:

@@ -48,3 +48,7 @@ class Authenticator(Protocol):
         FORBIDDEN for a user outside the application service's namespaces.
         """
         ...
+
+    async def authenticate_cookie(self, value: str) -> Requester:
+        """The requester behind the cookie with which pages read media. Raises MatrixError as `authenticate`."""
+        ...

@@ -21,6 +21,7 @@ from homeserver.ports.accounts import (
 from homeserver.ports.aliases import AliasRepo
 from homeserver.ports.e2e import KeyRepo, ToDeviceRepo
 from homeserver.ports.events import EventMemory, EventRepo, LogRepo, RoomRepo
+from homeserver.ports.media import MediaRepo
 from homeserver.ports.people import PeopleRepo
 from homeserver.ports.receipts import ReceiptRepo
 from homeserver.ports.relations import RelationRepo
@@ -58,6 +59,8 @@ class Transaction(Protocol):
     def aliases(self) -> AliasRepo: ...
     @property
     def receipts(self) -> ReceiptRepo: ...
+    @property
+    def media(self) -> MediaRepo: ...
     @property
     def people(self) -> PeopleRepo: ...
     @property

@@ -20,6 +20,7 @@ from homeserver.storage.repos.append import Appender
 from homeserver.storage.repos.events import SqlEventRepo
 from homeserver.storage.repos.keys import SqlKeyRepo
 from homeserver.storage.repos.log import SqlLogRepo
+from homeserver.storage.repos.media import SqlMediaRepo
 from homeserver.storage.repos.people import SqlPeopleRepo
 from homeserver.storage.repos.personal import SqlAccountDataRepo, SqlFilterRepo, SqlProfileRepo
 from homeserver.storage.repos.receipts import SqlReceiptRepo
@@ -104,6 +105,10 @@ class SqlTransaction:
     @cached_property
     def receipts(self) -> SqlReceiptRepo:
         return SqlReceiptRepo(self._connection)
+
+    @cached_property
+    def media(self) -> SqlMediaRepo:
+        return SqlMediaRepo(self._connection)
 
     @cached_property
     def people(self) -> SqlPeopleRepo:

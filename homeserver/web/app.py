@@ -23,6 +23,7 @@ from homeserver.ports.requester import CALLER_ADDRESS, Authenticator, Requester
 from homeserver.ports.socket import CloseCode, CloseSocket, SocketClosed
 from homeserver.ports.store import StoreUnavailable
 from homeserver.web.auth import requester
+from homeserver.web.cors import Headers, cors_headers, preflight_headers
 from homeserver.web.endpoint import Endpoint, Mount, build_router
 from homeserver.web.metrics import Metrics
 from homeserver.web.plain import PLAIN
@@ -37,17 +38,10 @@ from homeserver.web.websocket import SocketSettings, Upgrade, WebSocket
 Scope = MutableMapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
 
-# spec: client-server-api#web-browser-clients
-_CORS: Headers = [
-    (b"access-control-allow-origin", b"*"),
-    (b"access-control-allow-methods", b"GET, POST, PUT, DELETE, OPTIONS"),
-    (b"access-control-allow-headers", b"X-Requested-With, Content-Type, Authorization"),
-]
-_CORS_PREFIXES = (b"/_matrix/client/", b"/_matrix/media/", b"/.well-known/")
 _JSON = (b"content-type", b"application/json")
 _ARRIVING = 16
+_BODILESS = frozenset((204, 304))
 _RETRY_MS = 1_000
 _RETRY_SPREAD_MS = 4_000
 _LINGER_S = 2.0
@@ -129,9 +123,9 @@ class Application:
         self._count += 1
         raw_path: bytes = scope["raw_path"]
         method: str = scope["method"]
-        cors = _CORS if raw_path.startswith(_CORS_PREFIXES) else []
+        cors = cors_headers(raw_path)
         if method == "OPTIONS" and cors:
-            await _send(send, receive, _Answer(204, [], b""), cors)
+            await _send(send, receive, _Answer(204, [], b""), preflight_headers(raw_path))
             return
         request_id = f"{self._count:x}"
         structlog.contextvars.bind_contextvars(request=request_id)
@@ -347,7 +341,7 @@ class Application:
         """Authenticate and take from the rate limit. Raises MatrixError."""
         who: Requester | None = None
         if route.auth is not Auth.NONE:
-            who = await requester(self._authenticator, request, route.auth, query_tokens=self._settings.query_tokens)
+            who = await requester(self._authenticator, request, route, query_tokens=self._settings.query_tokens)
             if who is not None and who.device_id is not None and self._seen is not None:
                 self._seen(who.user_id, who.device_id, request.client_ip)
         if route.limit is not None and (who is None or who.rate_limited):
@@ -428,7 +422,8 @@ async def _send(send: Send, receive: Receive, answer: _Answer, cors: Headers) ->
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await _stream(send, receive, answer.body)
         return
-    if answer.status != 204:
+    # The answer to HEAD says the length of what it leaves out.
+    if answer.status not in _BODILESS and not any(name == b"content-length" for name, _ in answer.headers):
         headers.append((b"content-length", str(len(answer.body)).encode()))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body, "more_body": answer.lingers})
@@ -454,15 +449,27 @@ async def _let_finish(receive: Receive) -> None:
 
 
 async def _stream(send: Send, receive: Receive, body: AsyncIterator[bytes]) -> None:
-    """Send the pieces as they come; stop, and close the iterator, when the client goes away."""
+    """Send the pieces as they come; stop at once, and close the iterator, when the client goes away."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - we run in one
+    left = False
+
+    def leave(_: object) -> None:
+        nonlocal left
+        left = True
+        task.cancel()
+
     gone = asyncio.create_task(_disconnect(receive))
+    gone.add_done_callback(leave)
     try:
         async for piece in body:
-            if gone.done():
-                return
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+    except asyncio.CancelledError:
+        if not left or task.uncancel():  # the server itself wants this to end
+            raise
     finally:
+        gone.remove_done_callback(leave)
         gone.cancel()
         close = getattr(body, "aclose", None)
         if close is not None:

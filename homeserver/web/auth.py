@@ -5,10 +5,15 @@ spec: client-server-api#using-access-tokens, application-service-api#identity-as
 
 from __future__ import annotations
 
+from typing import Any
+
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.requester import Authenticator, Requester
 from homeserver.web.request import Request
-from homeserver.web.route import Auth
+from homeserver.web.route import Auth, Route
+
+MEDIA_COOKIE = "hromada_media"
+_LONGEST_COOKIES = 8 * 1024
 
 
 def access_token(request: Request, *, query_tokens: bool) -> str | None:
@@ -30,11 +35,30 @@ def access_token(request: Request, *, query_tokens: bool) -> str | None:
     return token
 
 
+def media_cookie(request: Request) -> str | None:
+    """The value of the cookie that pages of this server read media with, where it counts; None elsewhere.
+
+    Only for reading, and only if the browser says that a page of the same origin asks: a page of another port or host
+    name of this site is sent the cookie as well.
+    """
+    if request.method not in ("GET", "HEAD") or request.headers.get("sec-fetch-site") != "same-origin":
+        return None
+    for pair in request.headers.get("cookie", "")[:_LONGEST_COOKIES].split(";"):
+        name, _, value = pair.strip().partition("=")
+        if name == MEDIA_COOKIE:
+            return value or None
+    return None
+
+
 async def requester(
-    authenticator: Authenticator, request: Request, auth: Auth, *, query_tokens: bool
+    authenticator: Authenticator, request: Request, route: Route[Any], *, query_tokens: bool
 ) -> Requester | None:
     """Who makes the request, as far as the route wants to know. Raises MatrixError if it may not be made."""
+    auth = route.auth
     token = access_token(request, query_tokens=query_tokens)
+    if token is None and route.media_cookie and (cookie := media_cookie(request)) is not None:
+        request.by_cookie = True
+        return await authenticator.authenticate_cookie(cookie)
     if token is None:
         if auth is Auth.OPTIONAL:
             return None

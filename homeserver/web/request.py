@@ -28,8 +28,8 @@ class Request:
     """What a handler gets when its signature asks for `request: Request`."""
 
     __slots__ = (
-        "_receive", "body_limit", "body_timeout", "caller", "client_ip", "headers", "id", "method", "query", "raw_path",
-        "route",
+        "_receive", "body_limit", "body_timeout", "by_cookie", "caller", "client_ip", "headers", "id", "method",
+        "query", "raw_path", "route",
     )  # fmt: skip
 
     def __init__(  # the transport's values, all of them needed
@@ -55,6 +55,8 @@ class Request:
         """The path template that matched."""
         self.body_limit = 0
         self.body_timeout = 60.0
+        self.by_cookie = False
+        """Whether a cookie said who makes the request, not a token."""
         self.caller = caller
         """Known only of a request whose body came with it (`web.plain`)."""
         self._receive = receive

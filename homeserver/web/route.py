@@ -54,6 +54,8 @@ class Route(Generic[Services]):
     """Handler parameters this row supplies itself: the empty `state_key` of `/state/{eventType}`."""
     spare: bool = field(default=False, kw_only=True)
     """Answered however busy the server is: it takes no slot, waits for nothing and costs little."""
+    media_cookie: bool = field(default=False, kw_only=True)
+    """Without a token, the cookie of a page of this server does as well (see `auth`)."""
     held: bool = field(default=False, kw_only=True)
     """The handler may wait long (long poll): it ends when the client goes away, and has a budget of its own."""
 

@@ -25,7 +25,7 @@ def settings() -> Iterator[tuple[str, str]]:
 
 def code() -> str:
     """The text of everything that may read settings, the model and the loader aside."""
-    files = [module.path for module in modules("homeserver", "client_api")]
+    files = [module.path for module in modules("homeserver", "client_api", "media_repo")]
     return "\n".join((ROOT / path).read_text() for path in files if "homeserver/config/" not in str(path))
 
 

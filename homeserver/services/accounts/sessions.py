@@ -20,7 +20,7 @@ from homeserver.ports.clock import Clock, Entropy
 from homeserver.ports.log import DeviceListEntry, LogEntry, SessionsEntry
 from homeserver.ports.requester import Requester
 from homeserver.ports.store import Store, Transaction
-from homeserver.services.accounts.tokens import AccessToken, AccessTokens, BadToken
+from homeserver.services.accounts.tokens import COOKIE, AccessToken, AccessTokens, BadToken
 from homeserver.services.commit import Committer, Unit
 
 _KEEP_GENERATIONS = 64
@@ -117,19 +117,35 @@ class Sessions:
         Raises UNKNOWN_TOKEN (with `soft_logout` if the token has only expired and can be refreshed), and
         USER_LOCKED unless `allow_locked`.  spec: client-server-api#using-access-tokens
         """
-        digest = _digest(token)
-        verified = self._verified.get(digest)
-        if verified is None or not verified.live.alive:
-            verified = await self._verify(token)
-            self._remember(digest, verified)
-        else:
-            self._verified.move_to_end(digest)
+        verified = await self._known(_digest(token), token)
         live = verified.live
         if verified.token.expires_ms is not None:
             await self._check_age(verified.token, live)
         if live.locked and not allow_locked:
             raise locked()
         return live.requester
+
+    def media_cookie(self, who: Requester) -> str:
+        """What a browser of this device reads media with, for as long as the session lives."""
+        token = AccessToken(who.user_id, who.device_id or "", who.session_id or "", 0, None)
+        return self._tokens.sign(token, self._clock.now_ms(), COOKIE)
+
+    async def authenticate_cookie(self, value: str) -> Requester:
+        """The requester that a cookie of `media_cookie` stands for. Raises UNKNOWN_TOKEN, USER_LOCKED."""
+        live = (await self._known(_digest(value), value, COOKIE)).live
+        if live.locked:
+            raise locked()
+        return live.requester
+
+    async def _known(self, digest: bytes, text: str, *type_: str) -> _Verified:
+        digest = digest + type_[0].encode() if type_ else digest  # a cookie is no access token
+        verified = self._verified.get(digest)
+        if verified is None or not verified.live.alive:
+            verified = await self._verify(text, *type_)
+            self._remember(digest, verified)
+        else:
+            self._verified.move_to_end(digest)
+        return verified
 
     def serves(self, token: str) -> bool:
         """Whether `authenticate` would accept the token, as far as that is known without asking the database.
@@ -157,9 +173,9 @@ class Sessions:
                     raise _unknown_token("Another answer to the same refresh is in use")
             live.confirmed = max(live.confirmed, token.generation)
 
-    async def _verify(self, text: str) -> _Verified:
+    async def _verify(self, text: str, *type_: str) -> _Verified:
         try:
-            token = self._tokens.verify(text)
+            token = self._tokens.verify(text, *type_)
         except BadToken:
             raise _unknown_token() from None
         live = self._live.get(token.session_id) or await self._load(token.session_id)

@@ -21,6 +21,8 @@ from homeserver.ports.clock import Entropy
 
 ALGORITHM = "EdDSA"
 _TYPE = "at+jwt"
+COOKIE = "media-cookie+jwt"
+"""The type of what is in the cookie that reads media: it is no access token, and an access token is none of these."""
 _MAX_TOKEN = 4096
 _CLAIMS = ("sub", "did", "sid", "jti", "iat")
 
@@ -97,7 +99,7 @@ class AccessTokens:
         self._server_name = server_name
         self._entropy = entropy
 
-    def sign(self, token: AccessToken, now_ms: int) -> str:
+    def sign(self, token: AccessToken, now_ms: int, type_: str = _TYPE) -> str:
         """The token's text."""
         claims: dict[str, Any] = {
             "iss": self._server_name,
@@ -111,17 +113,17 @@ class AccessTokens:
         if token.expires_ms is not None:
             claims["gen"] = token.generation
             claims["exp"] = token.expires_ms // 1000
-        headers = {"kid": self._current.kid, "typ": _TYPE}
+        headers = {"kid": self._current.kid, "typ": type_}
         return jwt.encode(claims, self._current.key, algorithm=ALGORITHM, headers=headers)
 
-    def verify(self, text: str) -> AccessToken:
-        """The content of a token that we signed, expired or not. Raises BadToken."""
+    def verify(self, text: str, type_: str = _TYPE) -> AccessToken:
+        """The content of a token of this type that we signed, expired or not. Raises BadToken."""
         if len(text) > _MAX_TOKEN or not text.isascii():
             raise BadToken("Not an access token")
         try:
             header = jwt.get_unverified_header(text)
             key = self._keys.get(header.get("kid", ""))
-            if key is None or header.get("typ") != _TYPE:
+            if key is None or header.get("typ") != type_:
                 raise BadToken("Signed with an unknown key")
             claims = jwt.decode(
                 text,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001.5"
+revision = "0001.6"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -15,6 +15,7 @@ depends_on = None
 def upgrade() -> None:
     """Create every table."""
     _account_data()
+    _blobs()
     _counters()
     _cross_signing_keys()
     _current_state()
@@ -32,6 +33,7 @@ def upgrade() -> None:
     _late_events()
     _log_entries()
     _login_tokens()
+    _media()
     _memberships()
     _one_time_keys()
     _profile_fields()
@@ -46,6 +48,7 @@ def upgrade() -> None:
     _snapshot_deltas()
     _snapshots()
     _to_device()
+    _url_previews()
     _users()
 
 
@@ -60,6 +63,28 @@ def _account_data() -> None:
         sa.PrimaryKeyConstraint("user_id", "room_id", "type", name="pk_account_data"),
     )
     op.create_index("ix_account_data_position", "account_data", ["user_id", "position"], unique=False)
+
+
+def _blobs() -> None:
+    op.create_table(
+        "blobs",
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("store", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("condemned_ms", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("digest", name="pk_blobs"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "ix_blobs_condemned",
+        "blobs",
+        ["condemned_ms"],
+        unique=False,
+        sqlite_where=sa.text("condemned_ms IS NOT NULL"),
+        postgresql_where=sa.text("condemned_ms IS NOT NULL"),
+    )
+    op.create_index("ix_blobs_store", "blobs", ["store", "digest"], unique=False)
 
 
 def _counters() -> None:
@@ -310,6 +335,38 @@ def _login_tokens() -> None:
     op.create_index("ix_login_tokens_user_id", "login_tokens", ["user_id"], unique=False)
 
 
+def _media() -> None:
+    op.create_table(
+        "media",
+        sa.Column("origin", sa.Text(), nullable=False),
+        sa.Column("media_id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.Text(), nullable=True),
+        sa.Column("content_type", sa.Text(), nullable=False),
+        sa.Column("upload_name", sa.Text(), nullable=True),
+        sa.Column("size", sa.BigInteger(), nullable=True),
+        sa.Column("digest", sa.LargeBinary(), nullable=True),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("accessed_ms", sa.BigInteger(), nullable=False),
+        sa.Column("expires_ms", sa.BigInteger(), nullable=True),
+        sa.Column("quarantined_by", sa.Text(), nullable=True),
+        sa.Column("protected", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("origin", "media_id", name="pk_media"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_media_accessed", "media", ["kind", "accessed_ms"], unique=False)
+    op.create_index("ix_media_digest", "media", ["digest"], unique=False)
+    op.create_index(
+        "ix_media_expires",
+        "media",
+        ["expires_ms"],
+        unique=False,
+        sqlite_where=sa.text("expires_ms IS NOT NULL"),
+        postgresql_where=sa.text("expires_ms IS NOT NULL"),
+    )
+    op.create_index("ix_media_user", "media", ["user_id", "size"], unique=False)
+
+
 def _memberships() -> None:
     op.create_table(
         "memberships",
@@ -513,6 +570,19 @@ def _to_device() -> None:
         sa.PrimaryKeyConstraint("user_id", "device_id", "position", name="pk_to_device"),
         sqlite_with_rowid=False,
     )
+
+
+def _url_previews() -> None:
+    op.create_table(
+        "url_previews",
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("fetched_ms", sa.BigInteger(), nullable=False),
+        sa.Column("expires_ms", sa.BigInteger(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name="pk_url_previews"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_url_previews_expires_ms", "url_previews", ["expires_ms"], unique=False)
 
 
 def _users() -> None:

@@ -1,0 +1,141 @@
+"""Constructs the content repository."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from homeserver.boot import parts
+from homeserver.boot.accounts import Foundations
+from homeserver.config.load import legacy_before_ms
+from homeserver.config.model import Config
+from homeserver.ports.blobs import BlobStore, StoreRule
+from homeserver.services.accounts.sessions import Sessions
+from homeserver.services.media.control import MediaControl, Retention
+from homeserver.services.media.library import BlobStores, Library, LibrarySettings
+from homeserver.services.media.thumbnails import Thumbnails
+from homeserver.services.media.uploads import Uploads, UploadSettings
+from media_repo.blobs.files import FileThreads
+from media_repo.blobs.local import LocalStore
+from media_repo.blobs.spool import FolderSpool
+from media_repo.delivery import Readers
+from media_repo.deps import MediaServices
+from media_repo.thumbnails.pool import PoolSettings, ThumbnailPool
+
+LOCAL, GCS = "local", "gcs"
+
+
+@dataclass(frozen=True, slots=True)
+class MediaParts:
+    """The content repository, served or not."""
+
+    library: Library
+    uploads: Uploads
+    thumbnails: Thumbnails
+    control: MediaControl
+    spool: FolderSpool
+    pool: ThumbnailPool
+    threads: FileThreads
+
+    async def close(self) -> None:
+        """Write what is to be written, and end the workers."""
+        await self.library.flush()
+        await self.pool.close()
+        await self.library.stores.close()
+        self.spool.close()
+        self.threads.close()
+
+
+def media_folder(config: Config) -> Path:
+    """Where the local store, thumbnails and arriving content are."""
+    return parts.data_path(config, config.media.folder).resolve()
+
+
+def build_media(base: Foundations) -> MediaParts:
+    """The content repository's services."""
+    config, media = base.config, base.config.media
+    folder = media_folder(config)
+    threads = FileThreads()
+    spool = FolderSpool(folder / "incoming", threads)
+    library = Library(
+        base.store,
+        _stores(config, folder, threads),
+        base.clock,
+        base.entropy,
+        LibrarySettings(config.server.name, max_wait_ms=media.wait_seconds * 1000),
+    )
+    uploads = Uploads(
+        base.store,
+        library,
+        spool,
+        base.clock,
+        UploadSettings(
+            max_bytes=media.max_upload_bytes,
+            quota_bytes=media.quota_bytes,
+            seconds=media.upload_seconds,
+            at_once=media.uploads_per_user,
+            pending=media.pending_uploads,
+            pending_hours=media.pending_hours,
+        ),
+    )
+    pool = ThumbnailPool(
+        PoolSettings(
+            workers=media.thumbnail_workers,
+            waiting=media.thumbnail_queue,
+            seconds=media.thumbnail_seconds,
+            memory=media.thumbnail_memory_bytes,
+            pixels=media.thumbnail_pixels,
+            frames=media.thumbnail_frames,
+            formats=tuple(name.upper() for name in media.thumbnail_formats),
+        )
+    )
+    thumbnails = Thumbnails(
+        library,
+        LocalStore("thumbnails", folder / "thumbnails", threads),
+        spool,
+        pool,
+        base.clock,
+        keep_days=media.thumbnail_days,
+        max_source_bytes=media.thumbnail_source_bytes,
+    )
+    retention = Retention(media.keep_local_days, media.keep_remote_days, media.keep_preview_days)
+    control = MediaControl(base.store, library, thumbnails, spool, base.clock, retention)
+    return MediaParts(library, uploads, thumbnails, control, spool, pool, threads)
+
+
+def serve_media(built: MediaParts, config: Config, sessions: Sessions) -> MediaServices:
+    """What the role's handlers get. What killed processes have left is cleared away."""
+    built.spool.sweep()
+    media = config.media
+    return MediaServices(
+        library=built.library,
+        uploads=built.uploads,
+        thumbnails=built.thumbnails,
+        readers=Readers(media.downloads, media.downloads_per_user),
+        cookies=sessions,
+        legacy_before_ms=legacy_before_ms(media.legacy_before) if media.allow_legacy else 0,
+        links=media.gcs_signed_urls,
+        is_secure=parts.public_base_url(config).startswith("https://"),
+    )
+
+
+def _stores(config: Config, folder: Path, threads: FileThreads) -> BlobStores:
+    media = config.media
+    stores: dict[str, BlobStore] = {LOCAL: LocalStore(LOCAL, folder / "content", threads)}
+    if media.gcs_bucket:
+        # Google's library takes a second and much memory to load.
+        gcs = import_module("media_repo.blobs.gcs")
+        key_file = media.gcs_credentials_file
+        settings = gcs.GcsSettings(
+            media.gcs_bucket,
+            media.gcs_prefix,
+            parts.data_path(config, key_file) if key_file else None,
+            media.gcs_endpoint or None,
+            media.gcs_threads,
+            float(media.gcs_timeout_seconds),
+            float(media.gcs_retry_seconds),
+        )
+        stores[GCS] = gcs.GcsStore(GCS, settings)
+    default = media.default_store or (GCS if media.gcs_bucket else LOCAL)
+    return BlobStores(stores, [StoreRule.parse(text) for text in media.store_rules], default)

@@ -1,0 +1,1 @@
+"""Stores of blobs. Each implements `ports.blobs.BlobStore`; `homeserver.boot` makes those that are configured."""

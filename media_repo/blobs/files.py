@@ -1,0 +1,131 @@
+"""What the disk is asked for, and in which threads.
+
+Reading from memory (the page cache) is done at once in the event loop: a hop to a thread and back costs more than it.
+Only what must come from the disk is read in a thread, so that a slow disk never stops the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from homeserver.ports.blobs import BlobStoreFailed
+
+T = TypeVar("T")
+
+PIECE = 128 * 1024
+"""Bytes read at a time: what one reader costs in memory."""
+
+_NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+_CANNOT_PEEK = frozenset((errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL))
+_NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)  # Linux only
+
+
+class FileThreads:
+    """A bounded pool of threads for files."""
+
+    def __init__(self, threads: int = 8) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="media-files")
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """What `work` returns or raises, done in one of the threads. It is always done to its end."""
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._pool, work))
+
+    def close(self) -> None:
+        """End the threads when they have done what they do."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether the disk, or somebody's share of it, is full."""
+    return error.errno in _NO_ROOM
+
+
+def sync_folder(folder: Path) -> None:
+    """Make what was named in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class OpenFile:
+    """A file as an open blob (see `ports.blobs.OpenBlob`)."""
+
+    def __init__(self, threads: FileThreads, descriptor: int, path: Path) -> None:
+        self._threads = threads
+        self._descriptor = descriptor
+        self._peeks = _NO_WAIT is not None
+        self._reading = 0
+        self._closed = False
+        self.path: Path | None = path
+        self.size = os.fstat(descriptor).st_size
+
+    async def read(self, start: int, length: int) -> AsyncIterator[bytes]:
+        """See the port."""
+        at, end = start, start + length
+        while at < end:
+            wanted = min(PIECE, end - at)
+            piece = self._peek(at, wanted) or await self._fetch(at, wanted)
+            if not piece:
+                raise BlobStoreFailed(f"{self.path} ends at {at} instead of {end}")
+            at += len(piece)
+            yield piece
+
+    def _peek(self, at: int, wanted: int) -> bytes | None:
+        """What of it is in memory; None if the disk would have to be asked."""
+        if not self._peeks or _NO_WAIT is None:
+            return None
+        buffer = bytearray(wanted)
+        try:
+            count = os.preadv(self._descriptor, [buffer], at, _NO_WAIT)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno not in _CANNOT_PEEK:
+                raise BlobStoreFailed(str(error)) from error
+            self._peeks = False
+            return None
+        return bytes(memoryview(buffer)[:count])
+
+    async def _fetch(self, at: int, wanted: int) -> bytes:
+        self._reading += 1  # a descriptor that is closed under a thread may be another file by then
+
+        def read() -> bytes:
+            try:
+                return os.pread(self._descriptor, wanted, at)
+            finally:
+                self._reading -= 1
+                if self._closed and not self._reading:
+                    os.close(self._descriptor)
+
+        try:
+            return await self._threads.run(read)
+        except OSError as error:
+            raise BlobStoreFailed(str(error)) from error
+
+    async def close(self) -> None:
+        """See the port."""
+        if self._closed:
+            return
+        self._closed = True
+        if not self._reading:
+            os.close(self._descriptor)
+
+
+def remove(path: Path) -> bool:
+    """Delete a file; whether there was one."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    with suppress(OSError):  # the folder itself may be going
+        sync_folder(path.parent)
+    return True

@@ -1,0 +1,176 @@
+"""Blobs as files in a folder: `ab/cd/abcd…`, two levels of folders from the key's first four characters.
+
+A file has its name only when all of it is on the disk: what a crash leaves behind has no name that is looked for.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from homeserver.ports.blobs import BlobMissing, BlobStat, BlobStoreFailed
+from media_repo.blobs.files import FileThreads, OpenFile, is_full, remove, sync_folder
+
+_KEY = re.compile(r"[0-9a-f]{4}[0-9A-Za-z_.-]{4,200}", re.ASCII)
+_UNFINISHED = ".part"
+_PAGE = 500
+
+
+class LocalStore:
+    """Implements `ports.blobs.BlobStore` on a folder."""
+
+    def __init__(self, name: str, folder: Path, threads: FileThreads) -> None:
+        self.name = name
+        self._folder = folder
+        self._threads = threads
+
+    async def put(self, key: str, source: Path) -> None:
+        """See the port. A link where the file system can, else a copy."""
+        target = self._path(key)
+
+        def keep() -> None:
+            size = source.stat().st_size
+            if target.exists() and target.stat().st_size == size:
+                return
+            self._make_folders(target.parent)
+            part = target.with_name(f"{target.name}.{os.getpid()}-{os.urandom(6).hex()}{_UNFINISHED}")
+            try:
+                try:
+                    os.link(source, part)
+                except OSError:  # another disk, or one that knows no links
+                    _copy(source, part)
+                part.replace(target)
+            finally:
+                part.unlink(missing_ok=True)
+            sync_folder(target.parent)
+
+        await self._do(keep)
+
+    async def open(self, key: str) -> OpenFile:
+        """See the port."""
+        path = self._path(key)
+
+        def look() -> OpenFile:
+            return OpenFile(self._threads, os.open(path, os.O_RDONLY | os.O_CLOEXEC), path)
+
+        try:
+            return await self._threads.run(look)
+        except FileNotFoundError:
+            raise BlobMissing(key) from None
+        except OSError as error:
+            raise BlobStoreFailed(str(error)) from error
+
+    async def stat(self, key: str) -> BlobStat | None:
+        """See the port."""
+        path = self._path(key)
+
+        def look() -> BlobStat | None:
+            try:
+                return _stat(path)
+            except FileNotFoundError:
+                return None
+
+        try:
+            return await self._threads.run(look)
+        except OSError as error:
+            raise BlobStoreFailed(str(error)) from error
+
+    async def delete(self, key: str) -> bool:
+        """See the port."""
+        path = self._path(key)
+        try:
+            return await self._threads.run(lambda: remove(path))
+        except OSError as error:
+            raise BlobStoreFailed(str(error)) from error
+
+    async def link(self, key: str, content_type: str, disposition: str) -> str | None:
+        """See the port. Files have no URL."""
+        return None
+
+    async def beginning(self, prefix: str) -> list[str]:
+        """See `ports.blobs.BlobCache`."""
+        folder = self._path(prefix).parent
+
+        def look() -> list[str]:
+            try:
+                names = os.listdir(folder)
+            except FileNotFoundError:
+                return []
+            return sorted(name for name in names if name.startswith(prefix) and not name.endswith(_UNFINISHED))
+
+        try:
+            return await self._threads.run(look)
+        except OSError as error:
+            raise BlobStoreFailed(str(error)) from error
+
+    async def list(self) -> AsyncIterator[BlobStat]:
+        """See the port."""
+        files = self._files()
+        while True:
+            page = await self._threads.run(lambda: list(islice(files, _PAGE)))
+            for found in page:
+                yield found
+            if len(page) < _PAGE:
+                return
+
+    async def close(self) -> None:
+        """See the port. The threads belong to whoever made them."""
+
+    async def sweep_unfinished(self, before_ms: int) -> int:
+        """Delete what crashes have left half-written before a time; returns how many files."""
+
+        def sweep() -> int:
+            old = [p for p in self._folder.glob(f"??/??/*{_UNFINISHED}") if _modified_ms(p) < before_ms]
+            return sum(remove(path) for path in old)
+
+        return await self._threads.run(sweep)
+
+    def _path(self, key: str) -> Path:
+        if _KEY.fullmatch(key) is None:
+            raise ValueError(f"{key!r} is no key of a blob")
+        return self._folder / key[:2] / key[2:4] / key
+
+    def _make_folders(self, folder: Path) -> None:
+        if folder.is_dir():
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        for above in (folder.parent, folder.parent.parent):
+            sync_folder(above)
+
+    def _files(self) -> Iterator[BlobStat]:
+        for path in self._folder.glob("??/??/*"):
+            if _KEY.fullmatch(path.name) is not None and not path.name.endswith(_UNFINISHED):
+                try:
+                    yield _stat(path)
+                except FileNotFoundError:
+                    continue
+
+    async def _do(self, work: Callable[[], None]) -> None:
+        try:
+            await self._threads.run(work)
+        except OSError as error:
+            what = "the disk is full" if is_full(error) else str(error)
+            raise BlobStoreFailed(what) from error
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as reader, target.open("xb") as writer:
+        shutil.copyfileobj(reader, writer, 1 << 20)
+        writer.flush()
+        os.fsync(writer.fileno())
+
+
+def _stat(path: Path) -> BlobStat:
+    found = path.stat()
+    return BlobStat(path.name, found.st_size, found.st_mtime_ns // 1_000_000)
+
+
+def _modified_ms(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns // 1_000_000
+    except FileNotFoundError:
+        return 1 << 62

@@ -1,0 +1,1 @@
+"""Smaller pictures, made in worker processes."""
