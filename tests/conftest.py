@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest_plugins = ["tests.support.fixtures", "tests.support.store"]
+pytest_plugins = ["tests.support.fixtures", "tests.support.store", "tests.support.browser"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
