@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-Role = Literal["client"]
+Role = Literal["client", "embed"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
 
-PACKAGES: dict[Role, str] = {"client": "client_api.role"}
+PACKAGES: dict[Role, str] = {"client": "client_api.role", "embed": "embed.role"}
 """The module whose `mount` gives the role's routes."""

@@ -20,6 +20,7 @@ from homeserver import faults
 from homeserver.boot import parts
 from homeserver.boot.accounts import Foundations, build_accounts, build_sessions
 from homeserver.boot.e2e import build_e2e
+from homeserver.boot.embed import build_embed
 from homeserver.boot.parts import load_secrets
 from homeserver.config.model import Config
 from homeserver.core.build import Signer
@@ -199,6 +200,8 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
             personal=build_personal(base, JoinedRooms(store, sync.rooms), typing, core.rooms),
         )
         mounts.append(import_module(PACKAGES["client"]).mount(services))
+    if "embed" in roles:
+        mounts.append(import_module(PACKAGES["embed"]).mount(build_embed(config)))
     app = build_application(core, mounts, metrics)
 
     async def close() -> None:

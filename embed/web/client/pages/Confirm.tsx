@@ -1,0 +1,5 @@
+import type { JSX } from "preact";
+
+export function ConfirmPage({ page }: { page: string }): JSX.Element {
+    return <main class="main" data-page={page} />;
+}
