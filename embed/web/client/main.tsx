@@ -10,6 +10,7 @@ import { learn } from "./i18n/t.ts";
 import { go, route } from "./routes.ts";
 import { type Session, stored } from "./sdk/session.ts";
 import { app, openRow, signOut, startApp, the } from "./stores/app.ts";
+import { prepareCrypto } from "./stores/crypto.ts";
 import { loadDrafts } from "./stores/drafts.ts";
 import { waiting } from "./stores/list.ts";
 import { forgetViews } from "./stores/room.ts";
@@ -46,10 +47,10 @@ export async function start(root: HTMLElement, session: Session, fresh: "login" 
         if (soft) again("ended", session.userId.slice(1).split(":")[0]);
         else void signOut();
     });
-    const { prepareCrypto } = await import("./stores/crypto.ts");
+    render(<Client />, root);
     await prepareCrypto(the(), fresh);
-    await engine.run();
     await outbox.load();
+    await engine.run();
     effect(() => {
         const name = openRow.value?.name;
         const count = waiting.value ? `(${waiting.value}) ` : "";
@@ -58,5 +59,4 @@ export async function start(root: HTMLElement, session: Session, fresh: "login" 
     });
     listenForKeys();
     watchForNotices();
-    render(<Client />, root);
 }

@@ -7,8 +7,9 @@ import { t } from "../i18n/t.ts";
 import { Explore } from "../pages/Explore.tsx";
 import { Invites } from "../pages/Preview.tsx";
 import { RoomPage, Strip } from "../pages/Room.tsx";
-import { route } from "../routes.ts";
+import { go, route } from "../routes.ts";
 import { announced, loaded, me, rooms, toasts } from "../stores/app.ts";
+import { check, theCrypto } from "../stores/crypto.ts";
 import { newDialog, switcher } from "../stores/ui.ts";
 import { Dialogs } from "./Dialogs.tsx";
 import { Rail } from "./Rail.tsx";
@@ -127,6 +128,7 @@ export function Client(): JSX.Element {
                 <Boundary pane="main" key={to.page}><Page /></Boundary>
             </div>
             <Dialogs />
+            <CheckCard />
             <div class="toasts">
                 {toasts.value.map(({ id, text, action }) => (
                     <div class="toast" key={id}><span>{text}</span>{action && <button type="button" onClick={action.run}>{action.label}</button>}</div>
@@ -134,6 +136,25 @@ export function Client(): JSX.Element {
             </div>
             <Announcer />
         </>
+    );
+}
+
+/** Somebody asks to compare emoji: a card, never a dialog. */
+function CheckCard(): JSX.Element | null {
+    const now = check.value;
+    if (now?.phase !== "asked") return null;
+    const machine = theCrypto();
+    return (
+        <div class="check-card card pad" role="status">
+            <div class="row top"><span class="seal"><Icon name="shield-question" /></span><p>{now.own ? t("verify.asked-own") : t("verify.asked", { name: now.user })}</p></div>
+            <div class="row">
+                <button type="button" class="btn go grow" onClick={() => {
+                    void machine?.acceptCheck();
+                    go({ page: "verify" });
+                }}>{t("verify.accept")}</button>
+                <button type="button" class="btn grow" onClick={() => machine?.endCheck()}>{t("verify.decline")}</button>
+            </div>
+        </div>
     );
 }
 

@@ -312,9 +312,14 @@ export class Commands {
         const { results } = await this.#ask<{ results: { user_id: string; display_name?: string; avatar_url?: string }[] }>(
             "POST", "/user_directory/search", { search_term, limit: 10 },
         );
-        return results.map(({ user_id, display_name, avatar_url }) => ({
+        const found = results.map(({ user_id, display_name, avatar_url }) => ({
             id: user_id, name: display_name ?? user_id.slice(1, user_id.indexOf(":")), avatar: avatar_url,
         }));
+        // The directory knows only those one shares a room with; who knows the whole name may write too.
+        const exact = `@${search_term.toLowerCase()}:${this.serverName}`;
+        if (!/^[\w.=+/-]+$/.test(search_term) || found.some(({ id }) => id === exact)) return found;
+        const person = await this.profile(exact).catch(() => undefined);
+        return person ? [person, ...found] : found;
     }
 
     async search(term: string, room: string | undefined, next?: string): Promise<{ hits: { room: string; event: string; sender: string; text: string; time: number }[]; count: number; next: string | undefined }> {

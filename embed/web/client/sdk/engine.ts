@@ -33,6 +33,8 @@ export class Engine extends Emitter<EngineEvents> {
     readonly tokens: Tokens;
     readonly stream: StreamSync;
     ready = false;
+    /** The key to the account's secrets, from when it is typed or made until the page goes. */
+    secretKey: Uint8Array<ArrayBuffer> | undefined;
     #dirty = new Set<string>();
     #scheduled = false;
 
@@ -54,6 +56,13 @@ export class Engine extends Emitter<EngineEvents> {
             timelineSupport: true,
             useAuthorizationHeader: true,
             verificationMethods: ["m.sas.v1"],
+            cryptoCallbacks: {
+                getSecretStorageKey: ({ keys }) => {
+                    const [id] = Object.keys(keys);
+                    return Promise.resolve(id && this.secretKey ? [id, this.secretKey] : null);
+                },
+                cacheSecretStorageKey: (_, __, key) => void (this.secretKey = key),
+            },
         });
         this.#listen();
     }
