@@ -21,17 +21,22 @@ ARGS ?=
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 
-.PHONY: help run test test-all lint bench chaos soak docs format clean
+# What the web client is built of; `make run` builds it anew when one of these is newer than the last build.
+WEB := embed/web
+WEB_SOURCES := $(shell find $(WEB) -type f -not -path '*/node_modules/*' -not -path '*/dist*/*' 2>/dev/null)
+
+.PHONY: help run test test-all lint bench chaos soak docs format clean web web-dev wheel
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 run: $(VENV)/run.stamp ## Serve a homeserver for this machine on http://localhost:8008, with its data in ./data
+	@$(MAKE) --no-print-directory web || echo 'The web client could not be built (see above); going on without it.' >&2
 	@printf '%s\n' \
 		'Starting Hromada as $(SERVER_NAME), with everything it keeps in $(DATA)/. When it says `ready`:' \
-		'  Open          any Matrix client, with http://localhost:$(lastword $(subst :, ,$(LISTEN))) as the homeserver' \
+		'  Open          http://localhost:$(lastword $(subst :, ,$(LISTEN))) in a browser, or any Matrix client with that as the homeserver' \
 		'  First admin   $(if $(filter true,$(FIRST_USER)),the first account that registers; or )$(BIN)/hromada user add --data-dir $(DATA) --admin NAME' \
-		'  Others        register in the client (registration is $(REGISTRATION))' \
+		'  Others        register there (registration is $(REGISTRATION))' \
 		'  Stop          Ctrl-C; the next `make run` goes on where this one ends'
 	@exec env HROMADA_REGISTRATION_FIRST_USER=$(FIRST_USER) $(BIN)/hromada run --data-dir $(DATA) --server-name $(SERVER_NAME) --listen $(LISTEN) \
 		--registration $(REGISTRATION) $(ARGS)
@@ -49,10 +54,19 @@ lint: $(VENV)/dev.stamp ## Check style, types, import layers and the architectur
 	$(BIN)/mypy tests/architecture docs/spec
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest --quiet tests/architecture
+	$(BIN)/python $(WEB)/build.py check
 
 format: $(VENV)/dev.stamp ## Format the code and repair what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+web: $(WEB)/dist/manifest.json ## Build the web client (Node is fetched from PyPI if there is none)
+
+web-dev: $(VENV)/run.stamp ## Build the web client anew at every change, until Ctrl-C
+	@$(BIN)/python $(WEB)/build.py watch
+
+wheel: web ## Make an installable package with the web client in it, in dist/
+	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
 
 bench: $(VENV)/dev.stamp ## Measure throughput and latency (ARGS are the benchmark's)
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -68,7 +82,12 @@ docs: $(VENV)/dev.stamp ## Write docs/generated anew from the code
 
 clean: ## Remove the virtual environment and caches; data stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf $(WEB)/node_modules $(WEB)/dist $(WEB)/dist.new
 	find . -name __pycache__ -not -path './data/*' -prune -exec rm -rf {} +
+
+$(WEB)/dist/manifest.json: $(WEB_SOURCES) | $(VENV)/run.stamp
+	@$(BIN)/python $(WEB)/build.py build
+	@touch $@
 
 # The environments are installed once and again when pyproject.toml changes, so a second start is quick.
 $(VENV)/run.stamp: pyproject.toml | $(BIN)/python

@@ -20,6 +20,7 @@ from homeserver import faults
 from homeserver.boot import parts
 from homeserver.boot.accounts import Foundations, account_data_quota, build_accounts, build_sessions
 from homeserver.boot.e2e import build_e2e
+from homeserver.boot.embed import build_embed
 from homeserver.boot.media import MediaParts, build_media, serve_media
 from homeserver.boot.parts import load_secrets
 from homeserver.config.model import Config
@@ -203,6 +204,8 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
     media = build_media(base) if "media" in roles else None
     if media is not None:
         mounts.append(import_module(PACKAGES["media"]).mount(serve_media(media, config, core.sessions)))
+    if "embed" in roles:
+        mounts.append(import_module(PACKAGES["embed"]).mount(build_embed(config)))
     app = build_application(core, mounts, metrics)
 
     async def close() -> None:

@@ -1,0 +1,87 @@
+"""The HTML pages of this role, by Quart and Jinja2 (docs/adr/0002-plain-asgi.md).
+
+A page holds no inline script and no inline style: the policy that goes with it forbids both.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from homeserver.web.response import Response
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+_HOST = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\Z")
+_LOOPBACK = re.compile(r"(?:localhost|[a-z0-9-]+\.localhost|127\.[0-9.]+|\[::1\])(?::[0-9]{1,5})?\Z")
+
+
+class Pages:
+    """Templates made into answers."""
+
+    def __init__(self) -> None:
+        self._templates = Environment(
+            loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        )
+
+    def render(self, template: str, policy: str, *, status: int = 200, **values: Any) -> Response:
+        """The page `template` with `values`, under the content security policy `policy`."""
+        text = self._templates.get_template(template).render(values)
+        headers = (
+            ("Content-Type", "text/html; charset=utf-8"),
+            ("Content-Security-Policy", policy),
+            ("Cross-Origin-Opener-Policy", "same-origin"),
+            ("Permissions-Policy", _PERMISSIONS),
+            ("Referrer-Policy", "no-referrer"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("X-Frame-Options", "DENY"),
+            ("Cache-Control", "no-cache"),
+            ("Vary", "Host"),
+        )
+        return Response(status, headers, text.encode())
+
+
+_DENIED = (
+    *("accelerometer", "autoplay", "browsing-topics", "display-capture", "encrypted-media", "gamepad"),
+    *("geolocation", "gyroscope", "hid", "idle-detection", "local-fonts", "magnetometer", "midi", "payment"),
+    *("publickey-credentials-get", "screen-wake-lock", "serial", "usb", "xr-spatial-tracking"),
+)
+_PERMISSIONS = ", ".join(
+    [f"{name}=()" for name in _DENIED]
+    # Codes are read with the camera, voice messages spoken, addresses copied, videos watched large.
+    + [f"{name}=(self)" for name in ("camera", "microphone", "clipboard-write", "fullscreen")]
+)
+
+
+def client_policy(host: str) -> str:
+    """What the web client's page may do, served as `host` (the request's own header, which may be anything)."""
+    sockets = ""
+    if _HOST.match(host):
+        # `'self'` covers them in browsers of today; older ones want them named.
+        sockets = f" wss://{host}" + (f" ws://{host}" if _LOOPBACK.match(host) else "")
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self' 'wasm-unsafe-eval'",
+            "style-src 'self'",
+            "font-src 'self'",
+            f"connect-src 'self'{sockets}",
+            "img-src 'self' blob: data:",
+            "media-src 'self' blob:",
+            "worker-src 'self'",
+            "manifest-src 'self'",
+            "frame-src 'none'",
+            "base-uri 'none'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types hromada",
+        )
+    )
+
+
+PLAIN_POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+"""For pages without scripts."""

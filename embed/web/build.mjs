@@ -1,0 +1,312 @@
+// Builds what browsers load: `node build.mjs` once, `--watch` again at every change, `--check` with the budgets of size.
+//
+// From each entry esbuild makes hashed files in dist/assets, compressed beforehand, and dist/manifest.json tells the
+// server what there is. Everything is written aside and moved into place at the end, so that a server never sees half
+// a build. The widget's entries will stand in ENTRIES beside the client's.
+
+import { createHash } from "node:crypto";
+import { cp, mkdir, readFile, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import path from "node:path";
+import { promisify } from "node:util";
+import zlib from "node:zlib";
+import * as esbuild from "esbuild";
+
+const ROOT = import.meta.dirname;
+const OUT = path.join(ROOT, "dist");
+const ASIDE = path.join(ROOT, "dist.new");
+const WATCH = process.argv.includes("--watch");
+const UNSTUBBED = process.argv.includes("--unstubbed");
+const require = createRequire(import.meta.url);
+
+/** Entry name → source. The page's template asks the manifest for these names. */
+const ENTRIES = { boot: "client/boot.tsx", style: "look/index.css" };
+
+/** Largest sizes in bytes, gzipped. webclient.md 3 */
+const KB = 1024;
+const BUDGETS = { boot: 40 * KB, start: 210 * KB, lazy: 30 * KB, crypto: 52 * KB, session: 300 * KB, style: 14 * KB };
+
+const TYPES = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".json": "application/json",
+    ".wasm": "application/wasm",
+    ".woff2": "font/woff2",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+};
+/** What gains nothing from compression. */
+const PACKED = new Set([".woff2"]);
+
+// --- plugins ---
+
+const SDK = /[\\/]matrix-js-sdk[\\/]lib[\\/]/;
+/** Modules of the SDK that a client without calls never runs, and the stub that stands in for each. */
+const STUBS = [
+    [/lib[\\/]webrtc[\\/](call|callEventHandler|groupCall|groupCallEventHandler|mediaHandler)\.js$/, "webrtc.ts"],
+    [/lib[\\/]matrixrtc[\\/]MatrixRTCSessionManager\.js$/, "matrixrtc.ts"],
+    [/lib[\\/]sliding-sync-sdk\.js$/, "sliding.ts"],
+    [/[\\/]unhomoglyph[\\/]index\.js$/, "unhomoglyph.ts"],
+];
+
+const stubs = {
+    name: "stubs",
+    setup(build) {
+        if (UNSTUBBED) return;
+        build.onLoad({ filter: /(matrix-js-sdk[\\/]lib|unhomoglyph).*\.js$/ }, async ({ path: file }) => {
+            const stub = STUBS.find(([pattern]) => pattern.test(file));
+            if (!stub || (!SDK.test(file) && !file.includes("unhomoglyph"))) return undefined;
+            const source = path.join(ROOT, "client/sdk/stubs", stub[1]);
+            return { contents: await readFile(source, "utf8"), loader: "ts", watchFiles: [source] };
+        });
+    },
+};
+
+/** `hromada:icons/all`: the icons named in look/icons.json, as [tag, attributes] lists; `/entry`: those of sign-in. */
+const ENTRY_ICONS = ["building-2", "circle-alert", "circle-check", "cloud-off", "eye", "eye-off", "globe", "info", "lock", "x"];
+const icons = {
+    name: "icons",
+    setup(build) {
+        build.onResolve({ filter: /^hromada:icons\// }, ({ path: name }) => ({ path: name, namespace: "icons" }));
+        build.onLoad({ filter: /.*/, namespace: "icons" }, async ({ path: which }) => {
+            const list = path.join(ROOT, "look/icons.json");
+            const names = which.endsWith("/entry") ? ENTRY_ICONS : JSON.parse(await readFile(list, "utf8"));
+            const nodes = require("lucide-static/icon-nodes.json");
+            const cut = {};
+            for (const name of names) cut[name] = nodes[name] ?? (await shapes(name));
+            return { contents: JSON.stringify(cut), loader: "json", watchFiles: [list] };
+        });
+    },
+};
+
+/** The shapes of an icon that has another name by now; its drawing keeps the old one. */
+async function shapes(name) {
+    const file = path.join(path.dirname(require.resolve("lucide-static/icon-nodes.json")), "icons", `${name}.svg`);
+    const drawing = (await readFile(file, "utf8")).replace(/^[^]*?<svg[^]*?>/, "");
+    return [...drawing.matchAll(/<(\w+)([^>]*?)\/?>/g)].map(([, tag, attributes]) => [
+        tag,
+        Object.fromEntries([...attributes.matchAll(/([\w-]+)="([^"]*)"/g)].map(([, key, value]) => [key, value])),
+    ]);
+}
+
+/** `hromada:emoji/uk`: [[emoji, label, tags, skins?], …] by group, cut from emojibase-data. */
+const emoji = {
+    name: "emoji",
+    setup(build) {
+        build.onResolve({ filter: /^hromada:emoji\// }, ({ path: name }) => ({ path: name, namespace: "emoji" }));
+        build.onLoad({ filter: /.*/, namespace: "emoji" }, ({ path: name }) => {
+            const all = require(`emojibase-data/${name.slice("hromada:emoji/".length)}/data.json`);
+            const groups = Array.from({ length: 10 }, () => []);
+            for (const { emoji: sign, label, tags, group, order, version, skins } of all) {
+                if (group === undefined || group === 2 || version > 15.1) continue;
+                const row = [sign, label, (tags ?? []).join(" ")];
+                if (skins?.length === 5) row.push(skins.map((skin) => skin.emoji));
+                groups[group].push([order, row]);
+            }
+            const sorted = groups.map((group) => group.sort((a, b) => a[0] - b[0]).map(([, row]) => row));
+            return { contents: JSON.stringify(sorted), loader: "json" };
+        });
+    },
+};
+
+/** The wasm as a file with a hash in its name, and its address as the module's value. */
+const wasm = {
+    name: "wasm",
+    setup(build) {
+        build.onResolve({ filter: /^hromada:crypto\.wasm$/ }, () => ({
+            path: path.join(
+                path.dirname(require.resolve("@matrix-org/matrix-sdk-crypto-wasm")),
+                "pkg/matrix_sdk_crypto_wasm_bg.wasm",
+            ),
+        }));
+    },
+};
+
+const options = {
+    absWorkingDir: ROOT,
+    entryPoints: Object.entries(ENTRIES).map(([out, source]) => ({ in: source, out })),
+    outdir: path.join(ASIDE, "assets"),
+    entryNames: "[name].[hash]",
+    chunkNames: "c.[hash]",
+    assetNames: "[name].[hash]",
+    publicPath: "/assets/",
+    bundle: true,
+    splitting: true,
+    format: "esm",
+    target: ["es2022", "chrome123", "firefox121", "safari17.5"],
+    minify: !WATCH,
+    sourcemap: false,
+    metafile: true,
+    legalComments: "none",
+    jsx: "automatic",
+    jsxImportSource: "preact",
+    loader: { ".woff2": "file", ".wasm": "file", ".svg": "file" },
+    define: { "process.env.NODE_ENV": '"production"', global: "globalThis", BUILD: JSON.stringify(await stamp()) },
+    plugins: [stubs, icons, emoji, wasm],
+    logLevel: "warning",
+};
+
+/** What a build is called on the page of errors: a hash of the sources. */
+async function stamp() {
+    const hash = createHash("sha256");
+    for (const folder of ["client", "core", "look", "ui"]) {
+        const names = await readdir(path.join(ROOT, folder), { recursive: true }).catch(() => []);
+        for (const name of names.sort()) {
+            const file = path.join(ROOT, folder, name);
+            if ((await stat(file)).isFile()) hash.update(name).update(await readFile(file));
+        }
+    }
+    return hash.digest("hex").slice(0, 7);
+}
+
+// --- after esbuild ---
+
+const brotli = promisify(zlib.brotliCompress);
+const gzip = promisify(zlib.gzip);
+const zstd = zlib.zstdCompress && promisify(zlib.zstdCompress);
+const { BROTLI_PARAM_QUALITY, BROTLI_PARAM_SIZE_HINT, ZSTD_c_compressionLevel } = zlib.constants;
+
+/** Write `name`.br, .gz and .zst beside it, or keep those of the last build: a name holds the content's hash. */
+async function compress(folder, name) {
+    const data = await readFile(path.join(folder, name));
+    const wanted = {
+        br: () =>
+            brotli(data, { params: { [BROTLI_PARAM_QUALITY]: WATCH ? 4 : 11, [BROTLI_PARAM_SIZE_HINT]: data.length } }),
+        gz: () => gzip(data, { level: WATCH ? 4 : 9 }),
+        ...(zstd && { zst: () => zstd(data, { params: { [ZSTD_c_compressionLevel]: WATCH ? 3 : 19 } }) }),
+    };
+    const sizes = { raw: data.length };
+    for (const [suffix, make] of Object.entries(wanted)) {
+        const target = path.join(folder, `${name}.${suffix}`);
+        const before = path.join(OUT, "assets", `${name}.${suffix}`);
+        if (!WATCH && (await stat(before).catch(() => null))) await cp(before, target);
+        else await writeFile(target, await make());
+        sizes[suffix] = (await stat(target)).size;
+    }
+    return sizes;
+}
+
+async function licences() {
+    const parts = ["What this client is made of, and under which licences.\n"];
+    const packages = new Set();
+    for (const entry of Object.keys((await lock()).packages)) {
+        const name = entry.replace(/^.*node_modules\//, "");
+        if (name && !packages.has(name) && inBundle.has(name)) packages.add(name);
+    }
+    for (const name of [...packages].sort()) {
+        const folder = path.join(ROOT, "node_modules", name);
+        const { version, license } = JSON.parse(await readFile(path.join(folder, "package.json"), "utf8"));
+        const file = (await readdir(folder)).find((each) => /^(licen[cs]e|copying)/i.test(each));
+        const text = file ? await readFile(path.join(folder, file), "utf8") : "";
+        parts.push(`${"─".repeat(80)}\n${name} ${version}: ${license}\n\n${text.trim()}\n`);
+    }
+    return parts.join("\n");
+}
+
+const lock = async () => JSON.parse(await readFile(path.join(ROOT, "package-lock.json"), "utf8"));
+let inBundle = new Set();
+
+/** The files a page loads for `entry` before anything is asked for lazily. */
+function closure(outputs, entry) {
+    const found = new Set();
+    const visit = (name) => {
+        if (found.has(name)) return;
+        found.add(name);
+        for (const { path: next, kind } of outputs[name]?.imports ?? []) {
+            if (kind === "import-statement") visit(next);
+        }
+    };
+    visit(entry);
+    return found;
+}
+
+async function finish({ metafile, errors }) {
+    if (errors.length) return;
+    const assets = path.join(ASIDE, "assets");
+    inBundle = new Set(["lucide-static", "@fontsource-variable/inter", "emojibase-data"]);
+    for (const file of Object.keys(metafile.inputs)) {
+        const found = /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file.split("node_modules/").length > 1 ? file : "");
+        if (found) inBundle.add(found[1]);
+    }
+    const text = await licences();
+    const name = `licences.${createHash("sha256").update(text).digest("hex").slice(0, 8).toUpperCase()}.txt`;
+    await writeFile(path.join(assets, name), text);
+    await cp(path.join(ROOT, "look/logo.svg"), path.join(assets, "logo.svg"));
+
+    const sizes = {};
+    const manifest = { build: options.define.BUILD.slice(1, -1), entries: { licences: name }, preload: [], assets: {} };
+    for (const file of await readdir(assets)) {
+        const type = TYPES[path.extname(file)];
+        if (!type) throw new Error(`no media type for ${file}`);
+        sizes[file] = PACKED.has(path.extname(file))
+            ? { raw: (await stat(path.join(assets, file))).size }
+            : await compress(assets, file);
+        const encodings = Object.keys(sizes[file]).filter((key) => key !== "raw");
+        manifest.assets[file] = { type, size: sizes[file].raw, encodings };
+    }
+    const short = (file) => path.basename(file);
+    const outputs = Object.fromEntries(
+        Object.entries(metafile.outputs).map(([file, output]) => [
+            short(file),
+            { ...output, imports: output.imports.map((each) => ({ ...each, path: short(each.path) })) },
+        ]),
+    );
+    for (const [file, { entryPoint }] of Object.entries(outputs)) {
+        const entry = Object.entries(ENTRIES).find(([, source]) => source === entryPoint)?.[0];
+        if (entry) manifest.entries[entry] = file;
+    }
+    const main = Object.entries(outputs).find(([, output]) => output.entryPoint === "client/main.tsx");
+    if (main) manifest.preload = [...closure(outputs, main[0])].filter((file) => file.endsWith(".js"));
+    report(outputs, manifest, sizes, main?.[0]);
+    await writeFile(path.join(ASIDE, "manifest.json"), JSON.stringify(manifest, null, 1));
+    await rm(`${OUT}.old`, { recursive: true, force: true });
+    await rename(OUT, `${OUT}.old`).catch(() => undefined);
+    await rename(ASIDE, OUT);
+    await rm(`${OUT}.old`, { recursive: true, force: true });
+    if (WATCH) console.log(`built ${manifest.build} at ${new Date().toLocaleTimeString()}`);
+}
+
+/** Print the sizes, and fail if one is beyond its budget. */
+function report(outputs, manifest, sizes, main) {
+    const gz = (files) => [...files].reduce((sum, file) => sum + (sizes[file]?.gz ?? 0), 0);
+    const boot = closure(outputs, manifest.entries.boot);
+    const start = main ? closure(outputs, main) : new Set();
+    const first = new Set([...boot, ...start]);
+    const lazy = Object.keys(outputs).filter((file) => file.endsWith(".js") && !first.has(file));
+    const crypto = lazy.filter((file) => inputs(outputs[file]).some((each) => each.includes("sdk-crypto-wasm")));
+    const data = lazy.filter((file) => inputs(outputs[file]).some((each) => /^(emoji:|.*highlight\.js)/.test(each)));
+    const others = lazy.filter((file) => !crypto.includes(file) && !data.includes(file));
+    // What an ordinary encrypted session loads: no pages of settings or administration, and one language.
+    const usual = others.filter((file) => !/^client\/(pages|i18n)\//.test(outputs[file].entryPoint ?? ""));
+    const style = sizes[manifest.entries.style].gz;
+    const found = {
+        boot: gz(boot) + style,
+        start: gz(first),
+        lazy: Math.max(0, ...others.map((file) => sizes[file].gz)),
+        crypto: gz(crypto),
+        session: gz(first) + gz(crypto) + gz(usual) + style,
+        style,
+    };
+    const over = Object.keys(BUDGETS).filter((name) => found[name] > BUDGETS[name]);
+    if (!WATCH) {
+        const kb = (bytes) => `${(bytes / KB).toFixed(1)} KB`;
+        for (const [name, size] of Object.entries(found)) {
+            console.log(`${name.padEnd(8)}${kb(size).padStart(10)} of ${kb(BUDGETS[name])}`);
+        }
+    }
+    if (over.length && !WATCH && !UNSTUBBED) throw new Error(`beyond the budget: ${over.join(", ")}`);
+}
+
+const inputs = (output) => Object.keys(output.inputs);
+
+// --- run ---
+
+await rm(ASIDE, { recursive: true, force: true });
+await mkdir(ASIDE, { recursive: true });
+if (WATCH) {
+    const again = { name: "again", setup: (build) => build.onEnd((result) => finish(result).catch(console.error)) };
+    const context = await esbuild.context({ ...options, plugins: [...options.plugins, again] });
+    await context.watch();
+} else {
+    await finish(await esbuild.build(options));
+}

@@ -1,0 +1,122 @@
+import type { JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { Bone, Empty } from "../../ui/controls.tsx";
+import { Icon } from "../../ui/Icon.tsx";
+import { t } from "../i18n/t.ts";
+import { RoomFace } from "../parts/faces.tsx";
+import { TabBar } from "../parts/Rail.tsx";
+import { go, matrixLink, roomRoute, type Route } from "../routes.ts";
+import type { Found } from "../sdk/commands.ts";
+import { attempt, openRoomById, rooms, the } from "../stores/app.ts";
+import { newDialog } from "../stores/ui.ts";
+
+type Kind = "all" | "rooms" | "spaces";
+const KINDS: readonly Kind[] = ["all", "rooms", "spaces"];
+
+export function RoomCard({ found, extra }: { found: Found; extra?: { label: string; run: () => void } | undefined }): JSX.Element {
+    const [busy, setBusy] = useState(false);
+    const joined = rooms.value.get(found.id)?.membership === "join";
+    const join = async (): Promise<void> => {
+        setBusy(true);
+        const id = await attempt(() => the().commands.join(found.alias ?? found.id), "error.join");
+        setBusy(false);
+        if (id) openRoomById(id);
+    };
+    const name = found.name || found.alias || found.id;
+    return (
+        <article class="card rc" aria-label={name}>
+            <div class="row gap">
+                <RoomFace row={{ id: found.id, name, avatar: found.avatar, kind: found.space ? "space" : "room", person: undefined }} />
+                <span class="grow"><h2 class="h3 cut">{name}</h2><small class="small sub cut block">{found.alias ?? ""}</small></span>
+            </div>
+            <p>{found.topic}</p>
+            <div class="row">
+                <Icon name={found.space ? "layers" : "users"} label={t(found.space ? "explore.space" : "explore.room")} />
+                {t("room.members", { n: found.members })}
+                <span class="grow" />
+                {extra && <button type="button" class="btn s plain" onClick={extra.run}>{extra.label}</button>}
+                {joined ? (
+                    <button type="button" class="btn s" onClick={() => openRoomById(found.id)}>{t("explore.open")}</button>
+                ) : found.joinRule === "knock" ? (
+                    <button type="button" class="btn s" onClick={() => go(roomRoute(found.alias ?? found.id))}>{t("preview.ask")}</button>
+                ) : (
+                    <button type="button" class="btn s soft" disabled={busy} onClick={() => void join()}>{t("explore.join")}</button>
+                )}
+            </div>
+        </article>
+    );
+}
+
+function Loading(): JSX.Element {
+    return (
+        <div class="rooms" aria-busy="true" role="status" aria-label={t("loading")}>
+            {[1, 2, 3, 4, 5, 6].map((each) => (
+                <div class="card rc" key={each}>
+                    <div class="row gap"><Bone w="3rem" h="3rem" round=".9rem" /><span class="grow"><Bone w="70%" h=".875rem" /></span></div>
+                    <Bone w="100%" h=".75rem" />
+                    <Bone w="80%" h=".75rem" />
+                </div>
+            ))}
+        </div>
+    );
+}
+
+/** Public rooms of this server and of others. */
+export function Explore({ to }: { to: Extract<Route, { page: "explore" }> }): JSX.Element {
+    const [term, setTerm] = useState(to.query);
+    const [kind, setKind] = useState<Kind>("all");
+    const [server, setServer] = useState(to.server ?? "");
+    const [list, setList] = useState<readonly Found[]>();
+    const [next, setNext] = useState<string>();
+    const [error, setError] = useState("");
+    const load = async (since?: string): Promise<void> => {
+        try {
+            const found = await the().commands.publicRooms(term.trim(), kind === "all" ? undefined : kind === "spaces", server || undefined, since);
+            setList((before) => (since ? [...(before ?? []), ...found.rooms] : found.rooms));
+            setNext(found.next);
+            setError("");
+        } catch (reason) {
+            setList([]);
+            setError((reason as Error).message);
+        }
+    };
+    useEffect(() => {
+        setList(undefined);
+        const timer = setTimeout(() => void load(), term === to.query ? 0 : 300);
+        return () => clearTimeout(timer);
+    }, [term, kind, server]);
+    const direct = /^[#!][^\s:]+:\S+$/.test(term.trim()) ? term.trim() : undefined;
+    const submit = (event: Event): void => {
+        event.preventDefault();
+        const link = matrixLink(term.trim());
+        if (direct) go(roomRoute(direct));
+        else if (link?.page === "room") go(link);
+    };
+    return (
+        <main class="main" aria-label={t("explore.title")}>
+            <div class="scroll" tabIndex={0}>
+                <div class="wrap w">
+                    <div class="row wrapping"><h1 class="grow">{t("explore.title")}</h1><button type="button" class="btn" onClick={() => (newDialog.value = "room")}><Icon name="plus" />{t("explore.create")}</button></div>
+                    <form class="row wrapping above" onSubmit={submit} role="search">
+                        <span class="in finder"><Icon name="search" /><input type="search" value={term} placeholder={t("explore.search")} aria-label={t("explore.search-label")} onInput={(event) => setTerm(event.currentTarget.value)} /></span>
+                        <span class="in server"><Icon name="server" /><input value={server} placeholder={the().commands.serverName} aria-label={t("explore.server")} onChange={(event) => setServer(event.currentTarget.value.trim())} /></span>
+                    </form>
+                    <div class="pills above-s" role="group" aria-label={t("list.filter")}>
+                        {KINDS.map((each) => <button key={each} type="button" class="pill" aria-pressed={kind === each} onClick={() => setKind(each)}>{t(`explore.${each}`)}</button>)}
+                    </div>
+                    {direct && <div class="card above"><button type="button" class="set plainly wide" onClick={() => go(roomRoute(direct))}><Icon name="hash" /><span class="grow"><b>{t("explore.go", { address: direct })}</b></span><Icon name="chevron-right" flip /></button></div>}
+                    {!list ? <Loading /> : (
+                        <div class="rooms">{list.map((found) => <RoomCard key={found.id} found={found} />)}</div>
+                    )}
+                    {next && <button type="button" class="btn above" onClick={() => void load(next)}>{t("more")}</button>}
+                    {list?.length === 0 && (
+                        <Empty icon={error ? "cloud-off" : "search"} title={error ? t("explore.failed") : term ? t("explore.none", { term }) : t("explore.empty")} text={error || t("explore.none-text")}>
+                            <button type="button" class="btn go" onClick={() => (newDialog.value = "room")}>{t("explore.create")}</button>
+                        </Empty>
+                    )}
+                </div>
+            </div>
+            <TabBar />
+        </main>
+    );
+}

@@ -1,0 +1,259 @@
+import type { JSX } from "preact";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { Empty, IconButton } from "../../ui/controls.tsx";
+import { Icon } from "../../ui/Icon.tsx";
+import { t } from "../i18n/t.ts";
+import { EmojiPicker } from "../parts/Emoji.tsx";
+import { Composer } from "../parts/Composer.tsx";
+import { RoomFace } from "../parts/faces.tsx";
+import { type Actions } from "../parts/Message.tsx";
+import { MessageMenu } from "../parts/MessageMenu.tsx";
+import { Panel } from "../parts/Panel.tsx";
+import { TimelineView } from "../parts/Timeline.tsx";
+import { TimelineSkeleton } from "../parts/Skeleton.tsx";
+import { addFiles } from "../parts/Uploads.tsx";
+import { go, panel, route, type Route } from "../routes.ts";
+import { personOf } from "../sdk/rooms.ts";
+import type { Message, Person, RoomRow } from "../sdk/types.ts";
+import { attempt, loaded, me, openRoomById, rooms, status, the, toast } from "../stores/app.ts";
+import { draftKey, handOn } from "../stores/drafts.ts";
+import { rightsOf, type RoomView, viewOf } from "../stores/room.ts";
+import { personCard } from "../stores/ui.ts";
+import { Preview } from "./Preview.tsx";
+import { useComposerLock } from "../parts/Locked.tsx";
+import { SpaceHome } from "./Space.tsx";
+
+type RoomRoute = Extract<Route, { page: "room" }>;
+
+/** The room of the route, whatever one's place in it is: a conversation, an invitation, a preview. */
+export function RoomPage({ to }: { to: RoomRoute }): JSX.Element {
+    const [resolved, resolve] = useState<string>();
+    const alias = to.room.startsWith("#");
+    useEffect(() => {
+        if (!alias) return;
+        const known = [...rooms.value.values()].find((row) => row.alias === to.room);
+        if (known) go({ ...to, room: known.id }, true);
+        else resolve(to.room);
+    }, [to.room]);
+    const row = rooms.value.get(to.room);
+    if (!row && !loaded.value) return <main class="main"><TimelineSkeleton /></main>;
+    if (!row || row.membership !== "join") {
+        return <Preview key={to.room} target={resolved ?? to.room} via={to.via} row={row} />;
+    }
+    if (row.kind === "space") return <SpaceHome key={row.id} row={row} />;
+    return <Conversation key={row.id} row={row} to={to} />;
+}
+
+export interface Doing {
+    reply: Message | undefined;
+    edit: Message | undefined;
+    setReply: (message: Message | undefined) => void;
+    setEdit: (message: Message | undefined) => void;
+}
+
+/** What the rows of a timeline can ask for, and the pop-ups that come of it. */
+export function useActions(row: RoomRow, view: RoomView, thread: string | undefined): { actions: Actions; doing: Doing; popups: JSX.Element } {
+    const [reply, setReply] = useState<Message>();
+    const [edit, setEdit] = useState<Message>();
+    const [menu, setMenu] = useState<{ message: Message; at: DOMRect }>();
+    const [picker, setPicker] = useState<{ message: Message; at: DOMRect }>();
+    const rights = rightsOf(row.id);
+    const mayReact = rights?.send ?? false;
+    const doing = { reply, edit, setReply, setEdit };
+    const actions = useMemo<Actions>(() => {
+        const { commands, outbox, engine } = the();
+        return {
+            context: {
+                me: me.value.id,
+                onPerson: (user) => (personCard.value = { user, room: row.id }),
+                nameOf: (user) => personOf(engine.room(row.id), user).name,
+            },
+            roomId: row.id,
+            thread,
+            dm: row.kind === "dm",
+            mayReact,
+            jump: (event) => {
+                const here = view.items.value.find((item) => item.id === event);
+                if (here) view.target.value = here.key;
+                else if (thread) openRoomById(row.id, event);
+                else void view.open(event);
+            },
+            react: (message, key) => {
+                const mine = message.reactions.find((reaction) => reaction.key === key)?.mine;
+                if (mine?.startsWith("$")) void attempt(() => commands.redact(row.id, mine));
+                else if (mine) outbox.cancel(mine);
+                else outbox.add(row.id, "m.reaction", { "m.relates_to": { rel_type: "m.annotation", event_id: message.id, key } });
+            },
+            pick: (message, at) => setPicker({ message, at }),
+            reply: (message) => {
+                setEdit(undefined);
+                setReply(message);
+            },
+            menu: (message, at) => setMenu({ message, at }),
+            retry: (message) => outbox.retry(message.key),
+            cancel: (message) => void outbox.cancel(message.key),
+            person: (user) => (personCard.value = { user, room: row.id }),
+            unlock: () => go({ page: "verify" }),
+        };
+    }, [row.id, row.kind, thread, mayReact, view]);
+    const popups = (
+        <>
+            {menu && <MessageMenu message={menu.message} at={menu.at} actions={actions} rights={rights} doing={doing} onClose={() => setMenu(undefined)} />}
+            {picker && <EmojiPicker at={picker.at} onPick={(sign) => actions.react(picker.message, sign)} onClose={() => setPicker(undefined)} />}
+        </>
+    );
+    return { actions, doing, popups };
+}
+
+/** Who spoke last, then everybody else: for mentions. */
+export function usePeople(row: RoomRow, view: RoomView): () => readonly Person[] {
+    return () => {
+        const found = new Map<string, Person>();
+        for (const item of [...view.items.value].reverse()) if (item.kind === "message" && !item.mine) found.set(item.sender.id, item.sender);
+        const room = the().engine.room(row.id);
+        for (const member of room?.getJoinedMembers() ?? []) {
+            if (member.userId !== me.value.id && !found.has(member.userId)) found.set(member.userId, personOf(room, member.userId));
+            if (found.size > 2_000) break;
+        }
+        return [...found.values()];
+    };
+}
+
+function Typing({ row }: { row: RoomRow }): JSX.Element {
+    const names = row.typing;
+    return (
+        <div class="typ" aria-live="off">
+            {names.length > 0 && (
+                <>
+                    <span>{t("timeline.typing", { name: names[0] ?? "", other: names[1] ?? "", n: names.length })}</span>
+                    <i aria-hidden="true"><span /></i>
+                </>
+            )}
+        </div>
+    );
+}
+
+function Header({ row, shown }: { row: RoomRow; shown: string | undefined }): JSX.Element {
+    const toggle = (value: string): void => panel(shown === value ? undefined : value);
+    const sub = row.kind === "dm" ? row.person : [t("room.members", { n: row.members }), row.topic].filter(Boolean).join(" · ");
+    return (
+        <header class="bar head">
+            <IconButton icon="arrow-left" flip class="phone-only" label={t("room.back")} onClick={() => go({ page: "home" })} />
+            <button type="button" class="grow row gap" aria-label={t("room.about", { name: row.name })} onClick={() => toggle("details")}>
+                <RoomFace row={row} size="2.25rem" />
+                <span class="grow">
+                    <h2 class="cut" tabIndex={-1}><span class="cut">{row.name}</span>{row.encrypted && <Icon name="lock" label={t("room.encrypted")} />}</h2>
+                    <span class="sub cut block">{sub}</span>
+                </span>
+            </button>
+            <IconButton icon="search" class="wide-only" label={t("room.search")} onClick={() => go({ page: "search", query: "", room: row.id })} />
+            <IconButton icon="message-square-text" class="wide-only" label={t("room.threads")} aria-pressed={shown === "threads"} onClick={() => toggle("threads")} />
+            <IconButton icon="panel-right" label={t("room.details")} aria-expanded={shown === "details"} onClick={() => toggle("details")} />
+        </header>
+    );
+}
+
+/** The first thing in a room: what it is. */
+function Intro({ row }: { row: RoomRow }): JSX.Element {
+    return (
+        <div class="intro">
+            <RoomFace row={row} size="4rem" />
+            <h3>{row.name}</h3>
+            <p class="mut">{row.kind === "dm" ? t("intro.dm", { name: row.name }) : row.topic || t("intro.room")}</p>
+            {row.encrypted && <p class="small sub"><Icon name="lock" size=".875rem" /> {t("intro.encrypted")}</p>}
+        </div>
+    );
+}
+
+function Conversation({ row, to }: { row: RoomRow; to: RoomRoute }): JSX.Element {
+    const view = useMemo(() => viewOf(row.id), [row.id]);
+    const { actions, doing, popups } = useActions(row, view, undefined);
+    const people = usePeople(row, view);
+    const [dropping, setDropping] = useState(false);
+    const depth = useRef(0);
+    const rights = rightsOf(row.id);
+    const locked = useComposerLock(row);
+    useEffect(() => {
+        if (to.event || view.items.value.length === 0) void view.open(to.event);
+        else if (view.atBottom) view.schedule();
+    }, [row.id, to.event]);
+    useEffect(() => {
+        document.querySelector<HTMLElement>(".head h2")?.blur();
+    }, [row.id]);
+    useEffect(() => {
+        if (row.successor) handOn(row.id, row.successor);
+    }, [row.successor]);
+    const key = draftKey(row.id);
+    return (
+        <>
+            <main
+                class={dropping ? "main dropping" : "main"} aria-label={row.name}
+                onDragEnter={(event) => {
+                    if (!event.dataTransfer?.types.includes("Files")) return;
+                    depth.current++;
+                    setDropping(true);
+                }}
+                onDragLeave={() => {
+                    if (--depth.current <= 0) setDropping(false);
+                }}
+                onDragOver={(event) => event.preventDefault()}
+                onDrop={(event) => {
+                    event.preventDefault();
+                    depth.current = 0;
+                    setDropping(false);
+                    const files = [...(event.dataTransfer?.files ?? [])];
+                    if (files.length > 0 && rights?.send) addFiles(key, files);
+                }}
+            >
+                <Strip />
+                <Header row={row} shown={to.panel} />
+                {row.successor && (
+                    <div class="note info flat">
+                        <Icon name="circle-arrow-up" />
+                        <span class="grow">{t("room.replaced")}</span>
+                        <button type="button" class="btn s" onClick={() => void follow(row)}>{t("room.follow")}</button>
+                    </div>
+                )}
+                {view.state.value === "gone" ? (
+                    <Empty icon="unplug" title={t("timeline.gone")} bad><button type="button" class="btn go" onClick={() => void view.open()}>{t("error.again")}</button></Empty>
+                ) : (
+                    <TimelineView view={view} actions={actions} label={t("timeline.label", { name: row.name })} intro={<Intro row={row} />} />
+                )}
+                <Typing row={row} />
+                <Composer row={row} rights={rights} view={view} thread={undefined} {...doing} people={people} locked={locked} />
+                {popups}
+                {dropping && <div class="drop"><Icon name="image-up" /><b>{t("upload.drop", { name: row.name })}</b></div>}
+            </main>
+            {to.panel && <Panel row={row} shown={to.panel} />}
+        </>
+    );
+}
+
+/** Go on in the room that took this one's place. */
+async function follow(row: RoomRow): Promise<void> {
+    const next = row.successor;
+    if (!next) return;
+    const tombstone = the().engine.room(row.id)?.currentState.getStateEvents("m.room.tombstone", "");
+    const server = tombstone?.getSender()?.split(":").slice(1).join(":");
+    const id = await attempt(() => the().commands.join(next, server ? [server] : []));
+    if (id) openRoomById(id);
+}
+
+/** A line above the conversation while the connection is away. */
+export function Strip(): JSX.Element | null {
+    const [late, setLate] = useState(false);
+    const away = status.value === "waiting" || status.value === "connecting";
+    useEffect(() => {
+        setLate(false);
+        if (!away) return undefined;
+        const timer = setTimeout(() => setLate(true), status.value === "connecting" ? 4_000 : 2_000);
+        return () => clearTimeout(timer);
+    }, [away]);
+    if (!away || !late) return null;
+    return <div class="strip" role="status"><Icon name="cloud-off" /><span>{t("offline.strip")}</span></div>;
+}
+
+export const isRoomRoute = (): boolean => route.value.page === "room";
+export const copied = (text: string): void => {
+    void navigator.clipboard.writeText(text).then(() => toast(t("copied")), () => toast(t("error.copy")));
+};

@@ -1,0 +1,357 @@
+import type { ComponentChildren, JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { Dialog, Field, IconButton, PasswordField, Segments, Switch } from "../../ui/controls.tsx";
+import { Avatar } from "../../ui/Avatar.tsx";
+import { Icon } from "../../ui/Icon.tsx";
+import { keepLocal, language, LANGUAGES, type Key, type Language, speak, t } from "../i18n/t.ts";
+import { Face } from "../parts/faces.tsx";
+import { KeysTable } from "../parts/KeysTable.tsx";
+import { TabBar } from "../parts/Rail.tsx";
+import { pickFiles } from "../parts/Uploads.tsx";
+import { short } from "../render/dates.ts";
+import { go } from "../routes.ts";
+import { type Device, NeedsPassword } from "../sdk/commands.ts";
+import { admin, attempt, me, signOut, the, toast } from "../stores/app.ts";
+import { confirmed, cryptoState, recovery, theCrypto } from "../stores/crypto.ts";
+import { set, settings, type Settings } from "../stores/settings.ts";
+import { phone, question } from "../stores/ui.ts";
+import { ResetDialog } from "./Confirm.tsx";
+import { copied } from "./Room.tsx";
+
+const TABS = [
+    ["profile", "user"], ["devices", "monitor-smartphone"], ["encryption", "key-round"], ["notifications", "bell"], ["appearance", "palette"],
+    ["language", "languages"], ["privacy", "eye-off"], ["keyboard", "keyboard"], ["about", "info"],
+] as const;
+type Tab = (typeof TABS)[number][0];
+
+export function SettingsPage({ tab }: { tab: string }): JSX.Element {
+    const now: Tab = TABS.find(([each]) => each === tab)?.[0] ?? "profile";
+    const chosen = tab !== "";
+    const menu = (
+        <nav class="side" aria-label={t("nav.settings")}>
+            <h1>{t("nav.settings")}</h1>
+            {TABS.map(([each, icon]) => (
+                <a key={each} href={`#/settings/${each}`} aria-current={now === each ? "page" : undefined}>
+                    <Icon name={icon} /><span>{t(`settings.${each}`)}</span>
+                    {each === "encryption" && (recovery.value === false || confirmed.value === false) && <span class="dot you" />}
+                </a>
+            ))}
+            {admin.value && <a href="#/admin/users" class="phone-only"><Icon name="server" /><span>{t("nav.admin")}</span></a>}
+            <hr />
+            <button type="button" class="side-button" onClick={askToSignOut}><Icon name="log-out" /><span>{t("settings.sign-out")}</span></button>
+        </nav>
+    );
+    return (
+        <>
+            {menu}
+            <main class="main" aria-label={t(`settings.${now}`)}>
+                <header class="bar phone-only"><IconButton icon="arrow-left" flip label={t("room.back")} onClick={() => go({ page: "home" })} /><select class="sel grow" aria-label={t("nav.settings")} value={now} onChange={(event) => go({ page: "settings", tab: event.currentTarget.value })}>{TABS.map(([each]) => <option key={each} value={each}>{t(`settings.${each}`)}</option>)}</select></header>
+                <div class="scroll" tabIndex={0}>
+                    <div class="wrap" key={now}>{chosen && PAGES[now]()}</div>
+                </div>
+                {phone.value && <TabBar />}
+            </main>
+        </>
+    );
+}
+
+const PAGES: Record<Tab, () => JSX.Element> = {
+    profile: () => <Profile />, devices: () => <Devices />, encryption: () => <Encryption />, notifications: () => <Notifications />, appearance: () => <Appearance />,
+    language: () => <LanguageAndTime />, privacy: () => <Privacy />, keyboard: () => <Keyboard />, about: () => <About />,
+};
+
+async function askToSignOut(): Promise<void> {
+    const unsent = the().outbox.size;
+    const alone = cryptoState.value === "ready" && recovery.value === false;
+    question.value = {
+        title: t("signout.title"),
+        text: t(alone ? "signout.no-key" : unsent ? "signout.unsent" : "signout.text", { n: unsent }),
+        yes: t("settings.sign-out"), bad: true,
+        run: () => void signOut(),
+    };
+    await Promise.resolve();
+}
+
+function Row({ icon, title, text, children }: { icon?: string; title: ComponentChildren; text?: ComponentChildren; children?: ComponentChildren }): JSX.Element {
+    return <div class="set">{icon && <Icon name={icon} />}<span class="grow"><b>{title}</b>{text && <small>{text}</small>}</span>{children}</div>;
+}
+
+type Flag = { [K in keyof Settings]: Settings[K] extends boolean ? K : never }[keyof Settings];
+function Toggle({ name, title, text }: { name: Flag; title: Key; text?: Key }): JSX.Element {
+    return <Row title={t(title)} text={text && t(text)}><Switch checked={settings.value[name]} label={t(title)} onChange={(on) => set(name, on)} /></Row>;
+}
+
+/** Run what the server wants the password for; ask for it if so. */
+function useConfirmed(): [(run: (password?: string) => Promise<unknown>) => Promise<boolean>, JSX.Element | null] {
+    const [waiting, setWaiting] = useState<{ run: (password?: string) => Promise<unknown>; done: (good: boolean) => void }>();
+    const [password, setPassword] = useState("");
+    const start = async (run: (password?: string) => Promise<unknown>): Promise<boolean> => {
+        try {
+            await run();
+            return true;
+        } catch (error) {
+            if (error instanceof NeedsPassword) return new Promise((done) => setWaiting({ run, done }));
+            await attempt(() => Promise.reject(error as Error));
+            return false;
+        }
+    };
+    const close = (good: boolean): void => {
+        waiting?.done(good);
+        setWaiting(undefined);
+        setPassword("");
+    };
+    const dialog = waiting ? (
+        <Dialog title={t("confirm.title")} onClose={() => close(false)} footer={<><button type="button" class="btn" onClick={() => close(false)}>{t("cancel")}</button><button type="submit" form="confirm" class="btn go">{t("confirm.yes")}</button></>}>
+            <form id="confirm" class="in-dlg stack" onSubmit={(event) => {
+                event.preventDefault();
+                void attempt(() => waiting.run(password)).then((done) => done !== undefined && close(true));
+            }}>
+                <p class="mut">{t("confirm.text")}</p>
+                <PasswordField label={t("login.password")} show={t("login.show")} hide={t("login.hide")} autocomplete="current-password" required autofocus value={password} onInput={(event) => setPassword(event.currentTarget.value)} />
+            </form>
+        </Dialog>
+    ) : null;
+    return [start, dialog];
+}
+
+function Profile(): JSX.Element {
+    const { commands, engine } = the();
+    const [name, setName] = useState(me.value.name);
+    const [changing, setChanging] = useState(false);
+    const [confirm, dialog] = useConfirmed();
+    const [next, setNext] = useState("");
+    useEffect(() => setName(me.value.name), [me.value.name]);
+    const save = async (event: Event): Promise<void> => {
+        event.preventDefault();
+        if ((await attempt(() => commands.setName(name.trim()))) === undefined) return;
+        me.value = { ...me.value, name: name.trim() };
+        toast(t("saved"));
+    };
+    const picture = (): void =>
+        pickFiles((files) => {
+            const file = files[0];
+            if (!file) return;
+            void attempt(async () => {
+                const { uploadBlob } = await import("../sdk/upload.ts");
+                const avatar = await uploadBlob(engine, file);
+                await commands.setAvatar(avatar);
+                me.value = { ...me.value, avatar };
+            });
+        }, "image/png,image/jpeg,image/webp");
+    const changePassword = async (event: Event): Promise<void> => {
+        event.preventDefault();
+        if (!(await confirm((password) => commands.setPassword(next, password)))) return;
+        setChanging(false);
+        setNext("");
+        toast(t("profile.password-done"));
+    };
+    const remove = (): void => {
+        question.value = {
+            title: t("profile.delete"), text: t("profile.delete-text"), yes: t("profile.delete"), bad: true,
+            run: () => void confirm((password) => commands.deactivate(password)).then((done) => done && void signOut()),
+        };
+    };
+    return (
+        <>
+            <h1>{t("settings.profile")}</h1>
+            <p class="mut">{t("profile.text")}</p>
+            <div class="sect row wrapping"><Face person={me.value} size="6rem" /><div class="stack tight"><div class="row"><button type="button" class="btn" onClick={picture}><Icon name="image-up" />{t("profile.photo")}</button>{me.value.avatar && <button type="button" class="btn plain bad" onClick={() => void attempt(() => commands.setAvatar("")).then(() => (me.value = { ...me.value, avatar: undefined }))}>{t("remove")}</button>}</div><p class="small sub">{t("profile.photo-text")}</p></div></div>
+            <form class="sect stack" onSubmit={(event) => void save(event)}>
+                <Field label={t("profile.name")} value={name} maxLength={256} onInput={(event) => setName(event.currentTarget.value)} />
+                {name.trim() !== me.value.name && <button class="btn go">{t("save")}</button>}
+            </form>
+            <div class="sect"><h2 class="h3">{t("profile.account")}</h2><div class="card">
+                <Row icon="at-sign" title={me.value.id} text={t("profile.address")}><IconButton icon="copy" label={t("profile.copy")} onClick={() => copied(me.value.id)} /></Row>
+                <Row icon="lock" title={t("login.password")}><button type="button" class="btn s" aria-expanded={changing} onClick={() => setChanging(!changing)}>{t("profile.change")}</button></Row>
+                {changing && <form class="set" onSubmit={(event) => void changePassword(event)}><div class="grow stack"><PasswordField label={t("profile.new-password")} show={t("login.show")} hide={t("login.hide")} autocomplete="new-password" minLength={8} required value={next} onInput={(event) => setNext(event.currentTarget.value)} /><button class="btn go">{t("save")}</button></div></form>}
+            </div></div>
+            <div class="sect"><div class="card"><Row icon="user-x" title={t("profile.delete")} text={t("profile.delete-text")}><button type="button" class="btn s bad" onClick={remove}>{t("delete.yes")}</button></Row></div></div>
+            {dialog}
+        </>
+    );
+}
+
+function Devices(): JSX.Element {
+    const { commands, engine } = the();
+    const [list, setList] = useState<readonly Device[]>([]);
+    const [good, setGood] = useState<ReadonlySet<string>>(new Set());
+    const [confirm, dialog] = useConfirmed();
+    const load = (): void => {
+        void attempt(() => commands.devices()).then((found) => found && setList(found.sort((a, b) => b.seen - a.seen)));
+        void theCrypto()?.confirmedDevices().then(setGood, () => undefined);
+    };
+    useEffect(load, []);
+    const own = list.find(({ id }) => id === engine.session.deviceId);
+    const others = list.filter((device) => device !== own);
+    const end = (ids: string[]): void => {
+        question.value = {
+            title: t("devices.end"), text: t("devices.end-text", { n: ids.length }), yes: t("devices.end"), bad: true,
+            run: () => void confirm((password) => commands.deleteDevices(ids, password)).then((done) => done && load()),
+        };
+    };
+    const rename = async (device: Device): Promise<void> => {
+        const name = prompt(t("devices.name"), device.name);
+        if (name) await attempt(() => commands.renameDevice(device.id, name)).then(load);
+    };
+    const chip = (id: string): JSX.Element | null =>
+        cryptoState.value !== "ready" ? null : good.has(id) ? <span class="chip ok"><Icon name="shield-check" /><span>{t("devices.yours")}</span></span> : <span class="chip warn"><Icon name="shield-question" /><span>{t("devices.unconfirmed")}</span></span>;
+    const row = (device: Device): JSX.Element => (
+        <div class="set" key={device.id}>
+            <Icon name={/Android|iPhone|iOS|Pixel/i.test(device.name) ? "smartphone" : "monitor"} />
+            <button type="button" class="grow plainly" onClick={() => void rename(device)} title={t("devices.name")}><b>{device.name}</b><small>{[device.seen ? short(device.seen) : "", device.ip, device.id].filter(Boolean).join(" · ")}</small></button>
+            {chip(device.id)}
+            {device !== own && cryptoState.value === "ready" && !good.has(device.id) && confirmed.value && <button type="button" class="btn s" onClick={() => void attempt(async () => theCrypto()?.ask({ device: device.id })).then(() => go({ page: "verify" }))}>{t("verify.accept")}</button>}
+            {device !== own && <IconButton icon="log-out" label={t("devices.end-one", { name: device.name })} onClick={() => end([device.id])} />}
+        </div>
+    );
+    return (
+        <>
+            <h1>{t("settings.devices")}</h1>
+            <p class="mut">{t("devices.text")}</p>
+            {own && <div class="sect"><h2 class="h3">{t("devices.this")}</h2><div class="card">{row(own)}</div></div>}
+            {others.length > 0 && <div class="sect"><h2 class="h3">{t("devices.others")}</h2><div class="card">{others.map(row)}</div></div>}
+            {others.length > 1 && <button type="button" class="btn plain bad above" onClick={() => end(others.map(({ id }) => id))}>{t("devices.end-all")}</button>}
+            {dialog}
+        </>
+    );
+}
+
+function Encryption(): JSX.Element {
+    const machine = theCrypto();
+    const [fingerprint, setFingerprint] = useState("");
+    const [backup, setBackup] = useState<string | null>();
+    const [resetting, setResetting] = useState(false);
+    useEffect(() => {
+        void machine?.fingerprint().then(setFingerprint, () => undefined);
+        void machine?.backupVersion().then(setBackup);
+    }, [machine]);
+    if (!machine || cryptoState.value !== "ready") return <><h1>{t("settings.encryption")}</h1><p class="mut">{t("encryption.off")}</p></>;
+    const save = async (): Promise<void> => {
+        const link = document.createElement("a");
+        link.href = URL.createObjectURL(new Blob([await machine.exportKeys()], { type: "application/json" }));
+        link.download = "hromada-keys.json";
+        link.click();
+    };
+    return (
+        <>
+            <h1>{t("settings.encryption")}</h1>
+            <p class="mut">{t(confirmed.value && recovery.value ? "encryption.set" : "encryption.unset")}</p>
+            {confirmed.value === false && <div class="note warn sect"><Icon name="shield-question" /><span class="grow">{t("encryption.unconfirmed")}</span><a class="btn s" href="#/verify">{t("locked.confirm-yes")}</a></div>}
+            <div class="sect"><div class="card">
+                <Row icon="key-round" title={t("recovery.key")} text={t(recovery.value ? "encryption.has-key" : "encryption.no-key")}><a class="btn s" href="#/recovery">{t(recovery.value ? "encryption.replace" : "encryption.make")}</a></Row>
+                <Row icon="cloud-check" title={t("encryption.backup")} text={t(backup ? "encryption.backup-on" : "encryption.backup-off")} />
+                <Row icon="fingerprint" title={t("encryption.fingerprint")} text={<span class="mono-s">{fingerprint.match(/.{1,4}/g)?.join(" ")}</span>}><IconButton icon="copy" label={t("profile.copy")} onClick={() => copied(fingerprint)} /></Row>
+            </div></div>
+            <div class="sect"><h2 class="h3">{t("encryption.advanced")}</h2><div class="card">
+                <Row icon="file-key" title={t("encryption.keys")} text={t("encryption.keys-text")}>
+                    <button type="button" class="btn s" onClick={() => void save()}>{t("encryption.export")}</button>
+                    <button type="button" class="btn s" onClick={() => pickFiles(([file]) => void attempt(async () => file && machine.importKeys(await file.text())).then(() => toast(t("saved"))), ".json")}>{t("encryption.import")}</button>
+                </Row>
+                <Row icon="rotate-ccw" title={t("reset.yes")} text={t("encryption.reset-text")}><button type="button" class="btn s bad" onClick={() => setResetting(true)}>{t("encryption.reset")}</button></Row>
+            </div></div>
+            {resetting && <ResetDialog onClose={() => setResetting(false)} />}
+        </>
+    );
+}
+
+function Notifications(): JSX.Element {
+    const [permission, setPermission] = useState(globalThis.Notification?.permission ?? "denied");
+    return (
+        <>
+            <h1>{t("settings.notifications")}</h1>
+            <p class="mut">{t("notifications.text")}</p>
+            {permission !== "granted" && (
+                <div class="note info sect"><Icon name="bell-ring" /><span class="grow">{t(permission === "denied" ? "notifications.denied" : "notifications.ask")}</span>
+                    {permission === "default" && <button type="button" class="btn s" onClick={() => void Notification.requestPermission().then(setPermission)}>{t("notifications.allow")}</button>}</div>
+            )}
+            <div class="sect"><h2 class="h3">{t("notifications.how")}</h2><div class="card">
+                <Toggle name="notify" title="notifications.show" />
+                <Toggle name="notifyText" title="notifications.body" text="notifications.body-text" />
+                <Toggle name="sound" title="notifications.sound" />
+                <Toggle name="quiet" title="notifications.quiet" text="notifications.quiet-text" />
+            </div></div>
+        </>
+    );
+}
+
+function Appearance(): JSX.Element {
+    const now = settings.value;
+    return (
+        <>
+            <h1>{t("settings.appearance")}</h1>
+            <div class="sect"><h2 class="h3">{t("look.theme")}</h2>
+                <Segments label={t("look.theme")} value={now.theme} onChange={(value) => set("theme", value)} options={[["", <><Icon name="monitor" />{t("look.system")}</>], ["light", <><Icon name="sun" />{t("look.light")}</>], ["dark", <><Icon name="moon" />{t("look.dark")}</>]]} />
+            </div>
+            <div class="sect"><h2 class="h3">{t("look.conversation")}</h2>
+                <div class="card pad" aria-hidden="true"><ol class="flow">
+                    <li class="msg first"><Avatar id="1" name="Олена Коваль" /><div class="b"><div class="who">Олена Коваль<time>18:12</time></div><div class="bub">Хто відчинить хвіртку в суботу?</div></div></li>
+                    <li class="msg own first"><div class="b"><div class="bub">I can, from half past eight.</div></div></li>
+                </ol></div>
+                <div class="card above-s">
+                    <Row title={t("look.style")}><Segments label={t("look.style")} value={now.style} onChange={(value) => set("style", value)} options={[["bubbles", t("look.bubbles")], ["lines", t("look.lines")]]} /></Row>
+                    <Row title={t("look.density")}><Segments label={t("look.density")} value={now.density} onChange={(value) => set("density", value)} options={[["roomy", t("look.roomy")], ["compact", t("look.compact")]]} /></Row>
+                    <Row title={t("look.size")}><Icon name="a-arrow-down" /><input type="range" class="range" min={13} max={22} value={now.textSize} aria-label={t("look.size")} onInput={(event) => set("textSize", Number(event.currentTarget.value))} /><Icon name="a-arrow-up" /></Row>
+                    <Row title={t("look.send")}><Segments label={t("look.send")} value={now.sendWith} onChange={(value) => set("sendWith", value)} options={[["enter", "Enter"], ["ctrl-enter", "Ctrl Enter"]]} /></Row>
+                    <Toggle name="autoplay" title="look.gif" text="look.gif-text" />
+                </div>
+            </div>
+        </>
+    );
+}
+
+function LanguageAndTime(): JSX.Element {
+    const change = (value: Language): void => {
+        keepLocal("hromada.language", value);
+        void speak(value);
+    };
+    return (
+        <>
+            <h1>{t("settings.language")}</h1>
+            <div class="sect card">
+                <Row title={t("lang.language")}><select class="sel" value={language.value} aria-label={t("lang.language")} onChange={(event) => change(event.currentTarget.value as Language)}>{Object.entries(LANGUAGES).map(([code, name]) => <option key={code} value={code}>{name}</option>)}</select></Row>
+                <Row title={t("lang.time")}><Segments label={t("lang.time")} value={settings.value.hour12 ? "12" : "24"} onChange={(value) => set("hour12", value === "12")} options={[["24", "18:05"], ["12", "6:05 pm"]]} /></Row>
+                <Toggle name="spellcheck" title="lang.spell" />
+            </div>
+        </>
+    );
+}
+
+function Privacy(): JSX.Element {
+    const { commands } = the();
+    const [ignored, setIgnored] = useState(commands.ignored());
+    return (
+        <>
+            <h1>{t("settings.privacy")}</h1>
+            <div class="sect card">
+                <Toggle name="receipts" title="privacy.receipts" />
+                <Toggle name="typing" title="privacy.typing" />
+            </div>
+            <div class="sect"><h2 class="h3">{t("privacy.ignored")}</h2>
+                {ignored.length === 0 ? <p class="small sub">{t("privacy.nobody")}</p> : (
+                    <div class="card">{ignored.map((user) => <Row key={user} icon="user-x" title={user}><button type="button" class="btn s" onClick={() => void attempt(() => commands.ignore(user, false)).then(() => setIgnored(ignored.filter((each) => each !== user)))}>{t("person.unignore")}</button></Row>)}</div>
+                )}
+            </div>
+        </>
+    );
+}
+
+const Keyboard = (): JSX.Element => (
+    <>
+        <h1>{t("settings.keyboard")}</h1>
+        <p class="mut">{t("keys.text")}</p>
+        <div class="sect"><KeysTable /></div>
+        <div class="sect card"><Toggle name="letters" title="keys.letters" /></div>
+    </>
+);
+
+const About = (): JSX.Element => (
+    <>
+        <h1>{t("settings.about")}</h1>
+        <div class="sect card">
+            <Row title="Hromada" text={`build ${BUILD}`} />
+            <Row title={t("about.server")} text={the().commands.serverName} />
+            <Row title={t("about.device")} text={the().engine.session.deviceId} />
+        </div>
+    </>
+);
+

@@ -1,0 +1,181 @@
+import { Component, type ComponentChildren, type JSX } from "preact";
+import { useEffect } from "preact/hooks";
+import { Empty } from "../../ui/controls.tsx";
+import { Icon } from "../../ui/Icon.tsx";
+import { lazy } from "../../ui/lazy.tsx";
+import { t } from "../i18n/t.ts";
+import { Explore } from "../pages/Explore.tsx";
+import { Invites } from "../pages/Preview.tsx";
+import { RoomPage, Strip } from "../pages/Room.tsx";
+import { go, route } from "../routes.ts";
+import { announced, loaded, me, rooms, toasts } from "../stores/app.ts";
+import { check, theCrypto } from "../stores/crypto.ts";
+import { newDialog, switcher } from "../stores/ui.ts";
+import { Dialogs } from "./Dialogs.tsx";
+import { Rail } from "./Rail.tsx";
+import { RoomList } from "./RoomList.tsx";
+
+const Settings = lazy(() => import("../pages/Settings.tsx").then(({ SettingsPage }) => SettingsPage));
+const Search = lazy(() => import("../pages/Search.tsx").then(({ Search }) => Search));
+const Confirm = lazy(() => import("../pages/Confirm.tsx").then(({ ConfirmPage }) => ConfirmPage));
+const Admin = lazy(() => import("../pages/Admin.tsx").then(({ AdminPage }) => AdminPage));
+
+/** A pane that broke does not take the others with it; drafts and unsent messages are on disk. */
+class Boundary extends Component<{ children: ComponentChildren; pane: string }, { error: Error | undefined }> {
+    override state = { error: undefined as Error | undefined };
+    static override getDerivedStateFromError(error: Error): { error: Error } {
+        return { error };
+    }
+    override componentDidCatch(error: Error): void {
+        console.error(error);
+    }
+    override render(): ComponentChildren {
+        const { error } = this.state;
+        if (!error) return this.props.children;
+        const details = `${error.name}: ${error.message} · ${this.props.pane} · build ${BUILD}`;
+        return (
+            <div class={this.props.pane}>
+                <Empty icon="unplug" title={t("crash.title")} text={t("crash.text")} bad>
+                    <button type="button" class="btn go" onClick={() => this.setState({ error: undefined })}>{t("error.again")}</button>
+                    <button type="button" class="btn" onClick={() => void navigator.clipboard.writeText(`${details}\n${error.stack ?? ""}`)}><Icon name="copy" />{t("crash.copy")}</button>
+                    <details class="small sub"><summary>{t("crash.details")}</summary><code>{details}</code></details>
+                </Empty>
+            </div>
+        );
+    }
+}
+
+/** No chat is chosen: a new account is told where to begin. */
+function Home(): JSX.Element {
+    const first = loaded.value && rooms.value.size === 0;
+    if (!first) {
+        return (
+            <main class="main">
+                <Strip />
+                <Empty icon="messages-square" title={t("home.choose")} text={t("home.find")}>
+                    <button type="button" class="btn" onClick={() => (switcher.value = true)}><Icon name="search" />{t("list.search")}<kbd>Ctrl K</kbd></button>
+                </Empty>
+            </main>
+        );
+    }
+    const card = (icon: string, title: string, text: string, press: JSX.Element | (() => void) | string): JSX.Element => {
+        const inner = <><Icon name={icon} /><span class="h4">{title}</span><span class="small mut">{text}</span></>;
+        return typeof press === "string" ? <a class="card pad start-card" href={press}>{inner}</a> : <button type="button" class="card pad start-card" onClick={press as () => void}>{inner}</button>;
+    };
+    return (
+        <main class="main">
+            <div class="empty broad">
+                <img src="/assets/logo.svg" alt="" class="big-mark" />
+                <h2>{t("home.welcome", { name: me.value.name })}</h2>
+                <p>{t("home.begin")}</p>
+                <div class="start-cards">
+                    {card("user-plus", t("home.write"), t("home.write-text"), () => (newDialog.value = "people"))}
+                    {card("compass", t("home.room"), t("home.room-text"), "#/explore")}
+                    {card("image-up", t("home.photo"), t("home.photo-text"), "#/settings/profile")}
+                </div>
+            </div>
+        </main>
+    );
+}
+
+function Page(): JSX.Element {
+    const to = route.value;
+    switch (to.page) {
+        case "room":
+            return <RoomPage to={to} />;
+        case "explore":
+            return <Explore to={to} />;
+        case "invites":
+            return <Invites />;
+        case "search":
+            return <Search to={to} />;
+        case "settings":
+            return <Settings tab={to.tab} />;
+        case "admin":
+            return <Admin tab={to.tab} />;
+        default:
+            return <Home />;
+    }
+}
+
+const WITHOUT_LIST = new Set(["explore"]);
+
+export function Client(): JSX.Element {
+    const to = route.value;
+    useEffect(() => {
+        // On a new page the focus goes to its heading, so that a screen reader says where one is.
+        if (to.page === "room" || to.page === "home") return;
+        const heading = document.querySelector<HTMLElement>("main h1, main h2");
+        if (heading && !document.querySelector("dialog[open]")) {
+            heading.tabIndex = -1;
+            heading.focus({ preventScroll: true });
+        }
+    }, [to.page, "tab" in to ? to.tab : ""]);
+    if (to.page === "verify" || to.page === "recovery" || to.page === "unlock") {
+        return <><Boundary pane="main"><Confirm page={to.page} /></Boundary><Dialogs /><Announcer /></>;
+    }
+    const two = to.page === "settings" || to.page === "admin";
+    const shape = two ? "app two" : WITHOUT_LIST.has(to.page) ? "app one" : "app";
+    return (
+        <>
+            <a class="skip" href="#composer" onClick={(event) => {
+                event.preventDefault();
+                document.getElementById("composer")?.focus();
+            }}>{t("nav.skip")}</a>
+            <div class={shape} data-pane={to.page === "home" ? "list" : "main"}>
+                <Rail />
+                {shape === "app" && <Boundary pane="list"><RoomList /></Boundary>}
+                <Boundary pane="main" key={to.page}><Page /></Boundary>
+            </div>
+            <Dialogs />
+            <CheckCard />
+            <div class="toasts">
+                {toasts.value.map(({ id, text, action }) => (
+                    <div class="toast" key={id}><span>{text}</span>{action && <button type="button" onClick={action.run}>{action.label}</button>}</div>
+                ))}
+            </div>
+            <Announcer />
+        </>
+    );
+}
+
+/** Somebody asks to compare emoji: a card, never a dialog. */
+function CheckCard(): JSX.Element | null {
+    const now = check.value;
+    if (now?.phase !== "asked") return null;
+    const machine = theCrypto();
+    return (
+        <div class="check-card card pad" role="status">
+            <div class="row top"><span class="seal"><Icon name="shield-question" /></span><p>{now.own ? t("verify.asked-own") : t("verify.asked", { name: now.user })}</p></div>
+            <div class="row">
+                <button type="button" class="btn go grow" onClick={() => {
+                    void machine?.acceptCheck();
+                    go({ page: "verify" });
+                }}>{t("verify.accept")}</button>
+                <button type="button" class="btn grow" onClick={() => machine?.endCheck()}>{t("verify.decline")}</button>
+            </div>
+        </div>
+    );
+}
+
+/** The one voice for screen readers. */
+function Announcer(): JSX.Element {
+    const { text, urgent } = announced.value;
+    return (
+        <>
+            <div class="vh" role="status" aria-live="polite">{urgent ? "" : text}</div>
+            <div class="vh" role="alert" aria-live="assertive">{urgent ? text : ""}</div>
+        </>
+    );
+}
+
+/** Another tab has the conversation. */
+export function Elsewhere({ onHere }: { onHere: () => void }): JSX.Element {
+    return (
+        <main class="main whole">
+            <Empty icon="app-window" title={t("tabs.title")} text={t("tabs.text")} level={1}>
+                <button type="button" class="btn go" onClick={onHere}>{t("tabs.here")}</button>
+            </Empty>
+        </main>
+    );
+}

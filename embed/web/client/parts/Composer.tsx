@@ -1,0 +1,312 @@
+import type { JSX } from "preact";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { voice } from "../../ui/Avatar.tsx";
+import { IconButton } from "../../ui/controls.tsx";
+import { Icon } from "../../ui/Icon.tsx";
+import { t } from "../i18n/t.ts";
+import { contentOf } from "../render/compose.ts";
+import type { Message, Person, Rights, RoomRow } from "../sdk/types.ts";
+import { attempt, rooms, the } from "../stores/app.ts";
+import { draftKey, drafts, keepDraft, type Mention } from "../stores/drafts.ts";
+import type { RoomView } from "../stores/room.ts";
+import { settings } from "../stores/settings.ts";
+import { EmojiPicker } from "./Emoji.tsx";
+import { Face, RoomFace } from "./faces.tsx";
+import { type Option, optionsFor } from "./suggest.ts";
+import { addFiles, pickFiles, UploadTray, uploadsOf } from "./Uploads.tsx";
+
+const TYPING_MS = 15_000;
+const LONGEST = 60_000;
+
+interface Props {
+    row: RoomRow;
+    rights: Rights | undefined;
+    view: RoomView;
+    thread: string | undefined;
+    reply: Message | undefined;
+    edit: Message | undefined;
+    setReply: (message: Message | undefined) => void;
+    setEdit: (message: Message | undefined) => void;
+    people: () => readonly Person[];
+    locked: JSX.Element | undefined;
+}
+
+const textOf = (message: Message): string => (message.body.type === "text" ? message.body.text : "caption" in message.body ? message.body.caption : "");
+
+/** What stands before the caret and wants to be completed: `@ta`, `#ga`, `:smi`, `/m`. */
+export function wanted(text: string, caret: number): { sign: string; term: string; from: number } | undefined {
+    const found = /(?:^|[\s(])([@#:/])([\p{L}\p{N}._-]{0,40})$/u.exec(text.slice(0, caret));
+    if (!found) return undefined;
+    const [, sign = "", term = ""] = found;
+    const from = caret - term.length - 1;
+    if (sign === "/" && from !== 0) return undefined;
+    if (sign === ":" && term.length < 2) return undefined;
+    return { sign, term, from };
+}
+
+export function Composer(props: Props): JSX.Element {
+    const { row, rights, view, thread, reply, edit } = props;
+    const key = draftKey(row.id, thread);
+    const kept = drafts.value.get(key);
+    const [text, setText] = useState(kept?.text ?? "");
+    const mentions = useRef<Mention[]>(kept?.mentions ?? []);
+    const [formatting, setFormatting] = useState(false);
+    const [emoji, setEmoji] = useState(false);
+    const [options, setOptions] = useState<readonly Option[]>([]);
+    const [chosen, choose] = useState(0);
+    const field = useRef<HTMLTextAreaElement>(null);
+    const typed = useRef(0);
+    const before = useRef("");
+
+    // Another conversation: its own draft. Another tab's change is taken only while nobody writes here.
+    useLayoutEffect(() => {
+        const draft = drafts.value.get(key);
+        setText(draft?.text ?? "");
+        mentions.current = draft?.mentions ?? [];
+        setOptions([]);
+        const replied = draft?.reply && view.items.value.find((item): item is Message => item.kind === "message" && item.id === draft.reply);
+        if (replied) props.setReply(replied);
+        if (matchMedia("(pointer: fine)").matches) field.current?.focus({ preventScroll: true });
+        return () => stopTyping();
+    }, [key]);
+    useEffect(() => {
+        if (document.activeElement !== field.current && !edit && kept && kept.text !== text) setText(kept.text);
+    }, [kept?.text]);
+    useLayoutEffect(() => {
+        if (edit) {
+            before.current = text;
+            setText(textOf(edit));
+            field.current?.focus();
+        }
+    }, [edit?.id]);
+    useLayoutEffect(() => {
+        if (reply) field.current?.focus();
+        if (!edit) keepDraft(key, { text, mentions: mentions.current, reply: reply?.id, edit: undefined });
+    }, [reply?.id]);
+    useLayoutEffect(() => {
+        const area = field.current;
+        if (!area || CSS.supports("field-sizing", "content")) return;
+        area.style.height = "auto";
+        area.style.height = `${area.scrollHeight}px`;
+    }, [text]);
+
+    const stopTyping = (): void => {
+        if (typed.current) the().commands.typing(row.id, false);
+        typed.current = 0;
+    };
+    const change = (value: string): void => {
+        setText(value);
+        if (!edit) keepDraft(key, { text: value, mentions: mentions.current, reply: reply?.id, edit: undefined });
+        if (settings.value.typing && !edit) {
+            if (!value) stopTyping();
+            else if (Date.now() - typed.current > TYPING_MS) {
+                typed.current = Date.now();
+                the().commands.typing(row.id, true);
+            }
+        }
+        const area = field.current;
+        const term = area && wanted(value, area.selectionStart);
+        choose(0);
+        if (!term) setOptions([]);
+        else void optionsFor(term.sign, term.term, props.people(), [...rooms.value.values()], rights?.notifyRoom ?? false, row.members).then(setOptions);
+    };
+    const take = (option: Option): void => {
+        const area = field.current;
+        const term = area && wanted(area.value, area.selectionStart);
+        if (!area || !term) return;
+        if (option.mention) mentions.current = [...mentions.current.filter((each) => each.text !== option.insert), { text: option.insert, id: option.mention }];
+        area.setRangeText(`${option.insert} `, term.from, area.selectionStart, "end");
+        change(area.value);
+        setOptions([]);
+        area.focus();
+    };
+    const insert = (value: string): void => {
+        const area = field.current;
+        if (!area) return;
+        area.setRangeText(value, area.selectionStart, area.selectionEnd, "end");
+        change(area.value);
+        area.focus();
+    };
+    const wrap = (mark: string, line = false): void => {
+        const area = field.current;
+        if (!area) return;
+        const { selectionStart: from, selectionEnd: to, value } = area;
+        const inner = value.slice(from, to);
+        if (line) {
+            const start = value.lastIndexOf("\n", from - 1) + 1;
+            const lines = value.slice(start, to).split("\n");
+            area.setRangeText(lines.map((each, at) => (mark === "1. " ? `${at + 1}. ${each}` : mark + each)).join("\n"), start, to, "end");
+        } else if (mark === "[]") {
+            area.setRangeText(`[${inner}](https://)`, from, to, "end");
+        } else {
+            area.setRangeText(mark + inner + mark, from, to, "select");
+            area.setSelectionRange(from + mark.length, from + mark.length + inner.length);
+        }
+        change(area.value);
+        area.focus();
+    };
+    const done = (): void => {
+        stopTyping();
+        setText(edit ? before.current : "");
+        if (!edit) {
+            mentions.current = [];
+            keepDraft(key, { text: "", mentions: [], reply: undefined, edit: undefined });
+        }
+        props.setReply(undefined);
+        props.setEdit(undefined);
+        setOptions([]);
+    };
+    const send = async (): Promise<void> => {
+        const value = text.trim();
+        const files = uploadsOf(key);
+        if (!value && files.length === 0) return;
+        if (edit && !value) return;
+        if (/^\/\w/.test(value) && !edit && (await runCommand(value))) return done();
+        if (value.length > LONGEST) {
+            addFiles(key, [new File([value], "message.txt", { type: "text/plain" })]);
+            return change("");
+        }
+        const { outbox } = the();
+        const target = reply && { id: reply.id, sender: reply.sender.id };
+        const inThread = thread ? { root: thread, last: view.items.value.findLast((item): item is Message => item.kind === "message" && item.id !== "")?.id } : undefined;
+        const list = mentions.current;
+        done();
+        view.atBottom = true;
+        view.line.value = undefined;
+        const { sendUploads } = await import("./send.ts");
+        const captioned = await sendUploads(key, row.id, thread, value, target, inThread);
+        if (value && !captioned) {
+            const content = await contentOf({ text: value, mentions: list, reply: target, thread: inThread, edit: edit?.id });
+            outbox.add(row.id, "m.room.message", content, { thread, quoted: target !== undefined });
+        }
+        if (!view.atEnd.value) await view.open();
+    };
+    const runCommand = async (value: string): Promise<boolean> => {
+        const [, name = "", rest = ""] = /^\/(\w+)\s*([^]*)$/.exec(value) ?? [];
+        const { commands } = the();
+        const id = rest.trim();
+        const known: Record<string, () => Promise<unknown>> = {
+            invite: () => commands.invite(row.id, id),
+            kick: () => commands.kick(row.id, id),
+            ban: () => commands.ban(row.id, id),
+            unban: () => commands.unban(row.id, id),
+            topic: () => commands.setState(row.id, "m.room.topic", { topic: rest }),
+            nick: () => commands.setName(rest),
+            leave: () => commands.leave(row.id),
+        };
+        if (name === "me" || name === "plain") return false;
+        const command = known[name];
+        if (!command) return false;
+        await attempt(command);
+        return true;
+    };
+
+    const onKey = (event: KeyboardEvent): void => {
+        const command = event.ctrlKey || event.metaKey;
+        const open = options.length > 0;
+        const act = (run: () => void): void => {
+            event.preventDefault();
+            run();
+        };
+        if (event.isComposing) return;
+        if (open && (event.key === "ArrowDown" || event.key === "ArrowUp")) return act(() => choose((chosen + (event.key === "ArrowDown" ? 1 : -1) + options.length) % options.length));
+        if (open && (event.key === "Enter" || event.key === "Tab")) return act(() => options[chosen] && take(options[chosen]));
+        if (event.key === "Escape") {
+            if (open) return act(() => setOptions([]));
+            if (emoji) return act(() => setEmoji(false));
+            if (edit) {
+                return act(() => {
+                    setText(before.current);
+                    props.setEdit(undefined);
+                });
+            }
+            if (reply) return act(() => props.setReply(undefined));
+            return act(() => view.readAll());
+        }
+        if (command && !event.altKey) {
+            const marks: Record<string, string> = { b: "**", i: "_", e: "`" };
+            const mark = marks[event.key.toLowerCase()];
+            if (mark) return act(() => wrap(mark));
+            if (event.shiftKey && event.key.toLowerCase() === "l") return act(() => wrap("[]"));
+        }
+        if (event.key === "Enter" && !event.shiftKey) {
+            const fences = (field.current?.value.slice(0, field.current.selectionStart).match(/^```/gm) ?? []).length;
+            const sends = settings.value.sendWith === "enter" ? !(fences % 2) || command : command;
+            if (sends) return act(() => void send());
+        }
+        if (event.key === "ArrowUp" && text === "" && !command && !event.shiftKey) {
+            const last = view.items.value.findLast((item): item is Message => item.kind === "message" && item.mine && item.id !== "" && item.body.type === "text");
+            if (last) act(() => props.setEdit(last));
+        }
+        return undefined;
+    };
+
+    const placeholder = useMemo(() => (thread ? t("composer.thread") : row.encrypted ? t("composer.encrypted") : t("composer.message")), [thread, row.encrypted]);
+    if (props.locked) return <div class="cmp">{props.locked}</div>;
+    if (rights && !rights.send) return <div class="cmp"><div class="deny">{t(row.successor ? "composer.replaced" : "composer.denied")}</div></div>;
+    const about = edit ?? reply;
+    const files = uploadsOf(key);
+    return (
+        <div class="cmp">
+            {options.length > 0 && (
+                <div class="pop menu" role="listbox" id="suggest" aria-label={t("composer.suggestions")}>
+                    {options.map((option, at) => (
+                        <button key={option.insert} id={`opt${at}`} type="button" class="opt" role="option" aria-selected={at === chosen} onPointerDown={(event) => event.preventDefault()} onClick={() => take(option)}>
+                            {option.person ? <Face person={option.person} /> : option.row ? <RoomFace row={option.row} /> : <span class="sign">{option.sign}</span>}
+                            {option.label}
+                            <small>{option.note}</small>
+                        </button>
+                    ))}
+                </div>
+            )}
+            {emoji && <EmojiPicker onPick={(sign) => insert(sign)} onClose={() => setEmoji(false)} />}
+            <div class="box">
+                {about && (
+                    <div class="ctx">
+                        <Icon name={edit ? "pencil" : "reply"} flip />
+                        <span class="quote grow" style={{ "--vc": voice(about.sender.id) }}><b>{edit ? t("composer.editing") : about.sender.name}</b><span>{textOf(about) || t("composer.attachment")}</span></span>
+                        <IconButton icon="x" label={t(edit ? "composer.cancel-edit" : "composer.cancel-reply")} onClick={() => {
+                            if (edit) setText(before.current);
+                            props.setReply(undefined);
+                            props.setEdit(undefined);
+                        }} />
+                    </div>
+                )}
+                {files.length > 0 && <UploadTray draft={key} />}
+                {formatting && (
+                    <div class="fmt" role="toolbar" aria-label={t("format.label")}>
+                        <IconButton icon="bold" label={`${t("format.bold")}, Ctrl B`} onClick={() => wrap("**")} />
+                        <IconButton icon="italic" label={`${t("format.italic")}, Ctrl I`} onClick={() => wrap("_")} />
+                        <IconButton icon="strikethrough" label={t("format.strike")} onClick={() => wrap("~~")} />
+                        <hr />
+                        <IconButton icon="link" label={`${t("format.link")}, Ctrl Shift L`} onClick={() => wrap("[]")} />
+                        <IconButton icon="list" label={t("format.list")} onClick={() => wrap("- ", true)} />
+                        <IconButton icon="list-ordered" label={t("format.numbers")} onClick={() => wrap("1. ", true)} />
+                        <IconButton icon="text-quote" label={t("format.quote")} onClick={() => wrap("> ", true)} />
+                        <hr />
+                        <IconButton icon="code" label={`${t("format.code")}, Ctrl E`} onClick={() => wrap("`")} />
+                        <IconButton icon="eye-off" label={t("format.spoiler")} onClick={() => wrap("||")} />
+                    </div>
+                )}
+                <div class="ln">
+                    <IconButton icon="plus" label={t("composer.attach")} disabled={edit !== undefined} onClick={() => pickFiles((list) => addFiles(key, list))} />
+                    <textarea
+                        ref={field} id={thread ? undefined : "composer"} rows={1} value={text} placeholder={placeholder} spellcheck={settings.value.spellcheck} enterkeyhint="send"
+                        aria-label={thread ? t("composer.thread") : t("composer.label", { name: row.name })}
+                        aria-autocomplete="list" aria-controls={options.length > 0 ? "suggest" : undefined} aria-activedescendant={options.length > 0 ? `opt${chosen}` : undefined}
+                        onInput={(event) => change(event.currentTarget.value)} onKeyDown={onKey} onBlur={() => setTimeout(() => setOptions([]), 150)}
+                        onPaste={(event) => {
+                            const list = [...(event.clipboardData?.files ?? [])];
+                            if (list.length === 0) return;
+                            event.preventDefault();
+                            addFiles(key, list);
+                        }}
+                    />
+                    <IconButton icon="a-large-small" label={t("format.label")} class="wide-only" aria-pressed={formatting} onClick={() => setFormatting(!formatting)} />
+                    <IconButton icon="smile" label={t("composer.emoji")} aria-expanded={emoji} onClick={() => setEmoji(!emoji)} />
+                    <IconButton icon={edit ? "check" : "arrow-up"} label={t("composer.send")} class="go" disabled={!text.trim() && files.length === 0} onClick={() => void send()} />
+                </div>
+            </div>
+        </div>
+    );
+}

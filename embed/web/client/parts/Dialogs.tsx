@@ -1,0 +1,75 @@
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import { Dialog } from "../../ui/controls.tsx";
+import { t } from "../i18n/t.ts";
+import { attempt, the, toast } from "../stores/app.ts";
+import { inviteTo, keysHelp, lightbox, newDialog, personCard, question, type Question, reporting, switcher } from "../stores/ui.ts";
+import { InviteDialog, NewDialog } from "./NewDialog.tsx";
+import { PersonCard } from "./PersonCard.tsx";
+import { Switcher } from "./Switcher.tsx";
+import { KeysTable } from "./KeysTable.tsx";
+import { lazy } from "../../ui/lazy.tsx";
+
+const Lightbox = lazy(() => import("./Lightbox.tsx").then(({ Lightbox }) => Lightbox));
+
+/** Whatever is open above the page. */
+export function Dialogs(): JSX.Element {
+    return (
+        <>
+            {lightbox.value && <Lightbox {...lightbox.value} />}
+            {newDialog.value && <NewDialog kind={newDialog.value} />}
+            {inviteTo.value && <InviteDialog room={inviteTo.value} />}
+            {switcher.value && <Switcher />}
+            {personCard.value && <PersonCard {...personCard.value} key={personCard.value.user} />}
+            {reporting.value && <ReportDialog />}
+            {keysHelp.value && (
+                <Dialog title={t("keys.title")} onClose={() => (keysHelp.value = false)}>
+                    <div class="in-dlg"><KeysTable /></div>
+                </Dialog>
+            )}
+            {question.value && <QuestionDialog of={question.value} />}
+        </>
+    );
+}
+
+function QuestionDialog({ of }: { of: Question }): JSX.Element {
+    const close = (): void => void (question.value = undefined);
+    return (
+        <Dialog
+            title={of.title} onClose={close}
+            footer={
+                <>
+                    <button type="button" class="btn" onClick={close}>{t("cancel")}</button>
+                    <button type="button" class={of.bad ? "btn bad fill" : "btn go"} onClick={() => {
+                        close();
+                        of.run();
+                    }}>{of.yes}</button>
+                </>
+            }
+        >
+            <div class="in-dlg"><p class="mut">{of.text}</p></div>
+        </Dialog>
+    );
+}
+
+function ReportDialog(): JSX.Element | null {
+    const [reason, setReason] = useState("");
+    const what = reporting.value;
+    if (!what) return null;
+    const close = (): void => void (reporting.value = undefined);
+    const send = async (): Promise<void> => {
+        const done = await attempt(() => the().commands.report(what.room, what.message?.id, reason));
+        if (done) toast(t("report.done"));
+        close();
+    };
+    return (
+        <Dialog title={t(what.message ? "report.message" : "report.room")} onClose={close}
+            footer={<><button type="button" class="btn" onClick={close}>{t("cancel")}</button><button type="button" class="btn bad fill" onClick={() => void send()}>{t("report.send")}</button></>}
+        >
+            <div class="in-dlg stack">
+                <p class="mut">{t("report.text")}</p>
+                <label class="field"><span class="legend">{t("report.reason")}</span><textarea class="in" value={reason} maxLength={1000} onInput={(event) => setReason(event.currentTarget.value)} /></label>
+            </div>
+        </Dialog>
+    );
+}

@@ -1,0 +1,5 @@
+import type { JSX } from "preact";
+
+export function Lightbox({ room }: { room: string; key?: string }): JSX.Element {
+    return <div class="box-light" data-room={room} />;
+}

@@ -1,0 +1,212 @@
+import type { JSX } from "preact";
+import { memo } from "../../ui/memo.ts";
+import { Avatar, voice } from "../../ui/Avatar.tsx";
+import { Icon } from "../../ui/Icon.tsx";
+import { t } from "../i18n/t.ts";
+import { clock, full, list } from "../render/dates.ts";
+import { type Context, Html, isBig, Plain } from "../render/Rich.tsx";
+import { panel } from "../routes.ts";
+import type { Body, Message, Person, Reaction, ThreadSummary } from "../sdk/types.ts";
+import { thumbnail } from "../sdk/media.ts";
+import { Face } from "./faces.tsx";
+import { MediaBody } from "./Media.tsx";
+
+/** What rows ask of whoever holds them; the same object for all rows, so that they are drawn only when they change. */
+export interface Actions {
+    context: Context;
+    roomId: string;
+    thread: string | undefined;
+    dm: boolean;
+    mayReact: boolean;
+    jump: (event: string) => void;
+    react: (message: Message, key: string) => void;
+    pick: (message: Message, at: DOMRect) => void;
+    reply: (message: Message) => void;
+    menu: (message: Message, at: DOMRect) => void;
+    retry: (message: Message) => void;
+    cancel: (message: Message) => void;
+    person: (user: string) => void;
+    unlock: () => void;
+}
+
+const rect = (event: { currentTarget: EventTarget | null }): DOMRect => (event.currentTarget as Element).getBoundingClientRect();
+
+export function lockedText(reason: string, since: number, now = Date.now()): { title: string; text: string } {
+    switch (reason) {
+        case "HISTORICAL_MESSAGE_NO_KEY_BACKUP":
+        case "HISTORICAL_MESSAGE_BACKUP_UNCONFIGURED":
+        case "HISTORICAL_MESSAGE_WORKING_BACKUP":
+            return { title: t("locked.before"), text: "" };
+        case "HISTORICAL_MESSAGE_USER_NOT_JOINED":
+            return { title: t("locked.closed"), text: t("locked.not-joined") };
+        case "MEGOLM_KEY_WITHHELD_FOR_UNVERIFIED_DEVICE":
+            return { title: t("locked.closed"), text: t("locked.unconfirmed") };
+        case "MEGOLM_KEY_WITHHELD":
+            return { title: t("locked.closed"), text: t("locked.withheld") };
+        case "UNSIGNED_SENDER_DEVICE":
+        case "UNKNOWN_SENDER_DEVICE":
+            return { title: t("locked.closed"), text: t("locked.sender") };
+        default:
+            return now - since > 3_600_000
+                ? { title: t("locked.never"), text: "" }
+                : { title: t("locked.waiting"), text: t("locked.patience") };
+    }
+}
+
+function BodyView({ body, message, actions }: { body: Body; message: Message; actions: Actions }): JSX.Element {
+    switch (body.type) {
+        case "gone":
+            return <>{t("message.gone")}</>;
+        case "locked": {
+            const { title, text } = lockedText(body.reason, body.since);
+            return <span class="utd"><Icon name={text === t("locked.patience") ? "hourglass" : "lock"} /><span>{title}{text && <small>{text}</small>}</span></span>;
+        }
+        case "text": {
+            const emote = body.style === "emote" ? <b>{message.sender.name} </b> : null;
+            if (body.html) return <>{emote}<Html html={body.html} context={actions.context} /></>;
+            return <span class="plain">{emote}<Plain text={body.text} context={actions.context} /></span>;
+        }
+        case "place":
+            return <span class="plain"><Icon name="globe" /> {body.text}</span>;
+        case "other":
+            return <span class="sub">{t("message.other", { type: body.text })}</span>;
+        default:
+            return <MediaBody body={body} message={message} actions={actions} />;
+    }
+}
+
+function Reactions({ message, actions }: { message: Message; actions: Actions }): JSX.Element | null {
+    if (message.reactions.length === 0) return null;
+    const label = ({ key, count, mine, who }: Reaction): string => t(mine ? "reaction.with-you" : "reaction.label", { n: count, key, names: list(who.slice(0, 8)) });
+    return (
+        <div class="rx">
+            {message.reactions.map((reaction) => (
+                <button key={reaction.key} type="button" aria-pressed={reaction.mine !== undefined} aria-label={label(reaction)} title={list(reaction.who.slice(0, 20))} disabled={!actions.mayReact} onClick={() => actions.react(message, reaction.key)}>
+                    <span>{reaction.key}</span>{reaction.count}
+                </button>
+            ))}
+            {actions.mayReact && <button type="button" class="add" aria-label={t("message.react")} onClick={(event) => actions.pick(message, rect(event))}><Icon name="smile-plus" /></button>}
+        </div>
+    );
+}
+
+function ThreadLink({ id, thread }: { id: string; thread: ThreadSummary }): JSX.Element {
+    return (
+        <button type="button" class="thr" onClick={() => panel(`thread:${id}`)}>
+            <span class="pile">{thread.faces.map((person) => <Face key={person.id} person={person} />)}</span>
+            <span>{t("thread.replies", { n: thread.count })}</span>
+            {thread.last > 0 && <time>{t("thread.last", { time: clock(thread.last) })}</time>}
+            {thread.unread && <span class="dot you" />}
+            <Icon name="chevron-right" flip />
+        </button>
+    );
+}
+
+function Pile({ people }: { people: readonly Person[] }): JSX.Element {
+    return (
+        <>
+            <span class="pile">{people.slice(0, 3).map((person) => <Avatar key={person.id} id={person.id} name={person.name} src={thumbnail(person.avatar, 32)} />)}</span>
+            {people.length > 3 && <span>+{people.length - 3}</span>}
+        </>
+    );
+}
+
+/** What became of an own message, below it. */
+function State({ message, actions, last }: { message: Message; actions: Actions; last: boolean }): JSX.Element | null {
+    const { state, readers } = message;
+    if (state === "failed") {
+        const reason = message.error === "stale" ? t("send.stale") : message.error === "NO_CRYPTO" ? t("send.locked") : message.error === "M_FORBIDDEN" ? t("send.forbidden") : message.error === "M_TOO_LARGE" ? t("send.large") : t("send.refused");
+        return (
+            <div class="st bad">
+                <Icon name="circle-alert" />{reason}{" "}
+                <button type="button" onClick={() => actions.retry(message)}>{t("send.retry")}</button> · <button type="button" onClick={() => actions.cancel(message)}>{t("send.delete")}</button>
+            </div>
+        );
+    }
+    if (state === "waiting" || state === "sending" || state === "uploading") {
+        const late = state === "waiting" && Date.now() - message.time > 10_000;
+        return <div class="st"><Icon name="clock" label={t("send.sending")} /><span>{late ? t("send.waiting") : t("send.sending")}</span></div>;
+    }
+    if (!last && readers.length === 0) return null;
+    if (readers.length > 0 && !actions.dm) {
+        return <div class="st read" aria-label={t("read.by", { names: list(readers.slice(0, 6).map(({ name }) => name)), n: readers.length })} title={list(readers.map(({ name }) => name))}><span>{clock(message.time)}</span><Pile people={readers} /></div>;
+    }
+    return <div class={readers.length > 0 ? "st read" : "st"}><span>{clock(message.time)}</span><Icon name={readers.length > 0 ? "check-check" : "check"} label={t(readers.length > 0 ? "read.read" : "read.sent")} /></div>;
+}
+
+interface Props {
+    message: Message;
+    first: boolean;
+    next: boolean;
+    /** The newest of one's own: it shows its state. */
+    last: boolean;
+    focused: boolean;
+    flash: boolean;
+    actions: Actions;
+}
+
+const bodyWords = (body: Body): string =>
+    body.type === "text" ? body.text : body.type === "gone" ? t("message.gone") : body.type === "locked" ? t("locked.closed") : body.type === "other" || body.type === "place" ? body.text : `${t(`media.${body.type}`)} ${body.media.name} ${body.caption}`;
+
+/** One message. Its name for screen readers says who, when and what. */
+export const MessageRow = memo(function MessageRow({ message, first, next, last, focused, flash, actions }: Props): JSX.Element {
+    const { body, sender, mine } = message;
+    const pic = (body.type === "image" || body.type === "video" || body.type === "sticker") && !message.quote;
+    const big = body.type === "text" && !message.quote && isBig(body.text);
+    const classes = ["msg", mine && "own", first && "first", next && "next", message.mentionsMe && "me", flash && "flash"].filter(Boolean).join(" ");
+    const label = [sender.name, clock(message.time), bodyWords(body), message.reactions.length > 0 && t("message.reactions", { n: message.reactions.length })].filter(Boolean).join(", ");
+    const bubble = ["bub", pic && "pic", big && "big", body.type === "gone" && "gone"].filter(Boolean).join(" ");
+    return (
+        <li class={classes} data-key={message.key} data-id={message.id}>
+            {!mine && first && <button type="button" class="plainly" tabIndex={-1} aria-hidden="true" onClick={() => actions.person(sender.id)}><Face person={sender} /></button>}
+            <div class="b" role="article" aria-label={label} tabIndex={focused ? 0 : -1}
+                onContextMenu={(event) => {
+                    if ((event.target as Element).closest("a, img, video") || getSelection()?.toString()) return;
+                    event.preventDefault();
+                    actions.menu(message, new DOMRect(event.clientX, event.clientY));
+                }}
+            >
+                {!mine && first && (
+                    <div class="who" style={{ "--vc": voice(sender.id) }}>
+                        <button type="button" class="plainly cut" tabIndex={-1} onClick={() => actions.person(sender.id)}>{sender.name}</button>
+                        {message.level >= 100 ? <span class="tag">{t("role.admin")}</span> : message.level >= 50 && <span class="tag">{t("role.moderator")}</span>}
+                        <time dateTime={new Date(message.time).toISOString()} title={full(message.time)}>{clock(message.time)}</time>
+                    </div>
+                )}
+                {!mine && !first && <time class="gut" title={full(message.time)}>{clock(message.time)}</time>}
+                <div class={bubble}>
+                    {message.quote && (
+                        <button type="button" class="quote" style={message.quote.sender ? { "--vc": voice(message.quote.sender) } : undefined} onClick={() => actions.jump(message.quote?.id ?? "")}>
+                            <b>{message.quote.name || t("message.earlier")}</b><span>{message.quote.text || t("message.show-it")}</span>
+                        </button>
+                    )}
+                    <BodyView body={body} message={message} actions={actions} />
+                    {message.edited && <span class="edited">{t("message.edited")}</span>}
+                    {message.plainInEncrypted && <span class="edited" title={t("message.plain")}><Icon name="lock-open" label={t("message.plain")} size=".75rem" /></span>}
+                    {message.pinned && <span class="edited"><Icon name="pin" label={t("message.pinned")} size=".75rem" /></span>}
+                    {message.id && body.type !== "gone" && <Toolbar message={message} actions={actions} tabbable={focused} />}
+                </div>
+                <Reactions message={message} actions={actions} />
+                {message.thread && <ThreadLink id={message.id} thread={message.thread} />}
+                {mine ? <State message={message} actions={actions} last={last} /> : message.readers.length > 0 && !actions.dm && <div class="seen" title={list(message.readers.map(({ name }) => name))} aria-label={t("read.by", { names: list(message.readers.slice(0, 6).map(({ name }) => name)), n: message.readers.length })}><Pile people={message.readers} /></div>}
+            </div>
+        </li>
+    );
+});
+
+function Toolbar({ message, actions, tabbable }: { message: Message; actions: Actions; tabbable: boolean }): JSX.Element {
+    const tab = tabbable ? 0 : -1;
+    return (
+        <div class="act" role="toolbar" aria-label={t("message.actions")}>
+            {actions.mayReact && (
+                <>
+                    {["👍", "❤️"].map((sign) => <button key={sign} type="button" class="ib emo" tabIndex={tab} aria-label={t("message.react-with", { key: sign })} onClick={() => actions.react(message, sign)}>{sign}</button>)}
+                    <button type="button" class="ib" tabIndex={tab} aria-label={t("message.react")} title={t("message.react")} onClick={(event) => actions.pick(message, rect(event))}><Icon name="smile-plus" /></button>
+                    <button type="button" class="ib" tabIndex={tab} aria-label={t("message.reply")} title={t("message.reply")} onClick={() => actions.reply(message)}><Icon name="reply" flip /></button>
+                    {!actions.thread && <button type="button" class="ib" tabIndex={tab} aria-label={t("message.thread")} title={t("message.thread")} onClick={() => panel(`thread:${message.id}`)}><Icon name="message-square-text" /></button>}
+                </>
+            )}
+            <button type="button" class="ib" tabIndex={tab} aria-haspopup="menu" aria-label={t("message.more")} title={t("message.more")} onClick={(event) => actions.menu(message, rect(event))}><Icon name="ellipsis" /></button>
+        </div>
+    );
+}

@@ -1,0 +1,48 @@
+import type { JSX } from "preact";
+import { Menu, type MenuItem } from "../../ui/controls.tsx";
+import { t } from "../i18n/t.ts";
+import { copied, type Doing } from "../pages/Room.tsx";
+import { panel, shareLink } from "../routes.ts";
+import type { Message, Rights } from "../sdk/types.ts";
+import { attempt, rooms, the } from "../stores/app.ts";
+import { question, reporting } from "../stores/ui.ts";
+import type { Actions } from "./Message.tsx";
+
+interface Props {
+    message: Message;
+    at: DOMRect;
+    actions: Actions;
+    rights: Rights | undefined;
+    doing: Doing;
+    onClose: () => void;
+}
+
+/** What can be done with a message. */
+export function MessageMenu({ message, at, actions, rights, doing, onClose }: Props): JSX.Element {
+    const { commands } = the();
+    const room = actions.roomId;
+    const text = message.body.type === "text" ? message.body.text : undefined;
+    const mayDelete = message.mine || (rights?.redact ?? false);
+    const ask = (): void => {
+        question.value = {
+            title: t("delete.title"), text: t("delete.text"), yes: t("delete.yes"), bad: true,
+            run: () => void attempt(() => commands.redact(room, message.id)),
+        };
+    };
+    const when = (yes: boolean, item: MenuItem): MenuItem[] => (yes ? [item] : []);
+    const items: (MenuItem | null)[] = [
+        ...when(actions.mayReact, { icon: "smile-plus", label: t("message.react"), keys: "E", run: () => actions.pick(message, at) }),
+        ...when(actions.mayReact, { icon: "reply", flip: true, label: t("message.reply"), keys: "R", run: () => actions.reply(message) }),
+        ...when(actions.mayReact && !actions.thread, { icon: "message-square-text", label: t("message.thread"), keys: "T", run: () => panel(`thread:${message.id}`) }),
+        ...when(message.mine && text !== undefined, { icon: "pencil", label: t("message.edit"), run: () => doing.setEdit(message) }),
+        null,
+        ...when(text !== undefined, { icon: "copy", label: t("message.copy"), keys: "C", run: () => copied(text ?? "") }),
+        { icon: "link", label: t("message.link"), run: () => copied(shareLink(rooms.value.get(room)?.alias ?? room, message.id, [commands.serverName])) },
+        ...when(rights?.pin ?? false, { icon: message.pinned ? "pin-off" : "pin", label: t(message.pinned ? "message.unpin" : "message.pin"), run: () => void attempt(() => commands.pin(room, message.id, !message.pinned)) }),
+        null,
+        ...when(!message.mine, { icon: "flag", label: t("message.report"), run: () => (reporting.value = { room, message }) }),
+        ...when(mayDelete, { icon: "trash-2", label: t("message.delete"), bad: true, run: ask }),
+    ];
+    const trimmed = items.filter((item, index) => item !== null || (index > 0 && items[index - 1] !== null && index < items.length - 1));
+    return <Menu label={t("message.actions")} items={trimmed} at={at} onClose={onClose} />;
+}

@@ -1,0 +1,224 @@
+import type { ComponentChildren, JSX } from "preact";
+import { useEffect, useMemo, useState } from "preact/hooks";
+import { IconButton } from "../../ui/controls.tsx";
+import { Icon } from "../../ui/Icon.tsx";
+import { t } from "../i18n/t.ts";
+import { copied, useActions, usePeople } from "../pages/Room.tsx";
+import { panel, go, shareLink } from "../routes.ts";
+import { messagesById, threadsOf } from "../sdk/timeline.ts";
+import type { Member, Message, RoomRow } from "../sdk/types.ts";
+import { attempt, me, openRoomById, rooms, the } from "../stores/app.ts";
+import { settingsOf, membersOf, rightsOf, viewOf } from "../stores/room.ts";
+import { score } from "../stores/score.ts";
+import { inviteTo, personCard, reporting } from "../stores/ui.ts";
+import { Composer } from "./Composer.tsx";
+import { Face, RoomFace, useAnchor } from "./faces.tsx";
+import { useComposerLock } from "./Locked.tsx";
+import { MessageRow } from "./Message.tsx";
+import { askToLeave } from "./RoomList.tsx";
+import { RoomSettingsView } from "./RoomSettings.tsx";
+import { TimelineView } from "./Timeline.tsx";
+import { Menu } from "../../ui/controls.tsx";
+
+/** The fourth column: what there is to know of the room. */
+export function Panel({ row, shown }: { row: RoomRow; shown: string }): JSX.Element {
+    if (shown.startsWith("thread:")) return <ThreadPanel row={row} root={shown.slice(7)} />;
+    if (shown === "threads") return <Threads row={row} />;
+    if (shown === "pinned") return <Pinned row={row} />;
+    return <Details row={row} tab={shown === "members" || shown === "settings" ? shown : "details"} />;
+}
+
+function Frame({ label, title, back, children }: { label: string; title: ComponentChildren; back?: string | undefined; children: ComponentChildren }): JSX.Element {
+    return (
+        <aside class="panel" aria-label={label}>
+            <header class="bar">
+                {back && <IconButton icon="arrow-left" flip label={t("room.back")} onClick={() => panel(back)} />}
+                <h2>{title}</h2>
+                <IconButton icon="x" label={t("close")} onClick={() => panel(undefined)} />
+            </header>
+            {children}
+        </aside>
+    );
+}
+
+const TABS = ["details", "members", "settings"] as const;
+
+function Details({ row, tab }: { row: RoomRow; tab: (typeof TABS)[number] }): JSX.Element {
+    return (
+        <Frame label={t("room.details")} title={t("room.details")}>
+            <div class="tabs" role="tablist" aria-label={t("room.details")}>
+                {TABS.map((each) => (
+                    <button key={each} type="button" role="tab" id={`tab-${each}`} aria-controls="tabpanel" aria-selected={tab === each} tabIndex={tab === each ? 0 : -1} onClick={() => panel(each)}
+                        onKeyDown={(event) => {
+                            const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
+                            if (!step) return;
+                            const next = TABS[(TABS.indexOf(each) + step + TABS.length) % TABS.length] ?? "details";
+                            panel(next);
+                            requestAnimationFrame(() => document.getElementById(`tab-${next}`)?.focus());
+                        }}
+                    >
+                        {t(`panel.${each}`)}
+                    </button>
+                ))}
+            </div>
+            <div class="scroll" role="tabpanel" id="tabpanel" aria-labelledby={`tab-${tab}`} tabIndex={0}>
+                {tab === "details" ? <About row={row} /> : tab === "members" ? <Members row={row} /> : <RoomSettingsView row={row} />}
+            </div>
+        </Frame>
+    );
+}
+
+const LOUD = ["all", "mentions", "mute"] as const;
+
+function About({ row }: { row: RoomRow }): JSX.Element {
+    const { commands } = the();
+    const rights = rightsOf(row.id);
+    const settings = settingsOf(row.id);
+    const [loudness, setLoudness] = useState(commands.loudness(row.id));
+    const [at, open, close] = useAnchor();
+    const link = shareLink(row.alias ?? row.id, undefined, row.alias ? [] : [commands.serverName]);
+    return (
+        <>
+            <div class="hero">
+                <RoomFace row={row} />
+                <h3>{row.name}</h3>
+                <span class="small sub">{row.person ?? row.alias}</span>
+                {row.topic && <p class="small mut">{row.topic}</p>}
+            </div>
+            <div class="quick">
+                <button type="button" aria-haspopup="menu" aria-label={t("loud.label", { now: t(`loud.${loudness}`) })} onClick={open}><Icon name={loudness === "mute" ? "bell-off" : "bell"} /><span>{t(`loud.${loudness}`)}</span></button>
+                <button type="button" onClick={() => go({ page: "search", query: "", room: row.id })}><Icon name="search" /><span>{t("panel.search")}</span></button>
+                <button type="button" disabled={!rights?.invite} onClick={() => (inviteTo.value = row.id)}><Icon name="user-plus" /><span>{t("panel.invite")}</span></button>
+                <button type="button" onClick={() => copied(link)}><Icon name="link" /><span>{t("panel.share")}</span></button>
+            </div>
+            <button type="button" class="it" onClick={() => panel("pinned")}><Icon name="pin" /><span>{t("panel.pinned")}</span><span class="val">{settings?.pinned.length || ""}<Icon name="chevron-right" flip /></span></button>
+            <button type="button" class="it" onClick={() => panel("threads")}><Icon name="message-square-text" /><span>{t("room.threads")}</span><span class="val"><Icon name="chevron-right" flip /></span></button>
+            <button type="button" class="it" onClick={() => panel("members")}><Icon name="users" /><span>{t("panel.members")}</span><span class="val">{row.members}<Icon name="chevron-right" flip /></span></button>
+            <div class="rule" />
+            <div class="it"><Icon name={row.encrypted ? "lock" : "lock-open"} /><span>{t(row.encrypted ? "room.encrypted" : "room.plain")}<small>{t(row.encrypted ? "room.encrypted-text" : "room.plain-text")}</small></span></div>
+            {row.kind === "dm" && row.person && <button type="button" class="it" onClick={() => (personCard.value = { user: row.person ?? "", room: row.id })}><Icon name="user" /><span>{t("panel.person")}</span></button>}
+            <button type="button" class="it" onClick={() => (reporting.value = { room: row.id, message: undefined })}><Icon name="flag" /><span>{t("panel.report")}</span></button>
+            <button type="button" class="it bad" onClick={() => askToLeave(row)}><Icon name="log-out" /><span>{t("row.leave")}</span></button>
+            {at && (
+                <Menu label={t("panel.notifications")} at={at} onClose={close} items={LOUD.map((each) => ({
+                    icon: each === loudness ? "check" : each === "mute" ? "bell-off" : each === "mentions" ? "at-sign" : "bell",
+                    label: t(`loud.${each}-long`),
+                    run: () => void attempt(() => commands.setLoudness(row.id, each)).then(() => setLoudness(each)),
+                }))} />
+            )}
+        </>
+    );
+}
+
+export const roleOf = (level: number): "admin" | "moderator" | "member" => (level >= 100 ? "admin" : level >= 50 ? "moderator" : "member");
+
+function Members({ row }: { row: RoomRow }): JSX.Element {
+    const [all, setAll] = useState<readonly Member[]>([]);
+    const [term, setTerm] = useState("");
+    const rights = rightsOf(row.id);
+    useEffect(() => {
+        let current = true;
+        const load = (): void => void membersOf(row.id).then((list) => current && setAll(list));
+        load();
+        const stop = the().engine.on("members", (room) => room === row.id && load());
+        return () => {
+            current = false;
+            stop();
+        };
+    }, [row.id]);
+    const found = useMemo(() => (term ? all.filter(({ name, id }) => Math.max(score(name, term), score(id.slice(1), term)) > 0) : all), [all, term]);
+    const groups: [string, Member[]][] = [
+        ["members.admins", found.filter(({ membership, level, creator }) => membership === "join" && (creator || level >= 100))],
+        ["members.moderators", found.filter(({ membership, level, creator }) => membership === "join" && !creator && level >= 50 && level < 100)],
+        ["members.members", found.filter(({ membership, level, creator }) => membership === "join" && !creator && level < 50)],
+        ["members.knocking", found.filter(({ membership }) => membership === "knock")],
+        ["members.invited", found.filter(({ membership }) => membership === "invite")],
+        ["members.banned", found.filter(({ membership }) => membership === "ban" && (rights?.ban ?? false))],
+    ];
+    return (
+        <>
+            <div class="inset"><label class="find"><Icon name="search" /><input type="search" placeholder={t("members.search", { n: row.members })} aria-label={t("members.search", { n: row.members })} onInput={(event) => setTerm(event.currentTarget.value)} /></label></div>
+            {rights?.invite && <button type="button" class="it" onClick={() => (inviteTo.value = row.id)}><span class="soft-icon"><Icon name="user-plus" /></span><span>{t("members.invite")}</span></button>}
+            {groups.filter(([, list]) => list.length > 0).map(([key, list]) => (
+                <section key={key} aria-label={t(key as "members.admins")}>
+                    <div class="cap2"><span>{t(key as "members.admins")}</span><span>{list.length}</span></div>
+                    {list.slice(0, 300).map((member) => (
+                        <button key={member.id} type="button" class="it" onClick={() => (personCard.value = { user: member.id, room: row.id })}>
+                            <Face person={member} back="var(--canvas)" />
+                            <span class="grow cut">{member.name}<small class="cut">{member.id === me.value.id ? t("members.you") : member.id}</small></span>
+                        </button>
+                    ))}
+                </section>
+            ))}
+            {term && found.length === 0 && <p class="nothing">{t("members.none")}</p>}
+        </>
+    );
+}
+
+function ThreadPanel({ row, root }: { row: RoomRow; root: string }): JSX.Element {
+    const view = useMemo(() => viewOf(row.id, root), [row.id, root]);
+    const { actions, doing, popups } = useActions(row, view, root);
+    const people = usePeople(row, view);
+    const locked = useComposerLock(row);
+    useEffect(() => void view.open(), [view]);
+    return (
+        <Frame label={t("thread.label")} title={<>{t("thread.label")} <span class="small sub light">· {row.name}</span></>} back="threads">
+            <TimelineView view={view} actions={actions} label={t("thread.messages")} />
+            <Composer row={row} rights={rightsOf(row.id)} view={view} thread={root} {...doing} people={people} locked={locked} />
+            {popups}
+        </Frame>
+    );
+}
+
+/** A list of messages that lead somewhere. */
+function Hits({ row, list, onOpen }: { row: RoomRow; list: readonly Message[] | undefined; onOpen: (message: Message) => void }): JSX.Element {
+    const view = useMemo(() => viewOf(row.id), [row.id]);
+    const { actions } = useActions(row, view, undefined);
+    if (!list) return <p class="nothing" role="status">{t("loading")}</p>;
+    return (
+        <ol class="hits">
+            {list.map((message) => (
+                <div key={message.key} class="hit">
+                    <MessageRow message={message} first next={false} last={false} focused={false} flash={false} actions={{ ...actions, mayReact: false }} />
+                    <button type="button" class="btn plain s" onClick={() => onOpen(message)}>{t("message.go")}</button>
+                </div>
+            ))}
+        </ol>
+    );
+}
+
+function Threads({ row }: { row: RoomRow }): JSX.Element {
+    const [list, setList] = useState<readonly Message[]>();
+    useEffect(() => {
+        let current = true;
+        const load = (): void => void threadsOf(the().engine, row.id).then((found) => current && setList(found));
+        load();
+        const stop = the().engine.on("timeline", (room) => room === row.id && load());
+        return () => {
+            current = false;
+            stop();
+        };
+    }, [row.id]);
+    return (
+        <Frame label={t("room.threads")} title={t("room.threads")} back="details">
+            <div class="scroll" tabIndex={0}>{list?.length === 0 ? <p class="nothing">{t("thread.none")}</p> : <Hits row={row} list={list} onOpen={({ id }) => panel(`thread:${id}`)} />}</div>
+        </Frame>
+    );
+}
+
+function Pinned({ row }: { row: RoomRow }): JSX.Element {
+    const [list, setList] = useState<readonly Message[]>();
+    const pins = settingsOf(row.id)?.pinned ?? [];
+    useEffect(() => {
+        let current = true;
+        void messagesById(the().engine, row.id, [...pins].reverse()).then((found) => current && setList(found));
+        return () => void (current = false);
+    }, [row.id, pins.join()]);
+    return (
+        <Frame label={t("panel.pinned")} title={t("panel.pinned")} back="details">
+            <div class="scroll" tabIndex={0}>{list?.length === 0 ? <p class="nothing">{t("panel.no-pins")}</p> : <Hits row={row} list={list} onOpen={({ id }) => openRoomById(row.id, id)} />}</div>
+        </Frame>
+    );
+}
+
+export const rowOf = (id: string): RoomRow | undefined => rooms.value.get(id);

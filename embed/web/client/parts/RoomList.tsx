@@ -1,0 +1,176 @@
+import type { JSX } from "preact";
+import { useRef } from "preact/hooks";
+import { BadgeView, RoomFace, useAnchor } from "./faces.tsx";
+import { IconButton, Menu } from "../../ui/controls.tsx";
+import { Icon } from "../../ui/Icon.tsx";
+import { t } from "../i18n/t.ts";
+import { short } from "../render/dates.ts";
+import { format, go, openRoom, roomRoute } from "../routes.ts";
+import type { RoomRow } from "../sdk/types.ts";
+import { attempt, loaded, rooms, the } from "../stores/app.ts";
+import { draftKey, drafts } from "../stores/drafts.ts";
+import { filter, type Filter, held, invites, order, sections, shown, space } from "../stores/list.ts";
+import { newDialog, question, switcher } from "../stores/ui.ts";
+import { ListSkeleton } from "./Skeleton.tsx";
+import { TabBar } from "./Rail.tsx";
+
+const FILTERS: readonly Filter[] = ["all", "unread", "people", "rooms"];
+
+function Preview({ row }: { row: RoomRow }): JSX.Element {
+    const draft = drafts.value.get(draftKey(row.id));
+    if (row.typing.length > 0) return <span class="pv"><span class="typing">{t("list.typing", { name: row.typing[0] ?? "", n: row.typing.length })}</span></span>;
+    if (draft?.text && openRoom.value !== row.id) return <span class="pv"><span class="draft">{t("list.draft")}</span> {draft.text.slice(0, 80)}</span>;
+    const last = row.preview;
+    if (!last) return <span class="pv sub">{row.membership === "knock" ? t("list.asked") : row.topic}</span>;
+    const name = last.mine ? t("list.you") : last.sender;
+    return (
+        <span class="pv">
+            {last.icon && <Icon name={last.icon} />}
+            {name && <b>{name}: </b>}
+            {last.text}
+        </span>
+    );
+}
+
+function Row({ row }: { row: RoomRow }): JSX.Element {
+    const current = openRoom.value === row.id;
+    const { badge } = row;
+    const unread = badge.count > 0 || (badge.dot && !row.muted);
+    const [at, open, close] = useAnchor();
+    return (
+        <>
+            <a
+                class={`rm${unread ? " un" : ""}`} href={format(roomRoute(row.id))} data-room={row.id} aria-current={current ? "page" : undefined}
+                onContextMenu={(event) => {
+                    event.preventDefault();
+                    open({ currentTarget: event.currentTarget });
+                }}
+            >
+                <RoomFace row={row} />
+                <span class="nm"><span>{row.name}</span></span>
+                <time dateTime={row.time ? new Date(row.time).toISOString() : undefined}>{short(row.time)}</time>
+                <Preview row={row} />
+                <span class="end">
+                    {row.muted && <Icon name="bell-off" label={t("list.muted")} />}
+                    {drafts.value.get(draftKey(row.id))?.text && !current && <Icon name="pencil" />}
+                    <BadgeView {...badge} dm={row.kind === "dm"} />
+                    {(badge.count > 0 || badge.dot) && <span class="vh">{badge.count > 0 ? t("list.unread", { n: badge.count }) : t("list.unread-dot")}</span>}
+                </span>
+            </a>
+            {at && <RowMenu row={row} at={at} onClose={close} />}
+        </>
+    );
+}
+
+function RowMenu({ row, at, onClose }: { row: RoomRow; at: DOMRect; onClose: () => void }): JSX.Element {
+    const { commands, engine } = the();
+    const unread = row.badge.count > 0 || row.badge.dot;
+    const read = async (): Promise<void> => {
+        const last = engine.room(row.id)?.getLiveTimeline().getEvents().at(-1)?.getId();
+        if (last) await commands.markRead(row.id, last, undefined, true);
+        await commands.markUnread(row.id, false);
+    };
+    return (
+        <Menu
+            label={row.name} at={at} onClose={onClose}
+            items={[
+                unread
+                    ? { icon: "mail-open", label: t("row.read"), run: () => void attempt(read) }
+                    : { icon: "mail", label: t("row.unread"), run: () => void attempt(() => commands.markUnread(row.id, true)) },
+                { icon: row.favourite ? "star-off" : "star", label: t(row.favourite ? "row.unfavourite" : "row.favourite"), run: () => void attempt(() => commands.tag(row.id, "m.favourite", !row.favourite)) },
+                { icon: "arrow-down", label: t(row.low ? "row.not-low" : "row.low"), run: () => void attempt(() => commands.tag(row.id, "m.lowpriority", !row.low)) },
+                { icon: row.muted ? "bell" : "bell-off", label: t(row.muted ? "row.unmute" : "row.mute"), run: () => void attempt(() => commands.setLoudness(row.id, row.muted ? "all" : "mute")) },
+                null,
+                { icon: "log-out", label: t("row.leave"), bad: true, run: () => askToLeave(row) },
+            ]}
+        />
+    );
+}
+
+export function askToLeave(row: RoomRow): void {
+    question.value = {
+        title: t("leave.title", { name: row.name }),
+        text: t(row.joinRule === "public" ? "leave.public" : "leave.private"),
+        yes: t("leave.yes"),
+        bad: true,
+        run: () =>
+            void attempt(() => the().commands.leave(row.id)).then(() => {
+                if (openRoom.value === row.id) go({ page: "home" }, true);
+            }),
+    };
+}
+
+/** One stop for Tab; arrows, Home and End move inside. */
+function move(event: KeyboardEvent): void {
+    const list = event.currentTarget as HTMLElement;
+    const rows = [...list.querySelectorAll<HTMLElement>("a.rm, a.inv")];
+    const at = rows.indexOf(document.activeElement as HTMLElement);
+    const to: Record<string, number> = { ArrowDown: Math.min(at + 1, rows.length - 1), ArrowUp: Math.max(at - 1, 0), Home: 0, End: rows.length - 1 };
+    const next = to[event.key];
+    if (next === undefined || event.altKey || event.ctrlKey) return;
+    event.preventDefault();
+    rows[next]?.focus();
+}
+
+export function RoomList(): JSX.Element {
+    const [at, open, close] = useAnchor();
+    const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+    const hold = (): void => {
+        held.value ??= shown.value.map((row) => row.id);
+        clearTimeout(timer.current);
+        timer.current = setTimeout(() => (held.value = undefined), 1_000);
+    };
+    const inside = space.value ? rooms.value.get(space.value) : undefined;
+    return (
+        <nav class="list" aria-label={t("list.title")}>
+            <div class="top">
+                <div class="row">
+                    <h1 class="grow cut">{inside?.name ?? t("list.title")}</h1>
+                    {inside && <IconButton icon="panel-right" label={t("list.space")} onClick={() => go(roomRoute(inside.id))} />}
+                    <IconButton icon="list-filter" label={t("list.order")} aria-haspopup="menu" onClick={open} />
+                    <IconButton icon="square-pen" label={t("nav.new")} onClick={() => (newDialog.value = "people")} />
+                </div>
+                <button type="button" class="find" onClick={() => (switcher.value = true)}>
+                    <Icon name="search" />
+                    <span class="grow">{t("list.search")}</span>
+                    <kbd class="wide-only">Ctrl K</kbd>
+                </button>
+            </div>
+            <div class="pills" role="group" aria-label={t("list.filter")}>
+                {FILTERS.map((each) => (
+                    <button key={each} type="button" class="pill" aria-pressed={filter.value === each} onClick={() => (filter.value = each)}>{t(`filter.${each}`)}</button>
+                ))}
+            </div>
+            {loaded.value ? (
+                <div class="scroll" onKeyDown={move} onPointerMove={hold} onPointerLeave={() => (held.value = undefined)}>
+                    {invites.value.length > 0 && (
+                        <a class="inv" href="#/invites">
+                            <Icon name="mail" />
+                            <span class="grow">{t("list.invites", { n: invites.value.length })}</span>
+                            <span class="badge you">{invites.value.length}</span>
+                        </a>
+                    )}
+                    {sections.value.map(({ key, rows }) => (
+                        <section key={key} aria-label={t(`section.${key}`)}>
+                            {(sections.value.length > 1 || key !== "all") && <div class="sec">{key === "favourites" && <Icon name="star" />}{t(`section.${key}`)}</div>}
+                            {rows.map((row) => <Row key={row.id} row={row} />)}
+                        </section>
+                    ))}
+                    {sections.value.length === 0 && <p class="nothing">{t(filter.value === "all" ? "list.empty" : "list.none")}</p>}
+                </div>
+            ) : (
+                <ListSkeleton />
+            )}
+            <TabBar />
+            {at && (
+                <Menu
+                    label={t("list.order")} at={at} onClose={close}
+                    items={[
+                        { icon: order.value === "recent" ? "check" : "clock", label: t("list.by-time"), run: () => (order.value = "recent") },
+                        { icon: order.value === "name" ? "check" : "a-large-small", label: t("list.by-name"), run: () => (order.value = "name") },
+                    ]}
+                />
+            )}
+        </nav>
+    );
+}

@@ -1,0 +1,269 @@
+// The scroller of a conversation (webclient.md 5.1): a bounded real DOM that the browser itself keeps in place.
+
+import type { JSX, RefObject } from "preact";
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { Icon } from "../../ui/Icon.tsx";
+import { t, tt } from "../i18n/t.ts";
+import { day as dayText, full } from "../render/dates.ts";
+import { group } from "../render/group.ts";
+import type { Happening, Message } from "../sdk/types.ts";
+import { type RoomView } from "../stores/room.ts";
+import { settings } from "../stores/settings.ts";
+import { type Actions, MessageRow } from "./Message.tsx";
+import { TimelineSkeleton } from "./Skeleton.tsx";
+
+const NEAR_PX = 1_500;
+const BOTTOM_PX = 80;
+const READ_MS = 500;
+const FLOAT_MS = 1_200;
+const ANCHORS = globalThis.CSS?.supports("overflow-anchor", "auto") ?? false;
+
+function happened(items: readonly Happening[]): JSX.Element {
+    // Several of one kind become "Noor and 2 others joined".
+    const lines: { item: Happening; others: number }[] = [];
+    for (const item of items) {
+        const same = lines.find((line) => line.item.text === item.text && (item.text === "happened.joined" || item.text === "happened.left"));
+        if (same) same.others++;
+        else lines.push({ item, others: 0 });
+    }
+    const shown = lines.slice(0, 4);
+    const more = lines.length - shown.length;
+    return (
+        <>
+            {shown.map(({ item, others }, at) => (
+                <span key={item.key} title={full(item.time)}>
+                    {at > 0 && " · "}
+                    {others > 0 ? tt(`${item.text}.many`, { ...item.slots, n: others }) : tt(item.text, item.slots)}
+                </span>
+            ))}
+            {more > 0 && ` · ${t("happened.more", { n: more })}`}
+        </>
+    );
+}
+
+/** Where the reader is, and where the browser cannot hold it itself, hold it. */
+function useAnchor(scroller: RefObject<HTMLDivElement | null>, column: RefObject<HTMLOListElement | null>, view: RoomView, deps: unknown): void {
+    const kept = useRef<{ key: string; offset: number } | undefined>(undefined);
+    const remember = useCallback(() => {
+        const box = scroller.current;
+        if (!box) return;
+        const top = box.getBoundingClientRect().top;
+        for (const row of box.querySelectorAll<HTMLElement>("[data-key]")) {
+            const rect = row.getBoundingClientRect();
+            if (rect.bottom > top) {
+                kept.current = { key: row.dataset["key"] ?? "", offset: rect.top - top };
+                view.place = kept.current;
+                return;
+            }
+        }
+    }, [view]);
+    const restore = useCallback(() => {
+        const box = scroller.current;
+        if (!box) return;
+        if (view.atBottom) {
+            box.scrollTop = box.scrollHeight;
+            return;
+        }
+        if (ANCHORS || !kept.current) return;
+        const row = box.querySelector<HTMLElement>(`[data-key="${CSS.escape(kept.current.key)}"]`);
+        if (row) box.scrollTop += row.getBoundingClientRect().top - box.getBoundingClientRect().top - kept.current.offset;
+    }, [view]);
+    useLayoutEffect(restore, [deps]);
+    useEffect(() => {
+        const box = scroller.current, inner = column.current;
+        if (!box || !inner) return undefined;
+        const observer = new ResizeObserver(restore);
+        observer.observe(inner);
+        observer.observe(box);
+        box.addEventListener("scroll", remember, { passive: true });
+        return () => {
+            observer.disconnect();
+            box.removeEventListener("scroll", remember);
+        };
+    }, [view]);
+}
+
+/** Tell of what has been on screen for half a second, while somebody looks. */
+function useReading(scroller: RefObject<HTMLDivElement | null>, view: RoomView): () => void {
+    const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+    const look = useCallback(() => {
+        clearTimeout(timer.current);
+        timer.current = setTimeout(() => {
+            const box = scroller.current;
+            if (!box || document.visibilityState !== "visible" || !document.hasFocus()) return;
+            const end = box.getBoundingClientRect().bottom + 2;
+            const rows = [...box.querySelectorAll<HTMLElement>("[data-id]")].reverse();
+            const lowest = rows.find((row) => row.dataset["id"]?.startsWith("$") && row.getBoundingClientRect().bottom <= end);
+            const item = lowest && view.items.value.find((each) => each.id === lowest.dataset["id"]);
+            if (item) view.seen(item);
+        }, READ_MS);
+    }, [view]);
+    useEffect(() => {
+        addEventListener("focus", look);
+        document.addEventListener("visibilitychange", look);
+        return () => {
+            removeEventListener("focus", look);
+            document.removeEventListener("visibilitychange", look);
+            clearTimeout(timer.current);
+        };
+    }, [look]);
+    return look;
+}
+
+export function TimelineView({ view, actions, label, intro }: { view: RoomView; actions: Actions; label: string; intro?: JSX.Element | undefined }): JSX.Element {
+    const scroller = useRef<HTMLDivElement>(null);
+    const column = useRef<HTMLOListElement>(null);
+    const [flash, setFlash] = useState<string>();
+    const [focused, setFocused] = useState<string>();
+    const [bottom, setBottom] = useState(true);
+    const items = view.items.value;
+    const line = view.line.value;
+    const state = view.state.value;
+    const days = useMemo(() => group(items, line), [items, line]);
+    const newestOwn = useMemo(() => items.findLast((item): item is Message => item.kind === "message" && item.mine && item.state === "sent")?.key, [items]);
+    const newest = items.at(-1)?.key;
+    const look = useReading(scroller, view);
+    useAnchor(scroller, column, view, items);
+    const resting = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+
+    const scrolled = useCallback(() => {
+        const box = scroller.current;
+        if (!box) return;
+        const left = box.scrollHeight - box.scrollTop - box.clientHeight;
+        const wasBottom = view.atBottom;
+        view.atBottom = view.atEnd.value && left <= BOTTOM_PX;
+        if (view.atBottom !== wasBottom) {
+            setBottom(view.atBottom);
+            view.schedule();
+        }
+        if (box.scrollTop === 0 && ANCHORS && box.scrollHeight > box.clientHeight) box.scrollTop = 1; // at 0 the browser does not anchor
+        if (box.scrollTop < NEAR_PX && !view.atStart.value) void view.more("b");
+        else if (left < NEAR_PX && !view.atEnd.value) void view.more("f");
+        box.classList.add("moving");
+        clearTimeout(resting.current);
+        resting.current = setTimeout(() => box.classList.remove("moving"), FLOAT_MS);
+        const top = box.getBoundingClientRect().top;
+        for (const pill of box.querySelectorAll(".day")) pill.classList.toggle("stuck", pill.getBoundingClientRect().top < top + 14);
+        look();
+    }, [view, look]);
+
+    // After opening: the end, the line of new messages at a third of the height, the event asked for, or the old place.
+    const target = view.target.value;
+    useLayoutEffect(() => {
+        const box = scroller.current;
+        if (!box || state !== "ready") return;
+        const row = target && box.querySelector<HTMLElement>(`[data-key="${CSS.escape(target)}"], [data-id="${CSS.escape(target)}"]`);
+        if (row) {
+            const lineHere = view.line.value === target;
+            view.atBottom = false;
+            setBottom(false);
+            box.scrollTop += row.getBoundingClientRect().top - box.getBoundingClientRect().top - box.clientHeight * (lineHere ? 0.3 : 0.45);
+            if (!lineHere) {
+                setFlash(row.dataset["key"]);
+                setTimeout(() => setFlash(undefined), 1_700);
+            }
+        } else if (!view.atBottom && view.place) {
+            const there = box.querySelector<HTMLElement>(`[data-key="${CSS.escape(view.place.key)}"]`);
+            if (there) box.scrollTop += there.getBoundingClientRect().top - box.getBoundingClientRect().top - view.place.offset;
+        } else {
+            view.atBottom = view.atEnd.value;
+            box.scrollTop = box.scrollHeight;
+        }
+        view.target.value = undefined;
+        scrolled();
+    }, [state, target, view]);
+    useEffect(() => look(), [items, look]);
+    useEffect(() => {
+        const box = scroller.current;
+        // A short page does not scroll, so nothing would ask for more.
+        if (box && state === "ready" && box.scrollHeight <= box.clientHeight + NEAR_PX && !view.atStart.value) void view.more("b");
+    }, [items.length, state]);
+
+    const toEnd = async (): Promise<void> => {
+        if (!view.atEnd.value) {
+            view.atBottom = true;
+            await view.open();
+        }
+        const box = scroller.current;
+        if (!box) return;
+        view.atBottom = true;
+        view.refresh();
+        const near = box.scrollHeight - box.scrollTop - box.clientHeight < box.clientHeight * 1.5;
+        const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+        box.scrollTo({ top: box.scrollHeight, behavior: near && !calm ? "smooth" : "auto" });
+    };
+
+    if (state === "loading" && items.length === 0) return <TimelineSkeleton />;
+    return (
+        <>
+            <div class="tl" ref={scroller} role="log" aria-live="off" aria-label={label} tabIndex={-1} onScroll={scrolled} onKeyDown={(event) => keys(event, view, actions, setFocused)}
+                onFocusCapture={(event) => {
+                    const key = (event.target as Element).closest<HTMLElement>("[data-key]")?.dataset["key"];
+                    if (key) setFocused(key);
+                }}
+            >
+                <ol class="col" ref={column}>
+                    {!view.atStart.value ? <li class="filler" aria-hidden="true"><span class="bone" /></li> : intro && <li>{intro}</li>}
+                    {days.map((day) => (
+                        <li class="dayg" key={day.key}>
+                            <h3 class="day"><time dateTime={new Date(day.time).toISOString().slice(0, 10)}>{dayText(day.time)}</time></h3>
+                            <ol>
+                                {day.rows.map((row) =>
+                                    row.kind === "line" ? (
+                                        <li class="new" key="line">{t("timeline.new")}</li>
+                                    ) : row.kind === "happened" ? (
+                                        <li class="sys" key={row.key} data-key={row.key} data-id={row.items.at(-1)?.id}>{happened(row.items)}</li>
+                                    ) : (
+                                        <MessageRow
+                                            key={row.key} message={row.message} first={row.first} next={row.next} last={row.key === newestOwn}
+                                            focused={row.key === (focused ?? newest)} flash={flash === row.key} actions={actions}
+                                        />
+                                    ),
+                                )}
+                            </ol>
+                        </li>
+                    ))}
+                    {!view.atEnd.value && <li class="filler" aria-hidden="true"><span class="bone" /></li>}
+                </ol>
+            </div>
+            {!bottom && (
+                <button type="button" class="jump" aria-label={view.fresh.value ? t("timeline.jump-new", { n: view.fresh.value }) : t("timeline.jump")} onClick={() => void toEnd()}>
+                    <Icon name="arrow-down" />
+                    {view.fresh.value > 0 && <span class="badge you">{view.fresh.value}</span>}
+                </button>
+            )}
+        </>
+    );
+}
+
+/** Arrows walk through the messages; letters act on the one that has the focus. */
+function keys(event: KeyboardEvent, view: RoomView, actions: Actions, setFocused: (key: string) => void): void {
+    const row = (event.target as Element).closest<HTMLElement>("li.msg");
+    if (!row || event.ctrlKey || event.metaKey || event.altKey || (event.target as Element).matches("input, textarea")) return;
+    const rows = [...(event.currentTarget as Element).querySelectorAll<HTMLElement>("li.msg")];
+    const at = rows.indexOf(row);
+    const to: Record<string, number> = { ArrowUp: Math.max(0, at - 1), ArrowDown: Math.min(rows.length - 1, at + 1), Home: 0, End: rows.length - 1 };
+    const next = rows[to[event.key] ?? -1];
+    if (next) {
+        event.preventDefault();
+        setFocused(next.dataset["key"] ?? "");
+        next.querySelector<HTMLElement>(".b")?.focus();
+        return;
+    }
+    const message = view.items.value.find((item): item is Message => item.kind === "message" && item.key === row.dataset["key"]);
+    if (!message?.id || !(event.target as Element).matches(".b")) return;
+    const rect = row.querySelector(".bub")?.getBoundingClientRect() ?? row.getBoundingClientRect();
+    const run: Record<string, () => void> = {
+        Enter: () => actions.menu(message, rect),
+        ...(settings.value.letters && {
+            KeyR: () => actions.reply(message),
+            KeyE: () => actions.pick(message, rect),
+            KeyT: () => actions.menu(message, rect),
+            KeyC: () => void navigator.clipboard.writeText(message.body.type === "text" ? message.body.text : ""),
+        }),
+    };
+    const act = run[event.code];
+    if (!act) return;
+    event.preventDefault();
+    act();
+}

@@ -1,0 +1,63 @@
+// What was written, as the content of a message.
+
+import type { Mention } from "../stores/drafts.ts";
+
+/** Text that may hold Markdown; anything else is sent as it is and marked is not even loaded. */
+const MARKS = /[*_~`\[\]|>#]|^\s*(?:[-+]|\d+[.)])\s/m;
+const BLOCK = /^(?:\s{0,3}(?:>|#{1,6}\s|[-*+]\s|\d+[.)]\s|```|~~~)|\s*\|)/m;
+
+const escape = (text: string): string => text.replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
+export const mentionLink = (id: string): string => `https://matrix.to/#/${encodeURIComponent(id).replace(/%3A/g, ":").replace(/%40/g, "@")}`;
+
+/** Markdown and mentions as HTML; undefined if that says no more than the text. */
+export async function formatted(text: string, mentions: readonly Mention[]): Promise<string | undefined> {
+    const people = mentions.filter(({ id, text: name }) => id !== "@room" && text.includes(name));
+    if (!MARKS.test(text) && people.length === 0) return undefined;
+    // Mentions are taken out first, so that no mark in a name is taken for Markdown.
+    let marked = text;
+    const held: string[] = [];
+    for (const { text: name, id } of people.sort((a, b) => b.text.length - a.text.length)) {
+        marked = marked.split(name).join(`\uE000${held.length}\uE001`);
+        held.push(`<a href="${mentionLink(id)}">${escape(name.replace(/^@/, ""))}</a>`);
+    }
+    const { markdown } = await import("./markdown.ts");
+    const made = markdown(marked, BLOCK.test(text)).replace(/\uE000(\d+)\uE001/g, (_, at: string) => held[Number(at)] ?? "");
+    return made === escape(text).replace(/\n/g, "<br>") || made === escape(text) ? undefined : made;
+}
+
+export interface Written {
+    text: string;
+    mentions: readonly Mention[];
+    reply: { id: string; sender: string } | undefined;
+    thread: { root: string; last: string | undefined } | undefined;
+    edit: string | undefined;
+}
+
+type Content = Record<string, unknown>;
+
+/** The content to send. A `/me` makes an emote, `/plain` sends the marks as they are. */
+export async function contentOf(written: Written): Promise<Content> {
+    const emote = written.text.startsWith("/me ");
+    const plain = written.text.startsWith("/plain ");
+    const text = (emote ? written.text.slice(4) : plain ? written.text.slice(7) : written.text.startsWith("//") ? written.text.slice(1) : written.text).trim();
+    const html = plain ? undefined : await formatted(text, written.mentions);
+    const user_ids = [...new Set(written.mentions.filter(({ id, text: name }) => id !== "@room" && text.includes(name)).map(({ id }) => id))];
+    if (written.reply && !user_ids.includes(written.reply.sender)) user_ids.push(written.reply.sender);
+    const room = written.mentions.some(({ id }) => id === "@room") && text.includes("@room");
+    const content: Content = {
+        msgtype: emote ? "m.emote" : "m.text",
+        body: text,
+        ...(html && { format: "org.matrix.custom.html", formatted_body: html }),
+        "m.mentions": { ...(user_ids.length > 0 && { user_ids }), ...(room && { room: true }) },
+    };
+    if (written.edit) {
+        return { ...content, body: `* ${text}`, ...(html && { formatted_body: `* ${html}` }), "m.new_content": content, "m.relates_to": { rel_type: "m.replace", event_id: written.edit } };
+    }
+    if (written.thread) {
+        const to = written.reply?.id ?? written.thread.last ?? written.thread.root;
+        content["m.relates_to"] = { rel_type: "m.thread", event_id: written.thread.root, is_falling_back: !written.reply, "m.in_reply_to": { event_id: to } };
+    } else if (written.reply) {
+        content["m.relates_to"] = { "m.in_reply_to": { event_id: written.reply.id } };
+    }
+    return content;
+}

@@ -1,0 +1,372 @@
+// What the user can do, as requests. Each throws ApiError.
+
+import { ClientPrefix } from "matrix-js-sdk/lib/http-api/prefix.js";
+import { ApiError } from "./api.ts";
+import type { Engine } from "./engine.ts";
+import { directs } from "./rooms.ts";
+import type { Person } from "./types.ts";
+
+type Json = Record<string, unknown>;
+const enc = encodeURIComponent;
+const textOf = (value: unknown): string => (typeof value === "string" ? value : "");
+
+export interface NewRoom {
+    name: string;
+    topic?: string;
+    public?: boolean;
+    alias?: string;
+    encrypted?: boolean;
+    space?: boolean;
+    parent?: string | undefined;
+    invite?: string[];
+}
+
+export interface Found {
+    id: string;
+    name: string;
+    topic: string;
+    alias: string | undefined;
+    avatar: string | undefined;
+    members: number;
+    space: boolean;
+    joinRule: string;
+}
+
+interface Chunk {
+    room_id: string;
+    name?: string;
+    topic?: string;
+    canonical_alias?: string;
+    avatar_url?: string;
+    num_joined_members?: number;
+    room_type?: string;
+    join_rule?: string;
+}
+
+const foundOf = (room: Chunk): Found => ({
+    id: room.room_id,
+    name: room.name ?? room.canonical_alias ?? "",
+    topic: room.topic ?? "",
+    alias: room.canonical_alias,
+    avatar: room.avatar_url,
+    members: room.num_joined_members ?? 0,
+    space: room.room_type === "m.space",
+    joinRule: room.join_rule ?? "public",
+});
+
+export interface Device {
+    id: string;
+    name: string;
+    ip: string;
+    seen: number;
+}
+
+/** The server asks who one is before it does something that cannot be undone. */
+export class NeedsPassword extends Error {
+    constructor(readonly session: string) {
+        super("needs password");
+    }
+}
+
+export class Commands {
+    constructor(readonly engine: Engine) {}
+
+    async #ask<T = Json>(method: string, path: string, body?: Json, query?: Json, prefix: string = ClientPrefix.V3): Promise<T> {
+        try {
+            return await this.engine.client.http.authedRequest<T>(method as never, path, query as never, body, { prefix });
+        } catch (error) {
+            const { httpStatus, errcode, message, data } = error as { httpStatus?: number; errcode?: string; message: string; data?: Json };
+            throw new ApiError(httpStatus ?? 0, errcode ?? "NETWORK", textOf(data?.["error"]) || message, data ?? {});
+        }
+    }
+
+    // --- rooms ---
+
+    async createRoom(wanted: NewRoom): Promise<string> {
+        const state: Json[] = [];
+        if (wanted.encrypted) state.push({ type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } });
+        if (wanted.parent) {
+            const via = [this.serverName];
+            state.push({ type: "m.space.parent", state_key: wanted.parent, content: { via, canonical: true } });
+            if (!wanted.public) {
+                const allow = [{ type: "m.room_membership", room_id: wanted.parent }];
+                state.push({ type: "m.room.join_rules", state_key: "", content: { join_rule: "restricted", allow } });
+            }
+        }
+        const { room_id } = await this.#ask<{ room_id: string }>("POST", "/createRoom", {
+            name: wanted.name,
+            ...(wanted.topic && { topic: wanted.topic }),
+            preset: wanted.public ? "public_chat" : "private_chat",
+            visibility: wanted.public ? "public" : "private",
+            ...(wanted.alias && { room_alias_name: wanted.alias }),
+            ...(wanted.invite?.length && { invite: wanted.invite }),
+            ...(wanted.space && {
+                creation_content: { type: "m.space" },
+                power_level_content_override: { events_default: 50 },
+            }),
+            initial_state: state,
+        });
+        if (wanted.parent) await this.addToSpace(wanted.parent, room_id);
+        return room_id;
+    }
+
+    get serverName(): string {
+        return this.engine.userId.slice(this.engine.userId.indexOf(":") + 1);
+    }
+
+    addToSpace(space: string, room: string, remove = false): Promise<unknown> {
+        return this.setState(space, "m.space.child", remove ? {} : { via: [this.serverName] }, room);
+    }
+
+    /** The room with this person: the one there is, or a new one. */
+    async direct(userIds: string[], encrypted: boolean): Promise<string> {
+        const only = userIds.length === 1 ? userIds[0] : undefined;
+        if (only) {
+            for (const [roomId, user] of directs(this.engine)) {
+                const membership = this.engine.room(roomId)?.getMyMembership();
+                if (user === only && (membership === "join" || membership === "invite")) return roomId;
+            }
+        }
+        const { room_id } = await this.#ask<{ room_id: string }>("POST", "/createRoom", {
+            preset: "trusted_private_chat",
+            visibility: "private",
+            is_direct: true,
+            invite: userIds,
+            initial_state: encrypted ? [{ type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } }] : [],
+        });
+        if (only) await this.markDirect(room_id, only);
+        return room_id;
+    }
+
+    async markDirect(roomId: string, userId: string): Promise<void> {
+        const now: Record<string, string[] | undefined> = this.engine.client.getAccountData("m.direct" as never)?.getContent() ?? {};
+        const rooms = [...new Set([...(now[userId] ?? []), roomId])];
+        await this.setAccountData("m.direct", { ...now, [userId]: rooms });
+    }
+
+    async join(idOrAlias: string, via: string[] = []): Promise<string> {
+        const room = this.engine.room(idOrAlias);
+        const member = room?.getMember(this.engine.userId);
+        const invite = room?.getMyMembership() === "invite" ? member?.events.member : undefined;
+        const { room_id } = await this.#ask<{ room_id: string }>("POST", `/join/${enc(idOrAlias)}`, {}, via.length ? { via } : undefined);
+        const inviter = invite?.getSender();
+        if (inviter && invite?.getContent()["is_direct"] === true) await this.markDirect(room_id, inviter);
+        return room_id;
+    }
+
+    async knock(idOrAlias: string, reason: string, via: string[] = []): Promise<string> {
+        const body = reason ? { reason } : {};
+        return (await this.#ask<{ room_id: string }>("POST", `/knock/${enc(idOrAlias)}`, body, via.length ? { via } : undefined)).room_id;
+    }
+
+    leave = (room: string): Promise<unknown> => this.#ask("POST", `/rooms/${enc(room)}/leave`, {});
+    forget = async (room: string): Promise<void> => {
+        await this.#ask("POST", `/rooms/${enc(room)}/forget`, {});
+        this.engine.client.store.removeRoom(room);
+        this.engine.touch(room);
+    };
+    invite = (room: string, user_id: string): Promise<unknown> => this.#ask("POST", `/rooms/${enc(room)}/invite`, { user_id });
+    kick = (room: string, user_id: string): Promise<unknown> => this.#ask("POST", `/rooms/${enc(room)}/kick`, { user_id });
+    ban = (room: string, user_id: string): Promise<unknown> => this.#ask("POST", `/rooms/${enc(room)}/ban`, { user_id });
+    unban = (room: string, user_id: string): Promise<unknown> => this.#ask("POST", `/rooms/${enc(room)}/unban`, { user_id });
+
+    setState(room: string, type: string, content: Json, key = ""): Promise<unknown> {
+        return this.#ask("PUT", `/rooms/${enc(room)}/state/${enc(type)}/${enc(key)}`, content);
+    }
+
+    /** Change members of a state event's content and keep the others. */
+    async editState(room: string, type: string, change: (content: Json) => Json): Promise<void> {
+        const event = this.engine.room(room)?.currentState.getStateEvents(type, "");
+        await this.setState(room, type, change({ ...(event?.getContent()) }));
+    }
+
+    async setLevel(room: string, user: string, level: number): Promise<void> {
+        await this.editState(room, "m.room.power_levels", (content) => {
+            const users = { ...(content["users"] as Record<string, number> | undefined) };
+            if (level === (content["users_default"] ?? 0)) delete users[user];
+            else users[user] = level;
+            return { ...content, users };
+        });
+    }
+
+    async upgrade(room: string, version: string): Promise<string> {
+        return (await this.#ask<{ replacement_room: string }>("POST", `/rooms/${enc(room)}/upgrade`, { new_version: version })).replacement_room;
+    }
+
+    setListed = (room: string, listed: boolean): Promise<unknown> =>
+        this.#ask("PUT", `/directory/list/room/${enc(room)}`, { visibility: listed ? "public" : "private" });
+    async listed(room: string): Promise<boolean> {
+        return (await this.#ask<{ visibility: string }>("GET", `/directory/list/room/${enc(room)}`)).visibility === "public";
+    }
+    addAlias = (alias: string, room_id: string): Promise<unknown> => this.#ask("PUT", `/directory/room/${enc(alias)}`, { room_id });
+    removeAlias = (alias: string): Promise<unknown> => this.#ask("DELETE", `/directory/room/${enc(alias)}`);
+    async aliases(room: string): Promise<string[]> {
+        return (await this.#ask<{ aliases: string[] }>("GET", `/rooms/${enc(room)}/aliases`)).aliases;
+    }
+    async resolve(alias: string): Promise<{ id: string; servers: string[] }> {
+        const { room_id, servers } = await this.#ask<{ room_id: string; servers: string[] }>("GET", `/directory/room/${enc(alias)}`);
+        return { id: room_id, servers };
+    }
+
+    /** What can be known of a room before one is in it. */
+    async summary(idOrAlias: string, via: string[] = []): Promise<Found> {
+        const query = via.length ? { via } : undefined;
+        return foundOf(await this.#ask<Chunk>("GET", `/room_summary/${enc(idOrAlias)}`, undefined, query, ClientPrefix.V1));
+    }
+
+    async publicRooms(term: string, spaces: boolean | undefined, server?: string, since?: string): Promise<{ rooms: Found[]; next: string | undefined; total: number }> {
+        const filter: Json = {};
+        if (term) filter["generic_search_term"] = term;
+        if (spaces !== undefined) filter["room_types"] = spaces ? ["m.space"] : [null];
+        const answer = await this.#ask<{ chunk: Chunk[]; next_batch?: string; total_room_count_estimate?: number }>(
+            "POST", "/publicRooms", { limit: 30, ...(Object.keys(filter).length && { filter }), ...(since && { since }) }, server ? { server } : undefined,
+        );
+        return { rooms: answer.chunk.map(foundOf), next: answer.next_batch, total: answer.total_room_count_estimate ?? answer.chunk.length };
+    }
+
+    async hierarchy(space: string): Promise<Found[]> {
+        const { rooms } = await this.#ask<{ rooms: Chunk[] }>("GET", `/rooms/${enc(space)}/hierarchy`, undefined, { max_depth: 1, limit: 100 }, ClientPrefix.V1);
+        return rooms.filter((room) => room.room_id !== space).map(foundOf);
+    }
+
+    /** The event nearest to a moment. */
+    async eventAt(room: string, time: number): Promise<string> {
+        return (await this.#ask<{ event_id: string }>("GET", `/rooms/${enc(room)}/timestamp_to_event`, undefined, { ts: time, dir: "f" }, ClientPrefix.V1)).event_id;
+    }
+
+    // --- messages ---
+
+    redact(room: string, event: string, reason?: string): Promise<unknown> {
+        const path = `/rooms/${enc(room)}/redact/${enc(event)}/${crypto.randomUUID()}`;
+        return this.#ask("PUT", path, reason ? { reason } : {});
+    }
+    pin(room: string, event: string, on: boolean): Promise<void> {
+        return this.editState(room, "m.room.pinned_events", (content) => {
+            const before = ((content["pinned"] as string[] | undefined) ?? []).filter((id) => id !== event);
+            return { ...content, pinned: on ? [...before, event] : before };
+        });
+    }
+    report = (room: string, event: string | undefined, reason: string): Promise<unknown> =>
+        this.#ask("POST", event ? `/rooms/${enc(room)}/report/${enc(event)}` : `/rooms/${enc(room)}/report`, { reason });
+    typing(room: string, typing: boolean): void {
+        const path = `/rooms/${enc(room)}/typing/${enc(this.engine.userId)}`;
+        void this.#ask("PUT", path, typing ? { typing, timeout: 20_000 } : { typing }).catch(() => undefined);
+    }
+
+    /** Everything up to the event is read. */
+    async markRead(room: string, event: string, thread: string | undefined, shown: boolean): Promise<void> {
+        const type = shown ? "m.read" : "m.read.private";
+        if (thread) await this.#ask("POST", `/rooms/${enc(room)}/receipt/${type}/${enc(event)}`, { thread_id: thread });
+        else await this.#ask("POST", `/rooms/${enc(room)}/read_markers`, { "m.fully_read": event, [type]: event });
+    }
+    markUnread = (room: string, unread: boolean): Promise<unknown> => this.setRoomData(room, "m.marked_unread", { unread });
+
+    // --- the user ---
+
+    setAccountData = (type: string, content: Json): Promise<unknown> =>
+        this.#ask("PUT", `/user/${enc(this.engine.userId)}/account_data/${enc(type)}`, content);
+    setRoomData = (room: string, type: string, content: Json): Promise<unknown> =>
+        this.#ask("PUT", `/user/${enc(this.engine.userId)}/rooms/${enc(room)}/account_data/${enc(type)}`, content);
+    tag(room: string, tag: string, on: boolean): Promise<unknown> {
+        return this.#ask(on ? "PUT" : "DELETE", `/user/${enc(this.engine.userId)}/rooms/${enc(room)}/tags/${enc(tag)}`, on ? { order: 0.5 } : undefined);
+    }
+
+    /** `all`, `mentions` or `mute`: how loud the room is. */
+    async setLoudness(room: string, loudness: "all" | "mentions" | "mute"): Promise<void> {
+        const drop = (kind: string): Promise<unknown> =>
+            this.#ask("DELETE", `/pushrules/global/${kind}/${enc(room)}`).catch((error: unknown) => {
+                if (!(error instanceof ApiError) || error.status !== 404) throw error;
+            });
+        const conditions = [{ kind: "event_match", key: "room_id", pattern: room }];
+        if (loudness === "mute") await this.#ask("PUT", `/pushrules/global/override/${enc(room)}`, { conditions, actions: [] });
+        else await drop("override");
+        if (loudness === "mentions") await this.#ask("PUT", `/pushrules/global/room/${enc(room)}`, { actions: [] });
+        else await drop("room");
+    }
+
+    loudness(room: string): "all" | "mentions" | "mute" {
+        const rules = this.engine.client.pushRules?.global;
+        const quiet = (list: { rule_id: string; enabled: boolean; actions: unknown[] }[] | undefined): boolean =>
+            list?.some((rule) => rule.rule_id === room && rule.enabled && rule.actions.every((action) => action === "dont_notify")) ?? false;
+        return quiet(rules?.override) ? "mute" : quiet(rules?.room) ? "mentions" : "all";
+    }
+
+    async ignore(user: string, on: boolean): Promise<void> {
+        const event = this.engine.client.getAccountData("m.ignored_user_list" as never);
+        const content: { ignored_users?: Json } = event?.getContent() ?? {};
+        const now = { ...content.ignored_users };
+        if (on) now[user] = {};
+        else delete now[user];
+        await this.setAccountData("m.ignored_user_list", { ignored_users: now });
+    }
+    ignored = (): string[] => this.engine.client.getIgnoredUsers();
+
+    async profile(user: string): Promise<Person> {
+        const { displayname, avatar_url } = await this.#ask<{ displayname?: string; avatar_url?: string }>("GET", `/profile/${enc(user)}`);
+        return { id: user, name: displayname ?? user.slice(1, user.indexOf(":")), avatar: avatar_url };
+    }
+    setName = (displayname: string): Promise<unknown> => this.#ask("PUT", `/profile/${enc(this.engine.userId)}/displayname`, { displayname });
+    setAvatar = (avatar_url: string): Promise<unknown> => this.#ask("PUT", `/profile/${enc(this.engine.userId)}/avatar_url`, { avatar_url });
+
+    async findPeople(search_term: string): Promise<Person[]> {
+        const { results } = await this.#ask<{ results: { user_id: string; display_name?: string; avatar_url?: string }[] }>(
+            "POST", "/user_directory/search", { search_term, limit: 10 },
+        );
+        const found = results.map(({ user_id, display_name, avatar_url }) => ({
+            id: user_id, name: display_name ?? user_id.slice(1, user_id.indexOf(":")), avatar: avatar_url,
+        }));
+        // The directory knows only those one shares a room with; who knows the whole name may write too.
+        const exact = `@${search_term.toLowerCase()}:${this.serverName}`;
+        if (!/^[\w.=+/-]+$/.test(search_term) || found.some(({ id }) => id === exact)) return found;
+        const person = await this.profile(exact).catch(() => undefined);
+        return person ? [person, ...found] : found;
+    }
+
+    async search(term: string, room: string | undefined, next?: string): Promise<{ hits: { room: string; event: string; sender: string; text: string; time: number }[]; count: number; next: string | undefined }> {
+        interface Result { result: { room_id: string; event_id: string; sender: string; origin_server_ts: number; content: { body?: string } } }
+        const answer = await this.#ask<{ search_categories: { room_events: { count?: number; results?: Result[]; next_batch?: string } } }>(
+            "POST", "/search",
+            { search_categories: { room_events: { search_term: term, order_by: "recent", ...(room && { filter: { rooms: [room] } }) } } },
+            next ? { next_batch: next } : undefined,
+        );
+        const { count = 0, results = [], next_batch } = answer.search_categories.room_events;
+        const hits = results.map(({ result }) => ({
+            room: result.room_id, event: result.event_id, sender: result.sender, text: result.content.body ?? "", time: result.origin_server_ts,
+        }));
+        return { hits, count, next: next_batch };
+    }
+
+    // --- the account ---
+
+    async devices(): Promise<Device[]> {
+        const { devices } = await this.#ask<{ devices: { device_id: string; display_name?: string; last_seen_ip?: string; last_seen_ts?: number }[] }>("GET", "/devices");
+        return devices.map((device) => ({ id: device.device_id, name: device.display_name ?? device.device_id, ip: device.last_seen_ip ?? "", seen: device.last_seen_ts ?? 0 }));
+    }
+    renameDevice = (id: string, display_name: string): Promise<unknown> => this.#ask("PUT", `/devices/${enc(id)}`, { display_name });
+    deleteDevices = (devices: string[], password?: string): Promise<unknown> =>
+        this.#confirmed(password, (auth) => this.#ask("POST", "/delete_devices", { devices, ...auth }));
+    setPassword = (new_password: string, password?: string): Promise<unknown> =>
+        this.#confirmed(password, (auth) => this.#ask("POST", "/account/password", { new_password, logout_devices: false, ...auth }));
+    deactivate = (password?: string): Promise<unknown> =>
+        this.#confirmed(password, (auth) => this.#ask("POST", "/account/deactivate", { erase: true, ...auth }));
+
+    /** Run what needs the password again. Throws NeedsPassword until it is given. */
+    async #confirmed(password: string | undefined, run: (auth: Json) => Promise<unknown>): Promise<unknown> {
+        try {
+            return await run({});
+        } catch (error) {
+            if (!(error instanceof ApiError) || error.status !== 401 || !error.body["flows"]) throw error;
+            const session = String(error.body["session"]);
+            if (password === undefined) throw new NeedsPassword(session);
+            const identifier = { type: "m.id.user", user: this.engine.userId };
+            return run({ auth: { type: "m.login.password", identifier, password, session } });
+        }
+    }
+
+    async isAdmin(): Promise<boolean> {
+        const path = `/_synapse/admin/v1/users/${enc(this.engine.userId)}/admin`;
+        return this.#ask<{ admin: boolean }>("GET", path, undefined, undefined, "").then(({ admin }) => admin, () => false);
+    }
+    admin = <T = Json>(method: string, path: string, body?: Json, query?: Json): Promise<T> =>
+        this.#ask<T>(method, `/_synapse/admin${path}`, body, query, "");
+}

@@ -1,0 +1,283 @@
+// Encryption by matrix-js-sdk's machine: when it starts, what it needs, what it tells. Everything here is loaded late.
+
+import { MatrixEvent } from "matrix-js-sdk/lib/models/event.js";
+import { CryptoEvent } from "matrix-js-sdk/lib/crypto-api/CryptoEvent.js";
+import { type CryptoApi, OnlySignedDevicesIsolationMode } from "matrix-js-sdk/lib/crypto-api/index.js";
+import { decodeRecoveryKey } from "matrix-js-sdk/lib/crypto-api/recovery-key.js";
+import { VerificationPhase, type VerificationRequest, VerificationRequestEvent, type Verifier, VerifierEvent } from "matrix-js-sdk/lib/crypto-api/verification.js";
+import { initAsync } from "@matrix-org/matrix-sdk-crypto-wasm";
+import wasm from "hromada:crypto.wasm";
+import { Emitter } from "./emitter.ts";
+import type { Engine } from "./engine.ts";
+import type { Encrypt } from "./outbox.ts";
+
+export interface Check {
+    /** With one's own device, or with somebody. */
+    own: boolean;
+    user: string;
+    device: string | undefined;
+    incoming: boolean;
+    phase: "asked" | "waiting" | "emoji" | "confirming" | "done" | "cancelled" | "differ" | "nobody";
+    emoji: readonly (readonly [string, string])[];
+}
+export interface Restore {
+    done: number;
+    total: number;
+}
+
+interface EncryptingBackend extends CryptoApi {
+    /** On the SDK's internal type, public on its only implementation: kept behind `encrypt`. */
+    encryptEvent(event: MatrixEvent, room: unknown): Promise<void>;
+}
+
+const NOBODY_MS = 120_000;
+
+export class Crypto extends Emitter<{ change: undefined; check: Check | undefined; restore: Restore | undefined }> {
+    #check: Check | undefined;
+    #request: VerificationRequest | undefined;
+    #verifier: Verifier | undefined;
+    #confirm: { yes: () => Promise<void>; no: () => void } | undefined;
+    #timer: ReturnType<typeof setTimeout> | undefined;
+
+    private constructor(
+        readonly engine: Engine,
+        readonly api: CryptoApi,
+    ) {
+        super();
+        const { client } = engine;
+        for (const event of [CryptoEvent.KeysChanged, CryptoEvent.UserTrustStatusChanged, CryptoEvent.DevicesUpdated, CryptoEvent.KeyBackupStatus] as const) {
+            client.on(event as CryptoEvent.KeysChanged, () => {
+                this.emit("change", undefined);
+                this.#retrySoon();
+            });
+        }
+        engine.on("status", (status) => {
+            if (status === "streaming") this.#retrySoon();
+        });
+        client.on(CryptoEvent.VerificationRequestReceived, (request) => {
+            if (!this.#request || this.#request.phase >= VerificationPhase.Done) this.#follow(request, true);
+        });
+    }
+
+    /** Load the machine and open its store. Throws if this browser cannot. */
+    static async start(engine: Engine): Promise<Crypto> {
+        await initAsync(new URL(wasm, location.origin));
+        await engine.client.initRustCrypto({ cryptoDatabasePrefix: `hromada-crypto:${engine.userId}` });
+        const api = engine.client.getCrypto();
+        if (!api) throw new Error("no crypto");
+        api.setDeviceIsolationMode(new OnlySignedDevicesIsolationMode());
+        return new Crypto(engine, api);
+    }
+
+    #retry: ReturnType<typeof setTimeout> | undefined;
+
+    /** Messages whose sender was not known when they came may open once devices and identities are. */
+    #retrySoon(): void {
+        clearTimeout(this.#retry);
+        this.#retry = setTimeout(() => {
+            for (const room of this.engine.client.getRooms()) {
+                if (!room.hasEncryptionStateEvent()) continue;
+                const threads = room.getThreads().flatMap((thread) => thread.timeline);
+                for (const event of [...room.getLiveTimeline().getEvents(), ...threads]) {
+                    if (!event.isDecryptionFailure()) continue;
+                    void event.attemptDecryption(this.api as EncryptingBackend & Parameters<MatrixEvent["attemptDecryption"]>[0], { isRetry: true }).catch(() => undefined);
+                }
+            }
+        }, 300);
+    }
+
+    encrypt: Encrypt = async (roomId, type, content) => {
+        const room = this.engine.room(roomId);
+        if (!room) throw new Error("no room");
+        await room.loadMembersIfNeeded();
+        const { "m.relates_to": relation, ...rest } = content;
+        const event = new MatrixEvent({ type, content: { ...content }, room_id: roomId, sender: this.engine.userId });
+        await (this.api as EncryptingBackend).encryptEvent(event, room);
+        void rest;
+        const wire = event.getWireContent() as Record<string, unknown>;
+        return { type: event.getWireType(), content: relation && !wire["m.relates_to"] ? { ...wire, "m.relates_to": relation } : wire };
+    };
+
+    /** Whether this device is signed by its user; undefined if the user has no keys for that yet. */
+    async confirmed(): Promise<boolean | undefined> {
+        if (!(await this.api.userHasCrossSigningKeys(undefined, true))) return undefined;
+        const status = await this.api.getDeviceVerificationStatus(this.engine.userId, this.engine.session.deviceId);
+        return status?.crossSigningVerified ?? false;
+    }
+
+    /** The user's first device: keys of the account are made and signed, with no question asked. */
+    async begin(): Promise<void> {
+        await this.api.bootstrapCrossSigning({ authUploadDeviceSigningKeys: async (send) => void (await send(null)) });
+        this.emit("change", undefined);
+    }
+
+    async hasRecovery(): Promise<boolean> {
+        return (await this.engine.client.secretStorage.getDefaultKeyId()) !== null;
+    }
+
+    /** Make a recovery key and put the account's secrets under it. The answer is shown once. */
+    async makeRecoveryKey(): Promise<string> {
+        const key = await this.api.createRecoveryKeyFromPassphrase();
+        this.engine.secretKey = key.privateKey;
+        const hasBackup = await this.engine.client.http.authedRequest("GET" as never, "/room_keys/version").then(() => true, (error: { httpStatus?: number; errcode?: string }) => error.errcode === "M_NOT_FOUND");
+        await this.api.bootstrapSecretStorage({ createSecretStorageKey: () => Promise.resolve(key), setupNewSecretStorage: true, setupNewKeyBackup: hasBackup });
+        this.emit("change", undefined);
+        return key.encodedPrivateKey ?? "";
+    }
+
+    /** Open what the recovery key opens: this device is signed, and old messages come. False if the key is another one. */
+    async unlock(text: string): Promise<boolean> {
+        const { secretStorage } = this.engine.client;
+        const key = decodeRecoveryKey(text);
+        const found = await secretStorage.getKey();
+        if (!found) throw new Error("no secret storage");
+        if (!(await secretStorage.checkKey(key, found[1]))) return false;
+        this.engine.secretKey = key;
+        await this.api.bootstrapCrossSigning({});
+        this.emit("change", undefined);
+        void this.restore();
+        return true;
+    }
+
+    /** Fetch the keys of old messages from the backup; goes on in the background. */
+    async restore(): Promise<void> {
+        try {
+            if (!(await this.api.getSessionBackupPrivateKey())) await this.api.loadSessionBackupPrivateKeyFromSecretStorage();
+            await this.api.checkKeyBackupAndEnable();
+            await this.api.restoreKeyBackup({
+                progressCallback: (progress) => {
+                    const { successes, total } = progress as { successes?: number; total?: number };
+                    if (total) this.emit("restore", { done: successes ?? 0, total });
+                },
+            });
+        } catch {
+            // no backup, or it is another one's: what can be read is read
+        }
+        this.emit("restore", undefined);
+        this.emit("change", undefined);
+    }
+
+    /** Everything anew: older encrypted messages stay closed. */
+    async reset(password: string | undefined): Promise<void> {
+        await this.api.resetEncryption(async (send) => {
+            try {
+                await send(null);
+            } catch (error) {
+                const session = (error as { data?: { session?: string } }).data?.session;
+                if (!session || password === undefined) throw error;
+                await send({ type: "m.login.password", identifier: { type: "m.id.user", user: this.engine.userId }, password, session });
+            }
+        });
+        this.emit("change", undefined);
+    }
+
+    fingerprint = async (): Promise<string> => (await this.api.getOwnDeviceKeys()).ed25519;
+    backupVersion = (): Promise<string | null> => this.api.getActiveSessionBackupVersion().catch(() => null);
+    exportKeys = (): Promise<string> => this.api.exportRoomKeysAsJson();
+    importKeys = (json: string): Promise<void> => this.api.importRoomKeysAsJson(json);
+
+    /** Which of the user's devices are confirmed. */
+    async confirmedDevices(): Promise<ReadonlySet<string>> {
+        const devices = (await this.api.getUserDeviceInfo([this.engine.userId], true)).get(this.engine.userId) ?? new Map<string, unknown>();
+        const checked = await Promise.all([...devices.keys()].map(async (id) => ((await this.api.getDeviceVerificationStatus(this.engine.userId, id))?.crossSigningVerified ? [id] : [])));
+        return new Set(checked.flat());
+    }
+
+    personVerified = async (user: string): Promise<boolean> => (await this.api.getUserVerificationStatus(user)).isCrossSigningVerified();
+    /** Who was confirmed before has other keys now. */
+    async changed(user: string): Promise<"no" | "changed" | "confirmed-changed"> {
+        const status = await this.api.getUserVerificationStatus(user);
+        if (status.wasCrossSigningVerified() && !status.isCrossSigningVerified()) return "confirmed-changed";
+        return status.needsUserApproval ? "changed" : "no";
+    }
+    accept = (user: string): Promise<void> => this.api.pinCurrentUserIdentity(user);
+    withdraw = (user: string): Promise<void> => this.api.withdrawVerificationRequirement(user);
+
+    // --- comparing emoji ---
+
+    get check(): Check | undefined {
+        return this.#check;
+    }
+
+    #tell(change: Partial<Check>): void {
+        if (!this.#check) return;
+        this.#check = { ...this.#check, ...change };
+        this.emit("check", this.#check);
+    }
+
+    /** Ask one's other devices, one of them, or a person in a direct chat. */
+    async ask(with_: { device?: string; user?: string; room?: string }): Promise<void> {
+        const request =
+            with_.user && with_.room
+                ? await this.api.requestVerificationDM(with_.user, with_.room)
+                : with_.device
+                  ? await this.api.requestDeviceVerification(this.engine.userId, with_.device)
+                  : await this.api.requestOwnUserVerification();
+        this.#follow(request, false);
+    }
+
+    #follow(request: VerificationRequest, incoming: boolean): void {
+        this.#request = request;
+        this.#verifier = undefined;
+        const user = request.otherUserId;
+        this.#check = { own: request.isSelfVerification, user, device: request.otherDeviceId, incoming, phase: incoming ? "asked" : "waiting", emoji: [] };
+        this.emit("check", this.#check);
+        clearTimeout(this.#timer);
+        this.#timer = setTimeout(() => {
+            if (this.#check?.phase === "waiting" || this.#check?.phase === "asked") {
+                void request.cancel().catch(() => undefined);
+                this.#tell({ phase: "nobody" });
+            }
+        }, NOBODY_MS);
+        const change = (): void => {
+            if (this.#request !== request) return;
+            if (request.phase === VerificationPhase.Cancelled) {
+                if (this.#check?.phase !== "differ" && this.#check?.phase !== "nobody") this.#tell({ phase: "cancelled" });
+            } else if (request.phase === VerificationPhase.Done) {
+                this.#tell({ phase: "done" });
+                this.emit("change", undefined);
+                if (request.isSelfVerification) void this.restore();
+            } else if (request.phase === VerificationPhase.Ready && request.initiatedByMe) {
+                void request.startVerification("m.sas.v1").then((verifier) => this.#verify(verifier), () => this.#tell({ phase: "cancelled" }));
+            } else if (request.verifier) {
+                this.#verify(request.verifier);
+            }
+        };
+        request.on(VerificationRequestEvent.Change, change);
+        change();
+    }
+
+    #verify(verifier: Verifier): void {
+        if (this.#verifier === verifier) return;
+        this.#verifier = verifier;
+        verifier.on(VerifierEvent.ShowSas, (sas) => {
+            this.#confirm = { yes: () => sas.confirm(), no: () => sas.mismatch() };
+            this.#tell({ phase: "emoji", emoji: sas.sas.emoji ?? [] });
+        });
+        verifier.verify().catch(() => undefined);
+    }
+
+    async acceptCheck(): Promise<void> {
+        this.#tell({ phase: "waiting" });
+        await this.#request?.accept();
+    }
+
+    async answer(match: boolean): Promise<void> {
+        if (match) {
+            this.#tell({ phase: "confirming" });
+            await this.#confirm?.yes();
+        } else {
+            this.#tell({ phase: "differ" });
+            this.#confirm?.no();
+        }
+    }
+
+    endCheck(): void {
+        const request = this.#request;
+        this.#request = undefined;
+        this.#check = undefined;
+        clearTimeout(this.#timer);
+        this.emit("check", undefined);
+        if (request && request.phase < VerificationPhase.Done) void request.cancel().catch(() => undefined);
+    }
+}

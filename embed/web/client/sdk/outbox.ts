@@ -1,0 +1,205 @@
+// What is to be sent, in order, until the room has it (webclient.md 5.5).
+//
+// The SDK's own queue stops behind one failed event and forgets on reload. Here one list per room is kept on disk, one
+// entry is in flight, and every try has the same transaction id: the server makes the event exactly once.
+
+import { ClientEvent } from "matrix-js-sdk/lib/client.js";
+import { MatrixError } from "matrix-js-sdk/lib/http-api/errors.js";
+import { Method } from "matrix-js-sdk/lib/http-api/method.js";
+import * as kv from "../../core/kv.ts";
+import { Emitter } from "./emitter.ts";
+import type { Engine } from "./engine.ts";
+
+export interface Upload {
+    blob: Blob;
+    name: string;
+    /** 0 to 1 */
+    progress: number;
+}
+
+export interface Entry {
+    txn: string;
+    room: string;
+    thread: string | undefined;
+    type: string;
+    content: Record<string, unknown>;
+    at: number;
+    state: "waiting" | "uploading" | "sending" | "sent" | "failed";
+    tries: number;
+    error: string | undefined;
+    eventId: string | undefined;
+    upload: Upload | undefined;
+    /** The content answers a message, which is shown above it. */
+    quoted: boolean;
+}
+
+const FIRST_WAIT_MS = 1_000;
+const LONGEST_WAIT_MS = 60_000;
+/** Older ones are asked about before they go. */
+const STALE_MS = 24 * 3_600_000;
+
+export type Encrypt = (roomId: string, type: string, content: Record<string, unknown>) => Promise<{ type: string; content: Record<string, unknown> }>;
+/** Uploads the entry's file and puts its address into the content. */
+export type SendFile = (entry: Entry, onprogress: () => void) => Promise<void>;
+
+export class Outbox extends Emitter<{ change: string }> {
+    #entries: Entry[] = [];
+    #running = new Set<string>();
+    #timers = new Map<string, ReturnType<typeof setTimeout>>();
+    #count = 0;
+    encrypt: Encrypt | undefined;
+    sendFile: SendFile | undefined;
+
+    constructor(readonly engine: Engine) {
+        super();
+        engine.client.on(ClientEvent.Event, (event) => {
+            const transaction = (event.getUnsigned() as { transaction_id?: string }).transaction_id;
+            const entry = this.#entries.find(({ txn, eventId }) => txn === transaction || (eventId !== undefined && eventId === event.getId()));
+            if (entry) this.#end(entry);
+        });
+        engine.on("status", (status) => {
+            if (status === "streaming" || status === "polling") this.hurry();
+        });
+        addEventListener("online", () => this.hurry());
+    }
+
+    /** What was left when the page was closed. */
+    async load(): Promise<void> {
+        const kept = (await kv.all<Entry>("outbox")).map(([, entry]) => entry).filter((entry) => this.engine.userId === ownerOf(entry));
+        for (const entry of kept.sort((a, b) => a.at - b.at)) {
+            if (entry.state === "sent") entry.state = "waiting"; // the same id: sending again is harmless
+            if (entry.state !== "failed") entry.state = Date.now() - entry.at > STALE_MS ? "failed" : "waiting";
+            if (entry.state === "failed" && !entry.error) entry.error = "stale";
+            this.#entries.push(entry);
+        }
+        for (const room of new Set(this.#entries.map((entry) => entry.room))) this.#run(room);
+    }
+
+    of(room: string): readonly Entry[] {
+        return this.#entries.filter((entry) => entry.room === room);
+    }
+
+    get size(): number {
+        return this.#entries.length;
+    }
+
+    /** Put a message at the end of the room's list. */
+    add(room: string, type: string, content: Record<string, unknown>, options: { thread?: string | undefined; quoted?: boolean; upload?: Upload | undefined } = {}): Entry {
+        const entry: Entry = {
+            txn: `w${Date.now().toString(36)}.${(this.#count++).toString(36)}.${crypto.randomUUID().slice(0, 8)}`,
+            room, type, content,
+            thread: options.thread,
+            at: Date.now(),
+            state: "waiting",
+            tries: 0,
+            error: undefined,
+            eventId: undefined,
+            upload: options.upload,
+            quoted: options.quoted ?? false,
+        };
+        this.#entries.push(entry);
+        this.#keep(entry);
+        this.#run(room);
+        return entry;
+    }
+
+    retry(txn: string): void {
+        const entry = this.#entries.find((each) => each.txn === txn);
+        if (!entry) return;
+        Object.assign(entry, { state: "waiting", error: undefined, tries: 0 });
+        this.#keep(entry);
+        this.#run(entry.room);
+    }
+
+    /** Take an entry that has not gone out back. */
+    cancel(txn: string): Entry | undefined {
+        const entry = this.#entries.find((each) => each.txn === txn);
+        if (entry) this.#end(entry);
+        return entry;
+    }
+
+    /** The connection is back. */
+    hurry(): void {
+        for (const [room, timer] of this.#timers) {
+            clearTimeout(timer);
+            this.#timers.delete(room);
+            this.#run(room);
+        }
+    }
+
+    #end(entry: Entry): void {
+        this.#entries = this.#entries.filter((each) => each !== entry);
+        void kv.remove("outbox", key(this.engine.userId, entry));
+        this.emit("change", entry.room);
+    }
+
+    #keep(entry: Entry): void {
+        void kv.put("outbox", key(this.engine.userId, entry), { ...entry, owner: this.engine.userId });
+        this.emit("change", entry.room);
+    }
+
+    #run(room: string): void {
+        if (this.#running.has(room) || this.#timers.has(room)) return;
+        const entry = this.#entries.find((each) => each.room === room && each.state === "waiting");
+        if (!entry) return;
+        this.#running.add(room);
+        void this.#send(entry)
+            .then((wait) => {
+                this.#running.delete(room);
+                if (wait > 0) this.#timers.set(room, setTimeout(() => { this.#timers.delete(room); this.#run(room); }, wait));
+                else this.#run(room);
+            });
+    }
+
+    /** One try. The answer is how long to wait before the next one. */
+    async #send(entry: Entry): Promise<number> {
+        const { client } = this.engine;
+        try {
+            if (entry.upload) {
+                entry.state = "uploading";
+                this.#keep(entry);
+                await this.sendFile?.(entry, () => this.emit("change", entry.room));
+                entry.upload = undefined;
+            }
+            if (!this.#entries.includes(entry)) return 0;
+            entry.state = "sending";
+            this.#keep(entry);
+            const encrypted = client.getRoom(entry.room)?.hasEncryptionStateEvent() && entry.type !== "m.reaction";
+            const out = encrypted ? await this.#encrypted(entry) : entry;
+            const path = `/rooms/${encodeURIComponent(entry.room)}/send/${encodeURIComponent(out.type)}/${encodeURIComponent(entry.txn)}`;
+            const answer = await client.http.authedRequest<{ event_id: string }>(Method.Put, path, undefined, out.content);
+            entry.state = "sent";
+            entry.eventId = answer.event_id;
+            if (client.getRoom(entry.room)?.findEventById(answer.event_id)) this.#end(entry);
+            else this.#keep(entry);
+            return 0;
+        } catch (error) {
+            return this.#failed(entry, error);
+        }
+    }
+
+    async #encrypted(entry: Entry): Promise<{ type: string; content: Record<string, unknown> }> {
+        if (!this.encrypt) throw new MatrixError({ errcode: "NO_CRYPTO", error: "locked" }, 400);
+        return this.encrypt(entry.room, entry.type, entry.content);
+    }
+
+    #failed(entry: Entry, error: unknown): number {
+        if (!this.#entries.includes(entry)) return 0;
+        const status = (error as { httpStatus?: number }).httpStatus ?? 0;
+        const code = (error as { errcode?: string }).errcode ?? "";
+        if (status >= 400 && status < 500 && status !== 429 && status !== 408 && code !== "M_UNKNOWN_TOKEN") {
+            entry.state = "failed";
+            entry.error = code || String(status);
+            this.#keep(entry);
+            return 0; // later entries go on
+        }
+        entry.state = "waiting";
+        entry.tries++;
+        this.#keep(entry);
+        const asked = Number((error as { data?: { retry_after_ms?: number } }).data?.retry_after_ms ?? 0);
+        return Math.max(asked, Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** (entry.tries - 1)) * (0.75 + Math.random() / 2));
+    }
+}
+
+const key = (owner: string, entry: Entry): string => `${owner} ${entry.txn}`;
+const ownerOf = (entry: Entry): string | undefined => (entry as Entry & { owner?: string }).owner;

@@ -1,0 +1,248 @@
+// A window over the history of one room or thread, as items; what is still on its way stands at the end.
+
+import { EventType } from "matrix-js-sdk/lib/@types/event.js";
+import type { EventTimelineSet } from "matrix-js-sdk/lib/models/event-timeline-set.js";
+import type { MatrixEvent } from "matrix-js-sdk/lib/models/event.js";
+import type { Room } from "matrix-js-sdk/lib/models/room.js";
+import { ThreadEvent } from "matrix-js-sdk/lib/models/thread.js";
+import { TimelineWindow } from "matrix-js-sdk/lib/timeline-window.js";
+import type { Engine } from "./engine.ts";
+import { contentBody, itemOf, messageOf } from "./messages.ts";
+import type { Entry, Outbox } from "./outbox.ts";
+import { personOf, pinned } from "./rooms.ts";
+import type { Item, Message } from "./types.ts";
+
+const WINDOW = 200;
+const PAGE = 50;
+/** Pages that are fetched one after the other if nothing in them is shown. */
+const EMPTY_PAGES = 6;
+
+export class Timeline {
+    #window: TimelineWindow | undefined;
+    #kept = new Map<string, { text: string; item: Item }>();
+    #busy = false;
+    /** Events that came while the window did not follow. */
+    fresh = 0;
+
+    constructor(
+        readonly engine: Engine,
+        readonly outbox: Outbox,
+        readonly roomId: string,
+        readonly thread: string | undefined,
+    ) {}
+
+    get #room(): Room | null {
+        return this.engine.room(this.roomId);
+    }
+
+    /** Show the live end, or the surroundings of an event. Throws if the event cannot be had. */
+    async open(eventId?: string): Promise<void> {
+        const room = this.#room;
+        if (!room) return;
+        const set = this.thread ? await threadSet(this.engine, room, this.thread) : room.getUnfilteredTimelineSet();
+        const window = new TimelineWindow(this.engine.client, set, { windowLimit: WINDOW });
+        await window.load(eventId, PAGE);
+        this.#window = window;
+        this.fresh = 0;
+        if (!eventId) await this.#fill();
+    }
+
+    /** A first page may hold nothing that is shown. */
+    async #fill(): Promise<void> {
+        for (let page = 0; page < EMPTY_PAGES && this.items().length < 15 && this.canGo("b"); page++) {
+            await this.#window?.paginate("b" as never, PAGE).catch(() => false);
+        }
+    }
+
+    canGo(direction: "b" | "f"): boolean {
+        return this.#window?.canPaginate(direction as never) ?? false;
+    }
+
+    /** Move the window on by a page. False if there was nothing more, or it did not work. */
+    async more(direction: "b" | "f"): Promise<boolean> {
+        const window = this.#window;
+        if (!window || this.#busy || !this.canGo(direction)) return false;
+        this.#busy = true;
+        try {
+            const before = this.items();
+            for (let page = 0; page < EMPTY_PAGES && this.canGo(direction); page++) {
+                if (!(await window.paginate(direction as never, PAGE))) break;
+                const after = this.items();
+                if (direction === "b" ? after[0]?.key !== before[0]?.key : after.at(-1)?.key !== before.at(-1)?.key) break;
+            }
+            return true;
+        } catch {
+            return false;
+        } finally {
+            this.#busy = false;
+        }
+    }
+
+    /** Take in what came live, if the reader is at the end. */
+    follow(atBottom: boolean): void {
+        const window = this.#window;
+        if (!window) return;
+        if (!atBottom) return;
+        while (window.extend("f" as never, PAGE)) {
+            // until the live end
+        }
+        this.fresh = 0;
+    }
+
+    get atEnd(): boolean {
+        return !this.canGo("f");
+    }
+
+    /** The newest event in the window. */
+    get lastEvent(): MatrixEvent | undefined {
+        return this.#window?.getEvents().at(-1);
+    }
+
+    events(): MatrixEvent[] {
+        return this.#window?.getEvents() ?? [];
+    }
+
+    items(): Item[] {
+        const room = this.#room;
+        if (!room || !this.#window) return this.#pending([], room);
+        const pins = new Set(pinned(room));
+        const ignored = new Set(this.engine.client.getIgnoredUsers());
+        const items: Item[] = [];
+        const kept = new Map<string, { text: string; item: Item }>();
+        for (const event of this.#window.getEvents()) {
+            if (ignored.has(event.getSender() ?? "")) continue;
+            const inThread = event.threadRootId !== undefined && !event.isThreadRoot;
+            if (!this.thread && inThread) continue;
+            const made = itemOf(this.engine, room, event, pins);
+            if (!made) continue;
+            if (this.thread && made.kind !== "message") continue;
+            items.push(this.#same(made, kept));
+        }
+        this.#kept = kept;
+        return this.#pending(items, room);
+    }
+
+    /** The item of before, if it says the same: then its row is not drawn again. */
+    #same(item: Item, kept: Map<string, { text: string; item: Item }>): Item {
+        const text = JSON.stringify(item);
+        const before = this.#kept.get(item.key);
+        const entry = before?.text === text ? before : { text, item };
+        kept.set(item.key, entry);
+        return entry.item;
+    }
+
+    #pending(items: Item[], room: Room | null): Item[] {
+        const waiting = this.outbox.of(this.roomId);
+        if (waiting.length === 0) return items;
+        const keys = new Set(items.map((item) => item.key));
+        let shown = items;
+        for (const entry of waiting) {
+            const relation = entry.content["m.relates_to"] as { rel_type?: string; event_id?: string; key?: string } | undefined;
+            if (relation?.rel_type === "m.annotation" || relation?.rel_type === "m.replace") {
+                shown = shown.map((item) => (item.kind === "message" && item.id === relation.event_id ? overlaid(item, entry, relation.key) : item));
+            } else if (entry.type !== "m.reaction" && entry.thread === this.thread && !keys.has(entry.txn) && this.atEnd) {
+                shown = [...shown, this.#echo(entry, room)];
+            }
+        }
+        return shown;
+    }
+
+    #echo(entry: Entry, room: Room | null): Message {
+        const reply = (entry.content["m.relates_to"] as { "m.in_reply_to"?: { event_id?: string } } | undefined)?.["m.in_reply_to"]?.event_id;
+        const target = reply && entry.quoted ? room?.findEventById(reply) : undefined;
+        const quoted = target && room ? messageOf(this.engine, room, target, new Set()) : undefined;
+        return {
+            kind: "message",
+            key: entry.txn,
+            id: "",
+            sender: personOf(room, this.engine.userId),
+            level: 0,
+            mine: true,
+            time: entry.at,
+            body: contentBody(entry.type, entry.content),
+            edited: false,
+            quote: quoted && { id: quoted.id, sender: quoted.sender.id, name: quoted.sender.name, text: quoted.body.type === "text" ? quoted.body.text.slice(0, 200) : "" },
+            reactions: [],
+            thread: undefined,
+            mentionsMe: false,
+            pinned: false,
+            plainInEncrypted: false,
+            unconfirmed: false,
+            state: entry.state === "sent" ? "sending" : entry.state,
+            error: entry.error,
+            readers: [],
+        };
+    }
+}
+
+function overlaid(item: Message, entry: Entry, key: string | undefined): Message {
+    if (entry.state === "failed") return item;
+    if (key === undefined) {
+        const content = (entry.content["m.new_content"] ?? entry.content) as Record<string, unknown>;
+        return { ...item, body: contentBody("m.room.message", content), edited: true, state: "sending" };
+    }
+    const known = item.reactions.find((reaction) => reaction.key === key);
+    if (known?.mine) return item;
+    const reactions = known
+        ? item.reactions.map((each) => (each.key === key ? { ...each, count: each.count + 1, mine: entry.txn } : each))
+        : [...item.reactions, { key, count: 1, mine: entry.txn, who: [] }];
+    return { ...item, reactions };
+}
+
+async function threadSet(engine: Engine, room: Room, rootId: string): Promise<EventTimelineSet> {
+    let root = room.findEventById(rootId);
+    if (!root) {
+        await engine.client.getEventTimeline(room.getUnfilteredTimelineSet(), rootId).catch(() => undefined);
+        root = room.findEventById(rootId);
+    }
+    const thread = room.getThread(rootId) ?? room.createThread(rootId, root, [], true);
+    if (!thread.initialEventsFetched) {
+        await new Promise<void>((done) => {
+            const finish = (): void => {
+                clearTimeout(timer);
+                thread.off(ThreadEvent.Update, check);
+                done();
+            };
+            const check = (): void => {
+                if (thread.initialEventsFetched) finish();
+            };
+            const timer = setTimeout(finish, 4_000);
+            thread.on(ThreadEvent.Update, check);
+            check();
+        });
+    }
+    return thread.timelineSet;
+}
+
+/** Everything that is a thread in the room, the last answered first. */
+export async function threadsOf(engine: Engine, roomId: string): Promise<Message[]> {
+    const room = engine.room(roomId);
+    if (!room) return [];
+    await room.createThreadsTimelineSets().catch(() => null);
+    await room.fetchRoomThreads().catch(() => undefined);
+    const pins = new Set(pinned(room));
+    return room
+        .getThreads()
+        .filter((thread) => thread.rootEvent && thread.length > 0)
+        .sort((a, b) => (b.replyToEvent?.getTs() ?? 0) - (a.replyToEvent?.getTs() ?? 0))
+        .map((thread) => messageOf(engine, room, thread.rootEvent as MatrixEvent, pins));
+}
+
+/** Messages by their ids, fetched where need be: pinned ones. */
+export async function messagesById(engine: Engine, roomId: string, ids: readonly string[]): Promise<Message[]> {
+    const room = engine.room(roomId);
+    if (!room) return [];
+    const pins = new Set(pinned(room));
+    const found = await Promise.all(
+        ids.map(async (id) => {
+            const known = room.findEventById(id);
+            if (known) return known;
+            const raw = await engine.client.fetchRoomEvent(roomId, id).catch(() => null);
+            if (!raw) return null;
+            const event = engine.client.getEventMapper()({ ...raw, room_id: roomId });
+            if (event.getType() === (EventType.RoomMessageEncrypted as string)) await event.getDecryptionPromise();
+            return event;
+        }),
+    );
+    return found.flatMap((event) => (event ? [messageOf(engine, room, event, pins)] : []));
+}

@@ -1,0 +1,145 @@
+// The client that runs, and what all views know of it.
+
+import { batch, computed, signal } from "@preact/signals";
+import * as kv from "../../core/kv.ts";
+import type { Status } from "../../core/ws.mjs";
+import { keepLocal, t, type Key, type Slots } from "../i18n/t.ts";
+import { go, route } from "../routes.ts";
+import { Commands } from "../sdk/commands.ts";
+import { Engine } from "../sdk/engine.ts";
+import { Outbox } from "../sdk/outbox.ts";
+import { directs, roomRow } from "../sdk/rooms.ts";
+import { cookie } from "../sdk/media.ts";
+import type { Session } from "../sdk/session.ts";
+import type { Person, RoomRow } from "../sdk/types.ts";
+
+export interface App {
+    engine: Engine;
+    outbox: Outbox;
+    commands: Commands;
+}
+
+export const app = signal<App | undefined>(undefined);
+export const rooms = signal<ReadonlyMap<string, RoomRow>>(new Map());
+/** The first sync has come: what is not in the list is not there. */
+export const loaded = signal(false);
+export const status = signal<Status>("connecting");
+/** Since when the connection is away; undefined while it is there. */
+export const awaySince = signal<number | undefined>(undefined);
+export const me = signal<Person>({ id: "", name: "", avatar: undefined });
+export const admin = signal(false);
+
+export const the = (): App => {
+    if (!app.value) throw new Error("nobody is signed in");
+    return app.value;
+};
+
+// --- short messages ---
+
+export interface Toast {
+    id: number;
+    text: string;
+    action: { label: string; run: () => void } | undefined;
+}
+export const toasts = signal<readonly Toast[]>([]);
+let count = 0;
+
+export function toast(text: string, action?: Toast["action"]): void {
+    const id = count++;
+    toasts.value = [...toasts.value.slice(-2), { id, text, action }];
+    setTimeout(() => (toasts.value = toasts.value.filter((each) => each.id !== id)), action ? 10_000 : 5_000);
+}
+
+/** What the screen reader says; the same sentence twice is said twice. */
+export const announced = signal({ text: "", urgent: false });
+export const announce = (text: string, urgent = false): void => {
+    announced.value = { text: announced.value.text === text ? `${text}\u00A0` : text, urgent };
+};
+
+/** Run a command; what failed is said, and undefined returned. */
+export async function attempt<T>(run: () => Promise<T>, failed: Key = "error.failed"): Promise<T | undefined> {
+    try {
+        return await run();
+    } catch (error) {
+        const { errcode, status: code, message } = error as { errcode?: string; status?: number; message: string };
+        const text = code === 0 || errcode === "NETWORK" ? t("error.network") : t(failed, { detail: message } satisfies Slots);
+        toast(text);
+        announce(text, true);
+        return undefined;
+    }
+}
+
+// --- life ---
+
+export async function startApp(session: Session): Promise<App> {
+    const engine = await Engine.start(session);
+    const started: App = { engine, outbox: new Outbox(engine), commands: new Commands(engine) };
+    batch(() => {
+        app.value = started;
+        me.value = { id: session.userId, name: session.userId.slice(1).split(":")[0] ?? "", avatar: undefined };
+    });
+    engine.on("rooms", (dirty) => refresh(started, dirty));
+    engine.on("ready", () => (loaded.value = true));
+    engine.on("status", (now) => {
+        status.value = now;
+        if (now === "streaming" || now === "polling") awaySince.value = undefined;
+        else awaySince.value ??= Date.now();
+    });
+    engine.on("members", () => void loadMe());
+    // What the store kept is shown before the first answer of the server.
+    refresh(started, new Set(engine.client.getRooms().map((room) => room.roomId)));
+    if (rooms.value.size > 0) loaded.value = true;
+    void engine.tokens.cookie().then((works) => (cookie.value = works));
+    void loadMe();
+    void started.commands.isAdmin().then((is) => (admin.value = is));
+    return started;
+}
+
+let asked = false;
+async function loadMe(): Promise<void> {
+    if (asked) return;
+    asked = true;
+    try {
+        me.value = await the().commands.profile(the().engine.userId);
+    } catch {
+        // the id's first part stands in for the name
+    }
+    asked = false;
+}
+
+function refresh({ engine }: App, dirty: ReadonlySet<string>): void {
+    const direct = directs(engine);
+    const next = new Map(rooms.value);
+    let changed = false;
+    for (const id of dirty) {
+        const room = engine.room(id);
+        const membership = room?.getMyMembership();
+        if (!room || (membership !== "join" && membership !== "invite" && membership !== "knock" && !(route.value.page === "room" && route.value.room === id))) {
+            changed = next.delete(id) || changed;
+            continue;
+        }
+        const row = roomRow(engine, room, direct);
+        const before = next.get(id);
+        if (before && JSON.stringify(before) === JSON.stringify(row)) continue;
+        next.set(id, row);
+        changed = true;
+    }
+    if (changed) rooms.value = next;
+}
+
+/** End the session here and on the server; nothing stays in this browser. */
+export async function signOut(): Promise<void> {
+    await app.value?.engine.logout();
+    await kv.wipe();
+    keepLocal("hromada.settings", JSON.stringify({}));
+    location.replace(`${location.pathname}#/login`);
+    location.reload();
+}
+
+// --- derived ---
+
+export const openRow = computed(() => (route.value.page === "room" ? rooms.value.get(route.value.room) : undefined));
+
+export function openRoomById(id: string, event?: string): void {
+    go({ page: "room", room: id, event, via: [], panel: undefined });
+}

@@ -1,0 +1,71 @@
+// Encryption, where the server offers it. Its code and its wasm are loaded after the first paint.
+
+import { signal } from "@preact/signals";
+import { go } from "../routes.ts";
+import { ask } from "../sdk/api.ts";
+import type { Check, Crypto, Restore } from "../sdk/crypto.ts";
+import type { App } from "./app.ts";
+
+export type CryptoState = "off" | "loading" | "ready" | "broken";
+export const cryptoState = signal<CryptoState>("loading");
+/** Whether this device is signed by its user; undefined while that is not known. */
+export const confirmed = signal<boolean | undefined>(undefined);
+export const recovery = signal<boolean | undefined>(undefined);
+export const check = signal<Check | undefined>(undefined);
+export const restoring = signal<Restore | undefined>(undefined);
+let running: Crypto | undefined;
+
+export const theCrypto = (): Crypto | undefined => running;
+
+async function offered(app: App): Promise<boolean> {
+    try {
+        await ask("/_matrix/client/v3/keys/query", { body: { device_keys: {} }, fetch: app.engine.tokens.fetch });
+        return true;
+    } catch {
+        return false;
+    }
+}
+
+/** Start the machine before the first sync, since that brings messages to this device. */
+export async function prepareCrypto(app: App, fresh: "login" | "register" | undefined): Promise<void> {
+    cryptoState.value = "loading";
+    if (!(await offered(app))) {
+        cryptoState.value = "off";
+        return;
+    }
+    try {
+        const { Crypto: Machine } = await import("../sdk/crypto.ts");
+        running = await Machine.start(app.engine);
+    } catch (error) {
+        console.error(error);
+        cryptoState.value = "broken";
+        return;
+    }
+    const machine = running;
+    app.outbox.encrypt = machine.encrypt;
+    machine.on("check", (now) => (check.value = now));
+    machine.on("restore", (now) => (restoring.value = now));
+    machine.on("change", () => void look(machine));
+    const stop = app.engine.on("ready", () => {
+        stop();
+        void settle(machine, fresh);
+    });
+}
+
+async function look(machine: Crypto): Promise<void> {
+    confirmed.value = await machine.confirmed().catch(() => confirmed.value);
+    recovery.value = await machine.hasRecovery().catch(() => recovery.value);
+}
+
+/** The first device makes the account's keys silently; a later one is asked once to show that it is the user's. */
+async function settle(machine: Crypto, fresh: "login" | "register" | undefined): Promise<void> {
+    try {
+        if ((await machine.confirmed()) === undefined) await machine.begin();
+        await look(machine);
+    } catch (error) {
+        console.error(error);
+    }
+    cryptoState.value = "ready";
+    if (fresh === "login" && confirmed.value === false) go({ page: "verify" });
+    if (fresh === "register" && recovery.value === false) go({ page: "recovery" });
+}

@@ -1,0 +1,63 @@
+// Unsent texts, per room and thread. On this browser's disk only: never synced, never overwritten while one writes.
+
+import { signal } from "@preact/signals";
+import * as kv from "../../core/kv.ts";
+
+export interface Mention {
+    /** As it stands in the text: `@Ada`. */
+    text: string;
+    /** A user id, or `@room`. */
+    id: string;
+}
+export interface Draft {
+    text: string;
+    mentions: Mention[];
+    reply: string | undefined;
+    edit: string | undefined;
+    at: number;
+}
+
+const WAIT_MS = 300;
+export const drafts = signal<ReadonlyMap<string, Draft>>(new Map());
+const timers = new Map<string, ReturnType<typeof setTimeout>>();
+const channel = "BroadcastChannel" in globalThis ? new BroadcastChannel("hromada.drafts") : undefined;
+
+export const draftKey = (room: string, thread?: string): string => (thread ? `${room} ${thread}` : room);
+
+export async function loadDrafts(): Promise<void> {
+    drafts.value = new Map(await kv.all<Draft>("drafts"));
+    channel?.addEventListener("message", ({ data }: MessageEvent<{ key: string; draft: Draft | undefined }>) => put(data.key, data.draft));
+    addEventListener("pagehide", () => {
+        for (const key of [...timers.keys()]) write(key);
+    });
+}
+
+function put(key: string, draft: Draft | undefined): void {
+    const next = new Map(drafts.value);
+    if (draft) next.set(key, draft);
+    else next.delete(key);
+    drafts.value = next;
+}
+
+function write(key: string): void {
+    clearTimeout(timers.get(key));
+    timers.delete(key);
+    const draft = drafts.value.get(key);
+    void (draft ? kv.put("drafts", key, draft) : kv.remove("drafts", key));
+    channel?.postMessage({ key, draft });
+}
+
+/** Keep what is in the composer; an empty text with nothing attached is no draft. */
+export function keepDraft(key: string, draft: Omit<Draft, "at">): void {
+    put(key, draft.text.trim() || draft.reply || draft.edit ? { ...draft, at: Date.now() } : undefined);
+    clearTimeout(timers.get(key));
+    timers.set(key, setTimeout(() => write(key), WAIT_MS));
+}
+
+/** A room that took another's place takes its draft too. */
+export function handOn(from: string, to: string): void {
+    const draft = drafts.value.get(from);
+    if (!draft || drafts.value.has(to)) return;
+    keepDraft(to, { ...draft, reply: undefined, edit: undefined });
+    keepDraft(from, { text: "", mentions: [], reply: undefined, edit: undefined });
+}

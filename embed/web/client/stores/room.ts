@@ -1,0 +1,203 @@
+// The open conversation: a window of its timeline, the read line, what is being answered or changed.
+
+import { signal, type Signal } from "@preact/signals";
+import { rights, roomSettings, members, type RoomSettings } from "../sdk/rooms.ts";
+import { Timeline } from "../sdk/timeline.ts";
+import type { Item, Member, Message, Rights } from "../sdk/types.ts";
+import { settings } from "./settings.ts";
+import { the } from "./app.ts";
+
+const KEPT = 5;
+const RECEIPT_MS = 1_000;
+
+export class RoomView {
+    readonly timeline: Timeline;
+    readonly items: Signal<readonly Item[]> = signal([]);
+    readonly state: Signal<"loading" | "ready" | "gone"> = signal("loading");
+    readonly atStart = signal(false);
+    readonly atEnd = signal(true);
+    readonly fresh = signal(0);
+    /** The item before which "New messages" stands. */
+    readonly line: Signal<string | undefined> = signal(undefined);
+    /** The item to look at after opening. */
+    readonly target: Signal<string | undefined> = signal(undefined);
+    /** Kept while one is elsewhere: how far from the end one was. */
+    place: { key: string; offset: number } | undefined;
+    atBottom = true;
+    #scheduled = false;
+    #stops: (() => void)[] = [];
+    #receiptTimer: ReturnType<typeof setTimeout> | undefined;
+    #receipt: string | undefined;
+    #sent: string | undefined;
+
+    constructor(
+        readonly roomId: string,
+        readonly thread: string | undefined,
+    ) {
+        const { engine, outbox } = the();
+        this.timeline = new Timeline(engine, outbox, roomId, thread);
+        const update = (room: string): void => {
+            if (room === roomId) this.schedule();
+        };
+        this.#stops.push(engine.on("timeline", update), outbox.on("change", update));
+    }
+
+    /** Load the end, or the surroundings of an event. */
+    async open(event?: string): Promise<void> {
+        this.state.value = "loading";
+        try {
+            const line = this.thread ? undefined : this.#unreadFrom();
+            await this.timeline.open(event);
+            this.refresh();
+            if (line && !event) {
+                const first = this.#firstAfter(line);
+                this.line.value = first;
+                this.target.value = first;
+            } else {
+                this.target.value = event;
+            }
+            this.state.value = "ready";
+        } catch {
+            if (event) await this.open();
+            else this.state.value = "gone";
+        }
+    }
+
+    #unreadFrom(): string | undefined {
+        const room = the().engine.room(this.roomId);
+        return (room?.getAccountData("m.fully_read")?.getContent()["event_id"] as string | undefined) ?? room?.getEventReadUpTo(the().engine.userId) ?? undefined;
+    }
+
+    /** The first item after the event that is not one's own; undefined if all is read or the event is out of sight. */
+    #firstAfter(event: string): string | undefined {
+        const events = this.timeline.events();
+        const at = events.findIndex((each) => each.getId() === event);
+        if (at < 0) return undefined;
+        const later = new Set(events.slice(at + 1).map((each) => each.getId()));
+        const rest = this.items.value.filter((item) => item.kind === "message" && later.has(item.id));
+        const first = rest.find((item) => item.kind === "message" && !item.mine);
+        return first?.key;
+    }
+
+    schedule(): void {
+        if (this.#scheduled) return;
+        this.#scheduled = true;
+        const run = (): void => {
+            this.#scheduled = false;
+            this.refresh();
+        };
+        if (document.visibilityState === "hidden") setTimeout(run, 50);
+        else requestAnimationFrame(run);
+    }
+
+    refresh(): void {
+        const before = this.items.value;
+        const wasEnd = this.timeline.atEnd;
+        this.timeline.follow(this.atBottom);
+        const items = this.timeline.items();
+        this.atStart.value = !this.timeline.canGo("b");
+        this.atEnd.value = this.timeline.atEnd;
+        if (items.length !== before.length || items.some((item, at) => item !== before[at])) this.items.value = items;
+        if (this.atBottom) this.fresh.value = 0;
+        else if (!wasEnd || !this.timeline.atEnd) this.fresh.value = this.#behind();
+    }
+
+    /** How many messages of others are past the window. */
+    #behind(): number {
+        const live = the().engine.room(this.roomId)?.getLiveTimeline().getEvents() ?? [];
+        const last = this.timeline.lastEvent?.getId();
+        const at = live.findIndex((event) => event.getId() === last);
+        return at < 0 ? 0 : live.slice(at + 1).filter((event) => event.getType() === "m.room.message" || event.getType() === "m.room.encrypted").length;
+    }
+
+    async more(direction: "b" | "f"): Promise<void> {
+        await this.timeline.more(direction);
+        this.refresh();
+    }
+
+    /** Everything up to this item has been on screen. */
+    seen(item: Item): void {
+        const events = this.timeline.events();
+        const at = events.findIndex((event) => event.getId() === item.id);
+        const known = events.findIndex((event) => event.getId() === (this.#receipt ?? this.#sent));
+        if (at < 0 || at <= known) return;
+        // What is not shown after it (reactions, edits) counts as seen with it.
+        let last = at;
+        const shown = new Set(this.items.value.map((each) => each.id));
+        while (last + 1 < events.length && !shown.has(events[last + 1]?.getId() ?? "")) last++;
+        this.#receipt = events[last]?.getId();
+        this.#receiptTimer ??= setTimeout(() => this.#send(), this.#sent ? RECEIPT_MS : 0);
+    }
+
+    #send(): void {
+        this.#receiptTimer = undefined;
+        const event = this.#receipt;
+        if (!event || event === this.#sent || !event.startsWith("$")) return;
+        const { engine, commands } = the();
+        if (!this.thread && engine.room(this.roomId)?.getEventReadUpTo(engine.userId) === event && engine.room(this.roomId)?.getUnreadNotificationCount() === 0) {
+            this.#sent = event;
+            return;
+        }
+        this.#sent = event;
+        this.#receipt = undefined;
+        commands.markRead(this.roomId, event, this.thread, settings.value.receipts).catch(() => (this.#sent = undefined));
+        if (engine.room(this.roomId)?.getAccountData("m.marked_unread")?.getContent()["unread"] === true) {
+            void commands.markUnread(this.roomId, false).catch(() => undefined);
+        }
+    }
+
+    /** Esc: all is read, and the line goes away. */
+    readAll(): void {
+        this.line.value = undefined;
+        const last = this.items.value.at(-1);
+        if (last) this.seen(last);
+    }
+
+    close(): void {
+        for (const stop of this.#stops) stop();
+        clearTimeout(this.#receiptTimer);
+    }
+}
+
+const views = new Map<string, RoomView>();
+
+/** The view of a room or thread; the last few are kept, with their place. */
+export function viewOf(roomId: string, thread?: string): RoomView {
+    const key = `${roomId} ${thread ?? ""}`;
+    const view = views.get(key) ?? new RoomView(roomId, thread);
+    views.delete(key);
+    views.set(key, view);
+    for (const [old, each] of views) {
+        if (views.size <= KEPT) break;
+        each.close();
+        views.delete(old);
+    }
+    return view;
+}
+
+export function forgetViews(): void {
+    for (const view of views.values()) view.close();
+    views.clear();
+}
+
+// --- what the composer is doing, by draft key ---
+
+export const replying = signal<Message | undefined>(undefined);
+export const editing = signal<Message | undefined>(undefined);
+
+// --- details, made when asked for ---
+
+export const rightsOf = (roomId: string): Rights | undefined => {
+    const room = the().engine.room(roomId);
+    return room ? rights(the().engine, room) : undefined;
+};
+export const settingsOf = (roomId: string): RoomSettings | undefined => {
+    const room = the().engine.room(roomId);
+    return room ? roomSettings(room) : undefined;
+};
+export async function membersOf(roomId: string): Promise<Member[]> {
+    const room = the().engine.room(roomId);
+    if (!room) return [];
+    await room.loadMembersIfNeeded().catch(() => false);
+    return members(room);
+}

@@ -1,0 +1,30 @@
+// What is open on top of the page.
+
+import { signal } from "@preact/signals";
+import type { Message } from "../sdk/types.ts";
+
+export const newDialog = signal<"people" | "room" | "space" | undefined>(undefined);
+export const switcher = signal(false);
+export const keysHelp = signal(false);
+/** A person whose card is open, with the room it was opened in. */
+export const personCard = signal<{ user: string; room: string | undefined } | undefined>(undefined);
+export const inviteTo = signal<string | undefined>(undefined);
+export const reporting = signal<{ room: string; message: Message | undefined } | undefined>(undefined);
+export const lightbox = signal<{ room: string; key: string } | undefined>(undefined);
+/** A question before something that cannot be undone. */
+export interface Question {
+    title: string;
+    text: string;
+    yes: string;
+    bad?: boolean;
+    run: () => void;
+}
+export const question = signal<Question | undefined>(undefined);
+/** A width below which one pane is shown at a time. */
+export const phone = signal(false);
+
+const query = globalThis.matchMedia?.("(width < 640px)");
+if (query) {
+    phone.value = query.matches;
+    query.addEventListener("change", ({ matches }) => (phone.value = matches));
+}

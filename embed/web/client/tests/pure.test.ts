@@ -1,0 +1,136 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { fill } from "../i18n/t.ts";
+import { uk } from "../i18n/uk.ts";
+import { en } from "../i18n/en.ts";
+import { contentOf, formatted } from "../render/compose.ts";
+import { group } from "../render/group.ts";
+import { otherHost, pieces, safe } from "../render/links.ts";
+import { format, matrixLink, parse } from "../routes.ts";
+import { badge, type Counts } from "../sdk/badge.ts";
+import { clean, unquoted } from "../sdk/text.ts";
+import type { Message } from "../sdk/types.ts";
+import { fold, score } from "../stores/score.ts";
+
+const COUNTS: Counts = {
+    membership: "join", kind: "room", notifications: 0, highlights: 0, muted: false, unread: false, markedUnread: false, read: false, upgraded: false,
+};
+
+test("badges by the table", () => {
+    const table: [Partial<Counts>, [number, boolean, boolean]][] = [
+        [{}, [0, false, false]],
+        [{ notifications: 3, unread: true }, [3, false, false]],
+        [{ notifications: 3, highlights: 1 }, [3, true, false]],
+        [{ kind: "dm", notifications: 2 }, [2, true, false]],
+        [{ unread: true }, [0, false, true]],
+        [{ markedUnread: true, read: true }, [0, false, true]],
+        [{ muted: true, notifications: 9, unread: true }, [0, false, true]],
+        [{ muted: true, highlights: 1 }, [1, true, false]],
+        [{ notifications: 4, read: true }, [0, false, false]],
+        [{ membership: "leave", notifications: 4 }, [0, false, false]],
+        [{ membership: "invite", notifications: 1 }, [0, false, false]],
+        [{ upgraded: true, notifications: 4 }, [0, false, false]],
+        [{ kind: "space", notifications: 4 }, [0, false, false]],
+    ];
+    for (const [given, [count, mention, dot]] of table) {
+        assert.deepEqual(badge({ ...COUNTS, ...given }), { count, mention, dot }, JSON.stringify(given));
+    }
+});
+
+const message = (key: string, sender: string, time: number): Message => ({
+    kind: "message", key, id: key, sender: { id: sender, name: sender, avatar: undefined }, level: 0, mine: false, time, body: { type: "text", text: key, html: undefined, style: "text" },
+    edited: false, quote: undefined, reactions: [], thread: undefined, mentionsMe: false, pinned: false, plainInEncrypted: false, unconfirmed: false, state: "sent", error: undefined, readers: [],
+});
+const NOON = new Date(2026, 5, 4, 12).getTime();
+
+test("messages are grouped by sender, time and day", () => {
+    const minute = 60_000;
+    const items = [message("a", "x", NOON), message("b", "x", NOON + minute), message("c", "y", NOON + 2 * minute), message("d", "y", NOON + 10 * minute), message("e", "y", NOON + 24 * 60 * minute)];
+    const days = group(items, undefined);
+    assert.equal(days.length, 2);
+    assert.deepEqual(days[0]?.rows.map((row) => row.kind === "message" && [row.first, row.next]), [[true, true], [false, false], [true, false], [true, false]]);
+});
+
+test("the line of new messages parts a group", () => {
+    const rows = group([message("a", "x", NOON), message("b", "x", NOON + 1)], "b")[0]?.rows ?? [];
+    assert.deepEqual(rows.map((row) => row.kind), ["message", "line", "message"]);
+    assert.equal(rows[2]?.kind === "message" && rows[2].first, true);
+});
+
+test("what happened in a row is one line", () => {
+    const happened = (key: string) => ({ kind: "happening" as const, key, id: key, time: NOON, text: "happened.joined", slots: {}, readers: [] });
+    assert.equal(group([happened("a"), happened("b")], undefined)[0]?.rows.length, 1);
+});
+
+test("routes there and back", () => {
+    for (const fragment of ["#/", "#/login", "#/room/!a:b", "#/room/!a:b/$event?via=x.org&panel=members", "#/explore?q=%D1%81%D0%B0%D0%B4", "#/settings/devices", "#/search?q=a&in=%21a%3Ab"]) {
+        assert.equal(format(parse(fragment)), fragment);
+    }
+    assert.deepEqual(parse("#/nonsense/%E0%A4%A"), { page: "home" });
+    assert.deepEqual(matrixLink("https://matrix.to/#/%23garden%3Ab?via=c"), { page: "room", room: "#garden:b", event: undefined, via: ["c"], panel: undefined });
+    assert.deepEqual(matrixLink("matrix:u/ada:b"), { page: "person", user: "@ada:b" });
+    assert.equal(matrixLink("https://example.org/#/@ada:b"), undefined);
+});
+
+test("names lose what turns or hides", () => {
+    assert.equal(clean("a\u202Eb\u2066c\u200Bd\u0000"), "abcd");
+    assert.equal(clean("a\n b"), "a b");
+    assert.equal(clean(3), "");
+    assert.equal(clean("x".repeat(300)).length, 200);
+});
+
+test("quoted lines of old replies are dropped", () => {
+    assert.equal(unquoted("> <@a:b> one\n> two\n\nanswer"), "answer");
+    assert.equal(unquoted("> only a quote"), "> only a quote");
+});
+
+test("links: only harmless schemes", () => {
+    for (const bad of ["javascript:alert(1)", " java\nscript:alert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd", "blob:x", "ftp://x"]) assert.equal(safe(bad), undefined, bad);
+    assert.equal(safe("https://example.org/a b"), "https://example.org/a%20b");
+    assert.equal(otherHost("https://bank.example", "https://evil.example/"), "evil.example");
+    assert.equal(otherHost("www.bank.example/x", "https://bank.example/"), undefined);
+    assert.equal(otherHost("click here", "https://evil.example/"), undefined);
+});
+
+test("addresses and ids in plain text", () => {
+    assert.deepEqual(pieces("see example.org, @ada:b.org and #garden:b.org!").map(({ kind, text }) => [kind, text]), [
+        ["text", "see "], ["link", "example.org"], ["text", ", "], ["id", "@ada:b.org"], ["text", " and "], ["id", "#garden:b.org"], ["text", "!"],
+    ]);
+});
+
+test("search: word starts, and Cyrillic is Latin", () => {
+    assert.equal(fold("Ґанок об’їзд"), "ganok obyizd");
+    assert.ok(score("Podil Community Garden", "gar") > score("Edgar Lutz", "gar"));
+    assert.ok(score("Тарас Бондар", "taras") > 0);
+    assert.ok(score("Taras", "тар") > 0);
+    assert.equal(score("Maya", "x"), 0);
+});
+
+test("markdown only where there is a mark", async () => {
+    assert.equal(await formatted("plain text", []), undefined);
+    assert.equal(await formatted("**bold**", []), "<strong>bold</strong>");
+    assert.equal(await formatted("a ||secret|| b", []), "a <span data-mx-spoiler>secret</span> b");
+    assert.equal(await formatted("2 > 1", []), undefined);
+    assert.match((await formatted("`x` <script>alert(1)</script> <b>", [])) ?? "", /&#60;script&#62;/);
+    assert.match((await formatted("```py\nx<1\n```", [])) ?? "", /<pre><code class="language-py">x&#60;1\n<\/code><\/pre>/);
+});
+
+test("mentions, replies and edits as the specification has them", async () => {
+    const mention = { text: "@Ada", id: "@ada:b" };
+    const content = await contentOf({ text: "@Ada hi", mentions: [mention], reply: { id: "$r", sender: "@maya:b" }, thread: undefined, edit: undefined });
+    assert.deepEqual(content["m.mentions"], { user_ids: ["@ada:b", "@maya:b"] });
+    assert.equal(content["formatted_body"], '<a href="https://matrix.to/#/@ada:b">Ada</a> hi');
+    assert.deepEqual(content["m.relates_to"], { "m.in_reply_to": { event_id: "$r" } });
+    const edit = await contentOf({ text: "new", mentions: [], reply: undefined, thread: undefined, edit: "$e" });
+    assert.deepEqual(edit["m.relates_to"], { rel_type: "m.replace", event_id: "$e" });
+    assert.equal((edit["m.new_content"] as { body: string }).body, "new");
+    assert.equal((await contentOf({ text: "/me waves", mentions: [], reply: undefined, thread: undefined, edit: undefined }))["msgtype"], "m.emote");
+});
+
+test("languages: the same keys and slots, all plural forms", () => {
+    const slots = (text: unknown): string => [...new Set(JSON.stringify(text).match(/\{\w+\}/g))].filter((slot) => slot !== "{n}").sort().join();
+    for (const key of Object.keys(en) as (keyof typeof en)[]) assert.equal(slots(uk[key]), slots(en[key]), key);
+    for (const [n, word] of [[1, "учасник"], [2, "учасники"], [5, "учасників"], [21, "учасник"], [112, "учасників"]] as const) {
+        assert.equal(fill(uk["room.members"], { n }, "uk"), `${n} ${word}`);
+    }
+});

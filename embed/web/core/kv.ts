@@ -1,0 +1,77 @@
+// A few records in IndexedDB. Where storage is denied they live as long as the page.
+
+import { type DBSchema, type IDBPDatabase, openDB } from "idb";
+
+interface Schema extends DBSchema {
+    kv: { key: string; value: unknown };
+    drafts: { key: string; value: unknown };
+    outbox: { key: string; value: unknown };
+}
+type Store = "kv" | "drafts" | "outbox";
+
+const NAME = "hromada";
+const memory = new Map<string, unknown>();
+let opened: Promise<IDBPDatabase<Schema> | null> | undefined;
+
+function open(): Promise<IDBPDatabase<Schema> | null> {
+    opened ??= openDB<Schema>(NAME, 1, {
+        upgrade(db) {
+            db.createObjectStore("kv");
+            db.createObjectStore("drafts");
+            db.createObjectStore("outbox");
+        },
+        blocking(_, __, event) {
+            (event.target as IDBDatabase).close(); // another tab wants to delete it
+            opened = undefined;
+        },
+    }).catch(() => null);
+    return opened;
+}
+
+/** Whether what is written outlives the page. */
+export const lasting = async (): Promise<boolean> => (await open()) !== null;
+
+export async function get<T>(store: Store, key: string): Promise<T | undefined> {
+    const db = await open();
+    return (db ? await db.get(store, key) : memory.get(`${store}/${key}`)) as T | undefined;
+}
+
+export async function put(store: Store, key: string, value: unknown): Promise<void> {
+    const db = await open();
+    if (db) await db.put(store, value, key);
+    else memory.set(`${store}/${key}`, value);
+}
+
+export async function remove(store: Store, key: string): Promise<void> {
+    const db = await open();
+    if (db) await db.delete(store, key);
+    else memory.delete(`${store}/${key}`);
+}
+
+export async function all<T>(store: Store): Promise<[string, T][]> {
+    const db = await open();
+    if (!db) {
+        const prefix = `${store}/`;
+        return [...memory].filter(([key]) => key.startsWith(prefix)).map(([key, value]) => [key.slice(prefix.length), value as T]);
+    }
+    const [keys, values] = await Promise.all([db.getAllKeys(store), db.getAll(store)]);
+    return keys.map((key, at) => [key, values[at] as T]);
+}
+
+/** Forget everything that this browser keeps: at logout. */
+export async function wipe(): Promise<void> {
+    memory.clear();
+    (await open())?.close();
+    opened = undefined;
+    const known = (await indexedDB.databases?.().catch(() => [])) ?? [{ name: NAME }];
+    await Promise.all(
+        known.map(
+            ({ name }) =>
+                new Promise<void>((done) => {
+                    if (!name) return done();
+                    const request = indexedDB.deleteDatabase(name);
+                    request.onsuccess = request.onerror = request.onblocked = () => done();
+                }),
+        ),
+    );
+}

@@ -1,0 +1,54 @@
+"""Handlers of the web client: its page, its files, what it is told beforehand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from embed.deps import EmbedServices
+from embed.pages import PLAIN_POLICY, client_policy
+from homeserver.web.request import Request
+from homeserver.web.response import Json, Response
+
+
+async def get_page(embed: EmbedServices, *, request: Request) -> Response:
+    """The web client, or a page that says that it was not built."""
+    manifest = embed.assets.manifest
+    if manifest is None:
+        return embed.pages.render("unbuilt.html", PLAIN_POLICY, status=503, server_name=embed.info.server_name)
+    policy = client_policy(request.headers.get("host", ""))
+    return embed.pages.render("client.html", policy, entries=manifest.entries, preload=manifest.preload)
+
+
+async def get_asset(embed: EmbedServices, *, request: Request, name: str) -> Response:
+    """A file of the build."""
+    return embed.assets.respond(name, request.headers)
+
+
+async def get_app_manifest(embed: EmbedServices) -> Response:
+    """What a browser wants to know to install the client."""
+    value: dict[str, Any] = {
+        "name": f"Hromada · {embed.info.server_name}",
+        "short_name": "Hromada",
+        "start_url": "/",
+        "display": "standalone",
+        "background_color": "#F8F6F2",
+        "theme_color": "#2B58D8",
+        "icons": [{"src": "/assets/logo.svg", "sizes": "any", "type": "image/svg+xml"}],
+    }
+    headers = (
+        ("Content-Type", "application/manifest+json"),
+        ("Cache-Control", "public, max-age=3600"),
+        ("X-Content-Type-Options", "nosniff"),
+    )
+    return Response(200, headers, Json.of(value).data)
+
+
+async def get_web_config(embed: EmbedServices) -> dict[str, Any]:
+    """What the client shows before anybody has signed in."""
+    manifest = embed.assets.manifest
+    return {
+        "server_name": embed.info.server_name,
+        "version": embed.info.version,
+        "registration": embed.info.registration,
+        "build": manifest.build if manifest else None,
+    }

@@ -1,0 +1,91 @@
+"""People in browsers: each has a context of their own, signs up on the page and talks there."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser, BrowserContext, Page
+
+PASSWORD = "correct horse battery staple"
+_names = itertools.count()
+
+
+class Person:
+    """Somebody with a browser. Whatever the page's policy forbids, or throws, is in `faults`."""
+
+    def __init__(self, context: BrowserContext, page: Page, url: str, name: str) -> None:
+        self.context = context
+        self.page = page
+        self.url = url
+        self.name = name
+        self.faults: list[str] = []
+        page.on("pageerror", lambda error: self.faults.append(str(error)))
+        page.on("console", lambda message: self._hear(message.text))
+
+    def _hear(self, text: str) -> None:
+        if "Content Security Policy" in text or "TrustedHTML" in text or "Trusted Type" in text:
+            self.faults.append(text)
+
+    async def sign_up(self) -> None:
+        """Make an account on the page."""
+        page = self.page
+        await page.goto(f"{self.url}/#/register")
+        await page.get_by_label("User name").fill(self.name)
+        await page.get_by_label("Password", exact=True).fill(PASSWORD)
+        await page.get_by_role("button", name="Create account").click()
+        await self.arrive()
+
+    async def sign_in(self) -> None:
+        """Use an account there is."""
+        page = self.page
+        await page.goto(f"{self.url}/#/login")
+        await page.get_by_label("User name").fill(self.name)
+        await page.get_by_label("Password", exact=True).fill(PASSWORD)
+        await page.get_by_role("button", name="Sign in").click()
+        await self.arrive()
+
+    async def arrive(self) -> None:
+        """Wait until the client runs."""
+        await self.page.get_by_role("navigation", name="Main").first.wait_for()
+
+    async def create_room(self, name: str) -> None:
+        """Open a public room."""
+        page = self.page
+        await page.get_by_role("button", name="New conversation").first.click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_role("button", name="Room", exact=True).click()
+        await dialog.get_by_label("Name").fill(name)
+        await dialog.get_by_role("switch").check()
+        await dialog.get_by_role("button", name="Create room").click()
+        await self.composer.wait_for()
+
+    async def join(self, address: str) -> None:
+        """Follow a link to a room and join it."""
+        await self.page.goto(f"{self.url}/#/room/{address.replace('#', '%23')}")
+        await self.page.get_by_role("button", name="Join", exact=True).click()
+        await self.composer.wait_for()
+
+    @property
+    def composer(self):  # type: ignore[no-untyped-def]
+        """The message field."""
+        return self.page.locator("#composer")
+
+    async def say(self, text: str) -> None:
+        """Send a message."""
+        await self.composer.fill(text)
+        await self.composer.press("Enter")
+
+    async def sees(self, text: str) -> None:
+        """Wait for a message in the timeline."""
+        await self.page.get_by_role("log").get_by_text(text, exact=False).last.wait_for()
+
+
+async def person(browser: Browser, url: str, word: str, **options: object) -> Person:
+    """Somebody new whose name begins with `word`."""
+    context = await browser.new_context(**options)  # type: ignore[arg-type]
+    context.set_default_timeout(30_000)
+    name = f"{word}{os.getpid()}x{next(_names)}"
+    return Person(context, await context.new_page(), url, name)
