@@ -45,6 +45,7 @@ from homeserver.services.personal.receipts import ReceiptService
 from homeserver.services.personal.succession import Succession
 from homeserver.services.personal.tags import Tags
 from homeserver.services.personal.typing import TypingTracker
+from homeserver.services.push.unread import UnreadCounts
 from homeserver.services.reports import Reports
 from homeserver.services.rooms import Rooms, RoomsConfig, build_rooms
 from homeserver.services.rooms.lists import RoomLists
@@ -178,7 +179,8 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
 def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
     base, store, log, accounts, metrics = core.base, core.store, core.log, core.accounts, Metrics()
     typing = TypingTracker(base.clock)
-    sync = build_sync(core, typing)
+    ignored = IgnoredUsers(store, log)
+    sync = build_sync(core, typing, ignored)
     peeks = Peeks(log, core.rooms.history, base.clock, max_timeout_ms=sync.limits.timeout_ms)
     sockets = Sockets(parts.stream_settings(config), base.clock)
     _end_what_is_open(core.sessions, sync, peeks, sockets)
@@ -195,7 +197,7 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
             sync=sync,
             peeks=peeks,
             sockets=sockets,
-            ignored=IgnoredUsers(store, log),
+            ignored=ignored,
             reports=Reports(store, core.rooms.access, base.clock, max_length=config.limits.report_length),
             limits=core.limits,
             personal=build_personal(base, JoinedRooms(store, sync.rooms), typing, core.rooms),
@@ -252,12 +254,13 @@ def build_application(core: Core, mounts: Sequence[Mount[Any]], metrics: Metrics
     )
 
 
-def build_sync(core: Core, typing: TypingTracker) -> SyncService:
+def build_sync(core: Core, typing: TypingTracker, ignored: IgnoredUsers) -> SyncService:
     """Sync for all transports."""
     reads = RoomMemoryReads(core.store, core.rooms.memory)
     limits = parts.sync_limits(core.base.config)
+    unread = UnreadCounts(core.store, core.log, ignored)
     return SyncService(
-        core.store, core.follower, core.lists, reads, core.e2e.updates, typing, core.base.clock, limits=limits
+        core.store, core.follower, core.lists, reads, core.e2e.updates, unread, typing, core.base.clock, limits=limits
     )
 
 

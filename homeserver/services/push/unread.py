@@ -29,6 +29,9 @@ from homeserver.services.personal.pushrules import PUSH_RULES, push_rules
 from homeserver.services.rooms.render import client_json
 from homeserver.services.rooms.visibility import joined_all_along
 
+MOVES_COUNTS = frozenset({PUSH_RULES, IGNORED_USER_LIST})
+"""Global account data that make unread counts other numbers."""
+
 _MAX_WITH_RULES = 1_000
 """Newest events of a room that are looked at for a user with rules of their own."""
 
@@ -160,7 +163,7 @@ class UnreadCounts:
             elif isinstance(entry, ReceiptEntry):
                 self._note(entry.receipt.user_id)
                 self._forget(entry.receipt.user_id, entry.receipt.room_id)
-            elif isinstance(entry, AccountDataEntry) and entry.data.type in {PUSH_RULES, IGNORED_USER_LIST}:
+            elif isinstance(entry, AccountDataEntry) and entry.data.type in MOVES_COUNTS:
                 self._note(entry.data.user_id)
                 self._matchers.pop(entry.data.user_id, None)
                 for room_id in tuple(self._rooms.get(entry.data.user_id, ())):

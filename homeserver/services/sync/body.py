@@ -17,7 +17,9 @@ from homeserver.core.canonical import trimmed
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.services.e2e.counts import NO_KEYS
 from homeserver.services.e2e.devicelists import NOTHING, DeviceListChanges
+from homeserver.services.push.unread import RoomUnread
 from homeserver.services.rooms.visibility import History, Visible, has_quotes
+from homeserver.services.sync.holes import Template
 from homeserver.services.sync.positions import prev_batch
 from homeserver.services.sync.shared import SharedKey, SharedSections
 
@@ -44,10 +46,18 @@ class RoomSection:
     account_data: list[AccountDataChanged] = field(default_factory=list)
     ephemeral: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] | None = None
+    counts_moved: bool = False  # what is unread may be another number than the client knows
 
     @property
     def is_empty(self) -> bool:
-        return not (self.timeline.events or self.state or self.account_data or self.ephemeral or self.summary)
+        return not (
+            self.timeline.events
+            or self.state
+            or self.account_data
+            or self.ephemeral
+            or self.summary
+            or self.counts_moved
+        )
 
 
 @dataclass(slots=True)
@@ -65,6 +75,8 @@ class SyncBody:
     device_lists: DeviceListChanges = NOTHING
     key_counts: bytes = NO_KEYS  # members of the response
     counts_changed: bool = False  # an idle client must hear of them
+    unread: dict[str, RoomUnread] = field(default_factory=dict)  # by joined room
+    with_threads: bool = False  # whether unread counts are told by thread
     histories: dict[int, History] = field(default_factory=dict)  # of rooms whose events quote others, by room_nid
 
     def quoting(self) -> list[Visible]:
@@ -93,18 +105,6 @@ class SyncBody:
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
-    """The JSON of a response with a hole in it: what stands before and behind the recipient's own key counts."""
-
-    head: bytes
-    tail: bytes
-
-    def filled(self, key_counts: bytes) -> bytes:
-        """The JSON for a device with these counts (members of the response, without braces)."""
-        return b"".join((self.head, key_counts, self.tail))
-
-
-@dataclass(frozen=True, slots=True)
 class StateField:
     """Under which name a room's state goes out: before the timeline (`state`) or after it."""
 
@@ -123,14 +123,9 @@ STATE_AFTER_UNSTABLE = StateField("org.matrix.msc4222.state_after")
 def template(
     body: SyncBody, render: RenderEvent, state_field: StateField = STATE_BEFORE, shared: SharedSections | None = None
 ) -> Template:
-    """The JSON of a response, but for what is told to one device only."""
+    """The JSON of a response, but for what is told to one user or device only."""
     shared = shared if shared is not None else SharedSections()
     rooms: dict[str, Any] = {}
-    if body.joined:
-        rooms["join"] = {
-            room_id: orjson.Fragment(_section(room, render, state_field, shared) + _joined_part(room))
-            for room_id, room in body.joined.items()
-        }
     if body.invited:
         rooms["invite"] = {room_id: {"invite_state": {"events": state}} for room_id, state in body.invited.items()}
     if body.knocked:
@@ -141,7 +136,7 @@ def template(
             for room_id, room in body.left.items()
         }
     response: dict[str, Any] = {}
-    if rooms:
+    if rooms and not body.joined:
         response["rooms"] = rooms
     if body.account_data:
         response["account_data"] = {"events": [_account_data(changed) for changed in body.account_data]}
@@ -149,9 +144,21 @@ def template(
         response["to_device"] = {"events": _fragments(body.to_device)}
     if body.device_lists:
         response["device_lists"] = {"changed": body.device_lists.changed, "left": body.device_lists.left}
-    rest = trimmed(orjson.dumps(response))
-    head = b'{"next_batch":' + orjson.dumps(body.next_batch)
-    return Template(head + b",", b"," + rest[1:] if response else rest[1:])
+    rest = orjson.dumps(response)[1:]
+    if response:
+        rest = b"," + rest
+    head = b'{"next_batch":' + orjson.dumps(body.next_batch) + b","
+    if not body.joined:
+        return Template((head, trimmed(rest)), (), body.with_threads)
+    pieces = [head]
+    piece = b',"rooms":{"join":{'
+    for room_id, room in body.joined.items():
+        section = _section(room, render, state_field, shared) + _joined_part(room)
+        pieces.append(b"".join((piece, orjson.dumps(room_id), b":", section)))
+        piece = b',"summary":' + orjson.dumps(room.summary or {}) + b"},"
+    others = b"," + orjson.dumps(rooms)[1:] if rooms else b"}"
+    pieces.append(b"".join((piece[:-1], b"}", others, rest)))
+    return Template(tuple(pieces), tuple(body.joined), body.with_threads)
 
 
 def _section(room: RoomSection, render: RenderEvent, state_field: StateField, shared: SharedSections) -> bytes:
@@ -180,15 +187,14 @@ def _shared_part(key: SharedKey) -> bytes:
 
 
 def _joined_part(room: RoomSection) -> bytes:
-    if not (room.account_data or room.ephemeral or room.summary):
+    """Up to where the unread counts go; the summary stands behind them."""
+    if not (room.account_data or room.ephemeral):
         return _PLAIN
     part = {
         "account_data": {"events": [_account_data(changed) for changed in room.account_data]},
         "ephemeral": {"events": room.ephemeral},
-        "unread_notifications": {"highlight_count": 0, "notification_count": 0},
-        "summary": room.summary or {},
     }
-    return b"," + orjson.dumps(part)[1:]
+    return b"," + orjson.dumps(part)[1:-1] + b","
 
 
 def _left_part(room: RoomSection) -> bytes:
@@ -196,10 +202,7 @@ def _left_part(room: RoomSection) -> bytes:
     return b"," + orjson.dumps(part)[1:]
 
 
-_PLAIN = (
-    b',"account_data":{"events":[]},"ephemeral":{"events":[]},'
-    b'"unread_notifications":{"highlight_count":0,"notification_count":0},"summary":{}}'
-)
+_PLAIN = b',"account_data":{"events":[]},"ephemeral":{"events":[]},'
 
 
 def _fragments(events: Iterable[bytes]) -> list[orjson.Fragment]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -30,8 +30,9 @@ from homeserver.ports.log import (
     SessionsEntry,
     ToDeviceEntry,
 )
+from homeserver.services.push.unread import RoomUnread
 from homeserver.services.rooms.visibility import has_quotes
-from homeserver.services.sync.body import Template
+from homeserver.services.sync.holes import Template
 from homeserver.services.sync.positions import SyncToken
 from homeserver.services.sync.request import SyncRequest
 
@@ -66,12 +67,13 @@ class Delivery:
 
     update: Update
     key_counts: bytes
+    unread: Mapping[str, RoomUnread]
 
     @property
     def json(self) -> bytes:
         """The JSON of a response, empty if there is nothing to tell."""
         template = self.update.template
-        return b"" if template is None else template.filled(self.key_counts)
+        return b"" if template is None else template.filled(self.key_counts, self.unread)
 
     @property
     def token(self) -> SyncToken:
@@ -92,7 +94,7 @@ class Stretch:
 
     def keep(self, key: UpdateKey, update: Update) -> None:
         """Remember an update for its other recipients, unless it would weigh."""
-        if (update.template is None or len(update.template.tail) <= _MAX_BYTES) and len(self.updates) < _MAX_UPDATES:
+        if (update.template is None or update.template.size <= _MAX_BYTES) and len(self.updates) < _MAX_UPDATES:
             self.updates[key] = update
 
 
@@ -145,9 +147,8 @@ def _stretch(entries: list[LogEntry], typing: Iterable[str] | None) -> Stretch |
                 personal.add(event.sender)  # their devices get it with its transaction id
                 senders.add((event.room_id, event.sender))
             case ReceiptEntry(_, receipt):
-                if receipt.is_private:
-                    personal.add(receipt.user_id)
-                else:
+                personal.add(receipt.user_id)  # for them, other events are unread from now on
+                if not receipt.is_private:
                     rooms[receipt.room_id] = None
             case AccountDataEntry(_, data):
                 personal.add(data.user_id)

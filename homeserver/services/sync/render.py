@@ -9,18 +9,19 @@ import orjson
 from homeserver.core.filters import apply_event_fields
 from homeserver.services.rooms.render import client_json, federation_form, for_recipient
 from homeserver.services.rooms.visibility import Visible, has_quotes
-from homeserver.services.sync.body import RenderEvent, SyncBody, Template, template
+from homeserver.services.sync.body import RenderEvent, SyncBody, template
+from homeserver.services.sync.holes import Template
 from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.shared import SharedSections
 
 
 def encode_for(request: SyncRequest, body: SyncBody, shared: SharedSections | None = None) -> bytes:
     """The JSON of a response for the requesting device and its filter."""
-    return template_for(request, body, shared).filled(body.key_counts)
+    return template_for(request, body, shared).filled(body.key_counts, body.unread)
 
 
 def template_for(request: SyncRequest, body: SyncBody, shared: SharedSections | None = None) -> Template:
-    """As `encode_for`, with the key counts left open."""
+    """As `encode_for`, with what is the recipient's own left open."""
     return template(body, _renderer(request, body), request.state_field, shared)
 
 

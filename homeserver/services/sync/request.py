@@ -48,6 +48,11 @@ class SyncRequest:
         return None if self.device_id is None else (self.user_id, self.device_id)
 
     @property
+    def counts_threads(self) -> bool:
+        """Whether what is unread is told by thread.  spec: client-server-api#receiving-notifications"""
+        return self.filter.room.timeline.unread_thread_notifications
+
+    @property
     def timeline_limit(self) -> int:
         """Events per room, bounded however much the client asks for."""
         limit = self.filter.room.timeline.limit

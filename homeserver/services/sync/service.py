@@ -23,10 +23,11 @@ from homeserver.services.e2e.todevice import PER_RESPONSE
 from homeserver.services.following import LogFollower
 from homeserver.services.personal.pushrules import PUSH_RULES, push_rules_content
 from homeserver.services.personal.typing import TypingTracker
+from homeserver.services.push.unread import MOVES_COUNTS, RoomUnread, UnreadCounts
 from homeserver.services.rooms.lists import RoomLists, Rooms
 from homeserver.services.rooms.visibility import History
 from homeserver.services.sync import window as windows
-from homeserver.services.sync.body import SyncBody
+from homeserver.services.sync.body import RoomSection, SyncBody
 from homeserver.services.sync.delta import DeltaBuilder, Plan, bundling, plan_delta, plan_initial, summary_moved
 from homeserver.services.sync.fanout import Audience, Delivery, Stretch, Stretches, Update
 from homeserver.services.sync.lazy import SentMembers
@@ -51,13 +52,14 @@ class Answer:
 class SyncService:
     """Sync for all transports."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one collaborator for each thing that a response tells
         self,
         store: Store,
         follower: LogFollower,
         rooms: RoomLists,
         reads: RoomReads,
         devices: DeviceUpdates,
+        unread: UnreadCounts,
         typing: TypingTracker,
         clock: Clock,
         *,
@@ -66,6 +68,7 @@ class SyncService:
         self.limits = limits or SyncLimits()
         log = follower.log
         self._devices = devices
+        self._unread = unread
         self._store = store
         self._log = log
         self._follower = follower
@@ -177,7 +180,13 @@ class SyncService:
             if update is None:
                 return None
             stretch.keep((form, joined, quoted), update)
-        return Delivery(update, counts)
+        unread: dict[str, RoomUnread] = {}
+        for room_id in () if update.template is None else update.template.rooms:
+            known_counts = self._unread.peek(request.user_id, room_id)
+            if known_counts is None:
+                return None
+            unread[room_id] = known_counts
+        return Delivery(update, counts, unread)
 
     def _make_shared(
         self, request: SyncRequest, since: SyncToken, rooms: Rooms, stretch: Stretch, histories: dict[int, History]
@@ -187,7 +196,7 @@ class SyncService:
         window = windows.from_tail(stretch.entries, who, rooms, since.position, self._log.position)
         token = self._add_typing(window, rooms, since)
         plan = plan_delta(request, window, rooms)
-        body = SyncBody(str(token))
+        body = SyncBody(str(token), with_threads=request.counts_threads)
         self._builder.sections(request, plan, window, body)
         if bundling(body):
             return None
@@ -248,7 +257,7 @@ class SyncService:
             if window.device_lists:
                 lists = window.device_lists
                 body.device_lists = await self._devices.lists.without_moves(request.user_id, rooms, lists)
-        return await self._finish(request, plan, window, body, token)
+        return await self._finish(request, plan, window, rooms, body, token)
 
     async def _from_store(self, request: SyncRequest, since: SyncToken, rooms: Rooms, high: int) -> Answer:
         async with self._store.read() as tx:
@@ -264,7 +273,7 @@ class SyncService:
             await self._builder.relations(tx, request, body)
             token = await self._device_parts(tx, request, window, rooms, body, token)
             await self._builder.histories(tx, request, body)
-        return await self._finish(request, plan, window, body, token)
+        return await self._finish(request, plan, window, rooms, body, token)
 
     async def _device_parts(
         self,
@@ -289,6 +298,14 @@ class SyncService:
             token = replace(token, to_device=messages[PER_RESPONSE - 1].position)
             body.next_batch = str(token)
         return token
+
+    async def _add_counts(self, request: SyncRequest, rooms: Rooms, body: SyncBody) -> None:
+        """What is unread and how many keys are left, as of the moment of answering."""
+        body.key_counts = await self._key_counts(request)
+        body.with_threads = request.counts_threads
+        wanted = {room_id: at.room_nid for room_id in body.joined if (at := rooms.get(room_id)) is not None}
+        if wanted:
+            body.unread = await self._unread.of(request.user_id, wanted)
 
     async def _key_counts(self, request: SyncRequest) -> bytes:
         return NO_KEYS if request.device is None else await self._devices.counts.of(request.device)
@@ -322,19 +339,20 @@ class SyncService:
             await self._builder.histories(tx, request, body)
         self._builder.ephemeral(request, window, body)
         await self._builder.stripped(plan, body)
-        body.key_counts = await self._key_counts(request)
+        await self._add_counts(request, rooms, body)
         return Answer(body, token)
 
     async def _finish(
-        self, request: SyncRequest, plan: Plan, window: Window, body: SyncBody, token: SyncToken
+        self, request: SyncRequest, plan: Plan, window: Window, rooms: Rooms, body: SyncBody, token: SyncToken
     ) -> Answer:
         if faults.plan is not None:
             await faults.plan.reach("sync.answer")
         self._builder.ephemeral(request, window, body)
         await self._builder.stripped(plan, body)
-        body.key_counts = await self._key_counts(request)
         body.counts_changed = window.key_counts
+        _mark_moved_counts(request, window, rooms, body)
         _leave_out_empty(request, body)
+        await self._add_counts(request, rooms, body)
         return Answer(body, token)
 
     def _add_typing(self, window: Window, rooms: Rooms, since: SyncToken | None) -> SyncToken:
@@ -347,6 +365,21 @@ class SyncService:
                 if users or since is not None:
                     window.typing[room_id] = users
         return SyncToken(window.high, self._typing.serial)
+
+
+def _mark_moved_counts(request: SyncRequest, window: Window, rooms: Rooms, body: SyncBody) -> None:
+    """Put in the rooms of which nothing is told but that what is unread there may be another number."""
+    moved = {
+        room_id
+        for room_id, receipts in window.receipts.items()
+        if any(receipt.user_id == request.user_id for receipt in receipts)
+    }
+    if any(changed.type in MOVES_COUNTS and changed.room_id is None for changed in window.account_data):
+        moved.update(rooms)
+    for room_id in moved:
+        at = rooms.get(room_id)
+        if at is not None and at.membership == "join" and request.filter.room.matches_room(room_id):
+            body.joined.setdefault(room_id, RoomSection()).counts_moved = True
 
 
 def _leave_out_empty(request: SyncRequest, body: SyncBody) -> None:

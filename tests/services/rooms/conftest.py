@@ -70,6 +70,7 @@ class World:
     log: Log
     rooms: Rooms
     profiles: FakeProfiles
+    committer: Committer
 
     async def create(self, creator: str = ALICE, /, *members: str, **request: Any) -> str:
         """A room of `creator`, public unless `preset` says otherwise, with `members` joined."""
@@ -120,7 +121,7 @@ async def running_world(
     rooms = build_rooms(store, log, committer, profiles, config)
     task = asyncio.create_task(committer.run())
     try:
-        yield World(store, log, rooms, profiles)
+        yield World(store, log, rooms, profiles, committer)
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -16,7 +16,9 @@ from homeserver.services.e2e.counts import KeyCountsCache
 from homeserver.services.e2e.devicelists import DeviceLists
 from homeserver.services.e2e.todevice import ToDevice, ToDeviceLimits
 from homeserver.services.following import LogFollower
+from homeserver.services.personal.ignored import IgnoredUsers
 from homeserver.services.personal.typing import TypingTracker
+from homeserver.services.push.unread import UnreadCounts
 from homeserver.services.rooms.lists import RoomLists
 from homeserver.services.sync import positions
 from homeserver.services.sync.body import STATE_BEFORE, StateField
@@ -138,5 +140,6 @@ async def syncing(store: Database) -> AsyncIterator[SyncWorld]:
         lists = RoomLists(store, world.log)
         to_device = ToDevice(store, Committer(store, world.log), world.log, "hromada.test", ToDeviceLimits())
         devices = DeviceUpdates(KeyCountsCache(store, world.log), DeviceLists(lists), to_device)
-        sync = SyncService(store, follower, lists, reads, devices, typing, SteppingClock())
+        unread = UnreadCounts(store, world.log, IgnoredUsers(store, world.log))
+        sync = SyncService(store, follower, lists, reads, devices, unread, typing, SteppingClock())
         yield SyncWorld(world, sync, typing)
