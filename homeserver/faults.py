@@ -50,6 +50,7 @@ POINTS: Mapping[str, frozenset[str]] = {
         "account_data.decided": "sleep raise",
         "media.received": "sleep raise",
         "media.stored": "sleep raise",
+        "backups.chunk": "sleep raise",
         "sync.initial": "sleep raise",
         "sync.store": "sleep raise",
         "sync.answer": "sleep raise",
