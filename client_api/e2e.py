@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from homeserver.services.e2e import DeviceUpdates
+from homeserver.services.e2e.backup import Backups
 from homeserver.services.e2e.crosssigning import CrossSigning
 from homeserver.services.e2e.keys import Keys
 from homeserver.services.e2e.todevice import ToDevice
@@ -19,4 +20,5 @@ class E2eServices:
     cross_signing: CrossSigning
     to_device: ToDevice
     changes: KeyChanges
+    backups: Backups
     updates: DeviceUpdates

@@ -7,6 +7,7 @@ from client_api.accounts_routes import ROUTES_ACCOUNTS
 from client_api.deps import ClientServices
 from client_api.e2e_routes import E2E_ROUTES
 from client_api.personal_routes import PERSONAL_ROUTES
+from client_api.room_keys_routes import ROOM_KEYS_ROUTES
 from client_api.rooms_routes import ROUTES_ROOMS
 from homeserver.web.route import Auth, Route, WebSocketRoute
 
@@ -29,6 +30,7 @@ ROUTES: list[Route[ClientServices]] = [
     *ROUTES_ACCOUNTS,
     *PERSONAL_ROUTES,
     *E2E_ROUTES,
+    *ROOM_KEYS_ROUTES,
     *ROUTES_ROOMS,
     *SYNC,
 ]

@@ -223,7 +223,7 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
         sync.release()
         peeks.release()
 
-    maintenance = build_maintenance(base, accounts, media)
+    maintenance = build_maintenance(core, media)
     watch = AccountWatch(store, core.sessions, accounts.account)
     workers: tuple[Worker, ...] = (
         base.committer.run,
@@ -274,16 +274,17 @@ def _end_what_is_open(sessions: Sessions, sync: SyncService, peeks: Peeks, socke
     sessions.on_locked(sockets.recheck)
 
 
-def build_maintenance(base: Foundations, accounts: AccountServices, media: MediaParts | None) -> Maintenance:
+def build_maintenance(core: Core, media: MediaParts | None) -> Maintenance:
     """What keeps tables bounded."""
-    limits = base.config.limits
+    limits = core.base.config.limits
     return Maintenance(
-        base.store,
-        base.clock,
+        core.store,
+        core.base.clock,
         transaction_days=limits.transaction_days,
         report_days=limits.report_days,
         chores=[
-            accounts.interactive.expire,
+            core.accounts.interactive.expire,
+            core.e2e.backups.purge,
             *(() if media is None else (media.uploads.forget_expired, media.thumbnails.expire, media.control.chore)),
         ],
     )

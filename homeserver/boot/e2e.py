@@ -6,6 +6,7 @@ from client_api.e2e import E2eServices
 from homeserver.boot.accounts import Foundations
 from homeserver.services.accounts.interactive import Interactive
 from homeserver.services.e2e import DeviceUpdates
+from homeserver.services.e2e.backup import BackupLimits, Backups
 from homeserver.services.e2e.counts import KeyCountsCache
 from homeserver.services.e2e.crosssigning import CrossSigning
 from homeserver.services.e2e.devicelists import DeviceLists
@@ -34,5 +35,9 @@ def build_e2e(base: Foundations, follower: LogFollower, rooms: RoomLists, intera
         cross_signing=CrossSigning(store, committer, interactive),
         to_device=to_device,
         changes=KeyChanges(store, follower, rooms, lists),
+        backups=Backups(
+            store,
+            BackupLimits(encryption.backups_per_user, encryption.backup_keys_per_user, encryption.backup_key_bytes),
+        ),
         updates=DeviceUpdates(KeyCountsCache(store, follower.log), lists, to_device),
     )

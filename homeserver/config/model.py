@@ -214,6 +214,13 @@ class Encryption(Section, frozen=True, kw_only=True):
         int, _doc("Devices that one request may send messages to.", ge=100, le=1_000_000)
     ] = 10_000
     to_device_bytes: Annotated[int, _doc("Largest message to a device.", ge=4_096, le=1_048_576)] = 65_536
+    backups_per_user: Annotated[int, _doc("Key backups of one user.", ge=1, le=10_000)] = 100
+    backup_keys_per_user: Annotated[int, _doc("Keys in all key backups of one user.", ge=1_000, le=10_000_000)] = (
+        500_000
+    )
+    backup_key_bytes: Annotated[
+        int, _doc("Largest key in a backup, and largest `auth_data` of a backup.", ge=1_024, le=1_048_576)
+    ] = 16_384
     show_device_names: Annotated[
         bool, _doc("Whether everybody sees the names of everybody's devices, beside their keys.")
     ] = True

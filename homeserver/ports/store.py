@@ -19,6 +19,7 @@ from homeserver.ports.accounts import (
     UserRepo,
 )
 from homeserver.ports.aliases import AliasRepo
+from homeserver.ports.backups import BackupRepo
 from homeserver.ports.e2e import KeyRepo, ToDeviceRepo
 from homeserver.ports.events import EventMemory, EventRepo, LogRepo, RoomRepo
 from homeserver.ports.media import MediaRepo
@@ -75,6 +76,8 @@ class Transaction(Protocol):
     def to_device(self) -> ToDeviceRepo: ...
     @property
     def unread(self) -> UnreadRepo: ...
+    @property
+    def backups(self) -> BackupRepo: ...
 
 
 class StoreUnavailable(Exception):

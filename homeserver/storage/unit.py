@@ -17,6 +17,7 @@ from homeserver.storage.ids import IdBlocks, TransactionIds
 from homeserver.storage.repos.accounts import SqlDeviceRepo, SqlUserRepo
 from homeserver.storage.repos.aliases import SqlAliasRepo
 from homeserver.storage.repos.append import Appender
+from homeserver.storage.repos.backups import SqlBackupRepo
 from homeserver.storage.repos.events import SqlEventRepo
 from homeserver.storage.repos.keys import SqlKeyRepo
 from homeserver.storage.repos.log import SqlLogRepo
@@ -121,6 +122,10 @@ class SqlTransaction:
     @cached_property
     def keys(self) -> SqlKeyRepo:
         return SqlKeyRepo(self._connection)
+
+    @cached_property
+    def backups(self) -> SqlBackupRepo:
+        return SqlBackupRepo(self._connection)
 
     @cached_property
     def to_device(self) -> SqlToDeviceRepo:

@@ -71,7 +71,7 @@ async def test_initial_state_holds_no_members_and_no_redactions(alice: Client, b
 
 @pytest.mark.parametrize("version", ["1", "5", "6", "12"])
 async def test_nobody_writes_into_a_room_from_outside(alice: Client, bob: Client, carol: Client, version: str) -> None:
-    # spec: rooms/v1#authorization-rules
+    # spec: rooms/v1#authorisation-rules
     room = await alice.shared_room(bob, room_version=version)
     (await alice.member(room, "ban", bob.user_id)).ok()
     for outsider in (bob, carol):

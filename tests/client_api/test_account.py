@@ -88,6 +88,8 @@ async def test_deactivate(store: Database, erase: bool) -> None:
         token = (await home.register("alice"))["access_token"]
         refresh_token = (await home.login("alice", refresh_token=True)).json["refresh_token"]
         await home.ok("PUT", f"/profile/{ALICE}/displayname", {"displayname": "Alice"}, token=token)
+        async with store.write() as tx:
+            await tx.backups.create(ALICE, "m.megolm_backup.v1.curve25519-aes-sha2", b"{}")
         body = {"erase": erase}
         answer = await home.with_password("POST", "/account/deactivate", body, token=token, user="alice")
         assert (answer.status, answer.json) == (200, {"id_server_unbind_result": "success"})
@@ -98,6 +100,9 @@ async def test_deactivate(store: Database, erase: bool) -> None:
         assert (answer.status, answer.json["errcode"]) == (403, "M_FORBIDDEN" if erase else "M_USER_DEACTIVATED")
         assert (await home.login("alice", "wrong password")).json["errcode"] == "M_FORBIDDEN"
         assert (await home.call("GET", f"/profile/{ALICE}")).status == 404
+        async with store.read() as tx:
+            assert await tx.backups.get(ALICE, None) is None
+            assert await tx.backups.last_version(ALICE) == 0
         taken = await home.call("POST", "/register", {"username": "alice", "password": PASSWORD})
         assert taken.json["errcode"] == "M_USER_IN_USE"
 

@@ -96,6 +96,7 @@ class Account:
             await tx.account_data.delete_all(user_id)
             gone = await self._sessions.end_devices_in(unit, user_id, None)
             await tx.keys.delete_user(user_id)
+            await tx.backups.forget_user(user_id)
         self._sessions.ended(gone)
         self._sessions.changed(user_id)
 

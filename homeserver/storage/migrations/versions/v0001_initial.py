@@ -29,6 +29,9 @@ def upgrade() -> None:
     _fallback_keys()
     _filters()
     _interactive_sessions()
+    _key_backup_counters()
+    _key_backup_keys()
+    _key_backups()
     _key_signatures()
     _late_events()
     _log_entries()
@@ -282,6 +285,55 @@ def _interactive_sessions() -> None:
         sa.PrimaryKeyConstraint("digest", name="pk_interactive_sessions"),
     )
     op.create_index("ix_interactive_sessions_expires_ms", "interactive_sessions", ["expires_ms"], unique=False)
+
+
+def _key_backup_counters() -> None:
+    op.create_table(
+        "key_backup_counters",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("last", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", name="pk_key_backup_counters"),
+        sqlite_with_rowid=False,
+    )
+
+
+def _key_backup_keys() -> None:
+    op.create_table(
+        "key_backup_keys",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("room_id", sa.Text(), nullable=False),
+        sa.Column("session_id", sa.Text(), nullable=False),
+        sa.Column("first_message_index", sa.BigInteger(), nullable=False),
+        sa.Column("forwarded_count", sa.BigInteger(), nullable=False),
+        sa.Column("is_verified", sa.Boolean(), nullable=False),
+        sa.Column("session_data", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "version", "room_id", "session_id", name="pk_key_backup_keys"),
+        sqlite_with_rowid=False,
+    )
+
+
+def _key_backups() -> None:
+    op.create_table(
+        "key_backups",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("algorithm", sa.Text(), nullable=False),
+        sa.Column("auth_data", sa.LargeBinary(), nullable=False),
+        sa.Column("etag", sa.BigInteger(), nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.Column("deleted", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "version", name="pk_key_backups"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "ix_key_backups_deleted",
+        "key_backups",
+        ["user_id", "version"],
+        unique=False,
+        sqlite_where=sa.text("deleted"),
+        postgresql_where=sa.text("deleted"),
+    )
 
 
 def _key_signatures() -> None:
