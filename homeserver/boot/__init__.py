@@ -223,21 +223,24 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
         sync.release()
         peeks.release()
 
-    maintenance = build_maintenance(core, media)
-    watch = AccountWatch(store, core.sessions, accounts.account)
-    workers: tuple[Worker, ...] = (
-        base.committer.run,
-        typing.run,
-        accounts.devices.run,
-        sockets.run,
-        maintenance.run,
+    workers = [*_workers(core, media), typing.run, sockets.run, metrics.watch_loop]
+    return Server(app, workers, release, close, parts.connection_bounds(config))
+
+
+def _workers(core: Core, media: MediaParts | None) -> list[Worker]:
+    """The loops of what stands below requests."""
+    watch = AccountWatch(core.store, core.sessions, core.accounts.account)
+    workers: list[Worker] = [
+        core.base.committer.run,
+        core.accounts.devices.run,
+        build_maintenance(core, media).run,
         watch.run,
         core.follower.run,
         core.e2e.to_device.run,
-    )
-    workers += (metrics.watch_loop, store.run, keep_returning_memory)
-    workers += () if media is None else (media.library.run,)
-    return Server(app, workers, release, close, parts.connection_bounds(config))
+        core.store.run,
+        keep_returning_memory,
+    ]
+    return workers if media is None else [*workers, media.library.run]
 
 
 def build_application(core: Core, mounts: Sequence[Mount[Any]], metrics: Metrics) -> Application:
