@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from homeserver.services.e2e import DeviceUpdates
 from homeserver.services.e2e.backup import Backups
 from homeserver.services.e2e.crosssigning import CrossSigning
+from homeserver.services.e2e.dehydrated import DehydratedDevices
 from homeserver.services.e2e.keys import Keys
 from homeserver.services.e2e.todevice import ToDevice
 from homeserver.services.sync.keychanges import KeyChanges
@@ -22,3 +23,4 @@ class E2eServices:
     changes: KeyChanges
     backups: Backups
     updates: DeviceUpdates
+    dehydrated: DehydratedDevices

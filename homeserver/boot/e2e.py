@@ -9,6 +9,7 @@ from homeserver.services.e2e import DeviceUpdates
 from homeserver.services.e2e.backup import BackupLimits, Backups
 from homeserver.services.e2e.counts import KeyCountsCache
 from homeserver.services.e2e.crosssigning import CrossSigning
+from homeserver.services.e2e.dehydrated import DehydratedDevices
 from homeserver.services.e2e.devicelists import DeviceLists
 from homeserver.services.e2e.keys import KeyLimits, Keys
 from homeserver.services.e2e.todevice import ToDevice, ToDeviceLimits
@@ -24,14 +25,10 @@ def build_e2e(base: Foundations, follower: LogFollower, rooms: RoomLists, intera
     lists = DeviceLists(rooms)
     limits = ToDeviceLimits(encryption.to_device_queue, encryption.to_device_per_request, encryption.to_device_bytes)
     to_device = ToDevice(store, committer, follower.log, name, limits)
+    key_limits = KeyLimits(one_time_keys=encryption.one_time_keys_per_device)
     return E2eServices(
-        keys=Keys(
-            store,
-            committer,
-            name,
-            KeyLimits(one_time_keys=encryption.one_time_keys_per_device),
-            show_device_names=encryption.show_device_names,
-        ),
+        keys=Keys(store, committer, name, key_limits, show_device_names=encryption.show_device_names),
+        dehydrated=DehydratedDevices(store, committer, base.clock, key_limits),
         cross_signing=CrossSigning(store, committer, interactive),
         to_device=to_device,
         changes=KeyChanges(store, follower, rooms, lists),

@@ -54,6 +54,14 @@ class DeviceMessage:
     json: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class DehydratedDevice:
+    """A device kept in the account: `data` is the JSON from which a client makes it anew.  Source: MSC3814."""
+
+    device_id: str
+    data: bytes
+
+
 class KeyRepo(Protocol):
     """Identity keys, one-time keys, fallback keys, cross-signing keys and signatures."""
 
@@ -118,6 +126,14 @@ class KeyRepo(Protocol):
 
     async def put_signatures(self, signatures: Sequence[KeySignature]) -> None:
         """Store signatures, over older ones by the same keys."""
+        ...
+
+    async def dehydrated(self, user_id: str) -> DehydratedDevice | None:
+        """The user's dehydrated device; it is deleted with its device."""
+        ...
+
+    async def put_dehydrated(self, user_id: str, device: DehydratedDevice) -> None:
+        """Store it, over the user's older one."""
         ...
 
     async def changed_lists(self, reader: str, after: int) -> list[str]:

@@ -54,11 +54,11 @@ class Account:
             await proof.claim(unit.tx)
             await unit.tx.users.set_password(who.user_id, hashed)
             if body.get("logout_devices") is not False:
-                others = [
-                    device.device_id
-                    for device in await unit.tx.devices.of_user(who.user_id)
-                    if device.device_id != who.device_id
-                ]
+                # A dehydrated device is nobody's login: it stays, or its messages would be lost.
+                dehydrated = await unit.tx.keys.dehydrated(who.user_id)
+                kept = {who.device_id, None if dehydrated is None else dehydrated.device_id}
+                devices = await unit.tx.devices.of_user(who.user_id)
+                others = [device.device_id for device in devices if device.device_id not in kept]
                 gone = await self._sessions.end_devices_in(unit, who.user_id, others)
         self._sessions.ended(gone)
         self._interactive.remember(Operation("changePassword", who.user_id, body), {})

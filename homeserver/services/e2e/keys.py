@@ -166,8 +166,8 @@ class Keys:
             device,
             self._limits,
             checked,
-            _encoded(check_one_time_keys(user_id, one_time_keys, "one_time_keys")),
-            _encoded(check_one_time_keys(user_id, fallback_keys, "fallback_keys")),
+            encoded(check_one_time_keys(user_id, one_time_keys, "one_time_keys")),
+            encoded(check_one_time_keys(user_id, fallback_keys, "fallback_keys")),
         )
         try:
             await self._committer.commit(upload)
@@ -242,7 +242,8 @@ class Keys:
         return {server: {"errcode": ErrCode.UNKNOWN, "error": "This server was not reached"} for server in servers}
 
 
-def _encoded(keys: Mapping[KeyName, Any]) -> dict[KeyName, bytes]:
+def encoded(keys: Mapping[KeyName, Any]) -> dict[KeyName, bytes]:
+    """Keys as they are stored."""
     return {name: canonical.encode(key) for name, key in keys.items()}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from homeserver.ports.e2e import DeviceKeys, DeviceName, KeyCounts, KeyName, KeySignature
+from homeserver.ports.e2e import DehydratedDevice, DeviceKeys, DeviceName, KeyCounts, KeyName, KeySignature
 from homeserver.storage.dialect import Connection, Fragment, Sql, in_texts, json_rows, json_texts, rows_of
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ _USE = Sql(
     "UPDATE fallback_keys SET used = :used WHERE user_id = :user_id AND device_id = :device_id "
     "AND algorithm = :algorithm AND key_id = :key_id"
 )
-_OF_DEVICES = ("device_keys", "one_time_keys", "fallback_keys", "to_device")
+_OF_DEVICES = ("device_keys", "one_time_keys", "fallback_keys", "to_device", "dehydrated_devices")
 _DELETE = {
     table: Sql(f"DELETE FROM {table} WHERE user_id = :user_id AND {{devices}}", devices=in_texts("device_id", "ids"))
     for table in _OF_DEVICES
@@ -103,6 +103,11 @@ _PUT_SIGNATURE = Sql(
     "INSERT INTO key_signatures (target_user, target_key, signer_user, signer_key, signature) "
     "VALUES (:target_user, :target_key, :signer_user, :signer_key, :signature) "
     "ON CONFLICT (target_user, target_key, signer_user, signer_key) DO UPDATE SET signature = excluded.signature"
+)
+_DEHYDRATED = Sql("SELECT device_id, data FROM dehydrated_devices WHERE user_id = :user_id")
+_PUT_DEHYDRATED = Sql(
+    "INSERT INTO dehydrated_devices (user_id, device_id, data) VALUES (:user_id, :device_id, :data) "
+    "ON CONFLICT (user_id) DO UPDATE SET device_id = excluded.device_id, data = excluded.data"
 )
 _CHANGED = Sql(
     "SELECT DISTINCT user_id FROM device_lists WHERE position > :after AND (reader = '' OR reader = :reader)"
@@ -229,6 +234,15 @@ class SqlKeyRepo:
         """See the port."""
         rows = [{name: getattr(one, name) for name in KeySignature.__slots__} for one in signatures]
         await _PUT_SIGNATURE.run_many(self._connection, rows)
+
+    async def dehydrated(self, user_id: str) -> DehydratedDevice | None:
+        """See the port."""
+        row = await _DEHYDRATED.first(self._connection, user_id=user_id)
+        return None if row is None else DehydratedDevice(row[0], row[1])
+
+    async def put_dehydrated(self, user_id: str, device: DehydratedDevice) -> None:
+        """See the port."""
+        await _PUT_DEHYDRATED.run(self._connection, user_id=user_id, device_id=device.device_id, data=device.data)
 
     async def changed_lists(self, reader: str, after: int) -> list[str]:
         """See the port."""

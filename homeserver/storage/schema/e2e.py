@@ -72,6 +72,14 @@ key_signatures = Table(
     sqlite_with_rowid=False,
 )
 
+dehydrated_devices = Table(
+    "dehydrated_devices",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("device_id", Text, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
 device_lists = Table(
     "device_lists",
     metadata,

@@ -19,6 +19,7 @@ def upgrade() -> None:
     _counters()
     _cross_signing_keys()
     _current_state()
+    _dehydrated_devices()
     _device_keys()
     _device_lists()
     _devices()
@@ -131,6 +132,16 @@ def _current_state() -> None:
         unique=False,
         sqlite_where=sa.text("membership IS NOT NULL"),
         postgresql_where=sa.text("membership IS NOT NULL"),
+    )
+
+
+def _dehydrated_devices() -> None:
+    op.create_table(
+        "dehydrated_devices",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("device_id", sa.Text(), nullable=False),
+        sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", name="pk_dehydrated_devices"),
     )
 
 
