@@ -36,6 +36,7 @@ class PublicInfo:
     support_contacts: tuple[dict[str, str], ...] = ()
     support_page: str | None = None
     unstable_features: tuple[str, ...] = UNSTABLE_FEATURES
+    encrypt_by_default: str = "off"
     default_room_version: str = DEFAULT_ROOM_VERSION.id
     can_change_password: bool = True
     can_set_displayname: bool = True

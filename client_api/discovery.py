@@ -22,7 +22,12 @@ _VERSIONS = (
 
 async def get_versions(api: ClientServices, who: Requester | None) -> dict[str, Any]:
     """The specification versions and unstable features of this server."""
-    return {"versions": _VERSIONS, "unstable_features": dict.fromkeys(api.info.unstable_features, True)}
+    features = dict.fromkeys(api.info.unstable_features, True)
+    # COMPAT(Element): it does not offer to leave encryption out where the server adds it anyway.
+    everywhere, private = (api.info.encrypt_by_default in which for which in ({"all"}, {"all", "private"}))
+    features |= {"io.element.e2ee_forced.public": everywhere}
+    features |= dict.fromkeys(("io.element.e2ee_forced.private", "io.element.e2ee_forced.trusted_private"), private)
+    return {"versions": _VERSIONS, "unstable_features": features}
 
 
 async def get_wellknown(api: ClientServices) -> dict[str, Any]:

@@ -142,6 +142,7 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
         aliases_per_user=config.limits.aliases_per_user,
         hierarchy_page=config.limits.hierarchy_page,
         hierarchy_walk=config.limits.hierarchy_walk,
+        encrypt_by_default=config.rooms.encrypt_by_default,
     )
     rooms = build_rooms(store, log, committer, MemberProfiles(store), settings)
     accounts = build_accounts(base, sessions, rooms.memberships)

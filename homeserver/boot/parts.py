@@ -163,6 +163,7 @@ def public_info(config: Config) -> PublicInfo:
         support_contacts=(contact,) if len(contact) > 1 else (),
         support_page=server.support_page or None,
         default_room_version=config.rooms.default_version,
+        encrypt_by_default=config.rooms.encrypt_by_default,
         can_get_login_token=config.auth.login_token_seconds > 0,
     )
 

@@ -196,6 +196,12 @@ class Rooms(Section, frozen=True, kw_only=True):
     default_version: Annotated[Literal[tuple(ROOM_VERSIONS)], _doc("Room version of new rooms.")] = (  # type: ignore[valid-type]
         DEFAULT_ROOM_VERSION.id
     )
+    encrypt_by_default: Annotated[
+        Literal["off", "private", "all"],
+        _doc(
+            "New rooms that are end-to-end encrypted whatever the client asks: none, private ones, or all but spaces."
+        ),
+    ] = "off"
     cache_bytes: Annotated[
         int, _doc("Memory for events, and as much again for the state of rooms.", ge=1_048_576, le=17_179_869_184)
     ] = 33_554_432

@@ -13,7 +13,7 @@ from homeserver.services.log import Log
 from homeserver.services.rooms.access import RoomAccess
 from homeserver.services.rooms.aliases import Aliases
 from homeserver.services.rooms.cache import EventCache
-from homeserver.services.rooms.create import RoomCreation
+from homeserver.services.rooms.create import EncryptByDefault, RoomCreation
 from homeserver.services.rooms.decide import Workshop
 from homeserver.services.rooms.directory import Directory
 from homeserver.services.rooms.heads import HeadCache
@@ -44,6 +44,7 @@ class RoomsConfig:
     aliases_per_user: int = 50
     hierarchy_page: int = 50
     hierarchy_walk: int = 2_000
+    encrypt_by_default: EncryptByDefault = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles
     return Rooms(
         memory=memory,
         writer=writer,
-        creation=RoomCreation(writer, profiles, server_name, config.default_version),
+        creation=RoomCreation(writer, profiles, server_name, config.default_version, config.encrypt_by_default),
         sending=Sending(writer, aliases, relations, memberships),
         memberships=memberships,
         aliases=aliases,

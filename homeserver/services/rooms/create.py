@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.ids import domain_of, parse_room_alias, parse_user_id
@@ -22,6 +22,10 @@ from homeserver.services.rooms.replacement import raise_tombstone
 from homeserver.services.rooms.writer import RoomWriter
 
 # spec: client-server-api#post_matrixclientv3createroom (presets)
+EncryptByDefault = Literal["off", "private", "all"]
+"""Which new rooms are encrypted from the beginning: none, those of the private presets, or all but spaces."""
+
+_ENCRYPTION = ("m.room.encryption", "")
 _PRESETS = {
     "private_chat": {"join_rule": "invite", "guest_access": "can_join"},
     "trusted_private_chat": {"join_rule": "invite", "guest_access": "can_join"},
@@ -67,7 +71,9 @@ class RoomCreation:
         profiles: Profiles,
         server_name: str,
         default_version: RoomVersion = DEFAULT_ROOM_VERSION,
+        encrypt: EncryptByDefault = "off",
     ) -> None:
+        self._encrypt = encrypt
         self._writer = writer
         self._profiles = profiles
         self._server_name = server_name
@@ -136,6 +142,8 @@ class RoomCreation:
             for event_type, content in _preset_state(preset)
             if (event_type, "") not in given  # 5
         ]
+        if self._is_encrypted(preset, request) and _ENCRYPTION not in given:
+            drafts.append(state(_ENCRYPTION[0], {"algorithm": "m.megolm.v1.aes-sha2"}))
         explicit = {
             ("m.room.name", "") if request.name is not None else None,
             ("m.room.topic", "") if request.topic is not None else None,
@@ -152,6 +160,12 @@ class RoomCreation:
         for user_id in invitees:  # 8
             drafts.append(state("m.room.member", await self._invite_content(user_id, request.is_direct), user_id))
         return drafts
+
+    def _is_encrypted(self, preset: str, request: RoomRequest) -> bool:
+        """Whether the operator wants rooms made like this to be encrypted, whatever the client says."""
+        if request.creation_content.get("type") == "m.space":
+            return False
+        return self._encrypt == "all" or (self._encrypt == "private" and preset != "public_chat")
 
     async def _invite_content(self, user_id: str, is_direct: bool) -> dict[str, Any]:
         if domain_of(user_id) != self._server_name:

@@ -16,7 +16,7 @@ from homeserver.core.signatures import SigningKey
 from homeserver.services.commit import Committer
 from homeserver.services.log import Log
 from homeserver.services.rooms import Rooms, RoomsConfig, build_rooms
-from homeserver.services.rooms.create import RoomRequest
+from homeserver.services.rooms.create import EncryptByDefault, RoomRequest
 from homeserver.storage.unit import Database
 from tests.support.store import SERVER_NAME
 
@@ -109,7 +109,11 @@ class World:
 
 @contextlib.asynccontextmanager
 async def running_world(
-    store: Database, *, entropy: CountingEntropy | None = None, clock: SteppingClock | None = None
+    store: Database,
+    *,
+    entropy: CountingEntropy | None = None,
+    clock: SteppingClock | None = None,
+    encrypt: EncryptByDefault = "off",
 ) -> AsyncIterator[World]:
     """A world on `store`; opening a second one is a restart."""
     async with store.read() as tx:
@@ -117,7 +121,7 @@ async def running_world(
     committer = Committer(store, log)
     profiles = FakeProfiles()
     signer = Signer(SERVER_NAME, SigningKey("ed25519:test", bytes(32)))
-    config = RoomsConfig(signer, clock or SteppingClock(), entropy or CountingEntropy())
+    config = RoomsConfig(signer, clock or SteppingClock(), entropy or CountingEntropy(), encrypt_by_default=encrypt)
     rooms = build_rooms(store, log, committer, profiles, config)
     task = asyncio.create_task(committer.run())
     try:

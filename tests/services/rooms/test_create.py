@@ -11,7 +11,7 @@ from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.core.versions import ROOM_VERSIONS
 from homeserver.ports.events import Membership
 from homeserver.ports.store import StoreUnavailable
-from homeserver.services.rooms.create import InitialState, RoomRequest
+from homeserver.services.rooms.create import EncryptByDefault, InitialState, RoomRequest
 from homeserver.storage.unit import Database
 from tests.services.rooms.conftest import ALICE, BOB, CAROL, CountingEntropy, SteppingClock, World, running_world
 from tests.support.store import SERVER_NAME
@@ -191,3 +191,25 @@ class SameEntropy(CountingEntropy):
 
     def letters(self, length: int) -> str:
         return "A" * length
+
+
+@pytest.mark.parametrize(
+    ("setting", "preset", "encrypted"),
+    [
+        ("off", "private_chat", False),
+        ("private", "private_chat", True),
+        ("private", "trusted_private_chat", True),
+        ("private", "public_chat", False),
+        ("all", "public_chat", True),
+    ],
+)
+async def test_encryption_by_default(store: Database, setting: EncryptByDefault, preset: str, encrypted: bool) -> None:
+    async with running_world(store, encrypt=setting) as world:
+        room = await world.create(ALICE, preset=preset)
+        content = await world.state(room, "m.room.encryption")
+        assert content == ({"algorithm": "m.megolm.v1.aes-sha2"} if encrypted else None)
+        given = InitialState("m.room.encryption", {"algorithm": "org.example"})
+        room = await world.create(ALICE, preset=preset, initial_state=[given])
+        assert await world.state(room, "m.room.encryption") == {"algorithm": "org.example"}
+        space = await world.create(ALICE, preset=preset, creation_content={"type": "m.space"})
+        assert await world.state(space, "m.room.encryption") is None
