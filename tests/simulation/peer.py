@@ -72,6 +72,8 @@ class Peer:
         if random.random() < 0.4:
             return list(oracle.extremities)
         placed = [event_id for event_id in list(oracle.after)[-14:] if event_id not in oracle.rejected]
+        if not placed:
+            return list(oracle.extremities)
         return random.sample(placed, min(len(placed), random.choice([1, 1, 1, 2, 3])))
 
     def any_event(self, prev_events: Sequence[str], before: State, locals_: Sequence[str]) -> Event:

@@ -19,9 +19,12 @@ import pytest
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.core.event import Event
 from homeserver.core.versions import ROOM_VERSIONS
+from homeserver.ports import state as states
+from homeserver.ports.log import EventEntry, LogEntry, StateEntry
 from homeserver.services.rooms.arrivals import Arrival, Outcome
 from homeserver.services.sync.body import STATE_AFTER, STATE_BEFORE
 from homeserver.storage.dialect import Sql
+from homeserver.storage.repos import rooms as room_repo
 from homeserver.storage.unit import Database
 from tests.services.rooms.conftest import ALICE, BOB, CAROL
 from tests.services.sync.conftest import Client, SyncWorld, syncing_world
@@ -79,6 +82,9 @@ class Simulation:
         self.sent: list[tuple[Event, State | None]] = []
         self.numbers = itertools.count()
         self.readers: list[Reader] = []
+        self.begun = self.world.log.position
+        self.followed: list[LogEntry] = []
+        self.world.log.listen(self.followed.extend, lambda: None)
 
     async def begin(self) -> None:
         world = self.world
@@ -213,7 +219,8 @@ class Simulation:
             head = await tx.rooms.head(self.room_id)
             assert head is not None
             assert {extremity.event_id for extremity in head.extremities} == set(self.oracle.extremities)
-            assert dict(head.state.whole or {}) == self.oracle.state
+            if head.state.whole is not None:
+                assert dict(head.state.whole) == self.oracle.state
             assert dict(await tx.rooms.state_at(head.snapshot.nid)) == self.oracle.state
         known = self.world.rooms.memory.heads.peek(self.room_id)
         assert known is None or known == head
@@ -225,10 +232,24 @@ class Simulation:
             for event_id, state in self.oracle.after.items():
                 assert dict(await tx.rooms.state_at(stored[event_id].snapshot)) == state
         assert {event_id: Outcome.of(item.flags) for event_id, item in stored.items()} == self.oracle.outcomes
+        async with self.world.store.read() as tx:
+            again = await tx.log.between(self.begun, self.world.log.position)
+        assert again is not None
+        assert list(map(_told, again)) == list(map(_told, self.followed)), "what others read back is what was told here"
         timeline = [event.event_id for event in await self.world.timeline(self.room_id)]
         assert len(timeline) == len(set(timeline))
         accepted = {event_id for event_id, outcome in self.oracle.outcomes.items() if outcome is Outcome.ACCEPTED}
         assert set(timeline) == accepted
+
+
+def _told(entry: LogEntry) -> tuple[object, ...]:
+    """What an entry says, comparable."""
+    if isinstance(entry, StateEntry):
+        changes = entry.correction.changes
+        held = {key: None if stored is None else stored.event.event_id for key, stored in changes.items()}
+        return entry.position, entry.room_id, entry.correction.room_nid, held
+    assert isinstance(entry, EventEntry)
+    return entry.position, entry.stored.event.event_id, entry.stored.order, entry.stored.snapshot, entry.stored.flags
 
 
 def scratch_outlier(oracle: Oracle, event: Event) -> Outcome:
@@ -277,6 +298,18 @@ async def test_a_second_writer(version: str, tmp_path: Path, request: pytest.Fix
     first: int = request.config.getoption("--simulation-seed")
     share = -(-seeds // len(ROOM_VERSIONS))
     await simulate(f"sqlite:///{tmp_path / 'simulation.db'}", version, range(first, first + share))
+
+
+@pytest.mark.parametrize("version", ["1", "10", "12"])
+async def test_a_second_writer_in_rooms_that_are_not_held_whole(
+    version: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(states, "MAX_WHOLE", 0)
+    monkeypatch.setattr(room_repo, "MAX_WHOLE", 0)
+    seeds: int = request.config.getoption("--simulation-seeds")
+    first: int = request.config.getoption("--simulation-seed")
+    url = f"sqlite:///{tmp_path / 'simulation.db'}"
+    await simulate(url, version, range(first, first + max(seeds // 50, 1)))
 
 
 @pytest.mark.parametrize("version", ["1", "2", "12"])

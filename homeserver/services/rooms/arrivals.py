@@ -95,8 +95,8 @@ class ArrivingRoom:
     async def take(self, arrival: Arrival) -> Outcome:
         """Decide one arrival. One that is here already changes nothing and gives its first outcome again.
 
-        Raises MatrixError, which leaves the room unchanged: INVALID_PARAM if it is not of this room, NOT_FOUND if an
-        auth event or, without `told`, a previous event is not here.
+        Raises MatrixError, which leaves the room unchanged: INVALID_PARAM if it is not of this room or names no
+        previous event, NOT_FOUND if an auth event or, without `told`, a previous event is not here.
         """
         event = arrival.event
         if (new := self._new.get(event.event_id)) is not None:
@@ -106,6 +106,8 @@ class ArrivingRoom:
             raise MatrixError(ErrCode.INVALID_PARAM, "The event is not of this room")
         if known is not None and (arrival.outlier or not known.flags & EventFlags.OUTLIER):
             return Outcome.of(known.flags)
+        if not event.prev_events and not arrival.outlier:
+            raise MatrixError(ErrCode.INVALID_PARAM, "The event names no previous event")
         known_as = None if known is None else known.nid
         auth, rejected = await self._auth_events(event)
         is_rejected = not await self._passes_auth_events(event, auth, rejected)
