@@ -8,6 +8,7 @@ from enum import IntFlag
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from homeserver.core.event import Event, StateKey
+from homeserver.core.resolve.graph import AuthRow
 from homeserver.core.versions import RoomVersion
 from homeserver.ports.state import RoomState, Snapshot, StateChanges, StateMap
 
@@ -179,6 +180,8 @@ class NewEvent:
     push: int = 0  # `core.pushbits`
     auth: Mapping[str, int] = field(default_factory=dict)
     known_as: int | None = None
+    gaps: tuple[str, ...] = ()  # previous events that are not here
+    fills_gap: bool = False  # others named it as previous before it came
 
     @property
     def is_hidden(self) -> bool:
@@ -274,7 +277,7 @@ class EventRepo(Protocol):
         ...
 
     async def by_nids(self, nids: Sequence[int]) -> list[StoredEvent]:
-        """Events by their row ids, in that order."""
+        """Events by their row ids, hidden ones too, in that order."""
         ...
 
     async def by_txn(self, key: bytes) -> str | None:
@@ -322,6 +325,29 @@ class RoomRepo(Protocol):
         """Lock the rooms in id order and compare-and-set their heads in one statement.
 
         Returns the indexes of the appends that may be written. New rooms are inserted here.
+        """
+        ...
+
+    async def auth_graph(self, room_nid: int) -> list[AuthRow[int]]:
+        """The auth edges of all stored state events of a room, hidden ones too, by row ids."""
+        ...
+
+    async def current_nids(self, room_nid: int) -> list[int]:
+        """Row ids of the events of the room's current state."""
+        ...
+
+    async def gaps(self, room_nid: int, event_ids: Collection[str]) -> set[str]:
+        """Those of the events that others name as previous, and that were not here when they came."""
+        ...
+
+    async def snapshots(self, nids: Collection[int]) -> dict[int, Snapshot]:
+        """Stored states by row id; 0 is the empty one."""
+        ...
+
+    async def differences(self, snapshots: Collection[int]) -> dict[StateKey, dict[int, str | None]]:
+        """The keys on which stored states of one room may differ, with what each of them says.
+
+        Costs what their histories differ in, not the size of the states.
         """
         ...
 

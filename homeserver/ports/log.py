@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from homeserver.ports.accounts import AccountDataChanged
-from homeserver.ports.events import StoredEvent
+from homeserver.ports.events import Correction, StoredEvent
 from homeserver.ports.receipts import ReceiptChanged
 
 if TYPE_CHECKING:
@@ -82,6 +82,38 @@ class EventEntry:
     def size(self) -> int:
         """Estimated bytes in memory."""
         return 1024 + 3 * len(self.stored.event.canonical)
+
+
+@dataclass(frozen=True, slots=True)
+class StateEntry:
+    """A room's current state changed by state resolution, without an event that says so.
+
+    Whoever folds the state of a room out of the log applies it behind all events at lower positions.
+    """
+
+    position: int
+    correction: Correction
+
+    @property
+    def room_id(self) -> str:
+        """The room."""
+        return self.correction.room_id
+
+    @property
+    def concern(self) -> Concern:
+        """Those in the room; whose membership it changes besides."""
+        return InRoom(self.correction.room_id)
+
+    @property
+    def subjects(self) -> dict[str, StoredEvent | None]:
+        """The users whose membership changed, with the member event that holds now; None if there is none any more."""
+        changes = self.correction.changes
+        return {user_id: stored for (kind, user_id), stored in changes.items() if kind == "m.room.member"}
+
+    @property
+    def size(self) -> int:
+        """Estimated bytes in memory."""
+        return 256 + 1024 * len(self.correction.changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +253,7 @@ class KeyCountsEntry:
 
 LogEntry: TypeAlias = (
     EventEntry
+    | StateEntry
     | AccountDataEntry
     | ReceiptEntry
     | ForgottenEntry

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from homeserver.core.event import StateKey
 from homeserver.ports.events import StoredEvent
 
 Bounds = tuple[int, int]
@@ -44,6 +45,13 @@ class SyncRepo(Protocol):
         """Per room all history visibility events and the user's member events, in timeline order.
 
         The events themselves stay out of memory: there may be thousands, and one value of each is wanted.
+        """
+        ...
+
+    async def settled(self, rooms: Mapping[int, Bounds]) -> dict[int, dict[StateKey, StoredEvent | None]]:
+        """Per room the state that resolution has set inside the bounds, here log positions, and no later event.
+
+        Only rooms that have such state; None: the room has none at the key any more.
         """
         ...
 

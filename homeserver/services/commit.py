@@ -19,7 +19,7 @@ import structlog
 from homeserver import faults
 from homeserver.core.errors import MatrixError
 from homeserver.ports.events import AppendResult, RoomAppend
-from homeserver.ports.log import Change, EventEntry, LogEntry
+from homeserver.ports.log import Change, EventEntry, LogEntry, StateEntry
 from homeserver.ports.store import Store, StoreUnavailable, Transaction, TransactionConflict, UniqueViolation
 from homeserver.services.following import LogFollower
 from homeserver.services.log import Log
@@ -262,12 +262,13 @@ class Committer:
             append_results = [
                 next(stored) if index in allowed else AppendResult(moved=True) for index in range(len(appends))
             ]
-            entries: list[LogEntry] = [
-                EventEntry(event.position, event)
-                for result in append_results
-                for event in result.events
-                if event.position is not None
-            ]
+            entries: list[LogEntry] = []
+            for result in append_results:
+                entries.extend(
+                    EventEntry(event.position, event) for event in result.events if event.position is not None
+                )
+                if result.correction is not None:
+                    entries.append(StateEntry(result.correction.position, result.correction))
             change_results = await _write_changes(tx, changes, prepared, first, entries)
         of_appends, of_changes = iter(append_results), iter(change_results)
         results: list[_Result] = [

@@ -49,7 +49,7 @@ class SqlTransaction:
 
     @cached_property
     def _appender(self) -> Appender:
-        return Appender(self._connection, self.ids, self._server_name)
+        return Appender(self._connection, self.ids, self._server_name, self._reader)
 
     @cached_property
     def events(self) -> SqlEventRepo:

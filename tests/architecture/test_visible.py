@@ -20,7 +20,7 @@ MAY_RENDER = {
     "homeserver/services/sync/render.py",
 }
 QUOTED = {"unsigned", "redaction_json"}
-MAY_QUOTE = {FILTER, "homeserver/storage/repos/append.py", "homeserver/storage/repos/redactions.py"}
+MAY_QUOTE = {FILTER, "homeserver/storage/repos/planned.py", "homeserver/storage/repos/redactions.py"}
 
 
 def test_only_the_filter_makes_events_visible() -> None:

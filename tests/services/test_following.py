@@ -20,6 +20,7 @@ from homeserver.ports.log import (
     LogEntry,
     ReceiptEntry,
     SessionsEntry,
+    StateEntry,
     ToDeviceEntry,
 )
 from homeserver.ports.receipts import ReceiptChanged
@@ -192,4 +193,4 @@ async def test_a_position_of_another_process_is_waited_for(store: Database) -> N
 
 def test_the_kinds_are_all_tried() -> None:
     tried = {AccountDataEntry, ReceiptEntry, ForgottenEntry, DeviceListEntry, ToDeviceEntry, KeyCountsEntry}
-    assert tried | {EventEntry, SessionsEntry} == set(LogEntry.__args__)
+    assert tried | {EventEntry, SessionsEntry, StateEntry} == set(LogEntry.__args__)

@@ -76,7 +76,7 @@ async def test_state_events_cost_a_constant_number_of_statements(store: Database
     ]
     with counted(store) as statements:
         await commit(store, decide(head, *members))
-    assert len(statements) <= 8, statements
+    assert len(statements) <= 8 + (count >= 16), statements  # every 16th snapshot merges those before it
 
 
 async def test_a_moved_head_refuses_the_append(store: Database) -> None:

@@ -17,6 +17,7 @@ from homeserver.core import build
 from homeserver.core.auth.power import PowerLevels
 from homeserver.core.auth.rules import check
 from homeserver.core.auth.select import auth_types_for
+from homeserver.core.auth.state import StateView
 from homeserver.core.content import check_client_content, check_size
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.event import Event, StateKey
@@ -63,13 +64,17 @@ class EventsAtHand:
 
     def get(self, event_id: str) -> Event | None:
         """The event; None if there is none of that id. Raises MissingEventsError if that is not known here."""
+        stored = self.stored(event_id)
+        return None if stored is None else stored.event
+
+    def stored(self, event_id: str) -> StoredEvent | None:
+        """As `get`, with what the store adds."""
         stored = self._cached(event_id)
         if stored is not None:
-            return stored.event
+            return stored
         if event_id not in self._loaded:
             raise MissingEventsError([event_id])
-        loaded = self._loaded[event_id]
-        return None if loaded is None else loaded.event
+        return self._loaded[event_id]
 
     def order(self, event_id: str) -> int | None:
         """The event's place in the timeline; None if it has none, or is not stored yet."""
@@ -213,9 +218,6 @@ class WorkingRoom:
                 unsigned = {"prev_content": before.content, "prev_sender": before.sender}
                 order = self._at_hand.order(before.event_id)
                 replaces = Replaced(before.event_id, order, before.membership)
-        push = default_push(event, lambda: self._may_notify_room(event.sender))
-        if event.membership == "join" and event.state_key == event.sender:
-            push = 0 if before is not None and before.membership == "join" else ENTERS
         self.room_id = event.room_id
         self.extremities = (Extremity(event.event_id, event.depth, 0),)
         self._new[event.event_id] = event
@@ -227,17 +229,31 @@ class WorkingRoom:
                 replaces=replaces,
                 txn=draft.txn,
                 redacts_allowed=redacts_allowed,
-                push=push,
+                push=push_of(event, before, self),
+                auth=self._auth_of(event) if event.is_state else {},
             )
         )
 
-    def _may_notify_room(self, sender: str) -> bool:
-        """Whether the sender's power suffices to call for everybody.  spec: client-server-api#mroompower_levels"""
-        levels = self.get("m.room.power_levels", "")
-        wanted = levels.content.get("notifications") if levels is not None else None
-        needed = wanted.get("room") if isinstance(wanted, dict) else None
-        power = PowerLevels.of(self, self.version).user(sender)
-        return power >= (needed if type(needed) is int else _DEFAULT_NOTIFICATION_LEVEL)
+    def _auth_of(self, event: Event) -> dict[str, int]:
+        """Row ids of the auth events that are stored."""
+        stored = (self._at_hand.stored(event_id) for event_id in event.auth_events if event_id not in self._new)
+        return {item.event.event_id: item.nid for item in stored if item is not None}
+
+
+def push_of(event: Event, before: Event | None, state: StateView) -> int:
+    """What the event is worth (`core.pushbits`), in the `state` around it; `before` is what it replaces."""
+    if event.membership == "join" and event.state_key == event.sender:
+        return 0 if before is not None and before.membership == "join" else ENTERS
+    return default_push(event, lambda: _may_notify_room(event, state))
+
+
+def _may_notify_room(event: Event, state: StateView) -> bool:
+    """Whether the sender's power suffices to call for everybody.  spec: client-server-api#mroompower_levels"""
+    levels = state.get("m.room.power_levels", "")
+    wanted = levels.content.get("notifications") if levels is not None else None
+    needed = wanted.get("room") if isinstance(wanted, dict) else None
+    power = PowerLevels.of(state, event.version).user(event.sender)
+    return power >= (needed if type(needed) is int else _DEFAULT_NOTIFICATION_LEVEL)
 
 
 def _keys_for(draft: Draft) -> list[StateKey]:

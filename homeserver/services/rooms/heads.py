@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from homeserver import faults
 from homeserver.ports.events import AppendResult, RoomHead
-from homeserver.ports.log import EventEntry, LogEntry
+from homeserver.ports.log import EventEntry, LogEntry, StateEntry
 from homeserver.ports.store import Store, Transaction
 
 _PER_STATE_EVENT = 250
@@ -32,7 +32,7 @@ class HeadCache:
     def follow(self, entries: Sequence[LogEntry]) -> None:
         """Log listener: a room that got events has a new head. The writer that made them puts it back at once."""
         for entry in entries:
-            if isinstance(entry, EventEntry):
+            if isinstance(entry, EventEntry | StateEntry):
                 self.drop(entry.room_id)
 
     def peek(self, room_id: str) -> RoomHead | None:

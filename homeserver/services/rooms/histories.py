@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 
+from homeserver.core.event import StateKey
 from homeserver.core.visibility import HISTORY_VISIBILITY
-from homeserver.ports.log import EventEntry, LogEntry
+from homeserver.ports.log import EventEntry, LogEntry, StateEntry
 from homeserver.ports.store import Store, Transaction
 from homeserver.services.rooms.visibility import History, history_of, load_history
 
@@ -32,15 +33,20 @@ class HistoryCache:
         """Log listener: forget what the events change."""
         for entry in entries:
             if isinstance(entry, EventEntry):
-                stored = entry.stored
-                event = stored.event
-                if event.type == _MEMBER and event.state_key is not None:
-                    self._changes += 1
-                    self._forget(stored.room_nid, event.state_key)
-                elif event.is_state and event.key == HISTORY_VISIBILITY:
-                    self._changes += 1
-                    for user_id in tuple(self._users.get(stored.room_nid, ())):
-                        self._forget(stored.room_nid, user_id)
+                if entry.stored.event.is_state:
+                    self._set(entry.stored.room_nid, entry.stored.event.key)
+            elif isinstance(entry, StateEntry):
+                for key in entry.correction.changes:
+                    self._set(entry.correction.room_nid, key)
+
+    def _set(self, room_nid: int, key: StateKey) -> None:
+        if key[0] == _MEMBER:
+            self._changes += 1
+            self._forget(room_nid, key[1])
+        elif key == HISTORY_VISIBILITY:
+            self._changes += 1
+            for user_id in tuple(self._users.get(room_nid, ())):
+                self._forget(room_nid, user_id)
 
     def clear(self) -> None:
         """Forget everything: the log has a gap."""

@@ -25,6 +25,7 @@ from homeserver.ports.log import (
     LogEntry,
     ReceiptEntry,
     SessionsEntry,
+    StateEntry,
     ToDeviceEntry,
 )
 from homeserver.ports.store import Store
@@ -110,53 +111,63 @@ class RoomLists:
 
     def _follow(self, entries: Sequence[LogEntry]) -> None:
         for entry in entries:
-            if (change := _change(entry)) is None:
-                continue
-            user_id, room_id = change
-            if (rooms := self._rooms.get(user_id)) is None:
-                continue
-            self._rooms[user_id] = moved = _moved_on(rooms, user_id, entry)
-            membership = moved.get(room_id)
-            if membership is not None and membership.membership == "join":
-                self._active.setdefault(room_id, set()).add(user_id)
-            else:
-                self._inactive(room_id, user_id)
+            for user_id, room_id in _changes(entry):
+                if (rooms := self._rooms.get(user_id)) is None:
+                    continue
+                self._rooms[user_id] = moved = _moved_on(rooms, user_id, entry)
+                membership = moved.get(room_id)
+                if membership is not None and membership.membership == "join":
+                    self._active.setdefault(room_id, set()).add(user_id)
+                else:
+                    self._inactive(room_id, user_id)
 
 
 _NOBODY: set[str] = set()
+_NOTHING: tuple[tuple[str, str], ...] = ()
 
 
-def _change(entry: LogEntry) -> tuple[str, str] | None:
-    """The user whose room list the entry changes, and the room."""
+def _changes(entry: LogEntry) -> Sequence[tuple[str, str]]:
+    """The users whose room lists the entry changes, each with the room."""
     match entry:
         case EventEntry():
-            return None if entry.subject is None else (entry.subject, entry.room_id)
+            return _NOTHING if entry.subject is None else ((entry.subject, entry.room_id),)
+        case StateEntry():
+            return [(user_id, entry.room_id) for user_id in entry.subjects]
         case ForgottenEntry():
-            return entry.user_id, entry.room_id
+            return ((entry.user_id, entry.room_id),)
         case AccountDataEntry() | ReceiptEntry() | SessionsEntry():
-            return None
+            return _NOTHING
         case DeviceListEntry() | ToDeviceEntry() | KeyCountsEntry():
-            return None
+            return _NOTHING
         case _:
             assert_never(entry)
 
 
 def _moved_on(rooms: Rooms, user_id: str, entry: LogEntry) -> Rooms:
     """`rooms` after the entry, which may or may not concern this user."""
-    change = _change(entry)
-    if change is None or change[0] != user_id:
+    room_id = next((room_id for subject, room_id in _changes(entry) if subject == user_id), None)
+    if room_id is None:
         return rooms
-    room_id = change[1]
     known = rooms.get(room_id)
-    if not isinstance(entry, EventEntry):
+    if isinstance(entry, StateEntry):
+        stored = entry.subjects[user_id]
+        if stored is None:  # state resolution took the membership away: they have left
+            return rooms if known is None else rooms.set(room_id, _left(known, entry.position))
+    elif isinstance(entry, EventEntry):
+        stored = entry.stored
+    else:
         # Only a room that is still left is forgotten: a rejoin may have come in between.
         if known is None or known.membership in {"join", "invite"}:
             return rooms
         return rooms.set(room_id, replace(known, forgotten=True))
-    stored, event = entry.stored, entry.stored.event
+    event = stored.event
     if (known is not None and known.position >= entry.position) or event.membership is None:
         return rooms
     membership = Membership(
         user_id, room_id, stored.room_nid, event.membership, event.event_id, event.sender, entry.position
     )
     return rooms.set(room_id, membership)
+
+
+def _left(known: Membership, position: int) -> Membership:
+    return known if known.position >= position else replace(known, membership="leave", position=position)

@@ -10,27 +10,26 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import structlog
 
 from homeserver import faults
-from homeserver.core.auth.power import PowerLevels
-from homeserver.core.auth.state import CREATE, POWER_LEVELS
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
-from homeserver.core.event import StateKey
 from homeserver.core.versions import RoomVersion
-from homeserver.ports.events import NewRoom, RoomAppend, RoomHead, StoredEvent, Txn
-from homeserver.ports.log import LogEntry
-from homeserver.ports.state import MissingStateError, RoomState, StateMap
-from homeserver.ports.store import Store, StoreUnavailable, UniqueViolation
+from homeserver.ports.events import NewRoom, RoomAppend, RoomHead, Txn
+from homeserver.ports.state import MissingStateError, RoomState
+from homeserver.ports.store import StoreUnavailable, UniqueViolation
 from homeserver.services.commit import Committer
-from homeserver.services.rooms.cache import EventCache
+from homeserver.services.rooms.arrivals import Arrival, ArrivingRoom, Outcome
 from homeserver.services.rooms.decide import EventsAtHand, MissingEventsError, WorkingRoom, Workshop
 from homeserver.services.rooms.drafts import Draft
-from homeserver.services.rooms.heads import HeadCache
-from homeserver.services.rooms.histories import HistoryCache
+from homeserver.services.rooms.memory import RoomMemory
+from homeserver.services.rooms.resolution import Resolutions
+
+__all__ = ["RoomMemory", "RoomWriter"]
 
 _log = structlog.get_logger(__name__)
 
@@ -57,63 +56,24 @@ class _Waiting:
             self.done.set_exception(outcome)
 
 
+@dataclass(slots=True, eq=False)
+class _Coming:
+    arrival: Arrival
+    done: asyncio.Future[Outcome]
+
+    def settle(self, outcome: Outcome | Exception) -> None:
+        if self.done.done():
+            return
+        if isinstance(outcome, Outcome):
+            self.done.set_result(outcome)
+        else:
+            self.done.set_exception(outcome)
+
+
 @dataclass(slots=True)
 class _Queue:
-    waiting: deque[_Waiting] = field(default_factory=deque)
+    waiting: deque[_Waiting | _Coming] = field(default_factory=deque)
     task: asyncio.Task[None] | None = None
-
-
-class RoomMemory:
-    """What this process remembers of rooms: heads, events and who saw what. All follow the log."""
-
-    def __init__(self, store: Store, heads: HeadCache, events: EventCache, histories: HistoryCache) -> None:
-        self.store = store
-        self.heads = heads
-        self.events = events
-        self.histories = histories
-
-    async def read(self, state: RoomState, keys: Collection[StateKey]) -> dict[StateKey, str]:
-        """Those of `keys` that the state has, with their event ids; no statement for a state that is held whole.
-
-        Not inside a transaction: one that waits for another one's connection could wait for ever.
-        """
-        if unknown := state.unknown(keys):
-            stored = state.stored
-            async with self.store.glance() as tx:
-                found = await tx.rooms.state_at_filtered(_nid(stored), unknown)
-            stored.learn({key: found.get(key) for key in unknown})
-        return {key: event_id for key in keys if (event_id := state.get(key)) is not None}
-
-    async def read_events(self, state: RoomState, keys: Collection[StateKey]) -> dict[StateKey, StoredEvent]:
-        """As `read`, with the events."""
-        ids = await self.read(state, keys)
-        found = await self.events.fetch(ids.values(), self.store)
-        return {key: found[event_id] for key, event_id in ids.items() if event_id in found}
-
-    async def power_levels(self, head: RoomHead) -> PowerLevels:
-        """The power levels at a room's head."""
-        found = await self.read_events(head.state, (CREATE, POWER_LEVELS))
-        events = {key: stored.event for key, stored in found.items()}
-        return PowerLevels(head.room_version, events.get(CREATE), events.get(POWER_LEVELS))
-
-    async def read_whole(self, state: RoomState) -> StateMap:
-        """All of a stored state, which in a large room takes time and memory."""
-        if state.whole is not None:
-            return state.whole
-        async with self.store.glance() as tx:
-            return await tx.rooms.state_at(_nid(state))
-
-    def follow(self, entries: Sequence[LogEntry]) -> None:
-        """Log listener."""
-        self.events.follow(entries)
-        self.heads.follow(entries)
-        self.histories.follow(entries)
-
-    def forget(self) -> None:
-        """Entries of the log are missing: anything in memory may have been redacted or overtaken."""
-        self.events.clear()
-        self.heads.clear()
-        self.histories.clear()
 
 
 class RoomWriter:
@@ -121,6 +81,8 @@ class RoomWriter:
 
     def __init__(self, memory: RoomMemory, committer: Committer, workshop: Workshop) -> None:
         self._memory = memory
+        self._resolutions = Resolutions(memory)
+        committer.on_append(self._resolutions.appended)
         self._committer = committer
         self._workshop = workshop
         self._queues: dict[str, _Queue] = {}
@@ -135,6 +97,17 @@ class RoomWriter:
         # Shielded: a caller who goes away must not take the answer from another one with the same transaction.
         return await asyncio.shield(self._enqueue(room_id, draft))
 
+    async def arrive(self, room_id: str, arrival: Arrival) -> Outcome:
+        """Give an event that was made earlier or elsewhere its place in a room; returns what became of it.
+
+        One that is here already changes nothing. Raises MatrixError: NOT_FOUND if events that it refers to, or the
+        room, are not here, INVALID_PARAM if it is of another room; StoreUnavailable (outcome unknown).
+        """
+        done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        done.add_done_callback(_retrieve)
+        self._put(room_id, _Coming(arrival, done))
+        return await asyncio.shield(done)
+
     def knows(self, txn: Txn) -> bool:
         """Whether memory has the answer to a transaction, or it is under way."""
         return txn.key in self._txns
@@ -143,18 +116,21 @@ class RoomWriter:
         key = draft.txn.key if draft.txn is not None else None
         if key is not None and (known := self._txns.get(key)) is not None:
             return known
-        queue = self._queues.setdefault(room_id, _Queue())
-        if len(queue.waiting) >= _MAX_WAITING:
-            raise MatrixError(ErrCode.LIMIT_EXCEEDED, "Too many events are waiting for this room", retry_after_ms=1000)
         done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._put(room_id, _Waiting(draft, done))
         if key is not None:
             self._remember(key, done)
         else:
             done.add_done_callback(_retrieve)
-        queue.waiting.append(_Waiting(draft, done))
+        return done
+
+    def _put(self, room_id: str, item: _Waiting | _Coming) -> None:
+        queue = self._queues.setdefault(room_id, _Queue())
+        if len(queue.waiting) >= _MAX_WAITING:
+            raise MatrixError(ErrCode.LIMIT_EXCEEDED, "Too many events are waiting for this room", retry_after_ms=1000)
+        queue.waiting.append(item)
         if queue.task is None:
             queue.task = asyncio.create_task(self._work(room_id, queue), name=f"room-writer {room_id}")
-        return done
 
     def _remember(self, key: bytes, done: asyncio.Future[str]) -> None:
         """Let repetitions share the future; a failed transaction is forgotten, so that it can be tried again."""
@@ -173,9 +149,13 @@ class RoomWriter:
         """Empty the room's queue, batch by batch; ends with it."""
         try:
             while queue.waiting:
-                batch = [queue.waiting.popleft() for _ in range(min(len(queue.waiting), _MAX_BATCH))]
+                drafts, coming = _batch(queue.waiting)
+                batch: list[_Waiting | _Coming] = [*drafts, *coming]
                 try:
-                    await self._settle(room_id, batch)
+                    if drafts:
+                        await self._settle(room_id, drafts)
+                    else:
+                        await self._settle_arrivals(room_id, coming)
                 except asyncio.CancelledError:
                     _fail([*batch, *queue.waiting], StoreUnavailable("The server is shutting down"))
                     raise
@@ -221,6 +201,41 @@ class RoomWriter:
             _answer(answers)
             for waiting, event_id in pending:
                 waiting.settle(event_id)
+            return
+        raise StoreUnavailable("The room is too busy")
+
+    async def _settle_arrivals(self, room_id: str, batch: list[_Coming]) -> None:
+        memory = self._memory
+        for _ in range(_ATTEMPTS):
+            await self._committer.certain()
+            head = await memory.heads.fetch(room_id, memory.store)
+            if head is None:
+                _fail(batch, MatrixError(ErrCode.NOT_FOUND, "This room is not known here"))
+                return
+            room = ArrivingRoom(memory, self._resolutions, head)
+            outcomes: list[tuple[_Coming, Outcome]] = []
+            for coming in batch:
+                try:
+                    outcomes.append((coming, await room.take(coming.arrival)))
+                except MatrixError as error:
+                    coming.settle(error.with_traceback(None))
+            batch = [coming for coming, _ in outcomes]
+            append = room.append()
+            if append is not None:
+                if faults.plan is not None:
+                    await faults.plan.reach("writer.arrived")
+                try:
+                    result = await self._committer.append(append)
+                except UniqueViolation:
+                    # Another process has stored one of them meanwhile, or another room has its id: seen next time.
+                    memory.heads.drop(room_id)
+                    continue
+                if result.moved or result.head is None:
+                    memory.heads.drop(room_id)
+                    continue
+                memory.heads.put(result.head)
+            for coming, outcome in outcomes:
+                coming.settle(outcome)
             return
         raise StoreUnavailable("The room is too busy")
 
@@ -316,10 +331,22 @@ class RoomWriter:
         return "", replace(create, content={**create.content, _NONCE: entropy.letters(_NONCE_LETTERS)})
 
 
-def _nid(state: RoomState) -> int:
-    if state.snapshot is None:
-        raise ValueError("Only a stored state can be read")
-    return state.snapshot.nid
+def _batch(waiting: deque[_Waiting | _Coming]) -> tuple[list[_Waiting], list[_Coming]]:
+    """Take the next items of one kind from the queue: drafts, or arrivals."""
+    drafts: list[_Waiting] = []
+    coming: list[_Coming] = []
+    while waiting and len(drafts) + len(coming) < _MAX_BATCH:
+        item = waiting[0]
+        if isinstance(item, _Waiting):
+            if coming:
+                break
+            drafts.append(item)
+        else:
+            if drafts:
+                break
+            coming.append(item)
+        waiting.popleft()
+    return drafts, coming
 
 
 def _answer(answers: Sequence[tuple[_Waiting, str | Exception]]) -> None:
@@ -327,11 +354,11 @@ def _answer(answers: Sequence[tuple[_Waiting, str | Exception]]) -> None:
         waiting.settle(answer)
 
 
-def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
+def _fail(batch: Sequence[_Waiting | _Coming], error: Exception) -> None:
     for waiting in batch:
         waiting.settle(error)
 
 
-def _retrieve(future: asyncio.Future[str]) -> BaseException | None:
+def _retrieve(future: asyncio.Future[Any]) -> BaseException | None:
     """The future's failure, marked as seen: nobody may be left to look at it."""
     return None if future.cancelled() else future.exception()

@@ -46,7 +46,7 @@ class Plan:
 def plan_delta(request: SyncRequest, window: Window, rooms: Rooms) -> Plan:
     """Sort the rooms that the window touches (and all joined ones for full_state)."""
     plan = Plan()
-    touched = set(window.rooms) | set(window.own_members)
+    touched = set(window.rooms) | set(window.own_members) | window.corrected
     touched.update(changed.room_id for changed in window.account_data if changed.room_id is not None)
     touched.update(window.receipts, window.typing)
     if request.full_state:
@@ -56,18 +56,21 @@ def plan_delta(request: SyncRequest, window: Window, rooms: Rooms) -> Plan:
         if membership is None or not request.filter.room.matches_room(room_id):
             continue
         own = window.own_members.get(room_id, ())
+        is_corrected = room_id in window.corrected
+        has_moved = bool(own) or is_corrected
         match membership.membership:
             case "join":
-                (plan.changed if _stayed(own) and not request.full_state else plan.whole).append(membership)
+                stayed = _stayed(own) and not is_corrected
+                (plan.changed if stayed and not request.full_state else plan.whole).append(membership)
             case "leave" | "ban":
                 # Also if forgotten since: a client that still shows the room must learn that it has gone.
-                if own:
+                if has_moved:
                     plan.left.append(membership)
             case "invite":
-                if own and membership.sender not in request.ignored:
+                if has_moved and membership.sender not in request.ignored:
                     plan.invited.append(membership)
             case "knock":
-                if own:
+                if has_moved:
                     plan.knocked.append(membership)
     return plan
 
@@ -273,10 +276,13 @@ def changed_room(request: SyncRequest, room: RoomWindow, high: int) -> RoomSecti
     timeline = Timeline(cut, limited=room.more or len(kept) > len(cut), before=order_of(high))
     if room.more and len(kept) < limit and room.events:
         timeline.read_from = room.events[0].order
-    if not request.wants_all:
-        snapshot.begin_after_gaps(
-            timeline, {stored.event.key: stored for stored in room.events if stored.event.is_state}
-        )
+    if not request.wants_all or room.settled:
+        newest: dict[StateKey, StoredEvent | None] = {
+            stored.event.key: stored for stored in room.events if stored.event.is_state
+        }
+        if not request.state_field.is_after:
+            newest |= room.settled
+        snapshot.begin_after_gaps(timeline, newest)
         cut = timeline.events
     shown = {stored.event.event_id for stored in cut}
     state: dict[StateKey, StoredEvent] = dict(room.earlier_state)
@@ -284,6 +290,9 @@ def changed_room(request: SyncRequest, room: RoomWindow, high: int) -> RoomSecti
         # A state event that the timeline does not show (cut off or filtered) still changes the state.
         if stored.event.is_state and (request.state_field.is_after or stored.event.event_id not in shown):
             state[stored.event.key] = stored
+    for key, winner in room.settled.items():
+        if winner is not None:
+            state[key] = winner
     wanted_state = request.filter.room.state
     return RoomSection(timeline, select(wanted_state, known_state(state.values())))
 
@@ -297,7 +306,7 @@ def summary_moved(room: RoomWindow | None) -> bool:
     if room is None:
         return False
     return any(stored.event.is_state and stored.event.type in _SUMMARISED for stored in room.events) or any(
-        event_type in _SUMMARISED for event_type, _ in room.earlier_state
+        event_type in _SUMMARISED for event_type, _ in (*room.earlier_state, *room.settled)
     )
 
 

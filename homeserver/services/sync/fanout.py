@@ -28,6 +28,7 @@ from homeserver.ports.log import (
     LogEntry,
     ReceiptEntry,
     SessionsEntry,
+    StateEntry,
     ToDeviceEntry,
 )
 from homeserver.services.push.unread import RoomUnread
@@ -156,7 +157,7 @@ def _stretch(entries: list[LogEntry], typing: Iterable[str] | None) -> Stretch |
                 personal.add(entry.user_id)
             case SessionsEntry():
                 pass  # no client is told
-            case DeviceListEntry():
+            case DeviceListEntry() | StateEntry():
                 return None
             case _:
                 assert_never(entry)

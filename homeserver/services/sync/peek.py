@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.clock import Clock
 from homeserver.ports.events import order_of
-from homeserver.ports.log import EventEntry, LogEntry
+from homeserver.ports.log import EventEntry, LogEntry, StateEntry
 from homeserver.services.log import Log
 from homeserver.services.rooms.history import PageRequest, RoomHistory
 from homeserver.services.rooms.present import Recipient
@@ -111,6 +111,6 @@ class Peeks:
         if not self._bells:
             return
         for entry in entries:
-            if isinstance(entry, EventEntry) and entry.room_id in self._bells:
+            if isinstance(entry, EventEntry | StateEntry) and entry.room_id in self._bells:
                 for bell in self._bells[entry.room_id]:
                     bell.set()

@@ -53,7 +53,7 @@ async def joined_rooms(
         nid: {stored.event.key: stored for stored in (*current.get(nid, ()), *members.get(nid, ()))} for nid in nids
     }
     for nid, timeline in timelines.items():
-        begin_after_gaps(timeline, states[nid])
+        begin_after_gaps(timeline, {**_gone(timeline, states[nid], request), **states[nid]})
     if not request.state_field.is_after:
         await _rewind(tx, states, timelines)
     of_rooms = room_account_data(request, account_data)
@@ -183,8 +183,10 @@ def _since_hidden(shown: list[Visible], events: Sequence[StoredEvent]) -> tuple[
     return [stored for stored in shown if (stored.order or 0) > hidden], True
 
 
-def begin_after_gaps(timeline: Timeline, newest: Mapping[StateKey, StoredEvent]) -> None:
+def begin_after_gaps(timeline: Timeline, newest: Mapping[StateKey, StoredEvent | None]) -> None:
     """Let the timeline begin behind each state event that was replaced by one which the timeline leaves out.
+
+    `newest` is the state behind it, where known; None: the room has none at the key any more.
 
     Clients play the timeline upon the state, so they would end with what has been replaced.
     """
@@ -195,7 +197,9 @@ def begin_after_gaps(timeline: Timeline, newest: Mapping[StateKey, StoredEvent])
     first = 0
     for key, index in last.items():
         current = newest.get(key)
-        if current is not None and current is not timeline.events[index]:
+        if current is None:
+            first = max(first, index + 1) if key in newest else first
+        elif current is not timeline.events[index]:
             if current.event.event_id != timeline.events[index].event.event_id:
                 first = max(first, index + 1)
     if first:
@@ -231,6 +235,21 @@ def _type_names(state_filter: RoomEventFilter) -> list[str] | None:
     """Types to read from the store; None reads all and leaves the choice to the filter."""
     types = state_filter.events.types
     return None if types is None or types.patterns else sorted(types.names)
+
+
+def _gone(
+    timeline: Timeline, state: Mapping[StateKey, StoredEvent], request: SyncRequest
+) -> dict[StateKey, StoredEvent | None]:
+    """What the timeline sets and the room has no more, because state resolution took it out."""
+    types = _type_names(request.filter.room.state)
+    return {
+        stored.event.key: None
+        for stored in timeline.events
+        if stored.event.is_state
+        and stored.event.key not in state
+        and (types is None or stored.event.type in types)
+        and not (request.lazy and stored.event.type == _MEMBER)
+    }
 
 
 async def _rewind(

@@ -14,7 +14,7 @@ from typing import assert_never
 
 from homeserver import faults
 from homeserver.core.errors import MatrixError
-from homeserver.ports.log import EventEntry, InRoom, LogEntry, OfDevice, OfUser, Sharers
+from homeserver.ports.log import EventEntry, InRoom, LogEntry, OfDevice, OfUser, Sharers, StateEntry
 from homeserver.services.log import Log
 from homeserver.services.rooms.lists import RoomLists
 
@@ -123,8 +123,12 @@ class Waiters:
             return
         rooms: set[str] = set()
         for entry in entries:
-            if isinstance(entry, EventEntry) and entry.subject in self._bells:
-                self.wake(entry.subject)
+            if isinstance(entry, EventEntry):
+                if entry.subject in self._bells:
+                    self.wake(entry.subject)
+            elif isinstance(entry, StateEntry):
+                for subject in entry.subjects:
+                    self.wake(subject)
             match entry.concern:
                 case InRoom(room_id):
                     rooms.add(room_id)

@@ -22,6 +22,7 @@ from homeserver.ports.log import (
     LogEntry,
     ReceiptEntry,
     SessionsEntry,
+    StateEntry,
     ToDeviceEntry,
 )
 from homeserver.ports.receipts import ReceiptChanged
@@ -38,6 +39,8 @@ class RoomWindow:
     events: list[StoredEvent] = field(default_factory=list)  # in timeline order; only the newest if `more`
     more: bool = False  # there were events before `events` inside the window
     earlier_state: dict[StateKey, StoredEvent] = field(default_factory=dict)  # set before `events` began
+    settled: dict[StateKey, StoredEvent | None] = field(default_factory=dict)
+    """State at the window's end that is not what the window's events make of it: state resolution has decided."""
 
 
 @dataclass(slots=True)
@@ -48,6 +51,7 @@ class Window:
     high: int
     own_members: dict[str, list[StoredEvent]] = field(default_factory=dict)  # room id → own member events, in order
     rooms: dict[str, RoomWindow] = field(default_factory=dict)
+    corrected: set[str] = field(default_factory=set)  # rooms where state resolution set the user's own membership
     account_data: list[AccountDataChanged] = field(default_factory=list)  # last per room and type
     receipts: dict[str, list[ReceiptChanged]] = field(default_factory=dict)  # by room, of joined rooms
     typing: dict[str, list[str]] = field(default_factory=dict)  # who types now, in joined rooms where that changed
@@ -99,6 +103,10 @@ def from_tail(  # noqa: C901, PLR0912 - one case for each kind of entry
                 if room is None:
                     room = window.rooms[entry.room_id] = RoomWindow()
                 room.events.append(stored)
+                if room.settled and stored.event.is_state:
+                    room.settled.pop(stored.event.key, None)
+            case StateEntry():
+                _take_correction(window, entry, user_id, rooms)
             case ReceiptEntry(_, receipt):
                 if _is_shown(receipt, user_id, rooms):
                     window.receipts.setdefault(receipt.room_id, []).append(receipt)
@@ -120,6 +128,18 @@ def from_tail(  # noqa: C901, PLR0912 - one case for each kind of entry
     return window
 
 
+def _take_correction(window: Window, entry: StateEntry, user_id: str, rooms: Rooms) -> None:
+    membership = rooms.get(entry.room_id)
+    is_own = user_id in entry.subjects
+    if is_own:
+        window.corrected.add(entry.room_id)
+    if membership is None or not (membership.membership == "join" or is_own or entry.position < membership.position):
+        return
+    room = window.rooms.setdefault(entry.room_id, RoomWindow())
+    room.settled.update(entry.correction.changes)
+    window.device_lists.update(subject for subject, stored in entry.subjects.items() if stored is not None)
+
+
 async def from_store(tx: Transaction, request: SyncRequest, rooms: Rooms, low: int, high: int) -> Window:
     """The window out of the database: as many timeline events per room as the request may need, in a number of
     statements that does not depend on how many rooms there are.
@@ -127,7 +147,12 @@ async def from_store(tx: Transaction, request: SyncRequest, rooms: Rooms, low: i
     user_id = request.user_id
     window = Window(low, high, to_device=True, key_counts=False)
     await add_key_changes(tx, window, user_id, rooms)
-    bounds = _room_bounds(rooms, window.own_members, low, high)
+    window.corrected = {
+        room_id
+        for room_id, membership in rooms.items()
+        if low < membership.position <= high and room_id not in window.own_members
+    }
+    bounds = _room_bounds(rooms, window, low, high)
     orders = {room_nid: (order_of(first), order_of(last)) for room_nid, (first, last) in bounds.items()}
     ids = {membership.room_nid: room_id for room_id, membership in rooms.items()}
     before: dict[int, tuple[int, int]] = {}
@@ -141,6 +166,8 @@ async def from_store(tx: Transaction, request: SyncRequest, rooms: Rooms, low: i
     if before:
         for room_nid, states in (await tx.sync.state_between(before)).items():
             window.rooms[ids[room_nid]].earlier_state = {stored.event.key: stored for stored in states}
+    for room_nid, settled in (await tx.sync.settled(bounds)).items():
+        window.rooms.setdefault(ids[room_nid], RoomWindow()).settled = settled
     window.account_data = await tx.account_data.after(user_id, low)
     joined = {nid: span for nid, span in bounds.items() if rooms[ids[nid]].membership == "join"}
     for receipt in await tx.receipts.between(joined, user_id):
@@ -183,13 +210,11 @@ def replace_events(window: Window, fresh: Mapping[str, StoredEvent]) -> None:
         room.events = [fresh.get(stored.event.event_id, stored) for stored in room.events]
 
 
-def _room_bounds(
-    rooms: Rooms, own_members: Mapping[str, list[StoredEvent]], low: int, high: int
-) -> dict[int, tuple[int, int]]:
+def _room_bounds(rooms: Rooms, window: Window, low: int, high: int) -> dict[int, tuple[int, int]]:
     bounds: dict[int, tuple[int, int]] = {}
     for room_id, membership in rooms.items():
         if membership.membership == "join":
             bounds[membership.room_nid] = (low, high)
-        elif room_id in own_members and not membership.forgotten:
+        elif (room_id in window.own_members or room_id in window.corrected) and not membership.forgotten:
             bounds[membership.room_nid] = (low, min(high, membership.position))
     return bounds

@@ -6,26 +6,49 @@ Every statement here runs once per transaction, whatever the number of rooms and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import count
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from homeserver.core.event import StateKey
 from homeserver.core.pushbits import mentioned_users
-from homeserver.ports.events import AppendResult, Extremity, Replaced, RoomAppend, RoomHead, StoredEvent, order_of
+from homeserver.ports.events import (
+    AppendResult,
+    Correction,
+    RoomAppend,
+    StoredEvent,
+)
 from homeserver.ports.state import Snapshot
 from homeserver.storage.dialect import Connection, Fragment, Sql, in_texts, json_rows, json_texts, rows_of
 from homeserver.storage.ids import TransactionIds
 from homeserver.storage.packing import unpack
 from homeserver.storage.repos.aliases import PUT_ALIAS
 from homeserver.storage.repos.chains import Change, Link, link, needs_chain, parent_index
+from homeserver.storage.repos.graph import (
+    DROP_GAP,
+    INSERT_AUTH,
+    INSERT_CHANGE,
+    INSERT_GAP,
+    INSERT_LATE,
+    SET_PLACE,
+    auth_row,
+    gap_rows,
+)
 from homeserver.storage.repos.plan import AppendPlan, PlannedSnapshot, count_snapshots, plan_append
+from homeserver.storage.repos.planned import (
+    alias_rows,
+    event_row,
+    head_after,
+    head_row,
+    room_row,
+    stored_events,
+    txn_row,
+)
 from homeserver.storage.repos.redactions import Redactions, prune_new
 from homeserver.storage.repos.relations import INSERT_RELATION, relation_row
-from homeserver.storage.repos.rows import column_json
+from homeserver.storage.repos.rows import EventReader
 
 _HEADS = rows_of(
     "heads",
@@ -110,7 +133,11 @@ _SET_MEMBERSHIP = Sql(
         position = excluded.position, sender = excluded.sender,
         forgotten = memberships.forgotten AND excluded.membership IN ('leave', 'ban')"""
 )
-_DROP_MEMBERSHIP = Sql("DELETE FROM memberships WHERE user_id = :user_id AND room_nid = :room_nid")
+# State resolution took the membership away: the user has left, without an event that says so.
+_END_MEMBERSHIP = Sql(
+    """UPDATE memberships SET membership = 'leave', position = :position
+    WHERE user_id = :user_id AND room_nid = :room_nid"""
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +153,9 @@ class _Known:
 class Appender:
     """The appends of one transaction, between `advance` and `write`."""
 
-    def __init__(self, connection: Connection, ids: TransactionIds, server_name: str) -> None:
+    def __init__(self, connection: Connection, ids: TransactionIds, server_name: str, reader: EventReader) -> None:
         self._connection = connection
+        self._reader = reader
         self._ids = ids
         self._server_name = server_name
         self._plans: dict[int, AppendPlan] = {}  # by id() of the append: comparing appends compares whole states
@@ -143,8 +171,8 @@ class Appender:
         plans = {index: await self._plan(appends[index]) for index in first_of_room.values()}
         moved = await self._move_heads([plan for plan in plans.values() if plan.append.new_room is None])
         created = [plan for plan in plans.values() if plan.append.new_room is not None]
-        await _INSERT_ROOM.run_many(self._connection, [_room_row(plan) for plan in created])
-        await PUT_ALIAS.run_many(self._connection, [row for plan in created for row in _alias_rows(plan)])
+        await _INSERT_ROOM.run_many(self._connection, [room_row(plan) for plan in created])
+        await PUT_ALIAS.run_many(self._connection, [row for plan in created for row in alias_rows(plan)])
         allowed = {
             index: plan for index, plan in plans.items() if plan.append.new_room is not None or plan.room_nid in moved
         }
@@ -160,14 +188,14 @@ class Appender:
             room_nid = (await self._ids.take("room", 1))[0]
         snapshots = count_snapshots(append)
         ids = await self._ids.take("snapshot", snapshots) if snapshots else range(0)
-        hidden = len(append.events) - append.positions
+        hidden = sum(item.is_hidden and item.known_as is None for item in append.events)
         outliers = await self._ids.take("outlier", hidden) if hidden else range(0)
         return plan_append(append, room_nid, ids, outliers)
 
     async def _move_heads(self, plans: list[AppendPlan]) -> set[int]:
         if not plans:
             return set()
-        rows = [{**_head_row(plan), "version_no": plan.append.head.version_no} for plan in plans]
+        rows = [{**head_row(plan), "version_no": plan.append.head.version_no} for plan in plans]
         result = await _ADVANCE.rows(self._connection, heads=json_rows(rows))
         return {row[0] for row in result}
 
@@ -198,7 +226,10 @@ class Appender:
         own: set[str] = set()
         wanted: set[str] = set()
         for plan in plans:
-            own.update(item.event.event_id for item in plan.append.events)
+            for item in plan.append.events:
+                own.add(item.event.event_id)
+                if item.event.is_state and item.known_as is None:
+                    wanted.update(event_id for event_id in item.event.auth_events if event_id not in item.auth)
             for made in plan.new:
                 wanted.update(event_id or made.before[key] or "" for key, event_id in made.changes.items())
         wanted -= own
@@ -212,25 +243,94 @@ class Appender:
         """See `EventRepo.append`."""
         plans = [self._plans.pop(id(append)) for append in appends]
         stored: list[list[StoredEvent]] = []
+        positions: list[int] = []  # of corrections: behind the events of their append
         position = first
         for plan in plans:
-            stored.append(_stored_events(plan, position))
+            stored.append(stored_events(plan, position))
             position += plan.append.positions
+            positions.append(position - 1)
         for plan, events in zip(plans, stored, strict=True):
             for item in events:
                 event = item.event
                 self._known[event.event_id] = _Known(item.nid, event.sender, event.membership, item.position or 0)
             prune_new(plan, events)
         everything = [item for events in stored for item in events]
-        await _INSERT_EVENT.run_many(self._connection, [_event_row(item) for item in everything])
-        await _INSERT_TXN.run_many(self._connection, [_txn_row(item) for item in everything if item.txn])
+        known = {item.known_as for plan in plans for item in plan.append.events if item.known_as is not None}
+        new = [item for item in everything if item.nid not in known]
+        await _INSERT_EVENT.run_many(self._connection, [event_row(item) for item in new])
+        await self._place_known([item for item in everything if item.nid in known])
+        await self._write_graph(plans, stored, new)
+        await _INSERT_TXN.run_many(self._connection, [txn_row(item) for item in everything if item.txn])
         await _INSERT_MENTION.run_many(self._connection, list(self._mentions(everything)))
         related = [row for item in everything if item.order is not None and (row := relation_row(item)) is not None]
         await INSERT_RELATION.run_many(self._connection, related)
         await self._redactions.write(plans)
         await self._write_snapshots(plans)
-        await self._write_current(plans)
-        return [AppendResult(tuple(events), _head_after(plan)) for plan, events in zip(plans, stored, strict=True)]
+        await self._write_current(plans, positions)
+        corrections = await self._write_corrections(plans, positions)
+        return [
+            AppendResult(tuple(events), head_after(plan), correction=correction)
+            for plan, events, correction in zip(plans, stored, corrections, strict=True)
+        ]
+
+    async def _place_known(self, late: list[StoredEvent]) -> None:
+        """Events that were stored as outliers get their place."""
+        await SET_PLACE.run_many(
+            self._connection,
+            [
+                {key: row[key] for key in ("nid", "ord", "snapshot_nid", "flags", "unsigned", "push", "replaces")}
+                for row in map(event_row, late)
+            ],
+        )
+        rows = [{"position": item.position, "event_nid": item.nid} for item in late if item.position is not None]
+        await INSERT_LATE.run_many(self._connection, rows)
+
+    async def _write_graph(
+        self, plans: list[AppendPlan], stored: list[list[StoredEvent]], new: list[StoredEvent]
+    ) -> None:
+        """Auth edges of new state events, and which previous events are missing or have come."""
+        auth: dict[str, int] = {}
+        gaps: list[dict[str, Any]] = []
+        filled: list[dict[str, Any]] = []
+        for plan, events in zip(plans, stored, strict=True):
+            for item, event in zip(plan.append.events, events, strict=True):
+                auth.update(item.auth)
+                gaps.extend(gap_rows(item, event))
+                if item.fills_gap:
+                    filled.append({"room_nid": plan.room_nid, "event_id": item.event.event_id})
+        auth.update((event_id, known.nid) for event_id, known in self._known.items())
+        rows = [auth_row(item, auth.__getitem__) for item in new if item.event.is_state]
+        await INSERT_AUTH.run_many(self._connection, rows)
+        await INSERT_GAP.run_many(self._connection, gaps)
+        await DROP_GAP.run_many(self._connection, filled)
+
+    async def _write_corrections(self, plans: list[AppendPlan], positions: list[int]) -> list[Correction | None]:
+        """Changes of current state that no event says."""
+        found: list[Correction | None] = []
+        rows: list[dict[str, Any]] = []
+        wanted = {event_id for plan in plans for event_id in plan.append.corrections.values() if event_id is not None}
+        events = await self._reader.by_id(wanted) if wanted else {}
+        for plan, position in zip(plans, positions, strict=True):
+            if not plan.append.corrections:
+                found.append(None)
+                continue
+            changes = {
+                key: None if event_id is None else events[event_id] for key, event_id in plan.append.corrections.items()
+            }
+            found.append(Correction(position, plan.append.head.room_id, plan.room_nid, changes))
+            rows.extend(
+                {
+                    "position": position,
+                    "type": kind,
+                    "state_key": state_key,
+                    "room_nid": plan.room_nid,
+                    "event_nid": None if held is None else held.nid,
+                    "snapshot_nid": plan.snapshot.nid,
+                }
+                for (kind, state_key), held in changes.items()
+            )
+        await INSERT_CHANGE.run_many(self._connection, rows)
+        return found
 
     def _mentions(self, events: Iterable[StoredEvent]) -> Iterable[dict[str, Any]]:
         for item in events:
@@ -274,19 +374,19 @@ class Appender:
             raise ValueError(f"A state refers to {event_id}, which is not stored")
         return known
 
-    async def _write_current(self, plans: list[AppendPlan]) -> None:
+    async def _write_current(self, plans: list[AppendPlan], positions: list[int]) -> None:
         state: list[dict[str, Any]] = []
         dropped: list[dict[str, Any]] = []
         members: list[dict[str, Any]] = []
         gone: list[dict[str, Any]] = []
-        for plan in plans:
+        for plan, corrected in zip(plans, positions, strict=True):
             for (kind, state_key), event_id in plan.changes.items():
                 row = {"room_nid": plan.room_nid, "type": kind, "state_key": state_key}
                 local = kind == "m.room.member" and state_key.partition(":")[2] == self._server_name
                 if event_id is None:
                     dropped.append(row)
                     if local:
-                        gone.append({"user_id": state_key, "room_nid": plan.room_nid})
+                        gone.append({"user_id": state_key, "room_nid": plan.room_nid, "position": corrected})
                     continue
                 event = self._stored(event_id)
                 state.append({**row, "event_nid": event.nid, "membership": event.membership})
@@ -297,129 +397,14 @@ class Appender:
                             "room_nid": plan.room_nid,
                             "membership": event.membership,
                             "event_nid": event.nid,
-                            "position": event.position,
+                            "position": corrected if (kind, state_key) in plan.append.corrections else event.position,
                             "sender": event.sender,
                         }
                     )
         await _SET_STATE.run_many(self._connection, state)
         await _DROP_STATE.run_many(self._connection, dropped)
         await _SET_MEMBERSHIP.run_many(self._connection, members)
-        await _DROP_MEMBERSHIP.run_many(self._connection, gone)
-
-
-def _stored_events(plan: AppendPlan, first: int) -> list[StoredEvent]:
-    positions, hidden = count(first), iter(plan.hidden)
-    placed: dict[str, int | None] = {}  # of this batch
-    stored: list[StoredEvent] = []
-    for item, snapshot in zip(plan.append.events, plan.after, strict=True):
-        position = None if item.is_hidden else next(positions)
-        order = placed[item.event.event_id] = None if position is None else order_of(position)
-        stored.append(
-            StoredEvent(
-                event=item.event,
-                nid=next(hidden) if position is None else position,
-                position=position,
-                order=order,
-                room_nid=plan.room_nid,
-                snapshot=snapshot,
-                flags=item.flags,
-                push=item.push,
-                unsigned=item.unsigned,
-                replaces=_placed(item.replaces, placed),
-                txn=item.txn,
-            )
-        )
-    return stored
-
-
-def _placed(replaces: Replaced | None, placed: Mapping[str, int | None]) -> Replaced | None:
-    """With its place in the timeline, if it is of the same batch."""
-    if replaces is None or replaces.event_id not in placed:
-        return replaces
-    return replace(replaces, order=placed[replaces.event_id])
-
-
-def _head_row(plan: AppendPlan) -> dict[str, Any]:
-    return {
-        "room_nid": plan.room_nid,
-        "extremities": orjson.dumps([list(extremity) for extremity in _extremities(plan)]).decode(),
-        "snapshot_nid": plan.snapshot.nid,
-        "snapshot_index": plan.snapshot.index,
-    }
-
-
-def _alias_rows(plan: AppendPlan) -> list[dict[str, Any]]:
-    room = plan.append.new_room
-    if room is None:
-        return []
-    return [{"alias": alias, "room_nid": plan.room_nid, "creator": room.creator} for alias in room.aliases]
-
-
-def _room_row(plan: AppendPlan) -> dict[str, Any]:
-    room = plan.append.new_room
-    assert room is not None  # noqa: S101 - narrows the type; callers pass new rooms only
-    return {
-        **_head_row(plan),
-        "room_id": room.room_id,
-        "room_version": room.room_version.id,
-        "creator": room.creator,
-        "is_public": room.is_public,
-    }
-
-
-def _head_after(plan: AppendPlan) -> RoomHead:
-    head = plan.append.head
-    return RoomHead(
-        room_nid=plan.room_nid,
-        room_id=head.room_id,
-        room_version=head.room_version,
-        version_no=1 if plan.append.new_room is not None else head.version_no + 1,
-        extremities=_extremities(plan),
-        state=plan.state,
-    )
-
-
-def _extremities(plan: AppendPlan) -> tuple[Extremity, ...]:
-    """Those of the append, with the snapshots that its new events have got."""
-    new = {item.event.event_id: nid for item, nid in zip(plan.append.events, plan.after, strict=True)}
-    return tuple(
-        Extremity(event_id, depth, snapshot or new[event_id]) for event_id, depth, snapshot in plan.append.extremities
-    )
-
-
-def _event_row(item: StoredEvent) -> dict[str, Any]:
-    event = item.event
-    return {
-        "nid": item.nid,
-        "event_id": event.event_id,
-        "room_nid": item.room_nid,
-        "ord": item.order,
-        "type": event.type,
-        "state_key": event.state_key,
-        "sender": event.sender,
-        "snapshot_nid": item.snapshot,
-        "flags": int(item.flags),
-        "push": item.push,
-        "json": column_json(event.type, event.canonical),
-        "unsigned": None if item.unsigned is None else orjson.dumps(dict(item.unsigned)),
-        "redacted_by": item.redacted_by,
-        "replaces": None if item.replaces is None else orjson.dumps(_values(item.replaces)).decode(),
-    }
-
-
-def _values(replaces: Replaced) -> tuple[str, int | None, str | None]:
-    return replaces.event_id, replaces.order, replaces.membership
-
-
-def _txn_row(item: StoredEvent) -> dict[str, Any]:
-    txn = item.txn
-    assert txn is not None  # noqa: S101 - narrows the type; callers pass events with a transaction only
-    return {
-        "event_nid": item.nid,
-        "key": txn.key,
-        "device_id": txn.device_id,
-        "txn_id": txn.txn_id,
-    }
+        await _END_MEMBERSHIP.run_many(self._connection, gone)
 
 
 def _membership(pdu: dict[str, Any]) -> str | None:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, assert_never
 
+from homeserver.core.event import StateKey
 from homeserver.ports.accounts import AccountDataChanged
+from homeserver.ports.events import Correction, StoredEvent
 from homeserver.ports.log import (
     AccountDataEntry,
     DeviceListEntry,
@@ -16,6 +18,7 @@ from homeserver.ports.log import (
     LogEntry,
     ReceiptEntry,
     SessionsEntry,
+    StateEntry,
     ToDeviceEntry,
 )
 from homeserver.ports.receipts import ReceiptChanged
@@ -54,6 +57,11 @@ _ENTRIES = Sql(
 _NOTE_CHANGE = Sql(
     "INSERT INTO device_lists (user_id, reader, position) VALUES (:user_id, :reader, :position) "
     "ON CONFLICT (user_id, reader) DO UPDATE SET position = excluded.position"
+)
+_CHANGES = Sql(
+    "SELECT c.position, c.type, c.state_key, c.event_nid, c.room_nid, r.room_id "
+    "FROM state_changes c JOIN rooms r ON r.room_nid = c.room_nid "
+    "WHERE c.position > :low AND c.position <= :high ORDER BY c.position"
 )
 _PRUNE = Sql(
     "DELETE FROM log_entries WHERE position IN "
@@ -113,10 +121,24 @@ class SqlLogRepo:
             if (entry := _entry(row)) is None:
                 return None
             entries.append(entry)
+        entries.extend(await self._corrections(low, high))
         if len(entries) != high - low:
             return None
         entries.sort(key=lambda entry: entry.position)
         return entries
+
+    async def _corrections(self, low: int, high: int) -> list[StateEntry]:
+        rows = await _CHANGES.rows(self._connection, low=low, high=high)
+        nids = {row[3] for row in rows if row[3] is not None}
+        events = {stored.nid: stored for stored in await self._reader.at(list(nids))}
+        found: dict[int, tuple[str, int, dict[StateKey, StoredEvent | None]]] = {}
+        for position, kind, state_key, event_nid, room_nid, room_id in rows:
+            _, _, changes = found.setdefault(position, (room_id, room_nid, {}))
+            changes[kind, state_key] = None if event_nid is None else events[event_nid]
+        return [
+            StateEntry(position, Correction(position, room_id, room_nid, changes))
+            for position, (room_id, room_nid, changes) in found.items()
+        ]
 
     async def prune(self, before_position: int, limit: int) -> int:
         """See the port."""
@@ -141,7 +163,7 @@ def _day(day: int) -> str:
 
 def _row(entry: LogEntry) -> dict[str, Any] | None:
     match entry:
-        case EventEntry():
+        case EventEntry() | StateEntry():
             return None
         case AccountDataEntry(position, data):
             kind, user_id, room_id, key = _Kind.ACCOUNT_DATA, data.user_id, data.room_id or "", data.type

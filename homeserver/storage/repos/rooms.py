@@ -9,9 +9,10 @@ import immutables
 import orjson
 
 from homeserver.core.event import StateKey
+from homeserver.core.resolve.graph import AuthRow
 from homeserver.core.versions import ROOM_VERSIONS
 from homeserver.ports.events import Extremity, Membership, RoomAppend, RoomHead, StoredEvent
-from homeserver.ports.state import MAX_WHOLE, RoomState, Snapshot, StateMap
+from homeserver.ports.state import EMPTY, MAX_WHOLE, RoomState, Snapshot, StateMap
 from homeserver.storage.dialect import (
     Connection,
     Fragment,
@@ -25,6 +26,7 @@ from homeserver.storage.dialect import (
     rows_of,
 )
 from homeserver.storage.repos.append import Appender
+from homeserver.storage.repos.graph import RoomGraph
 from homeserver.storage.repos.rows import EventReader
 
 if TYPE_CHECKING:
@@ -135,6 +137,7 @@ class SqlRoomRepo:
     def __init__(self, connection: Connection, appender: Appender, reader: EventReader) -> None:
         self._connection = connection
         self._appender = appender
+        self._graph = RoomGraph(connection)
         self._reader = reader
 
     async def room_nids(self, room_ids: Collection[str]) -> dict[str, int]:
@@ -167,6 +170,34 @@ class SqlRoomRepo:
     async def advance(self, appends: Sequence[RoomAppend]) -> set[int]:
         """See the port. Remembers what it decided for `EventRepo.append` in the same transaction."""
         return await self._appender.advance(appends)
+
+    async def auth_graph(self, room_nid: int) -> list[AuthRow[int]]:
+        """See the port."""
+        return await self._graph.auth(room_nid)
+
+    async def current_nids(self, room_nid: int) -> list[int]:
+        """See the port."""
+        return await self._graph.current(room_nid)
+
+    async def gaps(self, room_nid: int, event_ids: Collection[str]) -> set[str]:
+        """See the port."""
+        return await self._graph.gaps(room_nid, event_ids)
+
+    async def snapshots(self, nids: Collection[int]) -> dict[int, Snapshot]:
+        """See the port."""
+        indexes = await self._graph.indexes(nids)
+        return {nid: Snapshot(nid, indexes[nid]) if nid else EMPTY for nid in nids if nid in indexes or not nid}
+
+    async def differences(self, snapshots: Collection[int]) -> dict[StateKey, dict[int, str | None]]:
+        """See the port. Up to three statements."""
+        base, own, keys = await self._graph.own_deltas(snapshots)
+        # What only some have changed since the link they share, the others have from there.
+        partly = {key for key in keys if any(key not in changes for changes in own.values())}
+        shared = await self.state_at_filtered(base, partly) if base and partly else {}
+        return {
+            key: {nid: own[nid][key] if key in own.get(nid, {}) else shared.get(key) for nid in snapshots}
+            for key in keys
+        }
 
     async def state_at(self, snapshot: int) -> StateMap:
         """See the port."""

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from sys import intern
 from typing import TYPE_CHECKING, Any
 
-from homeserver.core.event import membership_value
+from homeserver.core.event import StateKey, membership_value
 from homeserver.core.visibility import visibility_value
-from homeserver.ports.events import StoredEvent
+from homeserver.ports.events import ORDER_BITS, StoredEvent
 from homeserver.ports.sync import Bounds, Decisive
 from homeserver.storage.dialect import Connection, Fragment, Sql, in_ints, json_ints, json_rows, rows_of
 from homeserver.storage.repos.rows import EventReader
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _DECISIVE_AT_ONCE = 500
 """More than most rooms and users have; whoever comes and goes all the time has any number."""
+
+_STEP = 1 << ORDER_BITS
 
 _OWN_MEMBERSHIPS = Sql(
     "SELECT e.nid, e.nid AS position FROM events e WHERE e.room_nid IN "
@@ -37,8 +39,14 @@ _VISIBILITY_HISTORIES = Sql(
     "SELECT e.nid, e.room_nid, e.ord, e.snapshot_nid, e.type = 'm.room.member' FROM events e "
     "WHERE {rooms} AND e.ord IS NOT NULL AND ("
     "(e.type = 'm.room.history_visibility' AND e.state_key = '') OR "
-    "(e.type = 'm.room.member' AND e.state_key = :user_id)) ORDER BY e.room_nid, e.ord",
+    "(e.type = 'm.room.member' AND e.state_key = :user_id)) "
+    # What state resolution has set, at the position where it did; without an event the value is the default.
+    f"UNION ALL SELECT c.event_nid, c.room_nid, c.position * {_STEP}, c.snapshot_nid, c.type = 'm.room.member' "
+    "FROM state_changes c WHERE {changed} AND ("
+    "(c.type = 'm.room.history_visibility' AND c.state_key = '') OR "
+    "(c.type = 'm.room.member' AND c.state_key = :user_id)) ORDER BY 2, 3",
     rooms=in_ints("e.room_nid", "rooms"),
+    changed=in_ints("c.room_nid", "rooms"),
 )
 _LAST_OF_EACH_KEY = (
     "SELECT MAX(i.ord) AS ord FROM events i WHERE i.room_nid = w.room_nid AND i.ord > w.low AND i.ord <= w.high "
@@ -52,6 +60,20 @@ _STATE_BETWEEN = Sql(
         f"CROSS JOIN LATERAL ({_LAST_OF_EACH_KEY}) n JOIN events e ON e.room_nid = w.room_nid AND e.ord = n.ord",
     ),
 )
+
+
+_SETTLED = Sql(
+    # Oldest first: of several at one key the last one counts.
+    "SELECT c.room_nid, c.type, c.state_key, c.event_nid FROM {rooms} "
+    "JOIN state_changes c ON c.room_nid = w.room_nid AND c.position > w.low AND c.position <= w.high "
+    "WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.room_nid = c.room_nid AND e.type = c.type "
+    f"AND e.state_key = c.state_key AND e.ord > c.position * {_STEP} AND e.ord <= w.high * {_STEP}) "
+    "ORDER BY c.position",
+    rooms=rows_of("rooms", "w", room_nid="bigint", low="bigint", high="bigint"),
+)
+
+
+_NO_EVENT = ("leave", "shared")
 
 
 def _membership_and_visibility(content: Mapping[str, Any]) -> tuple[str, str]:
@@ -90,11 +112,26 @@ class SqlSyncRepo:
         rows = await _VISIBILITY_HISTORIES.rows(self._connection, rooms=json_ints(room_nids), user_id=user_id)
         for first in range(0, len(rows), _DECISIVE_AT_ONCE):
             some = rows[first : first + _DECISIVE_AT_ONCE]
-            values = await self._reader.picked([row[0] for row in some], _membership_and_visibility)
+            nids = [row[0] for row in some if row[0] is not None]
+            values = await self._reader.picked(nids, _membership_and_visibility)
             for nid, room_nid, order, snapshot, is_member in some:
-                membership, visibility = values[nid]
+                membership, visibility = _NO_EVENT if nid is None else values[nid]
                 value = membership if is_member else visibility
                 found[room_nid].append(Decisive(order, snapshot, bool(is_member), value))
+        return found
+
+    async def settled(self, rooms: Mapping[int, Bounds]) -> dict[int, dict[StateKey, StoredEvent | None]]:
+        """See the port. One statement where nothing was resolved."""
+        if not rooms:
+            return {}
+        wanted = json_rows({"room_nid": nid, "low": low, "high": high} for nid, (low, high) in rooms.items())
+        rows = await _SETTLED.rows(self._connection, rooms=wanted)
+        found: dict[int, dict[StateKey, StoredEvent | None]] = {}
+        if not rows:
+            return found
+        events = {item.nid: item for item in await self._reader.at([row[3] for row in rows if row[3] is not None])}
+        for room_nid, kind, state_key, event_nid in rows:
+            found.setdefault(room_nid, {})[kind, state_key] = None if event_nid is None else events[event_nid]
         return found
 
     async def state_between(self, rooms: Mapping[int, Bounds]) -> dict[int, list[StoredEvent]]:

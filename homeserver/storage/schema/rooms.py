@@ -114,6 +114,40 @@ event_mentions = Table(
     sqlite_with_rowid=False,
 )
 
+auth_graph = Table(
+    "auth_graph",
+    metadata,
+    # Every stored state event, hidden ones too: what state resolution walks, without reading events.
+    Column("nid", BigId, primary_key=True, autoincrement=False),
+    Column("room_nid", BigInteger, nullable=False, index=True),
+    Column("is_power", Boolean, nullable=False),  # m.room.power_levels
+    Column("parents", LargeBinary, nullable=False),  # row ids of the auth events, 8 bytes each, big endian
+)
+
+gaps = Table(
+    "gaps",
+    metadata,
+    # Events that others name as previous and that are not here.
+    Column("room_nid", BigInteger, primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    Column("below_ord", BigInteger, nullable=False),  # order of the lowest event that names it
+    sqlite_with_rowid=False,
+)
+
+state_changes = Table(
+    "state_changes",
+    metadata,
+    # Changes of a room's current state that no event of that log position says: state resolution.
+    Column("position", BigInteger, primary_key=True),
+    Column("type", Text, primary_key=True),
+    Column("state_key", Text, primary_key=True),
+    Column("room_nid", BigInteger, nullable=False),
+    Column("event_nid", BigInteger),  # what holds the key now; NULL: nothing
+    Column("snapshot_nid", BigInteger, nullable=False),  # the room's state afterwards
+    Index("ix_state_changes_room", "room_nid", "position"),
+    sqlite_with_rowid=False,
+)
+
 event_txns = Table(
     "event_txns",
     metadata,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import orjson
 import pytest
 
 from homeserver.core.errors import ErrCode, MatrixError
@@ -41,8 +42,8 @@ async def test_a_large_room_is_decided_by_key(world: World) -> None:
         await world.say(room_id, "hello again", BOB)
     assert refused.value.code == ErrCode.FORBIDDEN
     for user_id in (ALICE, BOB):  # now, and as of leaving
-        members = await world.rooms.state.members(user_id, room_id)
-        found = {stored.event.state_key: stored.event.membership for stored in members}
+        members = [orjson.loads(event) for event in await world.rooms.state.members(user_id, room_id)]
+        found = {event["state_key"]: event["content"]["membership"] for event in members}
         assert found == {ALICE: "join", BOB: "leave"}
     assert set(await world.rooms.state.joined_members(ALICE, room_id)) == {ALICE}
 

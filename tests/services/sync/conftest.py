@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +43,12 @@ class SyncWorld:
 
     def client(self, user_id: str, **options: Any) -> Client:
         return Client(self, user_id, **options)
+
+    def forget_tail(self) -> None:
+        """Make the tail too short for every token, as after a restart."""
+        log = self.world.log
+        log._entries.clear()
+        log._start = log.position
 
 
 @dataclass
@@ -131,8 +138,9 @@ async def assert_law(client: Client) -> Client:
     return fresh
 
 
-@pytest.fixture
-async def syncing(store: Database) -> AsyncIterator[SyncWorld]:
+@contextlib.asynccontextmanager
+async def syncing_world(store: Database) -> AsyncIterator[SyncWorld]:
+    """Rooms and sync on a store."""
     async with running_world(store) as world:
         typing = TypingTracker(SteppingClock())
         reads = RoomMemoryReads(store, world.rooms.memory)
@@ -143,3 +151,9 @@ async def syncing(store: Database) -> AsyncIterator[SyncWorld]:
         unread = UnreadCounts(store, world.log, IgnoredUsers(store, world.log))
         sync = SyncService(store, follower, lists, reads, devices, unread, typing, SteppingClock())
         yield SyncWorld(world, sync, typing)
+
+
+@pytest.fixture
+async def syncing(store: Database) -> AsyncIterator[SyncWorld]:
+    async with syncing_world(store) as world:
+        yield world

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001.6"
+revision = "0001.9"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -15,6 +15,7 @@ depends_on = None
 def upgrade() -> None:
     """Create every table."""
     _account_data()
+    _auth_graph()
     _blobs()
     _counters()
     _cross_signing_keys()
@@ -29,6 +30,7 @@ def upgrade() -> None:
     _events()
     _fallback_keys()
     _filters()
+    _gaps()
     _interactive_sessions()
     _key_backup_counters()
     _key_backup_keys()
@@ -51,6 +53,7 @@ def upgrade() -> None:
     _sessions()
     _snapshot_deltas()
     _snapshots()
+    _state_changes()
     _to_device()
     _url_previews()
     _users()
@@ -67,6 +70,18 @@ def _account_data() -> None:
         sa.PrimaryKeyConstraint("user_id", "room_id", "type", name="pk_account_data"),
     )
     op.create_index("ix_account_data_position", "account_data", ["user_id", "position"], unique=False)
+
+
+def _auth_graph() -> None:
+    op.create_table(
+        "auth_graph",
+        sa.Column("nid", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("room_nid", sa.BigInteger(), nullable=False),
+        sa.Column("is_power", sa.Boolean(), nullable=False),
+        sa.Column("parents", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("nid", name="pk_auth_graph"),
+    )
+    op.create_index("ix_auth_graph_room_nid", "auth_graph", ["room_nid"], unique=False)
 
 
 def _blobs() -> None:
@@ -281,6 +296,17 @@ def _filters() -> None:
         sa.PrimaryKeyConstraint("user_id", "filter_id", name="pk_filters"),
     )
     op.create_index("ix_filters_digest", "filters", ["user_id", "digest"], unique=True)
+
+
+def _gaps() -> None:
+    op.create_table(
+        "gaps",
+        sa.Column("room_nid", sa.BigInteger(), nullable=False),
+        sa.Column("event_id", sa.Text(), nullable=False),
+        sa.Column("below_ord", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("room_nid", "event_id", name="pk_gaps"),
+        sqlite_with_rowid=False,
+    )
 
 
 def _interactive_sessions() -> None:
@@ -621,6 +647,21 @@ def _snapshots() -> None:
         sa.Column("chain_index", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("snapshot_nid", name="pk_snapshots"),
     )
+
+
+def _state_changes() -> None:
+    op.create_table(
+        "state_changes",
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("state_key", sa.Text(), nullable=False),
+        sa.Column("room_nid", sa.BigInteger(), nullable=False),
+        sa.Column("event_nid", sa.BigInteger(), nullable=True),
+        sa.Column("snapshot_nid", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("position", "type", "state_key", name="pk_state_changes"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_state_changes_room", "state_changes", ["room_nid", "position"], unique=False)
 
 
 def _to_device() -> None:

@@ -1,0 +1,334 @@
+"""Decides events that were made earlier or elsewhere: they bring their own place in the graph.
+
+An arrival stands on the state after the events that it names as previous. That state is the head's own, the snapshot
+of one event, or the resolution of several. The rules on its auth events and on the state before it reject an event;
+the rules on the room's current state only hide it (soft-failed). Whoever hands arrivals in has checked format, hashes
+and signatures, and has brought the auth events here first. Runs under the room's queue; only the store is waited for.
+spec: server-server-api#checks-performed-on-receipt-of-a-pdu
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+from homeserver.core.auth.rules import check, may_redact
+from homeserver.core.auth.select import auth_types_of
+from homeserver.core.auth.state import CREATE, POWER_LEVELS, MappingState
+from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
+from homeserver.core.event import Event, StateKey
+from homeserver.ports.events import HIDDEN, EventFlags, Extremity, NewEvent, Replaced, RoomAppend, RoomHead, StoredEvent
+from homeserver.ports.state import RoomState
+from homeserver.services.rooms.decide import push_of
+from homeserver.services.rooms.memory import RoomMemory
+from homeserver.services.rooms.resolution import Resolutions
+
+MAX_EXTREMITIES = 20
+_MAX_HIDDEN_WALK = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An event that exists, to be given its place in a room.
+
+    `outlier` only stores it, for the auth chains and states of others. `told` is the state before it by the word of
+    its sender, for an event of whose previous events some are not here: it is resolved with what is known.
+    `refused` says that a policy server does not want it. `flags` are those of its receiver's choice (`RELAY`).
+    """
+
+    event: Event
+    outlier: bool = False
+    told: Mapping[StateKey, str] | None = None
+    refused: bool = False
+    flags: EventFlags = EventFlags.NONE
+
+
+class Outcome(Enum):
+    """What became of an arrival."""
+
+    ACCEPTED = "accepted"
+    OUTLIER = "outlier"
+    SOFT_FAILED = "soft-failed"
+    REJECTED = "rejected"
+
+    @classmethod
+    def of(cls, flags: EventFlags) -> Outcome:
+        """The outcome that the flags of a stored event stand for."""
+        for flag, outcome in _OUTCOMES.items():
+            if flags & flag:
+                return outcome
+        return cls.ACCEPTED
+
+
+_OUTCOMES = {
+    EventFlags.REJECTED: Outcome.REJECTED,
+    EventFlags.SOFT_FAILED: Outcome.SOFT_FAILED,
+    EventFlags.OUTLIER: Outcome.OUTLIER,
+}
+
+
+@dataclass(slots=True)
+class _Prev:
+    """A previous event: the room's state after it, and what it names itself."""
+
+    state: RoomState
+    is_hidden: bool
+    names: tuple[str, ...]
+
+
+class ArrivingRoom:
+    """A room head that grows as arrivals are decided, in the order in which they are given."""
+
+    def __init__(self, memory: RoomMemory, resolutions: Resolutions, head: RoomHead) -> None:
+        self._memory = memory
+        self._resolutions = resolutions
+        self._head = head
+        self._state = head.state
+        self._extremities = head.extremities
+        self._events: list[NewEvent] = []
+        self._new: dict[str, NewEvent] = {}
+        self._stored: dict[str, StoredEvent] = {}
+        self._roots: dict[int, RoomState] = {head.snapshot.nid: head.state}
+
+    async def take(self, arrival: Arrival) -> Outcome:
+        """Decide one arrival. One that is here already changes nothing and gives its first outcome again.
+
+        Raises MatrixError, which leaves the room unchanged: INVALID_PARAM if it is not of this room or names no
+        previous event, NOT_FOUND if an auth event or, without `told`, a previous event is not here.
+        """
+        event = arrival.event
+        if (new := self._new.get(event.event_id)) is not None:
+            return Outcome.of(new.flags)
+        known = (await self._fetch([event.event_id])).get(event.event_id)
+        if event.room_id != self._head.room_id or (known is not None and known.room_nid != self._head.room_nid):
+            raise MatrixError(ErrCode.INVALID_PARAM, "The event is not of this room")
+        if known is not None and (arrival.outlier or not known.flags & EventFlags.OUTLIER):
+            return Outcome.of(known.flags)
+        if not event.prev_events and not arrival.outlier:
+            raise MatrixError(ErrCode.INVALID_PARAM, "The event names no previous event")
+        known_as = None if known is None else known.nid
+        auth, rejected = await self._auth_events(event)
+        is_rejected = not await self._passes_auth_events(event, auth, rejected)
+        made = NewEvent(
+            event,
+            self._state,
+            arrival.flags,
+            auth={event_id: stored.nid for event_id, stored in self._stored.items() if event_id in auth},
+            known_as=known_as,
+        )
+        if arrival.outlier:
+            return self._keep(replace(made, flags=EventFlags.OUTLIER | (EventFlags.REJECTED if is_rejected else 0)))
+        return await self._place(arrival, made, is_rejected=is_rejected)
+
+    async def _place(self, arrival: Arrival, made: NewEvent, *, is_rejected: bool) -> Outcome:
+        event, flags = made.event, made.flags
+        prevs = await self._previous(event)
+        gaps = tuple(event_id for event_id in event.prev_events if event_id not in prevs)
+        if gaps and arrival.told is None:
+            raise MatrixError(ErrCode.NOT_FOUND, f"The previous event {gaps[0]} is not here")
+        if gaps:
+            flags |= EventFlags.GAP
+        before = await self._state_before(event, prevs, arrival.told if gaps else None)
+        is_aside = before is not self._state and before != self._state
+        if is_aside:
+            flags |= EventFlags.ASIDE
+        view = await self._view(before, event)
+        if is_rejected or not _allows(event, view):
+            return self._keep(replace(made, flags=flags | EventFlags.REJECTED, state_after=before, gaps=()))
+        held = view.get(*event.key) if event.is_state else None
+        after = before.set(event.key, event.event_id) if event.is_state else before
+        fills_gap = bool(await self._gaps([event.event_id]))
+        made = replace(made, state_after=after, gaps=gaps, fills_gap=fills_gap, **self._replaced(held))
+        if arrival.refused or (is_aside and not _allows(event, await self._view(self._state, event))):
+            return self._keep(replace(made, flags=flags | EventFlags.SOFT_FAILED, gaps=(), fills_gap=False))
+        redacts_allowed = event.redacts is not None and await self._may_redact(event, event.redacts, view)
+        self._keep(replace(made, flags=flags, redacts_allowed=redacts_allowed, push=push_of(event, held, view)))
+        await self._advance(event, prevs, fills_gap=fills_gap)
+        await self._settle_state(event, before, after)
+        return Outcome.ACCEPTED
+
+    def append(self) -> RoomAppend | None:
+        """What is to be committed; None if there is nothing new."""
+        if not self._events:
+            return None
+        return RoomAppend(
+            self._head, tuple(self._events), self._extremities, state=self._state, corrections=self._corrections()
+        )
+
+    def _keep(self, made: NewEvent) -> Outcome:
+        self._events.append(made)
+        self._new[made.event.event_id] = made
+        return Outcome.of(made.flags)
+
+    def _corrections(self) -> dict[StateKey, str | None]:
+        """Where the state is not what the room's visible events, one after the other, make of it."""
+        told: dict[StateKey, str | None] = {}
+        for made in self._events:
+            if made.event.is_state and not made.is_hidden:
+                told[made.event.key] = made.event.event_id
+        changed = self._state.since(self._head.state) or {}
+        before = self._head.state
+        return {
+            key: self._state.get(key)
+            for key in {*told, *changed}
+            if self._state.get(key) != (told[key] if key in told else before.get(key))
+        }
+
+    def _replaced(self, before: Event | None) -> dict[str, Any]:
+        """What a state event says and remembers of the one that it replaces."""
+        if before is None:
+            return {}
+        stored = self._stored.get(before.event_id)
+        order = None if stored is None else stored.order
+        return {
+            "unsigned": {"prev_content": before.content, "prev_sender": before.sender},
+            "replaces": Replaced(before.event_id, order, before.membership),
+        }
+
+    async def _fetch(self, event_ids: Collection[str]) -> dict[str, StoredEvent]:
+        missing = [event_id for event_id in event_ids if event_id not in self._stored]
+        if missing:
+            self._stored |= await self._memory.events.fetch(missing, self._memory.store)
+        return {event_id: self._stored[event_id] for event_id in event_ids if event_id in self._stored}
+
+    async def _event_map(self, event_ids: Collection[str]) -> dict[str, Event]:
+        """Events that are stored or decided here."""
+        found = await self._fetch([event_id for event_id in event_ids if event_id not in self._new])
+        events = {event_id: stored.event for event_id, stored in found.items()}
+        events.update((event_id, self._new[event_id].event) for event_id in event_ids if event_id in self._new)
+        return events
+
+    def _flags(self, event_id: str) -> EventFlags:
+        new = self._new.get(event_id)
+        return new.flags if new is not None else self._stored[event_id].flags
+
+    async def _auth_events(self, event: Event) -> tuple[dict[str, Event], set[str]]:
+        """The event's auth events, and which of them were rejected."""
+        auth = await self._event_map(event.auth_events)
+        for event_id in event.auth_events:
+            if event_id not in auth:
+                raise MatrixError(ErrCode.NOT_FOUND, f"The auth event {event_id} is not here")
+        return auth, {event_id for event_id in auth if self._flags(event_id) & EventFlags.REJECTED}
+
+    async def _passes_auth_events(self, event: Event, auth: Mapping[str, Event], rejected: set[str]) -> bool:
+        state = {auth_event.key: auth_event for auth_event in auth.values() if auth_event.is_state}
+        if event.version.auth.room_id_is_create_hash:  # the create event is implied
+            state.update(await self._events_of(self._head.state, [CREATE]))
+        try:
+            check(event, MappingState(state), auth_events=list(auth.values()), rejected=rejected)
+        except NotAllowed:
+            return False
+        return True
+
+    async def _previous(self, event: Event) -> dict[str, _Prev]:
+        """Those previous events that have a place in the room."""
+        stored = await self._fetch([event_id for event_id in event.prev_events if event_id not in self._new])
+        nids = {item.snapshot for item in stored.values()} - self._roots.keys() - {0}
+        if nids:
+            async with self._memory.store.glance() as tx:
+                snapshots = await tx.rooms.snapshots(nids)
+            self._roots |= {nid: RoomState(snapshot) for nid, snapshot in snapshots.items()}
+        found: dict[str, _Prev] = {}
+        for event_id in dict.fromkeys(event.prev_events):
+            if (new := self._new.get(event_id)) is not None:
+                if not new.flags & EventFlags.OUTLIER:
+                    found[event_id] = _Prev(new.state_after, new.is_hidden, new.event.prev_events)
+            elif (item := stored.get(event_id)) is not None and item.room_nid == self._head.room_nid:
+                if not item.flags & EventFlags.OUTLIER:
+                    found[event_id] = _Prev(self._roots[item.snapshot], item.order is None, item.event.prev_events)
+        return found
+
+    async def _state_before(
+        self, event: Event, prevs: Mapping[str, _Prev], told: Mapping[StateKey, str] | None
+    ) -> RoomState:
+        if told is None and set(event.prev_events) == {extremity.event_id for extremity in self._extremities}:
+            return self._state
+        states: list[RoomState] = []
+        for prev in prevs.values():
+            if not any(prev.state is state or prev.state == state for state in states):
+                states.append(prev.state)
+        if told is not None:
+            states.append(RoomState.empty().changed(dict(told)))
+        if len(states) == 1 and told is None:
+            return states[0]
+        return await self._resolve(states)
+
+    async def _resolve(self, states: list[RoomState]) -> RoomState:
+        new = {event_id: made.event for event_id, made in self._new.items()}
+        head = self._head
+        return await self._resolutions.resolve(head.room_version, head.room_nid, self._state, states, new)
+
+    async def _settle_state(self, event: Event, before: RoomState, after: RoomState) -> None:
+        """The room's current state: that of its extremities."""
+        if [extremity.event_id for extremity in self._extremities] == [event.event_id] and before is self._state:
+            self._state = after
+            return
+        states: list[RoomState] = []
+        for extremity in self._extremities:
+            new = self._new.get(extremity.event_id)
+            state = new.state_after if new is not None else await self._stored_state(extremity.snapshot)
+            if not any(state is known for known in states):
+                states.append(state)
+        self._state = await self._resolve(states)
+
+    async def _stored_state(self, nid: int) -> RoomState:
+        if nid not in self._roots:
+            async with self._memory.store.glance() as tx:
+                self._roots[nid] = RoomState((await tx.rooms.snapshots([nid]))[nid])
+        return self._roots[nid]
+
+    async def _advance(self, event: Event, prevs: Mapping[str, _Prev], *, fills_gap: bool) -> None:
+        """The event takes the place of those that it names, or that it reaches through hidden ones."""
+        named: set[str] = set(event.prev_events)
+        hidden = [prev for prev in prevs.values() if prev.is_hidden]
+        for _ in range(_MAX_HIDDEN_WALK):
+            if not hidden:
+                break
+            names = hidden.pop().names
+            behind = await self._event_map([event_id for event_id in names if event_id not in named])
+            named.update(names)
+            hidden.extend(
+                _Prev(self._state, True, passed.prev_events)
+                for event_id, passed in behind.items()
+                if self._flags(event_id) & HIDDEN
+            )
+        left = tuple(extremity for extremity in self._extremities if extremity.event_id not in named)
+        # An event that somebody named before it came has successors here.
+        mine = () if fills_gap and left else (Extremity(event.event_id, event.depth, 0),)
+        kept = (*left, *mine)
+        if len(kept) > MAX_EXTREMITIES:
+            lowest = min(kept, key=lambda extremity: extremity.depth)
+            kept = tuple(extremity for extremity in kept if extremity is not lowest)
+        self._extremities = kept
+
+    async def _gaps(self, event_ids: Collection[str]) -> set[str]:
+        async with self._memory.store.glance() as tx:
+            found = await tx.rooms.gaps(self._head.room_nid, event_ids)
+        found |= {event_id for made in self._events for event_id in made.gaps if event_id in event_ids}
+        return found
+
+    async def _view(self, state: RoomState, event: Event) -> MappingState:
+        """The state events that the rules may ask for, and what the event replaces."""
+        keys = {CREATE, POWER_LEVELS, *auth_types_of(event)}
+        if event.is_state:
+            keys.add(event.key)
+        return MappingState(await self._events_of(state, keys))
+
+    async def _events_of(self, state: RoomState, keys: Iterable[StateKey]) -> dict[StateKey, Event]:
+        ids = await self._memory.read(state, list(keys))
+        events = await self._event_map(list(ids.values()))
+        return {key: events[event_id] for key, event_id in ids.items()}
+
+    async def _may_redact(self, redaction: Event, target_id: str, view: MappingState) -> bool:
+        target = (await self._event_map([target_id])).get(target_id)
+        return target is not None and target.type != "m.room.create" and may_redact(redaction, target, view)
+
+
+def _allows(event: Event, view: MappingState) -> bool:
+    try:
+        check(event, view)
+    except NotAllowed:
+        return False
+    return True
