@@ -86,7 +86,7 @@ def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles
         memory=memory,
         writer=writer,
         creation=RoomCreation(writer, profiles, server_name, config.default_version),
-        sending=Sending(writer, aliases, relations, memberships),
+        sending=Sending(writer, aliases, memberships),
         memberships=memberships,
         aliases=aliases,
         access=access,

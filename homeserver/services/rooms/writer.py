@@ -21,13 +21,19 @@ from homeserver.core.auth.state import CREATE, POWER_LEVELS
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.event import StateKey
 from homeserver.core.versions import RoomVersion
-from homeserver.ports.events import NewRoom, RoomAppend, RoomHead, StoredEvent, Txn
+from homeserver.ports.events import NewRoom, RoomAppend, RoomHead, StoredEvent
 from homeserver.ports.log import LogEntry
 from homeserver.ports.state import MissingStateError, RoomState, StateMap
 from homeserver.ports.store import Store, StoreUnavailable, UniqueViolation
 from homeserver.services.commit import Committer
 from homeserver.services.rooms.cache import EventCache
-from homeserver.services.rooms.decide import EventsAtHand, MissingEventsError, WorkingRoom, Workshop
+from homeserver.services.rooms.decide import (
+    EventsAtHand,
+    MissingAnnotationsError,
+    MissingEventsError,
+    WorkingRoom,
+    Workshop,
+)
 from homeserver.services.rooms.drafts import Draft
 from homeserver.services.rooms.heads import HeadCache
 from homeserver.services.rooms.histories import HistoryCache
@@ -135,10 +141,6 @@ class RoomWriter:
         # Shielded: a caller who goes away must not take the answer from another one with the same transaction.
         return await asyncio.shield(self._enqueue(room_id, draft))
 
-    def knows(self, txn: Txn) -> bool:
-        """Whether memory has the answer to a transaction, or it is under way."""
-        return txn.key in self._txns
-
     def _enqueue(self, room_id: str, draft: Draft) -> asyncio.Future[str]:
         key = draft.txn.key if draft.txn is not None else None
         if key is not None and (known := self._txns.get(key)) is not None:
@@ -236,6 +238,10 @@ class RoomWriter:
                 found = await self._memory.events.fetch(missing.event_ids, self._memory.store)
                 for event_id in missing.event_ids:
                     at_hand.add(event_id, found.get(event_id))
+                continue
+            except MissingAnnotationsError as missing:
+                async with self._memory.store.read() as tx:
+                    at_hand.add_annotations(missing.annotations, await tx.relations.annotated(missing.annotations))
                 continue
             except MissingStateError as missing:
                 await self._memory.read(missing.state, missing.keys)

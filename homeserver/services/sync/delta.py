@@ -16,6 +16,7 @@ from homeserver.ports.store import Transaction
 from homeserver.services.personal.receipts import receipt_event, typing_event
 from homeserver.services.rooms.filtered import select
 from homeserver.services.rooms.lists import Rooms
+from homeserver.services.rooms.present import Recipient
 from homeserver.services.rooms.visibility import joined_all_along, known_state
 from homeserver.services.sync import snapshot
 from homeserver.services.sync.body import RoomSection, SyncBody, Timeline
@@ -194,7 +195,8 @@ class DeltaBuilder:
     async def relations(self, tx: Transaction, request: SyncRequest, body: SyncBody) -> None:
         """What is bundled with events of limited timelines; of others the client has seen everything itself."""
         if related := bundling(body):
-            body.relations = await self._reads.relations(tx, request.user_id, related, request.ignored)
+            recipient = Recipient(request.user_id, request.device_id, request.ignored)
+            body.relations = await self._reads.relations(tx, recipient, related)
 
     async def histories(self, tx: Transaction | None, request: SyncRequest, body: SyncBody) -> None:
         """What the user may see of what the body's events quote."""

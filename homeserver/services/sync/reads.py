@@ -7,11 +7,10 @@ from typing import Any
 
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.store import Store, Transaction
-from homeserver.services.rooms.present import bundled
+from homeserver.services.rooms.present import Recipient, bundled
 from homeserver.services.rooms.render import STRIPPED_TYPES, stripped
 from homeserver.services.rooms.visibility import History, Visible
 from homeserver.services.rooms.writer import RoomMemory
-from homeserver.services.sync.request import without_ignored
 from homeserver.services.sync.snapshot import NAME_TYPES, is_name
 
 _MEMBER = "m.room.member"
@@ -40,18 +39,11 @@ class RoomMemoryReads:
         return self._memory.histories.known(room_nids, user_id)
 
     async def relations(
-        self, tx: Transaction, user_id: str, events: Sequence[StoredEvent], ignored: frozenset[str]
+        self, tx: Transaction, recipient: Recipient, events: Sequence[StoredEvent]
     ) -> dict[str, dict[str, Any]]:
         """See the protocol."""
-
-        async def seen(children: list[StoredEvent]) -> list[Visible]:
-            by_room: dict[int, list[StoredEvent]] = {}
-            for child in without_ignored(children, ignored):
-                by_room.setdefault(child.room_nid, []).append(child)
-            visible = await self.visible(tx, user_id, by_room)
-            return [child for room in visible.values() for child in room]
-
-        return await bundled(tx, self._memory, user_id, events, seen)
+        histories = await self.histories(tx, recipient.user_id, {stored.room_nid for stored in events})
+        return await bundled(tx, recipient, histories, events)
 
     async def members(self, rooms: Mapping[str, Collection[str]]) -> dict[str, list[StoredEvent]]:
         """See the protocol. No statement where the room's head and the member events are in memory."""
