@@ -13,7 +13,7 @@ from homeserver.core.filters import RoomEventFilter
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.events import Membership, StoredEvent, order_of
 from homeserver.ports.store import Transaction
-from homeserver.services.personal.receipts import receipt_event, typing_event
+from homeserver.services.personal.receipts import receipt_events, typing_event
 from homeserver.services.rooms.filtered import select
 from homeserver.services.rooms.lists import Rooms
 from homeserver.services.rooms.present import Recipient
@@ -134,7 +134,7 @@ class DeltaBuilder:
         wanted = request.filter.room.ephemeral
         for room_id, section in body.joined.items():
             if (receipts := window.receipts.get(room_id)) and _wants_ephemeral(wanted, "m.receipt", room_id):
-                section.ephemeral.append(receipt_event(receipts))
+                section.ephemeral.extend(receipt_events(receipts))
             users = window.typing.get(room_id)
             if users is not None and _wants_ephemeral(wanted, "m.typing", room_id):
                 section.ephemeral.append(typing_event(users))
