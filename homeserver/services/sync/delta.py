@@ -203,9 +203,10 @@ class DeltaBuilder:
         if rooms := {stored.room_nid for stored in body.quoting()}:
             body.histories = await self._reads.histories(tx, request.user_id, rooms)
 
-    async def stripped(self, plan: Plan, body: SyncBody) -> None:
-        """Invites and knocks."""
-        for membership in plan.invited:
+    async def stripped(self, request: SyncRequest, plan: Plan, body: SyncBody) -> None:
+        """Invites, of which users who block them hear nothing, and knocks."""
+        invited = plan.invited if plan.invited and not await self._reads.blocks_invites(request.user_id) else []
+        for membership in invited:
             body.invited[membership.room_id] = await self._reads.stripped_state(membership.room_id, membership.event_id)
         for membership in plan.knocked:
             body.knocked[membership.room_id] = await self._reads.stripped_state(membership.room_id, membership.event_id)

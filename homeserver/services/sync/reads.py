@@ -7,6 +7,7 @@ from typing import Any
 
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.store import Store, Transaction
+from homeserver.services.rooms.invites import InvitePermission
 from homeserver.services.rooms.present import Recipient, bundled
 from homeserver.services.rooms.render import STRIPPED_TYPES, stripped
 from homeserver.services.rooms.visibility import History, Visible
@@ -22,6 +23,7 @@ class RoomMemoryReads:
     def __init__(self, store: Store, memory: RoomMemory) -> None:
         self._store = store
         self._memory = memory
+        self._invites = InvitePermission(store)
 
     async def visible(
         self, tx: Transaction, user_id: str, timelines: Mapping[int, Sequence[StoredEvent]]
@@ -74,6 +76,10 @@ class RoomMemoryReads:
             return False
         found = await self._memory.read_events(head.state, [(kind, "") for kind in NAME_TYPES])
         return any(is_name(stored) for stored in found.values())
+
+    async def blocks_invites(self, user_id: str) -> bool:
+        """See the protocol."""
+        return await self._invites.blocked_by(user_id)
 
     async def stripped_state(self, room_id: str, own: str) -> list[dict[str, Any]]:
         """See the protocol."""

@@ -123,6 +123,10 @@ class RoomReads(Protocol):
         """
         ...
 
+    async def blocks_invites(self, user_id: str) -> bool:
+        """Whether the user wants to hear of no invites.  spec: client-server-api#minvite_permission_config"""
+        ...
+
     async def events(self, event_ids: Collection[str]) -> Mapping[str, StoredEvent]:
         """Events by id, from memory where possible."""
         ...
