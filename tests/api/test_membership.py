@@ -191,3 +191,21 @@ async def test_many_join_at_once(alice: Client, make_user: MakeUser) -> None:
     await asyncio.gather(*(user.join(room) for user in users))
     joined = (await alice.ok("GET", f"/rooms/{part(room)}/joined_members"))["joined"]
     assert set(joined) == {alice.user_id, *(user.user_id for user in users)}
+
+
+async def test_who_blocks_invites_gets_none_by_any_path(alice: Client, bob: Client) -> None:
+    room, earlier = await alice.create_room(), await alice.create_room(invite=[bob.user_id])
+    since = (await bob.sync())["next_batch"]
+    path = f"/user/{part(bob.user_id)}/account_data/m.invite_permission_config"
+    await bob.ok("PUT", path, {"default_action": "block"})
+    (await alice.member(room, "invite", bob.user_id)).error(403, "M_INVITE_BLOCKED")
+    member = f"/rooms/{part(room)}/state/m.room.member/{part(bob.user_id)}"
+    (await alice.request("PUT", member, {"membership": "invite"})).error(403, "M_INVITE_BLOCKED")
+    (await alice.request("POST", "/createRoom", {"invite": [bob.user_id]})).error(403, "M_INVITE_BLOCKED")
+    assert rooms(await bob.sync(), "invite") == {}, "nor is one told that was there before"
+    assert rooms(await bob.sync(since), "invite") == {}
+    assert (await alice.state(earlier, "m.room.member", bob.user_id))["membership"] == "invite"
+    await bob.join(earlier)
+    await bob.ok("PUT", path, {"default_action": "allow"})
+    (await alice.member(room, "invite", bob.user_id)).ok()
+    assert rooms(await bob.sync(since), "invite").keys() == {room}

@@ -6,6 +6,7 @@ spec: client-server-api#receipts, client-server-api#fully-read-markers
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,15 +103,27 @@ class ReceiptService:
         await self._edits.edit(user_id, room_id, FULLY_READ, edit)
 
 
-def receipt_event(receipts: Sequence[ReceiptChanged]) -> dict[str, Any]:
-    """The ephemeral `m.receipt` event of a room.  spec: client-server-api#mreceipt"""
-    content: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
-    for receipt in receipts:
+def receipt_events(receipts: Sequence[ReceiptChanged]) -> list[dict[str, Any]]:
+    """The ephemeral `m.receipt` events of a room: mostly one.
+
+    A user may have read one event unthreaded, in `main` and as the root of a thread. The content of one event can say
+    that of them only once, so what comes second goes into the next event.
+    spec: client-server-api#mreceipt
+    """
+    contents: list[dict[str, dict[str, dict[str, dict[str, Any]]]]] = []
+    told: Counter[tuple[str, str, str]] = Counter()
+    # Where processes overtook each other, the log has a receipt twice.
+    for receipt in {(one.event_id, one.type, one.user_id, one.thread_id): one for one in receipts}.values():
+        key = (receipt.event_id, receipt.type, receipt.user_id)
+        if told[key] == len(contents):
+            contents.append({})
+        content = contents[told[key]]
+        told[key] += 1
         data: dict[str, Any] = {"ts": receipt.ts}
         if receipt.thread_id is not None:
             data["thread_id"] = receipt.thread_id
         content.setdefault(receipt.event_id, {}).setdefault(receipt.type, {})[receipt.user_id] = data
-    return {"type": "m.receipt", "content": content}
+    return [{"type": "m.receipt", "content": content} for content in contents]
 
 
 def typing_event(users: Sequence[str]) -> dict[str, Any]:

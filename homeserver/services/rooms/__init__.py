@@ -20,6 +20,7 @@ from homeserver.services.rooms.heads import HeadCache
 from homeserver.services.rooms.hierarchy import Hierarchy
 from homeserver.services.rooms.histories import HistoryCache
 from homeserver.services.rooms.history import RoomHistory
+from homeserver.services.rooms.invites import InvitePermission
 from homeserver.services.rooms.membership import Memberships
 from homeserver.services.rooms.people import Profiles
 from homeserver.services.rooms.relations import Relations
@@ -82,12 +83,15 @@ def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles
     access = RoomAccess(memory, log)
     aliases = Aliases(memory, access, server_name, max_per_user=config.aliases_per_user)
     relations = Relations(memory, access)
-    memberships = Memberships(writer, committer, memory, profiles, aliases, server_name)
+    invites = InvitePermission(store)
+    memberships = Memberships(writer, committer, memory, profiles, aliases, invites, server_name)
     return Rooms(
         memory=memory,
         writer=writer,
-        creation=RoomCreation(writer, profiles, server_name, config.default_version, config.encrypt_by_default),
-        sending=Sending(writer, aliases, relations, memberships),
+        creation=RoomCreation(
+            writer, profiles, invites, server_name, config.default_version, config.encrypt_by_default
+        ),
+        sending=Sending(writer, aliases, memberships),
         memberships=memberships,
         aliases=aliases,
         access=access,

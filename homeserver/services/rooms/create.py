@@ -17,6 +17,7 @@ from homeserver.ports.events import NewRoom
 from homeserver.ports.store import StoreUnavailable, UniqueViolation
 from homeserver.services.rooms.claims import check_initial_state
 from homeserver.services.rooms.drafts import Draft
+from homeserver.services.rooms.invites import InvitePermission
 from homeserver.services.rooms.people import Profiles
 from homeserver.services.rooms.replacement import raise_tombstone
 from homeserver.services.rooms.writer import RoomWriter
@@ -69,6 +70,7 @@ class RoomCreation:
         self,
         writer: RoomWriter,
         profiles: Profiles,
+        invites: InvitePermission,
         server_name: str,
         default_version: RoomVersion = DEFAULT_ROOM_VERSION,
         encrypt: EncryptByDefault = "off",
@@ -76,6 +78,7 @@ class RoomCreation:
         self._encrypt = encrypt
         self._writer = writer
         self._profiles = profiles
+        self._invites = invites
         self._server_name = server_name
         self._default_version = default_version
 
@@ -83,7 +86,7 @@ class RoomCreation:
         """Create a room; returns its id.
 
         Raises MatrixError: UNSUPPORTED_ROOM_VERSION, INVALID_PARAM, BAD_JSON, TOO_LARGE, INVALID_ROOM_STATE if the
-        authorisation rules refuse one of the events, ALIAS_IN_USE.
+        authorisation rules refuse one of the events, ALIAS_IN_USE, INVITE_BLOCKED.
         """
         version = self._default_version if request.room_version is None else room_version(request.room_version)
         preset = request.preset or ("public_chat" if request.visibility == "public" else "private_chat")
@@ -95,6 +98,7 @@ class RoomCreation:
             if ":" in request.room_alias_name or not request.room_alias_name:
                 raise MatrixError(ErrCode.INVALID_PARAM, "room_alias_name must be a local part")
             alias = parse_room_alias(f"#{request.room_alias_name}:{self._server_name}")
+        await self._invites.check(user_id for user_id in dict.fromkeys(request.invite) if user_id != creator)
         drafts = await self._drafts(creator, request, version, preset, alias)
         room = NewRoom("", version, creator, request.visibility == "public", aliases=() if alias is None else (alias,))
         try:

@@ -7,7 +7,7 @@ spec: server-server-api#authorisation-rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +22,12 @@ from homeserver.core.content import check_client_content, check_size
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.event import Event, StateKey
 from homeserver.core.pushbits import ENTERS, default_push
+from homeserver.core.relations import relation_of
 from homeserver.core.signatures import encode_base64, reference_hash
 from homeserver.core.versions import EventIdForm
 from homeserver.ports.clock import Clock, Entropy
 from homeserver.ports.events import Extremity, NewEvent, Replaced, RoomHead, StoredEvent, depth_on
+from homeserver.ports.relations import Annotation
 from homeserver.services.rooms.drafts import Draft, Existing
 
 _OPAQUE_BYTES = 18
@@ -40,6 +42,14 @@ class MissingEventsError(Exception):
     def __init__(self, event_ids: Iterable[str]) -> None:
         super().__init__("Events must be loaded")
         self.event_ids = set(event_ids)
+
+
+class MissingAnnotationsError(Exception):
+    """A decision needs to know whether these annotations have been made, which only the store does."""
+
+    def __init__(self, annotations: Iterable[Annotation]) -> None:
+        super().__init__("Annotations must be looked up")
+        self.annotations = set(annotations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,7 @@ class EventsAtHand:
     def __init__(self, cached: Callable[[str], StoredEvent | None]) -> None:
         self._cached = cached
         self._loaded: dict[str, StoredEvent | None] = {}
+        self._annotated: dict[Annotation, bool] = {}
 
     def holds(self, event_id: str) -> bool:
         """Whether `get` would not raise."""
@@ -81,6 +92,20 @@ class EventsAtHand:
         stored = self._cached(event_id) or self._loaded.get(event_id)
         return None if stored is None else stored.order
 
+    def is_annotated(self, annotation: Annotation) -> bool:
+        """Whether the annotation has been made. Raises MissingAnnotationsError if that is not known here."""
+        if annotation not in self._annotated:
+            raise MissingAnnotationsError([annotation])
+        return self._annotated[annotation]
+
+    def knows(self, annotation: Annotation) -> bool:
+        """Whether `is_annotated` would not raise."""
+        return annotation in self._annotated
+
+    def add_annotations(self, asked: Iterable[Annotation], made: Collection[Annotation]) -> None:
+        """Take in what the store said about annotations."""
+        self._annotated.update((annotation, annotation in made) for annotation in asked)
+
     def add(self, event_id: str, stored: StoredEvent | None) -> None:
         """Take in what the store said."""
         self._loaded[event_id] = stored
@@ -99,6 +124,7 @@ class WorkingRoom:
         self.extremities = head.extremities
         self.events: list[NewEvent] = []
         self._new: dict[str, Event] = {}
+        self._annotated: set[Annotation] = set()
 
     def event(self, event_id: str) -> Event | None:
         """An event by id; None if there is none. Raises MissingEventsError if it must be loaded first."""
@@ -119,7 +145,8 @@ class WorkingRoom:
         return None if member is None else member.membership
 
     def require(self, drafts: Iterable[Draft]) -> None:
-        """Raise MissingStateError with all state, then MissingEventsError with all events, that is surely needed.
+        """Raise MissingStateError with all state, then MissingEventsError with all events, that is surely needed, then
+        MissingAnnotationsError.
 
         So what memory lacks for a batch is loaded in one go.
         """
@@ -127,11 +154,16 @@ class WorkingRoom:
         self.state.require(key for draft in drafts for key in _keys_for(draft))
         if missing := {event_id for draft in drafts for event_id in self._needs(draft)}:
             raise MissingEventsError(missing)
+        annotations = {one for draft in drafts if (one := _annotation(draft, draft.content)) is not None}
+        if unknown := {annotation for annotation in annotations if not self._at_hand.knows(annotation)}:
+            raise MissingAnnotationsError(unknown)
 
     def _needs(self, draft: Draft) -> set[str]:
         needed = {event_id for key in _keys_for(draft) if (event_id := self.state.get(key)) is not None}
         if draft.redacts is not None:
             needed.add(draft.redacts)
+        if (root := _thread_root(draft, draft.content)) is not None:
+            needed.add(root)
         if self.version.event_id is EventIdForm.GIVEN:
             needed.update(extremity.event_id for extremity in self.extremities)
         return {event_id for event_id in needed if event_id not in self._new and not self._at_hand.holds(event_id)}
@@ -139,7 +171,8 @@ class WorkingRoom:
     def add(self, draft: Draft) -> str:
         """Decide `draft` and make it the new head; returns the id of the event, or of one that already serves.
 
-        Raises MatrixError if it is refused, which leaves the room unchanged; MissingEventsError.
+        Raises MatrixError if it is refused, which leaves the room unchanged; MissingEventsError,
+        MissingAnnotationsError.
         """
         content = draft.content
         if draft.decide is not None:
@@ -154,11 +187,18 @@ class WorkingRoom:
         if draft.type not in _FROM_OUTSIDE and self.membership(draft.sender) != "join":
             raise NotAllowed("You are not in this room")
         redacts_allowed = draft.redacts is not None and self._check_redaction(draft, draft.redacts)
+        self._check_thread(draft, content)
+        annotation = _annotation(draft, content)
+        if annotation is not None and (annotation in self._annotated or self._at_hand.is_annotated(annotation)):
+            # spec: client-server-api#avoiding-duplicate-annotations
+            raise MatrixError(ErrCode.DUPLICATE_ANNOTATION, "You have annotated the event with this already")
         check_client_content(draft.type, draft.state_key, content, self.version)
         event = self._build(draft, content)
         check_size(event.canonical)
         check(event, self)
         self._accept(draft, event, before, redacts_allowed)
+        if annotation is not None:
+            self._annotated.add(annotation)
         return event.event_id
 
     def _says_nothing_new(self, draft: Draft, content: dict[str, Any], before: Event) -> bool:
@@ -184,6 +224,18 @@ class WorkingRoom:
             if levels.user(draft.sender) < levels.named("redact"):
                 raise NotAllowed("You may not redact events of others here")
         return True
+
+    def _check_thread(self, draft: Draft, content: dict[str, Any]) -> None:
+        """Refuse to start a thread upon an event that relates to another one itself.
+
+        NOTSPEC: the specification names any `m.relates_to` here, and says elsewhere that any event without a
+        `rel_type` can become a root; clients start threads upon rich replies, which have none.
+        spec: client-server-api#validation-of-mthread-relationships
+        """
+        root_id = _thread_root(draft, content)
+        root = None if root_id is None else self.event(root_id)
+        if root is not None and root.room_id == self.room_id and relation_of(root.content) is not None:
+            raise MatrixError(ErrCode.UNKNOWN, "The event relates to another one, so no thread can start from it")
 
     def _build(self, draft: Draft, content: dict[str, Any]) -> Event:
         version = self.version
@@ -254,6 +306,20 @@ def _may_notify_room(event: Event, state: StateView) -> bool:
     needed = wanted.get("room") if isinstance(wanted, dict) else None
     power = PowerLevels.of(state, event.version).user(event.sender)
     return power >= (needed if type(needed) is int else _DEFAULT_NOTIFICATION_LEVEL)
+
+
+def _thread_root(draft: Draft, content: dict[str, Any]) -> str | None:
+    """The event upon whose thread a message is to go."""
+    relation = None if draft.state_key is not None else relation_of(content)
+    return relation.event_id if relation is not None and relation.rel_type == "m.thread" else None
+
+
+def _annotation(draft: Draft, content: dict[str, Any]) -> Annotation | None:
+    """What a message says of another one, if that can be said but once."""
+    relation = None if draft.state_key is not None else relation_of(content)
+    if relation is None or relation.rel_type != "m.annotation" or relation.key is None:
+        return None
+    return Annotation(relation.event_id, draft.type, draft.sender, relation.key)
 
 
 def _keys_for(draft: Draft) -> list[StateKey]:

@@ -81,7 +81,7 @@ class RoomHistory:
         """One event. Raises NOT_FOUND.  spec: client-server-api#get_matrixclientv3roomsroomideventeventid"""
         window, stored = await self._access.event(room_id, event_id, who.user_id)
         async with self._memory.store.glance() as tx:
-            return (await present(tx, self._memory, window, who, [stored]))[0]
+            return (await present(tx, window, who, [stored]))[0]
 
     async def messages(self, who: Recipient, room_id: str, request: PageRequest) -> Page:
         """A page of the timeline.  spec: client-server-api#get_matrixclientv3roomsroomidmessages"""
@@ -95,7 +95,7 @@ class RoomHistory:
             start = order_of(window.as_of) if request.backwards else _BEGINNING
         async with self._memory.store.glance() as tx:
             walk = await self._walk(tx, window, (start, stop), request.backwards, limit, request.filter, who.ignored)
-            chunk = await present(tx, self._memory, window, who, walk.events)
+            chunk = await present(tx, window, who, walk.events)
             state = await self._lazy_members(tx, walk.events) if request.filter.lazy_load_members else []
         end = None if walk.end is None else timeline_token(walk.end)
         return Page(chunk, stated(window.history, state), timeline_token(start), end)
@@ -121,7 +121,7 @@ class RoomHistory:
                 # Of the members only those who speak; the rest of the state stays.
                 keys = {("m.room.member", one.event.sender) for one in shown}
                 state = [item for item in state if item.event.type != "m.room.member" or item.event.key in keys]
-            rendered = await present(tx, self._memory, window, who, shown)
+            rendered = await present(tx, window, who, shown)
         count = len(before.events)
         first = before.events[-1].order if before.events else order
         last = after.events[-1].order if after.events else order

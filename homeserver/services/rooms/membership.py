@@ -22,6 +22,7 @@ from homeserver.ports.store import Transaction
 from homeserver.services.commit import Committer
 from homeserver.services.rooms.claims import own_words
 from homeserver.services.rooms.drafts import Decider, Draft, Existing, RoomView
+from homeserver.services.rooms.invites import InvitePermission
 from homeserver.services.rooms.people import Profiles
 from homeserver.services.rooms.restricted import Authorisers
 from homeserver.services.rooms.writer import RoomMemory, RoomWriter
@@ -72,6 +73,7 @@ class Memberships:
         memory: RoomMemory,
         profiles: Profiles,
         aliases: AliasResolver,
+        invites: InvitePermission,
         server_name: str,
     ) -> None:
         self._writer = writer
@@ -79,6 +81,7 @@ class Memberships:
         self._memory = memory
         self._profiles = profiles
         self._aliases = aliases
+        self._invites = invites
         self._server_name = server_name
         self._authorisers = Authorisers(memory, server_name)
 
@@ -116,7 +119,7 @@ class Memberships:
         membership, own = content.get("membership"), sender == target
         content = own_words(_MEMBER, content)
         if membership == "invite":
-            self._require_local(target)
+            await self._require_invitable(target)
         if not own or membership not in ("join", "knock"):
             content = {key: value for key, value in content.items() if key not in _SHOWN}
         names_itself = any(key in content for key in _SHOWN)
@@ -157,7 +160,7 @@ class Memberships:
     async def invite(self, sender: str, room_id: str, target: str, *, reason: str | None = None) -> None:
         """Invite a user.  spec: client-server-api#post_matrixclientv3roomsroomidinvite"""
         parse_user_id(target)
-        self._require_local(target)
+        await self._require_invitable(target)
         content = await self._content(target, "invite", reason)
         await self._set(room_id, sender, target, lambda room: content)
 
@@ -287,9 +290,10 @@ class Memberships:
     async def _content(self, user_id: str, membership: str, reason: str | None) -> dict[str, Any]:
         return {**await self._profiles.member_profile(user_id), **_plain(membership, reason)}
 
-    def _require_local(self, target: str) -> None:
+    async def _require_invitable(self, target: str) -> None:
         if domain_of(target) != self._server_name:
             raise NotAllowed(f"{target} is not a user of this server and cannot be invited from here")
+        await self._invites.check([target])
 
     def _set(self, room_id: str, sender: str, target: str, decide: Decider, *, ts: int | None = None) -> Awaitable[str]:
         parse_room_id(room_id)

@@ -5,22 +5,18 @@ spec: client-server-api#room-event-format
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from homeserver.ports.events import StoredEvent
+from homeserver.ports.relations import Reader
 from homeserver.ports.store import Transaction
 from homeserver.services.rooms.access import RoomWindow
-from homeserver.services.rooms.filtered import ignores
-from homeserver.services.rooms.render import client_json, for_recipient
-from homeserver.services.rooms.visibility import Visible, has_quotes
-from homeserver.services.rooms.writer import RoomMemory
-
-Seen = Callable[[list[StoredEvent]], Awaitable[list[Visible]]]
-"""Leaves out the events that the recipient may not see."""
+from homeserver.services.rooms.render import for_recipient
+from homeserver.services.rooms.visibility import History, Visible, has_quotes
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,64 +28,73 @@ class Recipient:
     ignored: frozenset[str] = frozenset()
 
 
-async def present(
-    tx: Transaction, memory: RoomMemory, window: RoomWindow, recipient: Recipient, events: Sequence[Visible]
-) -> list[bytes]:
+async def present(tx: Transaction, window: RoomWindow, recipient: Recipient, events: Sequence[Visible]) -> list[bytes]:
     """The client form of timeline events for a recipient: with their transaction ids, their membership at the time
     and bundled aggregations. A constant number of statements."""
+    history = window.history
+    relations = await bundled(tx, recipient, {window.room_nid: history}, events, window.end)
+    return [told(stored, recipient, history, relations.get(stored.event.event_id)) for stored in events]
 
-    async def seen(children: list[StoredEvent]) -> list[Visible]:
-        return window.shown(child for child in children if not ignores(recipient.ignored, child))
 
-    relations = await bundled(tx, memory, recipient.user_id, events, seen)
-    rendered: list[bytes] = []
-    for stored in events:
-        # spec: client-server-api#room-event-format (unsigned.membership, MSC4115)
-        extra: dict[str, Any] = {"membership": window.history.membership_at(stored)}
-        if has_quotes(stored):
-            extra.update(window.history.quotes(stored))
-        if (txn := stored.sent_from(recipient.user_id, recipient.device_id)) is not None:
-            extra["transaction_id"] = txn.txn_id
-        if (aggregations := relations.get(stored.event.event_id)) is not None:
-            extra["m.relations"] = aggregations
-        rendered.append(for_recipient(stored, extra))
-    return rendered
+def told(stored: Visible, recipient: Recipient, history: History, aggregations: dict[str, Any] | None) -> bytes:
+    """The client form of one timeline event for a recipient."""
+    # spec: client-server-api#room-event-format (unsigned.membership, MSC4115)
+    extra: dict[str, Any] = {"membership": history.membership_at(stored)}
+    if has_quotes(stored):
+        extra.update(history.quotes(stored))
+    if (txn := stored.sent_from(recipient.user_id, recipient.device_id)) is not None:
+        extra["transaction_id"] = txn.txn_id
+    if aggregations is not None:
+        extra["m.relations"] = aggregations
+    return for_recipient(stored, extra)
 
 
 async def bundled(
-    tx: Transaction, memory: RoomMemory, user_id: str, events: Sequence[StoredEvent], seen: Seen
+    tx: Transaction,
+    recipient: Recipient,
+    histories: Mapping[int, History],
+    events: Sequence[StoredEvent],
+    end: int | None = None,
+    *,
+    inside_thread: bool = False,
 ) -> dict[str, dict[str, Any]]:
-    """`m.relations` by event id for those events that have any; no statement if none has, else at most three.
+    """`m.relations` by event id for those events that have any; no statement if none has, else at most six.
 
-    State events and redacted ones get none; children that the user may not see are left out.
+    State events get none. Children count as far as the user may see them (by `histories` of all the events' rooms, and
+    up to the order `end`) and wants to. With a thread comes its newest event, and with that what is bundled with it,
+    which is no thread again: `inside_thread`.
     spec: client-server-api#aggregations-of-child-events
     """
-    targets = [s.event.event_id for s in events if s.is_related_to and not s.event.is_state and s.redacted_by is None]
+    targets = [s.event.event_id for s in events if s.is_related_to and not s.event.is_state]
     if not targets:
         return {}
+    spans = [span for room_nid in {s.room_nid for s in events} for span in histories[room_nid].spans(room_nid, end)]
+    reader = Reader(recipient.user_id, recipient.ignored, spans)
     relations: dict[str, dict[str, Any]] = {}
-    aggregates = await tx.relations.aggregates(targets, user_id)
-    children = await tx.events.get_many([aggregate.latest for aggregate in aggregates])
-    latest = {child.event.event_id: child for child in await seen(list(children.values()))}
+    found = await tx.relations.aggregates(targets, reader)
+    aggregates = [one for one in found if not (inside_thread and one.rel_type == "m.thread")]
+    children = (await tx.events.get_many([one.latest for one in aggregates])).values()
+    latest = {
+        child.event.event_id: child for stored in children for child in histories[stored.room_nid].shown([stored], end)
+    }
+    replies = [latest[one.latest] for one in aggregates if one.rel_type == "m.thread" and one.latest in latest]
+    inner = await bundled(tx, recipient, histories, replies, end, inside_thread=True)
     for aggregate in aggregates:
         child = latest.get(aggregate.latest)
         if child is None:
             continue
-        rendered = orjson.Fragment(client_json(child))
-        relations.setdefault(aggregate.target, {})[aggregate.rel_type] = (
-            rendered  # spec: client-server-api#server-side-aggregation-of-mreplace-relationships
-            if aggregate.rel_type == "m.replace"
-            else {
-                "latest_event": rendered,
-                "count": aggregate.count,
-                "current_user_participated": aggregate.participated,
-            }
-        )
-    references = await tx.relations.references(targets)
-    if references:
-        referring = await tx.events.get_many({name for names in references.values() for name in names})
-        visible = {child.event.event_id for child in await seen(list(referring.values()))}
-        for target, event_ids in references.items():
-            if chunk := [{"event_id": name} for name in event_ids if name in visible]:
-                relations.setdefault(target, {})["m.reference"] = {"chunk": chunk}
+        history, own = histories[child.room_nid], relations.setdefault(aggregate.target, {})
+        rendered = orjson.Fragment(told(child, recipient, history, inner.get(aggregate.latest)))
+        if aggregate.rel_type == "m.replace":
+            # spec: client-server-api#server-side-aggregation-of-mreplace-relationships
+            own["m.replace"] = rendered
+            continue
+        # spec: client-server-api#server-side-aggregation-of-mthread-relationships
+        own["m.thread"] = {
+            "latest_event": rendered,
+            "count": aggregate.count,
+            "current_user_participated": aggregate.participated,
+        }
+    for target, event_ids in (await tx.relations.references(targets, reader)).items():
+        relations.setdefault(target, {})["m.reference"] = {"chunk": [{"event_id": name} for name in event_ids]}
     return relations

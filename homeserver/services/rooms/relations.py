@@ -6,11 +6,9 @@ spec: client-server-api#forming-relationships-between-events
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from homeserver.core.errors import ErrCode, MatrixError
-from homeserver.core.relations import relation_of
-from homeserver.ports.relations import RelationQuery
+from homeserver.ports.relations import Reader, RelationQuery
 from homeserver.services.rooms.access import RoomAccess
 from homeserver.services.rooms.filtered import ignores
 from homeserver.services.rooms.present import Recipient, present
@@ -71,7 +69,7 @@ class Relations:
         async with self._memory.store.glance() as tx:
             page = await tx.relations.children(window.room_nid, query)
             children = window.shown(stored for stored in page.events if not ignores(who.ignored, stored))
-            chunk = await present(tx, self._memory, window, who, children)
+            chunk = await present(tx, window, who, children)
         next_batch = None if page.end is None else timeline_token(page.end)
         return Related(chunk, next_batch, _RECURSION_DEPTH if request.recurse else None)
 
@@ -83,8 +81,9 @@ class Relations:
         limit = max(_limit(limit), 1)
         window = await self._access.window(room_id, who.user_id)
         async with self._memory.store.read() as tx:
+            reader = Reader(who.user_id, who.ignored, window.history.spans(window.room_nid, window.end))
             roots = await tx.relations.thread_roots(
-                window.room_nid, who.user_id, participated=participated, start=order, limit=limit
+                window.room_nid, reader, participated=participated, start=order, limit=limit
             )
             found = await tx.events.get_many([event_id for event_id, _ in roots])
             events = window.shown(
@@ -92,20 +91,8 @@ class Relations:
                 for event_id, _ in roots
                 if (stored := found.get(event_id)) is not None and not ignores(who.ignored, stored)
             )
-            chunk = await present(tx, self._memory, window, who, events)
+            chunk = await present(tx, window, who, events)
         return Related(chunk, timeline_token(roots[-1][1] - 1) if len(roots) == limit else None)
-
-    async def check_new(self, room_id: str, sender: str, content: dict[str, Any]) -> None:
-        """Refuse a second annotation of an event with the same key by the same user.
-
-        Raises MatrixError(DUPLICATE_ANNOTATION).  spec: client-server-api#avoiding-duplicate-annotations
-        """
-        relation = relation_of(content)
-        if relation is None or relation.rel_type != "m.annotation" or relation.key is None:
-            return
-        async with self._memory.store.glance() as tx:
-            if await tx.relations.annotates(relation.event_id, sender, relation.key):
-                raise MatrixError(ErrCode.DUPLICATE_ANNOTATION, "You have annotated the event with this already")
 
 
 def _limit(limit: int) -> int:

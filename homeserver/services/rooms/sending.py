@@ -24,14 +24,6 @@ class AliasCheck(Protocol):
         ...
 
 
-class RelationCheck(Protocol):
-    """Checks what a message says about its relation to another one."""
-
-    async def check_new(self, room_id: str, sender: str, content: dict[str, Any]) -> None:
-        """Raises MatrixError(DUPLICATE_ANNOTATION)."""
-        ...
-
-
 class MembershipByState(Protocol):
     """Changes memberships as their own endpoints do."""
 
@@ -45,12 +37,9 @@ class MembershipByState(Protocol):
 class Sending:
     """Sends events for users. Permission is decided by the writer, on the room's latest state."""
 
-    def __init__(
-        self, writer: RoomWriter, aliases: AliasCheck, relations: RelationCheck, memberships: MembershipByState
-    ) -> None:
+    def __init__(self, writer: RoomWriter, aliases: AliasCheck, memberships: MembershipByState) -> None:
         self._writer = writer
         self._aliases = aliases
-        self._relations = relations
         self._memberships = memberships
 
     async def send_message(
@@ -76,8 +65,6 @@ class Sending:
             return await self._redact(room_id, sender, redacts, (event_type, txn_id), content)
         user_id, device_id = sender
         txn = transaction(user_id, device_id, room_id, event_type, txn_id)
-        if not self._writer.knows(txn):
-            await self._relations.check_new(room_id, user_id, content)
         draft = Draft(user_id, event_type, content, txn=txn, origin_server_ts=ts)
         return await self._writer.send(room_id, draft)
 

@@ -23,8 +23,14 @@ import orjson
 from homeserver.core.event import StateKey
 from homeserver.core.visibility import HISTORY_VISIBILITY, allows
 from homeserver.ports.events import StoredEvent
+from homeserver.ports.relations import Span
 from homeserver.ports.store import Transaction
 from homeserver.ports.sync import Decisive
+
+_FAR = 2**62
+"""Beyond all orders."""
+_MOST_SPANS = 1_000
+"""Of somebody who came and went more often, the oldest stretches are left out of counts."""
 
 Visible = NewType("Visible", StoredEvent)
 """An event that its reader may see. Costs nothing: only types know the difference."""
@@ -124,6 +130,29 @@ class History:
             if self.sees_at(stored.redaction_order, None):
                 quoted["redacted_because"] = orjson.Fragment(stored.redaction_json)
         return quoted
+
+    def spans(self, room_nid: int, end: int | None = None) -> list[Span]:
+        """The stretches of the timeline whose messages the user may see, oldest first, up to the order `end`.
+
+        What statements over the events of a room ask by, where they count or pick before any event is in memory.
+        """
+        limit = _FAR if end is None else end
+        # What holds before an event changes behind the one that sets it; whether they join later, with the join.
+        turns = {*self.visibility.orders, *self.memberships.orders, *(order - 1 for order in self.memberships.orders)}
+        joins = [
+            o for o, value in zip(self.memberships.orders, self.memberships.values, strict=True) if value == "join"
+        ]
+        last_join = joins[-1] if joins else -_FAR
+        spans: list[Span] = []
+        low = -_FAR
+        for high in [*sorted(turn for turn in turns if turn < limit), limit]:
+            visibility, membership = self.visibility.around(high)[0], self.memberships.around(high)[0]
+            if allows({visibility or "shared"}, {membership or "leave"}, joined_later=last_join > high):
+                if spans and spans[-1].high == low:
+                    low = spans.pop().low
+                spans.append(Span(room_nid, low, high))
+            low = high
+        return spans[-_MOST_SPANS:]
 
     def _joined_after(self, order: int) -> bool:
         first = bisect_right(self.memberships.orders, order)

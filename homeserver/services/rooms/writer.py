@@ -19,12 +19,18 @@ import structlog
 from homeserver import faults
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.versions import RoomVersion
-from homeserver.ports.events import NewRoom, RoomAppend, RoomHead, Txn
+from homeserver.ports.events import NewRoom, RoomAppend, RoomHead
 from homeserver.ports.state import MissingStateError, RoomState
 from homeserver.ports.store import StoreUnavailable, UniqueViolation
 from homeserver.services.commit import Committer
 from homeserver.services.rooms.arrivals import Arrival, ArrivingRoom, Outcome
-from homeserver.services.rooms.decide import EventsAtHand, MissingEventsError, WorkingRoom, Workshop
+from homeserver.services.rooms.decide import (
+    EventsAtHand,
+    MissingAnnotationsError,
+    MissingEventsError,
+    WorkingRoom,
+    Workshop,
+)
 from homeserver.services.rooms.drafts import Draft
 from homeserver.services.rooms.memory import RoomMemory
 from homeserver.services.rooms.resolution import Resolutions
@@ -107,10 +113,6 @@ class RoomWriter:
         done.add_done_callback(_retrieve)
         self._put(room_id, _Coming(arrival, done))
         return await asyncio.shield(done)
-
-    def knows(self, txn: Txn) -> bool:
-        """Whether memory has the answer to a transaction, or it is under way."""
-        return txn.key in self._txns
 
     def _enqueue(self, room_id: str, draft: Draft) -> asyncio.Future[str]:
         key = draft.txn.key if draft.txn is not None else None
@@ -251,6 +253,10 @@ class RoomWriter:
                 found = await self._memory.events.fetch(missing.event_ids, self._memory.store)
                 for event_id in missing.event_ids:
                     at_hand.add(event_id, found.get(event_id))
+                continue
+            except MissingAnnotationsError as missing:
+                async with self._memory.store.read() as tx:
+                    at_hand.add_annotations(missing.annotations, await tx.relations.annotated(missing.annotations))
                 continue
             except MissingStateError as missing:
                 await self._memory.read(missing.state, missing.keys)

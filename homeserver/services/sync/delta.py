@@ -13,9 +13,10 @@ from homeserver.core.filters import RoomEventFilter
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.events import Membership, StoredEvent, order_of
 from homeserver.ports.store import Transaction
-from homeserver.services.personal.receipts import receipt_event, typing_event
+from homeserver.services.personal.receipts import receipt_events, typing_event
 from homeserver.services.rooms.filtered import select
 from homeserver.services.rooms.lists import Rooms
+from homeserver.services.rooms.present import Recipient
 from homeserver.services.rooms.visibility import joined_all_along, known_state
 from homeserver.services.sync import snapshot
 from homeserver.services.sync.body import RoomSection, SyncBody, Timeline
@@ -136,7 +137,7 @@ class DeltaBuilder:
         wanted = request.filter.room.ephemeral
         for room_id, section in body.joined.items():
             if (receipts := window.receipts.get(room_id)) and _wants_ephemeral(wanted, "m.receipt", room_id):
-                section.ephemeral.append(receipt_event(receipts))
+                section.ephemeral.extend(receipt_events(receipts))
             users = window.typing.get(room_id)
             if users is not None and _wants_ephemeral(wanted, "m.typing", room_id):
                 section.ephemeral.append(typing_event(users))
@@ -197,16 +198,18 @@ class DeltaBuilder:
     async def relations(self, tx: Transaction, request: SyncRequest, body: SyncBody) -> None:
         """What is bundled with events of limited timelines; of others the client has seen everything itself."""
         if related := bundling(body):
-            body.relations = await self._reads.relations(tx, request.user_id, related, request.ignored)
+            recipient = Recipient(request.user_id, request.device_id, request.ignored)
+            body.relations = await self._reads.relations(tx, recipient, related)
 
     async def histories(self, tx: Transaction | None, request: SyncRequest, body: SyncBody) -> None:
         """What the user may see of what the body's events quote."""
         if rooms := {stored.room_nid for stored in body.quoting()}:
             body.histories = await self._reads.histories(tx, request.user_id, rooms)
 
-    async def stripped(self, plan: Plan, body: SyncBody) -> None:
-        """Invites and knocks."""
-        for membership in plan.invited:
+    async def stripped(self, request: SyncRequest, plan: Plan, body: SyncBody) -> None:
+        """Invites, of which users who block them hear nothing, and knocks."""
+        invited = plan.invited if plan.invited and not await self._reads.blocks_invites(request.user_id) else []
+        for membership in invited:
             body.invited[membership.room_id] = await self._reads.stripped_state(membership.room_id, membership.event_id)
         for membership in plan.knocked:
             body.knocked[membership.room_id] = await self._reads.stripped_state(membership.room_id, membership.event_id)

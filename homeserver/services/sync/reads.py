@@ -7,11 +7,11 @@ from typing import Any
 
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.store import Store, Transaction
-from homeserver.services.rooms.present import bundled
+from homeserver.services.rooms.invites import InvitePermission
+from homeserver.services.rooms.present import Recipient, bundled
 from homeserver.services.rooms.render import STRIPPED_TYPES, stripped
 from homeserver.services.rooms.visibility import History, Visible
 from homeserver.services.rooms.writer import RoomMemory
-from homeserver.services.sync.request import without_ignored
 from homeserver.services.sync.snapshot import NAME_TYPES, is_name
 
 _MEMBER = "m.room.member"
@@ -23,6 +23,7 @@ class RoomMemoryReads:
     def __init__(self, store: Store, memory: RoomMemory) -> None:
         self._store = store
         self._memory = memory
+        self._invites = InvitePermission(store)
 
     async def visible(
         self, tx: Transaction, user_id: str, timelines: Mapping[int, Sequence[StoredEvent]]
@@ -40,18 +41,11 @@ class RoomMemoryReads:
         return self._memory.histories.known(room_nids, user_id)
 
     async def relations(
-        self, tx: Transaction, user_id: str, events: Sequence[StoredEvent], ignored: frozenset[str]
+        self, tx: Transaction, recipient: Recipient, events: Sequence[StoredEvent]
     ) -> dict[str, dict[str, Any]]:
         """See the protocol."""
-
-        async def seen(children: list[StoredEvent]) -> list[Visible]:
-            by_room: dict[int, list[StoredEvent]] = {}
-            for child in without_ignored(children, ignored):
-                by_room.setdefault(child.room_nid, []).append(child)
-            visible = await self.visible(tx, user_id, by_room)
-            return [child for room in visible.values() for child in room]
-
-        return await bundled(tx, self._memory, user_id, events, seen)
+        histories = await self.histories(tx, recipient.user_id, {stored.room_nid for stored in events})
+        return await bundled(tx, recipient, histories, events)
 
     async def members(self, rooms: Mapping[str, Collection[str]]) -> dict[str, list[StoredEvent]]:
         """See the protocol. No statement where the room's head and the member events are in memory."""
@@ -82,6 +76,10 @@ class RoomMemoryReads:
             return False
         found = await self._memory.read_events(head.state, [(kind, "") for kind in NAME_TYPES])
         return any(is_name(stored) for stored in found.values())
+
+    async def blocks_invites(self, user_id: str) -> bool:
+        """See the protocol."""
+        return await self._invites.blocked_by(user_id)
 
     async def stripped_state(self, room_id: str, own: str) -> list[dict[str, Any]]:
         """See the protocol."""

@@ -11,6 +11,7 @@ from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.store import Transaction
 from homeserver.services.rooms.filtered import ignores
+from homeserver.services.rooms.present import Recipient
 from homeserver.services.rooms.visibility import History, Visible
 from homeserver.services.sync.body import STATE_BEFORE, StateField
 from homeserver.services.sync.positions import SyncToken
@@ -114,12 +115,16 @@ class RoomReads(Protocol):
         ...
 
     async def relations(
-        self, tx: Transaction, user_id: str, events: Sequence[StoredEvent], ignored: frozenset[str]
+        self, tx: Transaction, recipient: Recipient, events: Sequence[StoredEvent]
     ) -> dict[str, dict[str, Any]]:
         """`m.relations` by event id of those events that have any, as far as the user may see them.
 
         spec: client-server-api#aggregations-of-child-events
         """
+        ...
+
+    async def blocks_invites(self, user_id: str) -> bool:
+        """Whether the user wants to hear of no invites.  spec: client-server-api#minvite_permission_config"""
         ...
 
     async def events(self, event_ids: Collection[str]) -> Mapping[str, StoredEvent]:

@@ -338,7 +338,7 @@ class SyncService:
             token = await self._device_parts(tx, request, window, rooms, body, token)
             await self._builder.histories(tx, request, body)
         self._builder.ephemeral(request, window, body)
-        await self._builder.stripped(plan, body)
+        await self._builder.stripped(request, plan, body)
         await self._add_counts(request, rooms, body)
         return Answer(body, token)
 
@@ -348,7 +348,7 @@ class SyncService:
         if faults.plan is not None:
             await faults.plan.reach("sync.answer")
         self._builder.ephemeral(request, window, body)
-        await self._builder.stripped(plan, body)
+        await self._builder.stripped(request, plan, body)
         body.counts_changed = window.key_counts
         _mark_moved_counts(request, window, rooms, body)
         _leave_out_empty(request, body)

@@ -10,8 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from homeserver.core.relations import relation_of
 from homeserver.ports.events import StoredEvent, TimelinePage
-from homeserver.ports.relations import Aggregate, RelationQuery
-from homeserver.storage.dialect import HIGHEST, LOWEST, Connection, Fragment, Sql, in_texts, is_storable, json_texts
+from homeserver.ports.relations import Aggregate, Annotation, Reader, RelationQuery
+from homeserver.storage.dialect import (
+    HIGHEST,
+    LOWEST,
+    Connection,
+    Fragment,
+    Sql,
+    in_texts,
+    is_storable,
+    json_rows,
+    json_texts,
+    rows_of,
+)
 from homeserver.storage.repos.rows import EventReader
 
 if TYPE_CHECKING:
@@ -44,45 +55,65 @@ def _optional(column: str, parameter: str) -> Fragment:
 _FILTERS = {"rel_type": _optional("c.rel_type", "rel_type"), "type": _optional("c.type", "type")}
 _CHILDREN_UP = Sql(_TREE + "e.nid" + _TREE_END + _WANTED + "LIMIT :count", **_FILTERS)
 _CHILDREN_DOWN = Sql(_TREE + "e.nid" + _TREE_END + _WANTED + "DESC LIMIT :count", **_FILTERS)
+_SEEN = """NOT ({ignored}) AND EXISTS (SELECT 1 FROM {spans} WHERE s.room_nid = r.room_nid
+            AND e.ord > s.low AND e.ord <= s.high)"""
+_READER = {
+    "ignored": in_texts("r.sender", "ignored"),
+    "spans": rows_of("spans", "s", room_nid="bigint", low="bigint", high="bigint"),
+}
 _AGGREGATES = Sql(
     """SELECT g.target_event_id, g.rel_type, g.amount, l.event_id, g.participated FROM (
         SELECT r.room_nid, r.target_event_id, r.rel_type, count(*) AS amount, max(e.ord) AS latest,
             max(CASE WHEN r.sender = :user_id OR t.sender = :user_id THEN 1 ELSE 0 END) AS participated
         FROM event_relations r JOIN events e ON e.nid = r.event_nid AND e.redacted_by IS NULL
         JOIN events t ON t.event_id = r.target_event_id AND t.room_nid = r.room_nid
-        WHERE {ids} AND (r.rel_type = 'm.thread'
-            OR (r.rel_type = 'm.replace' AND r.sender = t.sender AND r.type = t.type AND t.state_key IS NULL))
+        WHERE {ids} AND (r.rel_type = 'm.thread' OR (r.rel_type = 'm.replace' AND r.sender = t.sender
+            AND r.type = t.type AND t.state_key IS NULL AND t.redacted_by IS NULL
+            AND NOT EXISTS (SELECT 1 FROM event_relations q WHERE q.event_nid = t.nid AND q.rel_type = 'm.replace')))
+            AND """
+    + _SEEN
+    + """
         GROUP BY r.room_nid, r.target_event_id, r.rel_type) g
     JOIN events l ON l.room_nid = g.room_nid AND l.ord = g.latest""",
     ids=in_texts("r.target_event_id", "ids"),
+    **_READER,
 )
 _REFERENCES = Sql(
     """SELECT r.target_event_id, e.event_id FROM event_relations r
     JOIN events e ON e.nid = r.event_nid AND e.redacted_by IS NULL
     JOIN events t ON t.event_id = r.target_event_id AND t.room_nid = r.room_nid
-    WHERE {ids} AND r.rel_type = 'm.reference' ORDER BY e.ord""",
+    WHERE {ids} AND r.rel_type = 'm.reference' AND """
+    + _SEEN
+    + " ORDER BY e.ord",
     ids=in_texts("r.target_event_id", "ids"),
+    **_READER,
 )
 _THREADS = Sql(
     """SELECT r.target_event_id, max(e.ord) AS latest FROM event_relations r
     JOIN events e ON e.nid = r.event_nid AND e.redacted_by IS NULL
     JOIN events t ON t.event_id = r.target_event_id AND t.room_nid = :room_nid
-    WHERE r.room_nid = :room_nid AND r.rel_type = 'm.thread' AND e.ord IS NOT NULL
+    WHERE r.room_nid = :room_nid AND r.rel_type = 'm.thread' AND """
+    + _SEEN
+    + """
     GROUP BY r.target_event_id
     HAVING max(e.ord) <= :high
         AND (:everyone = 1 OR max(CASE WHEN r.sender = :user_id OR t.sender = :user_id THEN 1 ELSE 0 END) = 1)
-    ORDER BY latest DESC LIMIT :count"""
+    ORDER BY latest DESC LIMIT :count""",
+    **_READER,
 )
-_ANNOTATES = Sql(
-    """SELECT 1 FROM event_relations r JOIN events e ON e.nid = r.event_nid AND e.redacted_by IS NULL
-    WHERE r.target_event_id = :target AND r.rel_type = 'm.annotation' AND r.sender = :sender AND r.key = :key LIMIT 1"""
+_ANNOTATED = Sql(
+    """SELECT DISTINCT r.target_event_id, r.type, r.sender, r.key FROM {wanted}
+    JOIN event_relations r ON r.target_event_id = w.target AND r.rel_type = 'm.annotation'
+        AND r.type = w.type AND r.sender = w.sender AND r.key = w.key
+    JOIN events e ON e.nid = r.event_nid AND e.redacted_by IS NULL""",
+    wanted=rows_of("wanted", "w", target="text", type="text", sender="text", key="text"),
 )
 
 
 def relation_row(stored: StoredEvent) -> dict[str, Any] | None:
     """The row of an event that relates to another one; malformed relations are none."""
     relation = None if stored.event.is_state else relation_of(stored.event.content)
-    if relation is None:
+    if relation is None or (relation.rel_type == "m.replace" and not _replaces(stored)):
         return None
     if any(len(name) > _MAX_NAME or not is_storable(name) for name in (relation.event_id, relation.rel_type)):
         return None
@@ -96,6 +127,19 @@ def relation_row(stored: StoredEvent) -> dict[str, Any] | None:
         "sender": stored.event.sender,
         "key": key if key is not None and is_storable(key) and len(key) <= _MAX_NAME else None,
     }
+
+
+def _replaces(stored: StoredEvent) -> bool:
+    """Whether the event says what it replaces the other one by; in encrypted ones nobody here can see it.
+
+    spec: client-server-api#validity-of-replacement-events
+    """
+    return stored.event.type == "m.room.encrypted" or isinstance(stored.event.content.get("m.new_content"), dict)
+
+
+def _of_reader(reader: Reader) -> dict[str, str]:
+    spans = [{"room_nid": span.room_nid, "low": span.low, "high": span.high} for span in reader.spans]
+    return {"ignored": json_texts(reader.ignored), "spans": json_rows(spans)}
 
 
 class SqlRelationRepo:
@@ -127,37 +171,44 @@ class SqlRelationRepo:
         last = events[-1].order or 0
         return TimelinePage(events, end=last - 1 if query.backwards else last)
 
-    async def aggregates(self, targets: Collection[str], user_id: str) -> list[Aggregate]:
+    async def aggregates(self, targets: Collection[str], reader: Reader) -> list[Aggregate]:
         """See the port."""
-        rows = await _AGGREGATES.rows(self._connection, ids=json_texts(targets), user_id=user_id)
+        rows = await _AGGREGATES.rows(
+            self._connection, ids=json_texts(targets), user_id=reader.user_id, **_of_reader(reader)
+        )
         return [Aggregate(row[0], row[1], row[2], row[3], bool(row[4])) for row in rows]
 
-    async def references(self, targets: Collection[str]) -> dict[str, list[str]]:
+    async def references(self, targets: Collection[str], reader: Reader) -> dict[str, list[str]]:
         """See the port."""
         found: dict[str, list[str]] = {}
-        for target, event_id in await _REFERENCES.rows(self._connection, ids=json_texts(targets)):
+        rows = await _REFERENCES.rows(self._connection, ids=json_texts(targets), **_of_reader(reader))
+        for target, event_id in rows:
             found.setdefault(target, []).append(event_id)
         return found
 
     async def thread_roots(
-        self, room_nid: int, user_id: str, *, participated: bool, start: int | None, limit: int
+        self, room_nid: int, reader: Reader, *, participated: bool, start: int | None, limit: int
     ) -> list[tuple[str, int]]:
         """See the port."""
         rows = await _THREADS.rows(
             self._connection,
             room_nid=room_nid,
-            user_id=user_id,
+            user_id=reader.user_id,
+            **_of_reader(reader),
             everyone=0 if participated else 1,
             high=HIGHEST if start is None else start,
             count=limit,
         )
         return [(row[0], row[1]) for row in rows]
 
-    async def annotates(self, target: str, sender: str, key: str) -> bool:
+    async def annotated(self, annotations: Collection[Annotation]) -> set[Annotation]:
         """See the port."""
-        if not is_storable(target) or not is_storable(key):
-            return False
-        return await _ANNOTATES.first(self._connection, target=target, sender=sender, key=key) is not None
+        wanted = [
+            {"target": one.target, "type": one.type, "sender": one.sender, "key": one.key}
+            for one in annotations
+            if all(map(is_storable, (one.target, one.type, one.key)))
+        ]
+        return {Annotation(*row) for row in await _ANNOTATED.rows(self._connection, wanted=json_rows(wanted))}
 
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.log import InRoom, OfUser, ReceiptEntry
 from homeserver.ports.receipts import ReceiptChanged
 from homeserver.services.personal.edits import AccountDataEdits
-from homeserver.services.personal.receipts import FULLY_READ, ReceiptService, receipt_event, typing_event
+from homeserver.services.personal.receipts import FULLY_READ, ReceiptService, receipt_events, typing_event
 from homeserver.storage.unit import Database
 from homeserver.system import SystemClock
 from tests.services.personal.conftest import ALICE, BOB, ROOM, World, event, related
@@ -148,13 +148,25 @@ def test_the_ephemeral_events() -> None:
         ReceiptChanged(ROOM, 1, BOB, "m.read", "main", "$a", 2),
         ReceiptChanged(ROOM, 1, ALICE, "m.read.private", None, "$b", 3),
     ]
-    assert receipt_event(receipts) == {
+    first = {
         "type": "m.receipt",
         "content": {
             "$a": {"m.read": {ALICE: {"ts": 1}, BOB: {"ts": 2, "thread_id": "main"}}},
             "$b": {"m.read.private": {ALICE: {"ts": 3}}},
         },
     }
+    assert receipt_events(receipts) == [first]
+    # Of one event, the same user's receipts of several threads: none takes the place of another.
+    threads = [ReceiptChanged(ROOM, 1, ALICE, "m.read", thread, "$a", 4) for thread in ("main", "$a")]
+    assert receipt_events([*receipts, *threads]) == [
+        first,
+        {"type": "m.receipt", "content": {"$a": {"m.read": {ALICE: {"ts": 4, "thread_id": "main"}}}}},
+        {"type": "m.receipt", "content": {"$a": {"m.read": {ALICE: {"ts": 4, "thread_id": "$a"}}}}},
+    ]
+    assert receipt_events([receipts[0], receipts[0]]) == [
+        {"type": "m.receipt", "content": {"$a": {"m.read": {ALICE: {"ts": 1}}}}}
+    ]
+    assert receipt_events([]) == []
     assert typing_event([ALICE]) == {"type": "m.typing", "content": {"user_ids": [ALICE]}}
 
 

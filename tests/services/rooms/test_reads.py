@@ -195,7 +195,10 @@ async def test_redacted_state_is_gone_from_its_successor(world: World) -> None:
 
 
 async def relate(world: World, room_id: str, target: str, rel_type: str, sender: str = ALICE, **extra: Any) -> str:
-    content = {"body": f"{rel_type} {extra}", "m.relates_to": {"event_id": target, "rel_type": rel_type, **extra}}
+    content: dict[str, Any] = {"body": f"{rel_type} {extra}"}
+    content["m.relates_to"] = {"event_id": target, "rel_type": rel_type, **extra}
+    if rel_type == "m.replace":
+        content["m.new_content"] = {"body": f"{extra}"}
     kind = "m.reaction" if rel_type == "m.annotation" else "m.room.message"
     txn = f"{rel_type}{target}{sender}{extra}{world.log.position}"
     return await world.rooms.sending.send_message(room_id, (sender, "DEV"), kind, txn, content)
