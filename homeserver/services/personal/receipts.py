@@ -77,10 +77,12 @@ class ReceiptService:
             raise MatrixError(ErrCode.INVALID_PARAM, "thread_id must be 'main' or an event id")
         lock = self._locks.setdefault((user_id, room_id), asyncio.Lock())
         async with lock:  # of two receipts at once, the older must not be stored last
-            async with self._store.read() as tx:
-                room_nid, target = await _timeline_event(tx, room_id, event_id)
+            # Each look stands alone: events keep their places, and the store lets no receipt go back.
+            async with self._store.glance() as tx:
+                target = await _timeline_event(tx, room_id, event_id)
                 if thread_id is not None:
                     await _require_thread(tx, target, thread_id)
+                room_nid = target.room_nid
                 known_id = await tx.receipts.get(room_nid, user_id, type_, thread_id)
                 if await _is_as_far(tx, known_id, target):
                     return
@@ -94,8 +96,8 @@ class ReceiptService:
 
         async def edit(stored: bytes | None) -> bytes | None:
             known_id = None if stored is None else orjson.loads(stored).get("event_id")
-            async with self._store.read() as tx:
-                _, target = await _timeline_event(tx, room_id, event_id)
+            async with self._store.glance() as tx:
+                target = await _timeline_event(tx, room_id, event_id)
                 if await _is_as_far(tx, known_id, target):
                     return None
             return orjson.dumps({"event_id": event_id})
@@ -131,13 +133,12 @@ def typing_event(users: Sequence[str]) -> dict[str, Any]:
     return {"type": "m.typing", "content": {"user_ids": list(users)}}
 
 
-async def _timeline_event(tx: Transaction, room_id: str, event_id: str) -> tuple[int, StoredEvent]:
-    """The room's internal id and an event of its timeline."""
-    room_nid = (await tx.rooms.room_nids([room_id])).get(room_id)
+async def _timeline_event(tx: Transaction, room_id: str, event_id: str) -> StoredEvent:
+    """An event of the room's timeline; no statement if memory holds it."""
     event = (await tx.events.get_many([event_id])).get(event_id)
-    if room_nid is None or event is None or event.room_nid != room_nid or event.order is None:
+    if event is None or event.event.room_id != room_id or event.order is None:
         raise MatrixError(ErrCode.NOT_FOUND, "There is no such event in this room")
-    return room_nid, event
+    return event
 
 
 async def _is_as_far(tx: Transaction, known_id: str | None, target: StoredEvent) -> bool:

@@ -6,7 +6,8 @@ spec: client-server-api#getting-events-for-a-room
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from homeserver.core.errors import ErrCode, MatrixError
@@ -19,6 +20,8 @@ from homeserver.services.rooms.visibility import History, Visible, known_state
 from homeserver.services.rooms.writer import RoomMemory
 
 _MEMBER = "m.room.member"
+_MAX_PROFILES = 20_000
+"""Profiles of joined members kept for whoever asks for the same room again; 300 bytes each."""
 
 
 class RoomState:
@@ -27,6 +30,7 @@ class RoomState:
     def __init__(self, memory: RoomMemory, access: RoomAccess) -> None:
         self._memory = memory
         self._access = access
+        self._profiles: OrderedDict[tuple[int, int], dict[str, dict[str, Any]]] = OrderedDict()
 
     async def all(self, user_id: str, room_id: str) -> list[bytes]:
         """Every state event, rendered.  spec: client-server-api#get_matrixclientv3roomsroomidstate"""
@@ -88,17 +92,26 @@ class RoomState:
         spec: client-server-api#get_matrixclientv3roomsroomidjoined_members
         """
         window = await self._access.current(room_id, user_id)
-        return {
-            stored.event.state_key or "": _profile(stored)
-            for stored in await self._members(window)
-            if stored.event.membership == "join"
-        }
+        snapshot = window.state.snapshot
+        # The state of a snapshot never changes, but what its events say does, by redaction.
+        key = (0 if snapshot is None else snapshot.nid, self._memory.events.mark())
+        known = self._profiles.get(key)
+        if known is None:
+            known = {
+                stored.event.state_key or "": _profile(stored)
+                for stored in await self._members(window, ["join"])
+                if stored.event.membership == "join"
+            }
+            self._profiles[key] = known
+            while sum(map(len, self._profiles.values())) > _MAX_PROFILES:
+                self._profiles.popitem(last=False)
+        return known
 
-    async def _members(self, window: RoomWindow) -> list[StoredEvent]:
-        """Member events as the window has them."""
+    async def _members(self, window: RoomWindow, memberships: Collection[str] | None = None) -> list[StoredEvent]:
+        """Member events as the window has them; of a large room only those of `memberships`."""
         if window.until is None and not window.state.is_whole:
             async with self._memory.store.glance() as tx:
-                return await tx.rooms.current_members(window.room_nid)
+                return await tx.rooms.current_members(window.room_nid, memberships)
         # A small room's state is in memory and most of its events are: only the others cost a statement.
         state = await self._memory.read_whole(window.state)
         return await self._load(state, lambda event_type: event_type == _MEMBER)
