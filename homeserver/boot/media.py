@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+import homeserver
 from homeserver.boot import parts
 from homeserver.boot.accounts import Foundations
 from homeserver.config.load import legacy_before_ms
 from homeserver.config.model import Config
 from homeserver.ports.blobs import BlobStore, StoreRule
+from homeserver.ports.outbound import Outbound
 from homeserver.services.accounts.sessions import Sessions
 from homeserver.services.media.control import MediaControl, Retention
 from homeserver.services.media.library import BlobStores, Library, LibrarySettings
+from homeserver.services.media.previews import Previews, PreviewSettings
 from homeserver.services.media.thumbnails import Thumbnails
 from homeserver.services.media.uploads import Uploads, UploadSettings
 from media_repo.blobs.files import FileThreads
@@ -37,11 +40,14 @@ class MediaParts:
     spool: FolderSpool
     pool: ThumbnailPool
     threads: FileThreads
+    previews: Previews | None
+    outbound: LazyOutbound
 
     async def close(self) -> None:
         """Write what is to be written, and end the workers."""
         await self.library.flush()
         await self.pool.close()
+        await self.outbound.close()
         await self.library.stores.close()
         self.spool.close()
         self.threads.close()
@@ -101,7 +107,49 @@ def build_media(base: Foundations) -> MediaParts:
     )
     retention = Retention(media.keep_local_days, media.keep_remote_days, media.keep_preview_days)
     control = MediaControl(base.store, library, thumbnails, spool, base.clock, retention)
-    return MediaParts(library, uploads, thumbnails, control, spool, pool, threads)
+    outbound = LazyOutbound(config)
+    previews = None
+    if config.previews.enabled:
+        settings = _preview_settings(config)
+        previews = Previews(base.store, outbound.get, uploads, spool, pool, base.clock, settings)
+    return MediaParts(library, uploads, thumbnails, control, spool, pool, threads, previews, outbound)
+
+
+class LazyOutbound:
+    """The outbound client, made when somebody first asks: its libraries take time and memory to load."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._client: Outbound | None = None
+
+    def get(self) -> Outbound:
+        """The one client of this process."""
+        if self._client is None:
+            addresses = import_module("homeserver.remote.addresses")
+            client = import_module("homeserver.remote.client")
+            outbound = self._config.outbound
+            rules = addresses.AddressRules(parts.networks(outbound.allow), parts.networks(outbound.deny))
+            agent = f"Hromada/{homeserver.__version__} (+{parts.public_base_url(self._config)})"
+            self._client = client.OutboundClient(rules, user_agent=agent)
+        return self._client
+
+    async def close(self) -> None:
+        """End its connections."""
+        if self._client is not None:
+            await self._client.close()
+
+
+def _preview_settings(config: Config) -> PreviewSettings:
+    previews = config.previews
+    return PreviewSettings(
+        seconds=float(previews.seconds),
+        page_bytes=previews.page_bytes,
+        image_bytes=previews.image_bytes,
+        at_once=previews.at_once,
+        keep_hours=previews.keep_hours,
+        deny_hosts=previews.deny_hosts,
+        language=previews.language,
+    )
 
 
 def serve_media(built: MediaParts, config: Config, sessions: Sessions) -> MediaServices:
@@ -112,6 +160,7 @@ def serve_media(built: MediaParts, config: Config, sessions: Sessions) -> MediaS
         library=built.library,
         uploads=built.uploads,
         thumbnails=built.thumbnails,
+        previews=built.previews,
         readers=Readers(media.downloads, media.downloads_per_user),
         cookies=sessions,
         legacy_before_ms=legacy_before_ms(media.legacy_before) if media.allow_legacy else 0,

@@ -192,6 +192,15 @@ class Picture:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class PictureFacts:
+    """What a picture is: its type by its bytes, and its size in pixels, upright."""
+
+    content_type: str
+    width: int
+    height: int
+
+
 class NotAPicture(Exception):
     """The content cannot be made smaller: another format, damaged, or too much work."""
 
@@ -212,6 +221,10 @@ class Thumbnailer(Protocol):
 
         Raises NotAPicture, TooManyPixels, ThumbnailerBusy.
         """
+        ...
+
+    async def look(self, source: Path) -> PictureFacts:
+        """What a picture is, after all of it has been decoded. Raises as `make`."""
         ...
 
     async def close(self) -> None:
