@@ -330,6 +330,16 @@ class Media(Section, frozen=True, kw_only=True):
     thumbnail_days: Annotated[int, _doc("Then thumbnails are made anew.", ge=1, le=3_650)] = 90
 
 
+class AtRest(Section, frozen=True, kw_only=True):
+    """Encryption at rest of media: whoever takes the disk or the bucket sees ciphertext (docs/operating/media.md)."""
+
+    enabled: Annotated[bool, _doc("Encrypt new content, and by and by what is there. Off again: decrypt it.")] = False
+    key_file: Annotated[str, _doc("File with the keys; made with a new one if there is none.")] = "at-rest.keys"
+    keys: Annotated[
+        str, _doc("The keys themselves instead, current one first: `ID:BASE64 ID:BASE64 …`. Best as a variable.")
+    ] = ""
+
+
 class Previews(Section, frozen=True, kw_only=True):
     """Previews of web pages: the server fetches what people link to, so it is off unless you want that."""
 
@@ -385,6 +395,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     sync: Sync = Sync()
     stream: Stream = Stream()
     media: Media = Media()
+    at_rest: AtRest = AtRest()
     previews: Previews = Previews()
     outbound: Outbound = Outbound()
     logging: Logging = Logging()

@@ -35,9 +35,20 @@ _log = structlog.get_logger(__name__)
 class BlobStores:
     """The stores of the configuration, by name, and which of them takes what."""
 
-    def __init__(self, stores: Mapping[str, BlobStore], rules: Sequence[StoreRule], default: str) -> None:
-        """`default` takes what no rule is about."""
+    def __init__(
+        self,
+        stores: Mapping[str, BlobStore],
+        rules: Sequence[StoreRule],
+        default: str,
+        current: Mapping[str, str] | None = None,
+    ) -> None:
+        """`default` takes what no rule is about.
+
+        A place may have several stores, one for each key it was ever encrypted with: `local`, `local:k1`, `local:k2`.
+        `current` says which of them is written to, where that is not the one with the plain name.
+        """
         self._stores = dict(stores)
+        self._current = dict(current or {})
         self._rules = tuple(rules)
         self._default = default
 
@@ -50,7 +61,17 @@ class BlobStores:
         """Where new content goes."""
         kind = essence(content_type)
         name = next((rule.store for rule in self._rules if rule.fits(kind, size)), self._default)
-        return self._stores[name]
+        return self._stores[self._current.get(name, name)]
+
+    def outdated(self) -> list[tuple[str, str]]:
+        """Stores that are not written to any more, and where their content belongs."""
+        found = []
+        for name in self._stores:
+            place = name.partition(":")[0]
+            current = self._current.get(place, place)
+            if name != current:
+                found.append((name, current))
+        return found
 
     def named(self, name: str) -> BlobStore:
         """A store. Raises BlobStoreFailed for one that is not configured (any more)."""
