@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -171,6 +172,26 @@ class MediaRepo(Protocol):
 
     async def forget_previews(self, now_ms: int, limit: int) -> int:
         """Forget expired previews; returns how many."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteContent:
+    """Content of another server on its way here."""
+
+    content_type: str | None
+    upload_name: str | None
+    pieces: AsyncIterator[bytes]
+
+
+class RemoteMedia(Protocol):
+    """Asks other servers for their media. Federation implements it."""
+
+    def fetch(self, origin: str, media_id: str, timeout_ms: int) -> AbstractAsyncContextManager[RemoteContent]:
+        """Ask the origin. The connection ends with the block.
+
+        Raises MatrixError: NOT_FOUND, NOT_YET_UPLOADED, UNKNOWN (502) if the server cannot be asked.
+        """
         ...
 
 
