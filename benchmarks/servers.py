@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from benchmarks import processes, synapse
 from benchmarks.databases import Postgres, Sqlite
@@ -33,6 +35,8 @@ class Homeserver(ABC):
     """One homeserver process on one database. It keeps its port and its data over restarts."""
 
     name: str
+    environment: Mapping[str, str] = MappingProxyType({})
+    """What it is told by variables."""
     streams = False
     """Whether it can send `/sync` over a WebSocket (docs/websocket.md)."""
 
@@ -67,7 +71,7 @@ class Homeserver(ABC):
                 stdout=log,
                 stderr=log,
                 cwd=ROOT,
-                env=environment,
+                env={**environment, **self.environment},
                 start_new_session=True,
             )
         async with HttpClient(HOST, self.port) as http:
@@ -116,6 +120,7 @@ class Hromada(Homeserver):
     """Ours, with the flags that every script uses and everything else at its default."""
 
     name = "hromada"
+    environment = MappingProxyType({"HROMADA_MEDIA_MAX_UPLOAD_BYTES": str(200 * 1024 * 1024)})
     streams = True
 
     def command(self, *, preparing: bool) -> list[str]:

@@ -1,7 +1,7 @@
 """Synapse: installed from PyPI into an environment of its own, configured as it configures itself.
 
 What differs from its generated configuration: the listener (clients only, loopback), the database, rate limits off,
-open registration. The generated logging, caches and everything else stay.
+open registration, large uploads. The generated logging, caches and everything else stay.
 """
 
 from __future__ import annotations
@@ -80,6 +80,7 @@ def _changes(settings: Settings, database: Postgres | Sqlite, *, preparing: bool
         "database": _database(database),
         "registration_shared_secret": settings.shared_secret,
         "enable_registration": True,
+        "max_upload_size": "200M",
         "enable_registration_without_verification": True,
         "suppress_key_server_warning": True,
         "trusted_key_servers": [],

@@ -51,6 +51,10 @@ def _cpu_line(title: str, scenario: str, most: float, aim: float, against: str |
     return Target(title, scenario, "ms CPU", _cpu, 1 / most, 1 / aim, against=against)
 
 
+def _media_lines(title: str, scenario: str) -> tuple[Target, ...]:
+    return (Target(title, scenario, "ms CPU", _extra("cpu_ms_per_mib"), 1 / 3, 1 / 6),)
+
+
 def _streaming_lines(title: str, scenario: str) -> tuple[Target, ...]:
     """A delivery over a WebSocket is held against one of their long polls: they have no WebSocket."""
     return (
@@ -83,6 +87,11 @@ TARGETS = (
     _cpu_line("create room", "create-room", 12, 25),
     _cpu_line("password login", "login", 2, 3),
     Target("registration", "register", "ms CPU", _cpu, None, None),
+    *_media_lines("upload of 1 MiB, per MiB", "upload-1m"),
+    *_media_lines("download of 1 MiB, per MiB", "download-1m"),
+    *_media_lines("upload of 100 MiB, per MiB", "upload-100m"),
+    *_media_lines("download of 100 MiB, per MiB", "download-100m"),
+    Target("first thumbnail of 12 megapixels, p50", "thumbnail-12mp", "ms", _latency("p50"), 400, 200, absolute=True),
     Target("memory idle", "memory-idle", "MiB", _extra("rss_mib"), 100, 70, absolute=True),
     Target("memory loaded", "memory-loaded", "MiB", _extra("rss_mib"), 160, 120, absolute=True),
     Target("cold start to first answer", "cold-start", "ms", _latency("p50"), 800, 400, absolute=True),

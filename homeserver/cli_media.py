@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+from homeserver.boot.media import rotate_at_rest_key
 from homeserver.commands_media import media_control, split_uri, user_id
 from homeserver.config.model import Config
 from homeserver.core.errors import ErrCode, MatrixError
@@ -59,6 +60,11 @@ def add_media_actions(actions: Any, with_settings: WithSettings, load: Load) -> 
     move = add("move", _move, "move all content from one store to another")
     move.add_argument("--from", dest="source", required=True, metavar="STORE")
     move.add_argument("--to", dest="target", required=True, metavar="STORE")
+    add("renew", _renew, "move what lies under an old key of encryption at rest, or under none, to the current one")
+    with_settings(
+        actions.add_parser("rotate-key", help="make a new key of encryption at rest; restart the server then"),
+        lambda options: _rotate(load(options)),
+    )
     check = add("check", _check, "compare the database and the stores")
     check.add_argument("--read-all", action="store_true", help="read all content and compare its SHA-256")
     check.add_argument("--repair", action="store_true", help="delete content without a row that is older than a day")
@@ -201,6 +207,18 @@ async def _move(control: MediaControl, options: argparse.Namespace, _config: Con
         moved = await control.move(options.source, options.target, progress)
     _print(f"Moved {moved} files from {options.source} to {options.target}")
     return 0 if moved == total.count else 1
+
+
+async def _renew(control: MediaControl, _options: argparse.Namespace, _config: Config) -> int:
+    with _Progress("moved") as progress:
+        moved = await control.renew(progress)
+    _print(f"Moved {moved} files to the current key")
+    return 0
+
+
+def _rotate(config: Config) -> int:
+    _print(f"New content is encrypted with the key {rotate_at_rest_key(config)} after the next start of the server")
+    return 0
 
 
 async def _check(control: MediaControl, options: argparse.Namespace, _config: Config) -> int:

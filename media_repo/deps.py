@@ -7,6 +7,7 @@ from typing import Protocol
 
 from homeserver.ports.requester import Requester
 from homeserver.services.media.library import Library
+from homeserver.services.media.previews import Previews
 from homeserver.services.media.thumbnails import Thumbnails
 from homeserver.services.media.uploads import Uploads
 from media_repo.delivery import Readers
@@ -27,6 +28,8 @@ class MediaServices:
     library: Library
     uploads: Uploads
     thumbnails: Thumbnails
+    previews: Previews | None
+    """None where none are made."""
     readers: Readers
     cookies: MediaCookies
     legacy_before_ms: int

@@ -73,7 +73,7 @@ async def get_content(
     allow_redirect: bool = False,
 ) -> Response:
     """Download old content without a token."""
-    media = await _old(api, server_name, media_id)
+    media = await _old(api, server_name, media_id, allow_remote)
     return await _send(api, request, media, media.upload_name, None, may_redirect=allow_redirect)
 
 
@@ -89,7 +89,7 @@ async def get_content_override_name(
     allow_redirect: bool = False,
 ) -> Response:
     """Download old content without a token, under another name."""
-    media = await _old(api, server_name, media_id)
+    media = await _old(api, server_name, media_id, allow_remote)
     return await _send(api, request, media, names.file_name(file_name), None, may_redirect=allow_redirect)
 
 
@@ -108,13 +108,13 @@ async def get_content_thumbnail(  # noqa: PLR0913 - the operation's own paramete
     allow_redirect: bool = False,
 ) -> Response:
     """Download a smaller picture of old content without a token."""
-    media = await _old(api, server_name, media_id)
+    media = await _old(api, server_name, media_id, allow_remote)
     return await _send_smaller(api, request, media, ThumbnailSpec(width, height, method, animated), None)
 
 
-async def _old(api: MediaServices, server_name: str, media_id: str) -> Media:
+async def _old(api: MediaServices, server_name: str, media_id: str, allow_remote: bool) -> Media:
     """Media that everybody may read."""
-    media = await api.library.find(server_name, media_id, 0)
+    media = await api.library.find(server_name, media_id, 0, allow_remote=allow_remote)
     if media.created_ms >= api.legacy_before_ms:
         raise not_found()
     return media

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from homeserver.web.route import Auth, Route
-from media_repo import download, session, upload
+from media_repo import download, preview, session, upload
 from media_repo.deps import MediaServices
 
 V1 = "/_matrix/client/v1/media"
@@ -40,6 +40,15 @@ ROUTES: list[Route[MediaServices]] = [
         also=_old_names(f"download/{_CONTENT}/{{fileName}}"),
     ),
     _read_old(f"{OLD}/thumbnail/{_CONTENT}", download.get_content_thumbnail, also=_old_names(f"thumbnail/{_CONTENT}")),
+    Route("GET", f"{V1}/preview_url", preview.get_url_preview_authed, limit="media_preview", held=True),
+    Route(
+        "GET",
+        f"{OLD}/preview_url",
+        preview.get_url_preview,
+        limit="media_preview",
+        held=True,
+        also=_old_names("preview_url"),
+    ),
     Route("PUT", "/_hromada/web/session", session.put_web_session, auth=GUEST_OK),
     Route("DELETE", "/_hromada/web/session", session.delete_web_session, auth=Auth.NONE),
 ]

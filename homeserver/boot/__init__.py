@@ -241,7 +241,7 @@ def _workers(core: Core, media: MediaParts | None) -> list[Worker]:
         core.store.run,
         keep_returning_memory,
     ]
-    return workers if media is None else [*workers, media.library.run]
+    return workers if media is None else [*workers, media.library.run, media.control.run]
 
 
 def build_application(core: Core, mounts: Sequence[Mount[Any]], metrics: Metrics) -> Application:

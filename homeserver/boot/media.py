@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+import homeserver
 from homeserver.boot import parts
 from homeserver.boot.accounts import Foundations
+from homeserver.config.keyfiles import UnsafeFile, create_private, new_at_rest_key, parse_at_rest_keys, read_private
 from homeserver.config.load import legacy_before_ms
 from homeserver.config.model import Config
-from homeserver.ports.blobs import BlobStore, StoreRule
+from homeserver.ports.blobs import BlobCache, BlobStore, StoreRule
+from homeserver.ports.outbound import Outbound
 from homeserver.services.accounts.sessions import Sessions
 from homeserver.services.media.control import MediaControl, Retention
 from homeserver.services.media.library import BlobStores, Library, LibrarySettings
+from homeserver.services.media.previews import Previews, PreviewSettings
 from homeserver.services.media.thumbnails import Thumbnails
 from homeserver.services.media.uploads import Uploads, UploadSettings
+from homeserver.system import SystemEntropy
+from media_repo.blobs.encrypted import AtRestKey, EncryptedCache, EncryptedStore
 from media_repo.blobs.files import FileThreads
 from media_repo.blobs.local import LocalStore
 from media_repo.blobs.spool import FolderSpool
@@ -37,11 +44,14 @@ class MediaParts:
     spool: FolderSpool
     pool: ThumbnailPool
     threads: FileThreads
+    previews: Previews | None
+    outbound: LazyOutbound
 
     async def close(self) -> None:
         """Write what is to be written, and end the workers."""
         await self.library.flush()
         await self.pool.close()
+        await self.outbound.close()
         await self.library.stores.close()
         self.spool.close()
         self.threads.close()
@@ -60,7 +70,7 @@ def build_media(base: Foundations) -> MediaParts:
     spool = FolderSpool(folder / "incoming", threads)
     library = Library(
         base.store,
-        _stores(config, folder, threads),
+        _stores(config, folder, threads, spool),
         base.clock,
         base.entropy,
         LibrarySettings(config.server.name, max_wait_ms=media.wait_seconds * 1000),
@@ -92,7 +102,7 @@ def build_media(base: Foundations) -> MediaParts:
     )
     thumbnails = Thumbnails(
         library,
-        LocalStore("thumbnails", folder / "thumbnails", threads),
+        _thumbnail_cache(config, folder, threads, spool),
         spool,
         pool,
         base.clock,
@@ -101,17 +111,61 @@ def build_media(base: Foundations) -> MediaParts:
     )
     retention = Retention(media.keep_local_days, media.keep_remote_days, media.keep_preview_days)
     control = MediaControl(base.store, library, thumbnails, spool, base.clock, retention)
-    return MediaParts(library, uploads, thumbnails, control, spool, pool, threads)
+    outbound = LazyOutbound(config)
+    previews = None
+    if config.previews.enabled:
+        settings = _preview_settings(config)
+        previews = Previews(base.store, outbound.get, uploads, spool, pool, base.clock, settings)
+    return MediaParts(library, uploads, thumbnails, control, spool, pool, threads, previews, outbound)
+
+
+class LazyOutbound:
+    """The outbound client, made when somebody first asks: its libraries take time and memory to load."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._client: Outbound | None = None
+
+    def get(self) -> Outbound:
+        """The one client of this process."""
+        if self._client is None:
+            addresses = import_module("homeserver.remote.addresses")
+            client = import_module("homeserver.remote.client")
+            outbound = self._config.outbound
+            rules = addresses.AddressRules(parts.networks(outbound.allow), parts.networks(outbound.deny))
+            agent = f"Hromada/{homeserver.__version__} (+{parts.public_base_url(self._config)})"
+            self._client = client.OutboundClient(rules, user_agent=agent)
+        return self._client
+
+    async def close(self) -> None:
+        """End its connections."""
+        if self._client is not None:
+            await self._client.close()
+
+
+def _preview_settings(config: Config) -> PreviewSettings:
+    previews = config.previews
+    return PreviewSettings(
+        seconds=float(previews.seconds),
+        page_bytes=previews.page_bytes,
+        image_bytes=previews.image_bytes,
+        at_once=previews.at_once,
+        keep_hours=previews.keep_hours,
+        deny_hosts=previews.deny_hosts,
+        language=previews.language,
+    )
 
 
 def serve_media(built: MediaParts, config: Config, sessions: Sessions) -> MediaServices:
     """What the role's handlers get. What killed processes have left is cleared away."""
     built.spool.sweep()
+    _drop_old_thumbnails(config)
     media = config.media
     return MediaServices(
         library=built.library,
         uploads=built.uploads,
         thumbnails=built.thumbnails,
+        previews=built.previews,
         readers=Readers(media.downloads, media.downloads_per_user),
         cookies=sessions,
         legacy_before_ms=legacy_before_ms(media.legacy_before) if media.allow_legacy else 0,
@@ -120,22 +174,79 @@ def serve_media(built: MediaParts, config: Config, sessions: Sessions) -> MediaS
     )
 
 
-def _stores(config: Config, folder: Path, threads: FileThreads) -> BlobStores:
-    media = config.media
+def at_rest_keys(config: Config) -> list[AtRestKey]:
+    """The keys of encryption at rest, the current one first. Makes the file if it is wanted. Raises UnsafeFile."""
+    settings = config.at_rest
+    if settings.keys:
+        return [AtRestKey(*pair) for pair in parse_at_rest_keys(settings.keys, "at_rest.keys")]
+    path = parts.data_path(config, settings.key_file)
+    if not path.exists():
+        if not settings.enabled:
+            return []
+        create_private(path, new_at_rest_key(SystemEntropy()).encode() + b"\n")
+    text = read_private(path, "at_rest.key_file").decode("ascii", "replace")
+    return [AtRestKey(*pair) for pair in parse_at_rest_keys(text, f"at_rest.key_file: {path}")]
+
+
+def rotate_at_rest_key(config: Config) -> str:
+    """Put a new key before those in the file; its id. Raises UnsafeFile."""
+    keys = at_rest_keys(config)
+    path = parts.data_path(config, config.at_rest.key_file)
+    if config.at_rest.keys or not keys:
+        raise UnsafeFile("at_rest.key_file: there is no file with keys: put a new key before those in at_rest.keys")
+    line = new_at_rest_key(SystemEntropy())
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    create_private(new, f"{line}\n".encode() + path.read_bytes())
+    new.replace(path)
+    return line.partition(":")[0]
+
+
+def _stores(config: Config, folder: Path, threads: FileThreads, spool: FolderSpool) -> BlobStores:
+    media, keys = config.media, at_rest_keys(config)
     stores: dict[str, BlobStore] = {LOCAL: LocalStore(LOCAL, folder / "content", threads)}
+    for key in keys:
+        name = f"{LOCAL}:{key.kid}"
+        inner: BlobStore = LocalStore(name, folder / f"content-{key.kid}", threads)
+        stores[name] = EncryptedStore(inner, key, spool, threads)
     if media.gcs_bucket:
-        # Google's library takes a second and much memory to load.
-        gcs = import_module("media_repo.blobs.gcs")
-        key_file = media.gcs_credentials_file
-        settings = gcs.GcsSettings(
-            media.gcs_bucket,
-            media.gcs_prefix,
-            parts.data_path(config, key_file) if key_file else None,
-            media.gcs_endpoint or None,
-            media.gcs_threads,
-            float(media.gcs_timeout_seconds),
-            float(media.gcs_retry_seconds),
-        )
-        stores[GCS] = gcs.GcsStore(GCS, settings)
+        stores[GCS] = _bucket(config, GCS, "")
+        for key in keys:
+            name = f"{GCS}:{key.kid}"
+            stores[name] = EncryptedStore(_bucket(config, name, f"{key.kid}/"), key, spool, threads)
+    current = {place: f"{place}:{keys[0].kid}" for place in (LOCAL, GCS)} if config.at_rest.enabled else {}
     default = media.default_store or (GCS if media.gcs_bucket else LOCAL)
-    return BlobStores(stores, [StoreRule.parse(text) for text in media.store_rules], default)
+    return BlobStores(stores, [StoreRule.parse(text) for text in media.store_rules], default, current)
+
+
+def _bucket(config: Config, name: str, below: str) -> BlobStore:
+    # Google's library takes a second and much memory to load.
+    gcs = import_module("media_repo.blobs.gcs")
+    media = config.media
+    key_file = media.gcs_credentials_file
+    settings = gcs.GcsSettings(
+        media.gcs_bucket,
+        media.gcs_prefix + below,
+        parts.data_path(config, key_file) if key_file else None,
+        media.gcs_endpoint or None,
+        media.gcs_threads,
+        float(media.gcs_timeout_seconds),
+        float(media.gcs_retry_seconds),
+    )
+    store: BlobStore = gcs.GcsStore(name, settings)
+    return store
+
+
+def _thumbnail_cache(config: Config, folder: Path, threads: FileThreads, spool: FolderSpool) -> BlobCache:
+    if not config.at_rest.enabled:
+        return LocalStore("thumbnails", folder / "thumbnails", threads)
+    key = at_rest_keys(config)[0]
+    return EncryptedCache(LocalStore("thumbnails", folder / f"thumbnails-{key.kid}", threads), key, spool, threads)
+
+
+def _drop_old_thumbnails(config: Config) -> None:
+    """What was cached under another key, or under none, is nothing but a risk."""
+    kept = f"thumbnails-{at_rest_keys(config)[0].kid}" if config.at_rest.enabled else "thumbnails"
+    for folder in media_folder(config).glob("thumbnails*"):
+        if folder.name != kept:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -7,6 +7,7 @@ spec: server-server-api#publishing-keys
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -48,6 +49,28 @@ def read_private(path: Path, setting: str) -> bytes:
     if not content.strip():
         raise UnsafeFile(f"{setting}: {path} is empty")
     return content
+
+
+def new_at_rest_key(entropy: Entropy) -> str:
+    """A line of the file of keys for encryption at rest: an id and 32 bytes."""
+    return f"{entropy.letters(8).lower()}:{encode_base64(decode_base64(entropy.token(32), urlsafe=True))}"
+
+
+def parse_at_rest_keys(text: str, setting: str) -> list[tuple[str, bytes]]:
+    """Ids and keys, the current one first. Raises UnsafeFile naming `setting`, never a key."""
+    keys: list[tuple[str, bytes]] = []
+    for number, word in enumerate(text.split(), start=1):
+        kid, _, encoded = word.partition(":")
+        try:
+            key = decode_base64(encoded)
+        except ValueError:
+            key = b""
+        if re.fullmatch("[a-z0-9]{1,32}", kid) is None or len(key) != 32 or len(set(key)) < 8:
+            raise UnsafeFile(f"{setting}: key {number} is not `ID:BASE64` with 32 random bytes")
+        keys.append((kid, key))
+    if len({kid for kid, _ in keys}) != len(keys):
+        raise UnsafeFile(f"{setting}: two keys have the same id")
+    return keys
 
 
 def new_signing_key(entropy: Entropy) -> SigningKey:

@@ -127,6 +127,8 @@ def _check(config: Config, faults: list[str]) -> None:
     for key, networks in (
         ("server.trusted_proxies", config.server.trusted_proxies),
         ("metrics.allow", config.metrics.allow),
+        ("outbound.allow", config.outbound.allow),
+        ("outbound.deny", config.outbound.deny),
     ):
         faults += [f"{key}: {text!r} is not a network" for text in networks if not _is_network(text)]
     _check_media(config, faults)

@@ -183,6 +183,7 @@ class RateLimits(Section, frozen=True, kw_only=True):
     presence: Annotated[Rate, _doc("Presence changes, by user.")] = Rate(0.1, 1)
     keys: Annotated[Rate, _doc("Keys uploaded, asked for and claimed, by user.")] = Rate(10, 500)
     to_device: Annotated[Rate, _doc("Requests that send messages to devices, by user.")] = Rate(10, 500)
+    media_preview: Annotated[Rate, _doc("URL previews, by user.")] = Rate(1, 30)
     media_create: Annotated[Rate, _doc("Media ids made for later uploads, by user.")] = Rate(10, 50)
     media_upload: Annotated[Rate, _doc("Uploads, by user.")] = Rate(5, 100)
     media_download: Annotated[Rate, _doc("Downloads and thumbnails, by user, or by address without one.")] = Rate(
@@ -335,6 +336,40 @@ class Media(Section, frozen=True, kw_only=True):
     thumbnail_days: Annotated[int, _doc("Then thumbnails are made anew.", ge=1, le=3_650)] = 90
 
 
+class AtRest(Section, frozen=True, kw_only=True):
+    """Encryption at rest of media: whoever takes the disk or the bucket sees ciphertext (docs/operating/media.md)."""
+
+    enabled: Annotated[bool, _doc("Encrypt new content, and by and by what is there. Off again: decrypt it.")] = False
+    key_file: Annotated[str, _doc("File with the keys; made with a new one if there is none.")] = "at-rest.keys"
+    keys: Annotated[
+        str, _doc("The keys themselves instead, current one first: `ID:BASE64 ID:BASE64 …`. Best as a variable.")
+    ] = ""
+
+
+class Previews(Section, frozen=True, kw_only=True):
+    """Previews of web pages: the server fetches what people link to, so it is off unless you want that."""
+
+    enabled: Annotated[bool, _doc("Whether previews are made.")] = False
+    deny_hosts: Annotated[tuple[str, ...], _doc("Patterns of hosts that are not asked, such as `*.example.org`.")] = ()
+    language: Annotated[str, _doc("Asked for where the client says none.")] = "en"
+    seconds: Annotated[int, _doc("Page and picture must come within this.", ge=1, le=120)] = 30
+    page_bytes: Annotated[int, _doc("How much of a page is read.", ge=65_536, le=33_554_432)] = 2_097_152
+    image_bytes: Annotated[int, _doc("Largest picture.", ge=65_536, le=104_857_600)] = 10_485_760
+    at_once: Annotated[int, _doc("Pages fetched at a time.", ge=1, le=100)] = 8
+    keep_hours: Annotated[int, _doc("Then a page is fetched again.", ge=1, le=720)] = 24
+
+
+class Outbound(Section, frozen=True, kw_only=True):
+    """Requests of the server to others, where somebody else says where they go."""
+
+    allow: Annotated[
+        tuple[str, ...], _doc("Networks that may be asked though they are private, such as `10.1.2.0/24`.")
+    ] = ()
+    deny: Annotated[
+        tuple[str, ...], _doc("Networks that are not asked, besides private, local and reserved ones.")
+    ] = ()
+
+
 class Logging(Section, frozen=True, kw_only=True):
     """What is written to standard error."""
 
@@ -366,5 +401,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     sync: Sync = Sync()
     stream: Stream = Stream()
     media: Media = Media()
+    at_rest: AtRest = AtRest()
+    previews: Previews = Previews()
+    outbound: Outbound = Outbound()
     logging: Logging = Logging()
     metrics: Metrics = Metrics()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -175,6 +176,26 @@ class MediaRepo(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteContent:
+    """Content of another server on its way here."""
+
+    content_type: str | None
+    upload_name: str | None
+    pieces: AsyncIterator[bytes]
+
+
+class RemoteMedia(Protocol):
+    """Asks other servers for their media. Federation implements it."""
+
+    def fetch(self, origin: str, media_id: str, timeout_ms: int) -> AbstractAsyncContextManager[RemoteContent]:
+        """Ask the origin. The connection ends with the block.
+
+        Raises MatrixError: NOT_FOUND, NOT_YET_UPLOADED, UNKNOWN (502) if the server cannot be asked.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class ThumbnailSpec:
     """The smaller picture that is wanted. Sizes in pixels."""
 
@@ -190,6 +211,15 @@ class Picture:
 
     content_type: str
     data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFacts:
+    """What a picture is: its type by its bytes, and its size in pixels, upright."""
+
+    content_type: str
+    width: int
+    height: int
 
 
 class NotAPicture(Exception):
@@ -212,6 +242,10 @@ class Thumbnailer(Protocol):
 
         Raises NotAPicture, TooManyPixels, ThumbnailerBusy.
         """
+        ...
+
+    async def look(self, source: Path) -> PictureFacts:
+        """What a picture is, after all of it has been decoded. Raises as `make`."""
         ...
 
     async def close(self) -> None:

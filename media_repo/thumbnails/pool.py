@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from homeserver.ports.media import NotAPicture, Picture, ThumbnailerBusy, ThumbnailSpec, TooManyPixels
+from homeserver.ports.media import NotAPicture, Picture, PictureFacts, ThumbnailerBusy, ThumbnailSpec, TooManyPixels
 
 if TYPE_CHECKING:
     from homeserver.ports.media import Thumbnailer
@@ -61,10 +61,13 @@ class ThumbnailPool:
         self._waiting = 0
         self._closed = False
 
+    async def look(self, source: Path) -> PictureFacts:
+        """See the port."""
+        answer, _ = await self._order({"path": str(source), "look": True})
+        return PictureFacts(answer["type"], answer["width"], answer["height"])
+
     async def make(self, source: Path, content_type: str, spec: ThumbnailSpec) -> Picture | None:
-        """See the port. An order whose worker was killed by something else is given once more."""
-        if self._waiting >= self._settings.waiting or self._closed:
-            raise ThumbnailerBusy("Too many pictures are waiting")
+        """See the port."""
         order = {
             "path": str(source),
             "width": spec.width,
@@ -72,6 +75,13 @@ class ThumbnailPool:
             "crop": spec.method == "crop",
             "animated": spec.animated,
         }
+        answer, data = await self._order(order)
+        return None if answer.get("original") else Picture(answer["type"], data)
+
+    async def _order(self, order: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        """The answer to an order. One whose worker was killed by something else is given once more."""
+        if self._waiting >= self._settings.waiting or self._closed:
+            raise ThumbnailerBusy("Too many pictures are waiting")
         self._waiting += 1
         try:
             async with self._turn:
@@ -93,7 +103,7 @@ class ThumbnailPool:
         for worker in idle:
             await worker.end()
 
-    async def _give(self, order: dict[str, Any]) -> Picture | None:
+    async def _give(self, order: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         worker = self._idle.pop() if self._idle else await self._start()
         worker.stay()
         try:
@@ -111,7 +121,7 @@ class ThumbnailPool:
             raise TooManyPixels("is too large")
         if refused is not None:
             raise NotAPicture(refused)
-        return None if answer.get("original") else Picture(answer["type"], data)
+        return answer, data
 
     def _forget(self, worker: _Worker) -> None:
         if worker in self._idle:

@@ -103,6 +103,13 @@ def _picture(file: Any, order: dict[str, Any], limits: dict[str, Any]) -> tuple[
         raise Refused("has no size")
     if image.width * image.height > limits["pixels"]:
         raise TooLarge
+    if order.get("look"):
+        turned = _orientation(image) in _SIDEWAYS
+        size = (image.height, image.width) if turned else image.size
+        type_ = _TYPES.get(image.format or "", f"image/{(image.format or 'x').lower()}")
+        image.draft(None, (64, 64))
+        image.load()
+        return {"type": type_, "width": size[0], "height": size[1]}, b""
     wanted: Size = (order["width"], order["height"])
     crop: bool = order["crop"]
     is_moving = _is_animated(image)

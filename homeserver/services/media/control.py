@@ -6,6 +6,7 @@ line calls these, and the admin API will.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -13,15 +14,16 @@ from dataclasses import dataclass
 import structlog
 
 from homeserver.core.ids import parse_media
-from homeserver.ports.blobs import BlobMissing, BlobStoreFailed, Spool
+from homeserver.ports.blobs import BlobMissing, BlobStoreFailed, Spool, SpoolFull
 from homeserver.ports.clock import Clock
 from homeserver.ports.media import Blob, Kind, Media, Selection, Usage
-from homeserver.ports.store import Store
+from homeserver.ports.store import Store, StoreUnavailable
 from homeserver.services.media.library import Library, not_found
 from homeserver.services.media.thumbnails import Thumbnails
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 _STEP = 100
+_RENEW_EVERY_S = 300.0
 _ORPHAN_AGE_MS = 24 * 3600 * 1000
 _DAY_MS = 24 * 3600 * 1000
 
@@ -278,6 +280,25 @@ class MediaControl:
                     return False
             await source.delete(key)
         return True
+
+    async def renew(self, progress: Progress = nothing) -> int:
+        """Move what lies under an old key, or under none, to where new content goes; how many blobs that is."""
+        moved = 0
+        for source, target in self._library.stores.outdated():
+            moved += await self.move(source, target, progress)
+        return moved
+
+    async def run(self) -> None:
+        """`renew` now and then, until cancelled: what uploads wrote in between is found too."""
+        while True:
+            await asyncio.sleep(_RENEW_EVERY_S)
+            try:
+                moved = await self.renew()
+            except (BlobStoreFailed, SpoolFull, StoreUnavailable) as error:
+                _log.warning("media_renewal_postponed", error=str(error))
+                continue
+            if moved:
+                _log.info("media_renewed", blobs=moved)
 
     async def check(self, *, read_all: bool, repair: bool, progress: Progress = nothing) -> AsyncIterator[Fault]:
         """Compare rows and stores, both ways. `read_all` also reads all content and compares its SHA-256.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
@@ -29,15 +29,29 @@ _TIMES_STEP = 500
 _MOST_TIMES = 100_000
 _ACCESS_STEP_MS = 60 * 60 * 1000
 
+FetchRemote = Callable[[str, str, int], Awaitable[Media]]
+"""Origin, media id and milliseconds to the media, which is stored then. Raises MatrixError."""
+
 _log = structlog.get_logger(__name__)
 
 
 class BlobStores:
     """The stores of the configuration, by name, and which of them takes what."""
 
-    def __init__(self, stores: Mapping[str, BlobStore], rules: Sequence[StoreRule], default: str) -> None:
-        """`default` takes what no rule is about."""
+    def __init__(
+        self,
+        stores: Mapping[str, BlobStore],
+        rules: Sequence[StoreRule],
+        default: str,
+        current: Mapping[str, str] | None = None,
+    ) -> None:
+        """`default` takes what no rule is about.
+
+        A place may have several stores, one for each key it was ever encrypted with: `local`, `local:k1`, `local:k2`.
+        `current` says which of them is written to, where that is not the one with the plain name.
+        """
         self._stores = dict(stores)
+        self._current = dict(current or {})
         self._rules = tuple(rules)
         self._default = default
 
@@ -50,7 +64,17 @@ class BlobStores:
         """Where new content goes."""
         kind = essence(content_type)
         name = next((rule.store for rule in self._rules if rule.fits(kind, size)), self._default)
-        return self._stores[name]
+        return self._stores[self._current.get(name, name)]
+
+    def outdated(self) -> list[tuple[str, str]]:
+        """Stores that are not written to any more, and where their content belongs."""
+        found = []
+        for name in self._stores:
+            place = name.partition(":")[0]
+            current = self._current.get(place, place)
+            if name != current:
+                found.append((name, current))
+        return found
 
     def named(self, name: str) -> BlobStore:
         """A store. Raises BlobStoreFailed for one that is not configured (any more)."""
@@ -92,6 +116,11 @@ class Library:
         self._waiting = 0
         self._read: dict[tuple[str, str], None] = {}
         self._released = False
+        self._fetch: FetchRemote | None = None
+
+    def fetch_with(self, fetch: FetchRemote) -> None:
+        """From now on, ask other servers for media that is not here."""
+        self._fetch = fetch
 
     @property
     def server_name(self) -> str:
@@ -113,14 +142,18 @@ class Library:
 
     # --- reading ---
 
-    async def find(self, server_name: str, media_id: str, timeout_ms: int) -> Media:
+    async def find(self, server_name: str, media_id: str, timeout_ms: int, *, allow_remote: bool = True) -> Media:
         """The media of an mxc URI; waits up to `timeout_ms` for content that is still to be uploaded.
+
+        What another server has is fetched, unless `allow_remote` forbids it.
 
         Raises MatrixError: INVALID_PARAM for what can be no URI, NOT_FOUND (also for quarantined media),
         NOT_YET_UPLOADED.
         """
         origin, media_id = parse_media(server_name, media_id)
         found = await self._get(origin, media_id)
+        if found is None and self._fetch is not None and allow_remote and origin != self.server_name:
+            found = await self._fetch(origin, media_id, timeout_ms)
         if found is None:
             raise not_found()
         if found.digest is None:

@@ -131,6 +131,22 @@ class Uploads:
         await self._keep(media, file, is_new=True)
         return media
 
+    async def keep_remote(
+        self, origin: str, media_id: str, file: SpoolFile, digest: bytes, type_: str | None, name: str | None
+    ) -> Media:
+        """Keep a copy of another server's media. Raises MatrixError UNKNOWN (503), UniqueViolation."""
+        media = replace(
+            self._new("remote", None, self._clock.now_ms()),
+            origin=origin,
+            media_id=media_id,
+            content_type=content_type(type_),
+            upload_name=file_name(name),
+            size=file.size,
+            digest=digest,
+        )
+        await self._keep(media, file, is_new=True)
+        return media
+
     async def forget_expired(self) -> int:
         """Forget media ids whose content did not come; returns how many, a thousand at most."""
         async with self._store.write() as tx:
