@@ -21,6 +21,7 @@ from homeserver.services.sync.stream import Sockets
 UNSTABLE_FEATURES = (
     "org.matrix.msc3440.stable",  # threads
     "org.matrix.msc3827.stable",  # room types in the directory
+    "org.matrix.msc3881",  # pushers of other devices, switched on and off
     "org.matrix.msc3981",  # recursive relations
     "uk.half-shot.msc2666.query_mutual_rooms.stable",
     "uk.tcpip.msc4133.stable",  # custom profile fields

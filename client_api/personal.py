@@ -12,6 +12,7 @@ from homeserver.services.personal.receipts import ReceiptService
 from homeserver.services.personal.succession import Succession
 from homeserver.services.personal.tags import Tags
 from homeserver.services.personal.typing import TypingTracker
+from homeserver.services.push.pushers import Pushers
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +27,4 @@ class PersonalServices:
     succession: Succession
     tags: Tags
     typing: TypingTracker
+    pushers: Pushers

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from client_api import people, presence, push_rules, receipts, reports, tags, typing, voip
-from client_api.bounds import RULE_BODY
+from client_api import people, presence, push_rules, pushers, receipts, reports, tags, typing, voip
+from client_api.bounds import FREE_BODY, RULE_BODY
 from client_api.deps import ClientServices
 from homeserver.web.route import Auth, Route
 
@@ -32,6 +32,8 @@ PERSONAL_ROUTES: list[Route[ClientServices]] = [
         "POST", f"{_ROOM}/receipt/{{receiptType}}/{{eventId}}", receipts.post_receipt, auth=GUEST_OK, limit="receipts"
     ),
     Route("POST", f"{_ROOM}/read_markers", receipts.set_read_marker, auth=GUEST_OK, limit="receipts"),
+    Route("GET", f"{V3}/pushers", pushers.get_pushers),
+    Route("POST", f"{V3}/pushers/set", pushers.post_pusher, limit="pushers", body_limit=FREE_BODY),
     Route("PUT", f"{_ROOM}/typing/{{userId}}", typing.set_typing, auth=GUEST_OK, limit="typing"),
     Route("GET", _TAGS, tags.get_room_tags, auth=GUEST_OK),
     Route("PUT", f"{_TAGS}/{{tag}}", tags.set_room_tag, auth=GUEST_OK, body_limit=RULE_BODY),

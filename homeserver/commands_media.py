@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from homeserver import boot
-from homeserver.boot.media import build_media
+from homeserver.boot.media import LazyOutbound, build_media
 from homeserver.config.model import Config
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.services.accounts.names import user_id_at_login
@@ -17,7 +17,7 @@ from homeserver.services.media.control import MediaControl
 async def media_control(config: Config) -> AsyncIterator[MediaControl]:
     """The operators' side of media. Raises as `boot.build`."""
     async with boot.offline(config) as server:
-        built = build_media(server.base)
+        built = build_media(server.base, LazyOutbound(server.base.config))
         try:
             yield built.control
         finally:

@@ -21,8 +21,9 @@ from homeserver.boot import parts
 from homeserver.boot.accounts import Foundations, account_data_quota, build_accounts, build_sessions
 from homeserver.boot.e2e import build_e2e
 from homeserver.boot.embed import build_embed
-from homeserver.boot.media import MediaParts, build_media, serve_media
+from homeserver.boot.media import LazyOutbound, MediaParts, build_media, serve_media
 from homeserver.boot.parts import load_secrets
+from homeserver.boot.push import build_push
 from homeserver.config.model import Config
 from homeserver.core.build import Signer
 from homeserver.core.versions import room_version
@@ -45,6 +46,8 @@ from homeserver.services.personal.receipts import ReceiptService
 from homeserver.services.personal.succession import Succession
 from homeserver.services.personal.tags import Tags
 from homeserver.services.personal.typing import TypingTracker
+from homeserver.services.push.badges import Badges
+from homeserver.services.push.pushers import Pushers
 from homeserver.services.push.unread import UnreadCounts
 from homeserver.services.reports import Reports
 from homeserver.services.rooms import Rooms, RoomsConfig, build_rooms
@@ -181,7 +184,8 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
     base, store, log, accounts, metrics = core.base, core.store, core.log, core.accounts, Metrics()
     typing = TypingTracker(base.clock)
     ignored = IgnoredUsers(store, log)
-    sync = build_sync(core, typing, ignored)
+    unread = UnreadCounts(store, log, ignored)
+    sync = build_sync(core, typing, unread)
     peeks = Peeks(log, core.rooms.history, base.clock, max_timeout_ms=sync.limits.timeout_ms)
     sockets = Sockets(parts.stream_settings(config), base.clock)
     _end_what_is_open(core.sessions, sync, peeks, sockets)
@@ -189,6 +193,10 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
     mounts: list[Mount[Any]] = [
         Mount(operations.Operations(metrics, parts.networks(config.metrics.allow)), operations.ROUTES)
     ]
+    outbound = LazyOutbound(config)
+    push = build_push(
+        base, log, Badges(core.lists, unread, by_room=config.push.badge == "rooms"), ignored, outbound.get
+    )
     if "client" in roles:
         services = ClientServices(
             info=parts.public_info(config),
@@ -201,10 +209,10 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
             ignored=ignored,
             reports=Reports(store, core.rooms.access, base.clock, max_length=config.limits.report_length),
             limits=core.limits,
-            personal=build_personal(base, JoinedRooms(store, sync.rooms), typing, core.rooms),
+            personal=build_personal(base, JoinedRooms(store, sync.rooms), typing, core.rooms, push.pushers),
         )
         mounts.append(import_module(PACKAGES["client"]).mount(services))
-    media = build_media(base) if "media" in roles else None
+    media = build_media(base, outbound) if "media" in roles else None
     if media is not None:
         mounts.append(import_module(PACKAGES["media"]).mount(serve_media(media, config, core.sessions)))
     if "embed" in roles:
@@ -212,9 +220,11 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
     app = build_application(core, mounts, metrics)
 
     async def close() -> None:
+        await push.sender.close()
         await accounts.devices.flush()
         if media is not None:
             await media.close()
+        await outbound.close()
         await core.engine.dispose()
 
     def release() -> None:
@@ -225,6 +235,7 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
         peeks.release()
 
     workers = [*_workers(core, media), typing.run, sockets.run, metrics.watch_loop]
+    workers += (push.sender.run,) if "client" in roles else ()
     return Server(app, workers, release, close, parts.connection_bounds(config))
 
 
@@ -258,11 +269,10 @@ def build_application(core: Core, mounts: Sequence[Mount[Any]], metrics: Metrics
     )
 
 
-def build_sync(core: Core, typing: TypingTracker, ignored: IgnoredUsers) -> SyncService:
+def build_sync(core: Core, typing: TypingTracker, unread: UnreadCounts) -> SyncService:
     """Sync for all transports."""
     reads = RoomMemoryReads(core.store, core.rooms.memory)
     limits = parts.sync_limits(core.base.config)
-    unread = UnreadCounts(core.store, core.log, ignored)
     return SyncService(
         core.store, core.follower, core.lists, reads, core.e2e.updates, unread, typing, core.base.clock, limits=limits
     )
@@ -294,7 +304,9 @@ def build_maintenance(core: Core, media: MediaParts | None) -> Maintenance:
     )
 
 
-def build_personal(base: Foundations, members: JoinedRooms, typing: TypingTracker, rooms: Rooms) -> PersonalServices:
+def build_personal(
+    base: Foundations, members: JoinedRooms, typing: TypingTracker, rooms: Rooms, pushers: Pushers
+) -> PersonalServices:
     """Services of what belongs to one user and changes often."""
     limits = base.config.limits
     edits = AccountDataEdits(base.store, base.committer, account_data_quota(base.config))
@@ -308,6 +320,7 @@ def build_personal(base: Foundations, members: JoinedRooms, typing: TypingTracke
         succession=Succession(rooms.memory, edits, push_rules),
         tags=Tags(edits, max_bytes=limits.account_data_bytes, max_tags=limits.tags_per_room),
         typing=typing,
+        pushers=pushers,
     )
 
 

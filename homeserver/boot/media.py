@@ -45,13 +45,11 @@ class MediaParts:
     pool: ThumbnailPool
     threads: FileThreads
     previews: Previews | None
-    outbound: LazyOutbound
 
     async def close(self) -> None:
         """Write what is to be written, and end the workers."""
         await self.library.flush()
         await self.pool.close()
-        await self.outbound.close()
         await self.library.stores.close()
         self.spool.close()
         self.threads.close()
@@ -62,7 +60,7 @@ def media_folder(config: Config) -> Path:
     return parts.data_path(config, config.media.folder).resolve()
 
 
-def build_media(base: Foundations) -> MediaParts:
+def build_media(base: Foundations, outbound: LazyOutbound) -> MediaParts:
     """The content repository's services."""
     config, media = base.config, base.config.media
     folder = media_folder(config)
@@ -111,12 +109,11 @@ def build_media(base: Foundations) -> MediaParts:
     )
     retention = Retention(media.keep_local_days, media.keep_remote_days, media.keep_preview_days)
     control = MediaControl(base.store, library, thumbnails, spool, base.clock, retention)
-    outbound = LazyOutbound(config)
     previews = None
     if config.previews.enabled:
         settings = _preview_settings(config)
         previews = Previews(base.store, outbound.get, uploads, spool, pool, base.clock, settings)
-    return MediaParts(library, uploads, thumbnails, control, spool, pool, threads, previews, outbound)
+    return MediaParts(library, uploads, thumbnails, control, spool, pool, threads, previews)
 
 
 class LazyOutbound:

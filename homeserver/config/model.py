@@ -182,6 +182,7 @@ class RateLimits(Section, frozen=True, kw_only=True):
     user_directory: Annotated[Rate, _doc("Searches of the user directory, by user.")] = Rate(0.016, 200)
     presence: Annotated[Rate, _doc("Presence changes, by user.")] = Rate(0.1, 1)
     keys: Annotated[Rate, _doc("Keys uploaded, asked for and claimed, by user.")] = Rate(10, 500)
+    pushers: Annotated[Rate, _doc("Pushers set, by user.")] = Rate(1, 100)
     to_device: Annotated[Rate, _doc("Requests that send messages to devices, by user.")] = Rate(10, 500)
     media_preview: Annotated[Rate, _doc("URL previews, by user.")] = Rate(1, 30)
     media_create: Annotated[Rate, _doc("Media ids made for later uploads, by user.")] = Rate(10, 50)
@@ -231,6 +232,23 @@ class Encryption(Section, frozen=True, kw_only=True):
     show_device_names: Annotated[
         bool, _doc("Whether everybody sees the names of everybody's devices, beside their keys.")
     ] = True
+
+
+class Push(Section, frozen=True, kw_only=True):
+    """Telling devices of messages while no client is open: pushers and their gateways."""
+
+    badge: Annotated[
+        Literal["messages", "rooms"], _doc("What an application's icon counts: unread messages, or rooms with any.")
+    ] = "messages"
+    pushers_per_user: Annotated[int, _doc("Pushers of one user.", ge=1, le=10_000)] = 100
+    data_bytes: Annotated[int, _doc("Largest `data` of a pusher.", ge=1_024, le=65_536)] = 8_192
+    insecure_gateways: Annotated[
+        bool, _doc("Accept gateways at `http://`. One in your own network needs `outbound.allow` too.")
+    ] = False
+    outage_seconds: Annotated[
+        int, _doc("A gateway that was away for longer is told the number of unread messages only.", ge=1, le=86_400)
+    ] = 300
+    waiting: Annotated[int, _doc("Newest events kept for one pusher while its gateway is away.", ge=1, le=1_000)] = 50
 
 
 class Sync(Section, frozen=True, kw_only=True):
@@ -398,6 +416,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     rate_limits: RateLimits = RateLimits()
     rooms: Rooms = Rooms()
     encryption: Encryption = Encryption()
+    push: Push = Push()
     sync: Sync = Sync()
     stream: Stream = Stream()
     media: Media = Media()

@@ -24,6 +24,7 @@ from homeserver.ports.e2e import KeyRepo, ToDeviceRepo
 from homeserver.ports.events import EventMemory, EventRepo, LogRepo, RoomRepo
 from homeserver.ports.media import MediaRepo
 from homeserver.ports.people import PeopleRepo
+from homeserver.ports.pushers import PusherRepo
 from homeserver.ports.receipts import ReceiptRepo
 from homeserver.ports.relations import RelationRepo
 from homeserver.ports.reports import ReportRepo
@@ -78,6 +79,8 @@ class Transaction(Protocol):
     def unread(self) -> UnreadRepo: ...
     @property
     def backups(self) -> BackupRepo: ...
+    @property
+    def pushers(self) -> PusherRepo: ...
 
 
 class StoreUnavailable(Exception):

@@ -24,6 +24,7 @@ from homeserver.storage.repos.log import SqlLogRepo
 from homeserver.storage.repos.media import SqlMediaRepo
 from homeserver.storage.repos.people import SqlPeopleRepo
 from homeserver.storage.repos.personal import SqlAccountDataRepo, SqlFilterRepo, SqlProfileRepo
+from homeserver.storage.repos.pushers import SqlPusherRepo
 from homeserver.storage.repos.receipts import SqlReceiptRepo
 from homeserver.storage.repos.relations import SqlRelationRepo
 from homeserver.storage.repos.reports import SqlReportRepo
@@ -122,6 +123,10 @@ class SqlTransaction:
     @cached_property
     def keys(self) -> SqlKeyRepo:
         return SqlKeyRepo(self._connection)
+
+    @cached_property
+    def pushers(self) -> SqlPusherRepo:
+        return SqlPusherRepo(self._connection)
 
     @cached_property
     def backups(self) -> SqlBackupRepo:

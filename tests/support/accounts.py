@@ -137,6 +137,7 @@ class Home:
             "receipts",
             "profile",
             "presence",
+            "pushers",
             "reports",
             "user_directory",
         )

@@ -15,6 +15,7 @@ from homeserver.services.personal.receipts import ReceiptService
 from homeserver.services.personal.succession import Succession
 from homeserver.services.personal.tags import Tags
 from homeserver.services.personal.typing import TypingTracker
+from homeserver.services.push.pushers import PusherLimits, Pushers
 from homeserver.services.rooms.cache import EventCache
 from homeserver.services.rooms.heads import HeadCache
 from homeserver.services.rooms.histories import HistoryCache
@@ -38,4 +39,5 @@ def personal_services(store: Database, log: Log, committer: Committer, clock: Cl
         succession=Succession(memory, edits, push_rules),
         tags=Tags(edits),
         typing=TypingTracker(clock),
+        pushers=Pushers(store, log, clock, PusherLimits(), lambda _user_id: None),
     )

@@ -60,6 +60,7 @@ class Account:
                 devices = await unit.tx.devices.of_user(who.user_id)
                 others = [device.device_id for device in devices if device.device_id not in kept]
                 gone = await self._sessions.end_devices_in(unit, who.user_id, others)
+                await unit.tx.pushers.delete_others_than(who.user_id, who.device_id)
         self._sessions.ended(gone)
         self._interactive.remember(Operation("changePassword", who.user_id, body), {})
 

@@ -398,6 +398,7 @@ class Sessions:
         tx = unit.tx
         gone = await tx.sessions.delete(user_id, device_ids=device_ids)
         await tx.devices.delete(user_id, device_ids)
+        await tx.pushers.delete_devices(user_id, device_ids)
         if await tx.keys.delete_devices(user_id, device_ids):
             unit.tell(lambda position: DeviceListEntry(position, user_id))
         unit.tell(lambda position: SessionsEntry(position, user_id))

@@ -33,7 +33,7 @@ branch_labels = None
 depends_on = None
 
 
-def upgrade() -> None:
+def upgrade() -> None:  # noqa: PLR0915 - one call for each table
     """Create every table."""
 '''
 

@@ -12,7 +12,7 @@ branch_labels = None
 depends_on = None
 
 
-def upgrade() -> None:
+def upgrade() -> None:  # noqa: PLR0915 - one call for each table
     """Create every table."""
     _account_data()
     _auth_graph()
@@ -43,6 +43,8 @@ def upgrade() -> None:
     _memberships()
     _one_time_keys()
     _profile_fields()
+    _push_cursor()
+    _pushers()
     _receipts()
     _refresh_tokens()
     _registration_tokens()
@@ -502,6 +504,38 @@ def _profile_fields() -> None:
         sa.Column("value", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("user_id", "name", name="pk_profile_fields"),
     )
+
+
+def _push_cursor() -> None:
+    op.create_table(
+        "push_cursor",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_push_cursor"),
+    )
+
+
+def _pushers() -> None:
+    op.create_table(
+        "pushers",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("app_id", sa.Text(), nullable=False),
+        sa.Column("pushkey", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("device_id", sa.Text(), nullable=True),
+        sa.Column("app_display_name", sa.Text(), nullable=False),
+        sa.Column("device_display_name", sa.Text(), nullable=False),
+        sa.Column("profile_tag", sa.Text(), nullable=True),
+        sa.Column("lang", sa.Text(), nullable=False),
+        sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.Column("set_ms", sa.BigInteger(), nullable=False),
+        sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("failing_ms", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("user_id", "app_id", "pushkey", name="pk_pushers"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_pushers_pushkey", "pushers", ["pushkey"], unique=False)
 
 
 def _receipts() -> None:

@@ -1,0 +1,119 @@
+"""SQL for `ports.pushers.PusherRepo`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from homeserver.ports.pushers import Pusher, PusherName
+from homeserver.storage.dialect import Connection, Sql, in_texts, json_texts
+
+if TYPE_CHECKING:
+    from homeserver.ports.pushers import PusherRepo
+
+_CURSOR_NAME = "told"
+_FIELDS = (
+    "user_id, app_id, pushkey, kind, device_id, app_display_name, device_display_name, profile_tag, lang, data, "
+    "set_ms, enabled, position, failing_ms"
+)
+_THIS = "user_id = :user_id AND app_id = :app_id AND pushkey = :pushkey"
+_OF_USERS = Sql(
+    f"SELECT {_FIELDS} FROM pushers WHERE {{users}} ORDER BY user_id, set_ms, app_id, pushkey",
+    users=in_texts("user_id", "users"),
+)
+_USERS = Sql("SELECT DISTINCT user_id FROM pushers")
+_FAILING = Sql(f"SELECT {_FIELDS} FROM pushers WHERE failing_ms IS NOT NULL")
+_PUT = Sql(
+    f"INSERT INTO pushers ({_FIELDS}) VALUES (:user_id, :app_id, :pushkey, :kind, :device_id, :app_display_name, "
+    ":device_display_name, :profile_tag, :lang, :data, :set_ms, :enabled, :position, :failing_ms) "
+    "ON CONFLICT (user_id, app_id, pushkey) DO UPDATE SET kind = excluded.kind, device_id = excluded.device_id, "
+    "app_display_name = excluded.app_display_name, device_display_name = excluded.device_display_name, "
+    "profile_tag = excluded.profile_tag, lang = excluded.lang, data = excluded.data, set_ms = excluded.set_ms, "
+    "enabled = excluded.enabled"
+)
+_DELETE = Sql(f"DELETE FROM pushers WHERE {_THIS}")
+_DELETE_OF_OTHERS = Sql("DELETE FROM pushers WHERE app_id = :app_id AND pushkey = :pushkey AND user_id <> :user_id")
+_DELETE_DEVICES = Sql(
+    "DELETE FROM pushers WHERE user_id = :user_id AND {devices}", devices=in_texts("device_id", "ids")
+)
+_DELETE_ALL = Sql("DELETE FROM pushers WHERE user_id = :user_id")
+_DELETE_OTHERS = Sql("DELETE FROM pushers WHERE user_id = :user_id AND (device_id IS NULL OR device_id <> :device_id)")
+_ADVANCE = Sql(f"UPDATE pushers SET position = :position, failing_ms = :failing_ms WHERE {_THIS}")
+_GET_CURSOR = Sql("SELECT position FROM push_cursor WHERE name = :name")
+_SET_CURSOR = Sql(
+    "INSERT INTO push_cursor (name, position) VALUES (:name, :position) "
+    "ON CONFLICT (name) DO UPDATE SET position = excluded.position"
+)
+
+
+class SqlPusherRepo:
+    """Implements `ports.pushers.PusherRepo`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def of_users(self, user_ids: Collection[str]) -> list[Pusher]:
+        """See the port."""
+        return [_pusher(row) for row in await _OF_USERS.rows(self._connection, users=json_texts(user_ids))]
+
+    async def users(self) -> list[str]:
+        """See the port."""
+        return [row[0] for row in await _USERS.rows(self._connection)]
+
+    async def failing(self) -> list[Pusher]:
+        """See the port."""
+        return [_pusher(row) for row in await _FAILING.rows(self._connection)]
+
+    async def put(self, pusher: Pusher) -> None:
+        """See the port."""
+        await _PUT.run(self._connection, **asdict(pusher))
+
+    async def delete(self, name: PusherName) -> bool:
+        """See the port."""
+        return await _DELETE.run(self._connection, **_named(name)) > 0
+
+    async def delete_of_others(self, name: PusherName) -> None:
+        """See the port."""
+        await _DELETE_OF_OTHERS.run(self._connection, **_named(name))
+
+    async def delete_devices(self, user_id: str, device_ids: Collection[str] | None) -> None:
+        """See the port."""
+        if device_ids is None:
+            await _DELETE_ALL.run(self._connection, user_id=user_id)
+        else:
+            await _DELETE_DEVICES.run(self._connection, user_id=user_id, ids=json_texts(device_ids))
+
+    async def delete_others_than(self, user_id: str, device_id: str | None) -> None:
+        """See the port."""
+        await _DELETE_OTHERS.run(self._connection, user_id=user_id, device_id=device_id or "")
+
+    async def advance(self, told: Sequence[tuple[PusherName, int, int | None]]) -> None:
+        """See the port."""
+        rows = [{**_named(name), "position": position, "failing_ms": failing} for name, position, failing in told]
+        await _ADVANCE.run_many(self._connection, rows)
+
+    async def cursor(self) -> int | None:
+        """See the port."""
+        row = await _GET_CURSOR.first(self._connection, name=_CURSOR_NAME)
+        return None if row is None else row[0]
+
+    async def set_cursor(self, position: int) -> None:
+        """See the port."""
+        await _SET_CURSOR.run(self._connection, name=_CURSOR_NAME, position=position)
+
+
+def _named(name: PusherName) -> dict[str, str]:
+    return dict(zip(("user_id", "app_id", "pushkey"), name, strict=True))
+
+
+def _pusher(row: Sequence[object]) -> Pusher:
+    values = list(row)
+    values[11] = bool(values[11])
+    return Pusher(*values)  # type: ignore[arg-type]
+
+
+if TYPE_CHECKING:
+
+    def _is_the_port(repo: SqlPusherRepo) -> PusherRepo:
+        return repo
