@@ -292,6 +292,12 @@ async def simulate(url: str, version: str, seeds: range) -> None:
         assert outcomes.keys() >= {Outcome.ACCEPTED, Outcome.REJECTED, Outcome.SOFT_FAILED}
 
 
+@pytest.mark.contributor
+@pytest.mark.parametrize("version", ["1", "6", "12"])
+async def test_a_few_seeds(version: str, tmp_path: Path) -> None:
+    await simulate(f"sqlite:///{tmp_path / 'simulation.db'}", version, range(1, 4))
+
+
 @pytest.mark.parametrize("version", list(ROOM_VERSIONS))
 async def test_a_second_writer(version: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     seeds: int = request.config.getoption("--simulation-seeds")
