@@ -392,6 +392,10 @@ class RoomRepo(Protocol):
         """Local users joined to the room."""
         ...
 
+    async def joined_guests(self, room_nid: int) -> list[str]:
+        """Guests of this server joined to the room."""
+        ...
+
     async def joined_members(self, room_nids: Collection[int]) -> set[str]:
         """Users joined to any of the rooms, in one statement."""
         ...

@@ -186,6 +186,24 @@ async def test_a_claimed_predecessor_gives_nothing(alice: Client, bob: Client) -
     assert (await bob.ok("GET", f"/user/{part(bob.user_id)}/rooms/{part(fake)}/tags"))["tags"] == {}
 
 
+@pytest.mark.parametrize("version", ["10", "11"])
+async def test_admins_cannot_become_creators_by_themselves(alice: Client, bob: Client, version: str) -> None:
+    """MSC4289: whoever upgrades a room is its creator, whom no level binds."""
+    rooms = [await alice.shared_room(bob, room_version="12")]
+    old = await alice.shared_room(bob, room_version=version)
+    levels = await alice.state(old, "m.room.power_levels")
+    levels["org.example.kept"] = {"any": "thing"}
+    await alice.set_state(old, "m.room.power_levels", levels)
+    rooms.append(await upgrade(alice, old, "12"))
+    await bob.join(rooms[1])
+    for room in rooms:
+        levels = await alice.state(room, "m.room.power_levels")
+        assert levels["events"]["m.room.tombstone"] == 150
+        await alice.set_state(room, "m.room.power_levels", {**levels, "users": {bob.user_id: 100}})
+        (await bob.request("POST", f"/rooms/{part(room)}/upgrade", {"new_version": "12"})).error(403, "M_FORBIDDEN")
+    assert levels["org.example.kept"] == {"any": "thing"}
+
+
 async def test_a_new_room_of_version_12_keeps_tombstones_above_state(alice: Client) -> None:
     # spec: client-server-api#post_matrixclientv3createroom
     override: Json

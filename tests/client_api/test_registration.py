@@ -200,6 +200,12 @@ async def test_guests(store: Database) -> None:
         assert (await home.ok("GET", "/account/whoami", token=guest["access_token"]))["is_guest"]
         answer = await home.call("POST", "/account/deactivate", {}, token=guest["access_token"])
         assert (answer.status, answer.json["errcode"]) == (403, "M_GUEST_ACCESS_FORBIDDEN")
+        profile = f"/profile/{guest['user_id']}"
+        await home.ok("PUT", f"{profile}/displayname", {"displayname": "G"}, token=guest["access_token"])
+        for field in ("avatar_url", "org.example.field"):
+            for method, body in (("PUT", {field: "mxc://a.example/b"}), ("DELETE", None)):
+                answer = await home.call(method, f"{profile}/{field}", body, token=guest["access_token"])
+                assert (answer.status, answer.json["errcode"]) == (403, "M_GUEST_ACCESS_FORBIDDEN")
         admin = await home.register("root")
         assert (await home.sessions.authenticate(admin["access_token"])).is_admin  # a guest is not the first user
 

@@ -67,7 +67,8 @@ class Profiles:
     async def put_field(self, who: Requester, user_id: str, name: str, value: Any) -> None:
         """Set a field; the name and avatar are put into the user's rooms as well.
 
-        Raises FORBIDDEN, USER_SUSPENDED, INVALID_PARAM, BAD_JSON, KEY_TOO_LARGE, PROFILE_TOO_LARGE.
+        Raises FORBIDDEN, GUEST_ACCESS_FORBIDDEN, USER_SUSPENDED, INVALID_PARAM, BAD_JSON, KEY_TOO_LARGE,
+        PROFILE_TOO_LARGE.
         """
         self._check(who, user_id, name)
         if value is not None or name not in _SHOWN:
@@ -85,7 +86,7 @@ class Profiles:
         await self._tell_rooms(user_id, name)
 
     async def delete_field(self, who: Requester, user_id: str, name: str) -> None:
-        """Remove a field. Raises FORBIDDEN, USER_SUSPENDED, INVALID_PARAM."""
+        """Remove a field. Raises FORBIDDEN, GUEST_ACCESS_FORBIDDEN, USER_SUSPENDED, INVALID_PARAM."""
         self._check(who, user_id, name)
         async with self._store.write() as tx:
             fields = await tx.profiles.get(user_id)
@@ -96,6 +97,9 @@ class Profiles:
     def _check(self, who: Requester, user_id: str, name: str) -> None:
         if who.user_id != user_id:
             raise MatrixError(ErrCode.FORBIDDEN, "You can change your own profile only")
+        if who.is_guest and name != "displayname":
+            # spec: client-server-api#guest-access
+            raise MatrixError(ErrCode.GUEST_ACCESS_FORBIDDEN, "Guests may change their display name only")
         if who.suspended:
             raise MatrixError(ErrCode.USER_SUSPENDED, "Suspended accounts cannot change their profile")
         if len(name.encode("utf-8", "surrogatepass")) > _MAX_KEY:

@@ -16,6 +16,7 @@ from homeserver.services.rooms.cache import EventCache
 from homeserver.services.rooms.create import EncryptByDefault, RoomCreation
 from homeserver.services.rooms.decide import Workshop
 from homeserver.services.rooms.directory import Directory
+from homeserver.services.rooms.guests import GuestAccess
 from homeserver.services.rooms.heads import HeadCache
 from homeserver.services.rooms.hierarchy import Hierarchy
 from homeserver.services.rooms.histories import HistoryCache
@@ -84,14 +85,15 @@ def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles
     aliases = Aliases(memory, access, server_name, max_per_user=config.aliases_per_user)
     relations = Relations(memory, access)
     invites = InvitePermission(store)
-    memberships = Memberships(writer, committer, memory, profiles, aliases, invites, server_name)
+    guests = GuestAccess(memory, writer)
+    memberships = Memberships(writer, committer, memory, profiles, aliases, invites, guests, server_name)
     return Rooms(
         memory=memory,
         writer=writer,
         creation=RoomCreation(
             writer, profiles, invites, server_name, config.default_version, config.encrypt_by_default
         ),
-        sending=Sending(writer, aliases, memberships),
+        sending=Sending(writer, aliases, memberships, guests),
         memberships=memberships,
         aliases=aliases,
         access=access,

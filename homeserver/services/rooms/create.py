@@ -19,7 +19,7 @@ from homeserver.services.rooms.claims import check_initial_state
 from homeserver.services.rooms.drafts import Draft
 from homeserver.services.rooms.invites import InvitePermission
 from homeserver.services.rooms.people import Profiles
-from homeserver.services.rooms.replacement import raise_tombstone
+from homeserver.services.rooms.replacement import CREATORS_ONLY, TOMBSTONE, raise_tombstone
 from homeserver.services.rooms.writer import RoomWriter
 
 # spec: client-server-api#post_matrixclientv3createroom (presets)
@@ -217,7 +217,7 @@ def _power_levels(
             "m.room.name": 50,
             "m.room.power_levels": 100,
             "m.room.server_acl": 100,
-            "m.room.tombstone": 100,
+            TOMBSTONE: CREATORS_ONLY if version.auth.privileged_creators else 100,
         },
         "events_default": 0,
         "state_default": 50,

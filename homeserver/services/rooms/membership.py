@@ -22,6 +22,7 @@ from homeserver.ports.store import Transaction
 from homeserver.services.commit import Committer
 from homeserver.services.rooms.claims import own_words
 from homeserver.services.rooms.drafts import Decider, Draft, Existing, RoomView
+from homeserver.services.rooms.guests import GuestAccess
 from homeserver.services.rooms.invites import InvitePermission
 from homeserver.services.rooms.people import Profiles
 from homeserver.services.rooms.restricted import Authorisers
@@ -74,6 +75,7 @@ class Memberships:
         profiles: Profiles,
         aliases: AliasResolver,
         invites: InvitePermission,
+        guests: GuestAccess,
         server_name: str,
     ) -> None:
         self._writer = writer
@@ -82,20 +84,24 @@ class Memberships:
         self._profiles = profiles
         self._aliases = aliases
         self._invites = invites
+        self._guests = guests
         self._server_name = server_name
         self._authorisers = Authorisers(memory, server_name)
 
     async def join(self, user_id: str, room_id_or_alias: str, *, reason: str | None = None) -> str:
         """Join a room; returns its id. Being joined already is success and changes nothing.
 
-        Raises MatrixError: NOT_FOUND, FORBIDDEN, UNABLE_TO_AUTHORISE_JOIN.
+        Raises MatrixError: NOT_FOUND, FORBIDDEN, UNABLE_TO_AUTHORISE_JOIN, GUEST_ACCESS_FORBIDDEN.
         spec: client-server-api#post_matrixclientv3joinroomidoralias
         """
         room_id = await self._existing_room(room_id_or_alias)
         authoriser = await self._authorisers.for_join(room_id, user_id)
         content = await self._content(user_id, "join", reason)
+        is_guest = await self._guests.is_guest(user_id)
 
         def decide(room: RoomView) -> dict[str, Any] | Existing:
+            if is_guest:
+                self._guests.check(room)
             if (existing := _already(room, user_id, "join")) is not None:
                 return existing
             if authoriser is not None and room.membership(user_id) != "invite":
@@ -120,8 +126,9 @@ class Memberships:
         content = own_words(_MEMBER, content)
         if membership == "invite":
             await self._require_invitable(target)
-        if not own or membership not in ("join", "knock"):
-            content = {key: value for key, value in content.items() if key not in _SHOWN}
+        is_guest = own and await self._guests.is_guest(target)
+        hidden = _hidden(own and membership in ("join", "knock"), is_guest)
+        content = {key: value for key, value in content.items() if key not in hidden}
         names_itself = any(key in content for key in _SHOWN)
         authoriser = None
         if membership == "invite" or (own and membership in ("join", "knock")):
@@ -131,6 +138,8 @@ class Memberships:
 
         def decide(room: RoomView) -> dict[str, Any] | Existing:
             now = room.membership(target)
+            if is_guest and membership == "join":
+                self._guests.check(room)
             if own and membership in ("knock", "leave") and (existing := _already(room, target, membership)):
                 return existing
             if not own:
@@ -302,6 +311,13 @@ class Memberships:
 
 def _plain(membership: str, reason: str | None) -> dict[str, Any]:
     return {"membership": membership} if reason is None else {"membership": membership, "reason": reason}
+
+
+def _hidden(names_oneself: bool, is_guest: bool) -> Sequence[str]:
+    """What of a profile a client's member event may not say; guests change their display name only."""
+    if not names_oneself:
+        return _SHOWN
+    return ("avatar_url",) if is_guest else ()
 
 
 def _already(room: RoomView, user_id: str, membership: str) -> Existing | None:

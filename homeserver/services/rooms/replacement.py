@@ -11,6 +11,7 @@ from typing import Any
 
 from homeserver.core.auth.create import is_user_id, privileged_creators
 from homeserver.core.auth.power import parse_level
+from homeserver.core.canonical import check_strict
 from homeserver.core.content import check_client_content
 from homeserver.core.errors import MatrixError
 from homeserver.core.event import Event
@@ -36,6 +37,11 @@ _POWER_LEVELS = "m.room.power_levels"
 _NAMED = ("ban", "events_default", "invite", "kick", "redact", "state_default", "users_default")
 _MAPS = ("events", "notifications", "users")
 _ENOUGH = 100
+CREATORS_ONLY = 150
+"""What replacing a room takes where its creators stand above all levels: whoever replaces it is the next creator.
+
+spec: proposals/4289-privilege-creators
+"""
 
 
 def replacement_events(
@@ -58,6 +64,8 @@ def replacement_events(
     if levels is not None:
         creators = [upgrader, *create.get("additional_creators", ())]
         final = power_levels(levels, version, creators)
+        if version.auth.privileged_creators and not _privileged(old):
+            raise_tombstone(final, CREATORS_ONLY)
         if not version.auth.privileged_creators:
             for creator in _privileged(old):
                 final = _with_power(final, creator)
@@ -92,8 +100,11 @@ def create_content(
 
 
 def power_levels(old: Mapping[str, Any], version: RoomVersion, creators: Iterable[str]) -> dict[str, Any]:
-    """The old room's power levels in the form that `version` demands; creators of v12 stand in no list."""
-    content: dict[str, Any] = {}
+    """The old room's power levels in the form that `version` demands; creators of v12 stand in no list.
+
+    Keys that nobody defines go over as they are, if the new room can hold them.
+    """
+    content = {key: value for key, value in old.items() if key not in (*_NAMED, *_MAPS) and _is_strict(value)}
     for name in _NAMED:
         if (level := _number(old.get(name))) is not None:
             content[name] = level
@@ -109,8 +120,8 @@ def power_levels(old: Mapping[str, Any], version: RoomVersion, creators: Iterabl
     return content
 
 
-def raise_tombstone(levels: dict[str, Any]) -> None:
-    """From v12 on replacing a room takes more than ordinary state.
+def raise_tombstone(levels: dict[str, Any], least: int | None = None) -> None:
+    """From v12 on replacing a room takes more than ordinary state, and not less than `least`.
 
     spec: client-server-api#post_matrixclientv3createroom
     """
@@ -119,8 +130,8 @@ def raise_tombstone(levels: dict[str, Any]) -> None:
     if not isinstance(events, dict) or type(default) is not int:
         return  # refused with the event
     known = events.get(TOMBSTONE)
-    if known is None or (type(known) is int and known <= default):
-        levels["events"] = {**events, TOMBSTONE: max(150, default + 50)}
+    if known is None or (type(known) is int and (known <= default or (least is not None and known < least))):
+        levels["events"] = {**events, TOMBSTONE: max(CREATORS_ONLY, default + 50)}
 
 
 def closed_levels(levels: Mapping[str, Any], version: RoomVersion) -> dict[str, Any]:
@@ -129,6 +140,15 @@ def closed_levels(levels: Mapping[str, Any], version: RoomVersion) -> dict[str, 
     floor = max(50, users_default + 1)
     raised = {name: max(parse_level(levels.get(name), version) or 0, floor) for name in ("events_default", "invite")}
     return {**levels, **raised}
+
+
+def _is_strict(value: Any) -> bool:
+    """Whether a value fits into events of every version: the first ones held numbers of any size."""
+    try:
+        check_strict(value)
+    except MatrixError:
+        return False
+    return True
 
 
 def _number(value: Any) -> int | None:

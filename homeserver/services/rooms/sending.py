@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.services.rooms.claims import MEMBER, check_state_type
 from homeserver.services.rooms.drafts import Draft
+from homeserver.services.rooms.guests import GUEST_ACCESS, GuestAccess
 from homeserver.services.rooms.transactions import transaction
 from homeserver.services.rooms.writer import RoomWriter
 
@@ -37,10 +38,13 @@ class MembershipByState(Protocol):
 class Sending:
     """Sends events for users. Permission is decided by the writer, on the room's latest state."""
 
-    def __init__(self, writer: RoomWriter, aliases: AliasCheck, memberships: MembershipByState) -> None:
+    def __init__(
+        self, writer: RoomWriter, aliases: AliasCheck, memberships: MembershipByState, guests: GuestAccess
+    ) -> None:
         self._writer = writer
         self._aliases = aliases
         self._memberships = memberships
+        self._guests = guests
 
     async def send_message(
         self,
@@ -87,7 +91,10 @@ class Sending:
             return await self._memberships.by_state(sender, room_id, state_key, content, ts=ts)
         if event_type == "m.room.canonical_alias" and state_key == "":
             await self._aliases.check_canonical_alias(room_id, content)
-        return await self._writer.send(room_id, Draft(sender, event_type, content, state_key, origin_server_ts=ts))
+        event_id = await self._writer.send(room_id, Draft(sender, event_type, content, state_key, origin_server_ts=ts))
+        if key == GUEST_ACCESS:
+            await self._guests.changed(room_id)
+        return event_id
 
     async def redact(
         self, room_id: str, sender: tuple[str, str], event_id: str, txn_id: str, reason: str | None
@@ -110,4 +117,6 @@ class Sending:
     ) -> str:
         user_id, device_id = sender
         txn = transaction(user_id, device_id, room_id, *endpoint)
-        return await self._writer.send(room_id, Draft(user_id, _REDACTION, content, redacts=event_id, txn=txn))
+        redaction = await self._writer.send(room_id, Draft(user_id, _REDACTION, content, redacts=event_id, txn=txn))
+        await self._guests.redacted(room_id, event_id)
+        return redaction

@@ -28,8 +28,8 @@ _SEARCH = Sql(
     """SELECT u.user_id FROM users u
     WHERE u.search LIKE :word1 ESCAPE '!' AND u.search LIKE :word2 ESCAPE '!' AND u.search LIKE :word3 ESCAPE '!'
         AND u.search LIKE :word4 ESCAPE '!' AND u.search LIKE :word5 ESCAPE '!'
-        AND u.user_id <> :user_id AND NOT u.deactivated AND NOT u.is_guest
-        AND (EXISTS (SELECT 1 FROM memberships a JOIN memberships b ON b.room_nid = a.room_nid
+        AND NOT u.deactivated AND NOT u.is_guest
+        AND (u.user_id = :user_id OR EXISTS (SELECT 1 FROM memberships a JOIN memberships b ON b.room_nid = a.room_nid
                 WHERE a.user_id = u.user_id AND a.membership = 'join'
                     AND b.user_id = :user_id AND b.membership = 'join')
             OR EXISTS (SELECT 1 FROM memberships a JOIN current_state s ON s.room_nid = a.room_nid

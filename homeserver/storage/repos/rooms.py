@@ -120,6 +120,10 @@ _JOINED = Sql(
     rooms=in_ints("c.room_nid", "rooms"),
 )
 _JOINED_LOCAL = Sql("SELECT user_id FROM memberships WHERE room_nid = :room_nid AND membership = 'join'")
+_JOINED_GUESTS = Sql(
+    "SELECT m.user_id FROM memberships m JOIN users u ON u.user_id = m.user_id "
+    "WHERE m.room_nid = :room_nid AND m.membership = 'join' AND u.is_guest"
+)
 _JOINED_PAIRS = Sql(
     "SELECT c.room_nid, c.state_key FROM current_state c "
     "WHERE {rooms} AND c.type = 'm.room.member' AND c.membership = 'join' AND {users}",
@@ -286,6 +290,10 @@ class SqlRoomRepo:
     async def joined_local_users(self, room_nid: int) -> list[str]:
         """See the port."""
         return [row[0] for row in await _JOINED_LOCAL.rows(self._connection, room_nid=room_nid)]
+
+    async def joined_guests(self, room_nid: int) -> list[str]:
+        """See the port."""
+        return [row[0] for row in await _JOINED_GUESTS.rows(self._connection, room_nid=room_nid)]
 
     async def joined_members(self, room_nids: Collection[int]) -> set[str]:
         """See the port."""

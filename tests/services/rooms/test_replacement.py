@@ -19,8 +19,13 @@ def test_levels_written_as_strings_become_numbers() -> None:
 
 
 def test_nonsense_stays_behind() -> None:
-    old = {"users": {"nobody": 5, ALICE: [], BOB: 1}, "events": "x", "notifications": {"room": True}, "more": 1}
-    assert power_levels(old, V10, []) == {"users": {BOB: 1}, "notifications": {}}
+    old = {"users": {"nobody": 5, ALICE: [], BOB: 1}, "events": "x", "notifications": {"room": True}}
+    assert power_levels({**old, "more": 0.5}, V10, []) == {"users": {BOB: 1}, "notifications": {}}
+
+
+def test_what_nobody_defines_goes_over() -> None:
+    old = {"historical": 100, "org.example": {"any": ["thing", None]}}
+    assert power_levels(old, V10, []) == old
 
 
 def test_creators_of_version_12_stand_in_no_list() -> None:
