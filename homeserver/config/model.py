@@ -337,6 +337,12 @@ class Logging(Section, frozen=True, kw_only=True):
     requests: Annotated[bool, _doc("One line per request. Never with query or body.")] = False
 
 
+class AppServices(Section, frozen=True, kw_only=True):
+    """Bridges and bots that act for users of their own."""
+
+    files: Annotated[tuple[str, ...], _doc("Registration files (YAML) of application services. Read at start.")] = ()
+
+
 class Metrics(Section, frozen=True, kw_only=True):
     """Prometheus."""
 
@@ -360,5 +366,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     sync: Sync = Sync()
     stream: Stream = Stream()
     media: Media = Media()
+    appservices: AppServices = AppServices()
     logging: Logging = Logging()
     metrics: Metrics = Metrics()
