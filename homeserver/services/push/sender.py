@@ -189,14 +189,23 @@ class PushSender:
             elif entries is None:
                 async with self._store.read() as tx:
                     events = await tx.events.after(self._position, _PAGE)
-                await self._take([EventEntry(event.position or 0, event) for event in events])
+                await self._take_all([EventEntry(event.position or 0, event) for event in events])
                 whole = len(events) < _PAGE
                 self._position = upto if whole else max(self._position, events[-1].position or 0)
             else:
                 for start in range(0, len(entries), _PAGE):
                     page = entries[start : start + _PAGE]
-                    await self._take(page)
+                    await self._take_all(page)
                     self._position = page[-1].position
+
+    async def _take_all(self, entries: Sequence[LogEntry]) -> None:
+        """Queue what they mean. A fault in one of them must not keep everybody from being told of later ones."""
+        try:
+            await self._take(entries)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            _log.error("pushes_crashed", first=entries[0].position, last=entries[-1].position, exc_info=error)
 
     async def _take(self, entries: Sequence[LogEntry], *, everybody: bool = False) -> None:
         """Queue what these entries mean for pushers; of `everybody` the number."""
@@ -338,7 +347,9 @@ class PushSender:
                 try:
                     async with self._sending:
                         exists = await self._send(line, notice)
-                except (Unreachable, StoreUnavailable) as error:
+                except Exception as error:
+                    if not isinstance(error, Unreachable | StoreUnavailable):
+                        _log.error("push_crashed", user=line.name[0], app=line.name[1], exc_info=error)
                     line.badge = True
                     await self._wait_for(line, notice, error)
                     continue
