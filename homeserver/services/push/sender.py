@@ -377,14 +377,14 @@ class PushSender:
     async def _send(self, line: _Line, notice: Notice | None) -> bool:
         """Returns False if there is no such pusher any more. Raises Unreachable, StoreUnavailable."""
         user_id = line.name[0]
-        async with self._store.read() as tx:
-            pushers = [pusher for pusher in await tx.pushers.of_users([user_id]) if pusher.name == line.name]
-        if not pushers or not pushers[0].enabled:
+        async with self._store.glance() as tx:
+            pusher = await tx.pushers.get(line.name)
+        if pusher is None or not pusher.enabled:
             return False
         unread = await self._badges.of(user_id)
         if notice is None and unread == line.shown and line.failing_ms is None:
             return True
-        if not await notify(self._outbound(), pushers[0], notification(pushers[0], notice, unread)):
+        if not await notify(self._outbound(), pusher, notification(pusher, notice, unread)):
             _log.info("pusher_rejected", user=user_id, app=line.name[1])
             async with self._store.write() as tx:
                 await tx.pushers.delete(line.name)
