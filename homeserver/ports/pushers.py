@@ -44,6 +44,10 @@ class PusherRepo(Protocol):
         """The pushers of the users, in one statement, oldest first."""
         ...
 
+    async def get(self, name: PusherName) -> Pusher | None:
+        """One pusher."""
+        ...
+
     async def users(self) -> list[str]:
         """Users who have a pusher."""
         ...

@@ -280,6 +280,21 @@ async def test_a_private_address_is_not_asked(
     assert gateway.asked == 0
 
 
+async def test_an_odd_address_disturbs_nobody(
+    push_server: Server, http: aiohttp.ClientSession, gateway: PushGateway
+) -> None:
+    alice, bob = await user(push_server, http, "alice"), await user(push_server, http, "bob")
+    room = await alice.create_room(invite=[bob.user_id])
+    await bob.join(room)
+    for number, host in enumerate(("a b", "..", "xn--", "é" * 80, "0x7f.1", "[::]", "%00", "localhost:1")):
+        body = pusher(f"odd{number}", data={"url": f"http://{host}/_matrix/push/v1/notify"})
+        assert (await bob.request("POST", "/pushers/set", body)).status in (200, 400)
+    await bob.ok("POST", "/pushers/set", pusher("bob", data=gateway.data()))
+    for number in range(2):
+        await alice.send(room, f"{number}")
+    await gateway.until(lambda: len(gateway.of("bob")) == 2)
+
+
 async def test_each_event_once_through_restarts(
     start_server: Any, http: aiohttp.ClientSession, gateway: PushGateway, database: str
 ) -> None:

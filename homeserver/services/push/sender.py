@@ -189,14 +189,23 @@ class PushSender:
             elif entries is None:
                 async with self._store.read() as tx:
                     events = await tx.events.after(self._position, _PAGE)
-                await self._take([EventEntry(event.position or 0, event) for event in events])
+                await self._take_all([EventEntry(event.position or 0, event) for event in events])
                 whole = len(events) < _PAGE
                 self._position = upto if whole else max(self._position, events[-1].position or 0)
             else:
                 for start in range(0, len(entries), _PAGE):
                     page = entries[start : start + _PAGE]
-                    await self._take(page)
+                    await self._take_all(page)
                     self._position = page[-1].position
+
+    async def _take_all(self, entries: Sequence[LogEntry]) -> None:
+        """Queue what they mean. A fault in one of them must not keep everybody from being told of later ones."""
+        try:
+            await self._take(entries)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            _log.error("pushes_crashed", first=entries[0].position, last=entries[-1].position, exc_info=error)
 
     async def _take(self, entries: Sequence[LogEntry], *, everybody: bool = False) -> None:
         """Queue what these entries mean for pushers; of `everybody` the number."""
@@ -338,7 +347,9 @@ class PushSender:
                 try:
                     async with self._sending:
                         exists = await self._send(line, notice)
-                except (Unreachable, StoreUnavailable) as error:
+                except Exception as error:
+                    if not isinstance(error, Unreachable | StoreUnavailable):
+                        _log.error("push_crashed", user=line.name[0], app=line.name[1], exc_info=error)
                     line.badge = True
                     await self._wait_for(line, notice, error)
                     continue
@@ -366,14 +377,14 @@ class PushSender:
     async def _send(self, line: _Line, notice: Notice | None) -> bool:
         """Returns False if there is no such pusher any more. Raises Unreachable, StoreUnavailable."""
         user_id = line.name[0]
-        async with self._store.read() as tx:
-            pushers = [pusher for pusher in await tx.pushers.of_users([user_id]) if pusher.name == line.name]
-        if not pushers or not pushers[0].enabled:
+        async with self._store.glance() as tx:
+            pusher = await tx.pushers.get(line.name)
+        if pusher is None or not pusher.enabled:
             return False
         unread = await self._badges.of(user_id)
         if notice is None and unread == line.shown and line.failing_ms is None:
             return True
-        if not await notify(self._outbound(), pushers[0], notification(pushers[0], notice, unread)):
+        if not await notify(self._outbound(), pusher, notification(pusher, notice, unread)):
             _log.info("pusher_rejected", user=user_id, app=line.name[1])
             async with self._store.write() as tx:
                 await tx.pushers.delete(line.name)

@@ -18,6 +18,7 @@ _FIELDS = (
     "set_ms, enabled, position, failing_ms"
 )
 _THIS = "user_id = :user_id AND app_id = :app_id AND pushkey = :pushkey"
+_GET = Sql(f"SELECT {_FIELDS} FROM pushers WHERE {_THIS}")
 _OF_USERS = Sql(
     f"SELECT {_FIELDS} FROM pushers WHERE {{users}} ORDER BY user_id, set_ms, app_id, pushkey",
     users=in_texts("user_id", "users"),
@@ -56,6 +57,11 @@ class SqlPusherRepo:
     async def of_users(self, user_ids: Collection[str]) -> list[Pusher]:
         """See the port."""
         return [_pusher(row) for row in await _OF_USERS.rows(self._connection, users=json_texts(user_ids))]
+
+    async def get(self, name: PusherName) -> Pusher | None:
+        """See the port."""
+        row = await _GET.first(self._connection, **_named(name))
+        return None if row is None else _pusher(row)
 
     async def users(self) -> list[str]:
         """See the port."""
