@@ -17,6 +17,7 @@ from homeserver.ports.requester import Requester
 from homeserver.services.rooms.claims import MEMBER
 from homeserver.services.rooms.create import InitialState, RoomRequest
 from homeserver.services.rooms.present import Recipient
+from homeserver.services.rooms.replacement import TOMBSTONE
 
 
 class StateEventBody(msgspec.Struct):
@@ -138,7 +139,15 @@ async def set_room_state_with_key(
         )
     if membership == "join":
         await api.personal.succession.follow(who.user_id, room_id)
+    elif (event_type, state_key) == (TOMBSTONE, ""):
+        await _follow_own_upgrade(api, who, body.get("replacement_room"))
     return {"event_id": sent}
+
+
+async def _follow_own_upgrade(api: ClientServices, who: Requester, replacement: Any) -> None:
+    """Who upgrades by hand is in the new room before the old one names it."""
+    if isinstance(replacement, str) and replacement in await api.rooms.memberships.joined_rooms(who.user_id):
+        await api.personal.succession.follow(who.user_id, replacement)
 
 
 async def redact_event(

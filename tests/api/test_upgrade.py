@@ -204,6 +204,18 @@ async def test_admins_cannot_become_creators_by_themselves(alice: Client, bob: C
     assert levels["org.example.kept"] == {"any": "thing"}
 
 
+async def test_who_upgrades_by_hand_keeps_their_settings(alice: Client) -> None:
+    old = await alice.create_room()
+    tags = f"/user/{part(alice.user_id)}/rooms/{{}}/tags"
+    await alice.ok("PUT", f"{tags.format(part(old))}/m.favourite", {"order": 0.5})
+    await alice.ok("PUT", f"/pushrules/global/room/{part(old)}", {"actions": []})
+    new = await alice.create_room(creation_content={"predecessor": {"room_id": old}})
+    assert (await alice.ok("GET", tags.format(part(new))))["tags"] == {}
+    await alice.set_state(old, "m.room.tombstone", {"body": "moved", "replacement_room": new})
+    assert (await alice.ok("GET", tags.format(part(new))))["tags"] == {"m.favourite": {"order": 0.5}}
+    assert (await alice.ok("GET", f"/pushrules/global/room/{part(new)}"))["actions"] == []
+
+
 async def test_a_new_room_of_version_12_keeps_tombstones_above_state(alice: Client) -> None:
     # spec: client-server-api#post_matrixclientv3createroom
     override: Json
