@@ -33,6 +33,8 @@ from tests.simulation.peer import USERS, Peer
 from tests.support.postgres import PostgresCluster
 from tests.support.store import open_store
 
+pytestmark = pytest.mark.timeout(7200)  # thousands of seeds on a busy machine
+
 LOCALS = [ALICE, BOB, CAROL]
 STEPS = 24
 
