@@ -15,6 +15,7 @@ interface InThread {
 /** Put the tray's files into the outbox; the text goes with the first one. True if it did. */
 export async function sendUploads(draft: string, room: string, thread: string | undefined, caption: string, reply: Reply | undefined, inThread: InThread | undefined): Promise<boolean> {
     const files = takeFiles(draft);
+    if (files.length === 0) return false;
     const { describe } = await import("../sdk/files.ts");
     for (const [at, { file, url }] of files.entries()) {
         const { content, blob } = await describe(file);
@@ -27,5 +28,5 @@ export async function sendUploads(draft: string, room: string, thread: string | 
         the().outbox.add(room, "m.room.message", content, { thread, quoted: at === 0 && reply !== undefined, upload: { blob, name: file.name, progress: 0 } });
         if (url) URL.revokeObjectURL(url);
     }
-    return files.length > 0 && caption !== "";
+    return caption !== "";
 }
