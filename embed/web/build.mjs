@@ -46,6 +46,9 @@ const STUBS = [
     [/lib[\\/]webrtc[\\/](call|callEventHandler|groupCall|groupCallEventHandler|mediaHandler)\.js$/, "webrtc.ts"],
     [/lib[\\/]matrixrtc[\\/]MatrixRTCSessionManager\.js$/, "matrixrtc.ts"],
     [/lib[\\/]sliding-sync-sdk\.js$/, "sliding.ts"],
+    [/lib[\\/]rust-crypto[\\/]libolm_migration\.js$/, "legacy.ts"],
+    [/lib[\\/]crypto[\\/]store[\\/](indexeddb|localStorage|memory)-crypto-store\.js$/, "legacy.ts"],
+    [/lib[\\/]models[\\/]MSC3089TreeSpace\.js$/, "trees.ts"],
     [/[\\/]unhomoglyph[\\/]index\.js$/, "unhomoglyph.ts"],
 ];
 
@@ -277,7 +280,8 @@ function report(outputs, manifest, sizes, main) {
     const data = lazy.filter((file) => inputs(outputs[file]).some((each) => /^(emoji:|.*highlight\.js)/.test(each)));
     const others = lazy.filter((file) => !crypto.includes(file) && !data.includes(file));
     // What an ordinary encrypted session loads: no pages of settings or administration, and one language.
-    const usual = others.filter((file) => !/^client\/(pages|i18n)\//.test(outputs[file].entryPoint ?? ""));
+    const rare = (each) => /^client\/(pages|i18n)\//.test(each);
+    const usual = others.filter((file) => !inputs(outputs[file]).some(rare));
     const style = sizes[manifest.entries.style].gz;
     const found = {
         boot: gz(boot) + style,

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.browser import Chromium
 from tests.support.fixtures import unavailable
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
 
 WEB = Path(__file__).resolve().parents[2] / "embed" / "web"
 SOURCES = ("client", "core", "look", "ui")
@@ -32,3 +38,16 @@ def web_build() -> Path:
         if done.returncode != 0:
             unavailable(f"the web client was not built: {done.stderr[-2000:]}")
     return manifest.parent
+
+
+@pytest.fixture
+async def browser(chromium: Chromium, web_build: Path) -> AsyncIterator[Browser]:
+    """The shared browser, connected to for one test."""
+    from playwright.async_api import async_playwright  # noqa: PLC0415 - slow, and most runs need no browser
+
+    async with async_playwright() as playwright:
+        connected = await playwright.chromium.connect_over_cdp(chromium.endpoint)
+        yield connected
+        for context in connected.contexts:
+            await context.close()
+        await connected.close()

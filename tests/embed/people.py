@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.support.server import Server
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, Page
@@ -36,7 +39,8 @@ class Person:
         await page.get_by_label("User name").fill(self.name)
         await page.get_by_label("Password", exact=True).fill(PASSWORD)
         await page.get_by_role("button", name="Create account").click()
-        await self.arrive()
+        await page.get_by_role("button", name="Remind me later").click()
+        await page.get_by_role("navigation", name="Main").first.wait_for()
 
     async def sign_in(self) -> None:
         """Use an account there is."""
@@ -48,8 +52,10 @@ class Person:
         await self.arrive()
 
     async def arrive(self) -> None:
-        """Wait until the client runs."""
-        await self.page.get_by_role("navigation", name="Main").first.wait_for()
+        """Wait until the client runs; the offer to save the recovery key is put off."""
+        later = self.page.get_by_role("button", name="Remind me later")
+        main = self.page.get_by_role("navigation", name="Main").first
+        await later.or_(main).wait_for()
 
     async def create_room(self, name: str) -> None:
         """Open a public room."""
@@ -60,6 +66,7 @@ class Person:
         await dialog.get_by_label("Name").fill(name)
         await dialog.get_by_role("switch").check()
         await dialog.get_by_role("button", name="Create room").click()
+        await page.get_by_role("main", name=name).wait_for()
         await self.composer.wait_for()
 
     async def join(self, address: str) -> None:
@@ -72,6 +79,38 @@ class Person:
     def composer(self):  # type: ignore[no-untyped-def]
         """The message field."""
         return self.page.locator("#composer")
+
+    def message(self, text: str):  # type: ignore[no-untyped-def]
+        """The row of a message in the timeline."""
+        return self.page.locator("li.msg").filter(has_text=text).last
+
+    async def act(self, text: str, name: str) -> None:
+        """Press a button of a message's toolbar."""
+        row = self.message(text)
+        await row.hover()
+        await row.get_by_role("toolbar").get_by_label(name, exact=True).click()
+
+    async def attach(self, *files: Path) -> None:
+        """Put files into the composer."""
+        async with self.page.expect_file_chooser() as chooser:
+            await self.page.get_by_role("button", name="Attach files").first.click()
+        await (await chooser.value).set_files(list(files))
+
+    async def write_to(self, name: str) -> None:
+        """Begin a direct chat."""
+        page = self.page
+        await page.get_by_role("button", name="New conversation").first.click()
+        await page.get_by_role("combobox").fill(name)
+        await page.get_by_role("option", name=name).first.click()
+        await page.get_by_role("button", name="Start chat").click()
+        await page.get_by_text("The beginning of your conversation").wait_for()
+
+    async def accept(self) -> None:
+        """Accept the newest invitation."""
+        page = self.page
+        await page.locator("a.inv").click()
+        await page.get_by_role("button", name="Accept").first.click()
+        await self.composer.wait_for()
 
     async def say(self, text: str) -> None:
         """Send a message."""
@@ -89,3 +128,19 @@ async def person(browser: Browser, url: str, word: str, **options: object) -> Pe
     context.set_default_timeout(30_000)
     name = f"{word}{os.getpid()}x{next(_names)}"
     return Person(context, await context.new_page(), url, name)
+
+
+def local(server: Server) -> str:
+    """The server under the name that browsers trust."""
+    return server.url.replace("127.0.0.1", "localhost")
+
+
+async def pair(browser: Browser, server: Server, **options: object) -> tuple[Person, Person, str]:
+    """Two people in a public room, and its name."""
+    ada, maya = [await person(browser, local(server), word, **options) for word in ("ada", "maya")]
+    await ada.sign_up()
+    name = f"Garden {ada.name}"
+    await ada.create_room(name)
+    await maya.sign_up()
+    await maya.join(f"#garden-{ada.name}:{server.name}")
+    return ada, maya, name

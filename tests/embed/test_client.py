@@ -2,47 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
-from tests.embed.people import Person, person
-from tests.support.browser import Chromium
+from tests.embed.people import local, pair, person
 from tests.support.server import Server
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
-
-
-@pytest.fixture
-async def browser(chromium: Chromium, web_build: Path) -> AsyncIterator[Browser]:
-    """The shared browser, connected to for one test."""
-    from playwright.async_api import async_playwright  # noqa: PLC0415 - slow, and most runs need no browser
-
-    async with async_playwright() as playwright:
-        connected = await playwright.chromium.connect_over_cdp(chromium.endpoint)
-        yield connected
-        for context in connected.contexts:
-            await context.close()
-        await connected.close()
-
-
-def local(server: Server) -> str:
-    """The server under the name that browsers trust."""
-    return server.url.replace("127.0.0.1", "localhost")
-
-
-async def pair(browser: Browser, server: Server) -> tuple[Person, Person, str]:
-    """Two people in a public room, and its name."""
-    ada, maya = await person(browser, local(server), "ada"), await person(browser, local(server), "maya")
-    await ada.sign_up()
-    name = f"Garden {ada.name}"
-    await ada.create_room(name)
-    await maya.sign_up()
-    await maya.join(f"#garden-{ada.name}:{server.name}")
-    return ada, maya, name
 
 
 async def test_two_people_register_and_talk_over_the_socket(browser: Browser, server: Server) -> None:
@@ -77,3 +43,90 @@ async def test_a_wrong_password_is_said_and_a_right_one_signs_in(browser: Browse
     await again.page.get_by_role("alert").get_by_text("not right").wait_for()
     await again.sign_in()
     assert ada.faults + again.faults == []
+
+
+async def test_a_conversation_has_all_its_parts(browser: Browser, server: Server) -> None:
+    ada, maya, _ = await pair(browser, server)
+    await ada.say("Count me in")
+    await maya.sees("Count me in")
+    await maya.act("Count me in", "React with 👍")
+    await ada.page.get_by_role("button", name="1 reacted with 👍").wait_for()
+    await maya.act("Count me in", "Reply")
+    await maya.say("see you at nine")
+    await ada.message("see you at nine").locator(".quote", has_text="Count me in").wait_for()
+    await maya.composer.press("ArrowUp")
+    await maya.say("see you at ten")
+    await ada.message("see you at ten").get_by_text("edited").wait_for()
+    await ada.act("see you at ten", "Reply in thread")
+    thread = ada.page.get_by_role("complementary", name="Thread")
+    await thread.get_by_role("textbox").fill("in the thread")
+    await thread.get_by_role("textbox").press("Enter")
+    await maya.page.get_by_role("button", name="1 reply").click()
+    answer = maya.page.get_by_role("complementary", name="Thread")
+    await answer.get_by_text("in the thread").wait_for()
+    await answer.get_by_role("textbox").fill("and back")
+    await answer.get_by_role("textbox").press("Enter")
+    await thread.get_by_text("and back").wait_for()
+    await maya.composer.press_sequentially("hm")
+    await ada.page.get_by_text(f"{maya.name} is typing").first.wait_for()
+    await maya.composer.fill("")
+    await maya.composer.press_sequentially(f"@{ada.name[:3]}")
+    await maya.page.get_by_role("option", name=ada.name).click()
+    await maya.composer.press_sequentially("look")
+    await maya.composer.press("Enter")
+    await ada.page.locator("li.msg.me .men.me").wait_for()
+    # What is deleted is gone for both.
+    await maya.act("look", "More actions")
+    await maya.page.get_by_role("menuitem", name="Delete").click()
+    await maya.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await ada.page.get_by_text("Message deleted").wait_for()
+    assert ada.faults + maya.faults == []
+
+
+async def test_hostile_texts_become_harmless_nodes(browser: Browser, server: Server) -> None:
+    ada, maya, _ = await pair(browser, server)
+    send = """async ([html, room]) => {
+        const { access } = await new Promise((done) => {
+            const open = indexedDB.open("hromada");
+            open.onsuccess = () => {
+                const got = open.result.transaction("kv").objectStore("kv").get("session");
+                got.onsuccess = () => done(got.result);
+            };
+        });
+        const body = { msgtype: "m.text", body: "plain", format: "org.matrix.custom.html", formatted_body: html };
+        const path = `/_matrix/client/v3/rooms/${encodeURIComponent(room)}/send/m.room.message/${Math.random()}`;
+        const headers = { Authorization: `Bearer ${access}` };
+        const answer = await fetch(path, { method: "PUT", headers, body: JSON.stringify(body) });
+        if (!answer.ok) throw new Error(await answer.text());
+    }"""
+    room = (await ada.page.evaluate("location.hash")).split("/")[2].split("?")[0]
+    for html in HOSTILE:
+        await ada.page.evaluate(send, [html, room])
+    await ada.say("the end")
+    await maya.sees("the end")
+    log = maya.page.get_by_role("log")
+    assert await log.locator("script, iframe, object, svg:not(.i svg), style, link, form, base, meta").count() == 0
+    attributes = await log.evaluate(
+        "log => [...log.querySelectorAll('.rich, .rich *')].flatMap((node) => node.getAttributeNames())"
+    )
+    assert {name for name in attributes if name.startswith("on") or name in ("srcdoc", "formaction")} == set()
+    links = await log.locator(".rich a[href]").evaluate_all("links => links.map((link) => new URL(link.href).protocol)")
+    assert set(links) <= {"https:", "http:", "mailto:"}
+    assert await maya.page.evaluate("globalThis.pwned") is None
+    # The inert document has the page's policy, which reports each handler in it as blocked; nothing else may be heard.
+    assert [fault for fault in maya.faults if "has been blocked" not in fault] == []
+
+
+HOSTILE = (
+    "<script>globalThis.pwned=1</script>x",
+    "<img src=x onerror='globalThis.pwned=1'>",
+    "<a href='javascript:globalThis.pwned=1'>x</a><a href=' java\tscript:alert(1)'>y</a><a href='https://ok.example'>z</a>",
+    "<svg><animate onbegin=globalThis.pwned=1 attributeName=x></svg>",
+    "<math><mtext><table><mglyph><style><img src=x onerror=globalThis.pwned=1></style></mglyph></table></mtext></math>",
+    "<p style='position:fixed;inset:0' onclick='globalThis.pwned=1'>x</p>",
+    "<iframe srcdoc='<script>parent.pwned=1</script>'></iframe>",
+    "<form action=/x><button formaction=javascript:globalThis.pwned=1>x</button></form>",
+    "<mx-reply><b>quoted</b></mx-reply>" + "<b>" * 500 + "deep",
+    "<template><script>globalThis.pwned=1</script></template>",
+    "<noscript><img src=x onerror=globalThis.pwned=1></noscript>",
+)

@@ -21,6 +21,12 @@ import { watchForNotices } from "./stores/notify.ts";
 learn(en);
 learnIcons(icons);
 
+/** What a conversation needs next, while there is a connection and nothing else to do. */
+function fetchAhead(): void {
+    const parts = [() => import("./render/markdown.ts"), () => import("@floating-ui/dom"), () => import("./sdk/files.ts"), () => import("./sdk/blobs.ts"), () => import("./sdk/upload.ts")];
+    for (const part of parts) void part().catch(() => undefined);
+}
+
 type SignInAgain = (reason?: "ended", user?: string) => void;
 
 /** Run the client for a session. `fresh` tells that it has just begun. */
@@ -57,6 +63,7 @@ export async function start(root: HTMLElement, session: Session, fresh: "login" 
         document.title = `${count}${name ? `${name} · ` : ""}Hromada`;
         void (navigator as Navigator & { setAppBadge?: (n: number) => Promise<void> }).setAppBadge?.(waiting.value).catch(() => undefined);
     });
+    engine.on("ready", () => setTimeout(fetchAhead, 3_000));
     listenForKeys();
     watchForNotices();
 }

@@ -10,6 +10,7 @@ export const entry = {
     "error.join": "You could not join: {detail}",
     "error.limit": { one: "Too many tries. Please wait {n} second.", other: "Too many tries. Please wait {n} seconds." },
     "error.locked": "This account is locked. Ask the server’s administrator.",
+    "error.media": "The file could not be loaded: {detail}",
     "error.network": "The server cannot be reached. Nothing was lost.",
     "error.taken": "This name is taken.",
     "error.unknown": "Something went wrong: {detail}",

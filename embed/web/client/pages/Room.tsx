@@ -139,7 +139,7 @@ function Header({ row, shown }: { row: RoomRow; shown: string | undefined }): JS
     return (
         <header class="bar head">
             <IconButton icon="arrow-left" flip class="phone-only" label={t("room.back")} onClick={() => go({ page: "home" })} />
-            <button type="button" class="grow row gap" aria-label={t("room.about", { name: row.name })} onClick={() => toggle("details")}>
+            <button type="button" class="grow row gap" title={t("room.details")} onClick={() => toggle("details")}>
                 <RoomFace row={row} size="2.25rem" />
                 <span class="grow">
                     <h2 class="cut" tabIndex={-1}><span class="cut">{row.name}</span>{row.encrypted && <Icon name="lock" label={t("room.encrypted")} />}</h2>

@@ -60,7 +60,7 @@ const PAGES: Record<Tab, () => JSX.Element> = {
     language: () => <LanguageAndTime />, privacy: () => <Privacy />, keyboard: () => <Keyboard />, about: () => <About />,
 };
 
-async function askToSignOut(): Promise<void> {
+function askToSignOut(): void {
     const unsent = the().outbox.size;
     const alone = cryptoState.value === "ready" && recovery.value === false;
     question.value = {
@@ -69,7 +69,6 @@ async function askToSignOut(): Promise<void> {
         yes: t("settings.sign-out"), bad: true,
         run: () => void signOut(),
     };
-    await Promise.resolve();
 }
 
 function Row({ icon, title, text, children }: { icon?: string; title: ComponentChildren; text?: ComponentChildren; children?: ComponentChildren }): JSX.Element {

@@ -76,10 +76,10 @@ export function SignIn({ reason, user, onSession }: Props): JSX.Element {
     return (
         <div class="gate">
             <div class="form">
-                <div class="row ends">
+                <header class="row ends">
                     <span class="brand"><img src="/assets/logo.svg" alt="" />Hromada</span>
                     <LanguageChoice />
-                </div>
+                </header>
                 <main>
                     {insecure ? (
                         <div class="note bad" role="alert"><Icon name="lock" /><span>{t("login.insecure")}</span></div>

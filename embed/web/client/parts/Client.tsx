@@ -118,10 +118,10 @@ export function Client(): JSX.Element {
     const shape = two ? "app two" : WITHOUT_LIST.has(to.page) ? "app one" : "app";
     return (
         <>
-            <a class="skip" href="#composer" onClick={(event) => {
+            {to.page === "room" && <a class="skip" href="#composer" onClick={(event) => {
                 event.preventDefault();
                 document.getElementById("composer")?.focus();
-            }}>{t("nav.skip")}</a>
+            }}>{t("nav.skip")}</a>}
             <div class={shape} data-pane={to.page === "home" ? "list" : "main"}>
                 <Rail />
                 {shape === "app" && <Boundary pane="list"><RoomList /></Boundary>}

@@ -12,6 +12,7 @@ import type { RoomView } from "../stores/room.ts";
 import { settings } from "../stores/settings.ts";
 import { EmojiPicker } from "./Emoji.tsx";
 import { Face, RoomFace } from "./faces.tsx";
+import { sendUploads } from "./send.ts";
 import { type Option, optionsFor } from "./suggest.ts";
 import { addFiles, pickFiles, UploadTray, uploadsOf } from "./Uploads.tsx";
 
@@ -173,13 +174,19 @@ export function Composer(props: Props): JSX.Element {
         done();
         view.atBottom = true;
         view.line.value = undefined;
-        const { sendUploads } = await import("./send.ts");
-        const captioned = await sendUploads(key, row.id, thread, value, target, inThread);
-        if (value && !captioned) {
-            const content = await contentOf({ text: value, mentions: list, reply: target, thread: inThread, edit: edit?.id });
-            outbox.add(row.id, "m.room.message", content, { thread, quoted: target !== undefined });
+        try {
+            const captioned = await sendUploads(key, row.id, thread, value, target, inThread);
+            if (value && !captioned) {
+                const content = await contentOf({ text: value, mentions: list, reply: target, thread: inThread, edit: edit?.id });
+                outbox.add(row.id, "m.room.message", content, { thread, quoted: target !== undefined });
+            }
+        } catch (error) {
+            // Nothing that was written is lost: it stands in the field again.
+            mentions.current = list;
+            change(value);
+            throw error;
         }
-        if (!view.atEnd.value) await view.open();
+        if (!view.atEnd.value) await view.open().catch(() => undefined);
     };
     const runCommand = async (value: string): Promise<boolean> => {
         const [, name = "", rest = ""] = /^\/(\w+)\s*([^]*)$/.exec(value) ?? [];

@@ -16,7 +16,7 @@ const Lightbox = lazy(() => import("./Lightbox.tsx").then(({ Lightbox }) => Ligh
 export function Dialogs(): JSX.Element {
     return (
         <>
-            {lightbox.value && <Lightbox {...lightbox.value} />}
+            {lightbox.value && <Lightbox room={lightbox.value.room} thread={lightbox.value.thread} key_={lightbox.value.key} />}
             {newDialog.value && <NewDialog kind={newDialog.value} />}
             {inviteTo.value && <InviteDialog room={inviteTo.value} />}
             {switcher.value && <Switcher />}

@@ -1,5 +1,77 @@
 import type { JSX } from "preact";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { IconButton } from "../../ui/controls.tsx";
+import { t } from "../i18n/t.ts";
+import { full } from "../render/dates.ts";
+import { original } from "../sdk/media.ts";
+import type { Message } from "../sdk/types.ts";
+import { attempt } from "../stores/app.ts";
+import { viewOf } from "../stores/room.ts";
+import { lightbox } from "../stores/ui.ts";
+import { Face } from "./faces.tsx";
+import { download, useSource } from "./Media.tsx";
 
-export function Lightbox({ room }: { room: string; key?: string }): JSX.Element {
-    return <div class="box-light" data-room={room} />;
+const isPicture = (item: { kind: string }): item is Message => item.kind === "message" && (item as Message).body.type === "image" && (item as Message).id !== "";
+
+/** A picture alone, as large as the window; arrows go through those of the room. */
+export function Lightbox({ room, thread, key_: first }: { room: string; thread: string | undefined; key_: string }): JSX.Element | null {
+    const pictures = viewOf(room, thread).items.value.filter(isPicture);
+    const [key, setKey] = useState(first);
+    const [zoom, setZoom] = useState(1);
+    const [shift, setShift] = useState({ x: 0, y: 0 });
+    const dialog = useRef<HTMLDialogElement>(null);
+    const at = pictures.findIndex((picture) => picture.key === key);
+    const picture = pictures[at];
+    const body = picture?.body.type === "image" ? picture.body : undefined;
+    const { src, failed } = useSource(body?.media, body?.media.type ?? "", body?.media.file ? undefined : original(body?.media.url));
+    const close = (): void => void (lightbox.value = undefined);
+    useLayoutEffect(() => {
+        const before = document.activeElement;
+        dialog.current?.showModal();
+        return () => {
+            if (before instanceof HTMLElement && before.isConnected) before.focus();
+        };
+    }, []);
+    useEffect(() => {
+        setZoom(1);
+        setShift({ x: 0, y: 0 });
+    }, [key]);
+    if (!picture || !body) return null;
+    const go = (step: number): void => {
+        const next = pictures[at + step];
+        if (next) setKey(next.key);
+    };
+    const larger = (by: number): void => setZoom(Math.max(1, Math.min(8, zoom * by)));
+    const keys: Record<string, () => void> = {
+        ArrowLeft: () => go(-1), ArrowRight: () => go(1), "+": () => larger(1.5), "=": () => larger(1.5), "-": () => larger(1 / 1.5), "0": () => setZoom(1),
+    };
+    return (
+        <dialog
+            ref={dialog} class="box-light" aria-label={t("media.photo", { n: at + 1, total: pictures.length })}
+            onCancel={(event) => { event.preventDefault(); close(); }}
+            onKeyDown={(event) => keys[event.key]?.()}
+            onWheel={(event) => larger(event.deltaY < 0 ? 1.15 : 1 / 1.15)}
+        >
+            <header class="bar">
+                <Face person={picture.sender} size="2rem" />
+                <span class="grow"><b class="cut block">{picture.sender.name}</b><small class="cut block">{full(picture.time)}</small></span>
+                <IconButton icon="zoom-in" label={t("media.larger")} onClick={() => larger(1.5)} />
+                <IconButton icon="zoom-out" label={t("media.smaller")} onClick={() => larger(1 / 1.5)} />
+                <IconButton icon="download" label={t("media.download", { name: body.media.name, size: "" })} onClick={() => void attempt(() => download(body.media), "error.media")} />
+                <IconButton icon="x" label={t("close")} onClick={close} />
+            </header>
+            <figure onClick={(event) => event.target === event.currentTarget && close()}>
+                {at > 0 && <IconButton icon="chevron-left" flip class="nav" label={t("media.previous")} onClick={() => go(-1)} />}
+                {failed ? <p>{t("media.broken", { name: body.media.name })}</p> : src && (
+                    <img
+                        src={src} alt={body.caption || body.media.name} draggable={false} style={{ transform: `translate(${shift.x}px, ${shift.y}px) scale(${zoom})` }}
+                        onPointerMove={(event) => zoom > 1 && event.buttons === 1 && setShift({ x: shift.x + event.movementX, y: shift.y + event.movementY })}
+                        onDblClick={() => setZoom(zoom > 1 ? 1 : 2.5)}
+                    />
+                )}
+                {at < pictures.length - 1 && <IconButton icon="chevron-right" flip class="nav r" label={t("media.next")} onClick={() => go(1)} />}
+            </figure>
+            {body.caption && <p class="small caption">{body.caption}</p>}
+        </dialog>
+    );
 }

@@ -8,6 +8,7 @@ import { type Context, Html, isBig, Plain } from "../render/Rich.tsx";
 import { panel } from "../routes.ts";
 import type { Body, Message, Person, Reaction, ThreadSummary } from "../sdk/types.ts";
 import { thumbnail } from "../sdk/media.ts";
+import { awaySince } from "../stores/app.ts";
 import { Face } from "./faces.tsx";
 import { MediaBody } from "./Media.tsx";
 
@@ -124,7 +125,7 @@ function State({ message, actions, last }: { message: Message; actions: Actions;
         );
     }
     if (state === "waiting" || state === "sending" || state === "uploading") {
-        const late = state === "waiting" && Date.now() - message.time > 10_000;
+        const late = state === "waiting" && (awaySince.value !== undefined || Date.now() - message.time > 10_000);
         return <div class="st"><Icon name="clock" label={t("send.sending")} /><span>{late ? t("send.waiting") : t("send.sending")}</span></div>;
     }
     if (!last && readers.length === 0) return null;

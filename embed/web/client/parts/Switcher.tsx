@@ -106,7 +106,7 @@ export function Switcher(): JSX.Element {
                     <kbd>Esc</kbd>
                 </label>
             </div>
-            <div class="in-dlg menu inline switch-found" role="listbox" id="switch-found" aria-label={t("switch.found")}>
+            <div class="in-dlg menu inline switch-found" role={entries.length > 0 ? "listbox" : undefined} id="switch-found" aria-label={entries.length > 0 ? t("switch.found") : undefined}>
                 {entries.map((entry, index) => {
                     const heading = entry.section !== section ? (section = entry.section) : "";
                     return (

@@ -4,7 +4,7 @@ import { Icon } from "../../ui/Icon.tsx";
 import { t } from "../i18n/t.ts";
 import { size } from "../render/dates.ts";
 import { clean } from "../sdk/text.ts";
-import { announce } from "../stores/app.ts";
+import { announce, largest } from "../stores/app.ts";
 
 /** A file that waits in the composer. */
 export interface Waiting {
@@ -15,7 +15,6 @@ export interface Waiting {
 }
 
 const waiting = signal<ReadonlyMap<string, readonly Waiting[]>>(new Map());
-export const limit = signal<number | undefined>(undefined);
 let count = 0;
 
 export const uploadsOf = (draft: string): readonly Waiting[] => waiting.value.get(draft) ?? [];
@@ -33,7 +32,7 @@ export function addFiles(draft: string, files: readonly File[]): void {
         id: count++,
         file,
         url: /^image\/(png|jpeg|gif|webp|avif)$/.test(file.type) ? URL.createObjectURL(file) : undefined,
-        error: limit.value !== undefined && file.size > limit.value ? t("upload.large", { size: size(limit.value) }) : undefined,
+        error: largest.value !== undefined && file.size > largest.value ? t("upload.large", { size: size(largest.value) }) : undefined,
     }));
     put(draft, [...uploadsOf(draft), ...made]);
     announce(t("upload.added", { n: made.length }));

@@ -15,17 +15,18 @@ interface InThread {
 /** Put the tray's files into the outbox; the text goes with the first one. True if it did. */
 export async function sendUploads(draft: string, room: string, thread: string | undefined, caption: string, reply: Reply | undefined, inThread: InThread | undefined): Promise<boolean> {
     const files = takeFiles(draft);
+    if (files.length === 0) return false;
     const { describe } = await import("../sdk/files.ts");
     for (const [at, { file, url }] of files.entries()) {
-        const content = await describe(file);
+        const { content, blob } = await describe(file);
         if (at === 0 && caption) content["body"] = caption;
         if (inThread) {
             content["m.relates_to"] = { rel_type: "m.thread", event_id: inThread.root, is_falling_back: !reply, "m.in_reply_to": { event_id: reply?.id ?? inThread.last ?? inThread.root } };
         } else if (at === 0 && reply) {
             content["m.relates_to"] = { "m.in_reply_to": { event_id: reply.id } };
         }
-        the().outbox.add(room, "m.room.message", content, { thread, quoted: at === 0 && reply !== undefined, upload: { blob: file, name: file.name, progress: 0 } });
+        the().outbox.add(room, "m.room.message", content, { thread, quoted: at === 0 && reply !== undefined, upload: { blob, name: file.name, progress: 0 } });
         if (url) URL.revokeObjectURL(url);
     }
-    return files.length > 0 && caption !== "";
+    return caption !== "";
 }

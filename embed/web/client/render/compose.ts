@@ -20,7 +20,9 @@ export async function formatted(text: string, mentions: readonly Mention[]): Pro
         marked = marked.split(name).join(`\uE000${held.length}\uE001`);
         held.push(`<a href="${mentionLink(id)}">${escape(name.replace(/^@/, ""))}</a>`);
     }
-    const { markdown } = await import("./markdown.ts");
+    // Without a connection it may not be there yet: then the marks are sent as they were written.
+    const markdown = await import("./markdown.ts").then((module) => module.markdown, () => undefined);
+    if (!markdown) return undefined;
     const made = markdown(marked, BLOCK.test(text)).replace(/\uE000(\d+)\uE001/g, (_, at: string) => held[Number(at)] ?? "");
     return made === escape(text).replace(/\n/g, "<br>") || made === escape(text) ? undefined : made;
 }

@@ -1,18 +1,98 @@
-// What is said of a file before it is sent.
+// What is said of a file before it is sent, and how it goes out.
 
+import { encode } from "blurhash";
+import { encrypt } from "./attachments.ts";
+import type { Engine } from "./engine.ts";
+import { withoutExif } from "./exif.ts";
+import type { Entry } from "./outbox.ts";
 import { clean } from "./text.ts";
+import { uploadBlob } from "./upload.ts";
 
 type Content = Record<string, unknown>;
+const PICTURE = /^image\/(png|jpeg|gif|webp|avif)$/;
+const THUMB = { w: 800, h: 600 };
 
-/** The content of the message, without an address yet. */
-export async function describe(file: File): Promise<Content> {
-    const kind = /^image\/(png|jpeg|gif|webp|avif)$/.test(file.type) ? "image" : /^video\//.test(file.type) ? "video" : /^audio\//.test(file.type) ? "audio" : "file";
-    const name = clean(file.name, 200) || "file";
-    const info: Content = { mimetype: file.type || "application/octet-stream", size: file.size };
+interface Drawable {
+    source: CanvasImageSource;
+    width: number;
+    height: number;
+}
+
+function drawn({ source, width, height }: Drawable, most: { w: number; h: number }): OffscreenCanvas {
+    const scale = Math.min(1, most.w / width, most.h / height);
+    const canvas = new OffscreenCanvas(Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale)));
+    canvas.getContext("2d")?.drawImage(source, 0, 0, canvas.width, canvas.height);
+    return canvas;
+}
+
+function hash(picture: Drawable): string | undefined {
+    const canvas = drawn(picture, { w: 32, h: 32 });
+    const pixels = canvas.getContext("2d")?.getImageData(0, 0, canvas.width, canvas.height);
+    return pixels && encode(pixels.data, pixels.width, pixels.height, 4, 3);
+}
+
+/** The first picture of a film, its size and its length. */
+async function poster(file: Blob): Promise<(Drawable & { seconds: number }) | undefined> {
+    const video = document.createElement("video");
+    video.muted = true;
+    video.preload = "auto";
+    video.src = URL.createObjectURL(file);
+    try {
+        await new Promise<void>((done, fail) => {
+            video.onloadeddata = () => done();
+            video.onerror = () => fail(new Error("no film"));
+            setTimeout(() => fail(new Error("too slow")), 10_000);
+        });
+        return { source: video, width: video.videoWidth, height: video.videoHeight, seconds: video.duration };
+    } catch {
+        return undefined;
+    }
+}
+
+async function measured(file: Blob, kind: string): Promise<{ picture: Drawable | undefined; seconds: number | undefined }> {
     if (kind === "image") {
         const bitmap = await createImageBitmap(file).catch(() => undefined);
-        if (bitmap) Object.assign(info, { w: bitmap.width, h: bitmap.height });
-        bitmap?.close();
+        return { picture: bitmap && { source: bitmap, width: bitmap.width, height: bitmap.height }, seconds: undefined };
     }
-    return { msgtype: `m.${kind}`, body: name, filename: name, info };
+    if (kind === "video") {
+        const found = await poster(file);
+        return { picture: found, seconds: found?.seconds };
+    }
+    return { picture: undefined, seconds: undefined };
+}
+
+/** The content of the message, without an address yet, and the bytes to send. */
+export async function describe(file: File): Promise<{ content: Content; blob: Blob }> {
+    const kind = PICTURE.test(file.type) ? "image" : file.type.startsWith("video/") ? "video" : file.type.startsWith("audio/") ? "audio" : "file";
+    const name = clean(file.name, 200) || "file";
+    const blob = await withoutExif(file);
+    const info: Content = { mimetype: file.type || "application/octet-stream", size: blob.size };
+    const { picture, seconds } = await measured(blob, kind);
+    if (picture) Object.assign(info, { w: picture.width, h: picture.height, "xyz.amorgan.blurhash": hash(picture) });
+    if (seconds !== undefined && Number.isFinite(seconds)) info["duration"] = Math.round(seconds * 1000);
+    return { content: { msgtype: `m.${kind}`, body: name, filename: name, info }, blob };
+}
+
+/** Upload an entry's file, encrypted if the room is, and put the address into its content. */
+export async function sendEntryFile(engine: Engine, entry: Entry, onprogress: () => void, signal: AbortSignal): Promise<void> {
+    const upload = entry.upload;
+    if (!upload) return;
+    const encrypted = engine.room(entry.room)?.hasEncryptionStateEvent() ?? false;
+    const progress = (part: number): void => {
+        upload.progress = part;
+        onprogress();
+    };
+    const info = entry.content["info"] as Content;
+    const kind = String(entry.content["msgtype"]).slice(2);
+    const { picture } = await measured(upload.blob, kind);
+    const thumb = picture && (encrypted || kind === "video") ? await drawn(picture, THUMB).convertToBlob({ type: "image/jpeg", quality: 0.8 }) : undefined;
+    if (thumb) {
+        const sealed = encrypted ? await encrypt(thumb) : undefined;
+        const url = await uploadBlob(engine, sealed?.blob ?? thumb, { signal });
+        Object.assign(info, { thumbnail_info: { mimetype: "image/jpeg", size: thumb.size } }, sealed ? { thumbnail_file: { ...sealed.file, url } } : { thumbnail_url: url });
+    }
+    const sealed = encrypted ? await encrypt(upload.blob) : undefined;
+    const url = await uploadBlob(engine, sealed?.blob ?? upload.blob, { signal, onprogress: progress, ...(!sealed && { name: upload.name, type: String(info["mimetype"]) }) });
+    if (sealed) entry.content["file"] = { ...sealed.file, url };
+    else entry.content["url"] = url;
 }

@@ -21,6 +21,12 @@ export function thumbnail(mxc: string | undefined, width: number, height = width
     return `${BASE}/thumbnail/${found[0]}/${found[1]}?width=${width * dense}&height=${height * dense}&method=${method}`;
 }
 
+/** Where the bytes are, for those who send the token themselves. */
+export function address(mxc: string): string | undefined {
+    const found = parts(mxc);
+    return found && `${BASE}/download/${found[0]}/${found[1]}`;
+}
+
 /** The address of the file itself; `name` makes it a download. */
 export function original(mxc: string | undefined, name?: string): string | undefined {
     const found = mxc ? parts(mxc) : undefined;

@@ -31,6 +31,8 @@ export interface Entry {
     upload: Upload | undefined;
     /** The content answers a message, which is shown above it. */
     quoted: boolean;
+    /** An object URL of the file, of this page. */
+    local?: string | undefined;
 }
 
 const FIRST_WAIT_MS = 1_000;
@@ -40,13 +42,14 @@ const STALE_MS = 24 * 3_600_000;
 
 export type Encrypt = (roomId: string, type: string, content: Record<string, unknown>) => Promise<{ type: string; content: Record<string, unknown> }>;
 /** Uploads the entry's file and puts its address into the content. */
-export type SendFile = (entry: Entry, onprogress: () => void) => Promise<void>;
+export type SendFile = (entry: Entry, onprogress: () => void, signal: AbortSignal) => Promise<void>;
 
 export class Outbox extends Emitter<{ change: string }> {
     #entries: Entry[] = [];
     #running = new Set<string>();
     #timers = new Map<string, ReturnType<typeof setTimeout>>();
     #count = 0;
+    #aborts = new Map<string, AbortController>();
     encrypt: Encrypt | undefined;
     sendFile: SendFile | undefined;
 
@@ -128,13 +131,16 @@ export class Outbox extends Emitter<{ change: string }> {
     }
 
     #end(entry: Entry): void {
+        this.#aborts.get(entry.txn)?.abort();
+        this.#aborts.delete(entry.txn);
+        if (entry.local) setTimeout(() => URL.revokeObjectURL(entry.local ?? ""), 60_000);
         this.#entries = this.#entries.filter((each) => each !== entry);
         void kv.remove("outbox", key(this.engine.userId, entry));
         this.emit("change", entry.room);
     }
 
     #keep(entry: Entry): void {
-        void kv.put("outbox", key(this.engine.userId, entry), { ...entry, owner: this.engine.userId });
+        void kv.put("outbox", key(this.engine.userId, entry), { ...entry, local: undefined, owner: this.engine.userId });
         this.emit("change", entry.room);
     }
 
@@ -158,7 +164,9 @@ export class Outbox extends Emitter<{ change: string }> {
             if (entry.upload) {
                 entry.state = "uploading";
                 this.#keep(entry);
-                await this.sendFile?.(entry, () => this.emit("change", entry.room));
+                const abort = new AbortController();
+                this.#aborts.set(entry.txn, abort);
+                await this.sendFile?.(entry, () => this.emit("change", entry.room), abort.signal);
                 entry.upload = undefined;
             }
             if (!this.#entries.includes(entry)) return 0;
@@ -185,7 +193,8 @@ export class Outbox extends Emitter<{ change: string }> {
 
     #failed(entry: Entry, error: unknown): number {
         if (!this.#entries.includes(entry)) return 0;
-        const status = (error as { httpStatus?: number }).httpStatus ?? 0;
+        const { httpStatus, status: raw } = error as { httpStatus?: number; status?: number };
+        const status = httpStatus ?? raw ?? 0;
         const code = (error as { errcode?: string }).errcode ?? "";
         if (status >= 400 && status < 500 && status !== 429 && status !== 408 && code !== "M_UNKNOWN_TOKEN") {
             entry.state = "failed";

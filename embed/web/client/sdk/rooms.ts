@@ -70,6 +70,13 @@ function muted(engine: Engine, roomId: string): boolean {
     );
 }
 
+/** A direct chat is called by its person, unless it was given a name. */
+function roomName(room: Room, person: string | undefined): string {
+    const given = clean(content<{ name: string }>(room, "m.room.name").name, 120);
+    if (person && !given) return personOf(room, person).name;
+    return clean(room.name, 120) || localpart(room.roomId);
+}
+
 export function roomRow(engine: Engine, room: Room, direct: Map<string, string>): RoomRow {
     const membership = room.getMyMembership() as Membership;
     const me = room.getMember(engine.userId);
@@ -90,7 +97,7 @@ export function roomRow(engine: Engine, room: Room, direct: Map<string, string>)
     const tags = room.tags;
     return {
         id: room.roomId,
-        name: person && room.name === person ? localpart(person) : clean(room.name, 120) || localpart(room.roomId),
+        name: roomName(room, person),
         alias: room.getCanonicalAlias() ?? undefined,
         topic: clean(content<{ topic: string }>(room, "m.room.topic").topic, 500),
         avatar: room.getMxcAvatarUrl() ?? avatarMember?.getMxcAvatarUrl() ?? undefined,

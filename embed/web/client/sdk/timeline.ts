@@ -10,7 +10,7 @@ import type { Engine } from "./engine.ts";
 import { contentBody, itemOf, messageOf } from "./messages.ts";
 import type { Entry, Outbox } from "./outbox.ts";
 import { personOf, pinned } from "./rooms.ts";
-import type { Item, Message } from "./types.ts";
+import type { Body, Item, Message } from "./types.ts";
 
 const WINDOW = 200;
 const PAGE = 50;
@@ -147,6 +147,14 @@ export class Timeline {
         return shown;
     }
 
+    /** What is sent, shown from this machine until the room has it. */
+    #local(entry: Entry): Body {
+        const body = contentBody(entry.type, entry.content);
+        if (!entry.upload || !("media" in body) || (body.type !== "image" && body.type !== "video")) return body;
+        entry.local ??= URL.createObjectURL(entry.upload.blob);
+        return { ...body, media: { ...body.media, local: entry.local } };
+    }
+
     #echo(entry: Entry, room: Room | null): Message {
         const reply = (entry.content["m.relates_to"] as { "m.in_reply_to"?: { event_id?: string } } | undefined)?.["m.in_reply_to"]?.event_id;
         const target = reply && entry.quoted ? room?.findEventById(reply) : undefined;
@@ -159,7 +167,8 @@ export class Timeline {
             level: 0,
             mine: true,
             time: entry.at,
-            body: contentBody(entry.type, entry.content),
+            body: this.#local(entry),
+            progress: entry.upload?.progress,
             edited: false,
             quote: quoted && { id: quoted.id, sender: quoted.sender.id, name: quoted.sender.name, text: quoted.body.type === "text" ? quoted.body.text.slice(0, 200) : "" },
             reactions: [],

@@ -102,6 +102,8 @@ export interface Media {
     readonly thumbnail: string | undefined;
     readonly thumbnailFile: EncryptedFile | undefined;
     readonly wave: readonly number[] | undefined;
+    /** The file on this machine, while it is being sent. */
+    readonly local?: string | undefined;
 }
 
 export type Body =
@@ -156,6 +158,8 @@ export interface Message {
     readonly unconfirmed: boolean;
     readonly state: SendState;
     readonly error: string | undefined;
+    /** Of an upload, 0 to 1. */
+    readonly progress?: number | undefined;
     readonly readers: readonly Person[];
 }
 

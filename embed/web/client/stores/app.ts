@@ -28,6 +28,8 @@ export const status = signal<Status>("connecting");
 export const awaySince = signal<number | undefined>(undefined);
 export const me = signal<Person>({ id: "", name: "", avatar: undefined });
 export const admin = signal(false);
+/** The largest upload in bytes. */
+export const largest = signal<number | undefined>(undefined);
 
 export const the = (): App => {
     if (!app.value) throw new Error("nobody is signed in");
@@ -90,6 +92,8 @@ export async function startApp(session: Session): Promise<App> {
     refresh(started, new Set(engine.client.getRooms().map((room) => room.roomId)));
     if (rooms.value.size > 0) loaded.value = true;
     void engine.tokens.cookie().then((works) => (cookie.value = works));
+    started.outbox.sendFile = async (...entry) => (await import("../sdk/files.ts")).sendEntryFile(engine, ...entry);
+    void import("../sdk/upload.ts").then(({ uploadLimit }) => uploadLimit(engine)).then((most) => (largest.value = most));
     void loadMe();
     void started.commands.isAdmin().then((is) => (admin.value = is));
     return started;

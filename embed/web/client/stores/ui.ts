@@ -10,7 +10,7 @@ export const keysHelp = signal(false);
 export const personCard = signal<{ user: string; room: string | undefined } | undefined>(undefined);
 export const inviteTo = signal<string | undefined>(undefined);
 export const reporting = signal<{ room: string; message: Message | undefined } | undefined>(undefined);
-export const lightbox = signal<{ room: string; key: string } | undefined>(undefined);
+export const lightbox = signal<{ room: string; thread: string | undefined; key: string } | undefined>(undefined);
 /** A question before something that cannot be undone. */
 export interface Question {
     title: string;

@@ -1,0 +1,25 @@
+// Whether a live event is worth a notification: the account's push rules decide, after it has been opened.
+
+import type { Engine } from "./engine.ts";
+import { bodyText, countsAsMessage } from "./messages.ts";
+import { personOf } from "./rooms.ts";
+
+export interface Notice {
+    sender: string;
+    text: string;
+    notify: boolean;
+    highlight: boolean;
+}
+
+const DECRYPT_MS = 5_000;
+
+export async function noticeOf(engine: Engine, roomId: string, eventId: string): Promise<Notice | undefined> {
+    const room = engine.room(roomId);
+    const event = room?.findEventById(eventId);
+    if (!room || !event || event.getSender() === engine.userId || !countsAsMessage(event)) return undefined;
+    const patience = new Promise((done) => setTimeout(done, DECRYPT_MS));
+    await Promise.race([event.getDecryptionPromise(), patience]);
+    const actions = engine.client.getPushActionsForEvent(event, true);
+    const sender = personOf(room, event.getSender() ?? "").name;
+    return { sender, text: bodyText(event), notify: actions?.notify ?? false, highlight: actions?.tweaks.highlight === true };
+}

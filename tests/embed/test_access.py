@@ -1,0 +1,82 @@
+"""The client by keyboard and to screen readers: axe finds nothing, and the main path needs no mouse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.embed.people import Person, pair, person
+from tests.support.server import Server
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+AXE = Path(__file__).resolve().parents[2] / "embed/web/node_modules/axe-core/axe.min.js"
+RUN = """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations
+    .map((found) => `${found.id}: ${found.nodes.map((node) => node.target.join(" ")).join(", ")}`)"""
+PAGES = ("explore", "search", "invites", "settings/profile", "settings/devices", "settings/encryption",
+         "settings/notifications", "settings/appearance", "settings/language", "settings/privacy",
+         "settings/keyboard", "settings/about", "")  # fmt: skip
+
+
+async def violations(who: Person, where: str) -> list[str]:
+    """What axe finds on the page, light and dark."""
+    found = []
+    for scheme in ("light", "dark"):
+        await who.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        await who.page.evaluate(AXE.read_text())
+        found += [f"{where} {scheme}: {each}" for each in await who.page.evaluate(RUN)]
+    return found
+
+
+async def test_axe_finds_nothing(browser: Browser, server: Server) -> None:
+    ada, maya, _ = await pair(browser, server, bypass_csp=True, viewport={"width": 1440, "height": 900})
+    await ada.say("Hello **there**, `code`")
+    await maya.sees("Hello there")
+    await maya.act("Hello there", "React with 👍")
+    await ada.page.locator(".rx").wait_for()
+    found = await violations(ada, "room")
+    for tab in ("details", "members", "settings", "threads", "pinned"):
+        await ada.page.evaluate("tab => { location.hash = location.hash.split('?')[0] + '?panel=' + tab; }", tab)
+        await ada.page.get_by_role("complementary").wait_for()
+        found += await violations(ada, tab)
+    await ada.page.keyboard.press("Control+k")
+    found += await violations(ada, "switcher")
+    await ada.page.keyboard.press("Escape")
+    await ada.page.get_by_role("button", name="New conversation").first.click()
+    found += await violations(ada, "new")
+    await ada.page.keyboard.press("Escape")
+    for page in PAGES:
+        await ada.page.evaluate("page => { location.hash = '#/' + page; }", page)
+        await ada.page.get_by_role("main").first.wait_for()
+        found += await violations(ada, page or "home")
+    visitor = await person(browser, ada.url, "visitor", bypass_csp=True)
+    for page in ("login", "register"):
+        await visitor.page.goto(f"{ada.url}/#/{page}")
+        await visitor.page.get_by_label("User name").wait_for()
+        found += await violations(visitor, page)
+    assert found == []
+
+
+async def test_the_main_path_needs_no_mouse(browser: Browser, server: Server) -> None:
+    ada, maya, name = await pair(browser, server)
+    await ada.say("first")
+    await ada.say("second")
+    await maya.sees("second")
+    keys = maya.page.keyboard
+    await keys.press("Shift+Tab")
+    # Messages are one stop; arrows walk through them and letters act.
+    log = maya.page.get_by_role("log")
+    await log.locator("li.msg .b").last.focus()
+    await keys.press("ArrowUp")
+    assert "first" in await maya.page.evaluate("document.activeElement.getAttribute('aria-label')")
+    await keys.press("r")
+    await keys.type("an answer")
+    await keys.press("Enter")
+    await ada.message("an answer").locator(".quote", has_text="first").wait_for()
+    await keys.press("Control+k")
+    await keys.type(name[:12])
+    await maya.page.get_by_role("dialog").wait_for()
+    await keys.press("Escape")
+    await maya.page.get_by_role("dialog").wait_for(state="detached")
+    assert ada.faults + maya.faults == []

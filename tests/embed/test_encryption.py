@@ -1,0 +1,110 @@
+"""Encrypted conversations in the web client: devices confirmed by emoji and by the recovery key; files under keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.embed.people import PASSWORD, Person, local, person
+from tests.support.server import Server
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+
+async def second_device(browser: Browser, of: Person) -> Person:
+    """The same user on another device, which asks to be confirmed."""
+    device = await person(browser, of.url, "again")
+    device.name = of.name
+    await device.page.goto(f"{of.url}/#/login")
+    await device.page.get_by_label("User name").fill(of.name)
+    await device.page.get_by_label("Password", exact=True).fill(PASSWORD)
+    await device.page.get_by_role("button", name="Sign in").click()
+    await device.page.get_by_text("Open your encrypted messages").wait_for()
+    return device
+
+
+async def direct_chat(browser: Browser, server: Server) -> tuple[Person, Person]:
+    """Two people in an encrypted direct chat."""
+    ada, maya = await person(browser, local(server), "ada"), await person(browser, local(server), "maya")
+    await ada.sign_up()
+    await maya.sign_up()
+    await ada.write_to(maya.name)
+    await ada.say("a secret")
+    await maya.accept()
+    await maya.sees("a secret")
+    return ada, maya
+
+
+async def test_a_direct_chat_is_encrypted_and_opens_on_confirmed_devices(browser: Browser, server: Server) -> None:
+    ada, maya = await direct_chat(browser, server)
+    await maya.say("safe with me")
+    await ada.sees("safe with me")
+    phone = await second_device(browser, maya)
+    await phone.page.get_by_text("Another device of mine").click()
+    await maya.page.get_by_role("button", name="Compare").click()
+    emoji = [device.page.get_by_role("list") for device in (maya, phone)]
+    names = [await each.get_by_role("listitem").all_inner_texts() for each in emoji if await each.wait_for() is None]
+    assert len(names[0]) == 7
+    assert names[0] == names[1]
+    for device in (maya, phone):
+        await device.page.get_by_role("button", name="They match").click()
+    await phone.page.get_by_text("Done, this device is yours").wait_for()
+    await phone.page.get_by_role("button", name="Go to chats").click()
+    await phone.page.get_by_role("link", name=ada.name).click()
+    await ada.say("for both devices")
+    await phone.sees("for both devices")
+    assert ada.faults + maya.faults + phone.faults == []
+
+
+async def test_the_recovery_key_confirms_a_device(browser: Browser, server: Server) -> None:
+    ada = await person(browser, local(server), "ada")
+    await ada.sign_up()
+    await ada.page.goto(f"{ada.url}/#/recovery")
+    await ada.page.locator(".key:not(:has(.bone))").wait_for()
+    key = await ada.page.locator(".key").inner_text()
+    phone = await second_device(browser, ada)
+    await phone.page.get_by_role("button", name="Recovery key").click()
+    wrong = key[:8] + ("A" if key[8] != "A" else "B") + key[9:]
+    await phone.page.get_by_label("Key").fill(wrong)
+    await phone.page.get_by_role("button", name="Open my history").click()
+    await phone.page.get_by_role("alert").get_by_text("does not fit").wait_for()
+    await phone.page.get_by_label("Key").fill(key)
+    await phone.page.get_by_role("button", name="Open my history").click()
+    await phone.page.get_by_text("Done, this device is yours").first.wait_for()
+    await phone.page.goto(f"{ada.url}/#/settings/devices")
+    await phone.page.get_by_text("Yours").nth(1).wait_for()
+    assert ada.faults + phone.faults == []
+
+
+MEDIA = Path(__file__).parent / "media"
+
+
+async def test_pictures_and_films_are_sent_plain_and_encrypted(browser: Browser, server: Server) -> None:
+    ada, maya = await direct_chat(browser, server)
+    await _exchange(ada, maya)
+    await ada.create_room(f"Garden {ada.name}")
+    await maya.join(f"#garden-{ada.name}:{server.name}")
+    await _exchange(ada, maya)
+    assert ada.faults + maya.faults == []
+
+
+async def _exchange(ada: Person, maya: Person) -> None:
+    await ada.attach(MEDIA / "picture.jpg", MEDIA / "clip.webm", MEDIA / "note.txt")
+    await ada.composer.fill("look at this")
+    await ada.composer.press("Enter")
+    await maya.sees("look at this")
+    picture = maya.page.locator("li.msg .img > img").last
+    await maya.page.wait_for_function("img => img.complete && img.naturalWidth > 0", arg=await picture.element_handle())
+    await maya.page.get_by_role("button", name="Play clip.webm").last.click()
+    video = await maya.page.locator("video").last.element_handle()
+    await maya.page.wait_for_function("video => video.currentTime > 0.2", arg=video)
+    async with maya.page.expect_download() as download:
+        await maya.page.get_by_role("button", name="Download note.txt").last.click()
+    assert (await (await download.value).path()).read_bytes() == (MEDIA / "note.txt").read_bytes()
+    # The picture opens alone, and Esc closes it.
+    await maya.page.get_by_role("button", name="Open look at this").last.click()
+    viewer = maya.page.get_by_role("dialog", name="Photo")
+    await viewer.locator("img").wait_for()
+    await maya.page.keyboard.press("Escape")
+    await viewer.wait_for(state="detached")

@@ -1,0 +1,68 @@
+"""The web client while things go wrong: no connection, a restarted server, a second tab, the end of a session."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from tests.embed.people import local, pair, person
+from tests.support.fixtures import StartServer
+from tests.support.server import Server
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+
+async def test_what_is_written_offline_goes_out_once_and_in_order(browser: Browser, server: Server) -> None:
+    ada, maya, _ = await pair(browser, server)
+    await ada.context.set_offline(True)
+    for n in range(4):
+        await ada.say(f"offline {n}")
+    await ada.page.get_by_text("Sending").last.or_(ada.page.get_by_text("Waiting for connection").last).wait_for()
+    await ada.context.set_offline(False)
+    await maya.sees("offline 3")
+    for who in (ada, maya):
+        texts = await who.page.locator("li.msg .plain").all_inner_texts()
+        assert [text for text in texts if text.startswith("offline")] == [f"offline {n}" for n in range(4)]
+    assert ada.faults + maya.faults == []
+
+
+async def test_an_unsent_message_outlives_a_reload_and_a_restart(browser: Browser, start_server: StartServer) -> None:
+    server = start_server("sqlite")
+    ada, maya, _ = await pair(browser, server)
+    await maya.say("before")
+    await ada.sees("before")
+    # The page is loaded anew while its message waits: the server refuses to take it until then.
+    await ada.page.route("**/send/**", lambda route: route.abort())
+    await ada.say("kept on disk")
+    await ada.message("kept on disk").wait_for()
+    await asyncio.sleep(0.5)
+    await ada.page.reload()
+    await ada.sees("kept on disk")
+    await ada.page.unroute("**/send/**")
+    await maya.sees("kept on disk")
+    assert await maya.page.get_by_role("log").get_by_text("kept on disk").count() == 1
+
+
+async def test_one_tab_works_at_a_time_and_nothing_stays_after_sign_out(browser: Browser, server: Server) -> None:
+    ada = await person(browser, local(server), "ada")
+    await ada.sign_up()
+    name = f"Tabs {ada.name}"
+    await ada.create_room(name)
+    second = await ada.context.new_page()
+    await second.goto(f"{ada.url}/")
+    await second.get_by_text("Hromada is open in another tab").wait_for()
+    await second.get_by_role("button", name="Use it here").click()
+    await second.get_by_role("link", name=name).wait_for()
+    await ada.page.get_by_text("Hromada is open in another tab").wait_for()
+    # The browser frees the lock of a tab that is gone.
+    await second.close()
+    await ada.page.reload()
+    await ada.page.get_by_role("link", name=name).wait_for()
+    await ada.page.goto(f"{ada.url}/#/settings/profile")
+    await ada.page.get_by_role("button", name="Sign out").click()
+    await ada.page.get_by_role("dialog").get_by_role("button", name="Sign out").click()
+    await ada.page.get_by_role("button", name="Sign in").wait_for()
+    kept = await ada.page.evaluate("indexedDB.databases().then((all) => all.map((each) => each.name))")
+    assert set(kept) <= {"hromada"}  # made anew, and empty
+    assert ada.faults == []

@@ -1,0 +1,85 @@
+"""Long histories: scrolling back loads them in pieces, nothing moves under the reader, nothing is lost or doubled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.embed.people import local, person
+from tests.support.server import Server
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+MESSAGES = 260
+# The spec's own tolerance for this client: what one reads may move by two pixels.
+STILL_PX = 2.0
+
+SEND = """async ([room, count]) => {
+    const { access } = await new Promise((done) => {
+        const open = indexedDB.open("hromada");
+        open.onsuccess = () => {
+            const got = open.result.transaction("kv").objectStore("kv").get("session");
+            got.onsuccess = () => done(got.result);
+        };
+    });
+    const headers = { Authorization: `Bearer ${access}` };
+    for (let n = 0; n < count; n++) {
+        const body = JSON.stringify({ msgtype: "m.text", body: `message ${n} ` + "word ".repeat((n * 7) % 40) });
+        const path = `/_matrix/client/v3/rooms/${encodeURIComponent(room)}/send/m.room.message/h${n}`;
+        const answer = await fetch(path, { method: "PUT", headers, body });
+        if (!answer.ok) throw new Error(await answer.text());
+    }
+}"""
+
+# Scrolls up in steps. After each, watches the first row in view while older ones are put above it.
+CLIMB = """async () => {
+    const log = document.querySelector("[role=log]");
+    const frame = () => new Promise((done) => requestAnimationFrame(done));
+    let worst = 0;
+    const seen = new Set();
+    const note = () => {
+        for (const row of log.querySelectorAll("li.msg")) {
+            const found = /^message (\\d+) /.exec(row.querySelector(".plain")?.textContent ?? "");
+            if (found) seen.add(Number(found[1]));
+        }
+    };
+    for (let step = 0; step < 400; step++) {
+        note();
+        if (log.querySelector(".intro")) break;
+        log.scrollTop = Math.max(1, log.scrollTop - 700);
+        await frame();
+        const top = log.getBoundingClientRect().top;
+        const row = [...log.querySelectorAll("[data-key]")].find(
+            (each) => each.getBoundingClientRect().bottom > top + 40,
+        );
+        const before = row.getBoundingClientRect().top;
+        for (let n = 0; n < 6; n++) {
+            await frame();
+            if (row.isConnected) worst = Math.max(worst, Math.abs(row.getBoundingClientRect().top - before));
+        }
+    }
+    note();
+    const texts = [...log.querySelectorAll("li.msg")].map((row) => row.dataset.key);
+    return { worst, seen: seen.size, rows: texts.length, unique: new Set(texts).size };
+}"""
+
+
+async def test_scrolling_back_moves_nothing_and_loses_nothing(browser: Browser, server: Server) -> None:
+    ada = await person(browser, local(server), "ada", viewport={"width": 1200, "height": 800})
+    await ada.sign_up()
+    await ada.create_room(f"Garden {ada.name}")
+    room = (await ada.page.evaluate("location.hash")).split("/")[2].split("?")[0]
+    await ada.page.evaluate(SEND, [room, MESSAGES])
+    await ada.page.reload()
+    await ada.sees(f"message {MESSAGES - 1} ")
+    climbed = await ada.page.evaluate(CLIMB)
+    assert climbed["seen"] == MESSAGES
+    assert climbed["rows"] == climbed["unique"]
+    assert climbed["rows"] <= 200
+    assert climbed["worst"] <= STILL_PX
+    # Back at the live end by one press, and what comes then is seen.
+    await ada.page.get_by_role("button", name="Jump to the latest message").click()
+    await ada.sees(f"message {MESSAGES - 1} ")
+    await ada.say("and on")
+    await ada.sees("and on")
+    assert ada.faults == []
