@@ -39,7 +39,9 @@ async def get_device(api: ClientServices, who: Requester, *, device_id: str) -> 
 
 
 async def update_device(api: ClientServices, who: Requester, *, device_id: str, body: UpdateDeviceRequest) -> None:
-    """Rename a device."""
+    """Rename a device; an application service makes it where there is none."""
+    if who.appservice is not None:
+        await api.accounts.devices.provide(who.user_id, device_id)
     await api.accounts.devices.rename(who.user_id, device_id, body.display_name)
 
 

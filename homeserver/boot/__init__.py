@@ -19,6 +19,7 @@ from client_api.personal import PersonalServices
 from homeserver import faults
 from homeserver.boot import parts
 from homeserver.boot.accounts import Foundations, account_data_quota, build_accounts, build_sessions
+from homeserver.boot.appservices import load_registry
 from homeserver.boot.e2e import build_e2e
 from homeserver.boot.embed import build_embed
 from homeserver.boot.media import MediaParts, build_media, serve_media
@@ -31,6 +32,7 @@ from homeserver.roles import PACKAGES, Role
 from homeserver.services.accounts.member_profiles import MemberProfiles
 from homeserver.services.accounts.sessions import Sessions, locked
 from homeserver.services.accounts.watch import AccountWatch
+from homeserver.services.appservices.registry import AppServiceAuthenticator, make_senders
 from homeserver.services.commit import Committer
 from homeserver.services.following import LogFollower
 from homeserver.services.log import Log
@@ -126,7 +128,7 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
         store, log = spoil(faults.plan.control, engine, config.server.name, log)
     follower = LogFollower(store, log)
     committer = Committer(store, log, follower)
-    base = Foundations(config, store, committer, limits, clock, entropy)
+    base = Foundations(config, store, committer, limits, clock, entropy, load_registry(config))
     sessions = build_sessions(base, secrets.jwt_keys)
     log.listen(sessions.follow, lambda: None)
     signer = Signer(config.server.name, secrets.signing_key)
@@ -171,6 +173,7 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
         _log.warning("redis_not_used", reason="one process keeps in memory what several would share")
     core = await build_core(config)
     try:
+        await make_senders(core.base.appservices, core.store, core.base.committer, core.base.clock)
         return _server_on(core, config, roles)
     except BaseException:
         await asyncio.shield(core.engine.dispose())
@@ -249,7 +252,7 @@ def build_application(core: Core, mounts: Sequence[Mount[Any]], metrics: Metrics
     return Application(
         mounts,
         settings=parts.web_settings(core.base.config),
-        authenticator=core.sessions,
+        authenticator=AppServiceAuthenticator(core.base.appservices, core.store, core.sessions),
         limits=core.limits,
         metrics=metrics,
         clock=core.base.clock,

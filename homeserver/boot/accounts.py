@@ -21,7 +21,6 @@ from homeserver.ports.rooms_of_users import RoomActions
 from homeserver.ports.store import Store
 from homeserver.services.accounts.account import Account
 from homeserver.services.accounts.admin import Admin, SharedSecretRegistration
-from homeserver.services.accounts.appservices import NoAppServices
 from homeserver.services.accounts.credentials import Credentials
 from homeserver.services.accounts.devices import Devices
 from homeserver.services.accounts.interactive import Interactive, InteractiveSettings
@@ -33,6 +32,7 @@ from homeserver.services.accounts.register import Mode, Register, RegistrationSe
 from homeserver.services.accounts.sessions import Sessions, SessionSettings
 from homeserver.services.accounts.stages import DummyStage, PasswordStage, RegistrationTokenStage, TermsStage
 from homeserver.services.accounts.tokens import AccessTokens, load_keys
+from homeserver.services.appservices.registry import Registry
 from homeserver.services.commit import Committer
 from homeserver.services.personal.account_data import AccountData
 from homeserver.services.personal.filters import Filters
@@ -56,6 +56,7 @@ class Foundations:
     limits: RateLimits
     clock: Clock
     entropy: Entropy
+    appservices: Registry
 
 
 def build_sessions(base: Foundations, jwt_keys: bytes) -> Sessions:
@@ -84,7 +85,7 @@ def build_accounts(base: Foundations, sessions: Sessions, rooms: RoomActions) ->
     interactive = Interactive(
         store, clock, entropy, stages, InteractiveSettings(lifetime_ms=auth.interactive_session_seconds * 1000)
     )
-    appservices = NoAppServices()
+    appservices = base.appservices
     registration = config.registration
     register = Register(
         store,
@@ -105,7 +106,7 @@ def build_accounts(base: Foundations, sessions: Sessions, rooms: RoomActions) ->
             store, base.committer, max_bytes=limits.account_data_bytes, quota=account_data_quota(config)
         ),
         admin=Admin(store, base.committer, sessions, name),
-        devices=Devices(store, base.committer, clock, sessions, interactive),
+        devices=Devices(store, base.committer, clock, sessions, interactive, max_devices=limits.devices_per_user),
         filters=Filters(store, max_bytes=limits.filter_bytes, max_per_user=limits.filters_per_user),
         interactive=interactive,
         login=Login(store, clock, entropy, credentials, sessions, appservices, jwt, settings),

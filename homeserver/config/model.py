@@ -378,6 +378,12 @@ class Logging(Section, frozen=True, kw_only=True):
     requests: Annotated[bool, _doc("One line per request. Never with query or body.")] = False
 
 
+class AppServices(Section, frozen=True, kw_only=True):
+    """Bridges and bots that act for users of their own."""
+
+    files: Annotated[tuple[str, ...], _doc("Registration files (YAML) of application services. Read at start.")] = ()
+
+
 class Metrics(Section, frozen=True, kw_only=True):
     """Prometheus."""
 
@@ -404,5 +410,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     at_rest: AtRest = AtRest()
     previews: Previews = Previews()
     outbound: Outbound = Outbound()
+    appservices: AppServices = AppServices()
     logging: Logging = Logging()
     metrics: Metrics = Metrics()

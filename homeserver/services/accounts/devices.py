@@ -20,7 +20,7 @@ from homeserver.ports.log import DeviceListEntry
 from homeserver.ports.requester import Requester
 from homeserver.ports.store import Store, StoreUnavailable
 from homeserver.services.accounts.interactive import Interactive, Operation
-from homeserver.services.accounts.names import MAX_DISPLAY_NAME, is_storable, require_text
+from homeserver.services.accounts.names import MAX_DISPLAY_NAME, device_id_of, is_storable, require_text
 from homeserver.services.accounts.sessions import Sessions
 from homeserver.services.accounts.stages import PASSWORD
 from homeserver.services.commit import Committer
@@ -35,13 +35,21 @@ class Devices:
     """Owns devices. `run` must be running for sightings to be stored."""
 
     def __init__(
-        self, store: Store, committer: Committer, clock: Clock, sessions: Sessions, interactive: Interactive
+        self,
+        store: Store,
+        committer: Committer,
+        clock: Clock,
+        sessions: Sessions,
+        interactive: Interactive,
+        *,
+        max_devices: int = 100,
     ) -> None:
         self._store = store
         self._committer = committer
         self._clock = clock
         self._sessions = sessions
         self._interactive = interactive
+        self._most = max_devices
         self._seen: dict[tuple[str, str], Device] = {}
 
     async def all(self, user_id: str) -> Sequence[Device]:
@@ -73,6 +81,21 @@ class Devices:
                 raise _no_device()
             if await unit.tx.keys.device_key(user_id, device_id) is not None:
                 unit.tell(lambda position: DeviceListEntry(position, user_id))
+
+    async def provide(self, user_id: str, device_id: str) -> None:
+        """Make the device unless the user has it, without a session, for an application service.
+
+        spec: application-service-api#creating-devices. Raises INVALID_PARAM for a bad id or too many devices.
+        """
+        device_id_of(device_id)
+        async with self._committer.writing() as unit:
+            await unit.tx.users.lock(user_id)
+            if await unit.tx.devices.get(user_id, device_id) is not None:
+                return
+            if await unit.tx.devices.count(user_id) >= self._most:
+                raise MatrixError(ErrCode.INVALID_PARAM, f"A user has at most {self._most} devices")
+            await unit.tx.devices.create(Device(user_id, device_id, self._clock.now_ms()))
+            unit.tell(lambda position: DeviceListEntry(position, user_id))
 
     async def delete(self, who: Requester, device_ids: Sequence[str], operation: str, body: dict[str, Any]) -> None:
         """Delete devices and log them out, after interactive authentication of the request `body`.

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.ids import domain_of, parse_room_alias, parse_room_id
-from homeserver.ports.store import UniqueViolation
+from homeserver.ports.store import Transaction, UniqueViolation
 from homeserver.services.rooms.access import RoomAccess
 from homeserver.services.rooms.writer import RoomMemory
 
@@ -51,12 +51,15 @@ class Aliases:
         lock = self._making.setdefault(user_id, asyncio.Lock())
         async with lock:
             async with self._memory.store.read() as tx:
-                made = await tx.aliases.count_of(user_id)
-            self._check_quota(made)
+                await self._check_quota(tx, user_id)
             yield
 
-    def _check_quota(self, made: int) -> None:
-        if made >= self._max_per_user:
+    async def _check_quota(self, tx: Transaction, user_id: str) -> None:
+        made = await tx.aliases.count_of(user_id)
+        if made < self._max_per_user:
+            return
+        owner = await tx.users.get(user_id)
+        if owner is None or owner.appservice_id is None:  # a bridge names a room for everything that it maps
             raise MatrixError(ErrCode.RESOURCE_LIMIT_EXCEEDED, f"You have {made} aliases already")
 
     async def set_room_alias(self, user_id: str, alias: str, room_id: str) -> None:
@@ -77,7 +80,7 @@ class Aliases:
         try:
             async with self.quota(user_id), memory.store.write() as tx:
                 await tx.users.lock(user_id)  # another process's aliases come before or behind
-                self._check_quota(await tx.aliases.count_of(user_id))
+                await self._check_quota(tx, user_id)
                 await tx.aliases.put(alias, head.room_nid, user_id)
         except UniqueViolation:
             raise MatrixError(ErrCode.ALIAS_IN_USE, "The alias is taken", status=409) from None

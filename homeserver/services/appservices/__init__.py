@@ -1,0 +1,1 @@
+"""Application services: who is registered, and who they act as."""
