@@ -104,6 +104,11 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--limit", type=_positive, metavar="N", default=100, help="how many; default: 100")
     media = actions.add_parser("media", help="images, videos and files")
     add_media_actions(media.add_subparsers(required=True, metavar="ACTION"), _with_settings, _config)
+    bridges = actions.add_parser(
+        "bridges", help="databases as rooms; `hromada bridges --help` says more", add_help=False
+    )
+    bridges.add_argument("arguments", nargs=argparse.REMAINDER)
+    bridges.set_defaults(command=_bridges)
     return parser
 
 
@@ -202,6 +207,15 @@ def _doctor(options: argparse.Namespace) -> int:
         return healthy
 
     return 0 if asyncio.run(examine()) else 1
+
+
+def _bridges(options: argparse.Namespace) -> int:
+    """The bridge is a program of its own, in this distribution; it uses nothing of the server."""
+    if find_spec("aiohttp") is None:
+        return _fail(["bridges need more packages: pip install 'hromada[bridges]'"], status=1)
+    os.umask(0o077)
+    status: int = import_module("bridges.cli").main(options.arguments)
+    return status
 
 
 def _config_doc(_options: argparse.Namespace) -> int:

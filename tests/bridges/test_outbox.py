@@ -1,0 +1,313 @@
+"""Rows of PostgreSQL as rooms: the mapping of orders, from a committed change to what a client reads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import asyncpg
+import pytest
+
+from tests.support.client import Client, eventually, part
+from tests.support.faultproxy import FaultProxy
+from tests.support.fixtures import StartServer
+from tests.support.postgres import PostgresCluster
+from tests.support.server import ROOT, Server
+
+CONFIG = """
+[appservice]
+id = "db"
+homeserver = "http://127.0.0.1:{port}"
+server_name = "hromada.test"
+as_token = {{ file = "{folder}/as_token" }}
+hs_token = {{ file = "{folder}/hs_token" }}
+
+[source.shop]
+driver = "postgresql"
+url = {{ env = "SHOP_URL" }}
+
+[mapping.orders]
+source = "shop"
+table = "public.orders"
+key = ["id"]
+columns = ["id", "status", "total", "currency", "customer_id"]
+filter = {{ all = [{{ col = "total", op = "ge", value = 50 }}, {{ col = "currency", op = "eq", value = "EUR" }}] }}
+capture = {{ mode = "outbox", poll = "100ms" }}
+
+[mapping.orders.room]
+alias = "_db_orders_{{{{ id }}}}"
+name = "Order {{{{ id }}}} ({{{{ status }}}})"
+topic = "{{{{ total }}}} {{{{ currency }}}}"
+invite = ["@sales:hromada.test"]
+
+[[mapping.orders.message]]
+on = "insert"
+text = "New order {{{{ id }}}}: {{{{ total }}}} {{{{ currency }}}}"
+
+[[mapping.orders.message]]
+on = "update"
+when = {{ changed = ["status"] }}
+sender = "ghost:customer_id"
+msgtype = "m.notice"
+text = "{{{{ old.status }}}} -> {{{{ status }}}}"
+html = "<b>{{{{ status }}}}</b>"
+"""
+TABLE = "CREATE TABLE orders (id bigint PRIMARY KEY, status text, total numeric(12,2), currency text, customer_id text)"
+
+
+class Bridge:
+    """`hromada bridges run` as a process."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.file = folder / "bridges.toml"
+        self._log = folder / "bridge.log"
+        self._environment = {"SHOP_URL": url, "PATH": "/usr/bin:/bin"}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """One action that ends by itself."""
+        command = [sys.executable, "-m", "homeserver", "bridges", *arguments]
+        return subprocess.run(
+            command, cwd=ROOT, env=self._environment, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    def start(self) -> None:
+        """Run."""
+        command = [sys.executable, "-m", "homeserver", "bridges", "run", str(self.file)]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stdout=log, stderr=log)
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        assert self._process is not None
+        self._process.terminate()
+        status, self._process = self._process.wait(30), None
+        return status
+
+    def log(self) -> str:
+        """What it said."""
+        return self._log.read_text()
+
+
+class Shop:
+    """The server, the database, the bridge between them, and somebody from sales."""
+
+    def __init__(self, server: Server, bridge: Bridge, database: str, sales: Client) -> None:
+        self.server, self.bridge, self.database, self.sales = server, bridge, database, sales
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """A connection of the application."""
+        connection = await asyncpg.connect(self.database)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def messages(self, order: object) -> list[dict[str, Any]]:
+        """What sales read in the room of an order, oldest first; nothing before there is a room."""
+        alias = part(f"#_db_orders_{order}:hromada.test")
+        found = await self.sales.request("GET", f"/directory/room/{alias}")
+        if found.status != 200 or (await self.sales.request("POST", f"/join/{alias}", {})).status != 200:
+            return []
+        history = await self.sales.history(found.body["room_id"], "b")
+        return [event for event in reversed(history) if event["type"] == "m.room.message"]
+
+    async def told(self, order: object) -> list[str]:
+        """The texts of `messages`."""
+        return [event["content"]["body"] for event in await self.messages(order)]
+
+
+MakeShop = Callable[[], Awaitable[Shop]]
+
+
+@pytest.fixture
+def proxy() -> Iterator[Any]:
+    """The homeserver's address: it stays while the server restarts."""
+    with FaultProxy.running(1) as running:
+        yield running
+
+
+@pytest.fixture
+async def shop(
+    start_server: StartServer,
+    postgres_cluster: PostgresCluster,
+    proxy: Any,
+    tmp_path: Path,
+    http: aiohttp.ClientSession,
+) -> AsyncIterator[Shop]:
+    """All of it, running."""
+    folder = tmp_path / "bridge"
+    folder.mkdir()
+    (folder / "as_token").write_text("the-as-token\n")
+    (folder / "hs_token").write_text("the-hs-token\n")
+    url = postgres_cluster.make_database()
+    bridge = Bridge(folder, url)
+    bridge.file.write_text(CONFIG.format(port=proxy.port, folder=folder))
+    registration = folder / "registration.yaml"
+    printed = bridge.call("registration", str(bridge.file))
+    assert printed.returncode == 0, printed.stderr
+    registration.write_text(printed.stdout)
+    server = start_server(environment={"HROMADA_APPSERVICES_FILES": str(registration)})
+    proxy.target_port = urlsplit(server.url).port
+    connection = await asyncpg.connect(url)
+    await connection.execute(TABLE)
+    sql = bridge.call("sql", str(bridge.file), "--role", "hromada")
+    assert sql.returncode == 0, sql.stderr
+    await connection.execute(sql.stdout)
+    await connection.close()
+    sales = await Client(http, server.url).register("sales")
+    bridge.start()
+    yield Shop(server, bridge, url, sales)
+    bridge.kill()
+
+
+async def test_orders(shop: Shop) -> None:
+    checked = shop.bridge.call("check", str(shop.bridge.file))
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    async with shop.connection() as db:
+        await db.execute("INSERT INTO orders VALUES (7, 'new', 99.50, 'EUR', 'Anna/1'), (8, 'new', 20, 'EUR', 'x')")
+        await db.execute("UPDATE orders SET status = '<paid>' WHERE id = 7")
+        await db.execute("UPDATE orders SET total = 100 WHERE id = 7")
+    expected = ["New order 7: 99.50 EUR", "new -> <paid>"]
+    await eventually(lambda: _is(shop, 7, expected))
+    messages = await shop.messages(7)
+    assert [event["sender"] for event in messages] == ["@_db_bot:hromada.test", "@_db_shop_=41nna/1:hromada.test"]
+    assert messages[1]["content"]["formatted_body"] == "<b>&lt;paid&gt;</b>"
+    assert messages[1]["content"]["m.mentions"] == {}
+    room = messages[0]["room_id"]
+    assert (await shop.sales.state(room, "m.room.name"))["name"] == "Order 7 (<paid>)"
+    await eventually(lambda: _topic_is(shop.sales, room, "100.00 EUR"))
+    assert await shop.told(8) == [], "the filter keeps it out"
+    async with shop.connection() as db:
+        await db.execute("DELETE FROM orders WHERE id = 7")
+    await eventually(lambda: _is_archived(shop.sales, room, True))
+    async with shop.connection() as db:
+        await db.execute("INSERT INTO orders VALUES (7, 'again', 60, 'EUR', NULL)")
+    await eventually(lambda: _is(shop, 7, [*expected, "New order 7: 60.00 EUR"]))
+    assert await _is_archived(shop.sales, room, False)
+    async with shop.connection() as db:
+        assert await db.fetchval("SELECT count(*) FROM bridge_outbox") == 0
+    assert shop.bridge.stop() == 0
+
+
+async def test_two_bridges_do_not_share_a_state(shop: Shop) -> None:
+    await eventually(lambda: _ready(shop.bridge))
+    second = shop.bridge.call("run", str(shop.bridge.file))
+    assert second.returncode == 1
+    assert "another bridge" in second.stderr
+
+
+async def test_nothing_is_lost_or_doubled_by_kills(shop: Shop, proxy: Any, pytestconfig: pytest.Config) -> None:
+    """kill -9 of the bridge and the homeserver while five writers hold their transactions open."""
+    rooms = [str(number) for number in range(1, 6)]
+    committed: dict[str, list[str]] = {room: [f"New order {room}: 70.00 EUR"] for room in rooms}
+    done = asyncio.Event()
+
+    async def write(room: str) -> None:
+        chance = random.Random(int(room))
+        async with shop.connection() as db:
+            await db.execute("INSERT INTO orders VALUES ($1, '0', 70, 'EUR', 'c')", int(room))
+            number = 0
+            while not done.is_set() or number < 10:
+                change = db.transaction()
+                await change.start()
+                await db.execute("UPDATE orders SET status = $2 WHERE id = $1", int(room), str(number + 1))
+                await asyncio.sleep(chance.uniform(0, 0.1))
+                if chance.random() < 0.1:
+                    await change.rollback()
+                    continue
+                await change.commit()
+                committed[room].append(f"{number} -> {number + 1}")
+                number += 1
+                await asyncio.sleep(chance.uniform(0, 0.3))
+
+    writers = [asyncio.create_task(write(room)) for room in rooms]
+    chance = random.Random(1)
+    for victim in ("bridge", "server", "bridge", "answers", "server", "bridge"):
+        await asyncio.sleep(chance.uniform(0.3, 1.5))
+        if victim == "bridge":
+            await asyncio.to_thread(shop.bridge.kill)
+            shop.bridge.start()
+        elif victim == "answers":
+            proxy.reset()
+        else:
+            await asyncio.to_thread(shop.server.kill)
+            await asyncio.to_thread(shop.server.start)
+            proxy.target_port = urlsplit(shop.server.url).port
+            shop.sales.base_url = shop.server.url
+    done.set()
+    await asyncio.gather(*writers)
+    for room in rooms:
+        try:
+            await eventually(lambda room=room: _is(shop, room, committed[room]), 45)  # type: ignore[misc]
+        except AssertionError:
+            assert await shop.told(room) == committed[room], shop.bridge.log()[-4000:]
+
+
+async def _is(shop: Shop, order: object, expected: list[str]) -> bool:
+    return await shop.told(order) == expected
+
+
+async def _topic_is(client: Client, room: str, topic: str) -> bool:
+    return bool((await client.state(room, "m.room.topic"))["topic"] == topic)
+
+
+async def _is_archived(client: Client, room: str, archived: bool) -> bool:
+    levels = await client.state(room, "m.room.power_levels")
+    return bool(levels["events_default"] == (100 if archived else 0))
+
+
+async def _ready(bridge: Bridge) -> bool:
+    return "ready orders" in bridge.log()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ('key = ["id"]', 'key = ["nr"]', "mapping.orders.key: nr is not in columns"),
+        ('"public.orders"', '"public.orders; DROP"', "not the name of a table"),
+        ("{{ id }}: {{ total", "{{ secret }}: {{ total", "secret is not in columns"),
+        ("{{ old.status }}", "{{ old.", "mapping.orders.message[1].text"),
+        ('op = "ge"', 'op = "like"', "like is none of"),
+        ('mode = "outbox"', 'mode = "magic"', "Invalid enum value 'magic'"),
+        ('alias = "_db', 'alias = "db', "room.alias must begin with"),
+        ('id = "db"', 'id = "db"\nunknown = 1', "unknown"),
+        ("[source.shop]", "[source.", "bridges.toml"),
+    ],
+)
+def test_wrong_configurations(tmp_path: Path, old: str, new: str, fault: str) -> None:
+    for name in ("as_token", "hs_token"):
+        (tmp_path / name).write_text("x")
+    text = CONFIG.format(port=1, folder=tmp_path)
+    assert old in text
+    bridge = Bridge(tmp_path, "postgresql://nowhere")
+    bridge.file.write_text(text.replace(old, new, 1))
+    refused = bridge.call("sql", str(bridge.file))
+    assert refused.returncode == 2, refused.stdout
+    assert fault in refused.stderr
+
+
+def test_the_registration_is_one(tmp_path: Path) -> None:
+    for name in ("as_token", "hs_token"):
+        (tmp_path / name).write_text("x")
+    bridge = Bridge(tmp_path, "")
+    bridge.file.write_text(CONFIG.format(port=1, folder=tmp_path))
+    printed = json.loads(bridge.call("registration", str(bridge.file)).stdout)
+    assert printed["namespaces"]["users"] == [{"exclusive": True, "regex": "@_db_.*:hromada\\.test"}]
