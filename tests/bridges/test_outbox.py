@@ -314,3 +314,9 @@ def test_the_registration_is_one(tmp_path: Path) -> None:
     bridge.file.write_text(CONFIG.format(port=1, folder=tmp_path))
     printed = json.loads(bridge.call("registration", str(bridge.file)).stdout)
     assert printed["namespaces"]["users"] == [{"exclusive": True, "regex": "@_db_.*:hromada\\.test"}]
+
+
+def test_help_is_the_bridges_own(tmp_path: Path) -> None:
+    asked = Bridge(tmp_path, "").call("--help")
+    assert asked.returncode == 0
+    assert "registration" in asked.stdout
