@@ -105,8 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     media = actions.add_parser("media", help="images, videos and files")
     add_media_actions(media.add_subparsers(required=True, metavar="ACTION"), _with_settings, _config)
     bridges = actions.add_parser(
-        "bridges", help="databases as rooms; `hromada bridges --help` says more", add_help=False
-    )
+        "bridges", help="databases as rooms", add_help=False, prefix_chars="\0"
+    )  # none is ours
     bridges.add_argument("arguments", nargs=argparse.REMAINDER)
     bridges.set_defaults(command=_bridges)
     return parser

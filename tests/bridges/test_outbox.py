@@ -61,6 +61,7 @@ msgtype = "m.notice"
 text = "{{{{ old.status }}}} -> {{{{ status }}}}"
 html = "<b>{{{{ status }}}}</b>"
 """
+PATIENCE_S = 60.0
 TABLE = "CREATE TABLE orders (id bigint PRIMARY KEY, status text, total numeric(12,2), currency text, customer_id text)"
 
 
@@ -178,6 +179,7 @@ async def shop(
     bridge.kill()
 
 
+@pytest.mark.timeout(300)
 async def test_orders(shop: Shop) -> None:
     checked = shop.bridge.call("check", str(shop.bridge.file))
     assert checked.returncode == 0, checked.stdout + checked.stderr
@@ -186,21 +188,21 @@ async def test_orders(shop: Shop) -> None:
         await db.execute("UPDATE orders SET status = '<paid>' WHERE id = 7")
         await db.execute("UPDATE orders SET total = 100 WHERE id = 7")
     expected = ["New order 7: 99.50 EUR", "new -> <paid>"]
-    await eventually(lambda: _is(shop, 7, expected))
+    await eventually(lambda: _is(shop, 7, expected), PATIENCE_S)
     messages = await shop.messages(7)
     assert [event["sender"] for event in messages] == ["@_db_bot:hromada.test", "@_db_shop_=41nna/1:hromada.test"]
     assert messages[1]["content"]["formatted_body"] == "<b>&lt;paid&gt;</b>"
     assert messages[1]["content"]["m.mentions"] == {}
     room = messages[0]["room_id"]
     assert (await shop.sales.state(room, "m.room.name"))["name"] == "Order 7 (<paid>)"
-    await eventually(lambda: _topic_is(shop.sales, room, "100.00 EUR"))
+    await eventually(lambda: _topic_is(shop.sales, room, "100.00 EUR"), PATIENCE_S)
     assert await shop.told(8) == [], "the filter keeps it out"
     async with shop.connection() as db:
         await db.execute("DELETE FROM orders WHERE id = 7")
-    await eventually(lambda: _is_archived(shop.sales, room, True))
+    await eventually(lambda: _is_archived(shop.sales, room, True), PATIENCE_S)
     async with shop.connection() as db:
         await db.execute("INSERT INTO orders VALUES (7, 'again', 60, 'EUR', NULL)")
-    await eventually(lambda: _is(shop, 7, [*expected, "New order 7: 60.00 EUR"]))
+    await eventually(lambda: _is(shop, 7, [*expected, "New order 7: 60.00 EUR"]), PATIENCE_S)
     assert await _is_archived(shop.sales, room, False)
     async with shop.connection() as db:
         assert await db.fetchval("SELECT count(*) FROM bridge_outbox") == 0
@@ -208,13 +210,14 @@ async def test_orders(shop: Shop) -> None:
 
 
 async def test_two_bridges_do_not_share_a_state(shop: Shop) -> None:
-    await eventually(lambda: _ready(shop.bridge))
+    await eventually(lambda: _ready(shop.bridge), PATIENCE_S)
     second = shop.bridge.call("run", str(shop.bridge.file))
     assert second.returncode == 1
     assert "another bridge" in second.stderr
 
 
-async def test_nothing_is_lost_or_doubled_by_kills(shop: Shop, proxy: Any, pytestconfig: pytest.Config) -> None:
+@pytest.mark.timeout(300)
+async def test_nothing_is_lost_or_doubled_by_kills(shop: Shop, proxy: Any) -> None:
     """kill -9 of the bridge and the homeserver while five writers hold their transactions open."""
     rooms = [str(number) for number in range(1, 6)]
     committed: dict[str, list[str]] = {room: [f"New order {room}: 70.00 EUR"] for room in rooms}
@@ -256,7 +259,7 @@ async def test_nothing_is_lost_or_doubled_by_kills(shop: Shop, proxy: Any, pytes
     await asyncio.gather(*writers)
     for room in rooms:
         try:
-            await eventually(lambda room=room: _is(shop, room, committed[room]), 45)  # type: ignore[misc]
+            await eventually(lambda room=room: _is(shop, room, committed[room]), PATIENCE_S)  # type: ignore[misc]
         except AssertionError:
             assert await shop.told(room) == committed[room], shop.bridge.log()[-4000:]
 
@@ -311,3 +314,9 @@ def test_the_registration_is_one(tmp_path: Path) -> None:
     bridge.file.write_text(CONFIG.format(port=1, folder=tmp_path))
     printed = json.loads(bridge.call("registration", str(bridge.file)).stdout)
     assert printed["namespaces"]["users"] == [{"exclusive": True, "regex": "@_db_.*:hromada\\.test"}]
+
+
+def test_help_is_the_bridges_own(tmp_path: Path) -> None:
+    asked = Bridge(tmp_path, "").call("--help")
+    assert asked.returncode == 0
+    assert "registration" in asked.stdout
