@@ -72,7 +72,7 @@ async def upload_cross_signing_keys(api: ClientServices, who: Requester, *, body
 
 
 async def upload_cross_signing_signatures(
-    api: ClientServices, who: Requester, *, body: dict[str, dict[str, Any]]
+    api: ClientServices, who: Requester, *, body: dict[str, Any]
 ) -> dict[str, Any]:
     """Publish signatures on keys."""
     return {"failures": await api.e2e.cross_signing.sign(who.user_id, body)}

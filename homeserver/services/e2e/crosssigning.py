@@ -126,12 +126,15 @@ class CrossSigning:
             proof = await self._interactive.authenticate(operation, [self._interactive.flow(PASSWORD)])
         await self._committer.commit(_UploadKeys(who.user_id, keys, proof))
 
-    async def sign(self, signer: str, body: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    async def sign(self, signer: str, body: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """Store the signer's signatures on keys: `body[user][device or key] = the signed object`.
 
-        Returns failures by user and key; what is right is stored all the same. Raises MatrixError(INVALID_PARAM).
+        Returns failures by user and key; what is right is stored all the same. Raises MatrixError(BAD_JSON,
+        INVALID_PARAM).
         spec: client-server-api#post_matrixclientv3keyssignaturesupload
         """
+        if not all(isinstance(by_key, dict) for by_key in body.values()):
+            raise MatrixError(ErrCode.BAD_JSON, "The signed keys must be objects by user and key")
         if sum(map(len, body.values())) > _MOST_SIGNED:
             raise MatrixError(ErrCode.INVALID_PARAM, f"Sign at most {_MOST_SIGNED} keys at once")
         async with self._store.read() as tx:
