@@ -130,6 +130,7 @@ class Application:
         request_id = f"{self._count:x}"
         structlog.contextvars.bind_contextvars(request=request_id)
         endpoint: Endpoint | None = None
+        request: Request | None = None
         try:
             endpoint, values = self._router.find(method, raw_path)
             self._refuse_overload(endpoint)
@@ -139,7 +140,8 @@ class Application:
             return
         except Exception as error:
             # The error itself is not kept: its traceback has this frame, and both would wait for the garbage collector.
-            answer = _error_answer(self._matrix_error(error, method, raw_path, request_id))
+            unread = isinstance(error, UnreadBody) or (request is not None and request.has_unread_body)
+            answer = _error_answer(self._matrix_error(error, method, raw_path, request_id), lingers=unread)
         if endpoint is None and answer.status == 404 and await self._page(scope, receive, send):
             return
         await _send(send, receive, answer, cors)
@@ -405,15 +407,15 @@ def _error_json(error: MatrixError) -> tuple[int, bytes]:
     return error.status, encode(error.body())
 
 
-def _error_answer(error: MatrixError) -> _Answer:
+def _error_answer(error: MatrixError, *, lingers: bool) -> _Answer:
     """`Retry-After` goes out in whole seconds, beside `retry_after_ms`.  spec: client-server-api#rate-limiting"""
     headers = [_JSON]
     milliseconds = error.extra.get("retry_after_ms")
     if milliseconds is not None:
         headers.append((b"retry-after", str(math.ceil(milliseconds / 1000)).encode()))
-    if isinstance(error, UnreadBody):
+    if lingers:
         headers.append((b"connection", b"close"))
-    return _Answer(error.status, headers, encode(error.body()), lingers=isinstance(error, UnreadBody))
+    return _Answer(error.status, headers, encode(error.body()), lingers=lingers)
 
 
 async def _send(send: Send, receive: Receive, answer: _Answer, cors: Headers) -> None:

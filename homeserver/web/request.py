@@ -28,8 +28,8 @@ class Request:
     """What a handler gets when its signature asks for `request: Request`."""
 
     __slots__ = (
-        "_receive", "body_limit", "body_timeout", "by_cookie", "caller", "client_ip", "headers", "id", "method",
-        "query", "raw_path", "route",
+        "_ended", "_receive", "body_limit", "body_timeout", "by_cookie", "caller", "client_ip", "headers", "id",
+        "method", "query", "raw_path", "route",
     )  # fmt: skip
 
     def __init__(  # the transport's values, all of them needed
@@ -60,6 +60,14 @@ class Request:
         self.caller = caller
         """Known only of a request whose body came with it (`web.plain`)."""
         self._receive = receive
+        self._ended = False
+
+    @property
+    def has_unread_body(self) -> bool:
+        """Whether a body was announced of which not all has been read: its sender may still be at it."""
+        if self.caller is not None or self._ended:
+            return False
+        return self.headers.get("content-length", "0") != "0" or "transfer-encoding" in self.headers
 
     @property
     def user_agent(self) -> str:
@@ -83,6 +91,7 @@ class Request:
             if piece:
                 yield piece
             if not message.get("more_body", False):
+                self._ended = True
                 return
 
     async def read(self) -> bytes:

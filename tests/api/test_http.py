@@ -190,3 +190,11 @@ async def test_one_connection_carries_many_requests(anonymous: Client) -> None:
     answer = await anonymous.raw(last)
     assert answer.startswith(b"HTTP/1.1 404")
     assert b"M_UNRECOGNIZED" in answer
+
+
+async def test_who_sends_a_large_body_in_vain_reads_the_answer(alice: Client) -> None:
+    """The error is known before the body is read; closing on unread bytes would reset the connection."""
+    body = b'{"rooms":' + b" " * 900_000 + b"{}}"
+    for _ in range(10):
+        reply = await alice.request("PUT", "/room_keys/keys", data=body)
+        reply.error(400, "M_MISSING_PARAM")
