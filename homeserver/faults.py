@@ -40,6 +40,7 @@ POINTS: Mapping[str, frozenset[str]] = {
         "writer.head": "sleep",
         "writer.decided": "sleep raise",
         "writer.appended": "sleep raise",
+        "writer.arrived": "sleep raise",
         "writer.transactions": "sleep raise",
         "heads.load": "sleep raise",
         "events.load": "sleep raise",

@@ -10,7 +10,7 @@ pytest_plugins = ["tests.support.fixtures", "tests.support.store", "tests.suppor
 
 
 ROOT = Path(__file__).parent
-ALL_ONLY = ("benchmarks", "browser", "chaos", "interop", "simulation")
+ALL_ONLY = ("benchmarks", "bridges", "chaos", "embed", "interop", "simulation")
 """Folders whose tests are for `make test-all`, but for those marked `contributor`: they start many processes, break
 things or take long.
 """

@@ -258,5 +258,5 @@ def test_r9_finds_another_state() -> None:
 
 def test_r10_finds_counts_that_nothing_counted() -> None:
     history = good()
-    of(history, "bob")[2].result["rooms"][ROOM]["unread"]["notification_count"] = 1
+    of(history, "bob")[2].result["rooms"][ROOM]["unread"]["notification_count"] = 99
     assert rules(history) == {"R10"}

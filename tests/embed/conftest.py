@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,13 +32,15 @@ def newest_source() -> float:
 
 @pytest.fixture(scope="session")
 def web_build() -> Path:
-    """embed/web/dist, built anew if a source is newer."""
+    """embed/web/dist, built anew if a source is newer; by one worker process while the others wait."""
     manifest = WEB / "dist" / "manifest.json"
-    if not manifest.exists() or manifest.stat().st_mtime < newest_source():
-        command = [sys.executable, str(WEB / "build.py"), "build"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=BUILD_TIMEOUT_S)
-        if done.returncode != 0:
-            unavailable(f"the web client was not built: {done.stderr[-2000:]}")
+    with (Path(tempfile.gettempdir()) / "hromada-web-build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not manifest.exists() or manifest.stat().st_mtime < newest_source():
+            command = [sys.executable, str(WEB / "build.py"), "build"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=BUILD_TIMEOUT_S)
+            if done.returncode != 0:
+                unavailable(f"the web client was not built: {done.stderr[-2000:]}")
     return manifest.parent
 
 

@@ -50,9 +50,9 @@ async def make_accounts(core: boot.Core, names: Sequence[str], http: aiohttp.Cli
     clients = []
     for name in names:
         user = User(f"@{name}:{core.base.config.server.name}", core.base.clock.now_ms())
-        async with core.store.write() as tx:
-            await tx.users.create(user)
-            opened = await core.sessions.open_in(tx, user, None, None, refresh=False)
+        async with core.base.committer.writing() as unit:
+            await unit.tx.users.create(user)
+            opened = await core.sessions.open_in(unit, user, None, None, refresh=False)
         client = Client(http, "")
         client.user_id, client.token = user.user_id, opened.tokens.access_token
         client.device_id = opened.session.device_id
