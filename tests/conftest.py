@@ -24,9 +24,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what belongs to the other tier."""
-    if config.getoption("--tier") == "all":
+    tier = config.getoption("--tier")
+    if tier == "all":
         return
-    chosen = [item for item in items if _is_for_contributors(item)]
+    chosen = [item for item in items if _is_for_contributors(item) is (tier == "contributor")]
     config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
     items[:] = chosen
 
@@ -41,7 +42,9 @@ def _is_for_contributors(item: pytest.Item) -> bool:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of our own."""
     group = parser.getgroup("hromada")
-    group.addoption("--tier", choices=("contributor", "all"), default="all", help="what `make test` runs, or all")
+    group.addoption(
+        "--tier", choices=("contributor", "rest", "all"), default="all", help="what `make test` runs, the rest, or all"
+    )
     group.addoption("--crash-kills", type=int, default=4, help="how often each crash test kills the server")
     group.addoption("--disconnects", type=int, default=400, help="how many clients go away in the middle of something")
     group.addoption("--crash-seed", type=int, default=1, help="seed of the moments and choices of the crash tests")

@@ -14,11 +14,14 @@ from urllib.parse import quote
 import msgspec
 import orjson
 import psutil  # type: ignore[import-untyped]
+import pytest
 
 from client_api.routes import ROUTES
 from homeserver.web.route import Route
 from tests.support.client import Client, part
 from tests.support.server import Server
+
+pytestmark = pytest.mark.all_only  # a minute on each database
 
 SECONDS = 0.8
 """Of the processor, for one request and what the server does besides. An ordinary one takes some milliseconds."""

@@ -33,7 +33,12 @@ MESSAGE = 20_000
 def server(start_server: StartServer) -> Server:
     """A server of one's own, whose memory can be watched."""
     return start_server(
-        environment={"HROMADA_STREAM_SEND_SECONDS": "3", "HROMADA_STREAM_SOCKETS_PER_USER": str(2 * SOCKETS)}
+        environment={
+            "HROMADA_STREAM_SEND_SECONDS": "3",
+            "HROMADA_STREAM_SOCKETS_PER_USER": str(2 * SOCKETS),
+            # All sockets are one user's, whose calls would be refused beyond a share, and answers be small.
+            "HROMADA_LIMITS_REQUESTS_PER_USER": "100000",
+        }
     )
 
 
