@@ -24,9 +24,10 @@ async def get_versions(api: ClientServices, who: Requester | None) -> dict[str, 
     """The specification versions and unstable features of this server."""
     features = dict.fromkeys(api.info.unstable_features, True)
     # COMPAT(Element): it does not offer to leave encryption out where the server adds it anyway.
-    everywhere, private = (api.info.encrypt_by_default in which for which in ({"all"}, {"all", "private"}))
-    features |= {"io.element.e2ee_forced.public": everywhere}
-    features |= dict.fromkeys(("io.element.e2ee_forced.private", "io.element.e2ee_forced.trusted_private"), private)
+    if api.info.encrypt_by_default in {"all", "private"}:
+        features |= {"io.element.e2ee_forced.private": True, "io.element.e2ee_forced.trusted_private": True}
+    if api.info.encrypt_by_default == "all":
+        features["io.element.e2ee_forced.public"] = True
     return {"versions": _VERSIONS, "unstable_features": features}
 
 

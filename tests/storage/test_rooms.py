@@ -65,7 +65,8 @@ async def test_memberships_of_local_users_follow_the_state(store: Database) -> N
 
     async with store.read() as tx:
         assert await tx.rooms.memberships("@bob:else.where") == []
-        assert await tx.rooms.joined_members([head.room_nid]) == {"@alice:hromada.test"}
+        assert await tx.rooms.joined_local_users(head.room_nid) == ["@alice:hromada.test"]
+        assert await tx.rooms.joined_members([head.room_nid]) == {"@alice:hromada.test", "@bob:else.where"}
         pairs = await tx.rooms.joined_pairs([head.room_nid], ["@alice:hromada.test", "@bob:hromada.test"])
         assert pairs == [(head.room_nid, "@alice:hromada.test")]
     assert await bob("join") == ("join", False)

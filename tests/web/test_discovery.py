@@ -44,6 +44,13 @@ async def test_versions_list_every_version_and_true_features_only() -> None:
     assert {"r0.6.1", "v1.1", "v1.11", "v1.19"} <= set(answer["versions"])
     assert answer["unstable_features"] == {"org.example.a": True}
     assert (await client("alice").request("GET", "/_matrix/client/versions")).status == 200
+    for setting, forced in (
+        ("private", {"private", "trusted_private"}),
+        ("all", {"private", "trusted_private", "public"}),
+    ):
+        answer = (await client(encrypt_by_default=setting).request("GET", "/_matrix/client/versions")).json
+        found = {name for name in answer["unstable_features"] if name.startswith("io.element.")}
+        assert found == {f"io.element.e2ee_forced.{name}" for name in forced}
 
 
 async def test_well_known_documents() -> None:
