@@ -300,6 +300,13 @@ async def test_a_few_seeds(version: str, tmp_path: Path) -> None:
     await simulate(f"sqlite:///{tmp_path / 'simulation.db'}", version, range(1, 4))
 
 
+@pytest.mark.xfail(
+    strict=True, reason="the writer drops an extremity that the oracle keeps: to be explained and mended"
+)
+async def test_the_seed_that_is_not_understood(tmp_path: Path) -> None:
+    await simulate(f"sqlite:///{tmp_path / 'simulation.db'}", "4", range(16, 17))
+
+
 @pytest.mark.parametrize("version", list(ROOM_VERSIONS))
 async def test_a_second_writer(version: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     seeds: int = request.config.getoption("--simulation-seeds")
