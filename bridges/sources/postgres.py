@@ -57,7 +57,7 @@ class PostgresOutbox:
         table = quoted(mapping.capture.table)
         columns = "seq, at::text, (extract(epoch FROM at) * 1000)::bigint, old::text, new::text"
         self._read = f"SELECT {columns} FROM {table} WHERE mapping = $1 ORDER BY seq LIMIT $2"  # noqa: S608 - quoted
-        self._delete = f"DELETE FROM {table} WHERE mapping = $1 AND seq = ANY($2::bigint[])"  # noqa: S608
+        self._delete = f"DELETE FROM {table} WHERE mapping = $1 AND seq = ANY($2::bigint[])"  # noqa: S608 - quoted names
         self._connection: Any = None
 
     async def read(self, limit: int) -> list[Change]:

@@ -36,7 +36,7 @@ def find_node() -> tuple[Path, Path] | None:
 
 
 def _version(node: Path) -> tuple[int, ...]:
-    version = subprocess.run([str(node), "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
+    version = subprocess.run([str(node), "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603 - the Node that was found
     found = re.match(r"v(\d+)\.(\d+)", version)
     return (int(found[1]), int(found[2])) if found else (0,)
 
