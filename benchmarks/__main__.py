@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import report
+from benchmarks import paired, report
 from benchmarks.databases import KINDS, database_of
 from benchmarks.http import HttpClient
 from benchmarks.matrix import Matrix
@@ -31,6 +31,12 @@ def main(arguments: Sequence[str]) -> int:
     scenarios = options.scenario or list(SCENARIOS)
     scale = QUICK if options.quick else FULL
     command = _command(options)
+    if options.against is not None:
+        with paired.tree_of(options.against) as before:
+            for database in databases:
+                pairs = asyncio.run(paired.measure_pair(before, database, scenarios, scale, options.rounds))
+                print(f"### {database}, against {options.against}\n\n{paired.table(pairs)}\n")
+        return 0
     runs = []
     for database in databases:
         for server in servers:
@@ -100,6 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--database", choices=[*KINDS, "both"], default="both", help="with --quick, both is postgres")
     parser.add_argument("--scenario", choices=list(SCENARIOS), action="append", help="only this (may be repeated)")
     parser.add_argument("--quick", action="store_true", help="small rooms and short runs: some minutes")
+    parser.add_argument("--against", metavar="COMMIT", help="this project in turns with itself as of a commit")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each scenario, with --against")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the tables into this page")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
     return parser

@@ -25,6 +25,8 @@ SHARED_SECRET = "a shared secret for the benchmark only"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 40.0
 POLL_S = 0.005
+_NOT_PASSED_ON = ("HROMADA_", "SYNAPSE_", "PYTHONDONTWRITEBYTECODE")
+"""Variables that would configure the server, or have it compile its sources at each start."""
 
 
 class ServerFailed(Exception):
@@ -40,7 +42,9 @@ class Homeserver(ABC):
     streams = False
     """Whether it can send `/sync` over a WebSocket (docs/websocket.md)."""
 
-    def __init__(self, folder: Path, database: Postgres | Sqlite) -> None:
+    def __init__(self, folder: Path, database: Postgres | Sqlite, root: Path = ROOT) -> None:
+        """`root` is the checkout whose code runs."""
+        self.root = root
         self.folder = folder
         self.database = database
         self.port = _free_port()
@@ -61,7 +65,7 @@ class Homeserver(ABC):
 
     async def start(self, *, preparing: bool = False) -> float:
         """Start, and return the seconds until the first answer.  Raises ServerFailed."""
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("HROMADA_", "SYNAPSE_"))}
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(_NOT_PASSED_ON)}
         command = self.command(preparing=preparing)
         began = time.perf_counter()
         with self._log.open("ab") as log:
@@ -70,7 +74,7 @@ class Homeserver(ABC):
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                cwd=ROOT,
+                cwd=self.root,
                 env={**environment, **self.environment},
                 start_new_session=True,
             )
