@@ -6,12 +6,14 @@ A page holds no inline script and no inline style: the policy that goes with it 
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
-from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from typing import TYPE_CHECKING, Any
 
 from homeserver.web.response import Response
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -19,17 +21,20 @@ _HOST = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1
 _LOOPBACK = re.compile(r"(?:localhost|[a-z0-9-]+\.localhost|127\.[0-9.]+|\[::1\])(?::[0-9]{1,5})?\Z")
 
 
+@cache
+def _templates() -> Environment:
+    # Imported with the first page: a server that shows none starts without it.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - see above
+
+    return Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+
+
 class Pages:
     """Templates made into answers."""
 
-    def __init__(self) -> None:
-        self._templates = Environment(
-            loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-        )
-
     def render(self, template: str, policy: str, *, status: int = 200, **values: Any) -> Response:
         """The page `template` with `values`, under the content security policy `policy`."""
-        text = self._templates.get_template(template).render(values)
+        text = _templates().get_template(template).render(values)
         headers = (
             ("Content-Type", "text/html; charset=utf-8"),
             ("Content-Security-Policy", policy),

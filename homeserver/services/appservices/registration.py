@@ -10,8 +10,6 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 _TOKEN = re.compile(r"[\x21-\x7e]{1,512}\Z")
 _LONGEST_PATTERN = 1_000
 _KINDS = ("users", "aliases", "rooms")
@@ -70,6 +68,8 @@ class Registration:
 
 def parse_registration(text: str, server_name: str) -> Registration:
     """The registration that the YAML `text` describes. Raises BadRegistration."""
+    import yaml  # noqa: PLC0415 - most servers have no such file, and start without it
+
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
