@@ -49,6 +49,7 @@ from homeserver.services.personal.succession import Succession
 from homeserver.services.personal.tags import Tags
 from homeserver.services.personal.typing import TypingTracker
 from homeserver.services.push.badges import Badges
+from homeserver.services.push.notifications import Notifications
 from homeserver.services.push.pushers import Pushers
 from homeserver.services.push.unread import UnreadCounts
 from homeserver.services.reports import Reports
@@ -212,7 +213,14 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
             ignored=ignored,
             reports=Reports(store, core.rooms.access, base.clock, max_length=config.limits.report_length),
             limits=core.limits,
-            personal=build_personal(base, JoinedRooms(store, sync.rooms), typing, core.rooms, push.pushers),
+            personal=build_personal(
+                base,
+                JoinedRooms(store, sync.rooms),
+                typing,
+                core.rooms,
+                push.pushers,
+                Notifications(store, core.rooms.access, core.lists, unread, max_page=config.limits.notifications_page),
+            ),
         )
         mounts.append(import_module(PACKAGES["client"]).mount(services))
     media = build_media(base, outbound) if "media" in roles else None
@@ -307,8 +315,13 @@ def build_maintenance(core: Core, media: MediaParts | None) -> Maintenance:
     )
 
 
-def build_personal(
-    base: Foundations, members: JoinedRooms, typing: TypingTracker, rooms: Rooms, pushers: Pushers
+def build_personal(  # the services that it passes on
+    base: Foundations,
+    members: JoinedRooms,
+    typing: TypingTracker,
+    rooms: Rooms,
+    pushers: Pushers,
+    notifications: Notifications,
 ) -> PersonalServices:
     """Services of what belongs to one user and changes often."""
     limits = base.config.limits
@@ -324,6 +337,7 @@ def build_personal(
         tags=Tags(edits, max_bytes=limits.account_data_bytes, max_tags=limits.tags_per_room),
         typing=typing,
         pushers=pushers,
+        notifications=notifications,
     )
 
 
