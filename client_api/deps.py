@@ -17,14 +17,25 @@ from homeserver.services.sync.peek import Peeks
 from homeserver.services.sync.service import SyncService
 from homeserver.services.sync.stream import Sockets
 
-# COMPAT(clients): stable in released versions, but some still ask by these names.
+# COMPAT(clients): stable in released versions or never to be, but asked for by these names. Each has a test, which
+# tests/architecture/test_versions.py names.
 UNSTABLE_FEATURES = (
+    "fi.mau.msc2246.stable",  # uploads whose content comes later
+    "org.matrix.e2e_cross_signing",
+    "org.matrix.msc2285.stable",  # private read receipts
     "org.matrix.msc3440.stable",  # threads
+    "org.matrix.msc3771",  # receipts of threads
+    "org.matrix.msc3773",  # unread counts of threads
     "org.matrix.msc3827.stable",  # room types in the directory
     "org.matrix.msc3881",  # pushers of other devices, switched on and off
+    "org.matrix.msc3916.stable",  # media for whoever is logged in
     "org.matrix.msc3981",  # recursive relations
+    "org.matrix.msc4380.stable",  # who wants no invites
+    "uk.half-shot.msc2666.query_mutual_rooms",
     "uk.half-shot.msc2666.query_mutual_rooms.stable",
-    "uk.tcpip.msc4133.stable",  # custom profile fields
+    "uk.tcpip.msc4133",  # custom profile fields
+    "uk.tcpip.msc4133.stable",
+    "uk.timedout.msc4323.stable",  # locking and suspending
 )
 
 

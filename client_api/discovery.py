@@ -13,11 +13,9 @@ from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.core.versions import ROOM_VERSIONS
 from homeserver.ports.requester import Requester
 
+# A version is listed if what it brought for clients is served; docs/compatibility.md says what of older ones is not.
 # COMPAT(matrix-js-sdk): wants at least one of v1.1 … v1.13 literally, so every version is listed, not the newest only.
-_VERSIONS = (
-    *("r0.0.1", "r0.1.0", "r0.2.0", "r0.3.0", "r0.4.0", "r0.5.0", "r0.6.0", "r0.6.1"),
-    *(f"v1.{minor}" for minor in range(1, 20)),
-)
+VERSIONS = tuple(f"v1.{minor}" for minor in range(1, 20))
 
 
 async def get_versions(api: ClientServices, who: Requester | None) -> dict[str, Any]:
@@ -28,7 +26,7 @@ async def get_versions(api: ClientServices, who: Requester | None) -> dict[str, 
         features |= {"io.element.e2ee_forced.private": True, "io.element.e2ee_forced.trusted_private": True}
     if api.info.encrypt_by_default == "all":
         features["io.element.e2ee_forced.public"] = True
-    return {"versions": _VERSIONS, "unstable_features": features}
+    return {"versions": VERSIONS, "unstable_features": features}
 
 
 async def get_wellknown(api: ClientServices) -> dict[str, Any]:
@@ -59,8 +57,11 @@ async def get_capabilities(api: ClientServices, who: Requester) -> dict[str, Any
     ]
     if disallowed:
         fields["disallowed"] = disallowed
+    # spec: client-server-api#get_matrixclientv3capabilities
+    moderation = {"m.account_moderation": {"suspend": True, "lock": True}} if who.is_admin else {}
     return {
         "capabilities": {
+            **moderation,
             "m.change_password": {"enabled": info.can_change_password},
             "m.room_versions": {
                 "default": info.default_room_version,

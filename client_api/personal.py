@@ -12,6 +12,7 @@ from homeserver.services.personal.receipts import ReceiptService
 from homeserver.services.personal.succession import Succession
 from homeserver.services.personal.tags import Tags
 from homeserver.services.personal.typing import TypingTracker
+from homeserver.services.push.notifications import Notifications
 from homeserver.services.push.pushers import Pushers
 
 
@@ -28,3 +29,4 @@ class PersonalServices:
     tags: Tags
     typing: TypingTracker
     pushers: Pushers
+    notifications: Notifications

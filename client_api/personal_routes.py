@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from client_api import people, presence, push_rules, pushers, receipts, reports, tags, typing, voip
+from client_api import notifications, people, presence, push_rules, pushers, receipts, reports, tags, typing, voip
 from client_api.bounds import FREE_BODY, RULE_BODY
 from client_api.deps import ClientServices
 from homeserver.web.route import Auth, Route
@@ -32,6 +32,7 @@ PERSONAL_ROUTES: list[Route[ClientServices]] = [
         "POST", f"{_ROOM}/receipt/{{receiptType}}/{{eventId}}", receipts.post_receipt, auth=GUEST_OK, limit="receipts"
     ),
     Route("POST", f"{_ROOM}/read_markers", receipts.set_read_marker, auth=GUEST_OK, limit="receipts"),
+    Route("GET", f"{V3}/notifications", notifications.get_notifications, query_names=_FROM),
     Route("GET", f"{V3}/pushers", pushers.get_pushers),
     Route("POST", f"{V3}/pushers/set", pushers.post_pusher, limit="pushers", body_limit=FREE_BODY),
     Route("PUT", f"{_ROOM}/typing/{{userId}}", typing.set_typing, auth=GUEST_OK, limit="typing"),

@@ -63,7 +63,7 @@ def slug(text: str) -> str:
 
 
 def flags_of(operation: dict[str, Any]) -> tuple[str, ...]:
-    """Authentication (`auth`, `optional-auth`, `signed`), `rate-limited` and `deprecated`."""
+    """Authentication (`auth`, `optional-auth`, `signed`), `rate-limited`, `deprecated`, `added-VERSION`."""
     schemes = [name for choice in operation.get("security", []) for name in choice or ("",)]
     flags = []
     if "signedRequest" in schemes:
@@ -76,6 +76,8 @@ def flags_of(operation: dict[str, Any]) -> tuple[str, ...]:
         flags.append("rate-limited")
     if operation.get("deprecated"):
         flags.append("deprecated")
+    if added := operation.get("x-addedInMatrixVersion"):
+        flags.append(f"added-{added}")
     return tuple(flags)
 
 

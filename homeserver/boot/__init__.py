@@ -24,7 +24,7 @@ from homeserver.boot.e2e import build_e2e
 from homeserver.boot.embed import build_embed
 from homeserver.boot.media import LazyOutbound, MediaParts, build_media, serve_media
 from homeserver.boot.parts import load_secrets
-from homeserver.boot.push import build_push
+from homeserver.boot.push import PushParts, build_push
 from homeserver.config.model import Config
 from homeserver.core.build import Signer
 from homeserver.core.versions import room_version
@@ -48,8 +48,6 @@ from homeserver.services.personal.receipts import ReceiptService
 from homeserver.services.personal.succession import Succession
 from homeserver.services.personal.tags import Tags
 from homeserver.services.personal.typing import TypingTracker
-from homeserver.services.push.badges import Badges
-from homeserver.services.push.pushers import Pushers
 from homeserver.services.push.unread import UnreadCounts
 from homeserver.services.reports import Reports
 from homeserver.services.rooms import Rooms, RoomsConfig, build_rooms
@@ -197,9 +195,7 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
         Mount(operations.Operations(metrics, parts.networks(config.metrics.allow)), operations.ROUTES)
     ]
     outbound = LazyOutbound(config)
-    push = build_push(
-        base, log, Badges(core.lists, unread, by_room=config.push.badge == "rooms"), ignored, outbound.get
-    )
+    push = build_push(base, log, core.lists, core.rooms.access, unread, ignored, outbound.get)
     if "client" in roles:
         services = ClientServices(
             info=parts.public_info(config),
@@ -212,7 +208,7 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
             ignored=ignored,
             reports=Reports(store, core.rooms.access, base.clock, max_length=config.limits.report_length),
             limits=core.limits,
-            personal=build_personal(base, JoinedRooms(store, sync.rooms), typing, core.rooms, push.pushers),
+            personal=build_personal(base, JoinedRooms(store, sync.rooms), typing, core.rooms, push),
         )
         mounts.append(import_module(PACKAGES["client"]).mount(services))
     media = build_media(base, outbound) if "media" in roles else None
@@ -308,7 +304,7 @@ def build_maintenance(core: Core, media: MediaParts | None) -> Maintenance:
 
 
 def build_personal(
-    base: Foundations, members: JoinedRooms, typing: TypingTracker, rooms: Rooms, pushers: Pushers
+    base: Foundations, members: JoinedRooms, typing: TypingTracker, rooms: Rooms, push: PushParts
 ) -> PersonalServices:
     """Services of what belongs to one user and changes often."""
     limits = base.config.limits
@@ -323,7 +319,8 @@ def build_personal(
         succession=Succession(rooms.memory, edits, push_rules),
         tags=Tags(edits, max_bytes=limits.account_data_bytes, max_tags=limits.tags_per_room),
         typing=typing,
-        pushers=pushers,
+        pushers=push.pushers,
+        notifications=push.notifications,
     )
 
 

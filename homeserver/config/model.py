@@ -142,6 +142,7 @@ class Limits(Section, frozen=True, kw_only=True):
         int, _doc("How long a repeated transaction id still gives the first answer, in days.", ge=1, le=365)
     ] = 7
     messages_page: Annotated[int, _doc("Most events of one page of `/messages`.", ge=10, le=10_000)] = 1_000
+    notifications_page: Annotated[int, _doc("Most entries of one page of `/notifications`.", ge=10, le=1_000)] = 100
     user_directory_results: Annotated[int, _doc("Most people of one search of the user directory.", ge=1, le=500)] = 50
     report_length: Annotated[int, _doc("Longest reason of a report, in characters.", ge=100, le=10_000)] = 2_000
     report_days: Annotated[int, _doc("How long reports are kept, in days.", ge=1, le=3650)] = 365

@@ -29,6 +29,21 @@ class UnreadEvent:
     thread: str
 
 
+@dataclass(frozen=True, slots=True)
+class PastEvent:
+    """An event of a timeline, as far as it says whether its reader was told of it."""
+
+    nid: int
+    order: int
+    room_nid: int
+    sender: str
+    push: int  # `core.pushbits`
+    mentioned: bool
+    invites: bool
+    """Whether it is the reader's own member event, which may have been an invitation."""
+    is_redacted: bool
+
+
 class UnreadRepo(Protocol):
     """Counts of events behind the receipts of a user, of many rooms in one statement.
 
@@ -47,4 +62,14 @@ class UnreadRepo(Protocol):
         self, user_id: str, room_nids: Collection[int], ignored: Collection[str], most: int
     ) -> Mapping[int, Sequence[UnreadEvent]]:
         """The unread events themselves, oldest first, for rules of one's own: whatever is in the timeline."""
+        ...
+
+    async def unread_among(
+        self, user_id: str, room_nids: Collection[int], nids: Collection[int], ignored: Collection[str], most: int
+    ) -> set[int]:
+        """Those of the events in these rooms that are unread."""
+        ...
+
+    async def past(self, user_id: str, room_nids: Collection[int], before: int, limit: int) -> Sequence[PastEvent]:
+        """The newest events of all these rooms together whose order is below `before`, newest first."""
         ...

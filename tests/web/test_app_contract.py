@@ -41,7 +41,7 @@ class ManualClock:
 
 
 class Tokens:
-    """Knows the tokens `alice`, `guest` and `bridge` (which may masquerade)."""
+    """Knows the tokens `alice`, `admin`, `guest` and `bridge` (which may masquerade)."""
 
     async def authenticate(
         self, token: str, *, masquerade_user: str | None = None, masquerade_device: str | None = None
@@ -50,6 +50,8 @@ class Tokens:
             return Requester("@guest:hs", is_guest=True)
         if token == "bridge":
             return Requester(masquerade_user or "@bridge:hs", masquerade_device, appservice="b", rate_limited=False)
+        if token == "admin":
+            return Requester("@admin:hs", "DEV", is_admin=True)
         if token != "alice":
             raise MatrixError(ErrCode.UNKNOWN_TOKEN, "Unknown token")
         return Requester("@alice:hs", "DEV")

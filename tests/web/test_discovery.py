@@ -41,7 +41,7 @@ def client(token: str | None = None, **info: Any) -> AsgiClient:
 
 async def test_versions_list_every_version_and_true_features_only() -> None:
     answer = (await client(unstable_features=("org.example.a",)).request("GET", "/_matrix/client/versions")).json
-    assert {"r0.6.1", "v1.1", "v1.11", "v1.19"} <= set(answer["versions"])
+    assert {"v1.1", "v1.11", "v1.19"} <= set(answer["versions"])
     assert answer["unstable_features"] == {"org.example.a": True}
     assert (await client("alice").request("GET", "/_matrix/client/versions")).status == 200
     for setting, forced in (
@@ -74,6 +74,9 @@ async def test_capabilities(version: str) -> None:
     assert answer["m.set_avatar_url"] == {"enabled": False}
     assert answer["m.profile_fields"] == {"enabled": True, "disallowed": ["avatar_url"]}
     assert answer["m.change_password"] == {"enabled": True}
+    assert "m.account_moderation" not in answer
+    answer = (await client("admin").request("GET", path)).json["capabilities"]
+    assert answer["m.account_moderation"] == {"lock": True, "suspend": True}
 
 
 async def test_metrics_are_for_configured_networks_only() -> None:

@@ -66,7 +66,7 @@ class UnreadCounts:
         """`most` newest events of a room are looked at when it is counted anew."""
         self._store = store
         self._ignored = ignored
-        self._most = most
+        self.most = most
         self._max_known = max_known
         self._known: OrderedDict[tuple[str, str], RoomUnread] = OrderedDict()  # (user, room)
         self._users: dict[str, set[str]] = {}  # room → users of whom there is a count
@@ -100,9 +100,9 @@ class UnreadCounts:
         try:
             ignored = await self._ignored.of(user_id)
             async with self._store.read() as tx:
-                matcher = await self._matcher(tx, user_id)
+                matcher = await self.matcher(tx, user_id)
                 if matcher is None:
-                    counted = await tx.unread.counts(user_id, rooms.values(), ignored, self._most)
+                    counted = await tx.unread.counts(user_id, rooms.values(), ignored, self.most)
                 else:
                     counted = await self._by_rules(tx, user_id, matcher, rooms, ignored)
             found = {room_id: RoomUnread(counted[room_nid]) for room_id, room_nid in rooms.items()}
@@ -116,7 +116,7 @@ class UnreadCounts:
                 self._changes.clear()
         return found
 
-    async def _matcher(self, tx: Transaction, user_id: str) -> PushMatcher | None:
+    async def matcher(self, tx: Transaction, user_id: str) -> PushMatcher | None:
         """The user's compiled rules; None if they mean the same as the default ones."""
         if user_id in self._matchers:
             self._matchers.move_to_end(user_id)
@@ -132,7 +132,7 @@ class UnreadCounts:
         self, tx: Transaction, user_id: str, matcher: PushMatcher, rooms: Mapping[str, int], ignored: Collection[str]
     ) -> dict[int, dict[str, Unread]]:
         """Ask a user's own rules about every unread event."""
-        unread = await tx.unread.events(user_id, rooms.values(), ignored, min(self._most, _MAX_WITH_RULES))
+        unread = await tx.unread.events(user_id, rooms.values(), ignored, min(self.most, _MAX_WITH_RULES))
         threads = {event.nid: event.thread for events in unread.values() for event in events}
         facts = await _facts(tx, user_id, [nid for nid, events in unread.items() if events])
         counts: dict[int, dict[str, Unread]] = {room_nid: {} for room_nid in rooms.values()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from homeserver.ports.unread import Unread, UnreadEvent
+from homeserver.ports.unread import PastEvent, Unread, UnreadEvent
 from homeserver.storage.dialect import LOWEST, Connection, Fragment, Sql, in_ints, in_texts, json_ints, json_texts
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ _PARTS = {
         f"JOIN events e ON e.nid IN ({_NEWEST})", f"CROSS JOIN LATERAL ({_NEWEST}) i JOIN events e ON e.nid = i.nid"
     ),
 }
+_ASKED = (in_ints("e.nid", "nids").sqlite, in_ints("e.nid", "nids").postgres)
 _COUNTED = Fragment(*["(e.push > 0 OR e.sender = :user_id OR n.ord IS NOT NULL)"] * 2)
 _ANY = Fragment(*["TRUE"] * 2)
 _COUNTS = Sql(
@@ -60,7 +61,28 @@ _COUNTS = Sql(
     wanted=_COUNTED,
     **_PARTS,
 )
+_AMONG = Sql(
+    _UNREAD + "SELECT b.nid" + _FROM + " AND {asked}",
+    wanted=Fragment(*(f"({asked} OR e.sender = :user_id)" for asked in _ASKED)),
+    asked=in_ints("b.nid", "nids"),
+    **_PARTS,
+)
 _EVENTS = Sql(_UNREAD + "SELECT b.room_nid, b.nid, b.thread" + _FROM + " ORDER BY b.ord", wanted=_ANY, **_PARTS)
+
+_BEFORE = (
+    "SELECT i.nid FROM events i WHERE i.room_nid = r.room_nid AND i.ord < :before ORDER BY i.ord DESC LIMIT :limit"
+)
+_PAST = Sql(
+    """SELECT e.nid, e.ord, e.room_nid, e.sender, e.push, n.ord IS NOT NULL,
+        e.type = 'm.room.member' AND e.state_key = :user_id, e.redacted_by IS NOT NULL
+    FROM rooms r {newest}
+    LEFT JOIN event_mentions n ON n.user_id = :user_id AND n.room_nid = e.room_nid AND n.ord = e.ord
+    WHERE {rooms} ORDER BY e.ord DESC, e.nid DESC LIMIT :limit""",
+    newest=Fragment(
+        f"JOIN events e ON e.nid IN ({_BEFORE})", f"CROSS JOIN LATERAL ({_BEFORE}) i JOIN events e ON e.nid = i.nid"
+    ),
+    rooms=in_ints("r.room_nid", "rooms"),
+)
 
 
 class SqlUnreadRepo:
@@ -102,6 +124,32 @@ class SqlUnreadRepo:
             for room_nid, nid, thread in rows:
                 found[room_nid].append(UnreadEvent(nid, thread))
         return found
+
+    async def unread_among(
+        self, user_id: str, room_nids: Collection[int], nids: Collection[int], ignored: Collection[str], most: int
+    ) -> set[int]:
+        """See the port."""
+        if not nids:
+            return set()
+        rows = await _AMONG.rows(
+            self._connection,
+            user_id=user_id,
+            rooms=json_ints(room_nids),
+            nids=json_ints(nids),
+            ignored=json_texts(ignored),
+            most=most,
+        )
+        return {row[0] for row in rows}
+
+    async def past(self, user_id: str, room_nids: Collection[int], before: int, limit: int) -> Sequence[PastEvent]:
+        """See the port."""
+        rows = await _PAST.rows(
+            self._connection, user_id=user_id, rooms=json_ints(room_nids), before=before, limit=limit
+        )
+        return [
+            PastEvent(nid, order, room_nid, sender, push, bool(mentioned), bool(invites), bool(redacted))
+            for nid, order, room_nid, sender, push, mentioned, invites, redacted in rows
+        ]
 
 
 if TYPE_CHECKING:
