@@ -51,7 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--chaos-seeds", type=int, default=1, help="how many seeds of the chaos runs on each database")
     group.addoption("--chaos-seed", type=int, default=1, help="the first of them")
     group.addoption("--chaos-faults", type=int, default=6, help="how many faults a chaos run has")
-    group.addoption("--simulation-seeds", type=int, default=120, help="seeds of the simulation, over all room versions")
+    group.addoption("--simulation-seeds", type=int, default=500, help="seeds of the simulation, over all room versions")
     group.addoption("--simulation-seed", type=int, default=1, help="the first of them")
     group.addoption("--overload", choices=("small", "full"), default="small", help="size of the overload tests")
     group.addoption("--soak-minutes", type=float, default=0.25, help="how long the soak test loads its server")

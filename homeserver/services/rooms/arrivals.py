@@ -256,9 +256,8 @@ class ArrivingRoom:
         return await self._resolve(states)
 
     async def _resolve(self, states: list[RoomState]) -> RoomState:
-        new = {event_id: made.event for event_id, made in self._new.items()}
         head = self._head
-        return await self._resolutions.resolve(head.room_version, head.room_nid, self._state, states, new)
+        return await self._resolutions.resolve(head.room_version, head.room_nid, self._state, states, self._new)
 
     async def _settle_state(self, event: Event, before: RoomState, after: RoomState) -> None:
         """The room's current state: that of its extremities."""
@@ -280,20 +279,19 @@ class ArrivingRoom:
         return self._roots[nid]
 
     async def _advance(self, event: Event, prevs: Mapping[str, _Prev], *, fills_gap: bool) -> None:
-        """The event takes the place of those that it names, or that it reaches through hidden ones."""
+        """The event takes the place of those that it names, or that it reaches through rejected or soft-failed ones.
+
+        Not through outliers: they have no place, so nothing has shown that the state behind them holds what is here.
+        Else an outlier and a told state together could take the room's state away.
+        """
         named: set[str] = set(event.prev_events)
-        hidden = [prev for prev in prevs.values() if prev.is_hidden]
+        hidden = [prev.names for prev in prevs.values() if prev.is_hidden]
         for _ in range(_MAX_HIDDEN_WALK):
             if not hidden:
                 break
-            names = hidden.pop().names
-            behind = await self._event_map([event_id for event_id in names if event_id not in named])
+            names = hidden.pop()
+            hidden.extend(await self._names_of_hidden([event_id for event_id in names if event_id not in named]))
             named.update(names)
-            hidden.extend(
-                _Prev(self._state, True, passed.prev_events)
-                for event_id, passed in behind.items()
-                if self._flags(event_id) & HIDDEN
-            )
         left = tuple(extremity for extremity in self._extremities if extremity.event_id not in named)
         # An event that somebody named before it came has successors here.
         mine = () if fills_gap and left else (Extremity(event.event_id, event.depth, 0),)
@@ -302,6 +300,15 @@ class ArrivingRoom:
             lowest = min(kept, key=lambda extremity: extremity.depth)
             kept = tuple(extremity for extremity in kept if extremity is not lowest)
         self._extremities = kept
+
+    async def _names_of_hidden(self, event_ids: Collection[str]) -> list[tuple[str, ...]]:
+        """The previous events of those that have a place here and are not shown."""
+        found = await self._fetch([event_id for event_id in event_ids if event_id not in self._new])
+        placed = [(item.event, item.flags) for item in found.values() if item.room_nid == self._head.room_nid]
+        placed += [
+            (self._new[event_id].event, self._new[event_id].flags) for event_id in event_ids if event_id in self._new
+        ]
+        return [event.prev_events for event, flags in placed if flags & HIDDEN and not flags & EventFlags.OUTLIER]
 
     async def _gaps(self, event_ids: Collection[str]) -> set[str]:
         async with self._memory.store.glance() as tx:

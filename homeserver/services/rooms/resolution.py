@@ -17,7 +17,7 @@ from homeserver.core.resolve.delta import DeltaResolution, conflicts
 from homeserver.core.resolve.graph import AuthGraph
 from homeserver.core.resolve.lookup import create_id_of_v12
 from homeserver.core.versions import RoomVersion
-from homeserver.ports.events import AppendResult, EventFlags, StoredEvent
+from homeserver.ports.events import AppendResult, EventFlags, NewEvent, StoredEvent
 from homeserver.ports.state import RoomState
 from homeserver.services.rooms.memory import RoomMemory
 
@@ -62,11 +62,11 @@ class Resolutions:
         room_nid: int,
         current: RoomState,
         states: Sequence[RoomState],
-        new: Mapping[str, Event],
+        new: Mapping[str, NewEvent],
     ) -> RoomState:
         """The resolution of one or more `states` of a room, as changes on top of its `current` one.
 
-        `new` are the events that the states name and that are not stored yet.
+        `new` are the events that the states name and that are not stored yet, or only as outliers.
         """
         everywhere = [*states, current]
         keys = await self._differing(everywhere)
@@ -143,16 +143,20 @@ class _Run:
         version: RoomVersion,
         room_nid: int,
         current: RoomState,
-        new: Mapping[str, Event],
+        new: Mapping[str, NewEvent],
     ) -> None:
         self._owner = owner
         self._version = version
         self._room_nid = room_nid
         self._current = current
-        self._new = new
-        self._events: dict[str, Event] = dict(new)
-        self._nids = {event_id: _TEMPORARY - number for number, event_id in enumerate(new, 1)}
-        self._rejected: set[str] = set()
+        # An outlier that gets its place now keeps its row, and so its node in the graph.
+        self._new = {event_id: made.event for event_id, made in new.items() if made.known_as is None}
+        self._events: dict[str, Event] = {event_id: made.event for event_id, made in new.items()}
+        self._nids = {
+            event_id: _TEMPORARY - number if made.known_as is None else made.known_as
+            for number, (event_id, made) in enumerate(new.items(), 1)
+        }
+        self._rejected = {event_id for event_id, made in new.items() if made.flags & EventFlags.REJECTED}
 
     async def resolve(
         self,

@@ -136,6 +136,31 @@ async def test_hidden_events_are_no_news(world: World) -> None:
     assert (await world.timeline(elsewhere.room_id))[-1].event_id == outlier.event_id
 
 
+async def test_an_outlier_that_another_server_names_takes_no_state_away(world: World) -> None:
+    elsewhere = await Elsewhere.begin(world)
+    power = {"users": {ALICE: 100, PIA: 50}, "state_default": 50}
+    before_power = dict(elsewhere.oracle.state)
+    (create,) = [key for key in before_power if key[0] == "m.room.create"]
+    await world.rooms.sending.set_state(elsewhere.room_id, ALICE, ("m.room.power_levels", ""), power)
+    await elsewhere.follow()
+    here = list(elsewhere.oracle.extremities)
+    unseen = elsewhere.make("m.room.message", {"body": "who knows what was here"}, prevs=here)
+    elsewhere.oracle.know(unseen)
+    assert await elsewhere.arrive(unseen, outlier=True) is Outcome.OUTLIER
+    told = {create: before_power[create], ("m.room.member", PIA): before_power["m.room.member", PIA]}
+    spam = elsewhere.peer.make([unseen.event_id], before_power, PIA, "m.room.message", {"body": "spam"})
+    assert await elsewhere.arrive(spam, told=told, refused=True) is Outcome.SOFT_FAILED
+    elsewhere.oracle.know(spam)
+    behind = elsewhere.peer.make([spam.event_id], before_power, PIA, "m.room.message", {"body": "behind"})
+    assert await elsewhere.arrive(behind) is Outcome.ACCEPTED
+    async with world.store.read() as tx:
+        head = await tx.rooms.head(elsewhere.room_id)
+    assert head is not None
+    assert {extremity.event_id for extremity in head.extremities} == {behind.event_id, *here}
+    levels = await world.rooms.memory.read(head.state, [("m.room.power_levels", "")])
+    assert list(levels.values()) == [elsewhere.oracle.state["m.room.power_levels", ""]], "no state is taken away"
+
+
 async def test_a_redaction_from_elsewhere_takes_effect(world: World) -> None:
     elsewhere = await Elsewhere.begin(world)
     message = elsewhere.make("m.room.message", {"body": "secret"})
