@@ -147,6 +147,10 @@ class UserRepo(Protocol):
         """
         ...
 
+    async def erase_events(self, user_id: str, order: int) -> None:
+        """Remember that the user's events in all their rooms are redacted for those who were not there by `order`."""
+        ...
+
     async def still_in_rooms(self, limit: int) -> list[str]:
         """Deactivated users who are joined or invited to a room, or knocking."""
         ...

@@ -174,10 +174,14 @@ class ForgottenEntry:
 
 @dataclass(frozen=True, slots=True)
 class SessionsEntry:
-    """Sessions of a user have ended, or the account was locked. No client is told; each process looks again."""
+    """Sessions of a user have ended, or the account was locked. No client is told; each process looks again.
+
+    `erased`: the account was erased, so that other people see its events differently from now on.
+    """
 
     position: int
     user_id: str
+    erased: bool = False
 
     @property
     def concern(self) -> Concern:

@@ -24,6 +24,8 @@ class Decisive:
     is_member: bool
     """Whether it sets the user's membership; else it sets the room's history visibility."""
     value: str
+    erased: str | None = None
+    """Instead of both: the user whose account was erased at this point. It is no event."""
 
 
 class SyncRepo(Protocol):
@@ -42,7 +44,8 @@ class SyncRepo(Protocol):
         ...
 
     async def visibility_histories(self, room_nids: Collection[int], user_id: str) -> dict[int, list[Decisive]]:
-        """Per room all history visibility events and the user's member events, in timeline order.
+        """Per room all history visibility events, the user's member events and whose accounts were erased when, in
+        timeline order.
 
         The events themselves stay out of memory: there may be thousands, and one value of each is wanted.
         """

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.events import order_of
+from homeserver.ports.log import SessionsEntry
 from homeserver.ports.requester import Requester
 from homeserver.ports.rooms_of_users import RoomActions
 from homeserver.ports.store import Store
@@ -93,6 +95,10 @@ class Account:
         async with self._committer.writing() as unit:
             tx = unit.tx
             await tx.users.deactivate(user_id, erase=erase)
+            if erase:
+                # spec: client-server-api#account-deactivation; what others may still see is decided by this moment.
+                await tx.users.erase_events(user_id, order_of(await tx.log.position()))
+                unit.tell(lambda position: SessionsEntry(position, user_id, erased=True))
             await tx.profiles.delete(user_id, None)
             await tx.account_data.delete_all(user_id)
             gone = await self._sessions.end_devices_in(unit, user_id, None)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 
 from homeserver.core.event import StateKey
 from homeserver.core.visibility import HISTORY_VISIBILITY
-from homeserver.ports.log import EventEntry, LogEntry, StateEntry
+from homeserver.ports.log import EventEntry, LogEntry, SessionsEntry, StateEntry
 from homeserver.ports.store import Store, Transaction
 from homeserver.services.rooms.visibility import History, history_of, load_history
 
@@ -38,6 +38,8 @@ class HistoryCache:
             elif isinstance(entry, StateEntry):
                 for key in entry.correction.changes:
                     self._set(entry.correction.room_nid, key)
+            elif isinstance(entry, SessionsEntry) and entry.erased:
+                self.clear()  # rare, and it may concern everybody
 
     def _set(self, room_nid: int, key: StateKey) -> None:
         if key[0] == _MEMBER:
@@ -49,7 +51,7 @@ class HistoryCache:
                 self._forget(room_nid, user_id)
 
     def clear(self) -> None:
-        """Forget everything: the log has a gap."""
+        """Forget everything: the log has a gap, or an account was erased."""
         self._changes += 1
         self._histories.clear()
         self._held = 0

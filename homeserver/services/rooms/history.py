@@ -14,11 +14,11 @@ from homeserver.core.filters import RoomEventFilter
 from homeserver.ports.events import StoredEvent, order_of
 from homeserver.ports.store import Transaction
 from homeserver.services.rooms.access import RoomAccess, RoomWindow
-from homeserver.services.rooms.filtered import ignores, passes, select
+from homeserver.services.rooms.filtered import ignores, select
 from homeserver.services.rooms.present import Recipient, present
 from homeserver.services.rooms.state import stated
 from homeserver.services.rooms.tokens import timeline_order, timeline_token
-from homeserver.services.rooms.visibility import Visible, known_state
+from homeserver.services.rooms.visibility import Visible
 from homeserver.services.rooms.writer import RoomMemory
 
 _MAX_READ = 2_000
@@ -96,7 +96,7 @@ class RoomHistory:
         async with self._memory.store.glance() as tx:
             walk = await self._walk(tx, window, (start, stop), request.backwards, limit, request.filter, who.ignored)
             chunk = await present(tx, window, who, walk.events)
-            state = await self._lazy_members(tx, walk.events) if request.filter.lazy_load_members else []
+            state = await self._lazy_members(tx, window, walk.events) if request.filter.lazy_load_members else []
         end = None if walk.end is None else timeline_token(walk.end)
         return Page(chunk, stated(window.history, state), timeline_token(start), end)
 
@@ -116,7 +116,7 @@ class RoomHistory:
             before = await self._walk(tx, window, (order - 1, None), True, limit // 2, event_filter, who.ignored)
             after = await self._walk(tx, window, (order, None), False, limit - limit // 2, event_filter, who.ignored)
             shown = [*before.events, stored, *after.events]
-            state = await self._state_after(tx, after.events[-1] if after.events else stored, event_filter)
+            state = await self._state_after(tx, window, after.events[-1] if after.events else stored, event_filter)
             if event_filter.lazy_load_members:
                 # Of the members only those who speak; the rest of the state stays.
                 keys = {("m.room.member", one.event.sender) for one in shown}
@@ -195,13 +195,13 @@ class RoomHistory:
                 if len(shown) == limit:
                     return _Walk(shown, position)
                 position = order - 1 if backwards else order
-                if passes(event_filter, stored) and not ignores(ignored, stored):
-                    shown.extend(window.shown([stored]))
+                if not ignores(ignored, stored):
+                    shown.extend(select(event_filter, window.shown([stored])))
             if page.end is None:
                 return _Walk(shown, None)
         return _Walk(shown, position)
 
-    async def _lazy_members(self, tx: Transaction, events: Sequence[StoredEvent]) -> list[Visible]:
+    async def _lazy_members(self, tx: Transaction, window: RoomWindow, events: Sequence[StoredEvent]) -> list[Visible]:
         """Member events of the senders, as they were at the newest of the events.
 
         spec: client-server-api#lazy-loading-room-members
@@ -211,11 +211,13 @@ class RoomHistory:
         newest = max(events, key=lambda stored: stored.order or 0)
         keys = {("m.room.member", stored.event.sender) for stored in events}
         found = await tx.rooms.state_at_filtered(newest.snapshot, keys)
-        return known_state(await self._load(tx, found.values()))
+        return window.history.known(await self._load(tx, found.values()))
 
-    async def _state_after(self, tx: Transaction, stored: StoredEvent, event_filter: RoomEventFilter) -> list[Visible]:
+    async def _state_after(
+        self, tx: Transaction, window: RoomWindow, stored: StoredEvent, event_filter: RoomEventFilter
+    ) -> list[Visible]:
         state = await self._load(tx, (await tx.rooms.state_at(stored.snapshot)).values())
-        return known_state(select(event_filter, state))
+        return window.history.known(select(event_filter, state))
 
     async def _load(self, tx: Transaction, event_ids: Iterable[str]) -> list[StoredEvent]:
         return list((await tx.events.get_many(list(event_ids))).values())

@@ -16,7 +16,7 @@ from homeserver.ports.state import StateMap
 from homeserver.services.rooms.access import RoomAccess, RoomWindow
 from homeserver.services.rooms.render import client_content, for_recipient
 from homeserver.services.rooms.tokens import timeline_order
-from homeserver.services.rooms.visibility import History, Visible, known_state
+from homeserver.services.rooms.visibility import History, Visible
 from homeserver.services.rooms.writer import RoomMemory
 
 _MEMBER = "m.room.member"
@@ -36,7 +36,7 @@ class RoomState:
         """Every state event, rendered.  spec: client-server-api#get_matrixclientv3roomsroomidstate"""
         window = await self._access.window(room_id, user_id)
         state = await self._memory.read_whole(window.state)
-        return stated(window.history, known_state(await self._load(state)))
+        return stated(window.history, window.history.known(await self._load(state)))
 
     async def one(
         self, user_id: str, room_id: str, event_type: str, state_key: str
@@ -50,8 +50,8 @@ class RoomState:
         stored = (await self._memory.read_events(window.state, [key])).get(key)
         if stored is None:
             raise MatrixError(ErrCode.NOT_FOUND, "The room has no such state")
-        (visible,) = known_state([stored])
-        return client_content(visible), lambda: for_recipient(visible, window.history.quotes(visible))
+        (visible,) = window.history.known([stored])
+        return client_content(visible), lambda: for_recipient(visible, _own(window.history, visible))
 
     async def members(
         self,
@@ -80,7 +80,7 @@ class RoomState:
                 known = {stored.event.event_id for stored in await self._members(window)}
                 members = [stored for stored in members if stored.event.event_id in known or window.sees(stored)]
         members = [stored for stored in members if wanted(stored.event.membership)]
-        return stated(window.history, known_state(members))
+        return stated(window.history, window.history.known(members))
 
     async def membership(self, user_id: str, room_id: str) -> str | None:
         """The user's own membership in a room that they may see, as they know it; None if they never had one."""
@@ -132,7 +132,12 @@ class RoomState:
 
 def stated(history: History, events: Iterable[Visible]) -> list[bytes]:
     """State events as their reader gets them."""
-    return [for_recipient(stored, history.quotes(stored)) for stored in events]
+    return [for_recipient(stored, _own(history, stored)) for stored in events]
+
+
+def _own(history: History, stored: Visible) -> dict[str, Any]:
+    # spec: client-server-api#room-event-format (unsigned.membership, MSC4115)
+    return {"membership": history.membership_at(stored), **history.quotes(stored)}
 
 
 def _condition(membership: str | None, not_membership: str | None) -> Callable[[str | None], bool]:

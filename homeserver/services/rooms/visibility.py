@@ -4,6 +4,8 @@ Nothing but `Visible` can be rendered (`rooms.render`), and nothing but this mod
 architecture tests see to that. What an event quotes of others (the content it replaced, the redaction that hit it) is
 no part of the shared form: `History.quotes` says what of it a reader may see.
 
+Whose account was erased is seen by those who had seen them; to whoever came later their events are redacted copies.
+
 A user's membership and the room's history visibility change rarely, so both histories are read whole, and whether an
 event may be seen is then a look at the two values around it.
 spec: client-server-api#room-history-visibility
@@ -13,14 +15,16 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from sys import intern
 from typing import Any, NewType
 
 import orjson
 
-from homeserver.core.event import StateKey
+from homeserver.core import canonical
+from homeserver.core.event import Event, StateKey
+from homeserver.core.redact import redact
 from homeserver.core.visibility import HISTORY_VISIBILITY, allows
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.relations import Span
@@ -31,6 +35,17 @@ _FAR = 2**62
 """Beyond all orders."""
 _MOST_SPANS = 1_000
 """Of somebody who came and went more often, the oldest stretches are left out of counts."""
+
+_ROOMS_OWN = frozenset(
+    {
+        "m.room.create", "m.room.name", "m.room.topic", "m.room.avatar", "m.room.canonical_alias", "m.room.aliases",
+        "m.room.join_rules", "m.room.history_visibility", "m.room.guest_access", "m.room.encryption",
+        "m.room.power_levels", "m.room.pinned_events", "m.room.server_acl", "m.room.tombstone", "m.space.child",
+        "m.space.parent", "m.room.third_party_invite", "m.policy.rule.user", "m.policy.rule.room",
+        "m.policy.rule.server",
+    }
+)  # fmt: skip
+"""State that rooms work by, whoever set it: a room without `m.room.encryption` would be written into in the clear."""
 
 Visible = NewType("Visible", StoredEvent)
 """An event that its reader may see. Costs nothing: only types know the difference."""
@@ -74,6 +89,8 @@ class History:
     memberships: Course
     left: Decisive | None
     """The event by which the user last went from joined to something else, if they are not joined now."""
+    erased: Mapping[str, int] = field(default_factory=dict)
+    """Whose accounts were erased, and the order at which."""
 
     @property
     def membership(self) -> str | None:
@@ -83,7 +100,7 @@ class History:
     @property
     def changes(self) -> int:
         """How many values it remembers, of 16 bytes each."""
-        return len(self.visibility.orders) + len(self.memberships.orders)
+        return len(self.visibility.orders) + len(self.memberships.orders) + len(self.erased)
 
     @property
     def is_world_readable(self) -> bool:
@@ -114,7 +131,7 @@ class History:
     def shown(self, events: Iterable[StoredEvent], end: int | None = None) -> list[Visible]:
         """Those of the events that the user may see, up to the order `end`."""
         return [
-            Visible(stored)
+            self._told(stored)
             for stored in events
             if (end is None or (stored.order is not None and stored.order <= end)) and self.visible(stored)
         ]
@@ -124,12 +141,52 @@ class History:
         quoted: dict[str, Any] = {}
         replaces = stored.replaces
         if stored.unsigned and replaces is not None and replaces.order is not None:
-            if self.sees_at(replaces.order, _key(stored)):
+            hidden = self.erased and self._is_erased(
+                stored.unsigned.get("prev_sender"), stored.event.type, replaces.order
+            )
+            if self.sees_at(replaces.order, _key(stored)) and not hidden:
                 quoted.update(stored.unsigned)
         if stored.redaction_json is not None and stored.redaction_order is not None:
             if self.sees_at(stored.redaction_order, None):
-                quoted["redacted_because"] = orjson.Fragment(stored.redaction_json)
+                quoted["redacted_because"] = self._why(stored.redaction_json, stored.redaction_order)
         return quoted
+
+    def known(self, events: Iterable[StoredEvent]) -> list[Visible]:
+        """State of the room at a point that the user may know, whenever it was set.
+
+        spec: client-server-api#room-history-visibility
+        """
+        return [self._told(stored) for stored in events]
+
+    def _told(self, stored: StoredEvent) -> Visible:
+        """The event as the user gets it.  spec: client-server-api#account-deactivation"""
+        if self.erased and self._is_erased(stored.event.sender, stored.event.type, stored.order):
+            return Visible(_erased(stored))
+        return Visible(stored)
+
+    def _is_erased(self, sender: str | None, event_type: str, order: int | None) -> bool:
+        """Whether what `sender` sent at `order` is redacted for the user: they did not see it before.
+
+        They did if they were in the room then, or came in before the account was erased.
+        """
+        at = None if sender is None else self.erased.get(sender)
+        if at is None or event_type in _ROOMS_OWN:
+            return False
+        order = -_FAR if order is None else order
+        visibility, membership = self.visibility.around(order)[0], self.memberships.around(order)[0]
+        if membership == "join" or (membership == "invite" and visibility == "invited"):
+            return False
+        first, last = bisect_right(self.memberships.orders, order), bisect_right(self.memberships.orders, at)
+        return "join" not in self.memberships.values[first:last]
+
+    def _why(self, redaction_json: bytes, order: int) -> orjson.Fragment:
+        """A redaction as the user gets it with what it redacted."""
+        if self.erased:
+            redaction = orjson.loads(redaction_json)
+            if self._is_erased(redaction["sender"], redaction["type"], order):
+                redaction["content"] = {k: value for k, value in redaction["content"].items() if k == "redacts"}
+                return orjson.Fragment(orjson.dumps(redaction))
+        return orjson.Fragment(redaction_json)
 
     def spans(self, room_nid: int, end: int | None = None) -> list[Span]:
         """The stretches of the timeline whose messages the user may see, oldest first, up to the order `end`.
@@ -165,16 +222,18 @@ def has_quotes(stored: StoredEvent) -> bool:
 
 
 def joined_all_along(events: Iterable[StoredEvent]) -> list[Visible]:
-    """Timeline events from after a reader's join and before they left, who may see them all."""
+    """Events from after a reader's join and before they left, who may see them all, erased since or not."""
     return [Visible(stored) for stored in events]
 
 
-def known_state(events: Iterable[StoredEvent]) -> list[Visible]:
-    """State of a room at a point that the reader may know, whenever it was set.
-
-    spec: client-server-api#room-history-visibility
-    """
-    return [Visible(stored) for stored in events]
+def _erased(stored: StoredEvent) -> StoredEvent:
+    """A redacted copy of an event; the redactions among them still say what they redact."""
+    event = stored.event
+    pdu = redact(event.pdu, event.version)
+    if event.redacts is not None and not event.version.redaction.redacts_in_content:
+        pdu["redacts"] = event.redacts
+    copy = Event.stored(canonical.encode(pdu), event.version, event.event_id, event.room_id)
+    return replace(stored, event=copy, client_json=None)
 
 
 def _key(stored: StoredEvent) -> StateKey | None:
@@ -190,11 +249,15 @@ def history_of(user_id: str, decisive: Iterable[Decisive]) -> History:
     """The user's history out of what decides it, in timeline order."""
     visibility, memberships = Course(), Course()
     left: Decisive | None = None
+    erased: dict[str, int] = {}
     for event in decisive:
+        if event.erased is not None:
+            erased[event.erased] = event.order
+            continue
         if not event.is_member:
             visibility.add(event.order, event.value)
             continue
         if memberships.last == "join" and event.value != "join":
             left = event
         memberships.add(event.order, event.value)
-    return History(user_id if memberships.last is not None else "", visibility, memberships, left)
+    return History(user_id if memberships.last is not None else "", visibility, memberships, left, erased)

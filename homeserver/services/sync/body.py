@@ -121,9 +121,14 @@ STATE_AFTER_UNSTABLE = StateField("org.matrix.msc4222.state_after")
 
 
 def template(
-    body: SyncBody, render: RenderEvent, state_field: StateField = STATE_BEFORE, shared: SharedSections | None = None
+    body: SyncBody,
+    render: RenderEvent,
+    render_state: RenderEvent,
+    state_field: StateField = STATE_BEFORE,
+    shared: SharedSections | None = None,
 ) -> Template:
     """The JSON of a response, but for what is told to one user or device only."""
+    renderers = render, render_state
     shared = shared if shared is not None else SharedSections()
     rooms: dict[str, Any] = {}
     if body.invited:
@@ -132,7 +137,7 @@ def template(
         rooms["knock"] = {room_id: {"knock_state": {"events": state}} for room_id, state in body.knocked.items()}
     if body.left:
         rooms["leave"] = {
-            room_id: orjson.Fragment(_section(room, render, state_field, shared) + _left_part(room))
+            room_id: orjson.Fragment(_section(room, renderers, state_field, shared) + _left_part(room))
             for room_id, room in body.left.items()
         }
     response: dict[str, Any] = {}
@@ -153,7 +158,7 @@ def template(
     pieces = [head]
     piece = b',"rooms":{"join":{'
     for room_id, room in body.joined.items():
-        section = _section(room, render, state_field, shared) + _joined_part(room)
+        section = _section(room, renderers, state_field, shared) + _joined_part(room)
         pieces.append(b"".join((piece, orjson.dumps(room_id), b":", section)))
         piece = b',"summary":' + orjson.dumps(room.summary or {}) + b"},"
     others = b"," + orjson.dumps(rooms)[1:] if rooms else b"}"
@@ -161,15 +166,18 @@ def template(
     return Template(tuple(pieces), tuple(body.joined), body.with_threads)
 
 
-def _section(room: RoomSection, render: RenderEvent, state_field: StateField, shared: SharedSections) -> bytes:
+def _section(
+    room: RoomSection, renderers: tuple[RenderEvent, RenderEvent], state_field: StateField, shared: SharedSections
+) -> bytes:
     """A room's section up to where recipients differ; one of the `_part`s below completes it."""
     timeline = room.timeline
+    render, render_state = renderers
     first = timeline.read_from
     if first is None and timeline.events:
         first = timeline.events[0].order
     key = (
         tuple([render(stored) for stored in timeline.events]),
-        tuple([render(stored) for stored in room.state]),
+        tuple([render_state(stored) for stored in room.state]),
         timeline.limited,
         prev_batch(first if first is not None else timeline.before + 1),
         state_field.name,

@@ -17,7 +17,7 @@ from homeserver.services.personal.receipts import receipt_events, typing_event
 from homeserver.services.rooms.filtered import select
 from homeserver.services.rooms.lists import Rooms
 from homeserver.services.rooms.present import Recipient
-from homeserver.services.rooms.visibility import joined_all_along, known_state
+from homeserver.services.rooms.visibility import Visible, joined_all_along
 from homeserver.services.sync import snapshot
 from homeserver.services.sync.body import RoomSection, SyncBody, Timeline
 from homeserver.services.sync.lazy import SentMembers
@@ -120,6 +120,7 @@ class DeltaBuilder:
     async def changed_rooms(self, request: SyncRequest, plan: Plan, window: Window, body: SyncBody) -> None:
         """Rooms the user was and is joined to: no statement unless a member event of the timeline is not in memory."""
         self.sections(request, plan, window, body)
+        await self._redact_erased(request, plan, window, body)
         if request.lazy:
             await self._add_lazy_members(request, body, window)
         wanted = request.filter.room.account_data
@@ -169,6 +170,8 @@ class DeltaBuilder:
         account_data: Sequence[AccountDataChanged] | None = None,
     ) -> None:
         """Rooms told with all their state, and rooms left. `account_data` is all that the user has, if known."""
+        if nids := [membership.room_nid for membership in (*plan.whole, *plan.left)]:
+            body.histories.update(await self._reads.histories(tx, request.user_id, nids))
         timelines: dict[int, Timeline] | None = None
         if request.since is not None and request.full_state:
             # The state is whole, but the timeline still starts at the token.
@@ -183,14 +186,17 @@ class DeltaBuilder:
             if account_data is None:
                 account_data = await tx.account_data.after(request.user_id, 0)
             body.joined.update(
-                await snapshot.joined_rooms(tx, self._reads, request, plan.whole, window.high, account_data, timelines)
+                await snapshot.joined_rooms(
+                    tx, body.histories, request, plan.whole, window.high, account_data, timelines
+                )
             )
         for membership in plan.left:
             if request.since is not None and not request.full_state and (inside := _while_inside(window, membership)):
                 body.left[membership.room_id] = changed_room(request, inside, membership.position)
                 continue
             events = _until_left(window, membership) if request.since is not None else None
-            body.left[membership.room_id] = await snapshot.left_room(tx, self._reads, request, membership, events)
+            history = body.histories[membership.room_nid]
+            body.left[membership.room_id] = await snapshot.left_room(tx, history, request, membership, events)
         if request.lazy and request.device_id is not None:
             for room_id, section in body.joined.items():
                 self._note_members(request, room_id, section, window.high)
@@ -203,8 +209,8 @@ class DeltaBuilder:
 
     async def histories(self, tx: Transaction | None, request: SyncRequest, body: SyncBody) -> None:
         """What the user may see of what the body's events quote."""
-        if rooms := {stored.room_nid for stored in body.quoting()}:
-            body.histories = await self._reads.histories(tx, request.user_id, rooms)
+        if rooms := {stored.room_nid for stored in body.quoting()} - body.histories.keys():
+            body.histories.update(await self._reads.histories(tx, request.user_id, rooms))
 
     async def stripped(self, request: SyncRequest, plan: Plan, body: SyncBody) -> None:
         """Invites, of which users who block them hear nothing, and knocks."""
@@ -213,6 +219,17 @@ class DeltaBuilder:
             body.invited[membership.room_id] = await self._reads.stripped_state(membership.room_id, membership.event_id)
         for membership in plan.knocked:
             body.knocked[membership.room_id] = await self._reads.stripped_state(membership.room_id, membership.event_id)
+
+    async def _redact_erased(self, request: SyncRequest, plan: Plan, window: Window, body: SyncBody) -> None:
+        """State that resolution brought back may be from before the user came, and its sender erased since."""
+        for membership in plan.changed:
+            room = window.rooms.get(membership.room_id)
+            if room is not None and room.settled:
+                history = (await self._reads.histories(None, request.user_id, [membership.room_nid]))[
+                    membership.room_nid
+                ]
+                section = body.joined[membership.room_id]
+                section.state = history.known(section.state)
 
     async def _add_lazy_members(self, request: SyncRequest, body: SyncBody, window: Window) -> None:
         senders = {
@@ -245,9 +262,16 @@ class DeltaBuilder:
         if not needed:
             return
         for room_id, members in (await self._reads.members(needed)).items():
-            body.joined[room_id].state.extend(known_state(members))
+            body.joined[room_id].state.extend(await self._known_members(request.user_id, members))
             for stored in members:
                 self._sent.note(device, (room_id, stored.event.state_key or ""), window.high)
+
+    async def _known_members(self, user_id: str, members: Sequence[StoredEvent]) -> list[Visible]:
+        """Member events of one room; who is joined was not erased, so that the hot path asks for no history."""
+        if all(stored.event.membership == "join" for stored in members):
+            return joined_all_along(members)
+        room_nid = members[0].room_nid
+        return (await self._reads.histories(None, user_id, [room_nid]))[room_nid].known(members)
 
     def _note_members(self, request: SyncRequest, room_id: str, section: RoomSection, at: int) -> None:
         device = (request.user_id, request.device_id or "")
@@ -297,7 +321,7 @@ def changed_room(request: SyncRequest, room: RoomWindow, high: int) -> RoomSecti
         if winner is not None:
             state[key] = winner
     wanted_state = request.filter.room.state
-    return RoomSection(timeline, select(wanted_state, known_state(state.values())))
+    return RoomSection(timeline, select(wanted_state, joined_all_along(state.values())))
 
 
 def _wants_ephemeral(event_filter: RoomEventFilter, event_type: str, room_id: str) -> bool:

@@ -10,7 +10,7 @@ from homeserver.ports.store import Store, Transaction
 from homeserver.services.rooms.invites import InvitePermission
 from homeserver.services.rooms.present import Recipient, bundled
 from homeserver.services.rooms.render import STRIPPED_TYPES, stripped
-from homeserver.services.rooms.visibility import History, Visible
+from homeserver.services.rooms.visibility import History
 from homeserver.services.rooms.writer import RoomMemory
 from homeserver.services.sync.snapshot import NAME_TYPES, is_name
 
@@ -24,13 +24,6 @@ class RoomMemoryReads:
         self._store = store
         self._memory = memory
         self._invites = InvitePermission(store)
-
-    async def visible(
-        self, tx: Transaction, user_id: str, timelines: Mapping[int, Sequence[StoredEvent]]
-    ) -> dict[int, list[Visible]]:
-        """See the protocol."""
-        histories = await self.histories(tx, user_id, timelines.keys())
-        return {room_nid: histories[room_nid].shown(events) for room_nid, events in timelines.items()}
 
     async def histories(self, tx: Transaction | None, user_id: str, room_nids: Collection[int]) -> dict[int, History]:
         """See the protocol."""

@@ -12,7 +12,7 @@ from homeserver.ports.events import StoredEvent
 from homeserver.ports.store import Transaction
 from homeserver.services.rooms.filtered import ignores
 from homeserver.services.rooms.present import Recipient
-from homeserver.services.rooms.visibility import History, Visible
+from homeserver.services.rooms.visibility import History
 from homeserver.services.sync.body import STATE_BEFORE, StateField
 from homeserver.services.sync.positions import SyncToken
 
@@ -81,15 +81,6 @@ def wants_account_data(event_filter: RoomEventFilter, item: AccountDataChanged) 
 
 class RoomReads(Protocol):
     """What sync asks of the rooms services."""
-
-    async def visible(
-        self, tx: Transaction, user_id: str, timelines: Mapping[int, Sequence[StoredEvent]]
-    ) -> dict[int, list[Visible]]:
-        """The events of many rooms' timelines that the user may see, in one statement.
-
-        spec: client-server-api#room-history-visibility
-        """
-        ...
 
     async def histories(self, tx: Transaction | None, user_id: str, room_nids: Collection[int]) -> dict[int, History]:
         """What the user may see in each of the rooms, from memory where possible."""

@@ -15,10 +15,10 @@ from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.events import Membership, StoredEvent, order_of
 from homeserver.ports.store import Transaction
 from homeserver.services.rooms.filtered import select
-from homeserver.services.rooms.visibility import Visible, joined_all_along, known_state
+from homeserver.services.rooms.visibility import History, Visible, joined_all_along
 from homeserver.services.sync.body import RoomSection, Timeline
 from homeserver.services.sync.newest import newest
-from homeserver.services.sync.request import RoomReads, SyncRequest, wants_account_data, without_ignored
+from homeserver.services.sync.request import SyncRequest, wants_account_data, without_ignored
 
 _MEMBER = "m.room.member"
 NAME_TYPES = {"m.room.name": "name", "m.room.canonical_alias": "alias"}
@@ -27,7 +27,7 @@ _LONG_AGO = -(2**62)  # below every timeline order, fetched history included
 
 async def joined_rooms(
     tx: Transaction,
-    reads: RoomReads,
+    histories: Mapping[int, History],
     request: SyncRequest,
     rooms: Sequence[Membership],
     high: int,
@@ -36,12 +36,12 @@ async def joined_rooms(
 ) -> dict[str, RoomSection]:
     """Timeline (the newest events unless given), state, summary and account data of joined rooms as of `high`.
 
-    `account_data` is all that the user has.
+    `histories` are the user's in these rooms, `account_data` is all that they have.
     """
     nids = {membership.room_nid: membership.room_id for membership in rooms}
     timelines = dict(timelines or {})
     if missing := [membership for membership in rooms if membership.room_nid not in timelines]:
-        timelines.update(await _timelines(tx, reads, request, missing, high))
+        timelines.update(await _timelines(tx, histories, request, missing, high))
     state_filter = request.filter.room.state
     current = await tx.rooms.current_state(
         nids, types=_type_names(state_filter), not_types=(_MEMBER,) if request.lazy else ()
@@ -61,7 +61,7 @@ async def joined_rooms(
     for nid, room_id in nids.items():
         sections[room_id] = RoomSection(
             timeline=timelines[nid],
-            state=select(state_filter, known_state(states[nid].values())),
+            state=select(state_filter, histories[nid].known(states[nid].values())),
             account_data=of_rooms.get(room_id, []),
             summary=summaries[nid],
         )
@@ -69,7 +69,7 @@ async def joined_rooms(
 
 
 async def left_room(
-    tx: Transaction, reads: RoomReads, request: SyncRequest, membership: Membership, events: list[StoredEvent] | None
+    tx: Transaction, history: History, request: SyncRequest, membership: Membership, events: list[StoredEvent] | None
 ) -> RoomSection:
     """A room the user has left, as of leaving. `events` are the timeline if known already, else it is read.
 
@@ -79,8 +79,7 @@ async def left_room(
     own = (await tx.events.get_many([membership.event_id])).get(membership.event_id)
     if own is None or own.order is None:
         return RoomSection()
-    history = (await reads.histories(tx, request.user_id, [membership.room_nid]))[membership.room_nid]
-    left, mine = history.left, known_state([own])
+    left, mine = history.left, history.known([own])
     if left is None:
         return RoomSection(_cut(request, mine, own.order), mine if request.state_field.is_after else [])
     limit = request.timeline_limit
@@ -103,7 +102,7 @@ async def left_room(
     if not request.state_field.is_after:
         await _rewind(tx, {membership.room_nid: state}, {membership.room_nid: timeline})
     wanted = request.filter.room.state
-    return RoomSection(timeline, select(wanted, known_state(state.values())))
+    return RoomSection(timeline, select(wanted, history.known(state.values())))
 
 
 def is_name(stored: StoredEvent) -> bool:
@@ -147,7 +146,7 @@ def room_account_data(request: SyncRequest, items: Iterable[AccountDataChanged])
 
 
 async def _timelines(
-    tx: Transaction, reads: RoomReads, request: SyncRequest, rooms: Sequence[Membership], high: int
+    tx: Transaction, histories: Mapping[int, History], request: SyncRequest, rooms: Sequence[Membership], high: int
 ) -> dict[int, Timeline]:
     """The newest wanted events of each room up to `high`, among as many as may be looked at."""
     recent = await newest(tx, request, {room.room_nid: (_LONG_AGO, order_of(high)) for room in rooms})
@@ -160,10 +159,9 @@ async def _timelines(
         later[room.room_nid] = joined_all_along(events[count:])
         if count:
             older[room.room_nid] = events[:count]
-    visible = await reads.visible(tx, request.user_id, older) if older else {}
     timelines: dict[int, Timeline] = {}
     for room_nid, (events, more) in recent.items():
-        shown, hidden = _since_hidden(visible.get(room_nid, []), older.get(room_nid, ()))
+        shown, hidden = _since_hidden(histories[room_nid].shown(older.get(room_nid, ())), older.get(room_nid, ()))
         timeline = _cut(request, [*shown, *later[room_nid]], order_of(high), more=more or hidden)
         if more and not hidden and not request.wants_all and len(timeline.events) < request.timeline_limit:
             timeline.read_from = events[0].order

@@ -32,6 +32,10 @@ _SET_FLAGS = Sql(
 )
 _DEACTIVATE = Sql("UPDATE users SET deactivated = true, is_admin = false WHERE user_id = :user_id")
 _ERASE = Sql("UPDATE users SET erased = true, password_hash = NULL WHERE user_id = :user_id")
+_ERASE_EVENTS = Sql(
+    "INSERT INTO erasures (room_nid, user_id, ord) SELECT m.room_nid, m.user_id, :ord FROM memberships m "
+    "WHERE m.user_id = :user_id ON CONFLICT (room_nid, user_id) DO NOTHING"
+)
 _STILL_IN_ROOMS = Sql(
     "SELECT user_id FROM users u WHERE deactivated AND EXISTS (SELECT 1 FROM memberships m "
     "WHERE m.user_id = u.user_id AND m.membership IN ('join', 'invite', 'knock')) ORDER BY user_id LIMIT :count"
@@ -90,6 +94,9 @@ class SqlUserRepo:
         await _DEACTIVATE.run(self._connection, user_id=user_id)
         if erase:
             await _ERASE.run(self._connection, user_id=user_id)
+
+    async def erase_events(self, user_id: str, order: int) -> None:
+        await _ERASE_EVENTS.run(self._connection, user_id=user_id, ord=order)
 
     async def still_in_rooms(self, limit: int) -> list[str]:
         return [row[0] for row in await _STILL_IN_ROOMS.rows(self._connection, count=limit)]

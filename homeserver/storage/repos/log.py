@@ -69,6 +69,9 @@ _PRUNE = Sql(
 )
 
 
+_ERASED = "erased"
+
+
 class _Kind(IntEnum):
     """Numbers of kinds in `log_entries`. They are stored: never change one."""
 
@@ -172,8 +175,8 @@ def _row(entry: LogEntry) -> dict[str, Any] | None:
             user_id, room_id, key = receipt.user_id, receipt.room_id, receipt.thread_id or ""
         case ForgottenEntry(position, user_id, room_id):
             kind, key = _Kind.FORGOTTEN, ""
-        case SessionsEntry(position, user_id):
-            kind, room_id, key = _Kind.SESSIONS, "", ""
+        case SessionsEntry(position, user_id, erased):
+            kind, room_id, key = _Kind.SESSIONS, "", _ERASED if erased else ""
         case DeviceListEntry(position, user_id, reader):
             kind, room_id, key = _Kind.DEVICE_LIST, "", reader or ""
         case ToDeviceEntry(position, user_id, key):
@@ -200,7 +203,7 @@ def _entry(row: Any) -> LogEntry | None:
         case _Kind.FORGOTTEN:
             return ForgottenEntry(position, user_id, room_id)
         case _Kind.SESSIONS:
-            return SessionsEntry(position, user_id)
+            return SessionsEntry(position, user_id, key == _ERASED)
         case _Kind.DEVICE_LIST:
             return DeviceListEntry(position, user_id, key or None)
         case _Kind.TO_DEVICE:

@@ -36,17 +36,19 @@ _OTHER_MEMBERSHIPS = Sql(
     rooms=in_ints("e.room_nid", "rooms"),
 )
 _VISIBILITY_HISTORIES = Sql(
-    "SELECT e.nid, e.room_nid, e.ord, e.snapshot_nid, e.type = 'm.room.member' FROM events e "
+    "SELECT e.nid, e.room_nid, e.ord, e.snapshot_nid, e.type = 'm.room.member', NULL FROM events e "
     "WHERE {rooms} AND e.ord IS NOT NULL AND ("
     "(e.type = 'm.room.history_visibility' AND e.state_key = '') OR "
     "(e.type = 'm.room.member' AND e.state_key = :user_id)) "
     # What state resolution has set, at the position where it did; without an event the value is the default.
-    f"UNION ALL SELECT c.event_nid, c.room_nid, c.position * {_STEP}, c.snapshot_nid, c.type = 'm.room.member' "
+    f"UNION ALL SELECT c.event_nid, c.room_nid, c.position * {_STEP}, c.snapshot_nid, c.type = 'm.room.member', NULL "
     "FROM state_changes c WHERE {changed} AND ("
     "(c.type = 'm.room.history_visibility' AND c.state_key = '') OR "
-    "(c.type = 'm.room.member' AND c.state_key = :user_id)) ORDER BY 2, 3",
+    "(c.type = 'm.room.member' AND c.state_key = :user_id)) "
+    "UNION ALL SELECT NULL, x.room_nid, x.ord, 0, false, x.user_id FROM erasures x WHERE {erased} ORDER BY 2, 3",
     rooms=in_ints("e.room_nid", "rooms"),
     changed=in_ints("c.room_nid", "rooms"),
+    erased=in_ints("x.room_nid", "rooms"),
 )
 _LAST_OF_EACH_KEY = (
     "SELECT MAX(i.ord) AS ord FROM events i WHERE i.room_nid = w.room_nid AND i.ord > w.low AND i.ord <= w.high "
@@ -114,10 +116,10 @@ class SqlSyncRepo:
             some = rows[first : first + _DECISIVE_AT_ONCE]
             nids = [row[0] for row in some if row[0] is not None]
             values = await self._reader.picked(nids, _membership_and_visibility)
-            for nid, room_nid, order, snapshot, is_member in some:
+            for nid, room_nid, order, snapshot, is_member, erased in some:
                 membership, visibility = _NO_EVENT if nid is None else values[nid]
                 value = membership if is_member else visibility
-                found[room_nid].append(Decisive(order, snapshot, bool(is_member), value))
+                found[room_nid].append(Decisive(order, snapshot, bool(is_member), value, erased))
         return found
 
     async def settled(self, rooms: Mapping[int, Bounds]) -> dict[int, dict[StateKey, StoredEvent | None]]:

@@ -208,6 +208,16 @@ memberships = Table(
     sqlite_with_rowid=False,
 )
 
+# Whose accounts were erased, by the rooms they had been in: whoever came in later gets their events redacted.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("room_nid", BigInteger, primary_key=True),
+    Column("user_id", Text, primary_key=True),
+    Column("ord", BigInteger, nullable=False),  # of the timeline, when it happened
+    sqlite_with_rowid=False,
+)
+
 room_aliases = Table(
     "room_aliases",
     metadata,

@@ -124,3 +124,36 @@ async def test_nobody_types_in_a_room_they_have_left(syncing: SyncWorld) -> None
     syncing.typing.set(room, BOB, 60_000)
     await syncing.world.rooms.memberships.leave(BOB, room)
     assert syncing.typing.users(room) == []
+
+
+@pytest.mark.parametrize("from_database", [False, True], ids=["tail", "database"])
+async def test_events_say_what_their_reader_was_then(syncing: SyncWorld, from_database: bool) -> None:
+    """spec: client-server-api#room-event-format (unsigned.membership, MSC4115)"""
+    world, member = syncing.world, syncing.world.rooms.memberships
+    bob = syncing.client(BOB, filter=parse_filter({"room": {"timeline": {"limit": 100}, "include_leave": True}}))
+    await bob.sync()
+
+    async def told(kind: str) -> list[str]:
+        if from_database:
+            syncing.forget_tail()
+        events = (await bob.sync())["rooms"][kind][room]["timeline"]["events"]
+        return [event["unsigned"]["membership"] for event in events if event["type"] == "m.room.message" or own(event)]
+
+    def own(event: dict[str, object]) -> bool:
+        return event.get("state_key") == BOB
+
+    room = await world.create(ALICE)
+    await world.say(room, "before")
+    await member.join(BOB, room)
+    await world.say(room, "inside")
+    assert await told("join") == ["leave", "join", "join"]
+    await world.say(room, "still inside")
+    await member.leave(BOB, room)
+    assert await told("leave") == ["join", "leave"]
+    await world.say(room, "outside")
+    await member.join(BOB, room)
+    await member.leave(BOB, room)
+    anew = syncing.client(BOB, filter=bob.filter)
+    events = (await anew.sync())["rooms"]["leave"][room]["timeline"]["events"]
+    said = {event["content"]["body"]: event["unsigned"]["membership"] for event in events if "body" in event["content"]}
+    assert said == {"before": "leave", "inside": "join", "still inside": "join", "outside": "leave"}

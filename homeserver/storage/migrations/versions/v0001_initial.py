@@ -24,6 +24,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one call for each table
     _device_keys()
     _device_lists()
     _devices()
+    _erasures()
     _event_mentions()
     _event_relations()
     _event_txns()
@@ -195,6 +196,17 @@ def _devices() -> None:
         sa.Column("seen_ms", sa.BigInteger(), nullable=True),
         sa.Column("seen_ip", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("user_id", "device_id", name="pk_devices"),
+    )
+
+
+def _erasures() -> None:
+    op.create_table(
+        "erasures",
+        sa.Column("room_nid", sa.BigInteger(), nullable=False),
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("ord", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("room_nid", "user_id", name="pk_erasures"),
+        sqlite_with_rowid=False,
     )
 
 
