@@ -50,6 +50,8 @@ async def measure_pair(before: Path, database: str, names: Sequence[str], scale:
             compileall.compile_dir(tree, maxlevels=6, quiet=2)
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hromada-bench-")))
             homeserver = Hromada(folder, stack.enter_context(database_of(database, folder)), tree)
+            if "media" not in names:
+                homeserver.environment = {}  # an older state may not know the setting
             stack.callback(homeserver.stop)
             await homeserver.start(preparing=True)
             http = await open_now.enter_async_context(HttpClient(HOST, homeserver.port))
