@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001.9"
+revision = "0001.91"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -544,6 +544,9 @@ def _pushers() -> None:
         sa.Column("enabled", sa.Boolean(), nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("failing_ms", sa.BigInteger(), nullable=True),
+        sa.Column("confirmed", sa.Boolean(), nullable=False),
+        sa.Column("mails", sa.BigInteger(), nullable=False),
+        sa.Column("mailed_ms", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("user_id", "app_id", "pushkey", name="pk_pushers"),
         sqlite_with_rowid=False,
     )
