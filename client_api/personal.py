@@ -12,6 +12,7 @@ from homeserver.services.personal.receipts import ReceiptService
 from homeserver.services.personal.succession import Succession
 from homeserver.services.personal.tags import Tags
 from homeserver.services.personal.typing import TypingTracker
+from homeserver.services.push.mail import MailPushes
 from homeserver.services.push.notifications import Notifications
 from homeserver.services.push.pushers import Pushers
 
@@ -30,3 +31,5 @@ class PersonalServices:
     typing: TypingTracker
     pushers: Pushers
     notifications: Notifications
+    mail: MailPushes | None
+    """None: this server writes no letters."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from client_api import notifications, people, presence, push_rules, pushers, receipts, reports, tags, typing, voip
+from client_api import mail, notifications, people, presence, push_rules, pushers, receipts, reports, tags, typing, voip
 from client_api.bounds import FREE_BODY, RULE_BODY
 from client_api.deps import ClientServices
 from homeserver.web.route import Auth, Route
@@ -16,6 +16,8 @@ _ROOM = f"{V3}/rooms/{{roomId}}"
 _TAGS = f"{V3}/user/{{userId}}/rooms/{{roomId}}/tags"
 _FROM = {"from_": "from"}
 _MUTUAL = ("/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms",)
+_MAIL = "/_matrix/client/unstable/chat.hromada/mail"
+_MAIL_BODY = 4_096
 _PRESENCE = f"{V3}/presence/{{userId}}/status"
 
 PERSONAL_ROUTES: list[Route[ClientServices]] = [
@@ -35,6 +37,11 @@ PERSONAL_ROUTES: list[Route[ClientServices]] = [
     Route("GET", f"{V3}/notifications", notifications.get_notifications, query_names=_FROM),
     Route("GET", f"{V3}/pushers", pushers.get_pushers),
     Route("POST", f"{V3}/pushers/set", pushers.post_pusher, limit="pushers", body_limit=FREE_BODY),
+    *(
+        Route(method, f"{_MAIL}/{purpose}", handler, auth=Auth.NONE, body_limit=_MAIL_BODY, fixed={"purpose": purpose})
+        for purpose in ("confirm", "unsubscribe")
+        for method, handler in (("GET", mail.get_mail_page), ("POST", mail.post_mail_page))
+    ),
     Route("PUT", f"{_ROOM}/typing/{{userId}}", typing.set_typing, auth=GUEST_OK, limit="typing"),
     Route("GET", _TAGS, tags.get_room_tags, auth=GUEST_OK),
     Route("PUT", f"{_TAGS}/{{tag}}", tags.set_room_tag, auth=GUEST_OK, body_limit=RULE_BODY),

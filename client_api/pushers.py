@@ -12,11 +12,14 @@ from client_api.deps import ClientServices
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.pushers import Pusher
 from homeserver.ports.requester import Requester
+from homeserver.services.push.mail import EMAIL
 from homeserver.services.push.pushers import Wanted
 
 # COMPAT(Element): MSC3881 was never released; clients know it by these names only.
 _ENABLED = "org.matrix.msc3881.enabled"
 _DEVICE_ID = "org.matrix.msc3881.device_id"
+_CONFIRMED = "chat.hromada.confirmed"
+"""Whether the owner of an e-mail address has agreed."""
 
 
 class PusherBody(msgspec.Struct):
@@ -48,6 +51,8 @@ async def post_pusher(api: ClientServices, who: Requester, *, body: PusherBody) 
     missing = [name for name in required if getattr(body, name) is None]
     if missing:
         raise MatrixError(ErrCode.MISSING_PARAM, f"Missing parameters: {', '.join(missing)}")
+    if body.kind == EMAIL:
+        api.limits.take("mail_confirmations", who.user_id)
     wanted = Wanted(
         kind=body.kind,
         app_display_name=body.app_display_name or "",
@@ -72,6 +77,8 @@ def _shown(pusher: Pusher) -> dict[str, Any]:
         "data": orjson.Fragment(pusher.data),
         _ENABLED: pusher.enabled,
     }
+    if pusher.kind == EMAIL:
+        shown[_CONFIRMED] = pusher.confirmed
     if pusher.profile_tag is not None:
         shown["profile_tag"] = pusher.profile_tag
     if pusher.device_id is not None:

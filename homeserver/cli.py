@@ -23,7 +23,6 @@ from typing import Any
 
 import homeserver
 from homeserver import boot, commands, faults, logs, running
-from homeserver.cli_media import add_media_actions
 from homeserver.config import docs
 from homeserver.config.keyfiles import UnsafeFile, create_private
 from homeserver.config.load import ConfigError, load
@@ -85,10 +84,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail([error.message], status=1)
 
 
+class _LaterParser(argparse.ArgumentParser):
+    """A command whose arguments are made when it is chosen: `run` should not wait for those of all the others."""
+
+    fill: Callable[[argparse.ArgumentParser], object] | None = None
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def] # the parent has overloads
+        """As the parent's."""
+        fill, self.fill = self.fill, None
+        if fill is not None:
+            fill(self)
+        return super().parse_known_args(args, namespace)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="hromada", description="A Matrix homeserver.")
     parser.add_argument("--version", action="version", version=f"hromada {homeserver.__version__}")
-    actions = parser.add_subparsers(required=True, metavar="COMMAND")
+    actions = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_LaterParser)
+
+    def group(name: str, fill: Callable[[Any], object], help_: str) -> None:
+        later: _LaterParser = actions.add_parser(name, help=help_)
+        later.fill = lambda chosen: fill(chosen.add_subparsers(required=True, metavar="ACTION"))
+
     run = _with_settings(actions.add_parser("run", help="serve"), _run)
     run.add_argument("--role", action="append", choices=ROLES, help="run this role only (may be repeated)")
     _with_settings(actions.add_parser("init", help="write configuration and keys, and end"), _init)
@@ -96,20 +113,27 @@ def _parser() -> argparse.ArgumentParser:
     checkup.add_argument("--thorough", action="store_true", help="read the whole of an SQLite database, too")
     actions.add_parser("config-doc", help="print every setting as Markdown").set_defaults(command=_config_doc)
     actions.add_parser("routes", help="print every route").set_defaults(command=_routes)
-    _add_user_actions(actions.add_parser("user", help="accounts").add_subparsers(required=True, metavar="ACTION"))
-    tokens = actions.add_parser("registration-token", help="tokens that let people register")
-    _add_token_actions(tokens.add_subparsers(required=True, metavar="ACTION"))
-    reports = actions.add_parser("report", help="what users reported").add_subparsers(required=True, metavar="ACTION")
-    listing = _with_settings(reports.add_parser("list", help="print the newest reports"), _report_list)
-    listing.add_argument("--limit", type=_positive, metavar="N", default=100, help="how many; default: 100")
-    media = actions.add_parser("media", help="images, videos and files")
-    add_media_actions(media.add_subparsers(required=True, metavar="ACTION"), _with_settings, _config)
+    group("user", _add_user_actions, "accounts")
+    group("registration-token", _add_token_actions, "tokens that let people register")
+    group("report", _add_report_actions, "what users reported")
+    group("media", _add_media_actions, "images, videos and files")
     bridges = actions.add_parser(
         "bridges", help="databases as rooms", add_help=False, prefix_chars="\0"
     )  # none is ours
     bridges.add_argument("arguments", nargs=argparse.REMAINDER)
     bridges.set_defaults(command=_bridges)
     return parser
+
+
+def _add_report_actions(actions: Any) -> None:
+    listing = _with_settings(actions.add_parser("list", help="print the newest reports"), _report_list)
+    listing.add_argument("--limit", type=_positive, metavar="N", default=100, help="how many; default: 100")
+
+
+def _add_media_actions(actions: Any) -> None:
+    from homeserver.cli_media import add_media_actions  # noqa: PLC0415 - a server starts without its commands
+
+    add_media_actions(actions, _with_settings, _config)
 
 
 def _add_user_actions(actions: Any) -> None:

@@ -106,6 +106,8 @@ class Core:
     accounts: AccountServices
     lists: RoomLists
     e2e: E2eServices
+    link_key: bytes
+    """Signs the links in letters: as old as the server, whatever happens to sessions."""
 
 
 async def build_core(config: Config) -> Core:
@@ -151,7 +153,9 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
     accounts = build_accounts(base, sessions, rooms.memberships)
     lists = RoomLists(store, log)
     e2e = build_e2e(base, follower, lists, accounts.interactive)
-    return Core(engine, store, log, follower, base, limits, sessions, rooms, accounts, lists, e2e)
+    return Core(
+        engine, store, log, follower, base, limits, sessions, rooms, accounts, lists, e2e, parts.link_key(secrets)
+    )
 
 
 @asynccontextmanager
@@ -195,7 +199,7 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
         Mount(operations.Operations(metrics, parts.networks(config.metrics.allow)), operations.ROUTES)
     ]
     outbound = LazyOutbound(config)
-    push = build_push(base, log, core.lists, core.rooms.access, unread, ignored, outbound.get)
+    push = build_push(base, log, core.lists, core.rooms.access, unread, ignored, outbound.get, core.link_key)
     if "client" in roles:
         services = ClientServices(
             info=parts.public_info(config),
@@ -220,6 +224,8 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
 
     async def close() -> None:
         await push.sender.close()
+        if push.mail is not None:
+            await push.mail.close()
         await accounts.devices.flush()
         if media is not None:
             await media.close()
@@ -234,7 +240,8 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
         peeks.release()
 
     workers = [*_workers(core, media), typing.run, sockets.run, metrics.watch_loop]
-    workers += (push.sender.run,) if "client" in roles else ()
+    if "client" in roles:
+        workers += [push.sender.run, *(() if push.mail is None else (push.mail.run,))]
     return Server(app, workers, release, close, parts.connection_bounds(config))
 
 
@@ -321,6 +328,7 @@ def build_personal(
         typing=typing,
         pushers=push.pushers,
         notifications=push.notifications,
+        mail=push.mail,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import re
 from collections.abc import Sequence
@@ -82,6 +83,11 @@ def load_secrets(config: Config) -> Secrets:
     if not jwt_path.exists():
         create_private(jwt_path, _new_jwt_keys(entropy))
     return Secrets(load_signing_key(signing_path), read_private(jwt_path, "server.jwt_key_file"))
+
+
+def link_key(secrets: Secrets) -> bytes:
+    """The key of links in letters, made of the server's own."""
+    return hmac.digest(secrets.signing_key.seed, b"chat.hromada links in letters", "sha256")
 
 
 def _new_jwt_keys(entropy: Entropy) -> bytes:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any
 
 from homeserver.boot.accounts import Foundations
+from homeserver.boot.parts import public_base_url
+from homeserver.ports.mail import Mailer
 from homeserver.ports.outbound import Outbound
 from homeserver.services.log import Log
 from homeserver.services.personal.ignored import IgnoredUsers
 from homeserver.services.push.badges import Badges
+from homeserver.services.push.letters import Letters
+from homeserver.services.push.links import MailLinks
+from homeserver.services.push.mail import MailPushes, MailSettings, Reading
 from homeserver.services.push.notifications import Notifications
 from homeserver.services.push.pushers import PusherLimits, Pushers
 from homeserver.services.push.sender import PushSender, SenderSettings
@@ -25,6 +33,7 @@ class PushParts:
     pushers: Pushers
     sender: PushSender
     notifications: Notifications
+    mail: MailPushes | None
 
 
 def build_push(  # the services that it stands on
@@ -35,12 +44,57 @@ def build_push(  # the services that it stands on
     unread: UnreadCounts,
     ignored: IgnoredUsers,
     outbound: Callable[[], Outbound],
+    link_key: bytes,
 ) -> PushParts:
     """The services of pushers."""
-    push = base.config.push
+    config, push = base.config, base.config.push
     settings = SenderSettings(outage_s=float(push.outage_seconds), waiting=push.waiting)
     badges = Badges(lists, unread, by_room=push.badge == "rooms")
     sender = PushSender(base.store, log, base.clock, ignored, badges, outbound, settings)
-    limits = PusherLimits(push.pushers_per_user, push.data_bytes, allow_http=push.insecure_gateways)
-    notifications = Notifications(base.store, access, lists, unread, max_page=base.config.limits.notifications_page)
-    return PushParts(Pushers(base.store, log, base.clock, limits, sender.set_by), sender, notifications)
+    notifications = Notifications(base.store, access, lists, unread, max_page=config.limits.notifications_page)
+    mail = None
+    if config.mail.host:
+        reading = Reading(base.store, lists, ignored, notifications)
+        mail = _letters_of(base, log, reading, link_key)
+        sender.write_letters(mail)
+    limits = PusherLimits(
+        push.pushers_per_user,
+        push.data_bytes,
+        emails=config.mail.pushers_per_user if mail is not None else 0,
+        allow_http=push.insecure_gateways,
+    )
+    ask = None if mail is None else mail.ask
+    pushers = Pushers(base.store, log, base.clock, limits, sender.set_by, ask)
+    return PushParts(pushers, sender, notifications, mail)
+
+
+def _letters_of(base: Foundations, log: Log, reading: Reading, link_key: bytes) -> MailPushes:
+    config = base.config
+    links = MailLinks(link_key, public_base_url(config))
+
+    @cache
+    def mailer() -> Mailer:
+        remote: Any = import_module("homeserver.remote.mail")
+        mail = config.mail
+        settings = remote.SmtpSettings(
+            host=mail.host,
+            port=mail.port,
+            security=mail.security,
+            username=mail.username,
+            password=mail.password,
+            sender=mail.sender,
+            sender_name=mail.sender_name,
+            server_name=config.server.name,
+            timeout_s=float(mail.timeout_seconds),
+        )
+        made: Mailer = remote.SmtpMailer(settings)
+        return made
+
+    @cache
+    def letters() -> Letters:
+        return Letters(config.server.name, links.home)
+
+    settings = MailSettings(
+        quiet_ms=config.mail.quiet_seconds * 1000, show_text=config.mail.show_text, at_once=config.mail.at_once
+    )
+    return MailPushes(base.store, log, base.clock, reading, mailer, letters, links, settings)

@@ -131,6 +131,8 @@ def _check(config: Config, faults: list[str]) -> None:
         ("outbound.deny", config.outbound.deny),
     ):
         faults += [f"{key}: {text!r} is not a network" for text in networks if not _is_network(text)]
+    if config.mail.host and "@" not in config.mail.sender:
+        faults.append("mail.sender: the address that letters come from is needed with mail.host")
     _check_media(config, faults)
     _check_secrets(config, faults)
 

@@ -184,6 +184,9 @@ class RateLimits(Section, frozen=True, kw_only=True):
     presence: Annotated[Rate, _doc("Presence changes, by user.")] = Rate(0.1, 1)
     keys: Annotated[Rate, _doc("Keys uploaded, asked for and claimed, by user.")] = Rate(10, 500)
     pushers: Annotated[Rate, _doc("Pushers set, by user.")] = Rate(1, 100)
+    mail_confirmations: Annotated[Rate, _doc("E-mail addresses asked whether they want letters, by user.")] = Rate(
+        0.001, 5
+    )
     to_device: Annotated[Rate, _doc("Requests that send messages to devices, by user.")] = Rate(10, 500)
     media_preview: Annotated[Rate, _doc("URL previews, by user.")] = Rate(1, 30)
     media_create: Annotated[Rate, _doc("Media ids made for later uploads, by user.")] = Rate(10, 50)
@@ -250,6 +253,35 @@ class Push(Section, frozen=True, kw_only=True):
         int, _doc("A gateway that was away for longer is told the number of unread messages only.", ge=1, le=86_400)
     ] = 300
     waiting: Annotated[int, _doc("Newest events kept for one pusher while its gateway is away.", ge=1, le=1_000)] = 50
+
+
+class Mail(Section, frozen=True, kw_only=True):
+    """Letters about unread messages, to e-mail addresses that have agreed (docs/subsystems/push.md)."""
+
+    host: Annotated[str, _doc("The mail server that takes letters (SMTP). Empty: none are written.")] = ""
+    port: Annotated[int, _doc("Its port.", ge=1, le=65_535)] = 587
+    security: Annotated[
+        Literal["starttls", "tls", "none"], _doc("How the connection is encrypted; `none` for this machine only.")
+    ] = "starttls"
+    username: Annotated[str, _doc("Name for the mail server. Empty: no login.")] = ""
+    password: Annotated[str, _doc("Password for the mail server.")] = ""
+    sender: Annotated[str, _doc("Address that letters come from, such as `matrix@example.org`.")] = ""
+    sender_name: Annotated[str, _doc("Name beside that address.")] = "Matrix"
+    timeout_seconds: Annotated[int, _doc("Longest silence of the mail server.", ge=1, le=300)] = 30
+    at_once: Annotated[int, _doc("Letters sent at a time.", ge=1, le=100)] = 4
+    quiet_seconds: Annotated[
+        int,
+        _doc(
+            "A letter goes when nothing has come for so long, or for six times as long; the next ones to somebody who "
+            "does not read wait twice as long each time, a day at most.",
+            ge=1,
+            le=86_400,
+        ),
+    ] = 600
+    pushers_per_user: Annotated[int, _doc("Addresses of one user.", ge=1, le=100)] = 5
+    show_text: Annotated[
+        bool, _doc("Letters show what was said in rooms that are not encrypted. Off: only who wrote, where, how often.")
+    ] = False
 
 
 class Sync(Section, frozen=True, kw_only=True):
@@ -424,6 +456,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     rooms: Rooms = Rooms()
     encryption: Encryption = Encryption()
     push: Push = Push()
+    mail: Mail = Mail()
     sync: Sync = Sync()
     stream: Stream = Stream()
     media: Media = Media()

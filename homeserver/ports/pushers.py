@@ -30,6 +30,12 @@ class Pusher:
     """Log position of the last event it was told of, or at which it began."""
     failing_ms: int | None = None
     """Since when its gateway takes nothing."""
+    confirmed: bool = True
+    """Whether the owner of an e-mail address has agreed."""
+    mails: int = 0
+    """Letters since its user last read or said something."""
+    mailed_ms: int | None = None
+    """When the last letter went."""
 
     @property
     def name(self) -> PusherName:
@@ -57,7 +63,19 @@ class PusherRepo(Protocol):
         ...
 
     async def put(self, pusher: Pusher) -> None:
-        """Store a pusher. One of this name keeps its position."""
+        """Store a pusher. One of this name keeps its position, and what is known of letters."""
+        ...
+
+    async def of_kind(self, kind: str) -> list[Pusher]:
+        """All of a kind."""
+        ...
+
+    async def confirm(self, name: PusherName, position: int) -> None:
+        """The owner of the address has agreed: what happens behind the position is told."""
+        ...
+
+    async def mailed(self, name: PusherName, *, mails: int, at_ms: int | None = None) -> None:
+        """So many letters since its user was there; the last one now, if there is a time."""
         ...
 
     async def delete(self, name: PusherName) -> bool:

@@ -47,8 +47,9 @@ class Passwords:
             parallelism=settings.parallelism,
             type=Type.ID,
         )
-        self._dummy = self._hasher.hash(entropy.token(32))
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="passwords")
+        # Beside the start of the server, which would wait for it longer than for anything else.
+        self._dummy = self._pool.submit(self._hasher.hash, entropy.token(32))
         self._waiting = 0
 
     def check_policy(self, password: str) -> None:
@@ -69,7 +70,7 @@ class Passwords:
         """
         if len(password) > self._settings.max_length:
             return False
-        return await self._run(lambda: self._verify(stored or self._dummy, password)) and stored is not None
+        return await self._run(lambda: self._verify(stored or self._dummy.result(), password)) and stored is not None
 
     def needs_rehash(self, stored: str) -> bool:
         """True if `stored` was made with other parameters than today's."""

@@ -5,6 +5,7 @@ spec: client-server-api#push-notifications
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +20,14 @@ from homeserver.ports.requester import Requester
 from homeserver.ports.store import Store
 from homeserver.services.accounts.names import require_text
 from homeserver.services.log import Log
+from homeserver.services.push.mail import EMAIL
 
 HTTP = "http"
+_ADDRESS = re.compile(
+    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){0,8}", re.ASCII
+)
 MAX_APP_ID, MAX_PUSHKEY = 64, 512  # spec: client-server-api#post_matrixclientv3pushersset
-_MAX_NAME, _MAX_LANG, _MAX_URL = 255, 64, 2_048
+_MAX_NAME, _MAX_LANG, _MAX_URL, _MAX_ADDRESS = 255, 64, 2_048, 254
 _NOTIFY = "/_matrix/push/v1/notify"
 
 
@@ -32,6 +37,7 @@ class PusherLimits:
 
     pushers: int = 100
     data_bytes: int = 8_192
+    emails: int = 0  # pushers to e-mail addresses; 0: this server writes no letters
     allow_http: bool = False  # gateways without encryption, and with ports and paths of their own: for tests
 
 
@@ -53,14 +59,21 @@ class Pushers:
     """Owns pushers."""
 
     def __init__(
-        self, store: Store, log: Log, clock: Clock, limits: PusherLimits, changed: Callable[[str], None]
+        self,
+        store: Store,
+        log: Log,
+        clock: Clock,
+        limits: PusherLimits,
+        changed: Callable[[str], None],
+        ask: Callable[[PusherName], None] | None = None,
     ) -> None:
-        """`changed` is told of users who have set a pusher."""
+        """`changed` is told of users who have set a pusher, `ask` of e-mail addresses that have not agreed to it."""
         self._store = store
         self._log = log
         self._clock = clock
         self._limits = limits
         self._changed = changed
+        self._ask = ask
 
     async def of(self, user_id: str) -> Sequence[Pusher]:
         """The user's pushers."""
@@ -76,13 +89,26 @@ class Pushers:
         pusher = self._checked(who, app_id, pushkey, wanted)
         async with self._store.write() as tx:
             await tx.users.lock(who.user_id)
-            others = [known for known in await tx.pushers.of_users([who.user_id]) if known.name != pusher.name]
-            if len(others) >= self._limits.pushers:
-                raise MatrixError(ErrCode.RESOURCE_LIMIT_EXCEEDED, f"You have {len(others)} pushers already")
-            if not wanted.append:
+            known = await tx.pushers.of_users([who.user_id])
+            before = next((one for one in known if one.name == pusher.name), None)
+            self._check_room(pusher, [one for one in known if one is not before])
+            # Whoever knows an address must not end the letters that others get there: each is confirmed by itself.
+            if not wanted.append and pusher.kind != EMAIL:
                 await tx.pushers.delete_of_others(pusher.name)
+            if before is not None and before.kind != pusher.kind:
+                await tx.pushers.delete(pusher.name)
+                before = None
             await tx.pushers.put(pusher)
         self._changed(who.user_id)
+        if self._ask is not None and not (before or pusher).confirmed:
+            self._ask(pusher.name)
+
+    def _check_room(self, pusher: Pusher, others: Sequence[Pusher]) -> None:
+        if len(others) >= self._limits.pushers:
+            raise MatrixError(ErrCode.RESOURCE_LIMIT_EXCEEDED, f"You have {len(others)} pushers already")
+        letters = sum(one.kind == EMAIL for one in others)
+        if pusher.kind == EMAIL and letters >= self._limits.emails:
+            raise MatrixError(ErrCode.RESOURCE_LIMIT_EXCEEDED, f"You get letters at {letters} addresses already")
 
     async def delete(self, name: PusherName) -> None:
         """Delete a pusher, if there is one of this name."""
@@ -92,7 +118,7 @@ class Pushers:
     def _checked(self, who: Requester, app_id: str, pushkey: str, wanted: Wanted) -> Pusher:
         require_text(app_id, "app_id", MAX_APP_ID)
         require_text(pushkey, "pushkey", MAX_PUSHKEY)
-        if wanted.kind != HTTP:
+        if wanted.kind != HTTP and not (wanted.kind == EMAIL and self._limits.emails):
             raise MatrixError(ErrCode.INVALID_PARAM, f"This server has no pushers of the kind {wanted.kind[:32]!r}")
         for value, what in (
             (wanted.app_display_name, "app_display_name"),
@@ -104,7 +130,10 @@ class Pushers:
         data = orjson.dumps(wanted.data)
         if len(data) > self._limits.data_bytes:
             raise MatrixError(ErrCode.TOO_LARGE, f"data has at most {self._limits.data_bytes} bytes")
-        self._check_url(wanted.data.get("url"))
+        if wanted.kind == HTTP:
+            self._check_url(wanted.data.get("url"))
+        elif len(pushkey) > _MAX_ADDRESS or _ADDRESS.fullmatch(pushkey) is None:
+            raise MatrixError(ErrCode.INVALID_PARAM, "pushkey is no e-mail address")
         if not isinstance(wanted.data.get("format", ""), str):
             raise MatrixError(ErrCode.INVALID_PARAM, "data.format must be a string")
         return Pusher(
@@ -121,6 +150,7 @@ class Pushers:
             set_ms=self._clock.now_ms(),
             enabled=wanted.enabled,
             position=self._log.position,
+            confirmed=wanted.kind == HTTP,
         )
 
     def _check_url(self, url: Any) -> None:

@@ -12,7 +12,7 @@ from homeserver.core.pushmatch import RoomFacts
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.store import Transaction
 
-_STATE = ("m.room.create", "m.room.power_levels", "m.room.name", "m.room.canonical_alias")
+_STATE = ("m.room.create", "m.room.power_levels", "m.room.name", "m.room.canonical_alias", "m.room.encryption")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,11 @@ class PushRoom:
         """The room's name."""
         event = self.get("m.room.name", "")
         return _text(event.content.get("name")) if event is not None else None
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether what is said here is encrypted by the devices."""
+        return self.get("m.room.encryption", "") is not None
 
     @property
     def alias(self) -> str | None:

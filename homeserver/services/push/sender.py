@@ -29,6 +29,7 @@ from homeserver.services.personal.ignored import IgnoredUsers
 from homeserver.services.personal.pushrules import PUSH_RULES, push_rules
 from homeserver.services.push.badges import Badges
 from homeserver.services.push.gateway import Notice, Unreachable, notification, notify
+from homeserver.services.push.mail import EMAIL, MailPushes
 from homeserver.services.push.rooms import PushRoom, push_rooms
 from homeserver.services.rooms.render import client_json
 from homeserver.services.rooms.visibility import joined_all_along, load_history
@@ -114,7 +115,12 @@ class PushSender:
         self._flushes = 0
         self._sending = asyncio.Semaphore(_AT_ONCE)
         self._wake = asyncio.Event()
+        self._mail: MailPushes | None = None
         log.listen(self._follow, self._forget)
+
+    def write_letters(self, mail: MailPushes) -> None:
+        """Tell `mail` what is for e-mail addresses; nobody is told otherwise."""
+        self._mail = mail
 
     def set_by(self, user_id: str) -> None:
         """The user has set a pusher."""
@@ -233,9 +239,16 @@ class PushSender:
                 if asked % _BREATH == 0:
                     await asyncio.sleep(0)
                 self._tell(user_id, stored, parsed, room, batch.pushers[user_id])
+        self._tell_readers(batch, readers, everybody)
+
+    def _tell_readers(self, batch: _Batch, readers: Collection[str], everybody: bool) -> None:
+        """They have read or said something; or nobody knows what `everybody` has missed."""
         for user_id in readers:
             for pusher in batch.pushers.get(user_id, ()):
-                self._tell_badge(self._line(pusher.name))
+                if pusher.kind != EMAIL:
+                    self._tell_badge(self._line(pusher.name))
+                elif self._mail is not None:
+                    (self._mail.noticed if everybody else self._mail.read)(pusher)
 
     async def _read(self, events: Sequence[StoredEvent], readers: Collection[str]) -> _Batch:
         batch = _Batch()
@@ -308,7 +321,10 @@ class PushSender:
             room_alias=room.alias,
         )
         for pusher in pushers:
-            if pusher.position < notice.position:
+            if pusher.kind == EMAIL:
+                if self._mail is not None:
+                    self._mail.noticed(pusher)
+            elif pusher.position < notice.position:
                 line = self._line(pusher.name)
                 line.notices.append(notice)
                 self._start(line)

@@ -18,6 +18,7 @@ _log = structlog.get_logger(__name__)
 
 GUEST_ACCESS: StateKey = ("m.room.guest_access", "")
 _AT_ONCE = 50
+_MAX_REMEMBERED = 20_000
 
 
 class GuestAccess:
@@ -26,12 +27,20 @@ class GuestAccess:
     def __init__(self, memory: RoomMemory, writer: RoomWriter) -> None:
         self._memory = memory
         self._writer = writer
+        self._no_guests: set[str] = set()  # some who are asked about often; nobody becomes a guest later
 
     async def is_guest(self, user_id: str) -> bool:
         """Whether the user is a guest of this server."""
+        if user_id in self._no_guests:
+            return False
         async with self._memory.store.glance() as tx:
             user = await tx.users.get(user_id)
-        return user is not None and user.is_guest
+        if user is None or user.is_guest:
+            return user is not None
+        if len(self._no_guests) >= _MAX_REMEMBERED:
+            self._no_guests.clear()
+        self._no_guests.add(user_id)
+        return False
 
     def check(self, room: RoomView) -> None:
         """Raise MatrixError(GUEST_ACCESS_FORBIDDEN) unless guests may join; asked under the room's queue."""

@@ -14,9 +14,9 @@ from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.state import StateMap
 from homeserver.services.rooms.access import RoomAccess, RoomWindow
-from homeserver.services.rooms.render import client_content, for_recipient
+from homeserver.services.rooms.render import client_content, for_member, for_recipient
 from homeserver.services.rooms.tokens import timeline_order
-from homeserver.services.rooms.visibility import History, Visible
+from homeserver.services.rooms.visibility import History, Visible, has_quotes
 from homeserver.services.rooms.writer import RoomMemory
 
 _MEMBER = "m.room.member"
@@ -51,7 +51,7 @@ class RoomState:
         if stored is None:
             raise MatrixError(ErrCode.NOT_FOUND, "The room has no such state")
         (visible,) = window.history.known([stored])
-        return client_content(visible), lambda: for_recipient(visible, _own(window.history, visible))
+        return client_content(visible), lambda: _stated(window.history, visible)
 
     async def members(
         self,
@@ -132,12 +132,15 @@ class RoomState:
 
 def stated(history: History, events: Iterable[Visible]) -> list[bytes]:
     """State events as their reader gets them."""
-    return [for_recipient(stored, _own(history, stored)) for stored in events]
+    return [_stated(history, stored) for stored in events]
 
 
-def _own(history: History, stored: Visible) -> dict[str, Any]:
+def _stated(history: History, stored: Visible) -> bytes:
     # spec: client-server-api#room-event-format (unsigned.membership, MSC4115)
-    return {"membership": history.membership_at(stored), **history.quotes(stored)}
+    membership = history.membership_at(stored)
+    if membership == "join" and not has_quotes(stored):
+        return for_member(stored)  # most members of a large room, for most of those who look
+    return for_recipient(stored, {"membership": membership, **history.quotes(stored)})
 
 
 def _condition(membership: str | None, not_membership: str | None) -> Callable[[str | None], bool]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _CURSOR_NAME = "told"
 _FIELDS = (
     "user_id, app_id, pushkey, kind, device_id, app_display_name, device_display_name, profile_tag, lang, data, "
-    "set_ms, enabled, position, failing_ms"
+    "set_ms, enabled, position, failing_ms, confirmed, mails, mailed_ms"
 )
 _THIS = "user_id = :user_id AND app_id = :app_id AND pushkey = :pushkey"
 _GET = Sql(f"SELECT {_FIELDS} FROM pushers WHERE {_THIS}")
@@ -27,7 +27,8 @@ _USERS = Sql("SELECT DISTINCT user_id FROM pushers")
 _FAILING = Sql(f"SELECT {_FIELDS} FROM pushers WHERE failing_ms IS NOT NULL")
 _PUT = Sql(
     f"INSERT INTO pushers ({_FIELDS}) VALUES (:user_id, :app_id, :pushkey, :kind, :device_id, :app_display_name, "
-    ":device_display_name, :profile_tag, :lang, :data, :set_ms, :enabled, :position, :failing_ms) "
+    ":device_display_name, :profile_tag, :lang, :data, :set_ms, :enabled, :position, :failing_ms, "
+    ":confirmed, :mails, :mailed_ms) "
     "ON CONFLICT (user_id, app_id, pushkey) DO UPDATE SET kind = excluded.kind, device_id = excluded.device_id, "
     "app_display_name = excluded.app_display_name, device_display_name = excluded.device_display_name, "
     "profile_tag = excluded.profile_tag, lang = excluded.lang, data = excluded.data, set_ms = excluded.set_ms, "
@@ -41,6 +42,9 @@ _DELETE_DEVICES = Sql(
 _DELETE_ALL = Sql("DELETE FROM pushers WHERE user_id = :user_id")
 _DELETE_OTHERS = Sql("DELETE FROM pushers WHERE user_id = :user_id AND (device_id IS NULL OR device_id <> :device_id)")
 _ADVANCE = Sql(f"UPDATE pushers SET position = :position, failing_ms = :failing_ms WHERE {_THIS}")
+_OF_KIND = Sql(f"SELECT {_FIELDS} FROM pushers WHERE kind = :kind")
+_CONFIRM = Sql(f"UPDATE pushers SET confirmed = TRUE, position = :position WHERE {_THIS}")
+_MAILED = Sql(f"UPDATE pushers SET mails = :mails, mailed_ms = coalesce(:at_ms, mailed_ms) WHERE {_THIS}")
 _GET_CURSOR = Sql("SELECT position FROM push_cursor WHERE name = :name")
 _SET_CURSOR = Sql(
     "INSERT INTO push_cursor (name, position) VALUES (:name, :position) "
@@ -74,6 +78,18 @@ class SqlPusherRepo:
     async def put(self, pusher: Pusher) -> None:
         """See the port."""
         await _PUT.run(self._connection, **asdict(pusher))
+
+    async def of_kind(self, kind: str) -> list[Pusher]:
+        """See the port."""
+        return [_pusher(row) for row in await _OF_KIND.rows(self._connection, kind=kind)]
+
+    async def confirm(self, name: PusherName, position: int) -> None:
+        """See the port."""
+        await _CONFIRM.run(self._connection, position=position, **_named(name))
+
+    async def mailed(self, name: PusherName, *, mails: int, at_ms: int | None = None) -> None:
+        """See the port."""
+        await _MAILED.run(self._connection, mails=mails, at_ms=at_ms, **_named(name))
 
     async def delete(self, name: PusherName) -> bool:
         """See the port."""
@@ -115,7 +131,7 @@ def _named(name: PusherName) -> dict[str, str]:
 
 def _pusher(row: Sequence[object]) -> Pusher:
     values = list(row)
-    values[11] = bool(values[11])
+    values[11], values[14] = bool(values[11]), bool(values[14])
     return Pusher(*values)  # type: ignore[arg-type]
 
 

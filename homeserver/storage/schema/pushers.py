@@ -23,6 +23,10 @@ pushers = Table(
     Column("enabled", Boolean, nullable=False),
     Column("position", BigInteger, nullable=False),  # of the last event it was told of, or of its beginning
     Column("failing_ms", BigInteger),  # since when its gateway does not take anything; NULL: it does
+    # Of e-mail addresses:
+    Column("confirmed", Boolean, nullable=False),  # their owner has agreed
+    Column("mails", BigInteger, nullable=False),  # letters since the user last read or said something
+    Column("mailed_ms", BigInteger),
     sqlite_with_rowid=False,
 )
 

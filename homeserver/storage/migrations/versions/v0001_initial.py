@@ -545,6 +545,9 @@ def _pushers() -> None:
         sa.Column("enabled", sa.Boolean(), nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("failing_ms", sa.BigInteger(), nullable=True),
+        sa.Column("confirmed", sa.Boolean(), nullable=False),
+        sa.Column("mails", sa.BigInteger(), nullable=False),
+        sa.Column("mailed_ms", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("user_id", "app_id", "pushkey", name="pk_pushers"),
         sqlite_with_rowid=False,
     )
