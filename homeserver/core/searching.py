@@ -31,7 +31,7 @@ _RUNS = (
     "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff"
     "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\U00020000-\U0003ffff"
 )
-_PARTS = re.compile(rf"([{_RUNS}]+)|((?:[^\W_{_RUNS}]|[\u0900-\u0dff])+)")
+_PARTS = re.compile(rf"([{_RUNS}]+)|((?:[^\W_{_RUNS}]|[\u0900-\u0963\u0966-\u0dff])+)")
 _APOSTROPHES = "'`\u00b4\u02b9\u02bc\u2018\u2019\u2032\uff07"
 _FOLDED = str.maketrans(
     {

@@ -32,7 +32,11 @@ class SearchRepo(Protocol):
         """How many match, counted up to `most`."""
         ...
 
-    async def missing(self, after: int, limit: int) -> Sequence[int]:
+    async def searchable(self) -> int:
+        """How many events are of the kinds that are searched."""
+        ...
+
+    async def following(self, after: int, limit: int) -> Sequence[int]:
         """Row ids above `after` of events of the kinds that are searched, lowest first, whether indexed or not."""
         ...
 

@@ -48,6 +48,7 @@ _FIND_IN_ROOMS = Sql(
 )
 _NAMES = ", ".join(f"'{name}'" for name in TYPES)
 _SEARCHABLE = Sql(f"SELECT nid FROM events WHERE nid > :after AND type IN ({_NAMES}) ORDER BY nid LIMIT :limit")
+_SEARCHABLE_COUNT = Sql(f"SELECT count(*) FROM events WHERE type IN ({_NAMES})")
 
 
 def words_row(nid: int, room_nid: int, event: Event) -> dict[str, Any] | None:
@@ -88,7 +89,12 @@ class SqlSearchRepo:
         """See the port."""
         return len(await self.find(query, 2**62, most))
 
-    async def missing(self, after: int, limit: int) -> Sequence[int]:
+    async def searchable(self) -> int:
+        """See the port."""
+        row = await _SEARCHABLE_COUNT.first(self._connection)
+        return int(row[0])
+
+    async def following(self, after: int, limit: int) -> Sequence[int]:
         """See the port."""
         return [row[0] for row in await _SEARCHABLE.rows(self._connection, after=after, limit=limit)]
 
