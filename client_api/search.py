@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import orjson
 
-from client_api.bounds import Search
+from client_api.bounds import Content, Search
 from client_api.deps import ClientServices
 from client_api.messages import recipient
 from homeserver.core.filters import RoomEventFilter, parse_room_event_filter
@@ -49,7 +49,7 @@ class RoomEvents(msgspec.Struct):
     keys: Annotated[list[Literal["content.body", "content.name", "content.topic"]], msgspec.Meta(max_length=3)] = (
         msgspec.field(default_factory=lambda: ["content.body", "content.name", "content.topic"])
     )
-    filter: dict[str, Any] = msgspec.field(default_factory=dict)
+    filter: Content = msgspec.field(default_factory=dict)
     order_by: Literal["rank", "recent"] = "rank"
     event_context: EventContext | None = None
     include_state: bool = False

@@ -214,14 +214,7 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
             reports=Reports(store, core.rooms.access, base.clock, max_length=config.limits.report_length),
             limits=core.limits,
             personal=build_personal(base, JoinedRooms(store, sync.rooms), typing, core.rooms, push),
-            search=Search(
-                store,
-                core.rooms.access,
-                core.lists,
-                core.rooms.history,
-                max_page=config.limits.search_page,
-                enabled=parts.keeps_words(config),
-            ),
+            search=build_search(core, config),
         )
         mounts.append(import_module(PACKAGES["client"]).mount(services))
     media = build_media(base, outbound) if "media" in roles else None
@@ -301,6 +294,12 @@ def _end_what_is_open(sessions: Sessions, sync: SyncService, peeks: Peeks, socke
     sessions.on_locked(lambda user_id: sync.end_user(user_id, locked()))
     sessions.on_locked(lambda user_id: peeks.end_user(user_id, locked()))
     sessions.on_locked(sockets.recheck)
+
+
+def build_search(core: Core, config: Config) -> Search:
+    """The search of messages."""
+    page, enabled = config.limits.search_page, parts.keeps_words(config)
+    return Search(core.store, core.rooms.access, core.lists, core.rooms.history, max_page=page, enabled=enabled)
 
 
 def build_maintenance(core: Core, media: MediaParts | None) -> Maintenance:
