@@ -13,6 +13,7 @@ from homeserver.ports.ratelimits import RateLimits
 from homeserver.services.personal.ignored import IgnoredUsers
 from homeserver.services.reports import Reports
 from homeserver.services.rooms import Rooms
+from homeserver.services.rooms.search import Search
 from homeserver.services.sync.peek import Peeks
 from homeserver.services.sync.service import SyncService
 from homeserver.services.sync.stream import Sockets
@@ -66,6 +67,7 @@ class ClientServices:
     accounts: AccountServices
     e2e: E2eServices
     personal: PersonalServices
+    search: Search
     rooms: Rooms
     sync: SyncService
     peeks: Peeks

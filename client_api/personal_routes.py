@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from client_api import mail, notifications, people, presence, push_rules, pushers, receipts, reports, tags, typing, voip
+from client_api import (
+    mail,
+    notifications,
+    people,
+    presence,
+    push_rules,
+    pushers,
+    receipts,
+    reports,
+    search,
+    tags,
+    typing,
+    voip,
+)
 from client_api.bounds import FREE_BODY, RULE_BODY
 from client_api.deps import ClientServices
 from homeserver.web.route import Auth, Route
@@ -48,6 +61,7 @@ PERSONAL_ROUTES: list[Route[ClientServices]] = [
     Route("DELETE", f"{_TAGS}/{{tag}}", tags.delete_room_tag, auth=GUEST_OK),
     Route("GET", _PRESENCE, presence.get_presence, auth=GUEST_OK),
     Route("PUT", _PRESENCE, presence.set_presence, auth=GUEST_OK, limit="presence"),
+    Route("POST", f"{V3}/search", search.search, limit="search"),
     Route("POST", f"{V3}/user_directory/search", people.search_user_directory, limit="user_directory"),
     Route("GET", f"{V1}/mutual_rooms", people.get_mutual_rooms, query_names=_FROM, also=_MUTUAL),
     Route("POST", f"{_ROOM}/report", reports.report_room, limit="reports"),

@@ -52,6 +52,7 @@ from homeserver.services.push.unread import UnreadCounts
 from homeserver.services.reports import Reports
 from homeserver.services.rooms import Rooms, RoomsConfig, build_rooms
 from homeserver.services.rooms.lists import RoomLists
+from homeserver.services.rooms.search import Search
 from homeserver.services.sync.peek import Peeks
 from homeserver.services.sync.reads import RoomMemoryReads
 from homeserver.services.sync.service import SyncService
@@ -124,7 +125,7 @@ async def build_core(config: Config) -> Core:
 async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Core:
     clock, entropy = SystemClock(), SystemEntropy()
     limits = parts.rate_limiter(config, clock)
-    store = Database(engine, config.server.name)
+    store = Database(engine, config.server.name, searchable=parts.keeps_words(config))
     log = Log(await _last_position(store), max_bytes=config.sync.tail_bytes)
     if faults.plan is not None and faults.plan.control is not None:
         spoil = import_module("homeserver.boot.controls").spoil
@@ -213,6 +214,7 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
             reports=Reports(store, core.rooms.access, base.clock, max_length=config.limits.report_length),
             limits=core.limits,
             personal=build_personal(base, JoinedRooms(store, sync.rooms), typing, core.rooms, push),
+            search=build_search(core, config),
         )
         mounts.append(import_module(PACKAGES["client"]).mount(services))
     media = build_media(base, outbound) if "media" in roles else None
@@ -292,6 +294,12 @@ def _end_what_is_open(sessions: Sessions, sync: SyncService, peeks: Peeks, socke
     sessions.on_locked(lambda user_id: sync.end_user(user_id, locked()))
     sessions.on_locked(lambda user_id: peeks.end_user(user_id, locked()))
     sessions.on_locked(sockets.recheck)
+
+
+def build_search(core: Core, config: Config) -> Search:
+    """The search of messages."""
+    page, enabled = config.limits.search_page, parts.keeps_words(config)
+    return Search(core.store, core.rooms.access, core.lists, core.rooms.history, max_page=page, enabled=enabled)
 
 
 def build_maintenance(core: Core, media: MediaParts | None) -> Maintenance:

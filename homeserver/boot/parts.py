@@ -155,6 +155,12 @@ def sync_limits(config: Config) -> SyncLimits:
     )
 
 
+def keeps_words(config: Config) -> bool:
+    """Whether messages can be searched: the index would show what encryption at rest hides."""
+    wanted = config.search.messages
+    return wanted == "on" or (wanted == "auto" and not config.at_rest.enabled)
+
+
 def public_info(config: Config) -> PublicInfo:
     """What the server says about itself."""
     server = config.server

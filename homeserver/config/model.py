@@ -143,6 +143,7 @@ class Limits(Section, frozen=True, kw_only=True):
     ] = 7
     messages_page: Annotated[int, _doc("Most events of one page of `/messages`.", ge=10, le=10_000)] = 1_000
     notifications_page: Annotated[int, _doc("Most entries of one page of `/notifications`.", ge=10, le=1_000)] = 100
+    search_page: Annotated[int, _doc("Most results of one page of `/search`.", ge=10, le=500)] = 50
     user_directory_results: Annotated[int, _doc("Most people of one search of the user directory.", ge=1, le=500)] = 50
     report_length: Annotated[int, _doc("Longest reason of a report, in characters.", ge=100, le=10_000)] = 2_000
     report_days: Annotated[int, _doc("How long reports are kept, in days.", ge=1, le=3650)] = 365
@@ -181,6 +182,7 @@ class RateLimits(Section, frozen=True, kw_only=True):
     profile: Annotated[Rate, _doc("Profile changes, by user; each is an event in all of their rooms.")] = Rate(0.05, 20)
     reports: Annotated[Rate, _doc("Reports of events, rooms and users, by user.")] = Rate(1, 5)
     user_directory: Annotated[Rate, _doc("Searches of the user directory, by user.")] = Rate(0.016, 200)
+    search: Annotated[Rate, _doc("Searches of messages, by user.")] = Rate(1, 30)
     presence: Annotated[Rate, _doc("Presence changes, by user.")] = Rate(0.1, 1)
     keys: Annotated[Rate, _doc("Keys uploaded, asked for and claimed, by user.")] = Rate(10, 500)
     pushers: Annotated[Rate, _doc("Pushers set, by user.")] = Rate(1, 100)
@@ -397,6 +399,15 @@ class AtRest(Section, frozen=True, kw_only=True):
     ] = ""
 
 
+class Search(Section, frozen=True, kw_only=True):
+    """Full-text search over messages that are not end-to-end encrypted (docs/subsystems/search.md)."""
+
+    messages: Annotated[
+        Literal["auto", "on", "off"],
+        _doc("Keep an index of their words. `auto`: unless at_rest.enabled, for the index holds them in the clear."),
+    ] = "auto"
+
+
 class Previews(Section, frozen=True, kw_only=True):
     """Previews of web pages: the server fetches what people link to, so it is off unless you want that."""
 
@@ -461,6 +472,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     stream: Stream = Stream()
     media: Media = Media()
     at_rest: AtRest = AtRest()
+    search: Search = Search()
     previews: Previews = Previews()
     outbound: Outbound = Outbound()
     appservices: AppServices = AppServices()

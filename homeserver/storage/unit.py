@@ -30,6 +30,7 @@ from homeserver.storage.repos.relations import SqlRelationRepo
 from homeserver.storage.repos.reports import SqlReportRepo
 from homeserver.storage.repos.rooms import SqlRoomRepo
 from homeserver.storage.repos.rows import EventReader, NoMemory
+from homeserver.storage.repos.search import SqlSearchRepo
 from homeserver.storage.repos.sessions import SqlInteractiveRepo, SqlRegistrationTokenRepo, SqlSessionRepo
 from homeserver.storage.repos.sync import SqlSyncRepo
 from homeserver.storage.repos.to_device import SqlToDeviceRepo
@@ -42,15 +43,18 @@ if TYPE_CHECKING:
 class SqlTransaction:
     """One database transaction; implements `ports.store.Transaction`. Repositories are made when asked for."""
 
-    def __init__(self, connection: Connection, server_name: str, blocks: IdBlocks, memory: EventMemory) -> None:
+    def __init__(
+        self, connection: Connection, server_name: str, blocks: IdBlocks, memory: EventMemory, *, searchable: bool
+    ) -> None:
         self._connection = connection
+        self._searchable = searchable
         self._server_name = server_name
         self._reader = EventReader(connection, memory)
         self.ids = TransactionIds(connection, blocks)
 
     @cached_property
     def _appender(self) -> Appender:
-        return Appender(self._connection, self.ids, self._server_name, self._reader)
+        return Appender(self._connection, self.ids, self._server_name, self._reader, searchable=self._searchable)
 
     @cached_property
     def events(self) -> SqlEventRepo:
@@ -141,6 +145,10 @@ class SqlTransaction:
         return SqlUnreadRepo(self._connection)
 
     @cached_property
+    def search(self) -> SqlSearchRepo:
+        return SqlSearchRepo(self._connection, self._reader)
+
+    @cached_property
     def sync(self) -> SqlSyncRepo:
         return SqlSyncRepo(self._connection, self._reader)
 
@@ -148,8 +156,10 @@ class SqlTransaction:
 class Database:
     """Implements `ports.store.Store` on an engine."""
 
-    def __init__(self, engine: Engine, server_name: str) -> None:
+    def __init__(self, engine: Engine, server_name: str, *, searchable: bool = True) -> None:
+        """`searchable`: keep the index of words that `POST /search` asks."""
         self.engine = engine
+        self._searchable = searchable
         self._server_name = server_name
         self._blocks = IdBlocks()
         self._memory: EventMemory = NoMemory()
@@ -174,7 +184,7 @@ class Database:
                     await faults.plan.reach("store.write.begin")
                 async with self.engine.write() as connection:
                     self._refuse_if_broken()
-                    transaction = SqlTransaction(connection, self._server_name, self._blocks, NoMemory())
+                    transaction = self._transaction(connection, NoMemory())
                     yield transaction
                     if faults.plan is not None:
                         await faults.plan.reach("store.write.before_commit")
@@ -185,6 +195,9 @@ class Database:
             self._failure = error
             self._failed.set()
             raise
+
+    def _transaction(self, connection: Connection, memory: EventMemory) -> SqlTransaction:
+        return SqlTransaction(connection, self._server_name, self._blocks, memory, searchable=self._searchable)
 
     def _refuse_if_broken(self) -> None:
         if self._failure is not None:
@@ -197,7 +210,7 @@ class Database:
             if faults.plan is not None:
                 await faults.plan.reach("store.read.begin")
             async with self.engine.read() as connection:
-                yield SqlTransaction(connection, self._server_name, self._blocks, self._memory)
+                yield self._transaction(connection, self._memory)
 
     @asynccontextmanager
     async def glance(self) -> AsyncIterator[SqlTransaction]:
@@ -206,7 +219,7 @@ class Database:
             if faults.plan is not None:
                 await faults.plan.reach("store.glance.begin")
             async with self.engine.glance() as connection:
-                yield SqlTransaction(connection, self._server_name, self._blocks, self._memory)
+                yield self._transaction(connection, self._memory)
 
 
 @contextmanager

@@ -60,6 +60,17 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
+class Neighbours:
+    """What happened around an event, oldest last and oldest first, and (if asked for) who its people were then."""
+
+    before: list[bytes]
+    after: list[bytes]
+    start: str
+    end: str
+    profiles: dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
 class _Walk:
     """A stretch of timeline as walked: what may be shown, and where to go on (None: the timeline ends)."""
 
@@ -132,6 +143,31 @@ class RoomHistory:
             state=stated(window.history, state),
             start=timeline_token((first or 0) - 1 if before.end is None else before.end),
             end=timeline_token((last or 0) if after.end is None else after.end),
+        )
+
+    async def neighbours(
+        self, who: Recipient, window: RoomWindow, stored: Visible, around: tuple[int, int], *, profiles: bool
+    ) -> Neighbours:
+        """Up to so many events before and after one, for a result of a search.
+
+        spec: client-server-api#post_matrixclientv3search (context)
+        """
+        order = stored.order or 0
+        every = RoomEventFilter()
+        async with self._memory.store.glance() as tx:
+            before = await self._walk(tx, window, (order - 1, None), True, around[0], every, who.ignored)
+            after = await self._walk(tx, window, (order, None), False, around[1], every, who.ignored)
+            events = [*before.events, *after.events]
+            rendered = await present(tx, window, who, events)
+            members = await self._lazy_members(tx, window, [stored, *events]) if profiles else []
+        first = before.events[-1].order if before.events else order
+        last = after.events[-1].order if after.events else order
+        return Neighbours(
+            rendered[: len(before.events)],
+            rendered[len(before.events) :],
+            timeline_token((first or 0) - 1),
+            timeline_token(last or 0),
+            {one.event.state_key or "": _profile(one) for one in members},
         )
 
     async def event_by_timestamp(self, who: Recipient, room_id: str, ts: int, *, backwards: bool) -> StoredEvent:
@@ -221,3 +257,8 @@ class RoomHistory:
 
     async def _load(self, tx: Transaction, event_ids: Iterable[str]) -> list[StoredEvent]:
         return list((await tx.events.get_many(list(event_ids))).values())
+
+
+def _profile(member: Visible) -> dict[str, str]:
+    names = {name: member.event.content.get(name) for name in ("displayname", "avatar_url")}
+    return {name: value for name, value in names.items() if isinstance(value, str)}

@@ -16,6 +16,7 @@ from homeserver.storage.migrations import NEWEST
 from homeserver.storage.migrations.upgrade import FOLDER
 from homeserver.storage.schema import metadata
 from homeserver.storage.schema.rooms import COUNTERS
+from homeserver.storage.schema.search import CREATE
 
 TARGET = FOLDER / "versions" / "v0001_initial.py"
 
@@ -38,6 +39,21 @@ def upgrade() -> None:  # noqa: PLR0915 - one call for each table
 '''
 
 
+def _executed(dialect: str) -> str:
+    pieces = [re.findall(r".{1,90}", statement) for statement in CREATE[dialect]]
+    return "\n".join(f"        op.execute({' '.join(map(repr, lines))})" for lines in pieces)
+
+
+_SEARCH = f"""
+
+def _event_search() -> None:
+    if op.get_bind().dialect.name == "sqlite":
+{_executed("sqlite")}
+    else:
+{_executed("postgresql")}
+"""
+
+
 def draft() -> str:
     """The source of the initial revision."""
     with create_engine("sqlite://").connect() as connection:
@@ -50,7 +66,7 @@ def draft() -> str:
             by_table.setdefault(operation.table_name, []).append(operation)
     calls = "".join(f"    _{name}()\n" for name in by_table)
     functions = "".join(_function(name, operations) for name, operations in by_table.items())
-    return _HEADER + calls + functions
+    return _HEADER + calls + "    _event_search()\n" + functions + _SEARCH
 
 
 def _function(name: str, operations: list[MigrateOperation]) -> str:

@@ -49,6 +49,7 @@ from homeserver.storage.repos.planned import (
 from homeserver.storage.repos.redactions import Redactions, prune_new
 from homeserver.storage.repos.relations import INSERT_RELATION, relation_row
 from homeserver.storage.repos.rows import EventReader
+from homeserver.storage.repos.search import INSERT_WORDS, words_row
 
 _HEADS = rows_of(
     "heads",
@@ -153,8 +154,11 @@ class _Known:
 class Appender:
     """The appends of one transaction, between `advance` and `write`."""
 
-    def __init__(self, connection: Connection, ids: TransactionIds, server_name: str, reader: EventReader) -> None:
+    def __init__(
+        self, connection: Connection, ids: TransactionIds, server_name: str, reader: EventReader, *, searchable: bool
+    ) -> None:
         self._connection = connection
+        self._searchable = searchable
         self._reader = reader
         self._ids = ids
         self._server_name = server_name
@@ -264,6 +268,9 @@ class Appender:
         await _INSERT_MENTION.run_many(self._connection, list(self._mentions(everything)))
         related = [row for item in everything if item.order is not None and (row := relation_row(item)) is not None]
         await INSERT_RELATION.run_many(self._connection, related)
+        if self._searchable:
+            told = [words_row(item.nid, item.room_nid, item.event) for item in everything if item.order is not None]
+            await INSERT_WORDS.run_many(self._connection, [row for row in told if row is not None])
         await self._redactions.write(plans)
         await self._write_snapshots(plans)
         await self._write_current(plans, positions)

@@ -20,6 +20,7 @@ from homeserver.storage.dialect import Connection, Sql, in_texts, json_texts
 from homeserver.storage.packing import unpack
 from homeserver.storage.repos.plan import AppendPlan
 from homeserver.storage.repos.rows import client_form, column_json
+from homeserver.storage.repos.search import DROP_WORDS
 
 _TARGETS = Sql(
     """SELECT e.event_id, e.nid, e.room_nid, e.json, s.nid, s.unsigned, s.replaces
@@ -84,6 +85,7 @@ class Redactions:
                     if (left := _without(unsigned)) is not unsigned
                 )
         await _REDACT.run_many(self._connection, redacted)
+        await DROP_WORDS.run_many(self._connection, [{"nid": row["nid"]} for row in redacted])
         await _SET_UNSIGNED.run_many(self._connection, stripped)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001.91"
+revision = "0001.92"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -60,6 +60,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one call for each table
     _to_device()
     _url_previews()
     _users()
+    _event_search()
 
 
 def _account_data() -> None:
@@ -754,3 +755,16 @@ def _users() -> None:
         sa.Column("erased", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("user_id", name="pk_users"),
     )
+
+
+def _event_search() -> None:
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute(
+            'CREATE VIRTUAL TABLE event_search USING fts5(words, detail=none, columnsize=0, tokenize="u'
+            "nicode61 remove_diacritics 0 categories 'L* M* N* Co Cn'\")"
+        )
+    else:
+        op.execute(
+            "CREATE TABLE event_search (nid bigint CONSTRAINT pk_event_search PRIMARY KEY, words tsvector NOT NULL)"
+        )
+        op.execute("CREATE INDEX ix_event_search_words ON event_search USING gin (words)")
