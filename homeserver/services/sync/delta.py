@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from homeserver.core.event import StateKey
 from homeserver.core.filters import RoomEventFilter
-from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.events import Membership, StoredEvent, order_of
 from homeserver.ports.store import Transaction
 from homeserver.services.personal.receipts import receipt_events, typing_event
@@ -117,9 +116,11 @@ class DeltaBuilder:
         device = (request.user_id, request.device_id)
         return all(self._sent.is_known(device, member, low) for member in members)
 
-    async def changed_rooms(self, request: SyncRequest, plan: Plan, window: Window, body: SyncBody) -> None:
-        """Rooms the user was and is joined to: no statement unless a member event of the timeline is not in memory."""
-        self.sections(request, plan, window, body)
+    async def told_apart(self, request: SyncRequest, plan: Plan, window: Window, body: SyncBody) -> None:
+        """What goes to one user or device only: members that it lacks, and account data.
+
+        No statement unless a member event of the timeline is not in memory.
+        """
         await self._redact_erased(request, plan, window, body)
         if request.lazy:
             await self._add_lazy_members(request, body, window)
@@ -132,16 +133,6 @@ class DeltaBuilder:
                 section = body.joined[changed.room_id]
                 if not any(known.type == changed.type for known in section.account_data):
                     section.account_data.append(changed)
-
-    def ephemeral(self, request: SyncRequest, window: Window, body: SyncBody) -> None:
-        """Receipts and typing of the joined rooms in the body."""
-        wanted = request.filter.room.ephemeral
-        for room_id, section in body.joined.items():
-            if (receipts := window.receipts.get(room_id)) and _wants_ephemeral(wanted, "m.receipt", room_id):
-                section.ephemeral.extend(receipt_events(receipts))
-            users = window.typing.get(room_id)
-            if users is not None and _wants_ephemeral(wanted, "m.typing", room_id):
-                section.ephemeral.append(typing_event(users))
 
     async def summaries(
         self, tx: Transaction, request: SyncRequest, plan: Plan, window: Window, body: SyncBody
@@ -167,9 +158,8 @@ class DeltaBuilder:
         plan: Plan,
         window: Window,
         body: SyncBody,
-        account_data: Sequence[AccountDataChanged] | None = None,
     ) -> None:
-        """Rooms told with all their state, and rooms left. `account_data` is all that the user has, if known."""
+        """Rooms told with all their state, and rooms left."""
         if nids := [membership.room_nid for membership in (*plan.whole, *plan.left)]:
             body.histories.update(await self._reads.histories(tx, request.user_id, nids))
         timelines: dict[int, Timeline] | None = None
@@ -183,8 +173,9 @@ class DeltaBuilder:
                 room = window.rooms.get(membership.room_id, RoomWindow())
                 timelines[membership.room_nid] = changed_room(request, room, window.high).timeline
         if plan.whole:
-            if account_data is None:
-                account_data = await tx.account_data.after(request.user_id, 0)
+            # The window of an initial sync has all that there is.
+            known = window.account_data if request.since is None else None
+            account_data = known if known is not None else await tx.account_data.after(request.user_id, 0)
             body.joined.update(
                 await snapshot.joined_rooms(
                     tx, body.histories, request, plan.whole, window.high, account_data, timelines
@@ -278,6 +269,17 @@ class DeltaBuilder:
         for stored in section.state:
             if stored.event.type == _MEMBER:
                 self._sent.note(device, (room_id, stored.event.state_key or ""), at)
+
+
+def add_ephemeral(request: SyncRequest, window: Window, body: SyncBody) -> None:
+    """Receipts and typing of the joined rooms in the body."""
+    wanted = request.filter.room.ephemeral
+    for room_id, section in body.joined.items():
+        if (receipts := window.receipts.get(room_id)) and _wants_ephemeral(wanted, "m.receipt", room_id):
+            section.ephemeral.extend(receipt_events(receipts))
+        users = window.typing.get(room_id)
+        if users is not None and _wants_ephemeral(wanted, "m.typing", room_id):
+            section.ephemeral.append(typing_event(users))
 
 
 def bundling(body: SyncBody) -> list[StoredEvent]:

@@ -27,6 +27,7 @@ from homeserver.ports.log import (
 )
 from homeserver.ports.receipts import ReceiptChanged
 from homeserver.ports.store import Transaction
+from homeserver.services.personal.pushrules import PUSH_RULES, push_rules_content
 from homeserver.services.rooms.lists import Rooms
 from homeserver.services.sync.newest import newest
 from homeserver.services.sync.request import SyncRequest
@@ -138,6 +139,20 @@ def _take_correction(window: Window, entry: StateEntry, user_id: str, rooms: Roo
     room = window.rooms.setdefault(entry.room_id, RoomWindow())
     room.settled.update(entry.correction.changes)
     window.device_lists.update(subject for subject, stored in entry.subjects.items() if stored is not None)
+
+
+async def from_the_beginning(tx: Transaction, request: SyncRequest, rooms: Rooms, high: int) -> Window:
+    """The window of an initial sync. Its rooms are told whole, so it holds what belongs to the user only."""
+    window = Window(0, high)
+    joined = {at.room_nid: (0, high) for at in rooms.values() if at.membership == "join"}
+    for receipt in await tx.receipts.between(joined, request.user_id):
+        window.receipts.setdefault(receipt.room_id, []).append(receipt)
+    window.account_data = list(await tx.account_data.after(request.user_id, 0))
+    if not any(item.room_id is None and item.type == PUSH_RULES for item in window.account_data):
+        # Everybody has push rules, also those who never changed one.
+        defaults = push_rules_content(request.user_id, None)
+        window.account_data.append(AccountDataChanged(request.user_id, None, PUSH_RULES, defaults))
+    return window
 
 
 async def from_store(tx: Transaction, request: SyncRequest, rooms: Rooms, low: int, high: int) -> Window:

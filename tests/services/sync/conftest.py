@@ -24,6 +24,7 @@ from homeserver.services.rooms.lists import RoomLists
 from homeserver.services.sync import positions
 from homeserver.services.sync.body import STATE_BEFORE, StateField
 from homeserver.services.sync.fanout import audience
+from homeserver.services.sync.held import HeldOpen
 from homeserver.services.sync.reads import RoomMemoryReads
 from homeserver.services.sync.render import encode_for
 from homeserver.services.sync.request import SyncRequest
@@ -39,6 +40,7 @@ class SyncWorld:
     world: World
     sync: SyncService
     typing: TypingTracker
+    held: HeldOpen
     shared: int = 0  # how many answers could have been shared
 
     def client(self, user_id: str, **options: Any) -> Client:
@@ -142,6 +144,7 @@ async def assert_law(client: Client) -> Client:
 async def syncing_world(store: Database) -> AsyncIterator[SyncWorld]:
     """Rooms and sync on a store."""
     async with running_world(store) as world:
+        held = HeldOpen()
         typing = TypingTracker(SteppingClock())
         reads = RoomMemoryReads(store, world.rooms.memory)
         follower = LogFollower(store, world.log)
@@ -149,8 +152,8 @@ async def syncing_world(store: Database) -> AsyncIterator[SyncWorld]:
         to_device = ToDevice(store, Committer(store, world.log), world.log, "hromada.test", ToDeviceLimits())
         devices = DeviceUpdates(KeyCountsCache(store, world.log), DeviceLists(lists), to_device)
         unread = UnreadCounts(store, world.log, IgnoredUsers(store, world.log))
-        sync = SyncService(store, follower, lists, reads, devices, unread, typing, SteppingClock())
-        yield SyncWorld(world, sync, typing)
+        sync = SyncService(store, follower, lists, reads, devices, unread, typing, SteppingClock(), held=held)
+        yield SyncWorld(world, sync, typing, held)
 
 
 @pytest.fixture
