@@ -106,7 +106,9 @@ class DeltaBuilder:
         """Timeline and state of the rooms the user was and is joined to."""
         for membership in plan.changed:
             room = window.rooms.get(membership.room_id)
-            section = changed_room(request, room, window.high) if room is not None else RoomSection()
+            section = RoomSection()
+            if room is not None:
+                section = changed_room(request, membership.room_id, room, window.high)
             body.joined[membership.room_id] = section
 
     def knows(self, request: SyncRequest, members: Iterable[tuple[str, str]], low: int) -> bool:
@@ -122,7 +124,7 @@ class DeltaBuilder:
         No statement unless a member event of the timeline is not in memory.
         """
         await self._redact_erased(request, plan, window, body)
-        if request.lazy:
+        if request.lazy or request.wishes:
             await self._add_lazy_members(request, body, window)
         wanted = request.filter.room.account_data
         for changed in window.account_data:
@@ -148,8 +150,8 @@ class DeltaBuilder:
         for nid, room_id in rooms.items():
             body.joined[room_id].summary = summaries[nid]
             heroes[room_id] = set(summaries[nid]["m.heroes"])
-        if request.lazy:
-            await self._add_members(request, body, window, heroes)
+        if needed := {room_id: users for room_id, users in heroes.items() if request.is_lazy_in(room_id)}:
+            await self._add_members(request, body, window, needed)
 
     async def whole_rooms(
         self,
@@ -171,7 +173,7 @@ class DeltaBuilder:
                 if not _stayed(window.own_members.get(membership.room_id, ())):
                     continue
                 room = window.rooms.get(membership.room_id, RoomWindow())
-                timelines[membership.room_nid] = changed_room(request, room, window.high).timeline
+                timelines[membership.room_nid] = changed_room(request, membership.room_id, room, window.high).timeline
         if plan.whole:
             # The window of an initial sync has all that there is.
             known = window.account_data if request.since is None else None
@@ -183,12 +185,12 @@ class DeltaBuilder:
             )
         for membership in plan.left:
             if request.since is not None and not request.full_state and (inside := _while_inside(window, membership)):
-                body.left[membership.room_id] = changed_room(request, inside, membership.position)
+                body.left[membership.room_id] = changed_room(request, membership.room_id, inside, membership.position)
                 continue
             events = _until_left(window, membership) if request.since is not None else None
             history = body.histories[membership.room_nid]
             body.left[membership.room_id] = await snapshot.left_room(tx, history, request, membership, events)
-        if request.lazy and request.device_id is not None:
+        if (request.lazy or request.wishes) and request.device_id is not None:
             for room_id, section in body.joined.items():
                 self._note_members(request, room_id, section, window.high)
 
@@ -226,6 +228,7 @@ class DeltaBuilder:
         senders = {
             room_id: {stored.event.sender for stored in section.timeline.events}
             for room_id, section in body.joined.items()
+            if request.is_lazy_in(room_id)
         }
         await self._add_members(request, body, window, senders)
 
@@ -296,10 +299,10 @@ def bundling(body: SyncBody) -> list[StoredEvent]:
     ]
 
 
-def changed_room(request: SyncRequest, room: RoomWindow, high: int) -> RoomSection:
+def changed_room(request: SyncRequest, room_id: str, room: RoomWindow, high: int) -> RoomSection:
     """Timeline and state of a room out of its window, in which the user was joined all along."""
     wanted = request.filter.room.timeline
-    limit = request.timeline_limit
+    limit = request.timeline_limit_of(room_id)
     kept = select(wanted, without_ignored(joined_all_along(room.events), request.ignored))
     cut = kept[-limit:] if limit else []
     timeline = Timeline(cut, limited=room.more or len(kept) > len(cut), before=order_of(high))
@@ -322,8 +325,7 @@ def changed_room(request: SyncRequest, room: RoomWindow, high: int) -> RoomSecti
     for key, winner in room.settled.items():
         if winner is not None:
             state[key] = winner
-    wanted_state = request.filter.room.state
-    return RoomSection(timeline, select(wanted_state, joined_all_along(state.values())))
+    return RoomSection(timeline, request.wanted_state(room_id, joined_all_along(state.values())))
 
 
 def _wants_ephemeral(event_filter: RoomEventFilter, event_type: str, room_id: str) -> bool:

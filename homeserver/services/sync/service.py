@@ -172,7 +172,7 @@ class SyncService:
         """
         rooms = self.rooms.peek(request.user_id)
         counts = self._devices.counts.peek(request.device) if request.device is not None else NO_KEYS
-        if rooms is None or counts is None or request.full_state or since.to_device is not None:
+        if rooms is None or counts is None or request.full_state or request.wishes or since.to_device is not None:
             return None
         low, high, serial = since.position, self._log.position, self._typing.serial
         stretch = self._stretches.get(

@@ -171,7 +171,7 @@ async def from_store(tx: Transaction, request: SyncRequest, rooms: Rooms, low: i
     orders = {room_nid: (order_of(first), order_of(last)) for room_nid, (first, last) in bounds.items()}
     ids = {membership.room_nid: room_id for room_id, membership in rooms.items()}
     before: dict[int, tuple[int, int]] = {}
-    for room_nid, (events, more) in (await newest(tx, request, orders)).items():
+    for room_nid, (events, more) in (await newest(tx, request, orders, ids)).items():
         if not events and not more:
             continue
         room = window.rooms[ids[room_nid]] = RoomWindow(events, more)

@@ -29,6 +29,7 @@ from homeserver.services.sync.reads import RoomMemoryReads
 from homeserver.services.sync.render import encode_for
 from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.service import SyncService
+from homeserver.services.sync.wishes import RoomWish
 from homeserver.storage.unit import Database
 from tests.services.rooms.conftest import SteppingClock, World, running_world
 
@@ -68,6 +69,7 @@ class Client:
     invites: set[str] = field(default_factory=set)
     knocks: set[str] = field(default_factory=set)
     account_data: dict[tuple[str, str], Any] = field(default_factory=dict)
+    wishes: dict[str, RoomWish] = field(default_factory=dict)
 
     async def sync(self, *, timeout_ms: int = 0, full_state: bool = False) -> dict[str, Any]:
         """One request; returns the parsed response after folding it in."""
@@ -79,6 +81,7 @@ class Client:
             since=None if self.since is None else positions.decode(self.since),
             full_state=full_state,
             state_field=self.state_field,
+            wishes=self.wishes,
         )
         shared = None if request.since is None else service.shared(request, request.since, audience(request))
         answer = await service.poll(request, timeout_ms)
