@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,12 +118,16 @@ class Client:
                 self.account_data[room_id, item["type"]] = item["content"]
         for section, known in (("invite", self.invites), ("knock", self.knocks)):
             known.update(rooms.get(section, {}))
-        for room_id in rooms.get("leave", {}):
+            self._are_left(rooms.get(section, {}))  # a room is in one section: who is invited is not in it any more
+        self._are_left(rooms.get("leave", {}))
+        self.invites.difference_update(rooms.get("leave", {}))
+        self.knocks.difference_update(rooms.get("leave", {}))
+
+    def _are_left(self, room_ids: Iterable[str]) -> None:
+        for room_id in room_ids:
             self.rooms.pop(room_id, None)
             self.summaries.pop(room_id, None)
             self.timelines.pop(room_id, None)
-            self.invites.discard(room_id)
-            self.knocks.discard(room_id)
 
     def view(self) -> tuple[Any, ...]:
         """What the client knows, comparable with another client's."""
