@@ -53,6 +53,7 @@ from homeserver.services.reports import Reports
 from homeserver.services.rooms import Rooms, RoomsConfig, build_rooms
 from homeserver.services.rooms.lists import RoomLists
 from homeserver.services.rooms.search import Search
+from homeserver.services.sync.held import HeldOpen
 from homeserver.services.sync.peek import Peeks
 from homeserver.services.sync.reads import RoomMemoryReads
 from homeserver.services.sync.service import SyncService
@@ -191,10 +192,11 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
     typing = TypingTracker(base.clock)
     ignored = IgnoredUsers(store, log)
     unread = UnreadCounts(store, log, ignored)
-    sync = build_sync(core, typing, unread)
-    peeks = Peeks(log, core.rooms.history, base.clock, max_timeout_ms=sync.limits.timeout_ms)
-    sockets = Sockets(parts.stream_settings(config), base.clock)
-    _end_what_is_open(core.sessions, sync, peeks, sockets)
+    held = HeldOpen()
+    sync = build_sync(core, typing, unread, held)
+    peeks = Peeks(log, core.rooms.history, held, base.clock, max_timeout_ms=sync.limits.timeout_ms)
+    sockets = Sockets(parts.stream_settings(config), held, base.clock)
+    _end_what_is_open(core.sessions, held)
 
     mounts: list[Mount[Any]] = [
         Mount(operations.Operations(metrics, parts.networks(config.metrics.allow)), operations.ROUTES)
@@ -237,9 +239,7 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
     def release() -> None:
         if media is not None:
             media.library.release()
-        sockets.release()
-        sync.release()
-        peeks.release()
+        held.release()
 
     workers = [*_workers(core, media), typing.run, sockets.run, metrics.watch_loop]
     if "client" in roles:
@@ -277,23 +277,29 @@ def build_application(core: Core, mounts: Sequence[Mount[Any]], metrics: Metrics
     )
 
 
-def build_sync(core: Core, typing: TypingTracker, unread: UnreadCounts) -> SyncService:
+def build_sync(core: Core, typing: TypingTracker, unread: UnreadCounts, held: HeldOpen) -> SyncService:
     """Sync for all transports."""
     reads = RoomMemoryReads(core.store, core.rooms.memory)
     limits = parts.sync_limits(core.base.config)
+    base = core.base
     return SyncService(
-        core.store, core.follower, core.lists, reads, core.e2e.updates, unread, typing, core.base.clock, limits=limits
+        core.store,
+        core.follower,
+        core.lists,
+        reads,
+        core.e2e.updates,
+        unread,
+        typing,
+        base.clock,
+        held=held,
+        limits=limits,
     )
 
 
-def _end_what_is_open(sessions: Sessions, sync: SyncService, peeks: Peeks, sockets: Sockets) -> None:
+def _end_what_is_open(sessions: Sessions, held: HeldOpen) -> None:
     """Polls and sockets learn nothing more once their session has ended or their account is locked."""
-    sessions.on_ended(lambda session: sync.end_session(session.user_id, session.session_id))
-    sessions.on_ended(lambda session: peeks.end_session(session.user_id, session.session_id))
-    sessions.on_ended(lambda session: sockets.end_session(session.user_id, session.session_id))
-    sessions.on_locked(lambda user_id: sync.end_user(user_id, locked()))
-    sessions.on_locked(lambda user_id: peeks.end_user(user_id, locked()))
-    sessions.on_locked(sockets.recheck)
+    sessions.on_ended(lambda session: held.end_session(session.user_id, session.session_id))
+    sessions.on_locked(lambda user_id: held.end_user(user_id, locked()))
 
 
 def build_search(core: Core, config: Config) -> Search:

@@ -321,6 +321,10 @@ class RoomRepo(Protocol):
         """The room's head, or None if the room is unknown. Its state is whole if it has few keys (`MAX_WHOLE`)."""
         ...
 
+    async def head_version(self, room_nid: int) -> int | None:
+        """How often the room's head has moved, as `RoomHead.version_no`; None if there is no such room."""
+        ...
+
     async def advance(self, appends: Sequence[RoomAppend]) -> set[int]:
         """Lock the rooms in id order and compare-and-set their heads in one statement.
 

@@ -39,7 +39,9 @@ __all__ = ["RoomMemory", "RoomWriter"]
 
 _log = structlog.get_logger(__name__)
 
-_ATTEMPTS = 5
+_ATTEMPTS = 60
+"""Another process that writes to the same room may be quicker many times: the pauses come to about five seconds."""
+_LONGEST_PAUSE_S = 0.1
 _MAX_BATCH = 100
 _ID_LETTERS = 18
 _NONCE = "chat.hromada.nonce"
@@ -173,7 +175,8 @@ class RoomWriter:
 
     async def _settle(self, room_id: str, batch: list[_Waiting]) -> None:
         memory = self._memory
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
+            await _pause(attempt)
             await self._committer.certain()
             head = await memory.heads.fetch(room_id, memory.store)
             if head is None:
@@ -182,6 +185,8 @@ class RoomWriter:
             if faults.plan is not None:
                 await faults.plan.reach("writer.head")
             room, pending, answers = await self._decide(head, batch)
+            if any(isinstance(answer, Exception) for _, answer in answers) and await self._has_moved(head):
+                continue
             if not pending:
                 _answer(answers)
                 return
@@ -206,9 +211,22 @@ class RoomWriter:
             return
         raise StoreUnavailable("The room is too busy")
 
+    async def _has_moved(self, head: RoomHead) -> bool:
+        """Whether another process has moved the room on since this head.
+
+        Asked before somebody is refused: else who was let in over there would hear here that they are not.
+        """
+        async with self._memory.store.glance() as tx:
+            version = await tx.rooms.head_version(head.room_nid)
+        if version == head.version_no:
+            return False
+        self._memory.heads.drop(head.room_id)
+        return True
+
     async def _settle_arrivals(self, room_id: str, batch: list[_Coming]) -> None:
         memory = self._memory
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
+            await _pause(attempt)
             await self._committer.certain()
             head = await memory.heads.fetch(room_id, memory.store)
             if head is None:
@@ -353,6 +371,12 @@ def _batch(waiting: deque[_Waiting | _Coming]) -> tuple[list[_Waiting], list[_Co
             coming.append(item)
         waiting.popleft()
     return drafts, coming
+
+
+async def _pause(attempt: int) -> None:
+    """Give way to who was quicker, after the first times."""
+    if attempt > 2:
+        await asyncio.sleep(min(attempt * 0.005, _LONGEST_PAUSE_S))
 
 
 def _answer(answers: Sequence[tuple[_Waiting, str | Exception]]) -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from homeserver.core.event import StateKey
 from homeserver.core.filters import RoomEventFilter
-from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.events import Membership, StoredEvent, order_of
 from homeserver.ports.store import Transaction
 from homeserver.services.personal.receipts import receipt_events, typing_event
@@ -107,7 +106,9 @@ class DeltaBuilder:
         """Timeline and state of the rooms the user was and is joined to."""
         for membership in plan.changed:
             room = window.rooms.get(membership.room_id)
-            section = changed_room(request, room, window.high) if room is not None else RoomSection()
+            section = RoomSection()
+            if room is not None:
+                section = changed_room(request, membership.room_id, room, window.high)
             body.joined[membership.room_id] = section
 
     def knows(self, request: SyncRequest, members: Iterable[tuple[str, str]], low: int) -> bool:
@@ -117,11 +118,13 @@ class DeltaBuilder:
         device = (request.user_id, request.device_id)
         return all(self._sent.is_known(device, member, low) for member in members)
 
-    async def changed_rooms(self, request: SyncRequest, plan: Plan, window: Window, body: SyncBody) -> None:
-        """Rooms the user was and is joined to: no statement unless a member event of the timeline is not in memory."""
-        self.sections(request, plan, window, body)
+    async def told_apart(self, request: SyncRequest, plan: Plan, window: Window, body: SyncBody) -> None:
+        """What goes to one user or device only: members that it lacks, and account data.
+
+        No statement unless a member event of the timeline is not in memory.
+        """
         await self._redact_erased(request, plan, window, body)
-        if request.lazy:
+        if request.lazy or request.wishes:
             await self._add_lazy_members(request, body, window)
         wanted = request.filter.room.account_data
         for changed in window.account_data:
@@ -132,16 +135,6 @@ class DeltaBuilder:
                 section = body.joined[changed.room_id]
                 if not any(known.type == changed.type for known in section.account_data):
                     section.account_data.append(changed)
-
-    def ephemeral(self, request: SyncRequest, window: Window, body: SyncBody) -> None:
-        """Receipts and typing of the joined rooms in the body."""
-        wanted = request.filter.room.ephemeral
-        for room_id, section in body.joined.items():
-            if (receipts := window.receipts.get(room_id)) and _wants_ephemeral(wanted, "m.receipt", room_id):
-                section.ephemeral.extend(receipt_events(receipts))
-            users = window.typing.get(room_id)
-            if users is not None and _wants_ephemeral(wanted, "m.typing", room_id):
-                section.ephemeral.append(typing_event(users))
 
     async def summaries(
         self, tx: Transaction, request: SyncRequest, plan: Plan, window: Window, body: SyncBody
@@ -157,8 +150,8 @@ class DeltaBuilder:
         for nid, room_id in rooms.items():
             body.joined[room_id].summary = summaries[nid]
             heroes[room_id] = set(summaries[nid]["m.heroes"])
-        if request.lazy:
-            await self._add_members(request, body, window, heroes)
+        if needed := {room_id: users for room_id, users in heroes.items() if request.is_lazy_in(room_id)}:
+            await self._add_members(request, body, window, needed)
 
     async def whole_rooms(
         self,
@@ -167,9 +160,8 @@ class DeltaBuilder:
         plan: Plan,
         window: Window,
         body: SyncBody,
-        account_data: Sequence[AccountDataChanged] | None = None,
     ) -> None:
-        """Rooms told with all their state, and rooms left. `account_data` is all that the user has, if known."""
+        """Rooms told with all their state, and rooms left."""
         if nids := [membership.room_nid for membership in (*plan.whole, *plan.left)]:
             body.histories.update(await self._reads.histories(tx, request.user_id, nids))
         timelines: dict[int, Timeline] | None = None
@@ -181,10 +173,11 @@ class DeltaBuilder:
                 if not _stayed(window.own_members.get(membership.room_id, ())):
                     continue
                 room = window.rooms.get(membership.room_id, RoomWindow())
-                timelines[membership.room_nid] = changed_room(request, room, window.high).timeline
+                timelines[membership.room_nid] = changed_room(request, membership.room_id, room, window.high).timeline
         if plan.whole:
-            if account_data is None:
-                account_data = await tx.account_data.after(request.user_id, 0)
+            # The window of an initial sync has all that there is.
+            known = window.account_data if request.since is None else None
+            account_data = known if known is not None else await tx.account_data.after(request.user_id, 0)
             body.joined.update(
                 await snapshot.joined_rooms(
                     tx, body.histories, request, plan.whole, window.high, account_data, timelines
@@ -192,12 +185,12 @@ class DeltaBuilder:
             )
         for membership in plan.left:
             if request.since is not None and not request.full_state and (inside := _while_inside(window, membership)):
-                body.left[membership.room_id] = changed_room(request, inside, membership.position)
+                body.left[membership.room_id] = changed_room(request, membership.room_id, inside, membership.position)
                 continue
             events = _until_left(window, membership) if request.since is not None else None
             history = body.histories[membership.room_nid]
             body.left[membership.room_id] = await snapshot.left_room(tx, history, request, membership, events)
-        if request.lazy and request.device_id is not None:
+        if (request.lazy or request.wishes) and request.device_id is not None:
             for room_id, section in body.joined.items():
                 self._note_members(request, room_id, section, window.high)
 
@@ -235,6 +228,7 @@ class DeltaBuilder:
         senders = {
             room_id: {stored.event.sender for stored in section.timeline.events}
             for room_id, section in body.joined.items()
+            if request.is_lazy_in(room_id)
         }
         await self._add_members(request, body, window, senders)
 
@@ -280,6 +274,17 @@ class DeltaBuilder:
                 self._sent.note(device, (room_id, stored.event.state_key or ""), at)
 
 
+def add_ephemeral(request: SyncRequest, window: Window, body: SyncBody) -> None:
+    """Receipts and typing of the joined rooms in the body."""
+    wanted = request.filter.room.ephemeral
+    for room_id, section in body.joined.items():
+        if (receipts := window.receipts.get(room_id)) and _wants_ephemeral(wanted, "m.receipt", room_id):
+            section.ephemeral.extend(receipt_events(receipts))
+        users = window.typing.get(room_id)
+        if users is not None and _wants_ephemeral(wanted, "m.typing", room_id):
+            section.ephemeral.append(typing_event(users))
+
+
 def bundling(body: SyncBody) -> list[StoredEvent]:
     """The events of limited timelines to which others relate.
 
@@ -294,10 +299,10 @@ def bundling(body: SyncBody) -> list[StoredEvent]:
     ]
 
 
-def changed_room(request: SyncRequest, room: RoomWindow, high: int) -> RoomSection:
+def changed_room(request: SyncRequest, room_id: str, room: RoomWindow, high: int) -> RoomSection:
     """Timeline and state of a room out of its window, in which the user was joined all along."""
     wanted = request.filter.room.timeline
-    limit = request.timeline_limit
+    limit = request.timeline_limit_of(room_id)
     kept = select(wanted, without_ignored(joined_all_along(room.events), request.ignored))
     cut = kept[-limit:] if limit else []
     timeline = Timeline(cut, limited=room.more or len(kept) > len(cut), before=order_of(high))
@@ -320,8 +325,7 @@ def changed_room(request: SyncRequest, room: RoomWindow, high: int) -> RoomSecti
     for key, winner in room.settled.items():
         if winner is not None:
             state[key] = winner
-    wanted_state = request.filter.room.state
-    return RoomSection(timeline, select(wanted_state, joined_all_along(state.values())))
+    return RoomSection(timeline, request.wanted_state(room_id, joined_all_along(state.values())))
 
 
 def _wants_ephemeral(event_filter: RoomEventFilter, event_type: str, room_id: str) -> bool:

@@ -1,7 +1,7 @@
 """Listening to one room, by members and by those who only look into it: what guests do in world-readable rooms.
 
 Each answer is a stretch of the room's timeline up to the log position of its `end`, filtered by what the listener
-may see; a held request is a bell that rings for the room, for the end of its session, and at shutdown.
+may see; a held request is a bell that rings for the room, and as the register of what is held open says (`held`).
 spec: client-server-api#get_matrixclientv3events
 """
 
@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.clock import Clock
 from homeserver.ports.events import order_of
 from homeserver.ports.log import EventEntry, LogEntry, StateEntry
@@ -19,6 +18,7 @@ from homeserver.services.log import Log
 from homeserver.services.rooms.history import PageRequest, RoomHistory
 from homeserver.services.rooms.present import Recipient
 from homeserver.services.rooms.tokens import timeline_order, timeline_token
+from homeserver.services.sync.held import HeldOpen
 from homeserver.services.sync.waiter import Bell
 
 _PAGE = 100
@@ -36,19 +36,14 @@ class Heard:
 class Peeks:
     """Holds requests for single rooms."""
 
-    def __init__(self, log: Log, history: RoomHistory, clock: Clock, *, max_timeout_ms: int) -> None:
+    def __init__(self, log: Log, history: RoomHistory, held: HeldOpen, clock: Clock, *, max_timeout_ms: int) -> None:
         self._log = log
         self._max_timeout_ms = max_timeout_ms
         self._history = history
         self._clock = clock
-        self._bells: dict[str, dict[Bell, str]] = {}  # by room; whose each is
-        self._released = False
+        self._bells: dict[str, set[Bell]] = {}  # by room
+        self._held = held
         log.listen(self._follow, self._ring_all)
-
-    def release(self) -> None:
-        """Answer all held requests now and hold none from here on (shutdown)."""
-        self._released = True
-        self._ring_all()
 
     async def events(
         self, who: Recipient, session_id: str | None, room_id: str, start: str | None, timeout_ms: int
@@ -69,36 +64,23 @@ class Peeks:
                 page = await self._history.messages(who, room_id, request)
                 end = page.end or timeline_token(max(high, order))
                 remaining = deadline - self._clock.monotonic()
-                if page.chunk or remaining <= 0 or self._released:
+                if page.chunk or remaining <= 0 or self._held.released:
                     return Heard(begin, end, page.chunk)
                 order = timeline_order(end)
                 await bell.rung_within(remaining)
-
-    def end_session(self, user_id: str, session_id: str) -> None:
-        """Answer the held requests of a session that was ended with M_UNKNOWN_TOKEN, now."""
-        self._end(user_id, session_id, MatrixError(ErrCode.UNKNOWN_TOKEN, "The session has ended"))
-
-    def end_user(self, user_id: str, reason: MatrixError) -> None:
-        """Answer all held requests of a user with `reason`, now."""
-        self._end(user_id, None, reason)
-
-    def _end(self, user_id: str, session_id: str | None, reason: MatrixError) -> None:
-        for bells in self._bells.values():
-            for bell, listener in bells.items():
-                if listener == user_id and session_id in (None, bell.session_id):
-                    bell.ended = reason
-                    bell.set()
 
     @contextmanager
     def _listening(self, user_id: str, session_id: str | None, room_id: str) -> Iterator[Bell]:
         """Hold a bell for the room while the block runs."""
         bell = Bell(session_id)
-        bells = self._bells.setdefault(room_id, {})
-        bells[bell] = user_id
+        bells = self._bells.setdefault(room_id, set())
+        bells.add(bell)
+        self._held.add(user_id, bell)
         try:
             yield bell
         finally:
-            del bells[bell]
+            self._held.remove(user_id, bell)
+            bells.discard(bell)
             if not bells and self._bells.get(room_id) is bells:
                 del self._bells[room_id]
 

@@ -10,11 +10,12 @@ from homeserver.core.filters import Filter, RoomEventFilter
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.store import Transaction
-from homeserver.services.rooms.filtered import ignores
+from homeserver.services.rooms.filtered import ignores, select
 from homeserver.services.rooms.present import Recipient
 from homeserver.services.rooms.visibility import History
 from homeserver.services.sync.body import STATE_BEFORE, StateField
 from homeserver.services.sync.positions import SyncToken
+from homeserver.services.sync.wishes import RequiredState, RoomWish
 
 Event = TypeVar("Event", bound=StoredEvent)
 
@@ -42,6 +43,7 @@ class SyncRequest:
     ignored: frozenset[str] = field(default_factory=frozenset)
     session_id: str | None = None
     limits: SyncLimits = field(default_factory=SyncLimits)
+    wishes: Mapping[str, RoomWish] = field(default_factory=dict)  # by room, where more or less is wanted than of others
 
     @property
     def device(self) -> tuple[str, str] | None:
@@ -58,6 +60,27 @@ class SyncRequest:
         """Events per room, bounded however much the client asks for."""
         limit = self.filter.room.timeline.limit
         return self.limits.timeline if limit is None else min(limit, self.limits.max_timeline)
+
+    def timeline_limit_of(self, room_id: str) -> int:
+        """Events of one room, bounded however much the client asks for."""
+        wish = self.wishes.get(room_id) if self.wishes else None
+        return self.timeline_limit if wish is None else min(wish.timeline_limit, self.limits.max_timeline)
+
+    def required_of(self, room_id: str) -> RequiredState | None:
+        """The state that is wanted of one room; None: what the filter lets pass."""
+        wish = self.wishes.get(room_id) if self.wishes else None
+        return None if wish is None else wish.state
+
+    def is_lazy_in(self, room_id: str) -> bool:
+        """Whether only the members that a response needs are sent of the room."""
+        required = self.required_of(room_id)
+        return self.lazy if required is None else required.lazy
+
+    def wanted_state(self, room_id: str, events: Iterable[Event]) -> list[Event]:
+        """Those of a room's state events that are wanted."""
+        required = self.required_of(room_id)
+        passed = select(self.filter.room.state, events)
+        return passed if required is None else required.select(passed)
 
     @property
     def wants_all(self) -> bool:

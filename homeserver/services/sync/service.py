@@ -12,8 +12,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from homeserver import faults
-from homeserver.core.errors import ErrCode, MatrixError
-from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.clock import Clock
 from homeserver.ports.store import Store, Transaction
 from homeserver.services.e2e import DeviceUpdates
@@ -21,15 +19,23 @@ from homeserver.services.e2e.counts import NO_KEYS
 from homeserver.services.e2e.devicelists import KeyWindow
 from homeserver.services.e2e.todevice import PER_RESPONSE
 from homeserver.services.following import LogFollower
-from homeserver.services.personal.pushrules import PUSH_RULES, push_rules_content
 from homeserver.services.personal.typing import TypingTracker
 from homeserver.services.push.unread import MOVES_COUNTS, RoomUnread, UnreadCounts
 from homeserver.services.rooms.lists import RoomLists, Rooms
 from homeserver.services.rooms.visibility import History
 from homeserver.services.sync import window as windows
 from homeserver.services.sync.body import RoomSection, SyncBody
-from homeserver.services.sync.delta import DeltaBuilder, Plan, bundling, plan_delta, plan_initial, summary_moved
+from homeserver.services.sync.delta import (
+    DeltaBuilder,
+    Plan,
+    add_ephemeral,
+    bundling,
+    plan_delta,
+    plan_initial,
+    summary_moved,
+)
 from homeserver.services.sync.fanout import Audience, Delivery, Stretch, Stretches, Update
+from homeserver.services.sync.held import HeldOpen
 from homeserver.services.sync.lazy import SentMembers
 from homeserver.services.sync.positions import SyncToken
 from homeserver.services.sync.render import encode_for, template_for
@@ -49,6 +55,30 @@ class Answer:
     token: SyncToken
 
 
+@dataclass(slots=True)
+class Assembly:
+    """A response that is being made: of whichever kind, and wherever its window came from."""
+
+    request: SyncRequest
+    since: SyncToken | None  # where it begins; for a stream that may be later than its request says
+    rooms: Rooms
+    window: Window
+    plan: Plan
+    body: SyncBody
+    token: SyncToken
+
+    @property
+    def needs_store(self) -> bool:
+        """Whether it takes more than the window and what is in memory."""
+        return (
+            self.plan.needs_store
+            or any(summary_moved(self.window.rooms.get(membership.room_id)) for membership in self.plan.changed)
+            or bool(bundling(self.body))
+            or self.window.concerns_keys
+            or (self.since is not None and self.since.to_device is not None)
+        )
+
+
 class SyncService:
     """Sync for all transports."""
 
@@ -63,6 +93,7 @@ class SyncService:
         typing: TypingTracker,
         clock: Clock,
         *,
+        held: HeldOpen,
         limits: SyncLimits | None = None,
     ) -> None:
         self.limits = limits or SyncLimits()
@@ -80,7 +111,8 @@ class SyncService:
         self._shared = SharedSections()
         self._stretches = Stretches()
         self._typing = typing
-        self._waiters = Waiters(log, self.rooms)
+        self._held = held
+        self._waiters = Waiters(log, self.rooms, held)
         # Responses that need the database are computed a few at a time: after a restart all clients ask at once, and
         # if all were let in, each would wait for a connection behind all others, give up and ask again.
         self._reading = asyncio.Semaphore(_READING)
@@ -104,18 +136,6 @@ class SyncService:
         """Number of long polls being held."""
         return self._waiters.count
 
-    def release(self) -> None:
-        """Answer all held requests now and hold none from here on (shutdown)."""
-        self._waiters.release()
-
-    def end_session(self, user_id: str, session_id: str) -> None:
-        """Answer the held requests of a session that was ended with M_UNKNOWN_TOKEN, now."""
-        self._waiters.end(user_id, session_id, MatrixError(ErrCode.UNKNOWN_TOKEN, "The session has ended"))
-
-    def end_user(self, user_id: str, reason: MatrixError) -> None:
-        """Answer all held requests of a user with `reason`, now."""
-        self._waiters.end(user_id, None, reason)
-
     async def poll(self, request: SyncRequest, timeout_ms: int) -> Answer:
         """Answer as soon as there is something to tell, at the latest after `timeout_ms`."""
         deadline = self._clock.monotonic() + timeout_ms / 1000
@@ -126,7 +146,7 @@ class SyncService:
                 if request.since is None or request.full_state or not answer.body.is_empty:
                     return answer
                 remaining = deadline - self._clock.monotonic()
-                if remaining <= 0 or self._waiters.released:
+                if remaining <= 0 or self._held.released:
                     return answer
                 request = replace(request, since=answer.token)
                 await bell.rung_within(remaining)
@@ -152,7 +172,7 @@ class SyncService:
         """
         rooms = self.rooms.peek(request.user_id)
         counts = self._devices.counts.peek(request.device) if request.device is not None else NO_KEYS
-        if rooms is None or counts is None or request.full_state or since.to_device is not None:
+        if rooms is None or counts is None or request.full_state or request.wishes or since.to_device is not None:
             return None
         low, high, serial = since.position, self._log.position, self._typing.serial
         stretch = self._stretches.get(
@@ -194,16 +214,12 @@ class SyncService:
         """As `respond`, of a plain stretch that ends now. None if there is something to bundle, for each user apart."""
         who = request.user_id, request.device_id
         window = windows.from_tail(stretch.entries, who, rooms, since.position, self._log.position)
-        token = self._add_typing(window, rooms, since)
-        plan = plan_delta(request, window, rooms)
-        body = SyncBody(str(token), with_threads=request.counts_threads)
-        self._builder.sections(request, plan, window, body)
-        if bundling(body):
+        made = self._begin(request, since, rooms, window)
+        if bundling(made.body):
             return None
-        body.histories = histories
-        self._builder.ephemeral(request, window, body)
-        _leave_out_empty(request, body)
-        return Update(None if body.is_empty else template_for(request, body, self._shared), token)
+        made.body.histories = histories
+        self._complete(made)
+        return Update(None if made.body.is_empty else template_for(request, made.body, self._shared), made.token)
 
     async def respond(self, request: SyncRequest) -> Answer:
         """The response as of now. What the request's token acknowledges need not be kept any more."""
@@ -219,141 +235,109 @@ class SyncService:
         return await self._respond(request)
 
     async def _respond(self, request: SyncRequest) -> Answer:
-        rooms = await self.rooms.of(request.user_id)
-        if request.since is None:
-            return await self._initial(request)
+        rooms, since = await self.rooms.of(request.user_id), request.since
+        if since is None and request.device is not None:
+            self._sent.forget(request.device)
         # No await between reading the position and the room list: both are of the same moment.
         high = self._log.position
         rooms = self.rooms.peek(request.user_id) or rooms
-        if self.is_current(request.since) and not request.full_state:
-            body = SyncBody(str(request.since), key_counts=await self._key_counts(request))
-            return Answer(body, request.since)
-        entries = self._log.since(request.since.position, high)
-        if entries is None:
-            return await self._from_store(request, request.since, rooms, high)
-        who = request.user_id, request.device_id
-        window = windows.from_tail(entries, who, rooms, request.since.position, high)
-        if redacted := windows.redacted_ids(window):
-            windows.replace_events(window, await self._reads.events(redacted))
-        token = self._add_typing(window, rooms, request.since)
-        plan = plan_delta(request, window, rooms)
-        body = SyncBody(str(token))
-        await self._builder.changed_rooms(request, plan, window, body)
-        if (
-            plan.needs_store
-            or _summaries_moved(plan, window)
-            or bundling(body)
-            or window.concerns_keys
-            or request.since.to_device is not None
-        ):
+        if since is not None and self.is_current(since) and not request.full_state:
+            return Answer(SyncBody(str(since), key_counts=await self._key_counts(request)), since)
+        entries = None if since is None else self._log.since(since.position, high)
+        if since is None or entries is None:
             async with self._store.read() as tx:
-                await self._builder.summaries(tx, request, plan, window, body)
-                await self._builder.whole_rooms(tx, request, plan, window, body)
-                await self._builder.relations(tx, request, body)
-                await self._builder.histories(tx, request, body)
-                token = await self._device_parts(tx, request, window, rooms, body, token)
+                window = await self._read_window(tx, request, rooms, high)
+                made = self._begin(request, since, rooms, window)
+                await self._builder.told_apart(request, made.plan, window, made.body)
+                await self._add_stored(tx, made)
         else:
-            await self._builder.histories(None, request, body)
-            if window.device_lists:
-                lists = window.device_lists
-                body.device_lists = await self._devices.lists.without_moves(request.user_id, rooms, lists)
-        return await self._finish(request, plan, window, rooms, body, token)
+            window = windows.from_tail(entries, (request.user_id, request.device_id), rooms, since.position, high)
+            if redacted := windows.redacted_ids(window):
+                windows.replace_events(window, await self._reads.events(redacted))
+            made = self._begin(request, since, rooms, window)
+            await self._builder.told_apart(request, made.plan, window, made.body)
+            if made.needs_store:
+                async with self._store.read() as tx:
+                    await self._add_stored(tx, made)
+            else:
+                await self._add_remembered(made)
+        if faults.plan is not None:
+            await faults.plan.reach("sync.answer")
+        await self._builder.stripped(request, made.plan, made.body)
+        self._complete(made)
+        await self._add_counts(request, rooms, made.body)
+        return Answer(made.body, made.token)
 
-    async def _from_store(self, request: SyncRequest, since: SyncToken, rooms: Rooms, high: int) -> Answer:
-        async with self._store.read() as tx:
-            window = await windows.from_store(tx, request, rooms, since.position, high)
+    @staticmethod
+    async def _read_window(tx: Transaction, request: SyncRequest, rooms: Rooms, high: int) -> Window:
+        if request.since is None:
             if faults.plan is not None:
-                await faults.plan.reach("sync.store")
-            token = self._add_typing(window, rooms, since)
-            plan = plan_delta(request, window, rooms)
-            body = SyncBody(str(token))
-            await self._builder.changed_rooms(request, plan, window, body)
-            await self._builder.summaries(tx, request, plan, window, body)
-            await self._builder.whole_rooms(tx, request, plan, window, body)
-            await self._builder.relations(tx, request, body)
-            token = await self._device_parts(tx, request, window, rooms, body, token)
-            await self._builder.histories(tx, request, body)
-        return await self._finish(request, plan, window, rooms, body, token)
+                await faults.plan.reach("sync.initial")
+            return await windows.from_the_beginning(tx, request, rooms, high)
+        if faults.plan is not None:
+            await faults.plan.reach("sync.store")
+        return await windows.from_store(tx, request, rooms, request.since.position, high)
 
-    async def _device_parts(
-        self,
-        tx: Transaction,
-        request: SyncRequest,
-        window: Window,
-        rooms: Rooms,
-        body: SyncBody,
-        token: SyncToken,
-    ) -> SyncToken:
-        """Put in what this device alone is told; returns the token, which says how far its messages have come."""
-        since, device = request.since, request.device
+    def _begin(self, request: SyncRequest, since: SyncToken | None, rooms: Rooms, window: Window) -> Assembly:
+        """A response out of a window, as far as that takes nothing else: every response begins so."""
+        token = self._add_typing(window, rooms, since)
+        plan = plan_initial(request, rooms) if since is None else plan_delta(request, window, rooms)
+        body = SyncBody(str(token), with_threads=request.counts_threads)
+        self._builder.sections(request, plan, window, body)
+        return Assembly(request, since, rooms, window, plan, body, token)
+
+    async def _add_stored(self, tx: Transaction, made: Assembly) -> None:
+        """What it takes the database for."""
+        request, plan, window, body = made.request, made.plan, made.window, made.body
+        await self._builder.summaries(tx, request, plan, window, body)
+        await self._builder.whole_rooms(tx, request, plan, window, body)
+        await self._builder.relations(tx, request, body)
+        await self._builder.histories(tx, request, body)
+        await self._add_device_parts(tx, made)
+
+    async def _add_remembered(self, made: Assembly) -> None:
+        """The same, where memory has it all."""
+        request, body = made.request, made.body
+        await self._builder.histories(None, request, body)
+        if lists := made.window.device_lists:
+            body.device_lists = await self._devices.lists.without_moves(request.user_id, made.rooms, lists)
+
+    @staticmethod
+    def _complete(made: Assembly) -> None:
+        """What is put in last, and what is left out: every response ends so, but for what is each recipient's own."""
+        request, window, body = made.request, made.window, made.body
+        add_ephemeral(request, window, body)
+        if made.since is None:
+            return
+        body.counts_changed = window.key_counts
+        _mark_moved_counts(request, window, made.rooms, body)
+        if not request.full_state:
+            body.joined = {room_id: section for room_id, section in body.joined.items() if not section.is_empty}
+
+    async def _add_device_parts(self, tx: Transaction, made: Assembly) -> None:
+        """Put in what this device alone is told; the token says how far its messages have come."""
+        since, window, device = made.since, made.window, made.request.device
         if since is not None and (window.device_lists or window.members or window.own_members):
             keys = KeyWindow(window.device_lists, window.own_members, window.members)
-            body.device_lists = await self._devices.lists.changes(tx, request.user_id, rooms, keys)
+            made.body.device_lists = await self._devices.lists.changes(tx, made.request.user_id, made.rooms, keys)
         if device is None or not (window.to_device or since is None or since.to_device is not None):
-            return token
+            return
         after = 0 if since is None else since.acknowledged
         messages = await self._devices.to_device.waiting(tx, device, after, window.high)
-        body.to_device = [message.json for message in messages[:PER_RESPONSE]]
+        made.body.to_device = [message.json for message in messages[:PER_RESPONSE]]
         if len(messages) > PER_RESPONSE:
-            token = replace(token, to_device=messages[PER_RESPONSE - 1].position)
-            body.next_batch = str(token)
-        return token
+            made.token = replace(made.token, to_device=messages[PER_RESPONSE - 1].position)
+            made.body.next_batch = str(made.token)
 
     async def _add_counts(self, request: SyncRequest, rooms: Rooms, body: SyncBody) -> None:
         """What is unread and how many keys are left, as of the moment of answering."""
         body.key_counts = await self._key_counts(request)
-        body.with_threads = request.counts_threads
         wanted = {room_id: at.room_nid for room_id in body.joined if (at := rooms.get(room_id)) is not None}
         if wanted:
             body.unread = await self._unread.of(request.user_id, wanted)
 
     async def _key_counts(self, request: SyncRequest) -> bytes:
         return NO_KEYS if request.device is None else await self._devices.counts.of(request.device)
-
-    async def _initial(self, request: SyncRequest) -> Answer:
-        if request.device_id is not None:
-            self._sent.forget((request.user_id, request.device_id))
-        rooms = await self.rooms.of(request.user_id)
-        high = self._log.position
-        window = Window(0, high)
-        plan = plan_initial(request, rooms)
-        joined = {room.room_nid: (0, high) for room in plan.whole}
-        token = self._add_typing(window, rooms, None)
-        body = SyncBody(str(token))
-        if faults.plan is not None:
-            await faults.plan.reach("sync.initial")
-        async with self._store.read() as tx:
-            for receipt in await tx.receipts.between(joined, request.user_id):
-                window.receipts.setdefault(receipt.room_id, []).append(receipt)
-            wanted = request.filter.account_data
-            account_data = await tx.account_data.after(request.user_id, 0)
-            known = [item for item in account_data if item.room_id is None]
-            if not any(item.type == PUSH_RULES for item in known):
-                # Everybody has push rules, also those who never changed one.
-                defaults = push_rules_content(request.user_id, None)
-                known.append(AccountDataChanged(request.user_id, None, PUSH_RULES, defaults))
-            body.account_data.extend(item for item in known if wanted.matches(item.type, None))
-            await self._builder.whole_rooms(tx, request, plan, window, body, account_data)
-            await self._builder.relations(tx, request, body)
-            token = await self._device_parts(tx, request, window, rooms, body, token)
-            await self._builder.histories(tx, request, body)
-        self._builder.ephemeral(request, window, body)
-        await self._builder.stripped(request, plan, body)
-        await self._add_counts(request, rooms, body)
-        return Answer(body, token)
-
-    async def _finish(
-        self, request: SyncRequest, plan: Plan, window: Window, rooms: Rooms, body: SyncBody, token: SyncToken
-    ) -> Answer:
-        if faults.plan is not None:
-            await faults.plan.reach("sync.answer")
-        self._builder.ephemeral(request, window, body)
-        await self._builder.stripped(request, plan, body)
-        body.counts_changed = window.key_counts
-        _mark_moved_counts(request, window, rooms, body)
-        _leave_out_empty(request, body)
-        await self._add_counts(request, rooms, body)
-        return Answer(body, token)
 
     def _add_typing(self, window: Window, rooms: Rooms, since: SyncToken | None) -> SyncToken:
         """Put the typing changes into the window; returns the token that includes them."""
@@ -380,12 +364,3 @@ def _mark_moved_counts(request: SyncRequest, window: Window, rooms: Rooms, body:
         at = rooms.get(room_id)
         if at is not None and at.membership == "join" and request.filter.room.matches_room(room_id):
             body.joined.setdefault(room_id, RoomSection()).counts_moved = True
-
-
-def _leave_out_empty(request: SyncRequest, body: SyncBody) -> None:
-    if not request.full_state:
-        body.joined = {room_id: section for room_id, section in body.joined.items() if not section.is_empty}
-
-
-def _summaries_moved(plan: Plan, window: Window) -> bool:
-    return any(summary_moved(window.rooms.get(membership.room_id)) for membership in plan.changed)

@@ -42,18 +42,15 @@ async def joined_rooms(
     timelines = dict(timelines or {})
     if missing := [membership for membership in rooms if membership.room_nid not in timelines]:
         timelines.update(await _timelines(tx, histories, request, missing, high))
-    state_filter = request.filter.room.state
-    current = await tx.rooms.current_state(
-        nids, types=_type_names(state_filter), not_types=(_MEMBER,) if request.lazy else ()
-    )
+    current = await _current_state(tx, request, nids)
     named = {nid for nid, events in current.items() if any(is_name(stored) for stored in events)}
     summaries = await summarise(tx, nids, request.user_id, named)
-    members = await _lazy_members(tx, request, timelines, summaries) if request.lazy else {}
+    members = await _members(tx, request, nids, timelines, summaries)
     states: dict[int, dict[StateKey, StoredEvent]] = {
         nid: {stored.event.key: stored for stored in (*current.get(nid, ()), *members.get(nid, ()))} for nid in nids
     }
     for nid, timeline in timelines.items():
-        begin_after_gaps(timeline, {**_gone(timeline, states[nid], request), **states[nid]})
+        begin_after_gaps(timeline, {**_gone(timeline, states[nid], request, nids[nid]), **states[nid]})
     if not request.state_field.is_after:
         await _rewind(tx, states, timelines)
     of_rooms = room_account_data(request, account_data)
@@ -61,7 +58,7 @@ async def joined_rooms(
     for nid, room_id in nids.items():
         sections[room_id] = RoomSection(
             timeline=timelines[nid],
-            state=select(state_filter, histories[nid].known(states[nid].values())),
+            state=request.wanted_state(room_id, histories[nid].known(states[nid].values())),
             account_data=of_rooms.get(room_id, []),
             summary=summaries[nid],
         )
@@ -81,8 +78,9 @@ async def left_room(
         return RoomSection()
     left, mine = history.left, history.known([own])
     if left is None:
-        return RoomSection(_cut(request, mine, own.order), mine if request.state_field.is_after else [])
-    limit = request.timeline_limit
+        timeline = _cut(request, membership.room_id, mine, own.order)
+        return RoomSection(timeline, mine if request.state_field.is_after else [])
+    limit = request.timeline_limit_of(membership.room_id)
     if events is None:
         page = await tx.events.timeline(
             membership.room_nid, start=left.order, stop=None, backwards=True, limit=limit + 1
@@ -91,18 +89,18 @@ async def left_room(
     seen = [stored for stored in events if stored.order is not None and stored.order <= left.order]
     visible, hidden = _since_hidden(history.shown(seen), seen)
     later = mine if own.order > left.order else []
-    timeline = _cut(request, [*visible, *later], own.order, more=hidden)
+    timeline = _cut(request, membership.room_id, [*visible, *later], own.order, more=hidden)
     state_ids = await tx.rooms.state_at(left.snapshot)
     # Of a room's many members a leaver needs none but themselves.
-    keys = [key for key in state_ids if key[0] != _MEMBER or key[1] == request.user_id or not request.lazy]
+    is_lazy = request.is_lazy_in(membership.room_id)
+    keys = [key for key in state_ids if key[0] != _MEMBER or key[1] == request.user_id or not is_lazy]
     found = await tx.events.get_many([state_ids[key] for key in keys])
     state = {key: found[state_ids[key]] for key in keys if state_ids[key] in found}
     state.update((stored.event.key, stored) for stored in later)
     begin_after_gaps(timeline, state)
     if not request.state_field.is_after:
         await _rewind(tx, {membership.room_nid: state}, {membership.room_nid: timeline})
-    wanted = request.filter.room.state
-    return RoomSection(timeline, select(wanted, history.known(state.values())))
+    return RoomSection(timeline, request.wanted_state(membership.room_id, history.known(state.values())))
 
 
 def is_name(stored: StoredEvent) -> bool:
@@ -149,7 +147,8 @@ async def _timelines(
     tx: Transaction, histories: Mapping[int, History], request: SyncRequest, rooms: Sequence[Membership], high: int
 ) -> dict[int, Timeline]:
     """The newest wanted events of each room up to `high`, among as many as may be looked at."""
-    recent = await newest(tx, request, {room.room_nid: (_LONG_AGO, order_of(high)) for room in rooms})
+    ids = {room.room_nid: room.room_id for room in rooms}
+    recent = await newest(tx, request, dict.fromkeys(ids, (_LONG_AGO, order_of(high))), ids)
     # What came after the user's own join is theirs to see; only older events need the room's visibility.
     older: dict[int, list[StoredEvent]] = {}
     later: dict[int, list[Visible]] = {}
@@ -162,8 +161,10 @@ async def _timelines(
     timelines: dict[int, Timeline] = {}
     for room_nid, (events, more) in recent.items():
         shown, hidden = _since_hidden(histories[room_nid].shown(older.get(room_nid, ())), older.get(room_nid, ()))
-        timeline = _cut(request, [*shown, *later[room_nid]], order_of(high), more=more or hidden)
-        if more and not hidden and not request.wants_all and len(timeline.events) < request.timeline_limit:
+        room_id = ids[room_nid]
+        timeline = _cut(request, room_id, [*shown, *later[room_nid]], order_of(high), more=more or hidden)
+        is_full = len(timeline.events) >= request.timeline_limit_of(room_id)
+        if more and not hidden and not request.wants_all and not is_full:
             timeline.read_from = events[0].order
         timelines[room_nid] = timeline
     return timelines
@@ -206,27 +207,65 @@ def begin_after_gaps(timeline: Timeline, newest: Mapping[StateKey, StoredEvent |
         timeline.read_from, timeline.limited = None, True
 
 
-def _cut(request: SyncRequest, events: Sequence[Visible], high: int, *, more: bool = False) -> Timeline:
+def _cut(request: SyncRequest, room_id: str, events: Sequence[Visible], high: int, *, more: bool = False) -> Timeline:
     """The newest wanted events, up to the limit; `more` if there are others before `events`."""
     wanted = request.filter.room.timeline
     kept = select(wanted, without_ignored(events, request.ignored))
-    limit = request.timeline_limit
+    limit = request.timeline_limit_of(room_id)
     cut = kept[-limit:] if limit else []
     return Timeline(cut, limited=more or len(kept) > len(cut), before=high)
 
 
-async def _lazy_members(
+async def _current_state(
+    tx: Transaction, request: SyncRequest, rooms: Mapping[int, str]
+) -> dict[int, list[StoredEvent]]:
+    """Current state of rooms by row id, as far as it may be wanted; members only where all are."""
+    if not request.wishes:
+        types = _type_names(request.filter.room.state)
+        return await tx.rooms.current_state(rooms, types=types, not_types=(_MEMBER,) if request.lazy else ())
+    alike: dict[tuple[tuple[str, ...] | None, bool], list[int]] = {}
+    for nid, room_id in rooms.items():
+        alike.setdefault(_wanted_types(request, room_id), []).append(nid)
+    found: dict[int, list[StoredEvent]] = {}
+    for (names, with_members), nids in alike.items():
+        found |= await tx.rooms.current_state(nids, types=names, not_types=() if with_members else (_MEMBER,))
+    return found
+
+
+def _wanted_types(request: SyncRequest, room_id: str) -> tuple[tuple[str, ...] | None, bool]:
+    """Types of state to read of a room (None: all), and whether all members are among them."""
+    required = request.required_of(room_id)
+    if required is None:
+        types = _type_names(request.filter.room.state)
+        return None if types is None else tuple(types), not request.lazy
+    with_members = required.members is None
+    if required.types is None:
+        return None, with_members
+    # Names decide whether the summary needs heroes.
+    return tuple(sorted({*required.types, *NAME_TYPES, *((_MEMBER,) if with_members else ())})), with_members
+
+
+async def _members(
     tx: Transaction,
     request: SyncRequest,
+    rooms: Mapping[int, str],
     timelines: Mapping[int, Timeline],
     summaries: Mapping[int, Mapping[str, Any]],
 ) -> dict[int, list[StoredEvent]]:
-    """Members a client needs to show the timelines and, by their heroes, rooms without a name."""
-    needed = {
-        nid: {stored.event.sender for stored in timeline.events} | {request.user_id, *summaries[nid]["m.heroes"]}
-        for nid, timeline in timelines.items()
-    }
-    return await tx.rooms.member_events(needed)
+    """Members that are wanted one by one, where not all are read.
+
+    Lazily those that a client needs to show the timelines and, by their heroes, rooms without a name.
+    """
+    needed: dict[int, set[str]] = {}
+    for nid, room_id in rooms.items():
+        required = request.required_of(room_id)
+        users = set() if required is None else set(required.members or ())
+        if request.is_lazy_in(room_id):
+            users.update(stored.event.sender for stored in timelines[nid].events)
+            users.update((request.user_id, *summaries[nid]["m.heroes"]))
+        if users:
+            needed[nid] = users
+    return await tx.rooms.member_events(needed) if needed else {}
 
 
 def _type_names(state_filter: RoomEventFilter) -> list[str] | None:
@@ -236,17 +275,17 @@ def _type_names(state_filter: RoomEventFilter) -> list[str] | None:
 
 
 def _gone(
-    timeline: Timeline, state: Mapping[StateKey, StoredEvent], request: SyncRequest
+    timeline: Timeline, state: Mapping[StateKey, StoredEvent], request: SyncRequest, room_id: str
 ) -> dict[StateKey, StoredEvent | None]:
     """What the timeline sets and the room has no more, because state resolution took it out."""
-    types = _type_names(request.filter.room.state)
+    types, with_members = _wanted_types(request, room_id)
     return {
         stored.event.key: None
         for stored in timeline.events
         if stored.event.is_state
         and stored.event.key not in state
         and (types is None or stored.event.type in types)
-        and not (request.lazy and stored.event.type == _MEMBER)
+        and (with_members or stored.event.type != _MEMBER)
     }
 
 

@@ -1,4 +1,4 @@
-"""Streaming sync over a socket: one session per socket, and the register of all of them.
+"""Streaming sync over a socket: one session per socket, and what bounds them.
 
 A session is a cursor with a window of one: the next update is computed only when the client has acknowledged the one
 before, so a slow client is an older position and never a queue, and a cut socket resumes from the last position it
@@ -28,6 +28,7 @@ from homeserver.ports.store import StoreUnavailable
 from homeserver.services.sync import frames
 from homeserver.services.sync.allowance import Allowance
 from homeserver.services.sync.fanout import audience
+from homeserver.services.sync.held import HeldOpen
 from homeserver.services.sync.positions import SyncToken
 from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.service import SyncService
@@ -80,67 +81,40 @@ class Face(Protocol):
 
 
 class Sockets:
-    """All sessions of this process: bounds them by user, and ends those that must not go on."""
+    """The sessions of this process: bounds them by user, and looks after the quiet ones."""
 
-    def __init__(self, settings: StreamSettings, clock: Clock) -> None:
+    def __init__(self, settings: StreamSettings, held: HeldOpen, clock: Clock) -> None:
         self.settings = settings
         self.clock = clock
-        self._open: dict[str, set[Session]] = {}
-        self._released = False
+        self._held = held
         self.arriving = asyncio.Semaphore(_ARRIVING)
         """After a restart everybody comes at once. Who waits for a turn costs nothing; see `SyncService`, too."""
 
-    @property
-    def count(self) -> int:
-        """How many sessions are open."""
-        return sum(len(sessions) for sessions in self._open.values())
-
     def add(self, session: Session) -> None:
         """Raises CloseSocket if the user has too many, or the server stops."""
-        if self._released:
+        if self._held.released:
             raise _stopping()
-        theirs = self._open.setdefault(session.who.user_id, set())
-        if len(theirs) >= self.settings.sockets_per_user:
-            raise CloseSocket(CloseCode.TOO_SLOW, f"A user may have {self.settings.sockets_per_user} sockets")
-        theirs.add(session)
+        user_id, most = session.who.user_id, self.settings.sockets_per_user
+        if sum(isinstance(held, Session) for held in self._held.of(user_id)) >= most:
+            raise CloseSocket(CloseCode.TOO_SLOW, f"A user may have {most} sockets")
+        self._held.add(user_id, session)
 
     def remove(self, session: Session) -> None:
         """The session is over."""
-        theirs = self._open.get(session.who.user_id, set())
-        theirs.discard(session)
-        if not theirs:
-            self._open.pop(session.who.user_id, None)
-
-    def end_session(self, user_id: str, session_id: str) -> None:
-        """Close the sockets of a session that was ended: they must not learn anything more."""
-        for session in self._open.get(user_id, ()):
-            if session.who.session_id == session_id:
-                session.end(CloseSocket(CloseCode.UNKNOWN_TOKEN, "The session has ended"))
-
-    def recheck(self, user_id: str) -> None:
-        """Something about the user has changed: close the sockets whose tokens no longer serve."""
-        for session in self._open.get(user_id, ()):
-            session.recheck()
-
-    def release(self) -> None:
-        """Close all sockets and open none from here on (shutdown)."""
-        self._released = True
-        for session in self._all():
-            session.end(_stopping())
+        self._held.remove(session.who.user_id, session)
 
     async def run(self) -> None:
         """Look after quiet sessions: silent clients, and tokens that expired without being used."""
         while True:
             await asyncio.sleep(self.settings.heartbeat_seconds / 2)
             earliest = self.clock.monotonic() - _SILENCE * self.settings.heartbeat_seconds
-            for session in self._all():
+            for session in self._held.all():
+                if not isinstance(session, Session):
+                    continue
                 if session.heard < earliest:
-                    session.end(CloseSocket(CloseCode.TOO_SLOW, "No sign of life"))
+                    session.close(CloseSocket(CloseCode.TOO_SLOW, "No sign of life"))
                 else:
                     session.recheck()
-
-    def _all(self) -> list[Session]:
-        return [session for sessions in self._open.values() for session in sessions]
 
 
 class Session:
@@ -200,7 +174,23 @@ class Session:
             # A call that has begun is finished, as over HTTP, though its answer has nowhere to go.
             await asyncio.gather(*self._loops, *self._calls, return_exceptions=True)
 
-    def end(self, reason: Exception) -> None:
+    @property
+    def session_id(self) -> str | None:
+        """The session whose token it was opened with."""
+        return self.who.session_id
+
+    def end(self, reason: MatrixError) -> None:
+        """The client must not learn anything more: close the socket, unless its token serves all the same."""
+        if reason.code is ErrCode.UNKNOWN_TOKEN:
+            self.close(CloseSocket(CloseCode.UNKNOWN_TOKEN, reason.message))
+        else:
+            self.recheck()
+
+    def stop(self) -> None:
+        """The server stops."""
+        self.close(_stopping())
+
+    def close(self, reason: Exception) -> None:
         """Make `run` end with `reason`, unless it does so already."""
         if not self._over.is_set():
             self._reason = reason
@@ -223,7 +213,7 @@ class Session:
             tasks.discard(task)
             if not task.cancelled() and (error := task.exception()) is not None:
                 unavailable = CloseSocket(CloseCode.TRY_AGAIN, "The database is not available")
-                self.end(unavailable if isinstance(error, StoreUnavailable) else _as_exception(error))
+                self.close(unavailable if isinstance(error, StoreUnavailable) else _as_exception(error))
 
         task.add_done_callback(done)
 
@@ -361,7 +351,7 @@ class Session:
             else:
                 self._own_work.set()
         except Exception as error:  # it has no caller who could do anything about it
-            self.end(error)
+            self.close(error)
 
     async def _answer(self, request: SyncRequest) -> SyncRequest:
         """Send the next update, if there is one. The request for the one after it."""

@@ -17,6 +17,7 @@ from homeserver.core.errors import MatrixError
 from homeserver.ports.log import EventEntry, InRoom, LogEntry, OfDevice, OfUser, Sharers, StateEntry
 from homeserver.services.log import Log
 from homeserver.services.rooms.lists import RoomLists
+from homeserver.services.sync.held import HeldOpen
 
 _AT_ONCE = 64
 """So many are told of a ringing before others have their turn."""
@@ -43,15 +44,24 @@ class Bell(asyncio.Event):
         if self.ended is not None:
             raise self.ended
 
+    def end(self, reason: MatrixError) -> None:
+        """There is nothing to wait for any more, and `reason` is why."""
+        self.ended = reason
+        self.set()
+
+    def stop(self) -> None:
+        """Ring, for the server stops."""
+        self.set()
+
 
 class Waiters:
     """Held requests by user."""
 
-    def __init__(self, log: Log, rooms: RoomLists) -> None:
+    def __init__(self, log: Log, rooms: RoomLists, held: HeldOpen) -> None:
         self._rooms = rooms
+        self._held = held
         self._bells: dict[str, set[Bell]] = {}
         self._rung: dict[Bell, None] = {}
-        self.released = False
         # RoomLists listens before us, so its lists already know the entries we are told of.
         log.listen(self._follow, self._wake_all)
 
@@ -64,13 +74,16 @@ class Waiters:
     def waiting(
         self, user_id: str, session_id: str | None = None, heard: Callable[[], None] | None = None
     ) -> Iterator[Bell]:
-        """Hold a bell for the user while the block runs."""
+        """Hold a bell for the user while the block runs. One that is heard is no request that could be answered."""
         bell = Bell(session_id, heard)
         bells = self._bells.setdefault(user_id, set())
         bells.add(bell)
+        if heard is None:
+            self._held.add(user_id, bell)
         try:
             yield bell
         finally:
+            self._held.remove(user_id, bell)
             bell.heard = None
             bells.discard(bell)
             if not bells and self._bells.get(user_id) is bells:
@@ -95,24 +108,12 @@ class Waiters:
         if self._rung:
             asyncio.get_running_loop().call_soon(self._tell)
 
-    def end(self, user_id: str, session_id: str | None, reason: MatrixError) -> None:
-        """The session is over (all of the user's if None): its held requests must not learn anything more."""
-        for bell in self._bells.get(user_id, ()):
-            if session_id is None or bell.session_id == session_id:
-                bell.ended = reason
-                bell.set()
-
     def wake_room(self, room_id: str) -> None:
         """Ring for everybody joined to the room."""
         active = self._rooms.active_in(room_id)
         # Walk the smaller side: a big room with few waiting, or a small room among many waiting.
         for user_id in active if len(active) <= len(self._bells) else [user for user in self._bells if user in active]:
             self.wake(user_id)
-
-    def release(self) -> None:
-        """Ring for everybody; `released` tells them not to wait again."""
-        self.released = True
-        self._wake_all()
 
     def _wake_all(self) -> None:
         for user_id in list(self._bells):

@@ -27,6 +27,7 @@ from homeserver.ports.log import (
 )
 from homeserver.ports.receipts import ReceiptChanged
 from homeserver.ports.store import Transaction
+from homeserver.services.personal.pushrules import PUSH_RULES, push_rules_content
 from homeserver.services.rooms.lists import Rooms
 from homeserver.services.sync.newest import newest
 from homeserver.services.sync.request import SyncRequest
@@ -140,6 +141,20 @@ def _take_correction(window: Window, entry: StateEntry, user_id: str, rooms: Roo
     window.device_lists.update(subject for subject, stored in entry.subjects.items() if stored is not None)
 
 
+async def from_the_beginning(tx: Transaction, request: SyncRequest, rooms: Rooms, high: int) -> Window:
+    """The window of an initial sync. Its rooms are told whole, so it holds what belongs to the user only."""
+    window = Window(0, high)
+    joined = {at.room_nid: (0, high) for at in rooms.values() if at.membership == "join"}
+    for receipt in await tx.receipts.between(joined, request.user_id):
+        window.receipts.setdefault(receipt.room_id, []).append(receipt)
+    window.account_data = list(await tx.account_data.after(request.user_id, 0))
+    if not any(item.room_id is None and item.type == PUSH_RULES for item in window.account_data):
+        # Everybody has push rules, also those who never changed one.
+        defaults = push_rules_content(request.user_id, None)
+        window.account_data.append(AccountDataChanged(request.user_id, None, PUSH_RULES, defaults))
+    return window
+
+
 async def from_store(tx: Transaction, request: SyncRequest, rooms: Rooms, low: int, high: int) -> Window:
     """The window out of the database: as many timeline events per room as the request may need, in a number of
     statements that does not depend on how many rooms there are.
@@ -156,7 +171,7 @@ async def from_store(tx: Transaction, request: SyncRequest, rooms: Rooms, low: i
     orders = {room_nid: (order_of(first), order_of(last)) for room_nid, (first, last) in bounds.items()}
     ids = {membership.room_nid: room_id for room_id, membership in rooms.items()}
     before: dict[int, tuple[int, int]] = {}
-    for room_nid, (events, more) in (await newest(tx, request, orders)).items():
+    for room_nid, (events, more) in (await newest(tx, request, orders, ids)).items():
         if not events and not more:
             continue
         room = window.rooms[ids[room_nid]] = RoomWindow(events, more)

@@ -40,6 +40,7 @@ _HEAD = Sql(
         (SELECT count(*) FROM (SELECT 1 FROM current_state c WHERE c.room_nid = rooms.room_nid LIMIT :most) s)
     FROM rooms WHERE room_id = :room_id"""
 )
+_HEAD_VERSION = Sql("SELECT head_version FROM rooms WHERE room_nid = :room_nid")
 _HEAD_STATE = Sql(
     """SELECT c.type, c.state_key, e.event_id FROM current_state c JOIN events e ON e.nid = c.event_nid
     WHERE c.room_nid = :room_nid"""
@@ -170,6 +171,11 @@ class SqlRoomRepo:
             extremities=tuple(Extremity(*extremity) for extremity in orjson.loads(extremities)),
             state=state,
         )
+
+    async def head_version(self, room_nid: int) -> int | None:
+        """See the port."""
+        row = await _HEAD_VERSION.first(self._connection, room_nid=room_nid)
+        return None if row is None else row[0]
 
     async def advance(self, appends: Sequence[RoomAppend]) -> set[int]:
         """See the port. Remembers what it decided for `EventRepo.append` in the same transaction."""

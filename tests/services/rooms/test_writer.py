@@ -110,6 +110,17 @@ async def test_two_processes_write_to_one_room(store: Database) -> None:
             assert event.prev_events == (before.event_id,)
 
 
+async def test_nobody_is_refused_by_what_another_process_has_changed(store: Database) -> None:
+    async with running_world(store) as here, running_world(store, entropy=CountingEntropy("x")) as there:
+        room_id = await here.create()
+        await here.say(room_id, "its head is in memory")
+        await there.rooms.memberships.join(BOB, room_id)
+        assert await here.say(room_id, "just in", BOB)
+        with pytest.raises(MatrixError) as refused:
+            await here.say(room_id, "never in", CAROL)
+        assert refused.value.code == ErrCode.FORBIDDEN
+
+
 async def test_the_same_state_again_is_the_same_event(world: World) -> None:
     room_id = await world.create()
     send = world.rooms.sending.set_state

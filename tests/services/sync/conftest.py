@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,10 +24,12 @@ from homeserver.services.rooms.lists import RoomLists
 from homeserver.services.sync import positions
 from homeserver.services.sync.body import STATE_BEFORE, StateField
 from homeserver.services.sync.fanout import audience
+from homeserver.services.sync.held import HeldOpen
 from homeserver.services.sync.reads import RoomMemoryReads
 from homeserver.services.sync.render import encode_for
 from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.service import SyncService
+from homeserver.services.sync.wishes import RoomWish
 from homeserver.storage.unit import Database
 from tests.services.rooms.conftest import SteppingClock, World, running_world
 
@@ -39,6 +41,7 @@ class SyncWorld:
     world: World
     sync: SyncService
     typing: TypingTracker
+    held: HeldOpen
     shared: int = 0  # how many answers could have been shared
 
     def client(self, user_id: str, **options: Any) -> Client:
@@ -66,6 +69,7 @@ class Client:
     invites: set[str] = field(default_factory=set)
     knocks: set[str] = field(default_factory=set)
     account_data: dict[tuple[str, str], Any] = field(default_factory=dict)
+    wishes: dict[str, RoomWish] = field(default_factory=dict)
 
     async def sync(self, *, timeout_ms: int = 0, full_state: bool = False) -> dict[str, Any]:
         """One request; returns the parsed response after folding it in."""
@@ -77,6 +81,7 @@ class Client:
             since=None if self.since is None else positions.decode(self.since),
             full_state=full_state,
             state_field=self.state_field,
+            wishes=self.wishes,
         )
         shared = None if request.since is None else service.shared(request, request.since, audience(request))
         answer = await service.poll(request, timeout_ms)
@@ -113,12 +118,16 @@ class Client:
                 self.account_data[room_id, item["type"]] = item["content"]
         for section, known in (("invite", self.invites), ("knock", self.knocks)):
             known.update(rooms.get(section, {}))
-        for room_id in rooms.get("leave", {}):
+            self._are_left(rooms.get(section, {}))  # a room is in one section: who is invited is not in it any more
+        self._are_left(rooms.get("leave", {}))
+        self.invites.difference_update(rooms.get("leave", {}))
+        self.knocks.difference_update(rooms.get("leave", {}))
+
+    def _are_left(self, room_ids: Iterable[str]) -> None:
+        for room_id in room_ids:
             self.rooms.pop(room_id, None)
             self.summaries.pop(room_id, None)
             self.timelines.pop(room_id, None)
-            self.invites.discard(room_id)
-            self.knocks.discard(room_id)
 
     def view(self) -> tuple[Any, ...]:
         """What the client knows, comparable with another client's."""
@@ -142,6 +151,7 @@ async def assert_law(client: Client) -> Client:
 async def syncing_world(store: Database) -> AsyncIterator[SyncWorld]:
     """Rooms and sync on a store."""
     async with running_world(store) as world:
+        held = HeldOpen()
         typing = TypingTracker(SteppingClock())
         reads = RoomMemoryReads(store, world.rooms.memory)
         follower = LogFollower(store, world.log)
@@ -149,8 +159,8 @@ async def syncing_world(store: Database) -> AsyncIterator[SyncWorld]:
         to_device = ToDevice(store, Committer(store, world.log), world.log, "hromada.test", ToDeviceLimits())
         devices = DeviceUpdates(KeyCountsCache(store, world.log), DeviceLists(lists), to_device)
         unread = UnreadCounts(store, world.log, IgnoredUsers(store, world.log))
-        sync = SyncService(store, follower, lists, reads, devices, unread, typing, SteppingClock())
-        yield SyncWorld(world, sync, typing)
+        sync = SyncService(store, follower, lists, reads, devices, unread, typing, SteppingClock(), held=held)
+        yield SyncWorld(world, sync, typing, held)
 
 
 @pytest.fixture

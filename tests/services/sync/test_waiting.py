@@ -56,7 +56,7 @@ async def test_release_answers_held_requests(syncing: SyncWorld) -> None:
     await bob.sync()
     held = asyncio.create_task(bob.sync(timeout_ms=10**9))
     await asyncio.sleep(0)
-    syncing.sync.release()
+    syncing.held.release()
     assert "rooms" not in await asyncio.wait_for(held, 5)
 
 
