@@ -76,6 +76,7 @@ class InteractiveSession:
     completed: Mapping[str, str]
     used: bool
     expires_ms: int
+    body: bytes | None = None  # sealed with a key that nobody has who does not know the session's id
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +262,9 @@ class InteractiveRepo(Protocol):
         """The session, expired and used ones included."""
         ...
 
-    async def save(self, digest: bytes, completed: Mapping[str, str], body_mac: bytes | None) -> bool:
+    async def save(
+        self, digest: bytes, completed: Mapping[str, str], body_mac: bytes | None, body: bytes | None
+    ) -> bool:
         """Store progress of a session that has not been used; False if it has, or is gone."""
         ...
 

@@ -79,6 +79,7 @@ interactive_sessions = Table(
     Column("completed", LargeBinary, nullable=False),  # JSON {stage: result}
     Column("used", Boolean, nullable=False),
     Column("expires_ms", BigInteger, nullable=False, index=True),
+    Column("body", LargeBinary),  # sealed with a key made of the session id
 )
 
 registration_tokens = Table(

@@ -333,6 +333,7 @@ def _interactive_sessions() -> None:
         sa.Column("completed", sa.LargeBinary(), nullable=False),
         sa.Column("used", sa.Boolean(), nullable=False),
         sa.Column("expires_ms", sa.BigInteger(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("digest", name="pk_interactive_sessions"),
     )
     op.create_index("ix_interactive_sessions_expires_ms", "interactive_sessions", ["expires_ms"], unique=False)
