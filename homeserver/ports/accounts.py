@@ -46,6 +46,8 @@ class Device:
     display_name: str | None = None
     seen_ms: int | None = None
     seen_ip: str | None = None
+    seen_agent: str | None = None
+    """What its client calls itself in HTTP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +195,7 @@ class DeviceRepo(Protocol):
         ...
 
     async def seen(self, devices_seen: Sequence[Device]) -> None:
-        """Store `seen_ms` and `seen_ip` of many devices at once."""
+        """Store `seen_ms`, `seen_ip` and, where there is one, `seen_agent` of many devices at once."""
         ...
 
 

@@ -35,6 +35,7 @@ devices = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("seen_ms", BigInteger),
     Column("seen_ip", Text),
+    Column("seen_agent", Text),
 )
 
 sessions = Table(

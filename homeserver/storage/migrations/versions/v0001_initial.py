@@ -195,6 +195,7 @@ def _devices() -> None:
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("seen_ms", sa.BigInteger(), nullable=True),
         sa.Column("seen_ip", sa.Text(), nullable=True),
+        sa.Column("seen_agent", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("user_id", "device_id", name="pk_devices"),
     )
 
