@@ -11,6 +11,7 @@ import msgspec
 
 from client_api.deps import ClientServices
 from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.accounts import Device
 from homeserver.ports.requester import Requester
 
 
@@ -50,14 +51,15 @@ async def get_account_3pids(api: ClientServices, who: Requester) -> dict[str, An
 async def get_who_is(api: ClientServices, who: Requester, *, user_id: str) -> dict[str, Any]:
     """Devices and addresses of an account."""
     devices = {
-        device.device_id: {
-            "sessions": [{"connections": [{"ip": device.seen_ip, "last_seen": device.seen_ms}]}]
-            if device.seen_ip is not None
-            else []
-        }
-        for device in await api.accounts.admin.whois(who, user_id)
+        device.device_id: {"sessions": [{"connections": [_connection(device)]}] if device.seen_ip is not None else []}
+        for device in api.accounts.devices.newest(await api.accounts.admin.whois(who, user_id))
     }
     return {"user_id": user_id, "devices": devices}
+
+
+def _connection(device: Device) -> dict[str, Any]:
+    agent = {} if device.seen_agent is None else {"user_agent": device.seen_agent}
+    return {"ip": device.seen_ip, "last_seen": device.seen_ms, **agent}
 
 
 async def get_admin_lock_user(api: ClientServices, who: Requester, *, user_id: str) -> Lock:

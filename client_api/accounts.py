@@ -68,8 +68,8 @@ def logged_in(opened: Opened, home_server: str, base_url: str | None = None) -> 
 
 
 def bearer(request: Request) -> str | None:
-    """The access token in the header of a request that need not have one."""
-    return access_token(request, query_tokens=False)
+    """The access token of a request that need not have one."""
+    return access_token(request, query_tokens=request.query_tokens)
 
 
 def require_self(who: Requester, user_id: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from client_api import legacy
 from client_api.deps import ClientServices
 from client_api.messages import recipient
 from homeserver.core.errors import ErrCode, MatrixError
@@ -16,11 +17,13 @@ _MESSAGES = 20
 
 
 async def peek_events(
-    api: ClientServices, who: Requester, *, room_id: str, from_: str | None = None, timeout: int = 0
+    api: ClientServices, who: Requester, *, room_id: str | None = None, from_: str | None = None, timeout: int = 0
 ) -> dict[str, Any]:
-    """Listen to a room. The stream of all rooms, deprecated since r0, is `/sync`."""
+    """Listen to a room, or to all of one's own, as clients did before there was `/sync`."""
     if timeout < 0:
         raise MatrixError(ErrCode.INVALID_PARAM, "timeout must not be negative")
+    if room_id is None:
+        return await legacy.stream(api, who, from_, timeout)
     heard = await api.peeks.events(await recipient(api, who), who.session_id, room_id, from_, timeout)
     return {"start": heard.start, "end": heard.end, "chunk": [orjson.Fragment(event) for event in heard.chunk]}
 

@@ -25,6 +25,12 @@ V3 = "/_matrix/client/v3"
 GUEST_OK = Auth.GUEST_OK
 _GLOBAL = f"{V3}/pushrules/global"
 _RULE = f"{_GLOBAL}/{{kind}}/{{ruleId}}"
+_ANY = f"{V3}/pushrules/{{scope}}"
+_ANY_RULE = f"{_ANY}/{{kind}}/{{ruleId}}"
+_MALFORMED = [
+    *(("GET", path) for path in (f"{V3}/pushrules", _ANY, f"{_ANY}/", f"{_ANY}/{{kind}}", f"{_ANY}/{{kind}}/")),
+    *((method, path) for method in ("GET", "PUT", "DELETE") for path in (_ANY_RULE, f"{_ANY_RULE}/{{attribute}}")),
+]
 _ROOM = f"{V3}/rooms/{{roomId}}"
 _TAGS = f"{V3}/user/{{userId}}/rooms/{{roomId}}/tags"
 _FROM = {"from_": "from"}
@@ -34,8 +40,9 @@ _MAIL_BODY = 4_096
 _PRESENCE = f"{V3}/presence/{{userId}}/status"
 
 PERSONAL_ROUTES: list[Route[ClientServices]] = [
-    Route("GET", f"{V3}/pushrules/", push_rules.get_push_rules, auth=GUEST_OK, also=(f"{V3}/pushrules",)),
-    Route("GET", f"{_GLOBAL}/", push_rules.get_push_rules_global, auth=GUEST_OK, also=(_GLOBAL,)),
+    Route("GET", f"{V3}/pushrules/", push_rules.get_push_rules, auth=GUEST_OK),
+    Route("GET", f"{_GLOBAL}/", push_rules.get_push_rules_global, auth=GUEST_OK),
+    Route("GET", f"{_GLOBAL}/{{kind}}/", push_rules.get_push_rules_of_kind, auth=GUEST_OK),
     Route("GET", _RULE, push_rules.get_push_rule, auth=GUEST_OK),
     Route("PUT", _RULE, push_rules.set_push_rule, body_limit=RULE_BODY),
     Route("DELETE", _RULE, push_rules.delete_push_rule),
@@ -43,6 +50,7 @@ PERSONAL_ROUTES: list[Route[ClientServices]] = [
     Route("PUT", f"{_RULE}/enabled", push_rules.set_push_rule_enabled),
     Route("GET", f"{_RULE}/actions", push_rules.get_push_rule_actions, auth=GUEST_OK),
     Route("PUT", f"{_RULE}/actions", push_rules.set_push_rule_actions, body_limit=RULE_BODY),
+    *(Route(method, path, push_rules.refuse_push_rules_path, auth=GUEST_OK) for method, path in _MALFORMED),
     Route(
         "POST", f"{_ROOM}/receipt/{{receiptType}}/{{eventId}}", receipts.post_receipt, auth=GUEST_OK, limit="receipts"
     ),

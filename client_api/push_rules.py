@@ -8,6 +8,7 @@ import msgspec
 
 from client_api import bounds
 from client_api.deps import ClientServices
+from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.requester import Requester
 
 
@@ -31,6 +32,18 @@ async def get_push_rules(api: ClientServices, who: Requester) -> dict[str, Any]:
 async def get_push_rules_global(api: ClientServices, who: Requester) -> dict[str, Any]:
     """All rules of the user by kind."""
     return (await api.personal.push_rules.of(who.user_id)).to_json()
+
+
+async def get_push_rules_of_kind(api: ClientServices, who: Requester, *, kind: str) -> list[dict[str, Any]]:
+    """All rules of one kind, the most important first."""
+    return await api.personal.push_rules.of_kind(who.user_id, kind)
+
+
+async def refuse_push_rules_path(
+    api: ClientServices, who: Requester, *, scope: str = "", kind: str = "", rule_id: str = "", attribute: str = ""
+) -> None:
+    """COMPAT(Sytest): a path of push rules that leads nowhere is malformed, not unknown."""
+    raise MatrixError(ErrCode.UNRECOGNIZED, "Paths of push rules are /pushrules/global/{kind}/{ruleId}", status=400)
 
 
 async def get_push_rule(api: ClientServices, who: Requester, *, kind: str, rule_id: str) -> dict[str, Any]:

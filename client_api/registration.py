@@ -58,6 +58,7 @@ async def register(
     api: ClientServices, *, request: Request, body: dict[str, Any], kind: Literal["user", "guest"] = "user"
 ) -> LoggedIn:
     """Register an account."""
+    body = dict(await api.accounts.interactive.whole_body(Operation("register", None, body)))
     details = convert(body, RegisterRequest)
     register_ = api.accounts.register
     if kind == "guest":

@@ -100,6 +100,19 @@ async def send_message(
     ts: int | None = None,
 ) -> dict[str, Any]:
     """Send a message event."""
+    return await send_event(api, who, (room_id, event_type), txn_id, body, ts)
+
+
+async def send_event(
+    api: ClientServices,
+    who: Requester,
+    what: tuple[str, str],
+    txn_id: str | None,
+    body: dict[str, Any],
+    ts: int | None = None,
+) -> dict[str, Any]:
+    """Send an event of `what` (room id, type), once if it has a transaction id."""
+    room_id, event_type = what
     redacted = body.get("redacts") if event_type == "m.room.redaction" else None
     if isinstance(redacted, str):
         await _require_redactable(api, who, room_id, redacted)
@@ -151,9 +164,23 @@ async def _follow_own_upgrade(api: ClientServices, who: Requester, replacement: 
 
 
 async def redact_event(
-    api: ClientServices, who: Requester, *, room_id: str, event_id: str, txn_id: str, body: RedactBody | None = None
+    api: ClientServices,
+    who: Requester,
+    *,
+    room_id: str,
+    event_id: str,
+    txn_id: str,
+    body: RedactBody | None = None,
 ) -> dict[str, Any]:
     """Redact an event."""
+    return await redact(api, who, (room_id, event_id), txn_id, body)
+
+
+async def redact(
+    api: ClientServices, who: Requester, what: tuple[str, str], txn_id: str | None, body: RedactBody | None
+) -> dict[str, Any]:
+    """Redact `what` (room id, event id)."""
+    room_id, event_id = what
     await _require_redactable(api, who, room_id, event_id)
     reason = None if body is None else body.reason
     return {"event_id": await api.rooms.sending.redact(room_id, _device(who), event_id, txn_id, reason)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from client_api import directory, membership, messages, peeking, room_state, rooms
+from client_api import directory, legacy, membership, messages, peeking, room_state, rooms
 from client_api.bounds import FREE_BODY
 from client_api.deps import ClientServices
 from homeserver.web.route import Auth, Route
@@ -59,6 +59,26 @@ _WRITES: list[Route[ClientServices]] = [
     ),
 ]
 
+# COMPAT(old clients, Sytest): these were served before there were transaction ids.
+_WITHOUT_TRANSACTION: list[Route[ClientServices]] = [
+    Route(
+        "POST",
+        f"{_ROOM}/send/{{eventType}}",
+        legacy.send_without_transaction,
+        auth=GUEST_OK,
+        limit="message",
+        body_limit=FREE_BODY,
+    ),
+    Route(
+        "POST",
+        f"{_ROOM}/redact/{{eventId}}",
+        legacy.redact_without_transaction,
+        auth=GUEST_OK,
+        limit="message",
+        body_limit=FREE_BODY,
+    ),
+]
+
 _MEMBERSHIP: list[Route[ClientServices]] = [
     Route("POST", f"{V3}/join/{{roomIdOrAlias}}", membership.join_room, auth=GUEST_OK, limit="joins"),
     Route("POST", f"{_ROOM}/join", membership.join_room_by_id, auth=GUEST_OK, limit="joins"),
@@ -79,6 +99,8 @@ _READS: list[Route[ClientServices]] = [
     Route("GET", _STATE, room_state.get_room_state_with_key, auth=GUEST_OK, slash=True, fixed=_NO_KEY),
     Route("GET", f"{_ROOM}/members", room_state.get_members_by_room, auth=GUEST_OK),
     Route("GET", f"{_ROOM}/initialSync", peeking.room_initial_sync, auth=GUEST_OK),
+    Route("GET", f"{V3}/initialSync", legacy.initial_sync, auth=GUEST_OK),
+    Route("GET", f"{V3}/events/{{eventId}}", legacy.get_one_event, auth=GUEST_OK),
     Route("GET", f"{V3}/events", peeking.peek_events, auth=GUEST_OK, held=True, query_names=_FROM),
     Route("GET", f"{_ROOM}/joined_members", room_state.get_joined_members_by_room, auth=GUEST_OK),
     Route("GET", f"{_ROOM}/messages", messages.get_room_events, auth=GUEST_OK, query_names=_FROM),
@@ -115,4 +137,4 @@ _DIRECTORY: list[Route[ClientServices]] = [
     Route("GET", f"{V1}/room_summary/{{roomIdOrAlias}}", directory.get_room_summary, auth=OPTIONAL, also=_SUMMARIES),
 ]
 
-ROUTES_ROOMS: list[Route[ClientServices]] = [*_WRITES, *_MEMBERSHIP, *_READS, *_DIRECTORY]
+ROUTES_ROOMS: list[Route[ClientServices]] = [*_WRITES, *_WITHOUT_TRANSACTION, *_MEMBERSHIP, *_READS, *_DIRECTORY]

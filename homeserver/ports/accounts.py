@@ -46,6 +46,8 @@ class Device:
     display_name: str | None = None
     seen_ms: int | None = None
     seen_ip: str | None = None
+    seen_agent: str | None = None
+    """What its client calls itself in HTTP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class InteractiveSession:
     completed: Mapping[str, str]
     used: bool
     expires_ms: int
+    body: bytes | None = None  # sealed with a key that nobody has who does not know the session's id
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +195,7 @@ class DeviceRepo(Protocol):
         ...
 
     async def seen(self, devices_seen: Sequence[Device]) -> None:
-        """Store `seen_ms` and `seen_ip` of many devices at once."""
+        """Store `seen_ms`, `seen_ip` and, where there is one, `seen_agent` of many devices at once."""
         ...
 
 
@@ -261,7 +264,9 @@ class InteractiveRepo(Protocol):
         """The session, expired and used ones included."""
         ...
 
-    async def save(self, digest: bytes, completed: Mapping[str, str], body_mac: bytes | None) -> bool:
+    async def save(
+        self, digest: bytes, completed: Mapping[str, str], body_mac: bytes | None, body: bytes | None
+    ) -> bool:
         """Store progress of a session that has not been used; False if it has, or is gone."""
         ...
 

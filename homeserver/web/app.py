@@ -78,7 +78,7 @@ class Application:
         metrics: Metrics,
         clock: Clock,
         pages: Callable[[], AsgiApp] | None = None,
-        seen: Callable[[str, str, str], None] | None = None,
+        seen: Callable[[str, str, str, str | None], None] | None = None,
         chance: Callable[[], float] = lambda: 0.5,
     ) -> None:
         """`seen` is told the user, device and address of every authenticated request. `chance` gives a random number
@@ -297,6 +297,7 @@ class Application:
         """The request with the bounds of its route."""
         limit = endpoint.route.body_limit
         request.route = endpoint.route.path
+        request.query_tokens = self._settings.query_tokens
         request.body_limit = self._settings.body_limit if limit is None else limit
         request.body_timeout = self._settings.body_timeout
         return request
@@ -345,7 +346,7 @@ class Application:
         if route.auth is not Auth.NONE:
             who = await requester(self._authenticator, request, route, query_tokens=self._settings.query_tokens)
             if who is not None and who.device_id is not None and self._seen is not None:
-                self._seen(who.user_id, who.device_id, request.client_ip)
+                self._seen(who.user_id, who.device_id, request.client_ip, request.headers.get("user-agent"))
         if route.limit is not None and (who is None or who.rate_limited):
             self._limits.take(route.limit, who.user_id if who is not None else address_key(request.client_ip))
         return who

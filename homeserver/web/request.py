@@ -29,7 +29,7 @@ class Request:
 
     __slots__ = (
         "_ended", "_receive", "body_limit", "body_timeout", "by_cookie", "caller", "client_ip", "headers", "id",
-        "method", "query", "raw_path", "route",
+        "method", "query", "query_tokens", "raw_path", "route",
     )  # fmt: skip
 
     def __init__(  # the transport's values, all of them needed
@@ -55,6 +55,8 @@ class Request:
         """The path template that matched."""
         self.body_limit = 0
         self.body_timeout = 60.0
+        self.query_tokens = False
+        """Whether the server takes access tokens in the query string."""
         self.by_cookie = False
         """Whether a cookie said who makes the request, not a token."""
         self.caller = caller

@@ -58,8 +58,8 @@ async def test_the_old_room_is_closed(alice: Client, bob: Client) -> None:
 async def test_only_those_who_may_send_tombstones_upgrade(alice: Client, bob: Client, carol: Client) -> None:
     room = await alice.shared_room(bob)
     path = f"/rooms/{part(room)}/upgrade"
-    for client in (bob, carol):
-        (await client.request("POST", path, {"new_version": "11"})).error(403, "M_FORBIDDEN")
+    for client, answer in ((bob, (403, "M_FORBIDDEN")), (carol, (404, "M_NOT_FOUND"))):
+        (await client.request("POST", path, {"new_version": "11"})).error(*answer)
     body: Json
     for body in ({"new_version": "99"}, {"new_version": ""}):
         (await alice.request("POST", path, body)).error(400, "M_UNSUPPORTED_ROOM_VERSION")
@@ -69,7 +69,7 @@ async def test_only_those_who_may_send_tombstones_upgrade(alice: Client, bob: Cl
     (await alice.request("POST", path, wrong)).error(400, "M_INVALID_PARAM")
     (await alice.request("POST", path, {**wrong, "additional_creators": "x"})).error(400, "M_BAD_JSON")
     nowhere = f"/rooms/{part('!nowhere:hromada.test')}/upgrade"
-    (await alice.request("POST", nowhere, {"new_version": "12"})).error(403, "M_FORBIDDEN")
+    (await alice.request("POST", nowhere, {"new_version": "12"})).error(404, "M_NOT_FOUND")
     assert ("m.room.tombstone", "") not in await state_of(alice, room)
 
 
@@ -108,6 +108,7 @@ async def test_aliases_and_the_directory_lead_to_the_new_room(alice: Client, bob
     new = await upgrade(alice, old, "12")
     assert (await bob.ok("GET", f"/directory/room/{part(alias)}"))["room_id"] == new
     assert (await alice.state(new, "m.room.canonical_alias"))["alias"] == alias
+    assert await alice.state(old, "m.room.canonical_alias") == {}, "the old room no longer claims it"
     for room, expected in ((old, "private"), (new, "public")):
         assert (await bob.ok("GET", f"/directory/list/room/{part(room)}"))["visibility"] == expected
     assert await bob.join(alias) == new
@@ -223,3 +224,11 @@ async def test_a_new_room_of_version_12_keeps_tombstones_above_state(alice: Clie
         room = await alice.create_room(power_level_content_override=override)
         levels = await alice.state(room, "m.room.power_levels")
         assert levels["events"]["m.room.tombstone"] > levels["state_default"]
+
+
+async def test_a_room_that_one_may_not_know_is_unknown(alice: Client, bob: Client) -> None:
+    room = await alice.create_room()
+    body = {"new_version": "11"}
+    answers = [await bob.request("POST", f"/rooms/{part(name)}/upgrade", body) for name in (room, "!none:hromada.test")]
+    assert len({(answer.status, answer.raw) for answer in answers}) == 1
+    answers[0].error(404, "M_NOT_FOUND")

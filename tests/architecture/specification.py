@@ -26,6 +26,21 @@ PROSE_ENDPOINTS = {
     "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/": (
         "client-server-api#put_matrixclientv3roomsroomidstateeventtypestatekey"
     ),
+    # Gone from the specification, served for old clients.
+    "/_matrix/client/v3/rooms/{roomId}/send/{eventType}": (
+        "client-server-api#put_matrixclientv3roomsroomidsendeventtypetxnid"
+    ),
+    "/_matrix/client/v3/rooms/{roomId}/redact/{eventId}": (
+        "client-server-api#put_matrixclientv3roomsroomidredacteventidtxnid"
+    ),
+    "/_matrix/client/v3/pushrules": "client-server-api#push-rules-api",
+    "/_matrix/client/v3/pushrules/{scope}": "client-server-api#push-rules-api",
+    "/_matrix/client/v3/pushrules/{scope}/": "client-server-api#push-rules-api",
+    "/_matrix/client/v3/pushrules/{scope}/{kind}": "client-server-api#push-rules-api",
+    "/_matrix/client/v3/pushrules/{scope}/{kind}/": "client-server-api#push-rules-api",
+    "/_matrix/client/v3/pushrules/{scope}/{kind}/{ruleId}": "client-server-api#push-rules-api",
+    "/_matrix/client/v3/pushrules/{scope}/{kind}/{ruleId}/{attribute}": "client-server-api#push-rules-api",
+    "/_matrix/client/v3/pushrules/global/{kind}/": "client-server-api#push-rules-api",
     "/_matrix/client/v4/sync": "proposals/4186-simplified-sliding-sync",
 }
 

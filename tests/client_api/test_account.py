@@ -22,7 +22,7 @@ async def test_devices(store: Database) -> None:
         token = (await home.register("alice", device_id="A"))["access_token"]
         other = (await home.login("alice", device_id="B", initial_device_display_name="Laptop")).json
         await home.ok("PUT", "/devices/B", {"display_name": "Old laptop"}, token=token)
-        home.api.devices.saw(ALICE, "B", "192.0.2.7")
+        home.api.devices.saw(ALICE, "B", "192.0.2.7", "A client/1.0")
         seen = {
             "device_id": "B",
             "display_name": "Old laptop",
@@ -30,10 +30,17 @@ async def test_devices(store: Database) -> None:
             "last_seen_ts": home.clock.now_ms(),
         }
         assert await home.ok("GET", "/devices/B", token=token) == seen
+        in_use = await home.ok("GET", f"/admin/whois/{ALICE}", token=token)
         await home.api.devices.flush()
         assert await home.ok("GET", "/devices/B", token=token) == seen
         whois = await home.ok("GET", f"/admin/whois/{ALICE}", token=token)
-        assert whois["devices"]["B"]["sessions"][0]["connections"][0]["ip"] == "192.0.2.7"
+        connection = {"ip": "192.0.2.7", "last_seen": home.clock.now_ms(), "user_agent": "A client/1.0"}
+        assert whois["devices"]["B"] == in_use["devices"]["B"] == {"sessions": [{"connections": [connection]}]}
+        home.api.devices.saw(ALICE, "B", "192.0.2.8", None)  # over a socket
+        await home.api.devices.flush()
+        whois = await home.ok("GET", f"/admin/whois/{ALICE}", token=token)
+        connection["ip"] = "192.0.2.8"
+        assert whois["devices"]["B"] == {"sessions": [{"connections": [connection]}]}
         for path in ("/devices/C", "/devices/" + "x" * 2000):
             assert (await home.call("GET", path, token=token)).status == 404
             assert (await home.call("PUT", path, {"display_name": "x"}, token=token)).status == 404

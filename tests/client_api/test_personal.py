@@ -75,7 +75,7 @@ async def rule_ids(phone: Phone, kind: str) -> list[str]:
 async def test_everybody_has_the_defaults(alice: Phone) -> None:
     rules = await alice.ok("GET", "/pushrules/")
     assert list(rules) == ["global"]
-    assert rules["global"] == await alice.ok("GET", f"{RULES}/") == await alice.ok("GET", RULES)
+    assert rules["global"] == await alice.ok("GET", f"{RULES}/")
     assert {kind: len(of_kind) for kind, of_kind in rules["global"].items()} == {
         "override": 10,
         "content": 0,

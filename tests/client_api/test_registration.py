@@ -276,7 +276,7 @@ async def test_a_proof_is_for_one_request_only(store: Database) -> None:
         ):
             answer = await home.call("POST", "/delete_devices", {**body, "auth": bad}, token=token)
             assert (answer.status, answer.json["session"]) == (401, session), bad
-            assert "completed" not in answer.json
+            assert answer.json.get("completed", []) == []
         await home.ok("POST", "/delete_devices", {**body, "auth": good}, token=token)
         again = await home.call("POST", "/delete_devices", {**body, "auth": good}, token=token)
         assert (again.status, again.json) == (200, {})  # the answer once more; nothing is done by it

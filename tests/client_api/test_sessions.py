@@ -358,3 +358,15 @@ async def test_flags_reach_the_requester_at_once(store: Database) -> None:
             await tx.users.set_flags(alice["user_id"], UserFlags(is_admin=False))
         home.sessions.changed(alice["user_id"])
         assert not (await home.sessions.authenticate(alice["access_token"])).is_admin
+
+
+@pytest.mark.parametrize("path", ["/logout", "/logout/all"])
+async def test_tokens_in_the_query_log_out_where_they_are_taken(store: Database, path: str) -> None:
+    """`auth.query_tokens`"""
+    for taken in (True, False):
+        async with running(Home(store, Options(query_tokens=taken))) as home:
+            token = (await home.register(f"alice{taken}".lower()))["access_token"]
+            out = await home.call("POST", f"{path}?access_token={token}")
+            assert (out.status, (await home.call("GET", "/account/whoami", token=token)).status) == (
+                (200, 401) if taken else (401, 200)
+            )

@@ -93,11 +93,11 @@ async def test_interactive_sessions(store: Database) -> None:
         await tx.interactive.create(replace(session, digest=b"2", user_id=ALICE, body_mac=b"mac"))
         assert repr(await tx.interactive.get(b"1")) == repr(session)
         assert await tx.interactive.get(b"3") is None
-        assert await tx.interactive.save(b"1", {"m.login.dummy": "yes"}, b"mac")
-        assert not await tx.interactive.save(b"3", {}, None)
+        assert await tx.interactive.save(b"1", {"m.login.dummy": "yes"}, b"mac", b"body")
+        assert not await tx.interactive.save(b"3", {}, None, None)
         assert [await tx.interactive.claim(digest) for digest in (b"1", b"1", b"3")] == [True, False, False]
-        assert not await tx.interactive.save(b"1", {}, None)
-        saved = replace(session, body_mac=b"mac", completed={"m.login.dummy": "yes"}, used=True)
+        assert not await tx.interactive.save(b"1", {}, None, None)
+        saved = replace(session, body_mac=b"mac", body=b"body", completed={"m.login.dummy": "yes"}, used=True)
         assert repr(await tx.interactive.get(b"1")) == repr(saved)
         assert await tx.interactive.get(b"2") == replace(session, digest=b"2", user_id=ALICE, body_mac=b"mac")
 

@@ -99,6 +99,7 @@ class Options:
     jwt: JwtIssuer | None = None
     max_devices: int = 100
     limits: bool = False
+    query_tokens: bool = False
     wrong_passwords: int = 5
     keys: list[SigningKey] | None = None
 
@@ -202,7 +203,7 @@ class Home:
         services = cast(ClientServices, WithoutRooms(info, self.api, self.personal))
         self.app = Application(
             [Mount(services, [*ROUTES_ACCOUNTS, *PERSONAL_ROUTES])],
-            settings=WebSettings(),
+            settings=WebSettings(query_tokens=options.query_tokens),
             authenticator=self.sessions,
             limits=limits,
             metrics=Metrics(),

@@ -29,6 +29,7 @@ _log = structlog.get_logger(__name__)
 
 _SEEN_EVERY_MS = 60_000
 _MAX_UNWRITTEN = 50_000
+_MAX_AGENT = 256
 
 
 class Devices:
@@ -56,7 +57,7 @@ class Devices:
         """All devices of the user."""
         async with self._store.read() as tx:
             devices = await tx.devices.of_user(user_id)
-        return [self._newest(device) for device in devices]
+        return self.newest(devices)
 
     async def get(self, user_id: str, device_id: str) -> Device:
         """One device. Raises NOT_FOUND."""
@@ -115,15 +116,21 @@ class Devices:
         self._sessions.ended(gone)
         self._interactive.remember(Operation(operation, who.user_id, body), {})
 
-    def saw(self, user_id: str, device_id: str, address: str) -> None:
-        """A request of the device came from `address`."""
+    def newest(self, devices: Sequence[Device]) -> list[Device]:
+        """The devices with what was seen of them and is not stored yet."""
+        return [self._newest(device) for device in devices]
+
+    def saw(self, user_id: str, device_id: str, address: str, agent: str | None) -> None:
+        """A request of the device came from `address`, by a client that calls itself `agent`."""
         key = (user_id, device_id)
         now_ms = self._clock.now_ms()
         seen = self._seen.get(key)
         if seen is None or now_ms - (seen.seen_ms or 0) >= _SEEN_EVERY_MS:
             if seen is None and len(self._seen) >= _MAX_UNWRITTEN:
                 return
-            self._seen[key] = Device(user_id, device_id, 0, seen_ms=now_ms, seen_ip=address)
+            self._seen[key] = Device(
+                user_id, device_id, 0, seen_ms=now_ms, seen_ip=address, seen_agent=agent and agent[:_MAX_AGENT]
+            )
 
     async def flush(self) -> None:
         """Write what was seen."""
@@ -144,7 +151,10 @@ class Devices:
 
     def _newest(self, device: Device) -> Device:
         seen = self._seen.get((device.user_id, device.device_id))
-        return device if seen is None else replace(device, seen_ms=seen.seen_ms, seen_ip=seen.seen_ip)
+        if seen is None:
+            return device
+        agent = seen.seen_agent or device.seen_agent
+        return replace(device, seen_ms=seen.seen_ms, seen_ip=seen.seen_ip, seen_agent=agent)
 
 
 def _no_device() -> MatrixError:

@@ -1,8 +1,8 @@
 """User-interactive authentication: proofs that the person at the other end may do one thing, once.
 
 A session is bound to one operation of one user with one body, expires, and is used up in the same transaction as
-the operation it allows. Neither its id nor the body is stored, only a digest of the one and a MAC of the other
-keyed with the id: a stolen database shows no password, and none can be guessed from it.
+the operation it allows. Its id is not stored, only a digest of it, and of the body a MAC keyed with the id; where the
+body is kept it is sealed with a key made of the id. So a stolen database shows no password, and none can be guessed.
 spec: client-server-api#user-interactive-authentication-api; see docs/subsystems/accounts.md.
 """
 
@@ -12,10 +12,11 @@ import hmac
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from typing import Any, Protocol
 
 import orjson
+from nacl.secret import SecretBox
 
 from homeserver.core.errors import ErrCode, LimitExceeded, MatrixError
 from homeserver.ports.accounts import InteractiveSession
@@ -24,6 +25,7 @@ from homeserver.ports.store import Store, Transaction
 
 _PURGE_EVERY_MS = 60_000
 _STEP = 1_000
+_MAX_KEPT = 8_192
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Operation:
     name: str
     user_id: str | None
     body: Mapping[str, Any]
+    keeps: bool = False
+    """Whether the body is kept with the session, for clients that say it once (see `Interactive.whole_body`)."""
 
 
 class Stage(Protocol):
@@ -182,6 +186,20 @@ class Interactive:
             session_id = await self._save(operation, session_id, completed, fresh)
         raise await self._challenge(operation, flows, session_id, completed, failure)
 
+    async def whole_body(self, operation: Operation) -> Mapping[str, Any]:
+        """The body of the request, with what its session was begun with if it says nothing but how to go on.
+
+        COMPAT(old clients, Sytest): they send the parameters of a registration with its first request only.
+        """
+        session_id = _session_of(operation)
+        if session_id is None or operation.body.keys() != {"auth"}:
+            return operation.body
+        async with self._store.read() as tx:
+            session = await tx.interactive.get(_digest(session_id))
+        if session is None or session.operation != operation.name or session.body is None:
+            return operation.body
+        return {**_unsealed(session_id, session.body), **operation.body}
+
     def remember(self, operation: Operation, answer: Mapping[str, Any]) -> None:
         """`operation` was done with this answer: whoever repeats it with its session and body gets the answer again.
 
@@ -227,7 +245,9 @@ class Interactive:
         result = await stage.check(auth, Operation(session.operation, session.user_id, {}))
         async with self._store.write() as tx:
             await stage.record(tx, result)
-            if not await tx.interactive.save(session.digest, {**session.completed, type_: result}, session.body_mac):
+            if not await tx.interactive.save(
+                session.digest, {**session.completed, type_: result}, session.body_mac, None
+            ):
                 raise _used()
 
     async def _attempt(
@@ -269,7 +289,8 @@ class Interactive:
             for stage in fresh:
                 await stage.record(tx, completed[stage.type])
             mac = _mac(session_id, operation.body)
-            if not await tx.interactive.save(_digest(session_id), completed, mac):
+            body = _sealed(session_id, operation)
+            if not await tx.interactive.save(_digest(session_id), completed, mac, body):
                 raise _used()
         return session_id
 
@@ -293,8 +314,8 @@ class Interactive:
             "params": params,
             "session": session_id,
         }
-        if completed:
-            members["completed"] = list(completed)
+        if completed or failure is not None:
+            members["completed"] = list(completed or ())
         return AuthenticationRequired(members, failure)
 
     def _new(self, operation: Operation, completed: Mapping[str, str]) -> tuple[str, InteractiveSession]:
@@ -304,7 +325,14 @@ class Interactive:
         mac = _mac(session_id, operation.body) if bound else None
         expires_ms = self._clock.now_ms() + self._settings.lifetime_ms
         session = InteractiveSession(
-            _digest(session_id), operation.name, operation.user_id, mac, completed, False, expires_ms
+            _digest(session_id),
+            operation.name,
+            operation.user_id,
+            mac,
+            completed,
+            False,
+            expires_ms,
+            _sealed(session_id, operation) if bound else None,
         )
         return session_id, session
 
@@ -326,6 +354,27 @@ class Interactive:
         if now_ms - self._purged_ms >= _PURGE_EVERY_MS:
             self._purged_ms = now_ms
             await self.expire()
+
+
+def _key(session_id: str) -> bytes:
+    return blake2b(session_id.encode("utf-8", "surrogatepass"), digest_size=SecretBox.KEY_SIZE, person=b"body").digest()
+
+
+def _sealed(session_id: str, operation: Operation) -> bytes | None:
+    """The body of a request that keeps it: nobody who has not the session's id can read it."""
+    rest = {name: value for name, value in operation.body.items() if name != "auth"}
+    data = orjson.dumps(rest)
+    if not operation.keeps or not rest or len(data) > _MAX_KEPT:
+        return None
+    key = _key(session_id)
+    # Made of key and text: the same one comes again for the same text only.
+    nonce = blake2b(data, digest_size=SecretBox.NONCE_SIZE, key=key, person=b"nonce").digest()
+    return bytes(SecretBox(key).encrypt(data, nonce))
+
+
+def _unsealed(session_id: str, sealed: bytes) -> dict[str, Any]:
+    body: dict[str, Any] = orjson.loads(SecretBox(_key(session_id)).decrypt(sealed))
+    return body
 
 
 def _session_of(operation: Operation) -> str | None:

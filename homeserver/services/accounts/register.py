@@ -105,7 +105,7 @@ class Register:
         device_id_of(wanted.device_id)
         if wanted.password is not None:
             self._passwords.check_policy(wanted.password)
-        proof = await self._interactive.authenticate(Operation("register", None, body), flows)
+        proof = await self._interactive.authenticate(Operation("register", None, body, keeps=True), flows)
         if wanted.password is None:
             raise MatrixError(ErrCode.MISSING_PARAM, "password is missing")
         hashed = await self._passwords.hash(wanted.password)

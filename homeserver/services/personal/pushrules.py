@@ -51,6 +51,14 @@ class PushRules:
         """One rule. Raises MatrixError: NOT_FOUND, INVALID_PARAM for an unknown kind."""
         return (await self.of(user_id)).get(kind, rule_id)
 
+    async def of_kind(self, user_id: str, kind: str) -> list[dict[str, Any]]:
+        """The rules of one kind, in order. Raises MatrixError(INVALID_PARAM) for an unknown kind."""
+        rules = (await self.of(user_id)).to_json()
+        if kind not in rules:
+            raise MatrixError(ErrCode.INVALID_PARAM, "There is no such kind of push rules")
+        found: list[dict[str, Any]] = rules[kind]
+        return found
+
     async def put(
         self, user_id: str, kind: str, rule_id: str, body: dict[str, Any], before: str | None, after: str | None
     ) -> None:

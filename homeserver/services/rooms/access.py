@@ -95,6 +95,17 @@ class RoomAccess:
             raise _not_a_member()
         return window
 
+    async def room_of(self, event_id: str) -> str:
+        """The room of an event, for `event` to ask whether the requester may see it there: nothing is said by this.
+
+        Raises MatrixError(NOT_FOUND), as for an event that may not be seen.
+        """
+        parse_event_id(event_id)
+        stored = (await self._memory.events.fetch([event_id], self._memory.store)).get(event_id)
+        if stored is None:
+            raise _no_such_event()
+        return stored.event.room_id
+
     async def event(self, room_id: str, event_id: str, user_id: str) -> tuple[RoomWindow, Visible]:
         """An event of the room that the user may see.
 

@@ -48,6 +48,11 @@ class Directory:
                 raise _unknown_room()
             return any(published == room_id for _, published in await tx.rooms.public_rooms())
 
+    async def published(self) -> set[str]:
+        """The ids of all rooms in the directory."""
+        async with self._memory.store.read() as tx:
+            return {room_id for _, room_id in await tx.rooms.public_rooms()}
+
     async def publish(self, user_id: str, room_id: str, *, public: bool, is_admin: bool = False) -> None:
         """Put a room into the directory or take it out: for those who may set its canonical alias, and admins.
 

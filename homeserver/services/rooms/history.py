@@ -94,6 +94,10 @@ class RoomHistory:
         async with self._memory.store.glance() as tx:
             return (await present(tx, window, who, [stored]))[0]
 
+    async def event_anywhere(self, who: Recipient, event_id: str) -> bytes:
+        """As `event`, of whatever room it is in.  spec: client-server-api#get_matrixclientv3eventseventid"""
+        return await self.event(who, await self._access.room_of(event_id), event_id)
+
     async def messages(self, who: Recipient, room_id: str, request: PageRequest) -> Page:
         """A page of the timeline.  spec: client-server-api#get_matrixclientv3roomsroomidmessages"""
         start = None if request.start is None else timeline_order(request.start)

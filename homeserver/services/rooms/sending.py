@@ -51,14 +51,15 @@ class Sending:
         room_id: str,
         sender: tuple[str, str],
         event_type: str,
-        txn_id: str,
+        txn_id: str | None,
         content: dict[str, Any],
         *,
         ts: int | None = None,
     ) -> str:
         """Send a message event for `sender` (user id, device id); returns its event id.
 
-        The same `txn_id` again gives the same event id. A redaction sent this way names its target in `redacts`.
+        The same `txn_id` again gives the same event id; without one, each call sends anew. A redaction sent this way
+        names its target in `redacts`.
         spec: client-server-api#put_matrixclientv3roomsroomidsendeventtypetxnid
         """
         if event_type == _REDACTION:
@@ -97,7 +98,7 @@ class Sending:
         return event_id
 
     async def redact(
-        self, room_id: str, sender: tuple[str, str], event_id: str, txn_id: str, reason: str | None
+        self, room_id: str, sender: tuple[str, str], event_id: str, txn_id: str | None, reason: str | None
     ) -> str:
         """Redact an event; returns the id of the redaction.
 
@@ -112,7 +113,7 @@ class Sending:
         room_id: str,
         sender: tuple[str, str],
         event_id: str,
-        endpoint: tuple[str, str],
+        endpoint: tuple[str, str | None],
         content: dict[str, Any],
     ) -> str:
         user_id, device_id = sender

@@ -15,11 +15,13 @@ from homeserver.ports.events import Txn
 _MAX_TXN_ID = 255
 
 
-def transaction(user_id: str, device_id: str, room_id: str, event_type: str, txn_id: str) -> Txn:
-    """The transaction `txn_id` of a device at one endpoint.
+def transaction(user_id: str, device_id: str, room_id: str, event_type: str, txn_id: str | None) -> Txn | None:
+    """The transaction `txn_id` of a device at one endpoint; None for a request that names none.
 
     Raises MatrixError(INVALID_PARAM) for an id longer than any client makes.
     """
+    if txn_id is None:
+        return None
     if len(txn_id) > _MAX_TXN_ID:
         raise MatrixError(ErrCode.INVALID_PARAM, f"Transaction ids have at most {_MAX_TXN_ID} characters")
     digest = blake2b(digest_size=16)

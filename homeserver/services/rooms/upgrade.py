@@ -37,6 +37,7 @@ from homeserver.services.rooms.writer import RoomMemory, RoomWriter
 
 _log = structlog.get_logger(__name__)
 
+_CANONICAL = ("m.room.canonical_alias", "")
 _TOMBSTONE = (TOMBSTONE, "")
 _MAX_CREATORS = 100
 _AT_ONCE = 300
@@ -117,6 +118,11 @@ class RoomUpgrades:
     async def _old_room(self, user_id: str, room_id: str) -> _OldRoom:
         memory = self._memory
         head = await memory.heads.fetch(room_id, memory.store)
+        try:
+            await self._access.window(room_id, user_id)
+        except NotAllowed:
+            # The same for a room that does not exist and one that the user may not know.
+            raise MatrixError(ErrCode.NOT_FOUND, "There is no such room, or you are not in it") from None
         if head is None or await self._access.membership(head, user_id) != "join":
             raise NotAllowed("You are not in this room")
         state = await self._events(head, (CREATE, POWER_LEVELS, _TOMBSTONE))
@@ -152,6 +158,7 @@ class RoomUpgrades:
             await self._writer.send(replacement, Draft(user_id, "m.room.member", {"membership": "leave"}, user_id))
             raise
         await self._move(old, replacement)  # 4
+        await self._give_up_alias(user_id, room_id)
         await self._lock_out(user_id, room_id)  # 6
 
     async def _move(self, old: _OldRoom, replacement: str) -> None:
@@ -162,6 +169,18 @@ class RoomUpgrades:
             if old.is_public:
                 await tx.rooms.set_public(old.head.room_nid, False)
                 await tx.rooms.set_public(new, True)
+
+    async def _give_up_alias(self, user_id: str, room_id: str) -> None:
+        """Let the old room no longer claim the aliases that lead to the new one, if the upgrader may decide so."""
+
+        def decide(room: RoomView) -> dict[str, Any] | Existing:
+            known = room.get(*_CANONICAL)
+            return Existing("") if known is None or not known.content else {}
+
+        try:
+            await self._writer.send(room_id, Draft(user_id, _CANONICAL[0], {}, "", decide=decide))
+        except MatrixError as error:
+            _log.info("old_room_keeps_alias", room_id=room_id, error=error.message)
 
     async def _lock_out(self, user_id: str, room_id: str) -> None:
         """Let ordinary members of the old room neither write nor invite, if the upgrader may decide so."""

@@ -54,7 +54,8 @@ _RENAME = Sql("UPDATE devices SET display_name = :display_name WHERE user_id = :
 _DELETE_DEVICES = Sql("DELETE FROM devices WHERE user_id = :user_id AND {ids}", ids=in_texts("device_id", "ids"))
 _DELETE_ALL_DEVICES = Sql("DELETE FROM devices WHERE user_id = :user_id")
 _SEEN = Sql(
-    "UPDATE devices SET seen_ms = :seen_ms, seen_ip = :seen_ip WHERE user_id = :user_id AND device_id = :device_id"
+    "UPDATE devices SET seen_ms = :seen_ms, seen_ip = :seen_ip, seen_agent = coalesce(:seen_agent, seen_agent) "
+    "WHERE user_id = :user_id AND device_id = :device_id"
 )
 
 
@@ -145,6 +146,7 @@ class SqlDeviceRepo:
                 "device_id": seen.device_id,
                 "seen_ms": seen.seen_ms,
                 "seen_ip": seen.seen_ip,
+                "seen_agent": seen.seen_agent,
             }
             # In one order everywhere, so that two processes cannot wait for each other's rows.
             for seen in sorted(devices_seen, key=lambda seen: (seen.user_id, seen.device_id))

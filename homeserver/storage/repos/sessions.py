@@ -79,7 +79,8 @@ _END_WITHOUT_TOKENS = Sql(
 _BEGIN_INTERACTIVE = Sql(f"INSERT INTO interactive_sessions ({_INTERACTIVE.names}) VALUES ({_INTERACTIVE.parameters})")
 _GET_INTERACTIVE = Sql(f"SELECT {_INTERACTIVE.names} FROM interactive_sessions WHERE digest = :digest")
 _SAVE_INTERACTIVE = Sql(
-    """UPDATE interactive_sessions SET completed = :completed, body_mac = :body_mac
+    """UPDATE interactive_sessions SET completed = :completed, body_mac = :body_mac,
+        body = coalesce(:body, body)
     WHERE digest = :digest AND NOT used"""
 )
 _CLAIM_INTERACTIVE = Sql("UPDATE interactive_sessions SET used = true WHERE digest = :digest AND NOT used")
@@ -192,9 +193,11 @@ class SqlInteractiveRepo:
         row = await _GET_INTERACTIVE.first(self._connection, digest=digest)
         return None if row is None else _interactive(row)
 
-    async def save(self, digest: bytes, completed: Mapping[str, str], body_mac: bytes | None) -> bool:
+    async def save(
+        self, digest: bytes, completed: Mapping[str, str], body_mac: bytes | None, body: bytes | None
+    ) -> bool:
         saved = await _SAVE_INTERACTIVE.run(
-            self._connection, digest=digest, completed=orjson.dumps(completed), body_mac=body_mac
+            self._connection, digest=digest, completed=orjson.dumps(completed), body_mac=body_mac, body=body
         )
         return saved == 1
 
@@ -235,9 +238,9 @@ class SqlRegistrationTokenRepo:
 
 
 def _interactive(row: Any) -> InteractiveSession:
-    digest, operation, user_id, body_mac, completed, used, expires_ms = row
+    digest, operation, user_id, body_mac, completed, used, expires_ms, body = row
     return InteractiveSession(
-        digest, operation, user_id, body_mac, completed=orjson.loads(completed), used=bool(used), expires_ms=expires_ms
+        digest, operation, user_id, body_mac, orjson.loads(completed), bool(used), expires_ms, body
     )
 
 

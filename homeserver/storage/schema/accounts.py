@@ -35,6 +35,7 @@ devices = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("seen_ms", BigInteger),
     Column("seen_ip", Text),
+    Column("seen_agent", Text),
 )
 
 sessions = Table(
@@ -79,6 +80,7 @@ interactive_sessions = Table(
     Column("completed", LargeBinary, nullable=False),  # JSON {stage: result}
     Column("used", Boolean, nullable=False),
     Column("expires_ms", BigInteger, nullable=False, index=True),
+    Column("body", LargeBinary),  # sealed with a key made of the session id
 )
 
 registration_tokens = Table(

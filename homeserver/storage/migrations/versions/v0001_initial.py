@@ -196,6 +196,7 @@ def _devices() -> None:
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("seen_ms", sa.BigInteger(), nullable=True),
         sa.Column("seen_ip", sa.Text(), nullable=True),
+        sa.Column("seen_agent", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("user_id", "device_id", name="pk_devices"),
     )
 
@@ -334,6 +335,7 @@ def _interactive_sessions() -> None:
         sa.Column("completed", sa.LargeBinary(), nullable=False),
         sa.Column("used", sa.Boolean(), nullable=False),
         sa.Column("expires_ms", sa.BigInteger(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("digest", name="pk_interactive_sessions"),
     )
     op.create_index("ix_interactive_sessions_expires_ms", "interactive_sessions", ["expires_ms"], unique=False)
