@@ -28,6 +28,7 @@ from homeserver.ports.pushers import PusherRepo
 from homeserver.ports.receipts import ReceiptRepo
 from homeserver.ports.relations import RelationRepo
 from homeserver.ports.reports import ReportRepo
+from homeserver.ports.support import SupportRepo
 from homeserver.ports.sync import SyncRepo
 from homeserver.ports.unread import UnreadRepo
 
@@ -67,6 +68,8 @@ class Transaction(Protocol):
     def people(self) -> PeopleRepo: ...
     @property
     def reports(self) -> ReportRepo: ...
+    @property
+    def support(self) -> SupportRepo: ...
     @property
     def sync(self) -> SyncRepo: ...
     @property

@@ -95,6 +95,10 @@ class Sockets:
         """How many sessions are open."""
         return sum(len(sessions) for sessions in self._open.values())
 
+    def has(self, user_id: str) -> bool:
+        """Whether the user has a socket open."""
+        return user_id in self._open
+
     def add(self, session: Session) -> None:
         """Raises CloseSocket if the user has too many, or the server stops."""
         if self._released:

@@ -1,6 +1,29 @@
 """Tables. One module per subject; `metadata` knows them all (the migrations create them)."""
 
-from homeserver.storage.schema import accounts, backups, e2e, media, pushers, receipts, relations, reports, rooms
+from homeserver.storage.schema import (
+    accounts,
+    backups,
+    e2e,
+    media,
+    pushers,
+    receipts,
+    relations,
+    reports,
+    rooms,
+    support,
+)
 from homeserver.storage.schema.base import metadata
 
-__all__ = ["accounts", "backups", "e2e", "media", "metadata", "pushers", "receipts", "relations", "reports", "rooms"]
+__all__ = [
+    "accounts",
+    "backups",
+    "e2e",
+    "media",
+    "metadata",
+    "pushers",
+    "receipts",
+    "relations",
+    "reports",
+    "rooms",
+    "support",
+]
