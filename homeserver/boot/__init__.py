@@ -201,9 +201,8 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
     sockets = Sockets(parts.stream_settings(config), base.clock)
     _end_what_is_open(core.sessions, sync, peeks, sockets)
 
-    mounts: list[Mount[Any]] = [
-        Mount(operations.Operations(metrics, parts.networks(config.metrics.allow)), operations.ROUTES)
-    ]
+    watched = operations.Operations(metrics, parts.networks(config.metrics.allow))
+    mounts: list[Mount[Any]] = [Mount(watched, operations.ROUTES)]
     outbound = LazyOutbound(config)
     push = build_push(base, log, core.lists, core.rooms.access, unread, ignored, outbound.get, core.link_key)
     personal = build_personal(base, JoinedRooms(store, sync.rooms), typing, core.rooms, push)
