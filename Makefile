@@ -16,6 +16,10 @@ LISTEN ?= 127.0.0.1:8008
 REGISTRATION ?= $(if $(filter 127.% localhost:% [::1]:%,$(LISTEN)),open,closed)
 # For the same reason the first account that registers may be the administrator's.
 FIRST_USER := $(if $(filter 127.% localhost:% [::1]:%,$(LISTEN)),true,false)
+# For the same reason again: a demo shop with the support chat on it, at shop.localhost.
+# Whoever tries it out is many visitors at one address.
+DEMO := $(if $(filter true,$(FIRST_USER)),HROMADA_SUPPORT_DEMO=true \
+	HROMADA_RATE_LIMITS_SUPPORT_VISITORS_ADDRESS=1/100 HROMADA_RATE_LIMITS_SUPPORT_CASES=1/100)
 WORKERS ?= 2
 ARGS ?=
 
@@ -38,7 +42,8 @@ run: $(VENV)/run.stamp ## Serve a homeserver for this machine on http://localhos
 		'  First admin   $(if $(filter true,$(FIRST_USER)),the first account that registers; or )$(BIN)/hromada user add --data-dir $(DATA) --admin NAME' \
 		'  Others        register there (registration is $(REGISTRATION))' \
 		'  Stop          Ctrl-C; the next `make run` goes on where this one ends'
-	@exec env HROMADA_REGISTRATION_FIRST_USER=$(FIRST_USER) $(BIN)/hromada run --data-dir $(DATA) --server-name $(SERVER_NAME) --listen $(LISTEN) \
+	@exec env HROMADA_REGISTRATION_FIRST_USER=$(FIRST_USER) $(DEMO) \
+		$(BIN)/hromada run --data-dir $(DATA) --server-name $(SERVER_NAME) --listen $(LISTEN) \
 		--registration $(REGISTRATION) $(ARGS)
 
 test: $(VENV)/dev.stamp ## Run a contributor's tests on SQLite and on a throwaway PostgreSQL (ARGS='-k sync' narrows)

@@ -56,6 +56,7 @@ class PublicInfo:
     can_set_avatar_url: bool = True
     can_change_3pids: bool = False
     can_get_login_token: bool = False
+    visitor_message_bytes: int = 8_192
     extra_well_known: dict[str, Any] = field(default_factory=dict)
 
 

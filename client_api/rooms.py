@@ -12,6 +12,7 @@ from msgspec import Meta
 from client_api import limits
 from client_api.bounds import STATE_EVENTS, USERS, Content, Id, Text, Users
 from client_api.deps import ClientServices
+from client_api.visitors import check_sent
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.requester import Requester
 from homeserver.services.rooms.claims import MEMBER
@@ -113,6 +114,7 @@ async def send_event(
 ) -> dict[str, Any]:
     """Send an event of `what` (room id, type), once if it has a transaction id."""
     room_id, event_type = what
+    check_sent(who, event_type, body, api.info.visitor_message_bytes)
     redacted = body.get("redacts") if event_type == "m.room.redaction" else None
     if isinstance(redacted, str):
         await _require_redactable(api, who, room_id, redacted)

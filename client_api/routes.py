@@ -9,6 +9,7 @@ from client_api.e2e_routes import E2E_ROUTES
 from client_api.personal_routes import PERSONAL_ROUTES
 from client_api.room_keys_routes import ROOM_KEYS_ROUTES
 from client_api.rooms_routes import ROUTES_ROOMS
+from client_api.visitors import for_visitors
 from homeserver.web.route import Auth, Route, WebSocketRoute
 
 DISCOVERY: list[Route[ClientServices]] = [
@@ -25,15 +26,17 @@ SYNC: list[Route[ClientServices]] = [
     Route("GET", "/_matrix/client/v3/sync", sync.sync, auth=Auth.GUEST_OK, held=True, query_names=_SYNC_NAMES),
 ]
 
-ROUTES: list[Route[ClientServices]] = [
-    *DISCOVERY,
-    *ROUTES_ACCOUNTS,
-    *PERSONAL_ROUTES,
-    *E2E_ROUTES,
-    *ROOM_KEYS_ROUTES,
-    *ROUTES_ROOMS,
-    *SYNC,
-]
+ROUTES: list[Route[ClientServices]] = for_visitors(
+    [
+        *DISCOVERY,
+        *ROUTES_ACCOUNTS,
+        *PERSONAL_ROUTES,
+        *E2E_ROUTES,
+        *ROOM_KEYS_ROUTES,
+        *ROUTES_ROOMS,
+        *SYNC,
+    ]
+)
 
 SOCKETS: list[WebSocketRoute[ClientServices]] = [
     WebSocketRoute("/_matrix/client/unstable/chat.hromada/stream", stream.stream, subprotocol="m.json"),

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from embed.assets import Assets
+from embed.demo import DemoShop
+from embed.nonces import Nonces
 from embed.pages import Pages
+from homeserver.ports.ratelimits import RateLimits
+from homeserver.services.accounts.sessions import Sessions
+from homeserver.services.rooms.history import RoomHistory
+from homeserver.services.support.desk import Desk
+from homeserver.services.support.sites import Sites
+from homeserver.services.support.visitors import Visitors
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +27,26 @@ class WebInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class SupportServices:
+    """The services of support chats."""
+
+    sites: Sites
+    visitors: Visitors
+    desk: Desk
+    sessions: Sessions
+    history: RoomHistory
+    limits: RateLimits
+    nonces: Nonces
+    session_days: int
+
+
+@dataclass(frozen=True, slots=True)
 class EmbedServices:
     """The services of the role."""
 
     info: WebInfo
     assets: Assets
     pages: Pages
+    support: SupportServices
+    demo: DemoShop | None = None
+    """On servers for one's own machine."""

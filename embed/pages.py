@@ -32,23 +32,28 @@ def _templates() -> Environment:
 class Pages:
     """Templates made into answers."""
 
-    def render(self, template: str, policy: str, *, status: int = 200, **values: Any) -> Response:
-        """The page `template` with `values`, under the content security policy `policy`."""
+    def render(self, template: str, policy: str, *, status: int = 200, framed: bool = False, **values: Any) -> Response:
+        """The page `template` with `values`, under the content security policy `policy`.
+
+        One that is `framed` may be shown by the pages of other origins that the policy names, also by those that are
+        isolated (`Cross-Origin-Embedder-Policy`).
+        """
         text = _templates().get_template(template).render(values)
         headers = (
             ("Content-Type", "text/html; charset=utf-8"),
             ("Content-Security-Policy", policy),
-            ("Cross-Origin-Opener-Policy", "same-origin"),
             ("Permissions-Policy", _PERMISSIONS),
             ("Referrer-Policy", "no-referrer"),
             ("X-Content-Type-Options", "nosniff"),
-            ("X-Frame-Options", "DENY"),
-            ("Cache-Control", "no-cache"),
+            ("Cache-Control", "no-store" if framed else "no-cache"),
             ("Vary", "Host"),
+            *(_FRAMED if framed else _UNFRAMED),
         )
         return Response(status, headers, text.encode())
 
 
+_FRAMED = (("Cross-Origin-Embedder-Policy", "require-corp"), ("Cross-Origin-Resource-Policy", "cross-origin"))
+_UNFRAMED = (("Cross-Origin-Opener-Policy", "same-origin"), ("X-Frame-Options", "DENY"))
 _DENIED = (
     *("accelerometer", "autoplay", "browsing-topics", "display-capture", "encrypted-media", "gamepad"),
     *("geolocation", "gyroscope", "hid", "idle-detection", "local-fonts", "magnetometer", "midi", "payment"),

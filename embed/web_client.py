@@ -4,24 +4,37 @@ from __future__ import annotations
 
 from typing import Any
 
+from embed.demo import SITE_ID
 from embed.deps import EmbedServices
 from embed.pages import PLAIN_POLICY, client_policy
+from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.web.request import Request
 from homeserver.web.response import Json, Response
 
 
 async def get_page(embed: EmbedServices, *, request: Request) -> Response:
     """The web client, or a page that says that it was not built."""
+    host = request.headers.get("host", "")
     manifest = embed.assets.manifest
+    if embed.demo is not None and embed.demo.serves(host):
+        shop = embed.demo
+        return embed.pages.render("shop.html", shop.policy(), widget=shop.widget_origin, site=SITE_ID)
     if manifest is None:
         return embed.pages.render("unbuilt.html", PLAIN_POLICY, status=503, server_name=embed.info.server_name)
-    policy = client_policy(request.headers.get("host", ""))
+    policy = client_policy(host)
     return embed.pages.render("client.html", policy, entries=manifest.entries, preload=manifest.preload)
 
 
 async def get_asset(embed: EmbedServices, *, request: Request, name: str) -> Response:
     """A file of the build."""
     return embed.assets.respond(name, request.headers)
+
+
+async def get_demo_file(embed: EmbedServices, *, name: str) -> Response:
+    """A file of the demo shop."""
+    if embed.demo is None:
+        raise MatrixError(ErrCode.NOT_FOUND, "There is no demo shop here")
+    return embed.demo.file(name)
 
 
 async def get_app_manifest(embed: EmbedServices) -> Response:

@@ -118,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     group("report", _add_report_actions, "what users reported")
     group("search", _add_search_actions, "the index of messages")
     group("media", _add_media_actions, "images, videos and files")
+    group("site", _add_site_actions, "support chats on other websites")
     bridges = actions.add_parser(
         "bridges", help="databases as rooms", add_help=False, prefix_chars="\0"
     )  # none is ours
@@ -141,6 +142,12 @@ def _add_media_actions(actions: Any) -> None:
     from homeserver.cli_media import add_media_actions  # noqa: PLC0415 - a server starts without its commands
 
     add_media_actions(actions, _with_settings, _config)
+
+
+def _add_site_actions(actions: Any) -> None:
+    from homeserver.cli_site import add_site_actions  # noqa: PLC0415 - as above
+
+    add_site_actions(actions, _with_settings, _config)
 
 
 def _add_user_actions(actions: Any) -> None:

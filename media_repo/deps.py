@@ -10,6 +10,7 @@ from homeserver.services.media.library import Library
 from homeserver.services.media.previews import Previews
 from homeserver.services.media.thumbnails import Thumbnails
 from homeserver.services.media.uploads import Uploads
+from homeserver.services.support.files import VisitorFiles
 from media_repo.delivery import Readers
 
 
@@ -32,6 +33,7 @@ class MediaServices:
     """None where none are made."""
     readers: Readers
     cookies: MediaCookies
+    visitor_files: VisitorFiles
     legacy_before_ms: int
     """Media from before this moment is given to everybody, by the old paths."""
     links: bool

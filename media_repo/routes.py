@@ -14,7 +14,17 @@ _CONTENT = "{serverName}/{mediaId}"
 # spec: proposals/4189-guest-access-media-routes
 GUEST_OK = Auth.GUEST_OK
 
-_read = partial(Route[MediaServices], "GET", auth=GUEST_OK, limit="media_download", held=True, media_cookie=True)
+# Visitors of support chats may send files, and see those that are sent to them.
+_VISITORS = "support_requests"
+_read = partial(
+    Route[MediaServices],
+    "GET",
+    auth=GUEST_OK,
+    limit="media_download",
+    held=True,
+    media_cookie=True,
+    visitors=_VISITORS,
+)
 _read_old = partial(Route[MediaServices], "GET", auth=Auth.NONE, limit="media_download", held=True)
 _write = partial(Route[MediaServices], limit="media_upload")
 
@@ -26,9 +36,9 @@ def _old_names(path: str) -> tuple[str, ...]:
 
 ROUTES: list[Route[MediaServices]] = [
     Route("POST", "/_matrix/media/v1/create", upload.create_content, limit="media_create"),
-    _write("POST", f"{OLD}/upload", upload.upload_content, also=_old_names("upload")),
+    _write("POST", f"{OLD}/upload", upload.upload_content, also=_old_names("upload"), visitors="support_uploads"),
     _write("PUT", f"{OLD}/upload/{_CONTENT}", upload.upload_content_to_mxc),
-    Route("GET", f"{V1}/config", upload.get_config_authed, auth=GUEST_OK),
+    Route("GET", f"{V1}/config", upload.get_config_authed, auth=GUEST_OK, visitors=_VISITORS),
     Route("GET", f"{OLD}/config", upload.get_config, auth=GUEST_OK, also=_old_names("config")),
     _read(f"{V1}/download/{_CONTENT}", download.get_content_authed),
     _read(f"{V1}/download/{_CONTENT}/{{fileName}}", download.get_content_override_name_authed),

@@ -17,7 +17,8 @@ async def upload_content(
 ) -> dict[str, Any]:
     """Store some content.  spec: client-server-api#post_matrixmediav3upload"""
     try:
-        return {"content_uri": uri(await api.uploads.upload(who, _arriving(api, request, filename)))}
+        most = await api.visitor_files.limit(who, request.headers.get("content-type"))
+        return {"content_uri": uri(await api.uploads.upload(who, _arriving(api, request, filename, most)))}
     except MatrixError as error:
         raise _unread(error) from error
 
@@ -59,8 +60,8 @@ def uri(media: Media) -> str:
     return f"mxc://{media.origin}/{media.media_id}"
 
 
-def _arriving(api: MediaServices, request: Request, filename: str | None) -> Arriving:
-    request.body_limit = api.uploads.settings.max_bytes
+def _arriving(api: MediaServices, request: Request, filename: str | None, most: int | None = None) -> Arriving:
+    request.body_limit = min(api.uploads.settings.max_bytes, api.uploads.settings.max_bytes if most is None else most)
     announced = request.headers.get("content-length", "")
     size = int(announced) if announced.isascii() and announced.isdigit() and len(announced) < 19 else None
     return Arriving(request.stream(), size, request.headers.get("content-type"), filename)

@@ -2,10 +2,11 @@
 //
 // From each entry esbuild makes hashed files in dist/assets, compressed beforehand, and dist/manifest.json tells the
 // server what there is. Everything is written aside and moved into place at the end, so that a server never sees half
-// a build. The widget's entries will stand in ENTRIES beside the client's.
+// a build. The widget is built by itself (WIDGET, LOADER): it shares no chunk with the client, and older browsers run it.
 
 import { createHash } from "node:crypto";
 import { cp, mkdir, readFile, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { watch } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { promisify } from "node:util";
@@ -21,9 +22,12 @@ const require = createRequire(import.meta.url);
 
 /** Entry name → source. The page's template asks the manifest for these names. */
 const ENTRIES = { boot: "client/boot.tsx", style: "look/index.css" };
+const WIDGET = { frame: "frame/main.tsx", frame_style: "frame/frame.css" };
+const LOADER = { loader: "loader/embed.ts" };
 
 /** Largest sizes in bytes, gzipped. webclient.md 3 */
 const KB = 1024;
+const WIDGET_BUDGETS = { loader: 4 * KB, frame: 30 * KB };
 const BUDGETS = { boot: 40 * KB, start: 210 * KB, lazy: 30 * KB, crypto: 52 * KB, session: 300 * KB, style: 14 * KB };
 
 const TYPES = {
@@ -67,13 +71,17 @@ const stubs = {
 
 /** `hromada:icons/all`: the icons named in look/icons.json, as [tag, attributes] lists; `/entry`: those of sign-in. */
 const ENTRY_ICONS = ["building-2", "circle-alert", "circle-check", "cloud-off", "eye", "eye-off", "globe", "info", "lock", "x"];
+const FRAME_ICONS = [
+    "check-check", "circle-alert", "download", "ellipsis", "file", "globe", "paperclip", "trash-2", "volume-2", "volume-x", "x",
+];
 const icons = {
     name: "icons",
     setup(build) {
         build.onResolve({ filter: /^hromada:icons\// }, ({ path: name }) => ({ path: name, namespace: "icons" }));
         build.onLoad({ filter: /.*/, namespace: "icons" }, async ({ path: which }) => {
             const list = path.join(ROOT, "look/icons.json");
-            const names = which.endsWith("/entry") ? ENTRY_ICONS : JSON.parse(await readFile(list, "utf8"));
+            const fixed = which.endsWith("/entry") ? ENTRY_ICONS : which.endsWith("/frame") ? FRAME_ICONS : null;
+            const names = fixed ?? JSON.parse(await readFile(list, "utf8"));
             const nodes = require("lucide-static/icon-nodes.json");
             const cut = {};
             for (const name of names) cut[name] = nodes[name] ?? (await shapes(name));
@@ -149,10 +157,25 @@ const options = {
     logLevel: "warning",
 };
 
+/** The widget runs where sites' visitors are: in browsers of some years ago. */
+const widget = {
+    ...options,
+    entryPoints: Object.entries(WIDGET).map(([out, source]) => ({ in: source, out })),
+    chunkNames: "w.[hash]",
+    target: ["chrome90", "firefox90", "safari15"],
+    charset: "utf8",
+};
+const loader = {
+    ...widget,
+    entryPoints: Object.entries(LOADER).map(([out, source]) => ({ in: source, out })),
+    splitting: false,
+    format: "iife",
+};
+
 /** What a build is called on the page of errors: a hash of the sources. */
 async function stamp() {
     const hash = createHash("sha256");
-    for (const folder of ["client", "core", "look", "ui"]) {
+    for (const folder of ["client", "core", "frame", "loader", "look", "ui"]) {
         const names = await readdir(path.join(ROOT, folder), { recursive: true }).catch(() => []);
         for (const name of names.sort()) {
             const file = path.join(ROOT, folder, name);
@@ -223,6 +246,18 @@ function closure(outputs, entry) {
     return found;
 }
 
+/** Both the client and the widget. */
+async function build() {
+    await mkdir(ASIDE, { recursive: true });
+    const built = await Promise.all([options, widget, loader].map((each) => esbuild.build(each)));
+    const merged = { inputs: {}, outputs: {} };
+    for (const { metafile } of built) {
+        Object.assign(merged.inputs, metafile.inputs);
+        Object.assign(merged.outputs, metafile.outputs);
+    }
+    return { metafile: merged, errors: [] };
+}
+
 async function finish({ metafile, errors }) {
     if (errors.length) return;
     const assets = path.join(ASIDE, "assets");
@@ -255,7 +290,7 @@ async function finish({ metafile, errors }) {
         ]),
     );
     for (const [file, { entryPoint }] of Object.entries(outputs)) {
-        const entry = Object.entries(ENTRIES).find(([, source]) => source === entryPoint)?.[0];
+        const entry = Object.entries({ ...ENTRIES, ...WIDGET, ...LOADER }).find(([, source]) => source === entryPoint)?.[0];
         if (entry) manifest.entries[entry] = file;
     }
     const main = Object.entries(outputs).find(([, output]) => output.entryPoint === "client/main.tsx");
@@ -275,7 +310,8 @@ function report(outputs, manifest, sizes, main) {
     const boot = closure(outputs, manifest.entries.boot);
     const start = main ? closure(outputs, main) : new Set();
     const first = new Set([...boot, ...start]);
-    const lazy = Object.keys(outputs).filter((file) => file.endsWith(".js") && !first.has(file));
+    const ours = (file) => inputs(outputs[file]).some((each) => /^(frame|loader)\//.test(each)) || file.startsWith("w.");
+    const lazy = Object.keys(outputs).filter((file) => file.endsWith(".js") && !first.has(file) && !ours(file));
     const crypto = lazy.filter((file) => inputs(outputs[file]).some((each) => each.includes("sdk-crypto-wasm")));
     const data = lazy.filter((file) => inputs(outputs[file]).some((each) => /^(emoji:|.*highlight\.js)/.test(each)));
     const others = lazy.filter((file) => !crypto.includes(file) && !data.includes(file));
@@ -291,11 +327,18 @@ function report(outputs, manifest, sizes, main) {
         session: gz(first) + gz(crypto) + gz(usual) + style,
         style,
     };
-    const over = Object.keys(BUDGETS).filter((name) => found[name] > BUDGETS[name]);
+    // The widget: its script, its sheet and one language.
+    const words = Object.keys(outputs).filter((file) => inputs(outputs[file]).some((each) => each.startsWith("frame/i18n/")));
+    const spoken = words.filter((file) => file !== manifest.entries.frame).map((file) => sizes[file].gz);
+    found.loader = sizes[manifest.entries.loader].gz;
+    found.frame = gz(closure(outputs, manifest.entries.frame)) + sizes[manifest.entries.frame_style].gz + Math.max(0, ...spoken);
+    manifest.sizes = { loader: found.loader, frame: found.frame };
+    const budgets = { ...BUDGETS, ...WIDGET_BUDGETS };
+    const over = Object.keys(budgets).filter((name) => found[name] > budgets[name]);
     if (!WATCH) {
         const kb = (bytes) => `${(bytes / KB).toFixed(1)} KB`;
         for (const [name, size] of Object.entries(found)) {
-            console.log(`${name.padEnd(8)}${kb(size).padStart(10)} of ${kb(BUDGETS[name])}`);
+            console.log(`${name.padEnd(8)}${kb(size).padStart(10)} of ${kb(budgets[name])}`);
         }
     }
     if (over.length && !WATCH && !UNSTUBBED) throw new Error(`beyond the budget: ${over.join(", ")}`);
@@ -308,9 +351,16 @@ const inputs = (output) => Object.keys(output.inputs);
 await rm(ASIDE, { recursive: true, force: true });
 await mkdir(ASIDE, { recursive: true });
 if (WATCH) {
-    const again = { name: "again", setup: (build) => build.onEnd((result) => finish(result).catch(console.error)) };
-    const context = await esbuild.context({ ...options, plugins: [...options.plugins, again] });
-    await context.watch();
+    // Whatever changes, all of it is made anew: it takes a second, and the manifest names all files.
+    let timer;
+    const all = () => build().then(finish).catch(console.error);
+    for (const folder of ["client", "core", "frame", "loader", "look", "ui"]) {
+        watch(path.join(ROOT, folder), { recursive: true }, () => {
+            clearTimeout(timer);
+            timer = setTimeout(all, 150);
+        });
+    }
+    await all();
 } else {
-    await finish(await esbuild.build(options));
+    await finish(await build());
 }

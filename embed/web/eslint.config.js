@@ -26,6 +26,7 @@ export default tseslint.config(
     },
     { files: ["client/**"], ignores: ["client/sdk/**"], rules: only([SDK]) },
     { files: ["ui/**"], rules: only([SDK, { group: ["**/client/**"], message: "Parts in ui/ know no store." }]) },
+    { files: ["frame/**", "loader/**"], rules: only([SDK, { group: ["**/client/**", "../ui/[A-Z]*", "../../ui/[A-Z]*", "@preact/signals"], message: "The widget stands by itself, on core/." }]) },
     { files: ["core/**"], rules: only([SDK, { group: ["**/client/**", "**/ui/**", "preact*"], message: "core/ knows no view." }]) },
     { files: ["client/sdk/**"], rules: only([{ group: ["**/stores/**", "**/parts/**", "**/pages/**"], message: "sdk/ knows no store and no view." }]) },
     { files: ["client/stores/**"], rules: only([SDK, { group: ["**/parts/**", "**/pages/**"], message: "Stores know no view." }]) },

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from importlib import import_module
 from random import SystemRandom
 from typing import Any
@@ -21,10 +22,11 @@ from homeserver.boot import parts
 from homeserver.boot.accounts import Foundations, account_data_quota, build_accounts, build_sessions
 from homeserver.boot.appservices import load_registry
 from homeserver.boot.e2e import build_e2e
-from homeserver.boot.embed import build_embed
+from homeserver.boot.embed import build_embed, demo_shop
 from homeserver.boot.media import LazyOutbound, MediaParts, build_media, serve_media
 from homeserver.boot.parts import load_secrets
 from homeserver.boot.push import PushParts, build_push
+from homeserver.boot.support import SupportParts, build_desk, build_support, demo_of, prepare_demo
 from homeserver.config.model import Config
 from homeserver.core.build import Signer
 from homeserver.core.versions import room_version
@@ -62,6 +64,7 @@ from homeserver.storage.engine import Engine, check_durability, create_engine
 from homeserver.storage.migrations import migrate
 from homeserver.storage.unit import Database
 from homeserver.system import SystemClock, SystemEntropy, keep_returning_memory
+from homeserver.terminal import write
 from homeserver.web import operations
 from homeserver.web.app import Application
 from homeserver.web.endpoint import Mount
@@ -110,6 +113,7 @@ class Core:
     e2e: E2eServices
     link_key: bytes
     """Signs the links in letters: as old as the server, whatever happens to sessions."""
+    support: SupportParts
 
 
 async def build_core(config: Config) -> Core:
@@ -155,9 +159,11 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
     accounts = build_accounts(base, sessions, rooms.memberships)
     lists = RoomLists(store, log)
     e2e = build_e2e(base, follower, lists, accounts.interactive)
-    return Core(
-        engine, store, log, follower, base, limits, sessions, rooms, accounts, lists, e2e, parts.link_key(secrets)
-    )
+    # From a key that all processes of a server share, and of no use to who learns it but for nonces.
+    nonce_secret = blake2b(secrets.jwt_keys, person=b"frame nonces").digest()
+    support = build_support(base, rooms, sessions, accounts.account, nonce_secret)
+    link_key = parts.link_key(secrets)
+    return Core(engine, store, log, follower, base, limits, sessions, rooms, accounts, lists, e2e, link_key, support)
 
 
 @asynccontextmanager
@@ -198,11 +204,11 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
     sockets = Sockets(parts.stream_settings(config), held, base.clock)
     _end_what_is_open(core.sessions, held)
 
-    mounts: list[Mount[Any]] = [
-        Mount(operations.Operations(metrics, parts.networks(config.metrics.allow)), operations.ROUTES)
-    ]
+    watched = operations.Operations(metrics, parts.networks(config.metrics.allow))
+    mounts: list[Mount[Any]] = [Mount(watched, operations.ROUTES)]
     outbound = LazyOutbound(config)
     push = build_push(base, log, core.lists, core.rooms.access, unread, ignored, outbound.get, core.link_key)
+    personal = build_personal(base, JoinedRooms(store, sync.rooms), typing, core.rooms, push)
     if "client" in roles:
         services = ClientServices(
             info=parts.public_info(config),
@@ -215,15 +221,16 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
             ignored=ignored,
             reports=Reports(store, core.rooms.access, base.clock, max_length=config.limits.report_length),
             limits=core.limits,
-            personal=build_personal(base, JoinedRooms(store, sync.rooms), typing, core.rooms, push),
+            personal=personal,
             search=build_search(core, config),
         )
         mounts.append(import_module(PACKAGES["client"]).mount(services))
     media = build_media(base, outbound) if "media" in roles else None
     if media is not None:
-        mounts.append(import_module(PACKAGES["media"]).mount(serve_media(media, config, core.sessions)))
+        mounts.append(import_module(PACKAGES["media"]).mount(serve_media(media, config, core.sessions, core.support)))
+    desk = build_desk(base, core.support, log, lambda user_id: sockets.has(user_id) or personal.presence.has(user_id))
     if "embed" in roles:
-        mounts.append(import_module(PACKAGES["embed"]).mount(build_embed(config)))
+        mounts.append(import_module(PACKAGES["embed"]).mount(build_embed(base, core.support, desk, core)))
     app = build_application(core, mounts, metrics)
 
     async def close() -> None:
@@ -244,7 +251,17 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
     workers = [*_workers(core, media), typing.run, sockets.run, metrics.watch_loop]
     if "client" in roles:
         workers += [push.sender.run, *(() if push.mail is None else (push.mail.run,))]
+    workers += (desk.run, *_demo(core)) if "embed" in roles else ()
     return Server(app, workers, release, close, parts.connection_bounds(config))
+
+
+def _demo(core: Core) -> Sequence[Worker]:
+    """What makes the demo, where it is asked for."""
+    config, shop = core.base.config, demo_shop(core.base.config)
+    if shop is None:
+        return ()
+    demo = demo_of(config, core.base, core.support, core.rooms)
+    return (lambda: prepare_demo(config, core.base, demo, (shop.origin, shop.widget_origin), write),)
 
 
 def _workers(core: Core, media: MediaParts | None) -> list[Worker]:

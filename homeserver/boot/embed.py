@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from embed.assets import Assets
-from embed.deps import EmbedServices, WebInfo
+from embed.demo import DemoShop
+from embed.deps import EmbedServices, SupportServices, WebInfo
+from embed.nonces import Nonces
 from embed.pages import Pages
 from homeserver import __version__
+from homeserver.boot.accounts import Foundations
+from homeserver.boot.support import SupportParts
 from homeserver.config.model import Config
+from homeserver.services.accounts.sessions import Sessions
+from homeserver.services.rooms import Rooms
+from homeserver.services.support.desk import Desk
 
 
-def build_embed(config: Config) -> EmbedServices:
-    """The web client's files and what it is told."""
+class ServesEmbed(Protocol):
+    """What is asked of the core."""
+
+    @property
+    def sessions(self) -> Sessions: ...
+    @property
+    def rooms(self) -> Rooms: ...
+
+
+def build_embed(base: Foundations, parts: SupportParts, desk: Desk, core: ServesEmbed) -> EmbedServices:
+    """The web client's files and what it is told; support chats."""
+    config = base.config
     info = WebInfo(config.server.name, __version__, config.registration.mode)
-    return EmbedServices(info, Assets(), Pages())
+    support = SupportServices(
+        sites=parts.sites,
+        visitors=parts.visitors,
+        desk=desk,
+        sessions=core.sessions,
+        history=core.rooms.history,
+        limits=base.limits,
+        nonces=Nonces(parts.nonce_secret, base.clock),
+        session_days=config.support.session_days,
+    )
+    return EmbedServices(info, Assets(), Pages(), support, demo_shop(config))
+
+
+def demo_shop(config: Config) -> DemoShop | None:
+    """The demo's page, where it is asked for."""
+    port = int(config.server.listen.rpartition(":")[2])
+    # Its pages name the port: one that is only found at start is not known here.
+    return DemoShop(port) if config.support.demo and port else None

@@ -10,6 +10,7 @@ from pathlib import Path
 import homeserver
 from homeserver.boot import parts
 from homeserver.boot.accounts import Foundations
+from homeserver.boot.support import SupportParts
 from homeserver.config.keyfiles import UnsafeFile, create_private, new_at_rest_key, parse_at_rest_keys, read_private
 from homeserver.config.load import legacy_before_ms
 from homeserver.config.model import Config
@@ -21,6 +22,7 @@ from homeserver.services.media.library import BlobStores, Library, LibrarySettin
 from homeserver.services.media.previews import Previews, PreviewSettings
 from homeserver.services.media.thumbnails import Thumbnails
 from homeserver.services.media.uploads import Uploads, UploadSettings
+from homeserver.services.support.files import VisitorFiles
 from homeserver.system import SystemEntropy
 from media_repo.blobs.encrypted import AtRestKey, EncryptedCache, EncryptedStore
 from media_repo.blobs.files import FileThreads
@@ -153,7 +155,7 @@ def _preview_settings(config: Config) -> PreviewSettings:
     )
 
 
-def serve_media(built: MediaParts, config: Config, sessions: Sessions) -> MediaServices:
+def serve_media(built: MediaParts, config: Config, sessions: Sessions, support: SupportParts) -> MediaServices:
     """What the role's handlers get. What killed processes have left is cleared away."""
     built.spool.sweep()
     _drop_old_thumbnails(config)
@@ -165,6 +167,7 @@ def serve_media(built: MediaParts, config: Config, sessions: Sessions) -> MediaS
         previews=built.previews,
         readers=Readers(media.downloads, media.downloads_per_user),
         cookies=sessions,
+        visitor_files=VisitorFiles(support.sites),
         legacy_before_ms=legacy_before_ms(media.legacy_before) if media.allow_legacy else 0,
         links=media.gcs_signed_urls,
         is_secure=parts.public_base_url(config).startswith("https://"),

@@ -177,6 +177,7 @@ def public_info(config: Config) -> PublicInfo:
         default_room_version=config.rooms.default_version,
         encrypt_by_default=config.rooms.encrypt_by_default,
         can_get_login_token=config.auth.login_token_seconds > 0,
+        visitor_message_bytes=config.support.message_bytes,
     )
 
 

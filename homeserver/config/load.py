@@ -174,6 +174,8 @@ def _check_secrets(config: Config, faults: list[str]) -> None:
             "registration.first_user: whoever comes first would own the server, so it must listen on a loopback "
             "address; or leave this off and use `hromada user add --admin NAME`"
         )
+    if config.support.demo and not is_loopback(config.server.listen):
+        faults.append("support.demo: is for servers that listen on a loopback address")
     if config.registration.require_terms and not config.registration.terms_url:
         faults.append("registration.terms_url: is needed with registration.require_terms")
     if config.auth.jwt_login:

@@ -196,6 +196,14 @@ class RateLimits(Section, frozen=True, kw_only=True):
     media_download: Annotated[Rate, _doc("Downloads and thumbnails, by user, or by address without one.")] = Rate(
         50, 1_000
     )
+    support_visitors_address: Annotated[Rate, _doc("New visitors of support chats, by address.")] = Rate(0.0014, 5)
+    support_visitors_site: Annotated[Rate, _doc("New visitors of a support chat, by site.")] = Rate(0.5, 30)
+    support_cases: Annotated[Rate, _doc("Conversations begun in support chats, by address.")] = Rate(0.00014, 6)
+    support_sessions: Annotated[Rate, _doc("Sessions of visitors resumed and frames shown, by address.")] = Rate(2, 60)
+    support_requests: Annotated[Rate, _doc("Requests of a visitor, whatever they ask.")] = Rate(10, 200)
+    support_messages: Annotated[Rate, _doc("Messages of a visitor.")] = Rate(0.17, 20)
+    support_uploads: Annotated[Rate, _doc("Files of a visitor.")] = Rate(0.00024, 20)
+    support_exports: Annotated[Rate, _doc("Transcripts and erasures asked for by a visitor.")] = Rate(0.01, 5)
 
 
 class Rooms(Section, frozen=True, kw_only=True):
@@ -389,6 +397,21 @@ class Media(Section, frozen=True, kw_only=True):
     thumbnail_days: Annotated[int, _doc("Then thumbnails are made anew.", ge=1, le=3_650)] = 90
 
 
+class Support(Section, frozen=True, kw_only=True):
+    """Support chats on other websites."""
+
+    demo: Annotated[
+        bool,
+        _doc(
+            "Serve a demo shop with a support chat, and an agent to answer it. Only while the server listens on a "
+            "loopback address: `make run` asks for it."
+        ),
+    ] = False
+    sites: Annotated[int, _doc("Most sites.", ge=1, le=10_000)] = 200
+    message_bytes: Annotated[int, _doc("Longest message of a visitor.", ge=256, le=32_768)] = 8_192
+    session_days: Annotated[int, _doc("A browser that was not used for so long is forgotten.", ge=1, le=400)] = 180
+
+
 class AtRest(Section, frozen=True, kw_only=True):
     """Encryption at rest of media: whoever takes the disk or the bucket sees ciphertext (docs/operating/media.md)."""
 
@@ -471,6 +494,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     sync: Sync = Sync()
     stream: Stream = Stream()
     media: Media = Media()
+    support: Support = Support()
     at_rest: AtRest = AtRest()
     search: Search = Search()
     previews: Previews = Previews()

@@ -25,6 +25,8 @@ class User:
     suspended: bool = False
     deactivated: bool = False
     erased: bool = False
+    site_id: str | None = None
+    """The website whose support chat this account was made for; such a visitor is a guest as well."""
 
 
 @dataclass(frozen=True, slots=True)

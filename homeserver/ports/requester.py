@@ -29,6 +29,8 @@ class Requester:
     """The account may read, leave and log out, but not act.  spec: client-server-api#account-suspension"""
     appservice: str | None = None
     """The id of the application service whose token was used."""
+    site_id: str | None = None
+    """Of visitors: the website whose support chat they write in. They may do only what routes say they may."""
     rate_limited: bool = True
     """False for application services registered with `rate_limited: false`."""
 

@@ -29,6 +29,7 @@ from homeserver.ports.receipts import ReceiptRepo
 from homeserver.ports.relations import RelationRepo
 from homeserver.ports.reports import ReportRepo
 from homeserver.ports.search import SearchRepo
+from homeserver.ports.support import SupportRepo
 from homeserver.ports.sync import SyncRepo
 from homeserver.ports.unread import UnreadRepo
 
@@ -70,6 +71,8 @@ class Transaction(Protocol):
     def reports(self) -> ReportRepo: ...
     @property
     def search(self) -> SearchRepo: ...
+    @property
+    def support(self) -> SupportRepo: ...
     @property
     def sync(self) -> SyncRepo: ...
     @property

@@ -32,6 +32,7 @@ from homeserver.storage.repos.rooms import SqlRoomRepo
 from homeserver.storage.repos.rows import EventReader, NoMemory
 from homeserver.storage.repos.search import SqlSearchRepo
 from homeserver.storage.repos.sessions import SqlInteractiveRepo, SqlRegistrationTokenRepo, SqlSessionRepo
+from homeserver.storage.repos.support import SqlSupportRepo
 from homeserver.storage.repos.sync import SqlSyncRepo
 from homeserver.storage.repos.to_device import SqlToDeviceRepo
 from homeserver.storage.repos.unread import SqlUnreadRepo
@@ -147,6 +148,10 @@ class SqlTransaction:
     @cached_property
     def search(self) -> SqlSearchRepo:
         return SqlSearchRepo(self._connection, self._reader)
+
+    @cached_property
+    def support(self) -> SqlSupportRepo:
+        return SqlSupportRepo(self._connection)
 
     @cached_property
     def sync(self) -> SqlSyncRepo:

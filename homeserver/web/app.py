@@ -349,6 +349,8 @@ class Application:
                 self._seen(who.user_id, who.device_id, request.client_ip, request.headers.get("user-agent"))
         if route.limit is not None and (who is None or who.rate_limited):
             self._limits.take(route.limit, who.user_id if who is not None else address_key(request.client_ip))
+        if who is not None and who.site_id is not None and route.visitors is not None:
+            self._limits.take(route.visitors, who.user_id)
         return who
 
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> bool:

@@ -58,7 +58,10 @@ async def requester(
     token = access_token(request, query_tokens=query_tokens)
     if token is None and route.media_cookie and (cookie := media_cookie(request)) is not None:
         request.by_cookie = True
-        return await authenticator.authenticate_cookie(cookie)
+        who = await authenticator.authenticate_cookie(cookie)
+        if who.site_id is not None:
+            raise MatrixError(ErrCode.FORBIDDEN, "Visitors of a support chat read media with their token")
+        return who
     if token is None:
         if auth is Auth.OPTIONAL:
             return None
@@ -69,6 +72,10 @@ async def requester(
     who = await authenticator.authenticate(
         token, masquerade_user=user[0] if user else None, masquerade_device=device[0] if device else None
     )
+    if who.site_id is not None:
+        if route.visitors is None:
+            raise MatrixError(ErrCode.FORBIDDEN, "Visitors of a support chat may not do this")
+        return who
     if who.is_guest and auth is Auth.USER:
         raise MatrixError(ErrCode.GUEST_ACCESS_FORBIDDEN, "Guests may not do this")
     return who

@@ -69,8 +69,9 @@ def build_router(mounts: Iterable[Mount[Any]], limits: RateLimiter, metrics: Met
         for route in mount.routes:
             # Compiled from the row as written: its aliases have the same parameters, under the same names.
             call = compile_call(route)
-            if route.limit is not None and not limits.knows(route.limit):
-                raise HandlerMismatch(f"{route.method} {route.path}: no rate limit is called {route.limit}")
+            for bucket in (route.limit, route.visitors):
+                if bucket is not None and not limits.knows(bucket):
+                    raise HandlerMismatch(f"{route.method} {route.path}: no rate limit is called {bucket}")
             for row in expand([route]):
                 router.add(row.method, row.path, Endpoint(row, call, mount.services, metrics))
     return router

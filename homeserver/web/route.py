@@ -56,6 +56,8 @@ class Route(Generic[Services]):
     """Answered however busy the server is: it takes no slot, waits for nothing and costs little."""
     media_cookie: bool = field(default=False, kw_only=True)
     """Without a token, the cookie of a page of this server does as well (see `auth`)."""
+    visitors: str | None = field(default=None, kw_only=True)
+    """The further rate-limit bucket of visitors of support chats, taken by user; None: they may not come here."""
     held: bool = field(default=False, kw_only=True)
     """The handler may wait long (long poll): it ends when the client goes away, and has a budget of its own."""
 

@@ -25,7 +25,7 @@ def settings() -> Iterator[tuple[str, str]]:
 
 def code() -> str:
     """The text of everything that may read settings, the model and the loader aside."""
-    files = [module.path for module in modules("homeserver", "client_api", "media_repo")]
+    files = [module.path for module in modules("homeserver", "client_api", "media_repo", "embed")]
     return "\n".join((ROOT / path).read_text() for path in files if "homeserver/config/" not in str(path))
 
 
@@ -33,7 +33,7 @@ def code() -> str:
 def test_the_setting_is_read(section: str, name: str) -> None:
     text = code()
     if section == "rate_limits" and name != "enabled":
-        pattern = rf'(limit=|\()"{name}"'
+        pattern = rf'(limit=|visitors=|\(|\b_[A-Z]+ = )"{name}"'
     else:
         pattern = rf"\b(config\.)?{section}\.{name}\b"
     assert re.search(pattern, text), f"nothing reads {section}.{name}"

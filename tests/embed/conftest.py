@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser
 
 WEB = Path(__file__).resolve().parents[2] / "embed" / "web"
-SOURCES = ("client", "core", "look", "ui")
+SOURCES = ("client", "core", "frame", "loader", "look", "ui")
 BUILD_TIMEOUT_S = 600
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 START_TIMEOUT_S = 30.0
-# Sandboxing needs rights that containers seldom give; the pages are our own. No name but loopback's resolves.
+# Sandboxing needs rights that containers seldom give; the pages are our own. No name but those of loopback resolves.
 ARGUMENTS = (
     "--headless=new",
     "--no-sandbox",
@@ -38,7 +38,7 @@ ARGUMENTS = (
     "--no-default-browser-check",
     "--mute-audio",
     "--autoplay-policy=no-user-gesture-required",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1, EXCLUDE *.localhost",
     "--remote-debugging-port=0",
 )
 

@@ -20,7 +20,7 @@ from homeserver.ports.clock import Clock, Entropy
 from homeserver.ports.log import DeviceListEntry, LogEntry, SessionsEntry
 from homeserver.ports.requester import Requester
 from homeserver.ports.store import Store, Transaction
-from homeserver.services.accounts.tokens import COOKIE, AccessToken, AccessTokens, BadToken
+from homeserver.services.accounts.tokens import COOKIE, VISITOR, AccessToken, AccessTokens, BadToken
 from homeserver.services.commit import Committer, Unit
 
 _KEEP_GENERATIONS = 64
@@ -136,6 +136,22 @@ class Sessions:
         if live.locked:
             raise locked()
         return live.requester
+
+    def visitor_cookie(self, session: Session) -> str:
+        """What a browser resumes a visitor's session with (`authenticate_visitor`), for as long as that lives."""
+        token = AccessToken(session.user_id, session.device_id, session.session_id, 0, None)
+        return self._tokens.sign(token, self._clock.now_ms(), VISITOR)
+
+    async def authenticate_visitor(self, value: str) -> Requester:
+        """The visitor that a cookie of `visitor_cookie` stands for. Raises UNKNOWN_TOKEN, USER_LOCKED."""
+        live = (await self._known(_digest(value), value, VISITOR)).live
+        if live.locked:
+            raise locked()
+        return live.requester
+
+    def short_token(self, session: Session, lifetime_ms: int) -> str:
+        """An access token for a session that is not refreshed, which expires all the same."""
+        return self._sign(session, 0, self._clock.now_ms() + lifetime_ms)
 
     async def _known(self, digest: bytes, text: str, *type_: str) -> _Verified:
         digest = digest + type_[0].encode() if type_ else digest  # a cookie is no access token
@@ -434,4 +450,5 @@ def _requester(session: Session, user: User) -> Requester:
         is_guest=user.is_guest,
         is_admin=user.is_admin,
         suspended=user.suspended,
+        site_id=user.site_id,
     )

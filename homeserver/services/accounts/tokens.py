@@ -23,6 +23,8 @@ ALGORITHM = "EdDSA"
 _TYPE = "at+jwt"
 COOKIE = "media-cookie+jwt"
 """The type of what is in the cookie that reads media: it is no access token, and an access token is none of these."""
+VISITOR = "visitor-cookie+jwt"
+"""The type of what a support chat's cookie holds."""
 _MAX_TOKEN = 4096
 _CLAIMS = ("sub", "did", "sid", "jti", "iat")
 

@@ -79,6 +79,11 @@ class PresenceTracker:
             raise MatrixError(ErrCode.TOO_LARGE, f"status_msg has at most {MAX_STATUS_BYTES} bytes")
         self._hear(user_id, state, is_active=state == "online").status_msg = status_msg
 
+    def has(self, user_id: str) -> bool:
+        """Whether the user is there, for the server's own purposes."""
+        known = self._known.get(user_id)
+        return known is not None and self._now(known).state != "offline"
+
     async def get(self, user_id: str, asked_by: str) -> Presence:
         """The user's presence. Raises FORBIDDEN unless they share a room with who asks."""
         if user_id != asked_by and not await self._members.share_a_room(user_id, asked_by):

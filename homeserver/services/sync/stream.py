@@ -90,6 +90,10 @@ class Sockets:
         self.arriving = asyncio.Semaphore(_ARRIVING)
         """After a restart everybody comes at once. Who waits for a turn costs nothing; see `SyncService`, too."""
 
+    def has(self, user_id: str) -> bool:
+        """Whether the user has a socket open."""
+        return any(isinstance(held, Session) for held in self._held.of(user_id))
+
     def add(self, session: Session) -> None:
         """Raises CloseSocket if the user has too many, or the server stops."""
         if self._held.released:

@@ -11,6 +11,7 @@ from homeserver.storage.schema import (
     reports,
     rooms,
     search,
+    support,
 )
 from homeserver.storage.schema.base import metadata
 
@@ -26,4 +27,5 @@ __all__ = [
     "reports",
     "rooms",
     "search",
+    "support",
 ]

@@ -24,6 +24,7 @@ users = Table(
     Column("suspended", Boolean, nullable=False),
     Column("deactivated", Boolean, nullable=False),
     Column("erased", Boolean, nullable=False),
+    Column("site_id", Text),  # of visitors of support chats
 )
 
 devices = Table(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001.92"
+revision = "0001.93"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -57,6 +57,10 @@ def upgrade() -> None:  # noqa: PLR0915 - one call for each table
     _snapshot_deltas()
     _snapshots()
     _state_changes()
+    _support_cases()
+    _support_jtis()
+    _support_sites()
+    _support_visitors()
     _to_device()
     _url_previews()
     _users()
@@ -716,6 +720,84 @@ def _state_changes() -> None:
     op.create_index("ix_state_changes_room", "state_changes", ["room_nid", "position"], unique=False)
 
 
+def _support_cases() -> None:
+    op.create_table(
+        "support_cases",
+        sa.Column("room_id", sa.Text(), nullable=False),
+        sa.Column("site_id", sa.Text(), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("visitor_id", sa.Text(), nullable=False),
+        sa.Column("opened_ms", sa.BigInteger(), nullable=False),
+        sa.Column("changed_ms", sa.BigInteger(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("assignee", sa.Text(), nullable=True),
+        sa.Column("offered", sa.Text(), nullable=True),
+        sa.Column("offered_ms", sa.BigInteger(), nullable=True),
+        sa.Column("card_id", sa.Text(), nullable=True),
+        sa.Column("page", sa.Text(), nullable=False),
+        sa.Column("title", sa.Text(), nullable=False),
+        sa.Column("excerpt", sa.Text(), nullable=False),
+        sa.Column("priority", sa.Text(), nullable=False),
+        sa.Column("tags", sa.Text(), nullable=False),
+        sa.Column("answered_ms", sa.BigInteger(), nullable=True),
+        sa.Column("resolved_ms", sa.BigInteger(), nullable=True),
+        sa.Column("rating", sa.Integer(), nullable=True),
+        sa.Column("waiting", sa.Boolean(), nullable=False),
+        sa.Column("renewed", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("room_id", name="pk_support_cases"),
+    )
+    op.create_index("ix_support_cases_card_id", "support_cases", ["card_id"], unique=False)
+    op.create_index("ix_support_cases_number", "support_cases", ["site_id", "number"], unique=True)
+    op.create_index("ix_support_cases_status", "support_cases", ["site_id", "status"], unique=False)
+    op.create_index("ix_support_cases_visitor_id", "support_cases", ["visitor_id"], unique=False)
+
+
+def _support_jtis() -> None:
+    op.create_table(
+        "support_jtis",
+        sa.Column("site_id", sa.Text(), nullable=False),
+        sa.Column("jti", sa.Text(), nullable=False),
+        sa.Column("expires_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("site_id", "jti", name="pk_support_jtis"),
+    )
+    op.create_index("ix_support_jtis_expires_ms", "support_jtis", ["expires_ms"], unique=False)
+
+
+def _support_sites() -> None:
+    op.create_table(
+        "support_sites",
+        sa.Column("site_id", sa.Text(), nullable=False),
+        sa.Column("config", sa.LargeBinary(), nullable=False),
+        sa.Column("bot", sa.Text(), nullable=False),
+        sa.Column("space_id", sa.Text(), nullable=False),
+        sa.Column("desk_id", sa.Text(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("last_case", sa.BigInteger(), nullable=False),
+        sa.Column("turn", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("site_id", name="pk_support_sites"),
+    )
+
+
+def _support_visitors() -> None:
+    op.create_table(
+        "support_visitors",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("site_id", sa.Text(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("seen_ms", sa.BigInteger(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("email", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=True),
+        sa.Column("begun", sa.LargeBinary(), nullable=True),
+        sa.Column("room_id", sa.Text(), nullable=True),
+        sa.Column("notice", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", name="pk_support_visitors"),
+    )
+    op.create_index("ix_support_visitors_begun", "support_visitors", ["begun"], unique=True)
+    op.create_index("ix_support_visitors_seen", "support_visitors", ["site_id", "seen_ms"], unique=False)
+    op.create_index("ix_support_visitors_subject", "support_visitors", ["site_id", "subject"], unique=True)
+
+
 def _to_device() -> None:
     op.create_table(
         "to_device",
@@ -755,6 +837,7 @@ def _users() -> None:
         sa.Column("suspended", sa.Boolean(), nullable=False),
         sa.Column("deactivated", sa.Boolean(), nullable=False),
         sa.Column("erased", sa.Boolean(), nullable=False),
+        sa.Column("site_id", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("user_id", name="pk_users"),
     )
 

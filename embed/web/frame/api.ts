@@ -1,0 +1,121 @@
+// The visitor's session and requests. Tokens live in memory; what lasts is a cookie that no script can read.
+
+import { given } from "./given.ts";
+
+export interface Session {
+    user_id: string;
+    device_id: string;
+    access_token: string;
+    expires_in_ms: number;
+    handle: string;
+    room_id: string | null;
+    rooms: string[];
+    number: number | null;
+    name: string;
+    verified: boolean;
+}
+export interface Start {
+    key: string;
+    answers: Record<string, string>;
+    consent: boolean;
+    page: string;
+    title: string;
+    jwt: string;
+    begin: boolean;
+}
+
+/** An answer that says no. */
+export class Refused extends Error {
+    constructor(
+        readonly status: number,
+        readonly code: string,
+        message: string,
+        readonly retryMs: number | null,
+        readonly reason: string,
+        readonly field: string,
+    ) {
+        super(message);
+    }
+}
+
+let session: Session | null = null;
+let handle = "";
+let until = 0;
+let resuming: Promise<Session> | null = null;
+const path = `/_embed/v1/sites/${encodeURIComponent(given.site)}/`;
+
+export const current = (): Session | null => session;
+
+async function read(response: Response): Promise<unknown> {
+    const body = (await response.json().catch(() => ({}))) as Record<string, unknown>;
+    if (response.ok) return body;
+    const text = (value: unknown): string => (typeof value === "string" ? value : "");
+    const retry = typeof body.retry_after_ms === "number" ? body.retry_after_ms : null;
+    throw new Refused(response.status, text(body.errcode), text(body.error), retry, text(body.reason), text(body.field));
+}
+
+async function ours(name: string, body: unknown = {}): Promise<unknown> {
+    const headers: Record<string, string> = { "Content-Type": "application/json", "X-Hromada-Embed": "1" };
+    if (handle) headers["X-Hromada-Session"] = handle;
+    return read(await fetch(path + name, { method: "POST", headers, body: JSON.stringify(body), credentials: "same-origin" }));
+}
+
+function take(value: unknown): Session {
+    session = value as Session;
+    handle = session.handle;
+    until = Date.now() + session.expires_in_ms - 60_000;
+    return session;
+}
+
+/** Begin, or say who one is. */
+export const start = async (values: Start): Promise<Session> => take(await ours("session", { nonce: given.nonce, ...values }));
+
+/** Go on with what this browser has; refused if that is nothing. */
+export async function resume(): Promise<Session> {
+    resuming ??= ours("session/resume")
+        .then(take)
+        .finally(() => (resuming = null));
+    return resuming;
+}
+
+/** Forget this browser. */
+export async function end(): Promise<void> {
+    await ours("session/end").catch(() => undefined);
+    session = null;
+    handle = "";
+}
+
+/** A token that serves. */
+export async function token(): Promise<string> {
+    if (!session || Date.now() > until) await resume();
+    return session?.access_token ?? "";
+}
+
+/** A request with the visitor's token, which is renewed when it no longer serves. */
+export async function authed(address: string, options: RequestInit = {}): Promise<Response> {
+    for (let tries = 0; ; tries++) {
+        const headers = new Headers(options.headers);
+        headers.set("Authorization", `Bearer ${await token()}`);
+        const response = await fetch(address, { ...options, headers });
+        if (response.status !== 401 || tries > 0) return response;
+        until = 0;
+    }
+}
+
+/** A JSON call of the Client-Server API. */
+export async function call(method: string, address: string, body?: unknown): Promise<Record<string, unknown>> {
+    const options: RequestInit = { method };
+    if (body !== undefined) options.body = JSON.stringify(body);
+    return (await read(await authed(`/_matrix/client/v3${address}`, options))) as Record<string, unknown>;
+}
+
+export const transcript = async (): Promise<Blob> => {
+    const response = await authed(`${path}transcript`);
+    if (!response.ok) await read(response);
+    return response.blob();
+};
+export const erase = async (): Promise<void> => {
+    await read(await authed(`${path}erase`, { method: "POST", body: "{}" }));
+    session = null;
+    handle = "";
+};

@@ -1,0 +1,60 @@
+// Files that visitors send: checked before anything goes out, pictures without what cameras write into them.
+
+import { authed, Refused } from "./api.ts";
+import { given } from "./given.ts";
+import { t } from "./i18n/t.ts";
+
+const REDRAWN = new Set(["image/jpeg", "image/png", "image/webp"]);
+const MOST_PIXELS = 40_000_000;
+
+/** A size for people. */
+export function bytes(size: number): string {
+    const units = ["byte", "kilobyte", "megabyte"];
+    const step = size < 1000 ? 0 : size < 1_000_000 ? 1 : 2;
+    return new Intl.NumberFormat(document.documentElement.lang, { style: "unit", unit: units[step]!, unitDisplay: "short", maximumFractionDigits: 1 }).format(size / 1000 ** step);
+}
+
+interface Shape {
+    file: Blob;
+    w?: number;
+    h?: number;
+}
+
+/** A picture drawn anew has no place, no camera and no owner in it. */
+async function clean(file: File): Promise<Shape> {
+    if (!file.type.startsWith("image/")) return { file };
+    try {
+        const picture = await createImageBitmap(file);
+        const { width: w, height: h } = picture;
+        if (!REDRAWN.has(file.type) || w * h > MOST_PIXELS) return { file, w, h };
+        const canvas = document.createElement("canvas");
+        canvas.width = w;
+        canvas.height = h;
+        canvas.getContext("2d")?.drawImage(picture, 0, 0);
+        const drawn = await new Promise<Blob | null>((done) => canvas.toBlob(done, file.type, 0.9));
+        return { file: drawn ?? file, w, h };
+    } catch {
+        return { file };
+    }
+}
+
+/** Upload a file; the content of the message that shows it. */
+async function send(original: File): Promise<Record<string, unknown>> {
+    const { file, w, h } = await clean(original);
+    const name = original.name.replace(/[\u0000-\u001f\u202a-\u202e\u2066-\u2069]/g, "").slice(0, 120) || t("file");
+    const type = original.type || "application/octet-stream";
+    const response = await authed(`/_matrix/media/v3/upload?filename=${encodeURIComponent(name)}`, { method: "POST", body: file, headers: { "Content-Type": type } });
+    const body = (await response.json()) as { content_uri?: string; errcode?: string; error?: string; retry_after_ms?: number };
+    if (!response.ok) throw new Refused(response.status, body.errcode ?? "", body.error ?? "", body.retry_after_ms ?? null, "", "");
+    const kind = type.split("/")[0] ?? "";
+    const msgtype = kind === "image" || kind === "video" || kind === "audio" ? `m.${kind}` : "m.file";
+    return { msgtype, body: name, filename: name, url: body.content_uri, info: { mimetype: type, size: file.size, ...(w && { w, h }) } };
+}
+
+/** Why a file cannot be sent; nothing if it can. */
+function refuses(file: File): string {
+    if (!given.files.types.includes(file.type)) return t("badType");
+    return file.size > given.files.max ? t("tooBig", { size: bytes(given.files.max) }) : "";
+}
+
+export const upload = Object.assign(send, { refuses });

@@ -1,0 +1,32 @@
+// What the page was given by the server: the site's settings as far as visitors may know them.
+
+export interface Field {
+    name: string;
+    type: "text" | "email" | "tel" | "textarea" | "select";
+    required: boolean;
+    label: Record<string, string>;
+    options: string[];
+}
+
+export interface Given {
+    site: string;
+    nonce: string;
+    origins: string[];
+    name: string;
+    locale: string;
+    accent: string;
+    scheme: "auto" | "light" | "dark";
+    words: Record<string, Record<string, string>>;
+    form: Field[];
+    consent: string;
+    hours: { tz: string; weekly: Record<string, [string, string][]> } | null;
+    offline: "open" | "form" | "hide";
+    open: boolean;
+    next: number | null;
+    identity: "anonymous" | "optional" | "required";
+    files: { max: number; types: string[] };
+    rating: boolean;
+    staff: { name: string; here: boolean }[];
+}
+
+export const given = JSON.parse(document.getElementById("given")?.textContent ?? "{}") as Given;

@@ -1,0 +1,53 @@
+// The languages. English is always there; each other one is loaded when it is wanted.
+
+import en from "./en.ts";
+
+export type Words = typeof en;
+export const LANGUAGES: Record<string, string> = { en: "English", uk: "Українська", de: "Deutsch", pl: "Polski", ar: "العربية" };
+const loaders: Record<string, () => Promise<{ default: Words }>> = {
+    uk: () => import("./uk.ts"),
+    de: () => import("./de.ts"),
+    pl: () => import("./pl.ts"),
+    ar: () => import("./ar.ts"),
+};
+
+export let words: Words = en;
+export let locale = "en";
+
+/** Use a language; English if it is none of ours or does not load. */
+export async function speak(wanted: string): Promise<void> {
+    const name = wanted.slice(0, 2).toLowerCase();
+    const loaded = await loaders[name]?.().catch(() => undefined);
+    words = loaded?.default ?? en;
+    locale = loaded ? name : "en";
+    document.documentElement.lang = locale;
+    document.documentElement.dir = words.dir;
+}
+
+/** A sentence with its slots filled. */
+export function t(key: keyof Words, slots: Record<string, string | number> = {}): string {
+    return words[key].replace(/\{(\w+)\}/g, (whole, name: string) => (name in slots ? String(slots[name]) : whole));
+}
+
+export const time = (ms: number): string => new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit" }).format(ms);
+
+/** Today, yesterday, or the date. */
+export function day(ms: number): string {
+    const date = new Date(ms).toDateString();
+    if (date === new Date().toDateString()) return t("today");
+    if (date === new Date(Date.now() - 86_400_000).toDateString()) return t("yesterday");
+    return new Intl.DateTimeFormat(locale, { day: "numeric", month: "long" }).format(ms);
+}
+
+/** When something will be: the time if it is today, else day and time. */
+export function moment(ms: number): string {
+    const soon = ms - Date.now() < 12 * 3_600_000;
+    return new Intl.DateTimeFormat(locale, soon ? { hour: "2-digit", minute: "2-digit" } : { weekday: "long", hour: "2-digit", minute: "2-digit" }).format(ms);
+}
+
+/** A stretch of time. */
+export function span(ms: number): string {
+    const minutes = ms / 60_000;
+    const [value, unit] = minutes < 1.5 ? [Math.ceil(ms / 1000), "second"] : minutes < 90 ? [Math.ceil(minutes), "minute"] : [Math.ceil(minutes / 60), "hour"];
+    return new Intl.NumberFormat(locale, { style: "unit", unit, unitDisplay: "long" }).format(value);
+}

@@ -1,0 +1,133 @@
+// The page inside the frame: takes up what this browser has, listens to the page around, and draws.
+
+import { render } from "preact";
+import * as api from "./api.ts";
+import { Chat } from "./chat.ts";
+import { given } from "./given.ts";
+import { speak } from "./i18n/t.ts";
+import { connect, tell, type Page } from "./port.ts";
+import { App } from "./ui/App.tsx";
+import { bodyOf } from "./timeline.ts";
+import { ring } from "./sound.ts";
+
+export const state: { page: Page; jwt: string; draft: string; context: [string, string][]; key: string } = {
+    page: { url: "", title: "", locale: "", open: parent === window },
+    jwt: "",
+    draft: "",
+    context: [],
+    key: crypto.getRandomValues(new Uint32Array(4)).join("-"),
+};
+const chat = new Chat();
+
+/** Begin with what the form said; the first message goes out as soon as there is a room. */
+async function begin(answers: Record<string, string>, consent: boolean, first: string): Promise<void> {
+    const { url, title } = state.page;
+    const extra = Object.fromEntries(state.context);
+    const session = await api.start({ key: state.key, answers: { ...extra, ...answers }, consent, page: url, title, jwt: state.jwt, begin: true });
+    state.jwt = "";
+    if (first) chat.outbox.add("m.room.message", { msgtype: "m.text", body: first });
+    chat.enter(session);
+}
+
+/** Who one is, on the word of the site. Somebody it has not seen here yet is asked for a first message as all are. */
+async function identify(jwt: string | null): Promise<void> {
+    if (jwt === null) return reset();
+    state.jwt = jwt;
+    try {
+        const { url, title } = state.page;
+        chat.enter(await api.start({ key: state.key, answers: {}, consent: false, page: url, title, jwt, begin: false }));
+        state.jwt = "";
+    } catch (error) {
+        if (error instanceof api.Refused && error.code === "M_NOT_FOUND") return;
+        state.jwt = "";
+        if (error instanceof api.Refused && error.reason === "identity_expired") tell("identity-expired");
+        else tell("error", { message: error instanceof Error ? error.message : "" });
+    }
+}
+
+async function reset(): Promise<void> {
+    await api.end();
+    state.jwt = "";
+    state.key = crypto.getRandomValues(new Uint32Array(4)).join("-");
+    chat.leave("form");
+}
+
+function theme(scheme: string): void {
+    const root = document.documentElement;
+    if (scheme === "light" || scheme === "dark") root.dataset.theme = scheme;
+    else delete root.dataset.theme;
+    root.style.setProperty("--acc", given.accent);
+}
+
+function hear(name: string, value: unknown): void {
+    if (name === "page") {
+        const page = value as Page;
+        const open = state.page.open;
+        state.page = { url: String(page.url), title: String(page.title), locale: String(page.locale), open: page.open };
+        if (!chosen()) void speak(state.page.locale in given.words || state.page.locale ? state.page.locale : given.locale).then(draw);
+        if (open !== page.open) draw();
+    } else if (name === "open" || name === "close") {
+        state.page.open = name === "open";
+        if (state.page.open) chat.read();
+        else chat.type(false);
+        draw();
+        if (state.page.open) requestAnimationFrame(() => document.querySelector<HTMLElement>("textarea, input, button.go")?.focus());
+    } else if (name === "user") void identify(typeof value === "string" ? value : null);
+    else if (name === "context" && Array.isArray(value)) state.context = value as [string, string][];
+    else if (name === "locale") void speak(String(value)).then(draw);
+    else if (name === "theme") theme(String(value));
+    else if (name === "draft") {
+        state.draft = String(value);
+        draw();
+    } else if (name === "reset") void reset();
+}
+
+/** The language that the visitor has chosen in the menu. */
+export const chosen = (): string => {
+    try {
+        return localStorage.getItem("locale") ?? "";
+    } catch {
+        return "";
+    }
+};
+
+export function draw(): void {
+    const root = document.getElementById("chat");
+    if (root) render(<App chat={chat} state={state} begin={begin} reset={reset} redraw={draw} />, root);
+}
+
+let told = "";
+chat.onmessage = (event, fresh) => {
+    if (!fresh) return;
+    const mine = event.sender === chat.me;
+    tell("message", { mine });
+    if (state.page.open && document.visibilityState === "visible") return;
+    ring();
+    const text = bodyOf(event.content);
+    tell("unread", { count: chat.unread, name: chat.nameOf(event.sender), text });
+};
+chat.listen(() => {
+    if (state.page.open && document.visibilityState === "visible" && chat.phase === "chat") chat.read();
+    if (`${chat.unread}` !== told) tell("unread", { count: chat.unread, name: "", text: "" });
+    told = `${chat.unread}`;
+    tell("status", chat.status);
+});
+document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "visible" && state.page.open) chat.read();
+});
+addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && !event.defaultPrevented && !document.querySelector("dialog[open]")) tell("close");
+});
+
+theme(given.scheme);
+connect(hear);
+tell("accent", given.accent);
+void speak(chosen() || navigator.language || given.locale).then(draw);
+draw();
+void api.resume().then(
+    (session) => chat.enter(session),
+    () => {
+        chat.phase = chat.phase === "loading" ? "form" : chat.phase;
+        chat.changed();
+    },
+);

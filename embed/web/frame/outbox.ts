@@ -1,0 +1,121 @@
+// What is being sent: one after the other, each with one transaction id for all its tries, kept over a reload.
+
+import { Refused } from "./api.ts";
+import { given } from "./given.ts";
+
+export interface Entry {
+    txn: string;
+    type: string;
+    content: Record<string, unknown>;
+    at: number;
+    state: "waiting" | "sent" | "failed";
+    retryAt?: number;
+    error?: string;
+}
+
+const KEY = `outbox:${given.site}`;
+const MOST = 200;
+const AGAIN_MS = [1_000, 2_000, 5_000, 10_000, 30_000];
+
+export class Outbox {
+    entries: Entry[] = [];
+    ready = false;
+    #send: (entry: Entry) => Promise<unknown>;
+    #changed: () => void;
+    #busy = false;
+    #tries = 0;
+    #timer: ReturnType<typeof setTimeout> | undefined;
+
+    constructor(send: (entry: Entry) => Promise<unknown>, changed: () => void) {
+        this.#send = send;
+        this.#changed = changed;
+        try {
+            const kept = JSON.parse(localStorage.getItem(KEY) ?? "[]") as Entry[];
+            this.entries = kept.filter((entry) => entry.state !== "sent" && Date.now() - entry.at < 86_400_000);
+        } catch {
+            // Storage is denied: what is not sent ends with the page.
+        }
+        addEventListener("online", () => this.kick());
+    }
+
+    add(type: string, content: Record<string, unknown>): void {
+        if (this.entries.length >= MOST) return;
+        this.entries.push({ txn: `w${crypto.getRandomValues(new Uint32Array(3)).join("")}`, type, content, at: Date.now(), state: "waiting" });
+        this.#keep();
+        this.kick();
+    }
+
+    /** Try what failed again. */
+    retry(txn: string): void {
+        for (const entry of this.entries) if (entry.txn === txn) entry.state = "waiting";
+        this.#changed();
+        this.kick();
+    }
+    drop(txn: string): void {
+        this.entries = this.entries.filter((entry) => entry.txn !== txn);
+        this.#keep();
+        this.#changed();
+    }
+    clear(): void {
+        this.entries = [];
+        this.ready = false;
+        this.#keep();
+    }
+
+    /** It has come back from the server: the timeline shows it from here on. */
+    echoed(txn: string | undefined): void {
+        if (txn) this.drop(txn);
+    }
+
+    kick(): void {
+        clearTimeout(this.#timer);
+        if (!this.#busy && this.ready) void this.#work();
+    }
+
+    async #work(): Promise<void> {
+        this.#busy = true;
+        for (let entry; (entry = this.entries.find((each) => each.state === "waiting")); ) {
+            try {
+                await this.#send(entry);
+                entry.state = "sent";
+                delete entry.retryAt;
+                this.#tries = 0;
+            } catch (error) {
+                const wait = this.#judge(entry, error);
+                if (wait !== null) {
+                    this.#timer = setTimeout(() => this.kick(), wait);
+                    this.#changed();
+                    break;
+                }
+            }
+            this.#keep();
+            this.#changed();
+        }
+        this.#busy = false;
+    }
+
+    /** How long to wait; null if it will not get better by itself. */
+    #judge(entry: Entry, error: unknown): number | null {
+        if (error instanceof Refused && error.status === 429) {
+            const wait = error.retryMs ?? 5_000;
+            entry.retryAt = Date.now() + wait;
+            return wait;
+        }
+        if (error instanceof Refused && error.status < 500 && error.status !== 401 && error.status !== 408) {
+            entry.state = "failed";
+            entry.error = error.message;
+            return null;
+        }
+        return AGAIN_MS[Math.min(this.#tries++, AGAIN_MS.length - 1)] ?? 1_000;
+    }
+
+    #keep(): void {
+        try {
+            const waiting = this.entries.filter((entry) => entry.state !== "sent");
+            if (waiting.length) localStorage.setItem(KEY, JSON.stringify(waiting));
+            else localStorage.removeItem(KEY);
+        } catch {
+            // As above.
+        }
+    }
+}

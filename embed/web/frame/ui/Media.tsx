@@ -1,0 +1,120 @@
+import type { JSX } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { authed } from "../api.ts";
+import { bytes } from "../files.ts";
+import { t } from "../i18n/t.ts";
+import { Icon, IconButton } from "./parts.tsx";
+
+const MOST = 25 * 1024 * 1024;
+/** What may be shown; everything else is only ever saved. */
+const SHOWN: Record<string, RegExp> = {
+    "m.image": /^image\/(png|jpeg|gif|webp|avif)$/,
+    "m.video": /^video\/(mp4|webm|ogg|quicktime)$/,
+    "m.audio": /^audio\/(mpeg|mp4|ogg|webm|wav|aac|flac)$/,
+};
+const kept = new Map<string, Promise<string>>();
+
+interface Info {
+    mimetype?: string;
+    size?: number;
+    w?: number;
+    h?: number;
+}
+
+const textOf = (value: unknown): string => (typeof value === "string" ? value : "");
+
+const addressOf = (mxc: string, thumbnail: boolean): string | null => {
+    const match = /^mxc:\/\/([^/]+)\/([A-Za-z0-9_-]+)$/.exec(mxc);
+    if (!match) return null;
+    const path = `${encodeURIComponent(match[1] ?? "")}/${match[2] ?? ""}`;
+    return thumbnail ? `/_matrix/client/v1/media/thumbnail/${path}?width=640&height=640&method=scale` : `/_matrix/client/v1/media/download/${path}`;
+};
+
+/** Media as an address of this page; as a type that cannot run. */
+function load(address: string, type: string): Promise<string> {
+    let found = kept.get(address);
+    if (!found) {
+        found = authed(address).then(async (response) => {
+            if (!response.ok) throw new Error(`media ${response.status}`);
+            return URL.createObjectURL(new Blob([await response.arrayBuffer()], { type }));
+        });
+        found.catch(() => kept.delete(address));
+        kept.set(address, found);
+    }
+    return found;
+}
+
+export function Media({ content }: { content: Record<string, unknown> }): JSX.Element {
+    const info = (content.info ?? {}) as Info;
+    const kind = String(content.msgtype);
+    const mime = String(info.mimetype ?? "");
+    const url = textOf(content.url);
+    const name = textOf(content.filename) || textOf(content.body);
+    const shown = Boolean(SHOWN[kind]?.test(mime)) && (info.size ?? 0) <= MOST;
+    const isImage = kind === "m.image";
+    const small = isImage && (info.size ?? 0) > 200_000 && mime !== "image/gif";
+    const address = addressOf(url, small);
+    const [source, set] = useState("");
+    const [failed, fail] = useState(false);
+    const [large, enlarge] = useState("");
+    const place = useRef<HTMLDivElement>(null);
+    useEffect(() => {
+        if (!shown || !address || !place.current) return undefined;
+        const seen = new IntersectionObserver((entries) => {
+            if (!entries.some((entry) => entry.isIntersecting)) return;
+            seen.disconnect();
+            load(address, small ? "image/png" : mime).then(set, () => fail(true));
+        });
+        seen.observe(place.current);
+        return () => seen.disconnect();
+    }, [address]);
+    const save = async (): Promise<void> => {
+        const whole = addressOf(url, false);
+        if (!whole) return;
+        const link = document.createElement("a");
+        link.href = await load(whole, "application/octet-stream");
+        link.download = name || t("file");
+        link.click();
+    };
+    if (!shown || failed || !address)
+        return (
+            <button type="button" class="bub doc" onClick={() => void save()}>
+                <Icon name="file" />
+                <span>
+                    <bdi>{name || t("file")}</bdi>
+                    <small>{info.size ? bytes(info.size) : t("download")}</small>
+                </span>
+                <Icon name="download" />
+            </button>
+        );
+    const ratio = info.w && info.h ? { aspectRatio: `${info.w} / ${info.h}` } : {};
+    return (
+        <div class="bub pic" ref={place}>
+            {isImage ? (
+                <button type="button" class="img" style={ratio} aria-label={`${t("enlarge")}: ${name}`} onClick={() => void load(addressOf(url, false) ?? "", mime).then(enlarge)}>
+                    {source && <img src={source} alt={name} />}
+                </button>
+            ) : kind === "m.video" ? (
+                <video src={source} controls preload="metadata" style={ratio} aria-label={name} />
+            ) : (
+                <audio src={source} controls aria-label={name} />
+            )}
+            {large && <Large source={large} name={name} close={() => enlarge("")} save={() => void save()} />}
+        </div>
+    );
+}
+
+/** The picture over everything; Esc closes it and gives the focus back. */
+function Large({ source, name, close, save }: { source: string; name: string; close: () => void; save: () => void }): JSX.Element {
+    const dialog = useRef<HTMLDialogElement>(null);
+    useEffect(() => dialog.current?.showModal(), []);
+    return (
+        <dialog class="large" ref={dialog} aria-label={name} onClose={close} onClick={() => dialog.current?.close()}>
+            <img src={source} alt={name} />
+            <div class="tools" onClick={(event) => event.stopPropagation()}>
+                <IconButton icon="download" label={t("download")} onClick={save} />
+                <IconButton icon="x" label={t("cancel")} onClick={() => dialog.current?.close()} />
+            </div>
+        </dialog>
+    );
+}

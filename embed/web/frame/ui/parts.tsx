@@ -1,0 +1,48 @@
+// Small parts: icons, faces, fields.
+
+import { h, type ComponentChildren, type JSX } from "preact";
+import icons from "hromada:icons/frame";
+
+export function Icon({ name, flip }: { name: string; flip?: boolean }): JSX.Element {
+    return (
+        <svg viewBox="0 0 24 24" class={flip ? "i flip" : "i"} aria-hidden="true">
+            {(icons[name] ?? []).map(([tag, attributes]) => h(tag, attributes))}
+        </svg>
+    );
+}
+
+export function IconButton({ icon, label, onClick, kind, ...more }: { icon: string; label: string; onClick?: () => void; kind?: string; [key: string]: unknown }): JSX.Element {
+    return (
+        <button type="button" class={`ib ${kind ?? ""}`} aria-label={label} title={label} onClick={onClick} {...more}>
+            <Icon name={icon} />
+        </button>
+    );
+}
+
+/** Initials in a colour of the name. */
+export function Face({ name }: { name: string }): JSX.Element {
+    const hash = [...name].reduce((sum, sign) => (sum * 31 + (sign.codePointAt(0) ?? 0)) >>> 0, 7) % 8;
+    const letters = name.split(/[\s·._-]+/).filter(Boolean).slice(0, 2).map((word) => [...word][0]).join("").toUpperCase() || "?";
+    return (
+        <span class={`face f${hash}`} aria-hidden="true">
+            {letters}
+        </span>
+    );
+}
+
+export function Row({ label, hint, error, children }: { label: string; hint?: string | undefined; error?: string | undefined; children: ComponentChildren }): JSX.Element {
+    return (
+        <label class={error ? "field bad" : "field"}>
+            <span>
+                {label}
+                {hint && <span class="opt">{hint}</span>}
+            </span>
+            {children}
+            {error && (
+                <span class="err" role="alert">
+                    {error}
+                </span>
+            )}
+        </label>
+    );
+}

@@ -1,0 +1,292 @@
+// The script that a site names: a launcher, and a frame with the chat in it once somebody opens it.
+//
+// Loading it costs this one request: no cookie, no storage, no account. It works on pages with the strictest policies
+// (no inline styles, Trusted Types), and touches nothing of the page but one element and one global, `hromadaChat`.
+// The frame is the only thing it talks to, over a port that is given to the frame's own origin and to nobody else.
+
+type Listener = (detail: unknown) => void;
+type Command = { m: string; v?: unknown };
+
+const NAME = "hromada-chat";
+const SVG = "http://www.w3.org/2000/svg";
+const COLOUR = /^#[0-9a-f]{6}$/i;
+const EVENTS = /^(message|identity-expired|status|error)$/;
+const WORDS: Record<string, [open: string, close: string, unread: string]> = {
+    en: ["Open the chat", "Close the chat", "new messages"],
+    uk: ["Відкрити чат", "Закрити чат", "нових повідомлень"],
+    de: ["Chat öffnen", "Chat schließen", "neue Nachrichten"],
+    pl: ["Otwórz czat", "Zamknij czat", "nowych wiadomości"],
+    ar: ["فتح المحادثة", "إغلاق المحادثة", "رسائل جديدة"],
+};
+const CHAT = "M7.9 20A9 9 0 1 0 4 16.1L2 22ZM8 12h.01M12 12h.01M16 12h.01";
+const DOWN = "m6 9 6 6 6-6";
+const SHEET = `
+:host{all:initial;position:fixed;z-index:var(--hromada-z,2147483000);inset-block-end:var(--hromada-bottom,1.25rem);inset-inline-end:1.25rem;display:block;--a:var(--hromada-accent,#2B58D8);font:400 15px/22px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;color-scheme:light dark}
+:host([data-side=start]){inset-inline:1.25rem auto}
+:host([hidden]){display:none!important}
+button{all:unset;box-sizing:border-box;cursor:pointer}
+.l{inline-size:56px;block-size:56px;border-radius:50%;background:var(--a);color:#fff;display:grid;place-items:center;margin-inline-start:auto;position:relative;box-shadow:0 6px 20px rgb(0 0 0/.22);transition:transform .18s}
+:host([data-side=start]) .l{margin-inline:0 auto}
+.l:hover{transform:translateY(-2px)}
+.l:focus-visible{outline:3px solid var(--a);outline-offset:3px}
+.l svg{inline-size:26px;block-size:26px;fill:none;stroke:currentColor;stroke-width:2;stroke-linecap:round;stroke-linejoin:round}
+.b{position:absolute;inset-block-start:-2px;inset-inline-end:-2px;min-inline-size:20px;block-size:20px;box-sizing:border-box;padding-inline:5px;border-radius:10px;background:#C2352C;color:#fff;box-shadow:0 0 0 2px #fff;font:600 12px/20px system-ui,sans-serif;text-align:center}
+.t{display:flex;gap:8px;margin-block-end:14px;max-inline-size:272px;box-sizing:border-box;padding:12px 36px 12px 14px;border-radius:16px;background:#fff;color:#1F1C17;font-size:14px;line-height:20px;box-shadow:0 4px 12px rgb(60 48 24/.2);position:relative;overflow-wrap:anywhere}
+.t b{font-weight:600}
+.x{position:absolute;inset-block-start:4px;inset-inline-end:6px;inline-size:24px;block-size:24px;text-align:center;color:#5C564B}
+iframe{all:unset;display:block;inline-size:384px;block-size:640px;max-inline-size:calc(100vw - 2.5rem);max-block-size:calc(100vh - 7rem);max-block-size:calc(100dvh - 7rem);border-radius:18px;overflow:hidden;margin-block-end:14px;background:#fff;box-shadow:0 24px 64px rgb(60 48 24/.25)}
+[hidden]{display:none!important}
+@media (max-width:479px){:host([data-open]){inset:0!important}:host([data-open]) .l{display:none}iframe{inline-size:100vw;block-size:100vh;block-size:100dvh;max-inline-size:none;max-block-size:none;border-radius:0;margin:0}}
+@media (prefers-color-scheme:dark){.t,iframe{background:#1F1E1B;color:#EFEBE4}.x{color:#B5AEA2}}
+@media (prefers-reduced-motion:reduce){.l{transition:none}}
+@media (forced-colors:active){.l{border:2px solid ButtonText}}
+@media print{:host{display:none!important}}`;
+
+(() => {
+    const script = document.currentScript as HTMLScriptElement | null;
+    if (!script || customElements.get(NAME)) return; // included twice, or not as a plain script
+    const base = new URL(script.src).origin;
+    const given = script.dataset;
+
+    const make = <K extends keyof HTMLElementTagNameMap>(tag: K, name = ""): HTMLElementTagNameMap[K] => {
+        const element = document.createElement(tag);
+        if (name) element.className = name;
+        return element;
+    };
+    const icon = (path: string): SVGElement => {
+        const svg = document.createElementNS(SVG, "svg");
+        svg.setAttribute("viewBox", "0 0 24 24");
+        svg.setAttribute("aria-hidden", "true");
+        const line = document.createElementNS(SVG, "path");
+        line.setAttribute("d", path);
+        svg.append(line);
+        return svg;
+    };
+    /** What is kept for the next page of this tab, and only after the chat was opened: whether it was left open. */
+    const keep = (state: string | null): string | null => {
+        const key = `hromada:${given.site}`;
+        try {
+            if (state === null) return sessionStorage.getItem(key);
+            if (state) sessionStorage.setItem(key, state);
+            else sessionStorage.removeItem(key);
+        } catch {
+            // Storage is denied: the next page begins closed.
+        }
+        return null;
+    };
+
+    let listeners: Record<string, Set<Listener>> = {};
+    const tell = (name: string, detail?: unknown): void => {
+        for (const listener of listeners[name] ?? []) {
+            try {
+                listener(detail);
+            } catch (error) {
+                setTimeout(() => {
+                    throw error;
+                });
+            }
+        }
+    };
+    const language = (): string => (given.locale ?? document.documentElement.lang ?? navigator.language ?? "en").slice(0, 2).toLowerCase();
+    let chat: Chat | null = null;
+
+    class Chat extends HTMLElement {
+        #root = this.attachShadow({ mode: "closed" });
+        #button = make("button", "l");
+        #tease = make("div", "t");
+        #frame: HTMLIFrameElement | null = null;
+        #port: MessagePort | null = null;
+        #waiting: Command[] = [];
+        #unread = 0;
+        #last = location.href;
+        open_ = false;
+
+        connectedCallback(): void {
+            if (this.#button.isConnected) return;
+            try {
+                const sheet = new CSSStyleSheet();
+                sheet.replaceSync(SHEET);
+                this.#root.adoptedStyleSheets = [sheet];
+            } catch {
+                const style = make("style"); // browsers without constructable sheets
+                style.textContent = SHEET;
+                this.#root.append(style);
+            }
+            this.#button.type = "button";
+            this.#button.part.add("launcher");
+            this.#button.setAttribute("aria-haspopup", "dialog");
+            this.#button.onclick = () => this.toggle();
+            this.#tease.hidden = true;
+            this.#root.append(this.#tease, this.#button);
+            this.#draw();
+            addEventListener("message", this.#hear);
+            this.#watch("addEventListener");
+        }
+
+        /** Pages that go elsewhere without loading anew. */
+        #watch(act: "addEventListener" | "removeEventListener"): void {
+            globalThis[act]("popstate", this.#moved);
+            (globalThis as { navigation?: EventTarget }).navigation?.[act]("currententrychange", this.#moved);
+        }
+
+        /** Taken out of the page for good: turbo and the like put the same element back at once. */
+        disconnectedCallback(): void {
+            setTimeout(() => {
+                if (!this.isConnected && chat === this) document.body?.append(this);
+            });
+        }
+
+        end(): void {
+            removeEventListener("message", this.#hear);
+            this.#watch("removeEventListener");
+            this.#port?.close();
+            this.remove();
+        }
+
+        toggle(open = !this.open_): void {
+            if (open === this.open_) return;
+            this.open_ = open;
+            keep(open ? "open" : "closed");
+            this.toggleAttribute("data-open", open);
+            if (open) this.load();
+            if (this.#frame) this.#frame.hidden = !open;
+            this.#tease.hidden = true;
+            this.send({ m: open ? "open" : "close" });
+            this.#draw();
+            if (open) this.#frame?.focus();
+            else this.#button.focus();
+            tell(open ? "open" : "close");
+        }
+
+        load(): void {
+            if (this.#frame) return;
+            const frame = make("iframe");
+            this.#frame = frame;
+            frame.hidden = !this.open_;
+            frame.title = this.#words()[0];
+            frame.referrerPolicy = "strict-origin";
+            frame.allow = "camera 'none'; microphone 'none'; geolocation 'none'; clipboard-write";
+            frame.src = `${base}/_embed/frame/${encodeURIComponent(given.site ?? "")}`;
+            this.#root.insertBefore(frame, this.#tease);
+        }
+
+        send(command: Command): void {
+            if (this.#port) this.#port.postMessage(command);
+            else if (this.#waiting.length < 100) this.#waiting.push(command);
+        }
+
+        #words = () => WORDS[language()] ?? WORDS.en!;
+
+        #draw(): void {
+            const [open, close, unread] = this.#words();
+            const badge = make("span", "b");
+            badge.textContent = this.#unread > 99 ? "99+" : `${this.#unread}`;
+            badge.setAttribute("aria-hidden", "true");
+            this.#button.replaceChildren(icon(this.open_ ? DOWN : CHAT), ...(this.#unread && !this.open_ ? [badge] : []));
+            this.#button.setAttribute("aria-expanded", `${this.open_}`);
+            const news = this.#unread && !this.open_ ? `, ${this.#unread} ${unread}` : "";
+            this.#button.setAttribute("aria-label", this.open_ ? close : open + news);
+            this.dir = language() === "ar" ? "rtl" : "";
+            const accent = given.accent ?? "";
+            if (COLOUR.test(accent)) this.style.setProperty("--hromada-accent", accent);
+            if (given.side === "start") this.dataset.side = "start";
+        }
+
+        /** The frame says that it is there. Only it, and only from where we loaded it. */
+        #hear = (event: MessageEvent): void => {
+            if (!this.#frame || event.source !== this.#frame.contentWindow || event.origin !== base || event.data !== "hromada:hello") return;
+            this.#port?.close();
+            const { port1, port2 } = new MessageChannel();
+            this.#port = port1;
+            port1.onmessage = ({ data }) => this.#told(data as Command);
+            this.#frame.contentWindow!.postMessage("hromada:port", base, [port2]);
+            this.#page();
+            for (const command of this.#waiting.splice(0)) this.send(command);
+        };
+
+        #told({ m, v }: Command): void {
+            if (m === "close") this.toggle(false);
+            else if (m === "unread") {
+                const { count, name, text } = v as { count: number; name: string; text: string };
+                this.#unread = Number(count) || 0;
+                this.#draw();
+                if (text && !this.open_) this.#show(String(name), String(text));
+                tell("unread", this.#unread);
+            } else if (m === "accent" && COLOUR.test(String(v))) {
+                if (!given.accent) this.style.setProperty("--hromada-accent", String(v));
+            } else if (EVENTS.test(m)) tell(m, v);
+        }
+
+        #show(name: string, text: string): void {
+            const who = make("b");
+            who.textContent = name;
+            const words = make("span");
+            words.append(who, make("br"), text.slice(0, 140));
+            const away = make("button", "x");
+            away.type = "button";
+            away.textContent = "×";
+            away.setAttribute("aria-label", this.#words()[1]);
+            away.onclick = () => (this.#tease.hidden = true);
+            this.#tease.setAttribute("role", "status");
+            this.#tease.replaceChildren(words, away);
+            this.#tease.hidden = false;
+        }
+
+        #moved = (): void => {
+            if (location.href === this.#last) return;
+            this.#last = location.href;
+            this.#page();
+        };
+
+        #page(): void {
+            this.send({ m: "page", v: { url: location.href, title: document.title, locale: language(), open: this.open_ } });
+        }
+    }
+
+    const begin = (): Chat => {
+        if (chat) return chat;
+        chat = new Chat();
+        (document.body ?? document.documentElement).append(chat);
+        const left = keep(null);
+        if (left === "open" && innerWidth >= 480) chat.toggle(true);
+        else if (left) chat.load();
+        return chat;
+    };
+    const api: Record<string, (...values: never[]) => unknown> = {
+        open: () => begin().toggle(true),
+        close: () => chat?.toggle(false),
+        toggle: () => begin().toggle(),
+        isOpen: () => chat?.open_ ?? false,
+        show: () => void (begin().hidden = false),
+        hide: () => void (chat && (chat.toggle(false), (chat.hidden = true))),
+        setUser: (user: { jwt: string } | null) => begin().send({ m: "user", v: user === null ? null : String(user.jwt) }),
+        setContext: (values: Record<string, unknown>) => begin().send({ m: "context", v: Object.fromEntries(Object.entries(values ?? {}).slice(0, 20).map(([k, v]) => [String(k).slice(0, 40), String(v).slice(0, 200)])) }),
+        setLocale: (locale: string) => ((given.locale = String(locale)), begin().send({ m: "locale", v: String(locale) })),
+        setTheme: (theme: string) => begin().send({ m: "theme", v: String(theme) }),
+        sendMessage: (text: string) => (begin().toggle(true), chat?.send({ m: "draft", v: String(text).slice(0, 4000) })),
+        reset: () => (begin().load(), chat?.send({ m: "reset" }), keep("")),
+        destroy: () => {
+            const old = chat;
+            chat = null;
+            listeners = {};
+            keep("");
+            old?.end();
+        },
+        on: (name: string, listener: Listener) => {
+            (listeners[name] ??= new Set()).add(listener);
+            return () => void listeners[name]?.delete(listener);
+        },
+    };
+
+    customElements.define(NAME, Chat);
+    // What was called before we came: `hromadaChat.q` holds [method, ...arguments], in order.
+    const stub = (globalThis as { hromadaChat?: { q?: unknown[][] } }).hromadaChat;
+    Object.defineProperty(globalThis, "hromadaChat", { value: Object.freeze(api), configurable: true, writable: true });
+    const start = (): void => {
+        begin();
+        for (const [method, ...values] of stub?.q ?? []) api[String(method)]?.(...(values as never[]));
+        tell("ready");
+    };
+    if (document.body) start();
+    else addEventListener("DOMContentLoaded", start, { once: true });
+})();

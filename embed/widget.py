@@ -1,0 +1,234 @@
+"""Handlers of the support chat: the loader, the frame, a visitor's session.
+
+A session is begun, resumed and ended from the frame's own page only: there is no CORS here, a header of our own is
+asked for, and browsers say where a request comes from. Tokens are in bodies, never in addresses.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from embed.deps import EmbedServices
+from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.requester import Requester
+from homeserver.services.support import hours, transcript
+from homeserver.services.support.site import is_web_url, public
+from homeserver.services.support.sites import LiveSite
+from homeserver.services.support.visitors import Start, Started
+from homeserver.web.request import Request
+from homeserver.web.response import Json, Response
+
+_LONGEST_COOKIES = 16 * 1024
+_HOST = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\Z")
+_LOOPBACK = re.compile(r"(?:localhost|[a-z0-9-]+\.localhost|127\.[0-9.]+|\[::1\])(?::[0-9]{1,5})?\Z")
+_SHARED = (
+    ("Cross-Origin-Resource-Policy", "cross-origin"),
+    ("X-Content-Type-Options", "nosniff"),
+)
+
+Answer = Annotated[str, Meta(max_length=5_000)]
+
+
+class StartBody(msgspec.Struct):
+    """The beginning of a session."""
+
+    nonce: Annotated[str, Meta(max_length=200)]
+    key: Annotated[str, Meta(min_length=16, max_length=64)]
+    answers: Annotated[dict[Annotated[str, Meta(max_length=32)], Answer], Meta(max_length=20)] = {}
+    consent: bool = False
+    page: Annotated[str, Meta(max_length=4_000)] = ""
+    title: Annotated[str, Meta(max_length=1_000)] = ""
+    jwt: Annotated[str, Meta(max_length=4_096)] = ""
+    begin: bool = True
+
+
+async def get_loader(embed: EmbedServices, *, request: Request) -> Response:
+    """The script that sites name. It is small, changes seldom, and any page may load it."""
+    manifest = embed.assets.manifest
+    name = manifest.entries.get("loader") if manifest else None
+    if name is None:
+        raise MatrixError(ErrCode.NOT_FOUND, "The support chat was not built: make web")
+    found = embed.assets.respond(name, request.headers)
+    changed = ("cache-control", "cross-origin-resource-policy", "access-control-allow-origin")
+    headers = [(key, value) for key, value in found.headers if key.lower() not in changed]
+    headers += [("Cache-Control", "public, max-age=300"), ("Access-Control-Allow-Origin", "*")]
+    headers.append(_SHARED[0])
+    return Response(found.status, tuple(headers), found.body)
+
+
+async def get_frame(embed: EmbedServices, *, request: Request, site: str) -> Response:
+    """The page inside the frame. Only pages of the site's origins may show it; browsers see to that."""
+    manifest = embed.assets.manifest
+    live = await embed.support.sites.get(site)
+    if manifest is None or "frame" not in manifest.entries:
+        raise MatrixError(ErrCode.NOT_FOUND, "The support chat was not built: make web")
+    if not live.config.enabled:
+        raise MatrixError(ErrCode.NOT_FOUND, "The chat of this site is switched off")
+    desk, opening = embed.support.desk, live.config.hours
+    given = {
+        "site": live.id,
+        "nonce": embed.support.nonces.make(live.id),
+        "origins": list(live.config.origins),
+        "open": desk.is_open(live),
+        "next": hours.next_opening(opening, embed.support.visitors.now_ms()),
+        "staff": [{"name": name, "here": here} for name, here in await desk.staff(live)],
+        **public(live.config),
+    }
+    return embed.pages.render(
+        "frame.html",
+        frame_policy(live, request.headers.get("host", "")),
+        framed=True,
+        entries=manifest.entries,
+        site_name=live.config.name,
+        locale=live.config.locale,
+        given=json.dumps(given, ensure_ascii=True).replace("<", "\\u003c"),
+    )
+
+
+async def start_session(embed: EmbedServices, *, request: Request, site: str, body: StartBody) -> Response:
+    """Begin, or say who one is: makes account, device and room at the first time, and nothing at a repetition."""
+    _require_frame(request)
+    live = await embed.support.sites.get(site)
+    embed.support.nonces.check(live.id, body.nonce)
+    current = await _current(embed, request, live)
+    page = body.page if is_web_url(body.page) else ""
+    start = Start(f"{body.key}", dict(body.answers), body.consent, page, body.title, body.jwt, body.begin)
+    started = await embed.support.visitors.start(live, start, current)
+    return _session(embed, live, started)
+
+
+async def resume_session(embed: EmbedServices, *, request: Request, site: str) -> Response:
+    """Go on with the session of this browser, by its cookie."""
+    _require_frame(request)
+    live = await embed.support.sites.get(site)
+    who = await _current(embed, request, live)
+    if who is None:
+        raise MatrixError(ErrCode.UNKNOWN_TOKEN, "There is no session", soft_logout=False)
+    return _session(embed, live, await embed.support.visitors.resume(live, who))
+
+
+async def end_session(embed: EmbedServices, *, request: Request, site: str) -> Response:
+    """Forget this browser."""
+    _require_frame(request)
+    live = await embed.support.sites.get(site)
+    who = await _current(embed, request, live)
+    if who is not None:
+        await embed.support.sessions.end(who)
+    return _json({}, _cookie(live, "", 0))
+
+
+async def get_transcript(embed: EmbedServices, who: Requester, *, site: str) -> Response:
+    """The conversation as text."""
+    live = await embed.support.sites.get(site)
+    visitor = await embed.support.visitors.of(live, who)
+    embed.support.limits.take("support_exports", who.user_id)
+    text = await transcript.text_of(embed.support.history, visitor, live)
+    headers = (
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Disposition", 'attachment; filename="conversation.txt"'),
+        ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),
+    )
+    return Response(200, headers, text.encode())
+
+
+async def erase_visitor(embed: EmbedServices, who: Requester, *, site: str) -> Response:
+    """Forget who asks, and what they wrote."""
+    live = await embed.support.sites.get(site)
+    embed.support.limits.take("support_exports", who.user_id)
+    await embed.support.visitors.erase(live, who)
+    return _json({}, _cookie(live, "", 0))
+
+
+def frame_policy(live: LiveSite, host: str) -> str:
+    """What the frame's page may do, and who may show it."""
+    sockets = ""
+    if _HOST.match(host):
+        sockets = f" wss://{host}" + (f" ws://{host}" if _LOOPBACK.match(host) else "")
+    ancestors = " ".join("file:" if origin == "null" else origin for origin in live.config.origins)
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self' 'wasm-unsafe-eval'",
+            "style-src 'self'",
+            f"connect-src 'self'{sockets}",
+            "img-src 'self' blob: data:",
+            "media-src 'self' blob:",
+            "worker-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "object-src 'none'",
+            f"frame-ancestors {ancestors}",
+            "require-trusted-types-for 'script'",
+            "trusted-types 'none'",
+        )
+    )
+
+
+def _require_frame(request: Request) -> None:
+    """Only our own page asks this: browsers say so, and other pages cannot send the header without asking first."""
+    if request.headers.get("x-hromada-embed") != "1":
+        raise MatrixError(ErrCode.FORBIDDEN, "The header X-Hromada-Embed is missing")
+    if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        raise MatrixError(ErrCode.FORBIDDEN, "Only the chat's own page may do this")
+
+
+def cookie_name(site_id: str) -> str:
+    """Its prefix makes browsers keep it to this host and to encrypted connections."""
+    return f"__Host-hromada-{site_id}"
+
+
+def _cookie(live: LiveSite, value: str, seconds: int) -> tuple[str, str]:
+    attributes = f"Path=/; Max-Age={seconds}; Secure; HttpOnly; SameSite=None; Partitioned"
+    return ("Set-Cookie", f"{cookie_name(live.id)}={value}; {attributes}")
+
+
+async def _current(embed: EmbedServices, request: Request, live: LiveSite) -> Requester | None:
+    """Whose session the browser has: by a handle that its page keeps in memory, else by the cookie."""
+    name = cookie_name(live.id)
+    given = request.headers.get("x-hromada-session", "")
+    for pair in request.headers.get("cookie", "")[:_LONGEST_COOKIES].split(";"):
+        key, _, value = pair.strip().partition("=")
+        if key == name and value and not given:
+            given = value
+    if not given:
+        return None
+    try:
+        who = await embed.support.sessions.authenticate_visitor(given)
+    except MatrixError as error:
+        if error.code is not ErrCode.UNKNOWN_TOKEN:
+            raise
+        return None
+    return who if who.site_id == live.id else None
+
+
+def _session(embed: EmbedServices, live: LiveSite, started: Started) -> Response:
+    value: dict[str, Any] = {
+        "user_id": started.visitor.user_id,
+        "device_id": started.device_id,
+        "access_token": started.access_token,
+        "expires_in_ms": started.expires_in_ms,
+        # For browsers that keep no cookies: the page holds it in memory and sends it back itself.
+        "handle": started.cookie,
+        "room_id": None if started.case is None else started.case.room_id,
+        "rooms": list(started.rooms),
+        "number": None if started.case is None else started.case.number,
+        "name": started.visitor.name,
+        "verified": started.visitor.subject is not None,
+    }
+    return _json(value, _cookie(live, started.cookie, embed.support.session_days * 86_400))
+
+
+def _json(value: dict[str, Any], *more: tuple[str, str]) -> Response:
+    headers = (
+        ("Content-Type", "application/json"),
+        ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),
+        *more,
+    )
+    return Response(200, headers, Json.of(value).data)

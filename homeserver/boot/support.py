@@ -1,0 +1,80 @@
+"""Constructs support chats: what operators need without a server, and what a server needs besides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from homeserver.boot.accounts import Foundations
+from homeserver.config.keyfiles import create_private, read_private
+from homeserver.config.model import Config
+from homeserver.services.accounts.account import Account
+from homeserver.services.accounts.member_profiles import MemberProfiles
+from homeserver.services.accounts.passwords import Passwords, PasswordSettings
+from homeserver.services.accounts.sessions import Sessions
+from homeserver.services.log import Log
+from homeserver.services.rooms import Rooms
+from homeserver.services.support.cases import Cases
+from homeserver.services.support.demo import AGENT, Demo
+from homeserver.services.support.desk import Desk
+from homeserver.services.support.rooms import SupportRooms
+from homeserver.services.support.routing import IsOnline, Routing
+from homeserver.services.support.sites import Sites
+from homeserver.services.support.visitors import Visitors
+
+_PASSWORD_FILE = "demo-agent.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class SupportParts:
+    """Sites, and those who use them."""
+
+    sites: Sites
+    rooms: SupportRooms
+    cases: Cases
+    visitors: Visitors
+    nonce_secret: bytes
+
+
+def build_support(
+    base: Foundations, rooms: Rooms, sessions: Sessions, account: Account, nonce_secret: bytes
+) -> SupportParts:
+    """What stands on an open database."""
+    name, store, clock = base.config.server.name, base.store, base.clock
+    profiles = MemberProfiles(store)
+    support = SupportRooms(rooms.writer, rooms.memory, profiles, name)
+    sites = Sites(store, support, clock, name, most=base.config.support.sites)
+    cases = Cases(store, support, profiles, clock, name)
+    visitors = Visitors(
+        store, base.committer, sessions, account, cases, support, base.limits, clock, base.entropy, name
+    )
+    return SupportParts(sites, support, cases, visitors, nonce_secret)
+
+
+def build_desk(base: Foundations, parts: SupportParts, log: Log, is_online: IsOnline) -> Desk:
+    """The desk of a server."""
+    routing = Routing(base.store, base.clock, parts.cases, parts.rooms, is_online)
+    return Desk(base.store, log, base.clock, parts.sites, parts.cases, parts.rooms, routing)
+
+
+def demo_of(config: Config, base: Foundations, parts: SupportParts, rooms: Rooms) -> Demo:
+    """What makes the demo's site."""
+    settings = PasswordSettings(min_length=config.auth.password_min_length, max_length=config.auth.password_max_length)
+    passwords = Passwords(settings, base.entropy)
+    return Demo(base.store, parts.sites, passwords, rooms.memberships, base.clock, config.server.name)
+
+
+async def prepare_demo(
+    config: Config, base: Foundations, demo: Demo, origins: tuple[str, str], say: Callable[[str], None]
+) -> None:
+    """Make the demo's site, and say where everything is. `origins` are the shop's and the server's own."""
+    shop, own = origins
+    file = Path(config.server.data_dir) / _PASSWORD_FILE
+    if not file.exists():
+        create_private(file, base.entropy.token(9).encode())
+    password = read_private(file, _PASSWORD_FILE).decode().strip()
+    await demo.prepare(shop, password)
+    say(f"  Web client    {own}")
+    say(f"  Demo shop     {shop} (a page with the support chat on it)")
+    say(f"  Its desk      {own}/#/login as {AGENT}, password {password}")

@@ -1,0 +1,106 @@
+"""What operators do to support chats, on the database itself, whether the server runs or not.
+
+A running server sees new settings within seconds, and new rooms at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import msgspec
+
+from homeserver import boot
+from homeserver.config.model import Config
+from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.services.accounts.names import user_id_at_login
+from homeserver.services.support.site import Key, SiteConfig, parse_config
+from homeserver.services.support.sites import LiveSite
+
+_STEP = 100
+
+
+@asynccontextmanager
+async def _writing(config: Config) -> AsyncIterator[boot.Core]:
+    """The services, with what commits events."""
+    async with boot.offline(config) as server:
+        committing = asyncio.create_task(server.base.committer.run())
+        try:
+            yield server
+        finally:
+            committing.cancel()
+            with suppress(asyncio.CancelledError):
+                await committing
+
+
+async def add(config: Config, site_id: str, settings: dict[str, Any], agents: list[str]) -> LiveSite:
+    """Make a site. Raises MatrixError: INVALID_PARAM, NOT_FOUND, RESOURCE_LIMIT_EXCEEDED."""
+    checked = parse_config(settings)
+    async with _writing(config) as server:
+        return await server.support.sites.add(site_id, checked, [_user_id(config, name) for name in agents])
+
+
+async def all_sites(config: Config) -> list[tuple[LiveSite, int]]:
+    """All sites, each with how many cases are open."""
+    async with boot.offline(config) as server:
+        sites = await server.support.sites.all()
+        async with server.store.read() as tx:
+            return [(site, len(await tx.support.open_cases(site.id))) for site in sites]
+
+
+async def edit(config: Config, site_id: str, changes: dict[str, Any], agents: list[str]) -> SiteConfig:
+    """Change settings, which are merged into those there are; invite `agents`. Raises as `add`."""
+    async with _writing(config) as server:
+        site = await server.support.sites.get(site_id)
+        merged = _merge(msgspec.to_builtins(site.config), changes)
+        site = await server.support.sites.edit(site_id, parse_config(merged)) if changes else site
+        for name in agents:
+            await server.support.sites.invite(site, _user_id(config, name))
+        return site.config
+
+
+async def show(config: Config, site_id: str) -> SiteConfig:
+    """A site's settings. Raises MatrixError(NOT_FOUND)."""
+    async with boot.offline(config) as server:
+        return (await server.support.sites.get(site_id)).config
+
+
+async def rotate_key(config: Config, site_id: str, alg: str, public_key: str) -> Key:
+    """Give a site a new identity key; the one before it goes on to serve. Raises MatrixError."""
+    async with boot.offline(config) as server:
+        return await server.support.sites.rotate_key(site_id, alg=alg, public_key=public_key)
+
+
+async def remove(config: Config, site_id: str) -> int:
+    """Forget a site and close its visitors' accounts; returns how many there were. Raises MatrixError(NOT_FOUND)."""
+    async with _writing(config) as server:
+        await server.support.sites.remove(site_id)
+        gone = 0
+        while True:
+            async with server.store.read() as tx:
+                visitors = await tx.support.visitors_of(site_id, _STEP)
+            for visitor in visitors:
+                await server.accounts.account.deactivate(visitor.user_id, erase=False)
+                async with server.store.write() as tx:
+                    await tx.support.delete_visitor(visitor.user_id)
+                    await tx.users.announce()
+            gone += len(visitors)
+            if not visitors:
+                return gone
+
+
+def _merge(old: Any, new: Any) -> Any:
+    """Objects are merged, everything else is replaced; null takes a member away."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return new
+    merged = {**old, **{key: _merge(old.get(key), value) for key, value in new.items()}}
+    return {key: value for key, value in merged.items() if value is not None}
+
+
+def _user_id(config: Config, name: str) -> str:
+    user_id = user_id_at_login(name, config.server.name)
+    if user_id is None:
+        raise MatrixError(ErrCode.NOT_FOUND, f"There is no account {name}")
+    return user_id

@@ -1,0 +1,1 @@
+"""Support chats on websites: sites, visitors, cases, the desk where staff answer. See docs/subsystems/widget.md."""

@@ -1,0 +1,217 @@
+"""Cases: begun by visitors, changed by staff, shown as tickets and cards. The only writer of what a case is.
+
+A change is first committed to the case's row and then told to the rooms; telling is safe to repeat, so a crash between
+the two leaves nothing behind that the next change does not mend.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import structlog
+
+from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.clock import Clock
+from homeserver.ports.store import Store
+from homeserver.ports.support import BLOCKED, NEW, OPEN, PENDING, RESOLVED, Case, Visitor
+from homeserver.services.rooms.create import topic_content
+from homeserver.services.rooms.people import Profiles
+from homeserver.services.support import cards
+from homeserver.services.support.rooms import AGENT_POWER, TICKET, SupportRooms
+from homeserver.services.support.sites import LiveSite
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What is known when a visitor begins."""
+
+    page: str = ""
+    title: str = ""
+
+
+class Cases:
+    """Owns cases."""
+
+    def __init__(self, store: Store, rooms: SupportRooms, profiles: Profiles, clock: Clock, server_name: str) -> None:
+        self._store = store
+        self._rooms = rooms
+        self._profiles = profiles
+        self._clock = clock
+        self._server_name = server_name
+        self._telling: dict[str, asyncio.Lock] = {}
+
+    async def open(self, site: LiveSite, visitor: Visitor, opening: Opening) -> Case:
+        """Begin a case: its number, its room with the visitor in it, its row. The card comes with the first message."""
+        now = self._clock.now_ms()
+        async with self._store.write() as tx:
+            number = await tx.support.next_case(site.id)
+        case = Case("", site.id, number, visitor.user_id, now, now, page=opening.page, title=opening.title)
+        room_id = await self._rooms.make_case(
+            site.row.bot,
+            site.row.space_id,
+            site.row.desk_id,
+            visitor.user_id,
+            cards.room_name(number, visitor, opening.page),
+            opening.page,
+            cards.ticket(case, visitor),
+        )
+        case = replace(case, room_id=room_id)
+        async with self._store.write() as tx:
+            await tx.support.put_case(case)
+            current = await tx.support.visitor(visitor.user_id) or visitor
+            await tx.support.put_visitor(replace(current, room_id=room_id, seen_ms=now))
+        return case
+
+    async def change(self, room_id: str, decide: Callable[[Case], Case]) -> tuple[Case, Case]:
+        """Change a case's row; returns it as it was and as it is. `decide` is pure. Raises MatrixError(NOT_FOUND)."""
+        async with self._store.write() as tx:
+            before = await tx.support.lock_case(room_id)
+            if before is None:
+                raise MatrixError(ErrCode.NOT_FOUND, "There is no such case")
+            after = decide(before)
+            if after != before:
+                after = replace(after, changed_ms=self._clock.now_ms())
+                await tx.support.put_case(after)
+        return before, after
+
+    async def set_status(self, site: LiveSite, room_id: str, status: str, by: str | None, once: str) -> Case:
+        """Set what a case is, on the word of `by` (None: the server's own), and tell the rooms."""
+
+        def decide(case: Case) -> Case:
+            resolved = self._clock.now_ms() if status == RESOLVED else None
+            assignee = (case.assignee or by) if status in (OPEN, PENDING) else case.assignee
+            return replace(case, status=status, assignee=assignee, offered=None, offered_ms=None, resolved_ms=resolved)
+
+        before, after = await self.change(room_id, decide)
+        if before.status == after.status:
+            return after
+        bot, visitor = site.row.bot, await self.visitor(after)
+        if status == BLOCKED:
+            await self._quietly(self._rooms.member(bot, room_id, visitor.user_id, "ban"))
+        elif before.status == BLOCKED:
+            await self._quietly(self._rooms.member(bot, room_id, visitor.user_id, "leave"))
+            await self._quietly(self._rooms.member(bot, room_id, visitor.user_id, "invite"))
+            await self._quietly(self._rooms.member(bot, room_id, visitor.user_id, "join", by=visitor.user_id))
+        done, was_done = status in (RESOLVED, BLOCKED), before.status in (RESOLVED, BLOCKED)
+        if done != was_done:
+            await self._quietly(self._rooms.list_case(bot, site.row.space_id, room_id, listed=not done))
+        await self.tell(site, after)
+        if by is not None:
+            await self.add_note(site, after, f"{await self.called(by)}: {status}", f"status {once}")
+        return after
+
+    async def assign(self, site: LiveSite, room_id: str, agent: str, once: str) -> Case:
+        """Give a case to somebody of the desk: they are invited and may moderate its room."""
+        before, after = await self.change(
+            room_id,
+            lambda case: replace(
+                case,
+                assignee=agent,
+                offered=None,
+                offered_ms=None,
+                status=case.status if case.status in (OPEN, PENDING, BLOCKED) else OPEN,
+                resolved_ms=None,
+            ),
+        )
+        bot = site.row.bot
+        await self._quietly(self._rooms.member(bot, room_id, agent, "invite"))
+        await self._raise(bot, room_id, agent)
+        if before.status == RESOLVED:
+            await self._quietly(self._rooms.list_case(bot, site.row.space_id, room_id, listed=True))
+        if before != after:
+            await self.tell(site, after)
+            await self.add_note(site, after, f"{await self.called(agent)} has the case", f"assign {once}", [agent])
+        return after
+
+    async def _raise(self, bot: str, room_id: str, agent: str) -> None:
+        levels = await self._rooms.state(room_id, "m.room.power_levels")
+        users = levels.get("users", {})
+        if users.get(agent) != AGENT_POWER:
+            # Only who has the case: those who had it before are ordinary members again.
+            await self._rooms.set_state(
+                bot, room_id, "m.room.power_levels", "", {**levels, "users": {agent: AGENT_POWER}}
+            )
+
+    async def tell(self, site: LiveSite, case: Case) -> Case:
+        """Bring ticket and card up to the case's row; makes the card if there is none yet."""
+        lock = self._telling.setdefault(case.room_id, asyncio.Lock())
+        try:
+            async with lock:
+                return await self._tell(site, case.room_id)
+        finally:
+            if not lock.locked():
+                self._telling.pop(case.room_id, None)
+
+    async def _tell(self, site: LiveSite, room_id: str) -> Case:
+        async with self._store.read() as tx:
+            case = await tx.support.case(room_id)
+        if case is None:
+            raise MatrixError(ErrCode.NOT_FOUND, "There is no such case")
+        bot, desk, visitor = site.row.bot, site.row.desk_id, await self.visitor(case)
+        await self._quietly(self._rooms.set_state(bot, room_id, TICKET, "", cards.ticket(case, visitor)))
+        assignee = await self.called(case.assignee) if case.assignee else None
+        offered = await self.called(case.offered) if case.offered else None
+        content = cards.card(case, visitor, self._server_name, assignee, offered)
+        if case.card_id is None:
+            if case.offered is not None:
+                content["m.mentions"] = {"user_ids": [case.offered]}
+            card_id = await self._rooms.say(bot, desk, content, f"card {room_id} {case.renewed}")
+            _, case = await self.change(room_id, lambda now: replace(now, card_id=card_id))
+        else:
+            card_id = case.card_id
+            again = cards.replaced(card_id, content)
+            await self._rooms.say(bot, desk, again, f"card {room_id} {case.renewed} {case.changed_ms}")
+        for sign in cards.offered_signs(case.status):
+            relation = {"rel_type": "m.annotation", "event_id": card_id, "key": sign}
+            await self._quietly(
+                self._rooms.say(bot, desk, {"m.relates_to": relation}, f"sign {card_id} {sign}", kind="m.reaction")
+            )
+        return case
+
+    async def renew_card(self, site: LiveSite, room_id: str, once: str) -> None:
+        """Replace a card, what was edited into it included, by one that says what the case's row says now."""
+        async with self._store.read() as tx:
+            case = await tx.support.case(room_id)
+        if case is None or case.card_id is None:
+            return
+        bot, desk = site.row.bot, site.row.desk_id
+        for event_id in [*await self._rooms.children(desk, case.card_id, bot), case.card_id]:
+            await self._quietly(self._rooms.redact(bot, desk, event_id, once))
+        await self.change(room_id, lambda now: replace(now, card_id=None, renewed=now.renewed + 1))
+        visitor = await self.visitor(case)
+        name = cards.room_name(case.number, visitor, case.page)
+        await self._quietly(self._rooms.set_state(bot, room_id, "m.room.name", "", {"name": name}))
+        await self._quietly(self._rooms.set_state(bot, room_id, "m.room.topic", "", topic_content(case.page)))
+        await self.tell(site, case)
+
+    async def add_note(
+        self, site: LiveSite, case: Case, text: str, once: str, mentions: list[str] | None = None
+    ) -> None:
+        """Say something in the card's thread."""
+        if case.card_id is not None:
+            content = cards.note(case.card_id, text, mentions)
+            await self._quietly(self._rooms.say(site.row.bot, site.row.desk_id, content, f"note {once}"))
+
+    async def visitor(self, case: Case) -> Visitor:
+        """Who began a case; of somebody forgotten only the account's name is left."""
+        async with self._store.glance() as tx:
+            found = await tx.support.visitor(case.visitor_id)
+        return found or Visitor(case.visitor_id, case.site_id, case.opened_ms, case.opened_ms)
+
+    async def called(self, user_id: str) -> str:
+        """A user's name."""
+        return (await self._profiles.member_profile(user_id)).get("displayname") or user_id
+
+    async def _quietly(self, act: object) -> None:
+        """Something that may have been done already, or that staff has made impossible."""
+        try:
+            await act  # type: ignore[misc]
+        except MatrixError as error:
+            _log.info("support_left_out", reason=error.message)
+
+
+__all__ = ["BLOCKED", "NEW", "OPEN", "PENDING", "RESOLVED", "Cases", "Opening"]

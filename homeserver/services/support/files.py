@@ -1,0 +1,25 @@
+"""What visitors may upload: as much and of the kinds that their site's settings say."""
+
+from __future__ import annotations
+
+from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.requester import Requester
+from homeserver.services.support.sites import Sites
+
+
+class VisitorFiles:
+    """Asked before an upload is read."""
+
+    def __init__(self, sites: Sites) -> None:
+        self._sites = sites
+
+    async def limit(self, who: Requester, content_type: str | None) -> int | None:
+        """Most bytes of this type that a visitor may upload; None for others. Raises MatrixError(FORBIDDEN)."""
+        if who.site_id is None:
+            return None
+        site = await self._sites.get(who.site_id)
+        files = site.config.files
+        kind = (content_type or "").partition(";")[0].strip().lower()
+        if not files.max_bytes or kind not in files.types:
+            raise MatrixError(ErrCode.FORBIDDEN, f"Files of the type {kind[:60] or 'unknown'} may not be sent here")
+        return files.max_bytes

@@ -1,0 +1,214 @@
+"""The rooms of a support chat: a space and a desk for each site, a room for each case. The site's bot makes them all.
+
+Whoever is on the desk may join every case's room without being invited, and reads it from its beginning. Visitors may
+write in their room and nothing else; they see neither space nor desk.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from homeserver.core.ids import UserID
+from homeserver.core.versions import DEFAULT_ROOM_VERSION
+from homeserver.ports.events import NewRoom
+from homeserver.ports.relations import RelationQuery
+from homeserver.services.rooms.create import topic_content
+from homeserver.services.rooms.drafts import Draft
+from homeserver.services.rooms.people import Profiles
+from homeserver.services.rooms.transactions import transaction
+from homeserver.services.rooms.writer import RoomMemory, RoomWriter
+
+CASE_TYPE = "chat.hromada.support"
+TICKET = "chat.hromada.support.ticket"
+CANNED = "chat.hromada.support.canned"
+RATING = "chat.hromada.support.rating"
+AGENT_POWER = 50
+_NEVER = 101
+_PAGE = 100
+_MOST_PAGES = 50
+_BOT_DEVICE = "support"
+
+
+class SupportRooms:
+    """Makes rooms and writes in them as the site's bot."""
+
+    def __init__(self, writer: RoomWriter, memory: RoomMemory, profiles: Profiles, server_name: str) -> None:
+        self._writer = writer
+        self._memory = memory
+        self._profiles = profiles
+        self._server_name = server_name
+
+    async def make_desk(self, bot: str, name: str, agents: list[str]) -> tuple[str, str]:
+        """A site's space and desk; returns their ids. `agents` are invited to both."""
+        levels = {"events": {CANNED: 0, "m.room.pinned_events": 0}, "invite": AGENT_POWER, "users_default": 0}
+        desk = await self._make(
+            bot,
+            {},
+            [
+                ("m.room.power_levels", "", levels),
+                ("m.room.join_rules", "", {"join_rule": "invite"}),
+                ("m.room.history_visibility", "", {"history_visibility": "shared"}),
+                ("m.room.guest_access", "", {"guest_access": "forbidden"}),
+                ("m.room.name", "", {"name": f"{name} · desk"}),
+                ("m.room.topic", "", topic_content("Cases of the website. React to a card, or write !help.")),
+            ],
+            agents,
+        )
+        space = await self._make(
+            bot,
+            {"type": "m.space"},
+            [
+                ("m.room.power_levels", "", {"events_default": 100, "invite": AGENT_POWER}),
+                ("m.room.join_rules", "", _members_of(desk)),
+                ("m.room.history_visibility", "", {"history_visibility": "shared"}),
+                ("m.room.guest_access", "", {"guest_access": "forbidden"}),
+                ("m.room.name", "", {"name": name}),
+                ("m.space.child", desk, {"via": [self._server_name], "order": " ", "suggested": True}),
+            ],
+            agents,
+        )
+        await self.set_state(bot, desk, "m.space.parent", space, {"via": [self._server_name], "canonical": True})
+        return space, desk
+
+    async def make_case(
+        self, bot: str, space: str, desk: str, visitor: str, name: str, topic: str, ticket: dict[str, Any]
+    ) -> str:
+        """A case's room with the visitor in it; returns its id."""
+        levels = {
+            "users_default": 0,
+            "events_default": 0,
+            "state_default": AGENT_POWER,
+            "events": {
+                "m.room.name": _NEVER,
+                "m.room.encryption": _NEVER,
+                "m.room.power_levels": _NEVER,
+                "m.room.join_rules": _NEVER,
+                "m.room.guest_access": _NEVER,
+                "m.room.history_visibility": _NEVER,
+                "m.space.parent": _NEVER,
+            },
+            "invite": AGENT_POWER,
+            "kick": AGENT_POWER,
+            "ban": AGENT_POWER,
+            "redact": AGENT_POWER,
+        }
+        room_id = await self._make(
+            bot,
+            {"type": CASE_TYPE},
+            [
+                ("m.room.power_levels", "", levels),
+                ("m.room.join_rules", "", _members_of(desk)),
+                ("m.room.history_visibility", "", {"history_visibility": "shared"}),
+                ("m.room.guest_access", "", {"guest_access": "can_join"}),
+                ("m.space.parent", space, {"via": [self._server_name], "canonical": True}),
+                (TICKET, "", ticket),
+                ("m.room.name", "", {"name": name}),
+                *([("m.room.topic", "", topic_content(topic))] if topic else []),
+            ],
+            [visitor],
+            joins=True,
+        )
+        await self.list_case(bot, space, room_id, listed=True)
+        return room_id
+
+    async def list_case(self, bot: str, space: str, room_id: str, *, listed: bool) -> None:
+        """Show a case in the space, or take it out."""
+        await self.set_state(bot, space, "m.space.child", room_id, {"via": [self._server_name]} if listed else {})
+
+    async def _make(
+        self,
+        bot: str,
+        create: dict[str, Any],
+        state: list[tuple[str, str, dict[str, Any]]],
+        invited: list[str],
+        *,
+        joins: bool = False,
+    ) -> str:
+        version = DEFAULT_ROOM_VERSION
+        content = {**create, "room_version": version.id, "m.federate": False}
+        me = {**await self._profiles.member_profile(bot), "membership": "join"}
+        drafts = [Draft(bot, "m.room.create", content, ""), Draft(bot, "m.room.member", me, bot)]
+        drafts += [Draft(bot, kind, dict(value), key) for kind, key, value in state]
+        for user_id in invited:
+            shown = await self._profiles.member_profile(user_id)
+            drafts.append(Draft(bot, "m.room.member", {**shown, "membership": "invite"}, user_id))
+            if joins:
+                drafts.append(Draft(user_id, "m.room.member", {**shown, "membership": "join"}, user_id))
+        return await self._writer.create(version, drafts, NewRoom("", version, UserID(bot), False))
+
+    async def state(self, room_id: str, kind: str, key: str = "") -> dict[str, Any]:
+        """The content of a piece of state; empty if there is none."""
+        head = await self._memory.heads.fetch(room_id, self._memory.store)
+        if head is None:
+            return {}
+        found = (await self._memory.read_events(head.state, [(kind, key)])).get((kind, key))
+        return {} if found is None else dict(found.event.content)
+
+    async def members(self, room_id: str) -> list[str]:
+        """Who is joined, of this server."""
+        head = await self._memory.heads.fetch(room_id, self._memory.store)
+        if head is None:
+            return []
+        async with self._memory.store.glance() as tx:
+            return list(await tx.rooms.joined_local_users(head.room_nid))
+
+    async def set_state(self, bot: str, room_id: str, kind: str, key: str, content: dict[str, Any]) -> None:
+        """Set a piece of state."""
+        await self._writer.send(room_id, Draft(bot, kind, content, key))
+
+    async def say(
+        self, bot: str, room_id: str, content: dict[str, Any], once: str, kind: str = "m.room.message"
+    ) -> str:
+        """Send an event, the same for the same `once`; returns its id."""
+        txn = transaction(bot, _BOT_DEVICE, room_id, kind, once)
+        return await self._writer.send(room_id, Draft(bot, kind, content, txn=txn))
+
+    async def redact(self, bot: str, room_id: str, event_id: str, once: str) -> None:
+        """Take an event of anybody's back."""
+        txn = transaction(bot, _BOT_DEVICE, room_id, f"redact {event_id}", once)
+        await self._writer.send(room_id, Draft(bot, "m.room.redaction", {}, redacts=event_id, txn=txn))
+
+    async def children(self, room_id: str, event_id: str, sender: str) -> list[str]:
+        """What somebody has said about an event: edits, notes in its thread, reactions; at most 5,000."""
+        head = await self._memory.heads.fetch(room_id, self._memory.store)
+        found: list[str] = []
+        if head is None:
+            return found
+        start: int | None = None
+        for _ in range(_MOST_PAGES):
+            query = RelationQuery(event_id, start=start, backwards=True, limit=_PAGE)
+            async with self._memory.store.read() as tx:
+                page = await tx.relations.children(head.room_nid, query)
+            found += [stored.event.event_id for stored in page.events if stored.event.sender == sender]
+            start = page.end
+            if start is None:
+                break
+        return found
+
+    async def redact_all(self, bot: str, room_id: str, prefix: str) -> None:
+        """Take back everything that those have said whose ids begin so."""
+        head = await self._memory.heads.fetch(room_id, self._memory.store)
+        if head is None:
+            return
+        after: int | None = None
+        while True:
+            async with self._memory.store.read() as tx:
+                page = await tx.events.timeline(head.room_nid, start=after, stop=None, backwards=False, limit=_PAGE)
+            for stored in page.events:
+                event = stored.event
+                if event.sender.startswith(prefix) and event.state_key is None and stored.redacted_by is None:
+                    await self.redact(bot, room_id, event.event_id, "erase")
+            if page.end is None:
+                return
+            after = page.end
+
+    async def member(self, bot: str, room_id: str, user_id: str, membership: str, by: str | None = None) -> None:
+        """Invite, remove or ban somebody, or let them join or leave (`by` them)."""
+        shown = await self._profiles.member_profile(user_id) if membership in ("invite", "join") else {}
+        content = {**shown, "membership": membership}
+        await self._writer.send(room_id, Draft(by or bot, "m.room.member", content, user_id))
+
+
+def _members_of(room_id: str) -> dict[str, Any]:
+    """spec: client-server-api#restricted-rooms"""
+    return {"join_rule": "restricted", "allow": [{"type": "m.room_membership", "room_id": room_id}]}

@@ -1,0 +1,89 @@
+"""Who is asked to take a case: everybody on the desk, or one agent after the other.
+
+An offer that nobody takes in time goes to the next one; when all have had it, it is everybody's.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+from homeserver.ports.clock import Clock
+from homeserver.ports.store import Store
+from homeserver.ports.support import NEW, Case
+from homeserver.services.support import hours
+from homeserver.services.support.cases import Cases
+from homeserver.services.support.rooms import SupportRooms
+from homeserver.services.support.sites import LiveSite
+
+IsOnline = Callable[[str], bool]
+_SHOWN = 3
+
+
+class Routing:
+    """Offers cases."""
+
+    def __init__(self, store: Store, clock: Clock, cases: Cases, rooms: SupportRooms, is_online: IsOnline) -> None:
+        self._store = store
+        self._clock = clock
+        self._cases = cases
+        self._rooms = rooms
+        self._is_online = is_online
+
+    async def offer(self, site: LiveSite, case: Case) -> Case:
+        """Give a new case to whose turn it is; to nobody if all are asked, or none is there."""
+        agent = await self._next(site, case.offered)
+        if agent is None and case.offered is None:
+            return case
+        now_ms = self._clock.now_ms()
+        _, after = await self._cases.change(
+            case.room_id,
+            lambda now: replace(now, offered=agent, offered_ms=now_ms) if now.status == NEW else now,
+        )
+        return after
+
+    async def again(self, site: LiveSite, case: Case) -> None:
+        """Offer a case to the next agent, if the one before let it lie."""
+        routing = site.config.routing
+        if case.status != NEW or case.card_id is None or routing.mode == "broadcast":
+            return
+        if case.offered_ms is None:
+            if case.offered is None and not hours.is_open(site.config.hours, self._clock.now_ms()):
+                return
+        elif self._clock.now_ms() - case.offered_ms < routing.requeue_seconds * 1000:
+            return
+        before = case.offered
+        after = await self.offer(site, case)
+        if after.offered == before:
+            return
+        after = await self._cases.tell(site, after)
+        if after.offered is not None:
+            text = f"{await self._cases.called(after.offered)}: it is your turn. 🙋 on the card takes the case."
+            await self._cases.add_note(site, after, text, f"offer {case.room_id} {after.offered_ms}", [after.offered])
+
+    async def _next(self, site: LiveSite, before: str | None) -> str | None:
+        mode = site.config.routing.mode
+        if mode == "broadcast":
+            return None
+        there = [user_id for user_id in await self.agents(site) if self._is_online(user_id)]
+        if not there:
+            return None
+        if mode == "round_robin":
+            async with self._store.write() as tx:
+                turn = await tx.support.next_turn(site.id)
+            candidates = [user_id for user_id in there if user_id != before] or there
+            return candidates[turn % len(candidates)]
+        async with self._store.read() as tx:
+            cases = await tx.support.open_cases(site.id)
+        load = Counter(case.assignee or case.offered for case in cases)
+        return min((u for u in there if u != before or len(there) == 1), key=lambda user_id: (load[user_id], user_id))
+
+    async def agents(self, site: LiveSite) -> list[str]:
+        """Who is on the desk, in a lasting order."""
+        return sorted(set(await self._rooms.members(site.row.desk_id)) - {site.row.bot})
+
+    async def staff(self, site: LiveSite) -> list[tuple[str, bool]]:
+        """Names of some of who may answer, those who are there first, and whether they are."""
+        agents = sorted((not self._is_online(user_id), user_id) for user_id in await self.agents(site))
+        return [(await self._cases.called(user_id), not away) for away, user_id in agents[:_SHOWN]]

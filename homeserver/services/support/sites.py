@@ -1,0 +1,158 @@
+"""Websites with a support chat: made, changed and removed by operators; remembered for whoever serves them.
+
+A server that runs looks at the settings again after a few seconds, so that changes made beside it count.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.accounts import User
+from homeserver.ports.clock import Clock
+from homeserver.ports.store import Store, UniqueViolation
+from homeserver.ports.support import Site
+from homeserver.services.support.rooms import SupportRooms
+from homeserver.services.support.site import Identity, Key, SiteConfig, dump_config, parse_config, site_id_of
+
+_FRESH_S = 2.0
+_MOST_KEYS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSite:
+    """A site with its settings as they are used."""
+
+    row: Site
+    config: SiteConfig
+
+    @property
+    def id(self) -> str:
+        """The site's public id."""
+        return self.row.site_id
+
+
+class Sites:
+    """Owns the sites."""
+
+    def __init__(self, store: Store, rooms: SupportRooms, clock: Clock, server_name: str, *, most: int) -> None:
+        self._store = store
+        self._rooms = rooms
+        self._clock = clock
+        self._server_name = server_name
+        self._most = most
+        self._known: dict[str, LiveSite] = {}
+        self._read_at: float | None = None
+
+    async def all(self) -> list[LiveSite]:
+        """All sites, at most two seconds old."""
+        now = self._clock.monotonic()
+        if self._read_at is None or now - self._read_at > _FRESH_S:
+            async with self._store.glance() as tx:
+                rows = await tx.support.sites()
+            self._known = {
+                row.site_id: known
+                if (known := self._known.get(row.site_id)) is not None and known.row.config == row.config
+                else LiveSite(row, parse_config(row.config))
+                for row in rows
+            }
+            self._read_at = now
+        return list(self._known.values())
+
+    async def get(self, site_id: str) -> LiveSite:
+        """One site. Raises MatrixError(NOT_FOUND)."""
+        await self.all()
+        if site_id not in self._known:
+            self._read_at = None  # it may have been made a moment ago
+            await self.all()
+        if (site := self._known.get(site_id)) is None:
+            raise MatrixError(ErrCode.NOT_FOUND, "There is no such site")
+        return site
+
+    async def add(self, site_id: str, config: SiteConfig, agents: Sequence[str]) -> LiveSite:
+        """Make a site with its bot, space and desk; `agents` (user ids) are invited.
+
+        Raises MatrixError: INVALID_PARAM (the id, or there is such a site already), NOT_FOUND for an agent,
+        RESOURCE_LIMIT_EXCEEDED.
+        """
+        site_id_of(site_id)
+        now = self._clock.now_ms()
+        bot = f"@support-{site_id}:{self._server_name}"
+        async with self._store.read() as tx:
+            known = await tx.support.sites()
+            for agent in agents:
+                user = await tx.users.get(agent)
+                if user is None or user.deactivated or user.is_guest:
+                    raise MatrixError(ErrCode.NOT_FOUND, f"There is no account {agent}")
+            account = await tx.users.get(bot)
+        if any(row.site_id == site_id for row in known):
+            raise MatrixError(ErrCode.INVALID_PARAM, f"There is a site {site_id} already")
+        if len(known) >= self._most:
+            raise MatrixError(ErrCode.RESOURCE_LIMIT_EXCEEDED, f"This server has at most {self._most} sites")
+        if account is None:
+            async with self._store.write() as tx:
+                await tx.users.create(User(bot, now))
+                await tx.profiles.put(bot, "displayname", msgspec.json.encode(config.name))
+        elif account.password_hash is not None:
+            raise MatrixError(ErrCode.INVALID_PARAM, f"{bot} is somebody's account: choose another id")
+        space, desk = await self._rooms.make_desk(bot, config.name, list(agents))
+        row = Site(site_id, dump_config(config), bot, space, desk, now)
+        try:
+            async with self._store.write() as tx:
+                await tx.support.add_site(row)
+        except UniqueViolation:
+            raise MatrixError(ErrCode.INVALID_PARAM, f"There is a site {site_id} already") from None
+        self._read_at = None
+        return LiveSite(row, config)
+
+    async def edit(self, site_id: str, config: SiteConfig) -> LiveSite:
+        """Replace a site's settings. Raises MatrixError(NOT_FOUND)."""
+        async with self._store.write() as tx:
+            if not await tx.support.set_config(site_id, dump_config(config)):
+                raise MatrixError(ErrCode.NOT_FOUND, "There is no such site")
+        self._read_at = None
+        return await self.get(site_id)
+
+    async def invite(self, site: LiveSite, agent: str) -> None:
+        """Bring somebody to the desk. Raises MatrixError(NOT_FOUND)."""
+        async with self._store.read() as tx:
+            user = await tx.users.get(agent)
+        if user is None or user.deactivated or user.is_guest:
+            raise MatrixError(ErrCode.NOT_FOUND, f"There is no account {agent}")
+        for room_id in (site.row.desk_id, site.row.space_id):
+            await self._rooms.member(site.row.bot, room_id, agent, "invite")
+
+    async def rotate_key(self, site_id: str, *, alg: str = "HS256", public_key: str = "") -> Key:
+        """Give the site a new identity key and keep the one before it, no more; returns the new one.
+
+        It is the only time that a secret made here is shown. Raises MatrixError: NOT_FOUND, INVALID_PARAM.
+        """
+        site = await self.get(site_id)
+        new = {"kid": f"k{secrets.token_hex(4)}", "alg": alg, "public_key": public_key}
+        if alg == "HS256":
+            new["secret"] = secrets.token_urlsafe(32)
+        try:
+            key = msgspec.convert(new, Key)
+        except msgspec.ValidationError as error:
+            raise MatrixError(ErrCode.INVALID_PARAM, str(error)) from None
+        keys = (key, *site.config.identity.keys)[:_MOST_KEYS]
+        identity = Identity(site.config.identity.mode, keys)
+        config = msgspec.structs.replace(site.config, identity=identity)
+        parse_config(dump_config(config))
+        await self.edit(site_id, config)
+        return key
+
+    async def remove(self, site_id: str) -> LiveSite:
+        """Forget a site. Its rooms stay with staff; its visitors' accounts are closed by the caller.
+
+        Raises MatrixError(NOT_FOUND).
+        """
+        site = await self.get(site_id)
+        async with self._store.write() as tx:
+            await tx.support.delete_site(site_id)
+        self._read_at = None
+        return site

@@ -1,0 +1,368 @@
+"""Visitors: accounts made when somebody writes for the first time, kept by a cookie, known by the site's word.
+
+Nothing is stored before the first message or form. A browser shows a random key of its own with it, so that a
+repeated request finds the account that the first one made. The cookie is a token of its own kind that stands for the
+session: it serves only to get an access token of an hour, from the frame's own origin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+import msgspec
+
+from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.accounts import Session, User
+from homeserver.ports.clock import Clock, Entropy
+from homeserver.ports.ratelimits import RateLimits
+from homeserver.ports.requester import CALLER_ADDRESS, Requester
+from homeserver.ports.store import Store, UniqueViolation
+from homeserver.ports.support import BLOCKED, RESOLVED, Case, Visitor
+from homeserver.services.accounts.account import Account
+from homeserver.services.accounts.sessions import Opened, Sessions, Tokens
+from homeserver.services.commit import Committer
+from homeserver.services.support import texts
+from homeserver.services.support.cases import Cases, Opening
+from homeserver.services.support.identity import Identities, Known, attributes_json, read_token
+from homeserver.services.support.rooms import SupportRooms
+from homeserver.services.support.site import Field
+from homeserver.services.support.sites import LiveSite
+
+TOKEN_MS = 3_600_000
+_HOUR_MS = 3_600_000
+_DAY_MS = 24 * _HOUR_MS
+_SEEN_EVERY_MS = _HOUR_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a browser sends with the first message."""
+
+    key: str
+    """Random, of this attempt: its repetition makes nothing new."""
+    answers: dict[str, str]
+    """Of the form, by field; `name`, `email` and `message` among them."""
+    consent: bool = False
+    page: str = ""
+    title: str = ""
+    jwt: str = ""
+    begin: bool = True
+    """False only asks whether the site's user has been here before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A session as the frame needs it."""
+
+    visitor: Visitor
+    access_token: str
+    expires_in_ms: int
+    cookie: str
+    device_id: str
+    case: Case | None
+    rooms: tuple[str, ...] = ()
+    """All of the visitor's conversations, newest first."""
+
+
+class Visitors:
+    """Owns visitors and their sessions."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - one collaborator per thing that a visitor touches
+        self,
+        store: Store,
+        committer: Committer,
+        sessions: Sessions,
+        account: Account,
+        cases: Cases,
+        rooms: SupportRooms,
+        limits: RateLimits,
+        clock: Clock,
+        entropy: Entropy,
+        server_name: str,
+    ) -> None:
+        self._store = store
+        self._committer = committer
+        self._sessions = sessions
+        self._account = account
+        self._cases = cases
+        self._rooms = rooms
+        self._limits = limits
+        self._clock = clock
+        self._entropy = entropy
+        self._server_name = server_name
+        self._identities = Identities(store, clock)
+
+    async def start(self, site: LiveSite, start: Start, current: Requester | None) -> Started:
+        """Begin, or go on as whom the site says one is. `current` is whose session the browser has already.
+
+        Raises MatrixError: FORBIDDEN (the site is off, identity wanted or bad), MISSING_PARAM (form, consent),
+        LIMIT_EXCEEDED.
+        """
+        _require_enabled(site)
+        known = await self._known(site, start) if start.jwt else None
+        if known is None and site.config.identity.mode == "required":
+            raise MatrixError(
+                ErrCode.FORBIDDEN, "Only people whom the site knows may write", reason="identity_required"
+            )
+        before = await self._of(site, current)
+        if known is None and before is not None:
+            return await self._go_on(site, before, start, current)
+        if known is not None:
+            return await self._as_known(site, known, start, before, current)
+        return await self._as_anonymous(site, start)
+
+    async def _known(self, site: LiveSite, start: Start) -> Known:
+        if site.config.identity.mode == "anonymous" or not site.config.identity.keys:
+            raise MatrixError(ErrCode.FORBIDDEN, "This site vouches for nobody", reason="identity_invalid")
+        if not start.begin:
+            # Nothing is made of somebody new who has not written yet, and their token serves when they do.
+            known = read_token(site, start.jwt, self._clock.now_ms())
+            async with self._store.read() as tx:
+                if await tx.support.visitor_of(site.id, known.subject) is None:
+                    raise MatrixError(ErrCode.NOT_FOUND, "Nobody of this name has been here")
+        return await self._identities.take(site, start.jwt)
+
+    async def _as_anonymous(self, site: LiveSite, start: Start) -> Started:
+        begun = sha256(f"{site.id}\0{start.key}".encode()).digest()
+        async with self._store.read() as tx:
+            visitor = await tx.support.visitor_begun(begun)
+        if visitor is None:
+            self._check_form(site, start)
+            self._count_visitor(site)
+            visitor = self._new(site, start, None, begun)
+            try:
+                opened = await self._create(visitor)
+            except UniqueViolation:  # the same request, at the same moment
+                async with self._store.read() as tx:
+                    visitor = await tx.support.visitor_begun(begun)
+                if visitor is None:
+                    raise
+                opened = await self._open(visitor)
+        else:
+            opened = await self._open(visitor)
+        return await self._started(site, visitor, opened, start)
+
+    async def _as_known(
+        self, site: LiveSite, known: Known, start: Start, before: Visitor | None, current: Requester | None
+    ) -> Started:
+        async with self._store.read() as tx:
+            visitor = await tx.support.visitor_of(site.id, known.subject)
+        if visitor is None:
+            self._count_visitor(site)
+            visitor = self._new(site, start, known, None)
+            try:
+                opened = await self._create(visitor)
+            except UniqueViolation:
+                async with self._store.read() as tx:
+                    visitor = await tx.support.visitor_of(site.id, known.subject)
+                if visitor is None:
+                    raise
+                opened = await self._open(visitor)
+        elif before is not None and current is not None and before.user_id == visitor.user_id:
+            visitor = await self._renamed(visitor, known)
+            return await self._started(site, visitor, _opened(current), start)
+        else:
+            visitor = await self._renamed(visitor, known)
+            opened = await self._open(visitor)
+        if before is not None and before.subject is None and current is not None:
+            visitor = await self._hand_over(site, before, visitor)
+            await self._sessions.end(current)
+        return await self._started(site, visitor, opened, start)
+
+    async def _renamed(self, visitor: Visitor, known: Known) -> Visitor:
+        changed = replace(
+            visitor,
+            name=known.name or visitor.name,
+            email=known.email or visitor.email,
+            notice=attributes_json(known.attributes) if known.attributes else visitor.notice,
+        )
+        if changed != visitor:
+            async with self._store.write() as tx:
+                await tx.support.put_visitor(changed)
+                if changed.name != visitor.name:
+                    await tx.profiles.put(changed.user_id, "displayname", msgspec.json.encode(changed.name))
+        return changed
+
+    async def _hand_over(self, site: LiveSite, before: Visitor, now: Visitor) -> Visitor:
+        """Give an anonymous visitor's conversations to whom the site says they are. Only the browser that holds the
+        anonymous session gets here.
+        """
+        async with self._store.read() as tx:
+            cases = await tx.support.cases_of(before.user_id)
+        for case in cases:
+            if case.status == BLOCKED:
+                continue
+            bot = site.row.bot
+            await self._rooms.member(bot, case.room_id, now.user_id, "invite")
+            await self._rooms.member(bot, case.room_id, now.user_id, "join", by=now.user_id)
+            _, changed = await self._cases.change(case.room_id, lambda c: replace(c, visitor_id=now.user_id))
+            await self._rooms.member(bot, case.room_id, before.user_id, "leave", by=before.user_id)
+            if changed.card_id is not None:
+                await self._cases.tell(site, changed)
+        if before.room_id is not None and now.room_id is None:
+            now = replace(now, room_id=before.room_id)
+        async with self._store.write() as tx:
+            await tx.support.put_visitor(now)
+            await tx.support.delete_visitor(before.user_id)
+        return now
+
+    async def _go_on(self, site: LiveSite, visitor: Visitor, start: Start, current: Requester | None) -> Started:
+        if current is None:
+            raise MatrixError(ErrCode.UNKNOWN_TOKEN, "The session has ended", soft_logout=False)
+        return await self._started(site, visitor, _opened(current), start)
+
+    async def _started(self, site: LiveSite, visitor: Visitor, opened: Opened, start: Start) -> Started:
+        if not start.begin:
+            return await self._session(visitor, opened, await self._current_case(visitor))
+        return await self._session(visitor, opened, await self._case_for(site, visitor, start))
+
+    async def _current_case(self, visitor: Visitor) -> Case | None:
+        async with self._store.read() as tx:
+            return await tx.support.case(visitor.room_id) if visitor.room_id else None
+
+    async def _case_for(self, site: LiveSite, visitor: Visitor, start: Start) -> Case:
+        """Where the visitor writes: the conversation there is, or a new one."""
+        case = await self._current_case(visitor)
+        after_hours = site.config.routing.new_case_after_hours
+        if case is not None and case.status == BLOCKED:
+            raise MatrixError(ErrCode.FORBIDDEN, "Staff has closed this conversation", reason="blocked")
+        if case is not None and case.status == RESOLVED and after_hours:
+            since = self._clock.now_ms() - (case.resolved_ms or 0)
+            case = None if since > after_hours * _HOUR_MS else case
+        if case is None:
+            self._limits.take("support_cases", CALLER_ADDRESS.get())
+            page = texts.page_of(start.page, keep_query=site.config.keep_query)
+            opening = Opening(page, texts.title_of(start.title))
+            case = await self._cases.open(site, visitor, opening)
+        return case
+
+    async def resume(self, site: LiveSite, who: Requester) -> Started:
+        """Go on with a session. Raises MatrixError: FORBIDDEN, UNKNOWN_TOKEN."""
+        _require_enabled(site)
+        visitor = await self._of(site, who)
+        if visitor is None:
+            raise MatrixError(ErrCode.UNKNOWN_TOKEN, "There is no such session", soft_logout=False)
+        now = self._clock.now_ms()
+        if now - visitor.seen_ms > _SEEN_EVERY_MS:
+            visitor = replace(visitor, seen_ms=now)
+            async with self._store.write() as tx:
+                await tx.support.put_visitor(visitor)
+        return await self._session(visitor, _opened(who), await self._current_case(visitor))
+
+    def now_ms(self) -> int:
+        """The time."""
+        return self._clock.now_ms()
+
+    async def of(self, site: LiveSite, who: Requester) -> Visitor:
+        """The visitor behind a token. Raises MatrixError(FORBIDDEN) if it is none of this site's."""
+        visitor = await self._of(site, who)
+        if visitor is None:
+            raise MatrixError(ErrCode.FORBIDDEN, "You are no visitor of this site")
+        return visitor
+
+    async def erase(self, site: LiveSite, who: Requester) -> None:
+        """Forget the visitor: their messages, files' owners, names, the account."""
+        visitor = await self.of(site, who)
+        await self.forget(site, visitor)
+
+    async def forget(self, site: LiveSite, visitor: Visitor) -> None:
+        """Close a visitor's account and take back what they wrote."""
+        async with self._store.read() as tx:
+            cases = await tx.support.cases_of(visitor.user_id)
+        for case in cases:
+            await self._rooms.redact_all(site.row.bot, case.room_id, f"@visitor-{site.id}-")
+            _, after = await self._cases.change(
+                case.room_id, lambda c: replace(c, excerpt="(erased)", page="", title="")
+            )
+            if after.status not in (RESOLVED, BLOCKED):
+                after = await self._cases.set_status(site, case.room_id, RESOLVED, None, f"erased {case.room_id}")
+        async with self._store.write() as tx:
+            await tx.support.put_visitor(
+                replace(visitor, name="", email="", subject=None, notice="", begun=None, room_id=None)
+            )
+        for case in cases:
+            await self._cases.renew_card(site, case.room_id, f"erased {case.room_id}")
+        await self._account.deactivate(visitor.user_id, erase=True)
+        async with self._store.write() as tx:
+            await tx.support.delete_visitor(visitor.user_id)
+
+    # --- accounts and sessions ---
+
+    def _new(self, site: LiveSite, start: Start, known: Known | None, begun: bytes | None) -> Visitor:
+        now = self._clock.now_ms()
+        answers = {name: texts.answer_of(start.answers.get(name, "")) for name in _extra(site.config.form.fields)}
+        attributes = known.attributes if known is not None else answers
+        name = (known.name if known is not None else "") or texts.name_of(start.answers.get("name", ""))
+        email = (known.email if known is not None else "") or texts.mail_of(start.answers.get("email", ""))
+        user_id = f"@visitor-{site.id}-{self._entropy.letters(14).lower()}:{self._server_name}"
+        subject = known.subject if known is not None else None
+        notice = attributes_json({k: v for k, v in attributes.items() if v})
+        return Visitor(user_id, site.id, now, now, name, email, subject, begun, notice=notice)
+
+    async def _create(self, visitor: Visitor) -> Opened:
+        user = User(visitor.user_id, visitor.created_ms, is_guest=True, site_id=visitor.site_id)
+        async with self._committer.writing() as unit:
+            await unit.tx.users.create(user)
+            await unit.tx.support.put_visitor(visitor)
+            shown = msgspec.json.encode(visitor.name or "Visitor")
+            await unit.tx.profiles.put(visitor.user_id, "displayname", shown)
+            opened = await self._sessions.open_in(unit, user, None, "Support chat", refresh=False)
+        return opened
+
+    async def _open(self, visitor: Visitor) -> Opened:
+        async with self._store.read() as tx:
+            user = await tx.users.get(visitor.user_id)
+        if user is None:
+            raise MatrixError(ErrCode.NOT_FOUND, "There is no such visitor")
+        return await self._sessions.open(user, None, "Support chat", refresh=False)
+
+    async def _session(self, visitor: Visitor, opened: Opened, case: Case | None) -> Started:
+        session = opened.session
+        async with self._store.read() as tx:
+            rooms = tuple(found.room_id for found in await tx.support.cases_of(visitor.user_id))
+        token = self._sessions.short_token(session, TOKEN_MS)
+        cookie = self._sessions.visitor_cookie(session)
+        return Started(visitor, token, TOKEN_MS, cookie, session.device_id, case, rooms)
+
+    async def _of(self, site: LiveSite, who: Requester | None) -> Visitor | None:
+        if who is None or who.site_id != site.id:
+            return None
+        async with self._store.glance() as tx:
+            return await tx.support.visitor(who.user_id)
+
+    def _count_visitor(self, site: LiveSite) -> None:
+        address = CALLER_ADDRESS.get()
+        self._limits.take("support_visitors_address", address)
+        try:
+            self._limits.take("support_visitors_site", site.id)
+        except MatrixError:
+            self._limits.give_back("support_visitors_address", address)
+            raise
+
+    def _check_form(self, site: LiveSite, start: Start) -> None:
+        form = site.config.form
+        if form.consent_url and not start.consent:
+            raise MatrixError(ErrCode.MISSING_PARAM, "The privacy notice has to be agreed to", field="consent")
+        for field in form.fields:
+            if field.name == "message":
+                continue  # it is the first message, not an answer that is kept
+            given = start.answers.get(field.name, "")
+            value = texts.mail_of(given) if field.type == "email" else texts.answer_of(given)
+            if field.required and not value:
+                raise MatrixError(ErrCode.MISSING_PARAM, f"{field.name} is missing", field=field.name)
+            if field.type == "select" and value and value not in field.options:
+                raise MatrixError(ErrCode.INVALID_PARAM, f"{field.name} has no such choice", field=field.name)
+
+
+def _extra(fields: tuple[Field, ...]) -> list[str]:
+    return [field.name for field in fields if field.name not in ("name", "email", "message")]
+
+
+def _require_enabled(site: LiveSite) -> None:
+    if not site.config.enabled:
+        raise MatrixError(ErrCode.FORBIDDEN, "The chat of this site is switched off", reason="disabled")
+
+
+def _opened(who: Requester) -> Opened:
+    return Opened(Session(who.session_id or "", who.user_id, who.device_id or "", False), Tokens(""))

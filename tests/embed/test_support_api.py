@@ -1,0 +1,132 @@
+"""Sessions, desk and identity of support chats over HTTP, without a browser."""
+
+from __future__ import annotations
+
+import aiohttp
+import pytest
+
+from tests.embed.support_chat import Agent, Frame, new_site
+from tests.support.client import part
+from tests.support.fixtures import MakeUser, fresh
+from tests.support.server import Server
+
+pytestmark = pytest.mark.usefixtures("web_build")
+ORIGIN = "https://shop.example"
+
+
+async def desk_of(server: Server, http: aiohttp.ClientSession, make_user: MakeUser, **settings: object):  # type: ignore[no-untyped-def]
+    """An agent on the desk of a new site, the desk, and a visitor's frame."""
+    agent = Agent(await make_user("agent"))
+    site = new_site(server, [ORIGIN], [agent.client.user_id], **settings)
+    return agent, await agent.join_desk(), Frame(http, server, site)
+
+
+async def test_a_session_is_made_once_whatever_is_repeated(
+    server: Server, http: aiohttp.ClientSession, make_user: MakeUser
+) -> None:
+    agent, desk, frame = await desk_of(server, http, make_user)
+    key = fresh("key")
+    first = await frame.begin(key=key, answers={"name": "Ada"})
+    assert first["user_id"].startswith(f"@visitor-{frame.site}-")
+    whoami = await frame.client.ok("GET", "/account/whoami")
+    assert whoami["is_guest"] is True
+    # The same request again, from a browser that has lost the answer: the same visitor and room, a device of its own.
+    lost = Frame(http, server, frame.site)
+    again = await lost.begin(key=key, answers={"name": "Ada"})
+    assert (again["user_id"], again["room_id"]) == (first["user_id"], first["room_id"])
+    assert again["device_id"] != first["device_id"]
+    resumed = (await frame.ask("session/resume")).ok()
+    assert resumed["room_id"] == first["room_id"]
+    await frame.say("hello")
+    await agent.card(desk, "Ada", "hello")
+    (await frame.ask("session/end")).ok()
+    (await frame.ask("session/resume")).error(401, "M_UNKNOWN_TOKEN")
+    (await frame.client.request("GET", "/account/whoami")).error(401, "M_UNKNOWN_TOKEN")
+
+
+async def test_reactions_move_a_case_and_notes_stay_on_the_desk(
+    server: Server, http: aiohttp.ClientSession, make_user: MakeUser
+) -> None:
+    agent, desk, frame = await desk_of(server, http, make_user)
+    await frame.begin(answers={"name": "Ada"})
+    await frame.say("It came broken")
+    card = await agent.card(desk, "🆕", "It came broken")
+    await agent.react(desk, card, "🙋")
+    await agent.card(desk, "💬", "with")
+    await agent.until(lambda: frame.room in agent.invites, "an invitation to the case")
+    await agent.client.ok("POST", f"/join/{part(frame.room)}", {})
+    levels = await agent.client.ok("GET", f"/rooms/{part(frame.room)}/state/m.room.power_levels")
+    assert levels["users"] == {agent.client.user_id: 50}
+    await agent.note(desk, card, "SECRET NOTE: she is a friend of the owner")
+    await agent.note(desk, card, "!canned sorry = We are sorry. A new one is on its way.")
+    await agent.note(desk, card, "!canned sorry")
+    await agent.hears(frame.room, "We are sorry. A new one is on its way.")
+    await agent.note(desk, card, "!priority high")
+    await agent.note(desk, card, "!tag broken post")
+    await agent.card(desk, "priority high", "broken, post")
+    await agent.react(desk, card, "⏸\ufe0f")
+    await agent.card(desk, "⏸", "on hold")
+    await frame.say("Thank you!")
+    await agent.card(desk, "💬 ")
+    await agent.react(desk, card, "✅")
+    await agent.card(desk, "✅", "resolved")
+    ticket = await agent.client.ok("GET", f"/rooms/{part(frame.room)}/state/chat.hromada.support.ticket")
+    assert (ticket["status"], ticket["verified"], ticket["priority"]) == ("resolved", False, "high")
+    rating = {"rating": 5, "comment": "quick"}
+    path = f"/rooms/{part(frame.room)}/send/chat.hromada.support.rating/{fresh('m')}"
+    await frame.client.ok("PUT", path, rating)
+    await agent.card(desk, "rated 5 of 5")
+    await frame.say("One more thing")
+    await agent.card(desk, "🆕", "One more thing")
+    # What the visitor gets holds nothing of the desk.
+    everything = await frame.client.request("GET", "/sync", params={"filter": '{"room":{"timeline":{"limit":100}}}'})
+    assert b"SECRET NOTE" not in everything.raw
+    assert desk.encode() not in everything.raw.replace(b'"allow"', b"") or b"m.room_membership" in everything.raw
+    (await frame.client.request("GET", f"/rooms/{part(desk)}/messages", params={"dir": "b"})).error(403)
+    (await frame.client.request("GET", f"/rooms/{part(desk)}/state/m.room.name")).error(403)
+
+
+async def test_a_blocked_visitor_writes_no_more(
+    server: Server, http: aiohttp.ClientSession, make_user: MakeUser
+) -> None:
+    agent, desk, frame = await desk_of(server, http, make_user)
+    await frame.begin()
+    await frame.say("buy cheap pills")
+    card = await agent.card(desk, "pills")
+    await agent.react(desk, card, "🚫")
+    await agent.card(desk, "blocked")
+    content = {"msgtype": "m.text", "body": "more pills"}
+    path = f"/rooms/{part(frame.room)}/send/m.room.message/{fresh('m')}"
+    (await frame.client.request("PUT", path, content)).error(403, "M_FORBIDDEN")
+    body = {"nonce": await frame.nonce(), "key": fresh("key")}
+    assert (await frame.ask("session", body)).error(403, "M_FORBIDDEN")["reason"] == "blocked"
+    await agent.react(desk, card, "🔁")
+    await agent.card(desk, "💬")
+    await frame.say("I am sorry")
+    await agent.enter(card)
+    await agent.hears(frame.room, "I am sorry")
+
+
+async def test_erasing_takes_everything_back(server: Server, http: aiohttp.ClientSession, make_user: MakeUser) -> None:
+    agent, desk, frame = await desk_of(server, http, make_user)
+    await frame.begin(answers={"name": "Ada Lovelace", "email": "ada@example.org"})
+    await frame.say("my secret question")
+    card = await agent.card(desk, "Ada Lovelace", "ada@example.org")
+    room = await agent.enter(card)
+    await agent.say(room, "an answer")
+    path = f"/_embed/v1/sites/{frame.site}/transcript"
+    text = (await frame.client.request("GET", path)).raw.decode()
+    assert "Ada Lovelace: my secret question" in text
+    assert "an answer" in text
+    await frame.client.ok("POST", f"/_embed/v1/sites/{frame.site}/erase", {})
+    (await frame.client.request("GET", "/account/whoami")).error(401)
+    erased = await agent.card(desk, "(erased)")
+    assert erased["card"] != card["card"]
+    page = await agent.client.ok("GET", f"/rooms/{part(room)}/messages", params={"dir": "b", "limit": 100})
+    assert "my secret question" not in str(page)
+    assert "an answer" in str(page)
+    seen = await agent.client.request("GET", f"/rooms/{part(desk)}/messages", params={"dir": "b", "limit": 100})
+    assert b"Ada" not in seen.raw
+    assert b"ada@" not in seen.raw
+    name = await agent.client.ok("GET", f"/rooms/{part(room)}/state/m.room.name")
+    assert name["name"].startswith("#1 Visitor")

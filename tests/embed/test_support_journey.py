@@ -1,0 +1,80 @@
+"""A visitor on a website and an agent on a plain Matrix client converse: the whole way, in a real Chromium."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.embed.support_chat import Agent, Visitor, host, new_site, page_with
+from tests.support.fixtures import MakeUser
+from tests.support.server import Server
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+FORM = {"fields": [{"name": "name"}, {"name": "message", "required": True}]}
+
+
+async def test_a_visitor_is_answered_from_any_matrix_client(
+    browser: Browser, server: Server, make_user: MakeUser
+) -> None:
+    agent = Agent(await make_user("olena"))
+    await agent.client.ok("PUT", f"/profile/{agent.client.user_id}/displayname", {"displayname": "Olena"})
+    site = ""
+
+    def pages(origin: str) -> dict[str, tuple[str, str]]:
+        nonlocal site
+        site = new_site(server, [origin], [agent.client.user_id], form=FORM)
+        return {"/mugs": ("text/html", page_with(server, site))}
+
+    async with host(pages) as origin:
+        desk = await agent.join_desk()
+        context = await browser.new_context(locale="en")
+        context.set_default_timeout(30_000)
+        ada = Visitor(context, await context.new_page())
+        await ada.page.goto(f"{origin}/mugs?secret=1")
+        await ada.page.wait_for_function("() => !!globalThis.hromadaChat?.open")
+        # Loading the page has cost one request and has left nothing behind.
+        assert [url for url in ada.requests if not url.startswith(origin)] == [f"{_widget(server)}/embed.js"]
+        assert await context.cookies() == []
+        assert await ada.page.evaluate("localStorage.length + sessionStorage.length") == 0
+
+        await ada.begin("Is the blue mug safe for the dishwasher?")
+        card = await agent.card(desk, "Ada", "/mugs", "Is the blue mug safe")
+        assert "secret" not in card["body"]
+        room = await agent.enter(card)
+        await agent.hears(room, "Is the blue mug safe for the dishwasher?")
+        await agent.say(room, "Yes, up to 60 °C.")
+        await ada.sees("Yes, up to 60 °C.")
+        await ada.frame.get_by_text("Olena joined").wait_for()
+        # The answer has given the case to who wrote it.
+        await agent.card(desk, "open, with Olena")
+        await ada.say("Great, then I will take four.")
+        await agent.hears(room, "Great, then I will take four.")
+
+        # Typing and reading are seen on both sides.
+        await agent.client.ok(
+            "PUT", f"/rooms/{room}/typing/{agent.client.user_id}", {"typing": True, "timeout": 20_000}
+        )
+        await ada.frame.get_by_text("Olena is typing").wait_for()
+        last = (await agent.hears(room, "Great, then I will take four."))["event_id"]
+        await agent.client.ok("POST", f"/rooms/{room}/receipt/m.read/{last}", {})
+        await ada.frame.get_by_text("Seen").wait_for()
+
+        # It goes on after a reload, and in another tab of the same browser.
+        await ada.page.reload()
+        await ada.framed()
+        await ada.sees("Great, then I will take four.")
+        second = Visitor(context, await context.new_page())
+        await second.page.goto(f"{origin}/mugs")
+        await second.open()
+        await second.sees("Yes, up to 60 °C.")
+        await agent.say(room, "They are in your basket.")
+        await ada.sees("They are in your basket.")
+        await second.sees("They are in your basket.")
+        assert ada.faults + second.faults == []
+        polls = [url for url in ada.requests if "/sync?" in url]
+        assert polls == []  # everything came over the WebSocket
+
+
+def _widget(server: Server) -> str:
+    return server.url.replace("127.0.0.1", "localhost")
