@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from homeserver.config.model import Config, Section
+from homeserver.config.base import Section
+from homeserver.config.model import Config
 from homeserver.ports.ratelimits import Rate
 
 ENVIRONMENT_PREFIX = "HROMADA_"
