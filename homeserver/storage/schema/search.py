@@ -15,7 +15,7 @@ from homeserver.storage.schema.base import metadata
 
 CREATE = {
     "sqlite": (
-        "CREATE VIRTUAL TABLE event_search USING fts5(words, detail=none, columnsize=0, "
+        "CREATE VIRTUAL TABLE event_search USING fts5(words, detail=none, columnsize=0, prefix='3', "
         """tokenize="unicode61 remove_diacritics 0 categories 'L* M* N* Co Cn'")""",
     ),
     "postgresql": (

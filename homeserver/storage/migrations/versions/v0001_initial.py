@@ -845,8 +845,8 @@ def _users() -> None:
 def _event_search() -> None:
     if op.get_bind().dialect.name == "sqlite":
         op.execute(
-            'CREATE VIRTUAL TABLE event_search USING fts5(words, detail=none, columnsize=0, tokenize="u'
-            "nicode61 remove_diacritics 0 categories 'L* M* N* Co Cn'\")"
+            "CREATE VIRTUAL TABLE event_search USING fts5(words, detail=none, columnsize=0, prefix='3',"
+            " tokenize=\"unicode61 remove_diacritics 0 categories 'L* M* N* Co Cn'\")"
         )
     else:
         op.execute(
