@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from base64 import b64encode
 from hashlib import sha256
-from html import escape
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 from client_api.deps import ClientServices
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.services.accounts.stages import DUMMY, REGISTRATION_TOKEN, TERMS
+from homeserver.web.pages import Pages
 from homeserver.web.request import Request
 from homeserver.web.response import Response
 
@@ -24,7 +26,6 @@ else if (window.opener && window.opener.postMessage) { window.opener.postMessage
 """
 _SCRIPT_HASH = b64encode(sha256(_SCRIPT.encode()).digest()).decode()
 _HEADERS = (
-    ("Content-Type", "text/html; charset=utf-8"),
     (
         "Content-Security-Policy",
         f"default-src 'none'; script-src 'sha256-{_SCRIPT_HASH}'; form-action 'self'; frame-ancestors 'none'; "
@@ -34,56 +35,89 @@ _HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
     ("Cache-Control", "no-store"),
+    ("Vary", "Accept-Language"),
 )
-_PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title></head><body><h1>{title}</h1>
-{content}
-</body></html>
-"""
+_TEXTS = {
+    "en": {
+        "title": "Authentication",
+        "token": "Registration token",
+        "accept": "By continuing you accept:",
+        "go_on": "Continue",
+        "done": "Done",
+        "close": "You can close this window.",
+    },
+    "uk": {
+        "title": "Підтвердження",
+        "token": "Код реєстрації",
+        "accept": "Продовжуючи, ви приймаєте:",
+        "go_on": "Продовжити",
+        "done": "Готово",
+        "close": "Це вікно можна закрити.",
+    },
+}
+_STAGES = (DUMMY, REGISTRATION_TOKEN, TERMS)
+_PAGES = Pages(Path(__file__).parent / "templates")
 
 
-async def get_fallback_page(api: ClientServices, *, auth_type: str, session: str) -> Response:
+async def get_fallback_page(api: ClientServices, *, request: Request, auth_type: str, session: str) -> Response:
     """The form of a stage."""
-    return _page(200, "Authentication", _form(api, auth_type, session))
+    return await _form(api, request, auth_type, session)
 
 
 async def complete_fallback_stage(api: ClientServices, *, request: Request, auth_type: str, session: str) -> Response:
     """The form, filled in."""
-    form = _form(api, auth_type, session)
+    _require_page(auth_type)
     fields = parse_qs((await request.read()).decode("utf-8", "replace"))
     auth = {name: values[0] for name, values in fields.items()}
     try:
         await api.accounts.interactive.complete_stage(session, auth_type, auth)
     except MatrixError as error:
-        return _page(error.status, "Authentication", f"<p>{escape(error.message)}</p>{form}")
-    return _page(200, "Done", f"<p>You can close this window.</p><script>{_SCRIPT}</script>")
+        return await _form(api, request, auth_type, session, error)
+    language = _language(request)
+    return await _PAGES.render(
+        "fallback_done.html", _HEADERS, language=language, texts=_TEXTS[language], script=_SCRIPT
+    )
 
 
-def _form(api: ClientServices, auth_type: str, session: str) -> str:
-    if auth_type == REGISTRATION_TOKEN:
-        content = '<p><label>Registration token <input name="token" autocomplete="off"></label></p>'
-    elif auth_type == TERMS:
-        content = _policies(api)
-    elif auth_type == DUMMY:
-        content = ""
-    else:
+async def _form(
+    api: ClientServices, request: Request, stage: str, session: str, error: MatrixError | None = None
+) -> Response:
+    _require_page(stage)
+    language = _language(request)
+    return await _PAGES.render(
+        "fallback.html",
+        _HEADERS,
+        status=200 if error is None else error.status,
+        language=language,
+        texts=_TEXTS[language],
+        stage=stage,
+        session=session.encode("utf-8", "replace").decode(),
+        policies=_policies(api, language) if stage == TERMS else [],
+        error=None if error is None else error.message,
+    )
+
+
+def _require_page(stage: str) -> None:
+    if stage not in _STAGES:
         raise MatrixError(ErrCode.NOT_FOUND, "There is no page for this stage")
-    action = f"?session={escape(session)}"
-    return f'<form method="post" action="{action}">{content}<p><button>Continue</button></p></form>'
 
 
-def _policies(api: ClientServices) -> str:
+def _policies(api: ClientServices, language: str) -> list[dict[str, str]]:
+    """Name and link of each policy, in the reader's language where there is one; only links that are web pages."""
     params = api.accounts.interactive.flow(TERMS)[0].params() or {}
-    items = []
+    found = []
     for name, policy in params.get("policies", {}).items():
-        text = next((value for value in policy.values() if isinstance(value, dict)), {})
+        texts: list[dict[str, Any]] = [value for value in policy.values() if isinstance(value, dict)]
+        text = policy[language] if isinstance(policy.get(language), dict) else next(iter(texts), {})
         url = str(text.get("url", ""))
-        label = escape(str(text.get("name", name)))
-        link = f'<a href="{escape(url)}" rel="noreferrer">{label}</a>' if url.startswith("https://") else label
-        items.append(f"<li>{link}</li>")
-    return f"<p>By continuing you accept:</p><ul>{''.join(items)}</ul>"
+        found.append({"name": str(text.get("name", name)), "url": url if url.startswith("https://") else ""})
+    return found
 
 
-def _page(status: int, title: str, content: str) -> Response:
-    return Response(status, _HEADERS, _PAGE.format(title=title, content=content).encode("utf-8", "replace"))
+def _language(request: Request) -> str:
+    """The first language of the browser that the pages speak."""
+    for wanted in request.headers.get("accept-language", "")[:200].split(","):
+        language = wanted.partition(";")[0].partition("-")[0].strip().lower()
+        if language in _TEXTS:
+            return language
+    return "en"

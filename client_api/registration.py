@@ -28,6 +28,7 @@ class RegisterRequest(msgspec.Struct):
     initial_device_display_name: str | None = None
     inhibit_login: bool | None = None
     refresh_token: bool | None = None
+    guest_access_token: Text | None = None
     type: str | None = None
 
     def wanted(self) -> NewAccount:
@@ -39,6 +40,7 @@ class RegisterRequest(msgspec.Struct):
             self.initial_device_display_name,
             inhibit_login=bool(self.inhibit_login),
             refresh=bool(self.refresh_token),
+            guest_token=self.guest_access_token,
         )
 
 

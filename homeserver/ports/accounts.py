@@ -141,6 +141,10 @@ class UserRepo(Protocol):
         """Replace the password; None removes it."""
         ...
 
+    async def upgrade_guest(self, user_id: str, password_hash: str | None) -> None:
+        """Make a guest an ordinary user."""
+        ...
+
     async def set_flags(self, user_id: str, flags: UserFlags) -> None:
         """Change some flags."""
         ...

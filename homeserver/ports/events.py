@@ -198,6 +198,7 @@ class NewRoom:
     creator: str
     is_public: bool
     aliases: tuple[str, ...] = ()
+    max_aliases: int | None = None  # that its creator may have made; asked where they are committed
 
 
 @dataclass(frozen=True, slots=True)

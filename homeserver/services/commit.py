@@ -17,7 +17,7 @@ from typing import TypeAlias
 import structlog
 
 from homeserver import faults
-from homeserver.core.errors import MatrixError
+from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.events import AppendResult, RoomAppend
 from homeserver.ports.log import Change, EventEntry, LogEntry, StateEntry
 from homeserver.ports.store import Store, StoreUnavailable, Transaction, TransactionConflict, UniqueViolation
@@ -250,6 +250,7 @@ class Committer:
         appends = [item.change for item in batch if isinstance(item.change, RoomAppend)]
         changes = [item.change for item in batch if not isinstance(item.change, RoomAppend)]
         async with self._store.write() as tx:
+            await _check_aliases(tx, appends)
             allowed = await tx.rooms.advance(appends) if appends else set()
             accepted = [append for index, append in enumerate(appends) if index in allowed]
             prepared = [await _prepare(change, tx) for change in changes]
@@ -275,6 +276,25 @@ class Committer:
             next(of_appends) if isinstance(item.change, RoomAppend) else next(of_changes) for item in batch
         ]
         return results, entries
+
+
+async def _check_aliases(tx: Transaction, appends: Sequence[RoomAppend]) -> None:
+    """Raise MatrixError(RESOURCE_LIMIT_EXCEEDED) if somebody would have more aliases than one may make.
+
+    Under the lock of their account, which other processes take as well. A batch that fails is tried piece by piece.
+    """
+    made: dict[str, int] = {}
+    for room in [append.new_room for append in appends if append.new_room is not None and append.new_room.aliases]:
+        if room.max_aliases is None:
+            continue
+        if room.creator not in made:
+            owner = await tx.users.lock(room.creator)
+            if owner is not None and owner.appservice_id is not None:
+                continue  # a bridge names a room for everything that it maps
+            made[room.creator] = await tx.aliases.count_of(room.creator)
+        made[room.creator] += len(room.aliases)
+        if made[room.creator] > room.max_aliases:
+            raise MatrixError(ErrCode.RESOURCE_LIMIT_EXCEEDED, f"You may make {room.max_aliases} aliases at most")
 
 
 async def _prepare(change: Change, tx: Transaction) -> int | MatrixError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from urllib.parse import quote
 
 from homeserver.ports.accounts import RegistrationToken
@@ -50,3 +52,25 @@ async def test_pages_escape_and_forbid(store: Database) -> None:
             assert posted.status == 403 and b"<script>" not in posted.body
         unknown = await client.request("GET", PAGE.format(type="m.login.password", session="x"))
         assert unknown.status == 404
+
+
+async def test_pages_speak_the_language_of_their_reader(store: Database) -> None:
+    policies = {"terms": {"version": "1", "en": {"name": "Terms", "url": "https://a.example/en"},
+                          "uk": {"name": "Умови", "url": "https://a.example/uk"}}}  # fmt: skip
+    async with running(Home(store, Options(policies=policies))) as home:
+        client = AsgiClient(home.app)
+        target = PAGE.format(type="m.login.terms", session="x")
+        for accepted, button, link in (
+            ("uk-UA,uk;q=0.9,en;q=0.8", "Продовжити", "https://a.example/uk"),
+            ("de, en;q=0.5", "Continue", "https://a.example/en"),
+            ("", "Continue", "https://a.example/en"),
+        ):
+            page = await client.request("GET", target, headers={"Accept-Language": accepted})
+            assert f"<button>{button}</button>" in page.body.decode()
+            assert f'href="{link}"' in page.body.decode()
+
+
+def test_a_start_imports_no_pages() -> None:
+    code = "import sys, homeserver.boot, client_api.routes; print('quart' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -320,3 +320,47 @@ async def test_old_sessions_are_forgotten(store: Database) -> None:
         async with store.write() as tx:
             assert len(await tx.interactive.purge(0, 3, limit=9)) == 2
             assert len(await tx.interactive.purge(home.clock.now_ms() + 3_600_000, 100, limit=9)) == 3
+
+
+async def test_a_guest_becomes_a_user(store: Database) -> None:
+    """spec: client-server-api#guest-access"""
+    async with running(Home(store, Options(guests=True))) as home:
+        user = await home.register("alice")
+        guest = await home.ok("POST", "/register?kind=guest", {})
+        token, name = guest["access_token"], guest["user_id"][1:].partition(":")[0]
+        await home.ok("PUT", f"/profile/{guest['user_id']}/displayname", {"displayname": "G"}, token=token)
+        wanted = {"username": name, "password": PASSWORD, "guest_access_token": token}
+
+        for wrong, errcode in (
+            ({**wanted, "username": "somebody"}, "M_FORBIDDEN"),
+            ({**wanted, "guest_access_token": user["access_token"]}, "M_FORBIDDEN"),
+            ({**wanted, "guest_access_token": "unknown"}, "M_FORBIDDEN"),
+            ({**wanted, "guest_access_token": 1}, "M_BAD_JSON"),
+            ({key: value for key, value in wanted.items() if key != "username"}, "M_MISSING_PARAM"),
+            ({**wanted, "password": "x"}, "M_WEAK_PASSWORD"),
+            ({"username": name, "password": PASSWORD}, "M_USER_IN_USE"),
+        ):
+            answer = await home.call("POST", "/register", wrong)
+            assert answer.json["errcode"] == errcode, wrong
+        assert (await home.ok("GET", "/account/whoami", token=token))["is_guest"]
+
+        session = (await home.call("POST", "/register", wanted)).json["session"]
+        done = await home.ok("POST", "/register", {**wanted, "auth": auth("m.login.dummy", session=session)})
+        assert (done["user_id"], done["device_id"]) == (guest["user_id"], guest["device_id"])
+        assert not (await home.ok("GET", "/account/whoami", token=done["access_token"]))["is_guest"]
+        assert (await home.call("GET", "/account/whoami", token=token)).status == 401, "the guest's token is over"
+        assert (await home.login(name)).status == 200
+        assert (await home.ok("GET", f"/profile/{guest['user_id']}"))["displayname"] == "G"
+        profile = f"/profile/{guest['user_id']}/avatar_url"
+        await home.ok("PUT", profile, {"avatar_url": "mxc://a.example/b"}, token=done["access_token"])
+        again = await home.call("POST", "/register", {**wanted, "guest_access_token": done["access_token"]})
+        assert again.json["errcode"] == "M_FORBIDDEN"
+
+
+async def test_guests_of_a_closed_server_stay_guests(store: Database) -> None:
+    async with running(Home(store, Options(guests=True, mode=Mode.CLOSED, first_user_admin=False))) as home:
+        guest = await home.ok("POST", "/register?kind=guest", {})
+        name = guest["user_id"][1:].partition(":")[0]
+        body = {"username": name, "password": PASSWORD, "guest_access_token": guest["access_token"]}
+        answer = await home.call("POST", "/register", body)
+        assert (answer.status, answer.json["errcode"]) == (403, "M_FORBIDDEN")

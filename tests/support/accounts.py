@@ -141,6 +141,7 @@ class Home:
             "pushers",
             "reports",
             "user_directory",
+            "search",
         )
         limits = RateLimiter(
             {**dict.fromkeys(names, rate), "login_anywhere": Rate(0.1, options.wrong_passwords)},

@@ -12,9 +12,11 @@ from enum import StrEnum
 from typing import Any
 
 from homeserver.core.errors import ErrCode, MatrixError
-from homeserver.ports.accounts import User
+from homeserver.ports.accounts import User, UserFlags
 from homeserver.ports.appservices import AppServices
 from homeserver.ports.clock import Clock, Entropy
+from homeserver.ports.log import SessionsEntry
+from homeserver.ports.requester import Requester
 from homeserver.ports.store import Store, UniqueViolation
 from homeserver.services.accounts import stages
 from homeserver.services.accounts.appservices import require_appservice, require_covered
@@ -58,6 +60,7 @@ class NewAccount:
     display_name: str | None = None  # of the device
     inhibit_login: bool = False
     refresh: bool = False
+    guest_token: str | None = None  # of the guest who becomes a user
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +99,13 @@ class Register:
     async def register(self, wanted: NewAccount, body: Mapping[str, Any]) -> Registered:
         """Register a user. `body` is the whole request, for interactive authentication.
 
-        Raises AuthenticationRequired, Repeated, FORBIDDEN (closed), USER_IN_USE, INVALID_USERNAME, EXCLUSIVE,
-        WEAK_PASSWORD.
+        Raises AuthenticationRequired, Repeated, FORBIDDEN (closed, or the token is no guest's), USER_IN_USE,
+        INVALID_USERNAME, EXCLUSIVE, WEAK_PASSWORD.
         """
         self._interactive.recall(Operation("register", None, body))
         flows = await self._flows()
-        user_id = await self._free_user_id(wanted.username)
+        guest = None if wanted.guest_token is None else await self._guest(wanted.guest_token, wanted.username)
+        user_id = await self._free_user_id(wanted.username) if guest is None else guest.user_id
         device_id_of(wanted.device_id)
         if wanted.password is not None:
             self._passwords.check_policy(wanted.password)
@@ -110,7 +114,50 @@ class Register:
             raise MatrixError(ErrCode.MISSING_PARAM, "password is missing")
         hashed = await self._passwords.hash(wanted.password)
         user = User(user_id, self._clock.now_ms(), hashed)
+        if guest is not None:
+            return await self._upgrade(user, guest, wanted, proof)
         return await self._create(user, wanted, proof=proof, may_be_first=self._settings.first_user_admin)
+
+    async def _guest(self, token: str, username: str | None) -> Requester:
+        """The guest who wants to become a user of the same name.  spec: client-server-api#guest-access"""
+        try:
+            guest = await self._sessions.authenticate(token)
+        except MatrixError:
+            raise _no_guest() from None
+        if not guest.is_guest:
+            raise _no_guest()
+        if username is None:
+            raise MatrixError(ErrCode.MISSING_PARAM, "username is missing: it must be the guest's")
+        if username.lower() not in (guest.user_id, guest.user_id[1:].partition(":")[0]):
+            raise MatrixError(ErrCode.FORBIDDEN, "A guest keeps its user name")
+        return guest
+
+    async def _upgrade(self, user: User, guest: Requester, wanted: NewAccount, proof: Proof) -> Registered:
+        """Make a user of a guest, who keeps rooms, name, device and its keys, and gets new tokens."""
+        opened: Opened | None = None
+        device_id = device_id_of(wanted.device_id) or guest.device_id
+        keeps = device_id == guest.device_id
+        async with self._committer.writing() as unit:
+            tx = unit.tx
+            await proof.claim(tx)
+            known = await tx.users.lock(user.user_id)
+            if known is None or not known.is_guest or known.deactivated:
+                raise _no_guest()
+            is_first = await tx.users.claim_first() and self._settings.first_user_admin
+            if not is_first and self._settings.mode is not Mode.OPEN and not self._was_allowed(proof):
+                raise _closed()
+            await tx.users.upgrade_guest(user.user_id, user.password_hash)
+            if is_first:
+                await tx.users.set_flags(user.user_id, UserFlags(is_admin=True))
+            if not wanted.inhibit_login:
+                name = display_name_of_device(wanted.display_name)
+                opened = await self._sessions.open_in(
+                    unit, user, device_id, name, refresh=wanted.refresh, keep_keys=keeps
+                )
+            unit.tell(lambda position: SessionsEntry(position, user.user_id))
+        self._sessions.ended(() if opened is None else opened.replaced)
+        self._sessions.changed(user.user_id)
+        return Registered(user.user_id, opened)
 
     async def register_guest(self, display_name: str | None) -> Registered:
         """Register a guest. Raises GUEST_ACCESS_FORBIDDEN unless guests are allowed."""
@@ -202,6 +249,10 @@ class Register:
 
 def _admin(user: User) -> User:
     return User(user.user_id, user.created_ms, user.password_hash, user.appservice_id, is_admin=True)
+
+
+def _no_guest() -> MatrixError:
+    return MatrixError(ErrCode.FORBIDDEN, "guest_access_token is not the token of a guest of this server")
 
 
 def _closed() -> MatrixError:

@@ -235,11 +235,19 @@ class Sessions:
         return opened
 
     async def open_in(
-        self, unit: Unit, user: User, device_id: str | None, display_name: str | None, *, refresh: bool
+        self,
+        unit: Unit,
+        user: User,
+        device_id: str | None,
+        display_name: str | None,
+        *,
+        refresh: bool,
+        keep_keys: bool = False,
     ) -> Opened:
         """Log a device in inside `unit`; the caller passes `replaced` to `ended` after the commit.
 
-        A device that exists keeps its name; its session is replaced. Raises RESOURCE_LIMIT_EXCEEDED if the user
+        A device that exists keeps its name; its session is replaced, and so are its keys unless it is known to be
+        the same one (`keep_keys`). Raises RESOURCE_LIMIT_EXCEEDED if the user
         has too many devices, USER_DEACTIVATED, USER_LOCKED.
         """
         tx = unit.tx
@@ -251,7 +259,7 @@ class Sessions:
         if device_id is not None and await tx.devices.get(user.user_id, device_id) is not None:
             replaced = await tx.sessions.delete(user.user_id, device_ids=[device_id])
             # Whoever logs in to a device that was there has other keys than the one who used it before.
-            if await tx.keys.delete_devices(user.user_id, [device_id]):
+            if not keep_keys and await tx.keys.delete_devices(user.user_id, [device_id]):
                 unit.tell(lambda position: DeviceListEntry(position, user.user_id))
             unit.tell(lambda position: SessionsEntry(position, user.user_id))
         else:

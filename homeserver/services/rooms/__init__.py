@@ -91,7 +91,13 @@ def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles
         memory=memory,
         writer=writer,
         creation=RoomCreation(
-            writer, profiles, invites, server_name, config.default_version, config.encrypt_by_default
+            writer,
+            profiles,
+            invites,
+            server_name,
+            config.default_version,
+            config.encrypt_by_default,
+            max_aliases=config.aliases_per_user,
         ),
         sending=Sending(writer, aliases, memberships, guests),
         memberships=memberships,

@@ -74,7 +74,11 @@ class RoomCreation:
         server_name: str,
         default_version: RoomVersion = DEFAULT_ROOM_VERSION,
         encrypt: EncryptByDefault = "off",
+        *,
+        max_aliases: int | None = None,
     ) -> None:
+        """`max_aliases` is how many aliases one user may make, those of new rooms included."""
+        self._max_aliases = max_aliases
         self._encrypt = encrypt
         self._writer = writer
         self._profiles = profiles
@@ -86,7 +90,7 @@ class RoomCreation:
         """Create a room; returns its id.
 
         Raises MatrixError: UNSUPPORTED_ROOM_VERSION, INVALID_PARAM, BAD_JSON, TOO_LARGE, INVALID_ROOM_STATE if the
-        authorisation rules refuse one of the events, ALIAS_IN_USE, INVITE_BLOCKED.
+        authorisation rules refuse one of the events, ALIAS_IN_USE, RESOURCE_LIMIT_EXCEEDED, INVITE_BLOCKED.
         """
         version = self._default_version if request.room_version is None else room_version(request.room_version)
         preset = request.preset or ("public_chat" if request.visibility == "public" else "private_chat")
@@ -100,7 +104,8 @@ class RoomCreation:
             alias = parse_room_alias(f"#{request.room_alias_name}:{self._server_name}")
         await self._invites.check(user_id for user_id in dict.fromkeys(request.invite) if user_id != creator)
         drafts = await self._drafts(creator, request, version, preset, alias)
-        room = NewRoom("", version, creator, request.visibility == "public", aliases=() if alias is None else (alias,))
+        aliases = () if alias is None else (alias,)
+        room = NewRoom("", version, creator, request.visibility == "public", aliases, self._max_aliases)
         try:
             return await self._writer.create(version, drafts, room)
         except UniqueViolation:

@@ -8,7 +8,7 @@ have not synced for longest are forgotten and loaded again when they return.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import assert_never
 
@@ -35,6 +35,11 @@ Rooms = immutables.Map[str, Membership]
 """room id → the user's membership. Persistent: a sync keeps the version it started with."""
 
 
+def rooms_of(memberships: Iterable[Membership]) -> Rooms:
+    """Memberships by room."""
+    return immutables.Map({membership.room_id: membership for membership in memberships})
+
+
 class RoomLists:
     """Memberships of the users who are syncing."""
 
@@ -58,7 +63,7 @@ class RoomLists:
                 loaded = await tx.rooms.memberships(user_id)
             if faults.plan is not None:
                 await faults.plan.reach("roomlists.load")
-            rooms: Rooms = immutables.Map({membership.room_id: membership for membership in loaded})
+            rooms = rooms_of(loaded)
             # What was committed while we read comes from the tail, so that no change falls between the two.
             missed = self._log.since(before)
             if missed is not None:

@@ -21,7 +21,7 @@ from homeserver.services.e2e.todevice import PER_RESPONSE
 from homeserver.services.following import LogFollower
 from homeserver.services.personal.typing import TypingTracker
 from homeserver.services.push.unread import MOVES_COUNTS, RoomUnread, UnreadCounts
-from homeserver.services.rooms.lists import RoomLists, Rooms
+from homeserver.services.rooms.lists import RoomLists, Rooms, rooms_of
 from homeserver.services.rooms.visibility import History
 from homeserver.services.sync import window as windows
 from homeserver.services.sync.body import RoomSection, SyncBody
@@ -246,10 +246,15 @@ class SyncService:
         entries = None if since is None else self._log.since(since.position, high)
         if since is None or entries is None:
             async with self._store.read() as tx:
+                if since is None:
+                    # All is read as of one moment, which the token names: a position from memory would be older.
+                    high = await tx.log.position()
+                    rooms = rooms_of(await tx.rooms.memberships(request.user_id))
                 window = await self._read_window(tx, request, rooms, high)
                 made = self._begin(request, since, rooms, window)
                 await self._builder.told_apart(request, made.plan, window, made.body)
                 await self._add_stored(tx, made)
+            await self._follower.reach(high)
         else:
             window = windows.from_tail(entries, (request.user_id, request.device_id), rooms, since.position, high)
             if redacted := windows.redacted_ids(window):

@@ -25,6 +25,7 @@ _GET_USER = Sql(_USER)
 _LOCK_USER = Sql(_USER + "{for_update}", for_update=FOR_UPDATE)
 _PAGE = Sql(f"SELECT {USERS.names} FROM users WHERE user_id > :after ORDER BY user_id LIMIT :count")
 _SET_PASSWORD = Sql("UPDATE users SET password_hash = :password_hash WHERE user_id = :user_id")
+_UPGRADE_GUEST = Sql("UPDATE users SET is_guest = false, password_hash = :password_hash WHERE user_id = :user_id")
 _SET_FLAGS = Sql(
     """UPDATE users SET is_admin = coalesce(:is_admin, is_admin), locked = coalesce(:locked, locked),
         suspended = coalesce(:suspended, suspended)
@@ -87,6 +88,9 @@ class SqlUserRepo:
 
     async def set_password(self, user_id: str, password_hash: str | None) -> None:
         await _SET_PASSWORD.run(self._connection, user_id=user_id, password_hash=password_hash)
+
+    async def upgrade_guest(self, user_id: str, password_hash: str | None) -> None:
+        await _UPGRADE_GUEST.run(self._connection, user_id=user_id, password_hash=password_hash)
 
     async def set_flags(self, user_id: str, flags: UserFlags) -> None:
         await _SET_FLAGS.run(self._connection, user_id=user_id, **asdict(flags))

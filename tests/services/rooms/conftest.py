@@ -39,8 +39,8 @@ class SteppingClock:
 class CountingEntropy:
     """Unique, not random."""
 
-    def __init__(self, prefix: str = "") -> None:
-        self._next = itertools.count()
+    def __init__(self, prefix: str = "", start: int = 0) -> None:
+        self._next = itertools.count(start)
         self._prefix = prefix
 
     def token(self, n_bytes: int) -> str:
@@ -114,6 +114,7 @@ async def running_world(
     entropy: CountingEntropy | None = None,
     clock: SteppingClock | None = None,
     encrypt: EncryptByDefault = "off",
+    aliases_per_user: int = 50,
 ) -> AsyncIterator[World]:
     """A world on `store`; opening a second one is a restart."""
     async with store.read() as tx:
@@ -121,7 +122,13 @@ async def running_world(
     committer = Committer(store, log)
     profiles = FakeProfiles()
     signer = Signer(SERVER_NAME, SigningKey("ed25519:test", bytes(32)))
-    config = RoomsConfig(signer, clock or SteppingClock(), entropy or CountingEntropy(), encrypt_by_default=encrypt)
+    config = RoomsConfig(
+        signer,
+        clock or SteppingClock(),
+        entropy or CountingEntropy(),
+        encrypt_by_default=encrypt,
+        aliases_per_user=aliases_per_user,
+    )
     rooms = build_rooms(store, log, committer, profiles, config)
     task = asyncio.create_task(committer.run())
     try:

@@ -9,6 +9,7 @@ import pytest
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.core.versions import ROOM_VERSIONS
+from homeserver.ports.accounts import User
 from homeserver.ports.events import Membership
 from homeserver.ports.store import StoreUnavailable
 from homeserver.services.rooms.create import EncryptByDefault, InitialState, RoomRequest
@@ -213,3 +214,28 @@ async def test_encryption_by_default(store: Database, setting: EncryptByDefault,
         assert await world.state(room, "m.room.encryption") == {"algorithm": "org.example"}
         space = await world.create(ALICE, preset=preset, creation_content={"type": "m.space"})
         assert await world.state(space, "m.room.encryption") is None
+
+
+async def test_aliases_of_rooms_made_by_two_processes_are_counted_where_they_are_committed(store: Database) -> None:
+    """Each process has a log, a committer and a queue of its own; the database is all that they share."""
+    async with store.write() as tx:
+        await tx.users.create(User(ALICE, 0))
+    async with (
+        running_world(store, entropy=CountingEntropy("a"), aliases_per_user=3) as one,
+        running_world(store, entropy=CountingEntropy("b", 10_000), aliases_per_user=3) as other,
+    ):
+        made = await asyncio.gather(
+            *(
+                world.create(ALICE, room_alias_name=f"{name}{number}")
+                for number in range(5)
+                for name, world in (("a", one), ("b", other))
+            ),
+            return_exceptions=True,
+        )
+        refused = [error for error in made if isinstance(error, BaseException)]
+        assert {getattr(error, "code", error) for error in refused} == {ErrCode.RESOURCE_LIMIT_EXCEEDED}
+        assert len(made) - len(refused) == 3
+        async with store.read() as tx:
+            assert await tx.aliases.count_of(ALICE) == 3
+        assert await other.create(BOB, room_alias_name="bobs")
+        assert await one.create(ALICE), "rooms without an alias are still made"

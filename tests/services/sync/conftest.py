@@ -62,6 +62,7 @@ class Client:
     user_id: str
     filter: Filter = field(default_factory=Filter)
     state_field: StateField = STATE_BEFORE
+    ignored: frozenset[str] = frozenset()
     since: str | None = None
     rooms: dict[str, dict[tuple[str, str], str]] = field(default_factory=dict)  # joined room → state
     summaries: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -82,6 +83,7 @@ class Client:
             full_state=full_state,
             state_field=self.state_field,
             wishes=self.wishes,
+            ignored=self.ignored,
         )
         shared = None if request.since is None else service.shared(request, request.since, audience(request))
         answer = await service.poll(request, timeout_ms)
@@ -137,7 +139,7 @@ class Client:
 async def assert_law(client: Client) -> Client:
     """initial(t0) + delta(t0 → t1) = initial(t1), for this client and a fresh one of the same user."""
     await client.sync()
-    fresh = Client(client.on, client.user_id, client.filter, client.state_field)
+    fresh = Client(client.on, client.user_id, client.filter, client.state_field, client.ignored)
     await fresh.sync()
     assert client.view() == fresh.view()
     for room_id, timeline in fresh.timelines.items():

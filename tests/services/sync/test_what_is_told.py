@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
 import pytest
 
+from homeserver import faults
 from homeserver.core.filters import parse_filter, parse_room_event_filter
 from homeserver.services.rooms.history import PageRequest
 from homeserver.services.rooms.present import Recipient
 from homeserver.services.rooms.relations import RelationsRequest
 from tests.services.rooms.conftest import ALICE, BOB, CAROL
 from tests.services.rooms.test_reads import bodies, relate
-from tests.services.sync.conftest import SyncWorld
+from tests.services.sync.conftest import SyncWorld, assert_law
 from tests.services.sync.test_law import forget_tail
 
 SHOW = ("m.room.history_visibility", "")
@@ -157,3 +159,49 @@ async def test_events_say_what_their_reader_was_then(syncing: SyncWorld, from_da
     events = (await anew.sync())["rooms"]["leave"][room]["timeline"]["events"]
     said = {event["content"]["body"]: event["unsigned"]["membership"] for event in events if "body" in event["content"]}
     assert said == {"before": "leave", "inside": "join", "still inside": "join", "outside": "leave"}
+
+
+class Meanwhile(faults.Plan):
+    """Does something when a request gets to a point, once."""
+
+    def __init__(self, point: str, act: Callable[[], Awaitable[object]]) -> None:
+        super().__init__()
+        self._point, self._act, self.done = point, act, False
+
+    async def reach(self, point: str) -> None:
+        if point == self._point and not self.done:
+            self.done = True
+            await self._act()
+
+
+async def test_an_initial_sync_is_of_the_moment_that_its_token_names(
+    syncing: SyncWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, rooms = syncing.world, syncing.world.rooms
+    room = await world.create(ALICE, BOB, name="old")
+    for number in range(12):
+        await world.say(room, f"{number}")
+
+    async def change() -> None:
+        await rooms.sending.set_state(room, ALICE, ("m.room.name", ""), {"name": "new"})
+        await rooms.memberships.join(CAROL, room)
+        await rooms.memberships.invite(ALICE, await world.create(ALICE), BOB)
+
+    plan = Meanwhile("sync.initial", change)
+    monkeypatch.setattr(faults, "plan", plan)
+    bob = syncing.client(BOB)
+    body = await bob.sync()
+    assert plan.done
+    joined = body["rooms"]["join"][room]
+    state = {(event["type"], event["state_key"]): event["content"] for event in joined["state"]["events"]}
+    for event in joined["timeline"]["events"]:
+        assert event["type"] == "m.room.message"
+    assert state["m.room.name", ""] == {"name": "old"}
+    assert ("m.room.member", CAROL) not in state
+    assert joined["summary"]["m.joined_member_count"] == 2
+    assert "invite" not in body["rooms"]
+    changes = await bob.sync()
+    told = [event["type"] for event in changes["rooms"]["join"][room]["timeline"]["events"]]
+    assert told == ["m.room.name", "m.room.member"]
+    assert len(bob.invites) == 1
+    await assert_law(bob)
