@@ -18,6 +18,7 @@ from homeserver.services.rooms.lists import Rooms
 from homeserver.services.rooms.present import Recipient
 from homeserver.services.rooms.visibility import Visible, joined_all_along
 from homeserver.services.sync import snapshot
+from homeserver.services.sync import window as windows
 from homeserver.services.sync.body import RoomSection, SyncBody, Timeline
 from homeserver.services.sync.lazy import SentMembers
 from homeserver.services.sync.request import RoomReads, SyncRequest, wants_account_data, without_ignored
@@ -118,6 +119,15 @@ class DeltaBuilder:
         device = (request.user_id, request.device_id)
         return all(self._sent.is_known(device, member, low) for member in members)
 
+    async def note_renamed(self, window: Window) -> None:
+        """Note in the window which of its redactions took away what a room's summary depends on."""
+        if redactions := windows.redactions(window):
+            targets = await self._reads.events({stored.event.redacts or "" for stored in redactions})
+            for stored in redactions:
+                target = targets.get(stored.event.redacts or "")
+                if target is not None and target.event.is_state and target.event.type in _SUMMARISED:
+                    window.renamed.add(stored.event.room_id)
+
     async def told_apart(self, request: SyncRequest, plan: Plan, window: Window, body: SyncBody) -> None:
         """What goes to one user or device only: members that it lacks, and account data.
 
@@ -140,7 +150,7 @@ class DeltaBuilder:
         self, tx: Transaction, request: SyncRequest, plan: Plan, window: Window, body: SyncBody
     ) -> None:
         """New summaries for rooms whose members or names changed."""
-        moved = [membership for membership in plan.changed if summary_moved(window.rooms.get(membership.room_id))]
+        moved = [membership for membership in plan.changed if summary_moved(window, membership.room_id)]
         if not moved:
             return
         rooms = {membership.room_nid: membership.room_id for membership in moved}
@@ -332,10 +342,13 @@ def _wants_ephemeral(event_filter: RoomEventFilter, event_type: str, room_id: st
     return event_filter.matches_room(room_id) and event_filter.events.matches(event_type, None)
 
 
-def summary_moved(room: RoomWindow | None) -> bool:
+def summary_moved(window: Window, room_id: str) -> bool:
     """Whether the window changes the room's member counts, its heroes or whether clients need them."""
+    room = window.rooms.get(room_id)
     if room is None:
         return False
+    if room_id in window.renamed:
+        return True
     return any(stored.event.is_state and stored.event.type in _SUMMARISED for stored in room.events) or any(
         event_type in _SUMMARISED for event_type, _ in (*room.earlier_state, *room.settled)
     )

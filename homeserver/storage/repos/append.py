@@ -28,10 +28,12 @@ from homeserver.storage.repos.aliases import PUT_ALIAS
 from homeserver.storage.repos.chains import Change, Link, link, needs_chain, parent_index
 from homeserver.storage.repos.graph import (
     DROP_GAP,
+    DROP_REDACTIONS_WAITING,
     INSERT_AUTH,
     INSERT_CHANGE,
     INSERT_GAP,
     INSERT_LATE,
+    INSERT_REDACTION_WAITING,
     SET_PLACE,
     auth_row,
     gap_rows,
@@ -295,14 +297,21 @@ class Appender:
     async def _write_graph(
         self, plans: list[AppendPlan], stored: list[list[StoredEvent]], new: list[StoredEvent]
     ) -> None:
-        """Auth edges of new state events, and which previous events are missing or have come."""
+        """Auth edges of new state events, and which events that others name are missing or have come."""
         auth: dict[str, int] = {}
         gaps: list[dict[str, Any]] = []
         filled: list[dict[str, Any]] = []
+        waiting: list[dict[str, Any]] = []
+        arrived: list[dict[str, Any]] = []
         for plan, events in zip(plans, stored, strict=True):
             for item, event in zip(plan.append.events, events, strict=True):
                 auth.update(item.auth)
                 gaps.extend(gap_rows(item, event))
+                if item.awaits_target:
+                    row = {"room_nid": plan.room_nid, "target_id": item.event.redacts, "event_nid": event.nid}
+                    waiting.append(row)
+                if item.redacted_by is not None:
+                    arrived.append({"room_nid": plan.room_nid, "event_id": item.event.event_id})
                 if item.fills_gap:
                     filled.append({"room_nid": plan.room_nid, "event_id": item.event.event_id})
         auth.update((event_id, known.nid) for event_id, known in self._known.items())
@@ -310,6 +319,8 @@ class Appender:
         await INSERT_AUTH.run_many(self._connection, rows)
         await INSERT_GAP.run_many(self._connection, gaps)
         await DROP_GAP.run_many(self._connection, filled)
+        await INSERT_REDACTION_WAITING.run_many(self._connection, waiting)
+        await DROP_REDACTIONS_WAITING.run_many(self._connection, arrived)
 
     async def _write_corrections(self, plans: list[AppendPlan], positions: list[int]) -> list[Correction | None]:
         """Changes of current state that no event says."""

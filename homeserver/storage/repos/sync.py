@@ -32,8 +32,15 @@ _OWN_MEMBERSHIPS = Sql(
 )
 _OTHER_MEMBERSHIPS = Sql(
     "SELECT e.nid FROM events e WHERE {rooms} AND e.type = 'm.room.member' AND e.state_key IS NOT NULL "
-    "AND e.state_key <> :user_id AND e.nid > :low AND e.nid <= :high AND e.ord IS NOT NULL ORDER BY e.nid",
+    "AND e.state_key <> :user_id AND e.ord IS NOT NULL AND (e.nid > :low AND e.nid <= :high "
+    "OR e.nid IN (SELECT l.event_nid FROM late_events l WHERE l.position > :low AND l.position <= :high)) "
+    "ORDER BY e.ord",
     rooms=in_ints("e.room_nid", "rooms"),
+)
+_CORRECTED_MEMBERS = Sql(
+    "SELECT DISTINCT s.state_key, s.room_nid FROM state_changes s "
+    "WHERE {rooms} AND s.type = 'm.room.member' AND s.position > :low AND s.position <= :high",
+    rooms=in_ints("s.room_nid", "rooms"),
 )
 _VISIBILITY_HISTORIES = Sql(
     "SELECT e.nid, e.room_nid, e.ord, e.snapshot_nid, e.type = 'm.room.member', NULL FROM events e "
@@ -105,6 +112,13 @@ class SqlSyncRepo:
             self._connection, rooms=json_ints(room_nids), user_id=user_id, low=low, high=high
         )
         return await self._reader.at([row[0] for row in rows])
+
+    async def corrected_members(self, room_nids: Collection[int], low: int, high: int) -> list[tuple[str, int]]:
+        """See the port."""
+        if not room_nids:
+            return []
+        rows = await _CORRECTED_MEMBERS.rows(self._connection, rooms=json_ints(room_nids), low=low, high=high)
+        return [(user_id, room_nid) for user_id, room_nid in rows]
 
     async def visibility_histories(self, room_nids: Collection[int], user_id: str) -> dict[int, list[Decisive]]:
         """See the port."""
