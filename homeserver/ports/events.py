@@ -283,10 +283,6 @@ class EventRepo(Protocol):
         """Events by their row ids, hidden ones too, in that order."""
         ...
 
-    async def by_txn(self, key: bytes) -> str | None:
-        """Event id that the transaction `key` made, if any."""
-        ...
-
     async def by_txns(self, keys: Collection[bytes]) -> dict[bytes, str]:
         """Event ids that the transactions `keys` made."""
         ...

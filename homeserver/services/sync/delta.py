@@ -22,7 +22,7 @@ from homeserver.services.sync import window as windows
 from homeserver.services.sync.body import RoomSection, SyncBody, Timeline
 from homeserver.services.sync.lazy import SentMembers
 from homeserver.services.sync.request import RoomReads, SyncRequest, wants_account_data, without_ignored
-from homeserver.services.sync.window import RoomWindow, Window
+from homeserver.services.sync.window import RoomNews, Window
 
 _MEMBER = "m.room.member"
 _SUMMARISED = {_MEMBER, "m.room.name", "m.room.canonical_alias"}
@@ -182,7 +182,7 @@ class DeltaBuilder:
             for membership in plan.whole:
                 if not _stayed(window.own_members.get(membership.room_id, ())):
                     continue
-                room = window.rooms.get(membership.room_id, RoomWindow())
+                room = window.rooms.get(membership.room_id, RoomNews())
                 timelines[membership.room_nid] = changed_room(request, membership.room_id, room, window.high).timeline
         if plan.whole:
             # The window of an initial sync has all that there is.
@@ -309,7 +309,7 @@ def bundling(body: SyncBody) -> list[StoredEvent]:
     ]
 
 
-def changed_room(request: SyncRequest, room_id: str, room: RoomWindow, high: int) -> RoomSection:
+def changed_room(request: SyncRequest, room_id: str, room: RoomNews, high: int) -> RoomSection:
     """Timeline and state of a room out of its window, in which the user was joined all along."""
     wanted = request.filter.room.timeline
     limit = request.timeline_limit_of(room_id)
@@ -366,7 +366,7 @@ def _was_joined(own: Sequence[StoredEvent]) -> bool:
     return own[0].replaces is not None and own[0].replaces.membership == "join"
 
 
-def _while_inside(window: Window, membership: Membership) -> RoomWindow | None:
+def _while_inside(window: Window, membership: Membership) -> RoomNews | None:
     """A left room's window up to the leaving, if the user was joined until then: they need only what changed."""
     own = window.own_members.get(membership.room_id, [])
     room = window.rooms.get(membership.room_id)
@@ -374,7 +374,7 @@ def _while_inside(window: Window, membership: Membership) -> RoomWindow | None:
         return None
     last = order_of(membership.position)
     events = [stored for stored in room.events if (stored.order or 0) <= last]
-    return RoomWindow(events, room.more, room.earlier_state)
+    return RoomNews(events, room.more, room.earlier_state)
 
 
 def _until_left(window: Window, membership: Membership) -> list[StoredEvent]:

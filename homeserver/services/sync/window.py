@@ -35,7 +35,7 @@ from homeserver.services.sync.request import SyncRequest
 
 
 @dataclass(slots=True)
-class RoomWindow:
+class RoomNews:
     """One room's part of a window."""
 
     events: list[StoredEvent] = field(default_factory=list)  # in timeline order; only the newest if `more`
@@ -52,7 +52,7 @@ class Window:
     low: int
     high: int
     own_members: dict[str, list[StoredEvent]] = field(default_factory=dict)  # room id → own member events, in order
-    rooms: dict[str, RoomWindow] = field(default_factory=dict)
+    rooms: dict[str, RoomNews] = field(default_factory=dict)
     corrected: set[str] = field(default_factory=set)  # rooms where state resolution set the user's own membership
     renamed: set[str] = field(default_factory=set)  # rooms where an event of their summary was redacted
     account_data: list[AccountDataChanged] = field(default_factory=list)  # last per room and type
@@ -110,7 +110,7 @@ def from_tail(  # noqa: C901, PLR0912 - one case for each kind of entry
                     window.own_members.setdefault(entry.room_id, []).append(stored)
                 room = window.rooms.get(entry.room_id)
                 if room is None:
-                    room = window.rooms[entry.room_id] = RoomWindow()
+                    room = window.rooms[entry.room_id] = RoomNews()
                 room.events.append(stored)
                 if room.settled and stored.event.is_state:
                     room.settled.pop(stored.event.key, None)
@@ -144,7 +144,7 @@ def _take_correction(window: Window, entry: StateEntry, user_id: str, rooms: Roo
         window.corrected.add(entry.room_id)
     if membership is None or not (membership.membership == "join" or is_own or entry.position < membership.position):
         return
-    room = window.rooms.setdefault(entry.room_id, RoomWindow())
+    room = window.rooms.setdefault(entry.room_id, RoomNews())
     room.settled.update(entry.correction.changes)
     window.resettled.update((entry.room_id, subject) for subject in entry.subjects)
 
@@ -182,7 +182,7 @@ async def from_store(tx: Transaction, request: SyncRequest, rooms: Rooms, low: i
     for room_nid, (events, more) in (await newest(tx, request, orders, ids)).items():
         if not events and not more:
             continue
-        room = window.rooms[ids[room_nid]] = RoomWindow(events, more)
+        room = window.rooms[ids[room_nid]] = RoomNews(events, more)
         if room.more:
             first = room.events[0].order if room.events else orders[room_nid][1] + 1
             before[room_nid] = (orders[room_nid][0], (first or 0) - 1)
@@ -190,7 +190,7 @@ async def from_store(tx: Transaction, request: SyncRequest, rooms: Rooms, low: i
         for room_nid, states in (await tx.sync.state_between(before)).items():
             window.rooms[ids[room_nid]].earlier_state = {stored.event.key: stored for stored in states}
     for room_nid, settled in (await tx.sync.settled(bounds)).items():
-        window.rooms.setdefault(ids[room_nid], RoomWindow()).settled = settled
+        window.rooms.setdefault(ids[room_nid], RoomNews()).settled = settled
     window.account_data = await tx.account_data.after(user_id, low)
     joined = {nid: span for nid, span in bounds.items() if rooms[ids[nid]].membership == "join"}
     for receipt in await tx.receipts.between(joined, user_id):

@@ -25,7 +25,7 @@ from homeserver.storage.dialect import Connection, Fragment, Sql, in_texts, json
 from homeserver.storage.ids import TransactionIds
 from homeserver.storage.packing import unpack
 from homeserver.storage.repos.aliases import PUT_ALIAS
-from homeserver.storage.repos.chains import Change, Link, link, needs_chain, parent_index
+from homeserver.storage.repos.chains import KeyChange, Link, link, needs_chain, parent_index
 from homeserver.storage.repos.graph import (
     DROP_GAP,
     DROP_REDACTIONS_WAITING,
@@ -219,12 +219,12 @@ class Appender:
             wanted.extend({"snapshot_nid": nid, "stop": stop} for nid, stop in stops.items())
         if not wanted:
             return
-        deltas: dict[int, tuple[int, int, dict[StateKey, Change]]] = {}
+        deltas: dict[int, tuple[int, int, dict[StateKey, KeyChange]]] = {}
         for row in await _CHAINS.rows(self._connection, wanted=json_rows(wanted)):
             nid, parent, index, event_nid, removed, kind, state_key = row
             _, _, delta = deltas.setdefault(nid, (parent, index, {}))
             if event_nid is not None:
-                delta[(kind, state_key)] = Change(event_nid, bool(removed))
+                delta[(kind, state_key)] = KeyChange(event_nid, bool(removed))
         self._chains = {nid: Link(nid, parent, index, delta) for nid, (parent, index, delta) in deltas.items()}
 
     async def _read_known(self, plans: Iterable[AppendPlan]) -> None:
@@ -382,9 +382,9 @@ class Appender:
         await _INSERT_SNAPSHOT.run_many(self._connection, snapshots)
         await _INSERT_DELTA.run_many(self._connection, deltas)
 
-    def _change(self, made: PlannedSnapshot, key: StateKey, event_id: str | None) -> Change:
+    def _change(self, made: PlannedSnapshot, key: StateKey, event_id: str | None) -> KeyChange:
         """A removal is recorded against the event that held the key."""
-        return Change(self._stored(event_id or made.before[key] or "").nid, removed=event_id is None)
+        return KeyChange(self._stored(event_id or made.before[key] or "").nid, removed=event_id is None)
 
     def _stored(self, event_id: str) -> _Known:
         known = self._known.get(event_id)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from homeserver.core.event import StateKey, membership_value
 from homeserver.core.visibility import visibility_value
 from homeserver.ports.events import ORDER_BITS, StoredEvent
-from homeserver.ports.sync import Bounds, Decisive
+from homeserver.ports.sync import Bounds, ViewChange
 from homeserver.storage.dialect import Connection, Fragment, Sql, in_ints, json_ints, json_rows, rows_of
 from homeserver.storage.repos.rows import EventReader
 
@@ -120,9 +120,9 @@ class SqlSyncRepo:
         rows = await _CORRECTED_MEMBERS.rows(self._connection, rooms=json_ints(room_nids), low=low, high=high)
         return [(user_id, room_nid) for user_id, room_nid in rows]
 
-    async def visibility_histories(self, room_nids: Collection[int], user_id: str) -> dict[int, list[Decisive]]:
+    async def visibility_histories(self, room_nids: Collection[int], user_id: str) -> dict[int, list[ViewChange]]:
         """See the port."""
-        found: dict[int, list[Decisive]] = {room_nid: [] for room_nid in room_nids}
+        found: dict[int, list[ViewChange]] = {room_nid: [] for room_nid in room_nids}
         if not room_nids:
             return found
         rows = await _VISIBILITY_HISTORIES.rows(self._connection, rooms=json_ints(room_nids), user_id=user_id)
@@ -133,7 +133,7 @@ class SqlSyncRepo:
             for nid, room_nid, order, snapshot, is_member, erased in some:
                 membership, visibility = _NO_EVENT if nid is None else values[nid]
                 value = membership if is_member else visibility
-                found[room_nid].append(Decisive(order, snapshot, bool(is_member), value, erased))
+                found[room_nid].append(ViewChange(order, snapshot, bool(is_member), value, erased))
         return found
 
     async def settled(self, rooms: Mapping[int, Bounds]) -> dict[int, dict[StateKey, StoredEvent | None]]:
