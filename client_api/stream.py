@@ -21,11 +21,11 @@ from homeserver.web.websocket import Upgrade
 
 async def stream(api: ClientServices, upgrade: Upgrade) -> None:
     """Serve one socket until it ends."""
-    await Session(upgrade.socket, _ClientFace(api, upgrade), api.sync, api.sockets).run()
+    await Session(upgrade.socket, _ClientHost(api, upgrade), api.sync, api.sockets).run()
 
 
-class _ClientFace:
-    """Implements `services.sync.stream.Face`."""
+class _ClientHost:
+    """Implements `services.sync.stream.StreamHost`."""
 
     def __init__(self, api: ClientServices, upgrade: Upgrade) -> None:
         self._api = api

@@ -85,7 +85,7 @@ class BadFaults(Exception):
 
 
 @dataclass(slots=True)
-class Plan:
+class FaultPlan:
     """What to break. Every point draws from a sequence of its own, made of the seed and its name."""
 
     seed: int = 0
@@ -139,12 +139,12 @@ class Plan:
         return action
 
 
-plan: Plan | None = None
+plan: FaultPlan | None = None
 """What is broken in this process. The one module-level variable of the project: a point must cost next to nothing
 where there is no plan, and reaching one through constructors would put tests into every signature."""
 
 
-def switch_on(environment: Mapping[str, str]) -> Plan | None:
+def switch_on(environment: Mapping[str, str]) -> FaultPlan | None:
     """Read the variable, once, before anything is built. Raises BadFaults."""
     global plan  # noqa: PLW0603 - see `plan`
     text = environment.get(VARIABLE)
@@ -155,7 +155,7 @@ def switch_on(environment: Mapping[str, str]) -> Plan | None:
     return plan
 
 
-def parse(text: str) -> Plan:
+def parse(text: str) -> FaultPlan:
     """A plan from words such as `seed=1 rate=0.02 sleep=0.05 only=store.*,sync.* crash=commit.publish:7`.
 
     Raises BadFaults.
@@ -171,7 +171,7 @@ def parse(text: str) -> Plan:
             raise BadFaults(f"{VARIABLE}: {word}: {error}") from None
     if not found:
         raise BadFaults(f"{VARIABLE} is set and empty: unset it")
-    return Plan(**found)  # type: ignore[arg-type] # the parsers give what the fields want
+    return FaultPlan(**found)  # type: ignore[arg-type] # the parsers give what the fields want
 
 
 def _share(value: str) -> float:

@@ -32,7 +32,7 @@ def test_without_the_variable_there_is_no_plan() -> None:
 def test_the_variable_switches_on(switched_off: None) -> None:
     plan = faults.switch_on({faults.VARIABLE: "seed=3 rate=0.5 only=sync.*,commit.taken crash=commit.publish:7"})
     assert plan is faults.plan
-    assert plan == faults.Plan(3, 0.5, only=("sync.*", "commit.taken"), crash=("commit.publish", 7))
+    assert plan == faults.FaultPlan(3, 0.5, only=("sync.*", "commit.taken"), crash=("commit.publish", 7))
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_variable_that_says_nothing_useful_is_refused(text: str) -> None:
         faults.parse(text)
 
 
-async def _outcomes(plan: faults.Plan, point: str) -> list[str]:
+async def _outcomes(plan: faults.FaultPlan, point: str) -> list[str]:
     outcomes = []
     for _ in range(200):
         try:
@@ -58,17 +58,17 @@ async def _outcomes(plan: faults.Plan, point: str) -> list[str]:
 
 
 async def test_a_seed_gives_the_same_faults_again() -> None:
-    first = await _outcomes(faults.Plan(5, 0.5, sleep=0.0), "request.handled")
-    assert first == await _outcomes(faults.Plan(5, 0.5, sleep=0.0), "request.handled")
-    assert first != await _outcomes(faults.Plan(6, 0.5, sleep=0.0), "request.handled")
+    first = await _outcomes(faults.FaultPlan(5, 0.5, sleep=0.0), "request.handled")
+    assert first == await _outcomes(faults.FaultPlan(5, 0.5, sleep=0.0), "request.handled")
+    assert first != await _outcomes(faults.FaultPlan(6, 0.5, sleep=0.0), "request.handled")
     assert set(Counter(first)) == {"passed", "raised", "cancelled"}
-    assert set(await _outcomes(faults.Plan(5, 1.0, only=("sync.*",)), "request.handled")) == {"passed"}
+    assert set(await _outcomes(faults.FaultPlan(5, 1.0, only=("sync.*",)), "request.handled")) == {"passed"}
 
 
 async def test_a_point_does_only_what_it_may() -> None:
-    assert set(await _outcomes(faults.Plan(5, 1.0, sleep=0.0), "commit.publish")) == {"passed"}
+    assert set(await _outcomes(faults.FaultPlan(5, 1.0, sleep=0.0), "commit.publish")) == {"passed"}
     with pytest.raises(KeyError):
-        faults.Plan().touch("nowhere")
+        faults.FaultPlan().touch("nowhere")
 
 
 def test_every_point_is_reached_from_one_place() -> None:

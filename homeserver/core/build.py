@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-import orjson
-
 from homeserver.core.canonical import trimmed
 from homeserver.core.errors import BadEvent
 from homeserver.core.event import Event
@@ -22,7 +20,6 @@ from homeserver.core.signatures import (
     encode_base64,
     encode_for,
     essential_bytes,
-    event_id_of,
     event_id_of_bytes,
 )
 from homeserver.core.versions import EventIdForm, RoomVersion
@@ -116,20 +113,6 @@ def unsigned_pdu(version: RoomVersion, draft: Draft, place: Place, *, origin_ser
         else:
             pdu["redacts"] = draft.redacts
     return pdu
-
-
-def load_event(
-    canonical: bytes, version: RoomVersion, event_id: str | None = None, room_id: str | None = None
-) -> Event:
-    """The event in `canonical`, bytes this server made and stored itself.
-
-    Passing the ids that are stored beside it spares computing them. Not for input from outside.
-    """
-    if event_id is None or room_id is None:
-        pdu: dict[str, Any] = orjson.loads(canonical)
-        event_id = event_id or event_id_of(pdu, version)
-        room_id = room_id or _room_id(pdu, event_id, version)
-    return Event.stored(canonical, version, event_id, room_id)
 
 
 def _room_id(pdu: dict[str, Any], event_id: str, version: RoomVersion) -> str:

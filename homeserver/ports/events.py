@@ -177,6 +177,8 @@ class NewEvent:
     replaces: Replaced | None = None
     txn: Txn | None = None
     redacts_allowed: bool = False  # the redaction may take effect: the store prunes `event.redacts`
+    awaits_target: bool = False  # `event.redacts` is not here yet
+    redacted_by: StoredEvent | None = None  # the redaction that came before this event
     push: int = 0  # `core.pushbits`
     auth: Mapping[str, int] = field(default_factory=dict)
     known_as: int | None = None
@@ -281,10 +283,6 @@ class EventRepo(Protocol):
         """Events by their row ids, hidden ones too, in that order."""
         ...
 
-    async def by_txn(self, key: bytes) -> str | None:
-        """Event id that the transaction `key` made, if any."""
-        ...
-
     async def by_txns(self, keys: Collection[bytes]) -> dict[bytes, str]:
         """Event ids that the transactions `keys` made."""
         ...
@@ -343,6 +341,10 @@ class RoomRepo(Protocol):
 
     async def gaps(self, room_nid: int, event_ids: Collection[str]) -> set[str]:
         """Those of the events that others name as previous, and that were not here when they came."""
+        ...
+
+    async def redactions_waiting(self, room_nid: int, event_id: str) -> list[int]:
+        """Row ids of redactions of an event that came before it, the oldest first; a few at most."""
         ...
 
     async def snapshots(self, nids: Collection[int]) -> dict[int, Snapshot]:

@@ -14,7 +14,7 @@ Bounds = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Decisive:
+class ViewChange:
     """What one event decides about who may see what in its room."""
 
     order: int
@@ -43,7 +43,11 @@ class SyncRepo(Protocol):
         """Member events of everybody but the user with `low < position <= high`, in order, in some rooms."""
         ...
 
-    async def visibility_histories(self, room_nids: Collection[int], user_id: str) -> dict[int, list[Decisive]]:
+    async def corrected_members(self, room_nids: Collection[int], low: int, high: int) -> list[tuple[str, int]]:
+        """Whose membership of which of the rooms state resolution has set with `low < position <= high`."""
+        ...
+
+    async def visibility_histories(self, room_nids: Collection[int], user_id: str) -> dict[int, list[ViewChange]]:
         """Per room all history visibility events, the user's member events and whose accounts were erased when, in
         timeline order.
 

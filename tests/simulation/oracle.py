@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from homeserver.core.auth.rules import check
+from homeserver.core.auth.rules import check, may_redact
 from homeserver.core.auth.state import MappingState
 from homeserver.core.errors import NotAllowed
 from homeserver.core.event import Event, StateKey
@@ -33,7 +33,12 @@ class Oracle:
     extremities: list[str] = field(default_factory=list)
     state: State = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
+    placed: list[str] = field(default_factory=list)
+    """What was accepted from elsewhere, in order."""
+    held: list[str] = field(default_factory=list)
+    """Events that are known elsewhere and come later."""
     resolutions: int = 0
+    _by: dict[str, str] = field(default_factory=dict)
     graph: AuthGraph[str] = field(default_factory=AuthGraph)
 
     def copy(self) -> Oracle:
@@ -45,6 +50,7 @@ class Oracle:
             rejected=set(self.rejected),
             extremities=list(self.extremities),
             missing=set(self.missing),
+            placed=list(self.placed),
         )
 
     def resolved(self, states: Sequence[State]) -> State:
@@ -97,6 +103,7 @@ class Oracle:
             self.outcomes[event_id] = Outcome.SOFT_FAILED
             return
         self.outcomes[event_id] = Outcome.ACCEPTED
+        self.placed.append(event_id)
         named = set(event.prev_events)
         walk = list(named)
         while walk:
@@ -110,6 +117,31 @@ class Oracle:
         self.missing |= {prev for prev in event.prev_events if prev not in self.after}
         self.missing.discard(event_id)
         self.state = self.resolved([self.after[extremity] for extremity in self.extremities])
+
+    def redacted(self) -> set[str]:
+        """The accepted events that are redacted, whichever came first."""
+        found: set[str] = set()
+        came = {event_id: number for number, event_id in enumerate(self.placed)}
+        for redaction in (self.events[event_id] for event_id in self.placed):
+            target = self.events.get(redaction.redacts or "")
+            if target is None or target.type == "m.room.create":
+                continue
+            if redaction.event_id in found and came[self._by[redaction.event_id]] < came[redaction.event_id]:
+                continue  # it names nothing any more
+            state = self.after[redaction.event_id]
+            view = MappingState({key: self.events[event_id] for key, event_id in state.items()})
+            if self.outcomes.get(target.event_id) is Outcome.ACCEPTED and may_redact(redaction, target, view):
+                self._by.setdefault(target.event_id, redaction.event_id)
+                found.add(target.event_id)
+        return found
+
+    def joined(self) -> set[str]:
+        """Who is in the room."""
+        return {
+            user_id
+            for (kind, user_id), event_id in self.state.items()
+            if kind == "m.room.member" and self.events[event_id].membership == "join"
+        }
 
     def know(self, event: Event) -> None:
         """Take in the event itself."""

@@ -78,10 +78,14 @@ class Peer:
 
     def any_event(self, prev_events: Sequence[str], before: State, locals_: Sequence[str]) -> Event:
         """Something that somebody of this server might send, allowed or not."""
-        random = self.random
+        oracle, random = self.oracle, self.random
         sender = random.choice(USERS)
         anybody = [*USERS, *locals_]
-        kind = random.randrange(12)
+        kind = random.randrange(13)
+        if kind == 12:
+            # Of an event that is here, or that will come later.
+            target = random.choice([*oracle.after][-8:] + oracle.held)
+            return self.make(prev_events, before, sender, "m.room.redaction", {}, redacts=target)
         if kind < 2:
             return self.make(prev_events, before, sender, "m.room.message", {"body": str(random.random())})
         if kind == 2:

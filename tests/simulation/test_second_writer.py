@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -22,6 +22,9 @@ from homeserver.core.event import Event
 from homeserver.core.versions import ROOM_VERSIONS
 from homeserver.ports import state as states
 from homeserver.ports.log import EventEntry, LogEntry, StateEntry
+from homeserver.services.log import Log
+from homeserver.services.personal.ignored import IgnoredUsers
+from homeserver.services.push.unread import UnreadCounts
 from homeserver.services.rooms.arrivals import Arrival, Outcome
 from homeserver.services.sync.body import STATE_AFTER, STATE_BEFORE
 from homeserver.storage.dialect import Sql
@@ -44,12 +47,40 @@ SEEDS_EACH = 5
 class Reader:
     """A client that must be told everything once, and know the state that there is."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, oracles: Sequence[Oracle]) -> None:
         self.client = client
         self.told: set[str] = set()
+        self.oracles = oracles
+        self.sharing: set[str] | None = None
+
+    def check_device_lists(self, body: dict[str, Any]) -> None:
+        """Whose keys to ask for: everybody who shares a room now and did not at the last sync; and the other way.
+
+        Only of this server's users: keys of others come with federation.
+        """
+        who = self.client.user_id
+        joined = [oracle.joined() & set(LOCALS) for oracle in self.oracles]
+        now = {user_id for members in joined if who in members for user_id in members} - {who}
+        lists = body.get("device_lists", {"changed": [], "left": []})
+        if self.sharing is not None:
+            assert now - self.sharing <= set(lists["changed"])
+            assert self.sharing - now <= set(lists["left"])
+        assert not now & set(lists["left"])
+        self.sharing = now
+
+    async def check_unread(self, room_id: str) -> None:
+        """What memory says of unread events is what a recount says."""
+        world, who = self.client.on, self.client.user_id
+        store, nowhere = world.world.store, Log(world.world.log.position)
+        recounting = UnreadCounts(store, nowhere, IgnoredUsers(store, nowhere))
+        lists = world.sync.rooms.peek(who)
+        assert lists is not None
+        rooms = {room_id: lists[room_id].room_nid}
+        assert await world.unread.of(who, rooms) == await recounting.of(who, rooms)
 
     async def sync(self, room_id: str, oracle: Oracle) -> None:
         body = await self.client.sync()
+        self.check_device_lists(body)
         room = body.get("rooms", {}).get("join", {}).get(room_id)
         if room is not None:
             events = [event["event_id"] for event in room["timeline"]["events"]]
@@ -62,6 +93,7 @@ class Reader:
         is_joined = member is not None and oracle.events[member].membership == "join"
         assert (room_id in self.client.rooms) == is_joined
         if is_joined:
+            await self.check_unread(room_id)
             known = self.client.rooms[room_id]
             # That a key is gone altogether cannot be said in /sync.
             assert {key: known.get(key) for key in oracle.state} == oracle.state
@@ -81,11 +113,13 @@ def is_told_whole(room: dict[str, Any], state_name: str) -> bool:
 class Simulation:
     """One room, one seed."""
 
-    def __init__(self, syncing: SyncWorld, version: str, seed: int) -> None:
+    def __init__(self, syncing: SyncWorld, version: str, seed: int, others: Sequence[Oracle] = ()) -> None:
+        """`others` are the rooms of seeds that were played on this server before."""
         self.syncing = syncing
         self.world = syncing.world
         self.random = Random(f"{version} {seed}")
         self.oracle = Oracle(ROOM_VERSIONS[version])
+        self.oracles = [*others, self.oracle]
         self.room_id = ""
         self.held: list[Event] = []
         self.sent: list[tuple[Event, State | None]] = []
@@ -117,7 +151,7 @@ class Simulation:
             join = self.peer.make(prevs, self.oracle.before(prevs), user, "m.room.member", {"membership": "join"}, user)
             await self.deliver(join)
         for user, field in ((ALICE, STATE_BEFORE), (BOB, STATE_AFTER), (BOB, STATE_BEFORE), (CAROL, STATE_BEFORE)):
-            self.readers.append(Reader(self.syncing.client(user, state_field=field)))
+            self.readers.append(Reader(self.syncing.client(user, state_field=field), self.oracles))
 
     async def run(self) -> None:
         await self.begin()
@@ -188,6 +222,7 @@ class Simulation:
             assert await self.arrive(first, outlier=True) is scratch_outlier(self.oracle, first)
         await self.deliver(second, told=told)
         self.held.append(first)
+        self.oracle.held.append(first.event_id)
 
     async def write_here(self) -> None:
         world, random = self.world, self.random
@@ -245,6 +280,12 @@ class Simulation:
             again = await tx.log.between(self.begun, self.world.log.position)
         assert again is not None
         assert list(map(_told, again)) == list(map(_told, self.followed)), "what others read back is what was told here"
+        redacted = {
+            event_id
+            for event_id, item in stored.items()
+            if item.redacted_by is not None and self.oracle.outcomes[event_id] is Outcome.ACCEPTED
+        }
+        assert redacted == self.oracle.redacted()
         timeline = [event.event_id for event in await self.world.timeline(self.room_id)]
         assert len(timeline) == len(set(timeline))
         accepted = {event_id for event_id, outcome in self.oracle.outcomes.items() if outcome is Outcome.ACCEPTED}
@@ -280,9 +321,11 @@ async def simulated(url: str) -> AsyncIterator[SyncWorld]:
 
 async def play(url: str, version: str, seeds: range, seen: Counter[str]) -> None:
     """Play some seeds on one server, and count what they had in them."""
+    oracles: list[Oracle] = []
     async with simulated(url) as syncing:
         for seed in seeds:
-            simulation = Simulation(syncing, version, seed)
+            simulation = Simulation(syncing, version, seed, oracles)
+            oracles.append(simulation.oracle)
             try:
                 await simulation.run()
             except Exception as error:

@@ -15,7 +15,7 @@ from homeserver.core.event import StateKey
 from homeserver.ports.events import EventFlags, NewEvent, RoomHead
 from homeserver.ports.state import RoomState, StateMap
 from homeserver.storage.dialect import Sql
-from homeserver.storage.repos.chains import AT_ONCE, BASE, Change, Link, link, needs_chain, parent_index
+from homeserver.storage.repos.chains import AT_ONCE, BASE, KeyChange, Link, link, needs_chain, parent_index
 from homeserver.storage.unit import Database
 from tests.storage.rooms import commit, decide, empty_head, make_event, make_room, message, whole
 from tests.support.store import open_store
@@ -44,7 +44,7 @@ def test_links_add_up_to_the_state(changes: list[tuple[int, bool]]) -> None:
             state.pop(key, None)
         else:
             state[key] = number
-        made = link(number, number - 1, number - 1, {key: Change(number, removed)}, known)
+        made = link(number, number - 1, number - 1, {key: KeyChange(number, removed)}, known)
         known[number] = made
         rows += len(made.delta)
         found: dict[StateKey, int] = {}

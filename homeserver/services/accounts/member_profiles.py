@@ -12,7 +12,7 @@ _SHOWN = ("displayname", "avatar_url")
 
 
 class MemberProfiles:
-    """Implements `services.rooms.people.Profiles` over the profiles of local users."""
+    """Implements `services.rooms.profiles.Profiles` over the profiles of local users."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

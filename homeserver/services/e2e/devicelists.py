@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from homeserver.ports.events import Membership, StoredEvent
+from homeserver.ports.events import EventFlags, Membership, StoredEvent
 from homeserver.ports.store import Transaction
 from homeserver.services.rooms.lists import RoomLists, Rooms
 
@@ -40,6 +40,10 @@ class KeyWindow:
     lists: set[str] = field(default_factory=set)  # users with a change of keys or devices that this one may see
     own: Mapping[str, Sequence[StoredEvent]] = field(default_factory=dict)  # own member events by room, in order
     members: list[StoredEvent] = field(default_factory=list)  # of others, in rooms that the user is or was in
+    resettled: Collection[tuple[str, str]] = ()  # (room, user) whose membership, or the user's, state resolution set
+
+    def __bool__(self) -> bool:
+        return bool(self.lists or self.own or self.members or self.resettled)
 
 
 def previous_membership(stored: StoredEvent) -> str | None:
@@ -75,13 +79,34 @@ class DeviceLists:
         if now != then:
             ids = {room_id: rooms[room_id].room_nid for room_id in now ^ then if room_id in rooms}
             candidates |= await tx.rooms.joined_members(ids.values())
+        unsure = await self._unsure(tx, user_id, rooms, window)
+        candidates |= unsure
         candidates.discard(user_id)
         shared_now, shared_then = await self._sharing(tx, candidates, now, then, rooms, first_moves)
         changed = {user for user in window.lists & candidates if user in shared_now or user in shared_then}
-        changed |= shared_now - shared_then
+        changed |= shared_now - shared_then | unsure & shared_now
         if user_id in window.lists:
             changed.add(user_id)
-        return DeviceListChanges(tuple(sorted(changed)), tuple(sorted(shared_then - shared_now)))
+        left = (shared_then | unsure) - shared_now
+        return DeviceListChanges(tuple(sorted(changed)), tuple(sorted(left)))
+
+    async def _unsure(self, tx: Transaction, user_id: str, rooms: Rooms, window: KeyWindow) -> set[str]:
+        """With whom the user may have shared a room or not when the window began: no event says how it was.
+
+        State resolution says nothing of before, and an event of a fork replaces what was there and not here. To be
+        asked for once too often does no harm, nor to be let go of by whom nobody shares a room with.
+        """
+        moved = set(window.resettled)
+        events = [*window.members, *(stored for own in window.own.values() for stored in own)]
+        moved.update(
+            (item.event.room_id, item.event.state_key or "") for item in events if item.flags & EventFlags.ASIDE
+        )
+        unsure = {subject for _, subject in moved}
+        own_rooms = {room_id for room_id, subject in moved if subject == user_id and room_id in rooms}
+        if own_rooms:
+            unsure |= await tx.rooms.joined_members([rooms[room_id].room_nid for room_id in own_rooms])
+        unsure.discard(user_id)
+        return unsure
 
     async def _sharing(
         self,

@@ -20,7 +20,7 @@ from homeserver.core.pushmatch import PushMatcher, RoomFacts
 from homeserver.core.pushrules import default_rules
 from homeserver.core.relations import relation_of
 from homeserver.ports.events import HIDDEN, StoredEvent
-from homeserver.ports.log import AccountDataEntry, EventEntry, LogEntry, ReceiptEntry
+from homeserver.ports.log import AccountDataEntry, EventEntry, LogEntry, ReceiptEntry, StateEntry
 from homeserver.ports.store import Store, Transaction
 from homeserver.ports.unread import MAIN, NOTHING, Unread
 from homeserver.services.log import Log
@@ -160,6 +160,10 @@ class UnreadCounts:
                 self._note(entry.room_id)
                 if users := self._users.get(entry.room_id):
                     self._happened(entry.stored, users)
+            elif isinstance(entry, StateEntry):
+                self._note(entry.room_id)
+                for user_id in entry.subjects:
+                    self._forget(user_id, entry.room_id)
             elif isinstance(entry, ReceiptEntry):
                 self._note(entry.receipt.user_id)
                 self._forget(entry.receipt.user_id, entry.receipt.room_id)
@@ -180,7 +184,7 @@ class UnreadCounts:
             for user_id in tuple(users):
                 self._forget(user_id, event.room_id)
             return
-        if stored.order is None or (stored.flags and stored.flags & HIDDEN):
+        if stored.order is None or stored.redacted_by is not None or (stored.flags and stored.flags & HIDDEN):
             return
         if event.type == "m.room.member" and event.state_key in users:
             self._forget(event.state_key, event.room_id)

@@ -23,7 +23,7 @@ from homeserver.services.rooms.histories import HistoryCache
 from homeserver.services.rooms.history import RoomHistory
 from homeserver.services.rooms.invites import InvitePermission
 from homeserver.services.rooms.membership import Memberships
-from homeserver.services.rooms.people import Profiles
+from homeserver.services.rooms.profiles import Profiles
 from homeserver.services.rooms.relations import Relations
 from homeserver.services.rooms.sending import Sending
 from homeserver.services.rooms.state import RoomState

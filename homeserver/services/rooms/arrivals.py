@@ -143,8 +143,8 @@ class ArrivingRoom:
         made = replace(made, state_after=after, gaps=gaps, fills_gap=fills_gap, **self._replaced(held))
         if arrival.refused or (is_aside and not _allows(event, await self._view(self._state, event))):
             return self._keep(replace(made, flags=flags | EventFlags.SOFT_FAILED, gaps=(), fills_gap=False))
-        redacts_allowed = event.redacts is not None and await self._may_redact(event, event.redacts, view)
-        self._keep(replace(made, flags=flags, redacts_allowed=redacts_allowed, push=push_of(event, held, view)))
+        made = await self._with_redactions(made, view)
+        self._keep(replace(made, flags=flags, push=push_of(event, held, view)))
         await self._advance(event, prevs, fills_gap=fills_gap)
         await self._settle_state(event, before, after)
         return Outcome.ACCEPTED
@@ -328,9 +328,44 @@ class ArrivingRoom:
         events = await self._event_map(list(ids.values()))
         return {key: events[event_id] for key, event_id in ids.items()}
 
-    async def _may_redact(self, redaction: Event, target_id: str, view: MappingState) -> bool:
-        target = (await self._event_map([target_id])).get(target_id)
-        return target is not None and target.type != "m.room.create" and may_redact(redaction, target, view)
+    async def _with_redactions(self, made: NewEvent, view: MappingState) -> NewEvent:
+        """Whether the event is redacted by one that is here, or redacts one that is; either may come first.
+
+        A redaction that was redacted before it came names nothing any more, and does nothing.
+        spec: rooms/v12#handling-redactions
+        """
+        event = made.event
+        is_redacted = False
+        for number, new in enumerate(self._events):
+            if new.awaits_target and new.event.redacts == event.event_id:
+                allowed = _may_redact(new.event, event, await self._view(new.state_after, new.event))
+                is_redacted = is_redacted or allowed
+                found = replace(new, awaits_target=False, redacts_allowed=allowed)
+                self._events[number] = self._new[new.event.event_id] = found
+        if not is_redacted and (waiting := await self._waiting_redaction(event)) is not None:
+            return replace(made, redacted_by=waiting)
+        if event.redacts is None or is_redacted:
+            return made
+        target = (await self._event_map([event.redacts])).get(event.redacts)
+        if target is None or self._flags(target.event_id) & EventFlags.OUTLIER:
+            return replace(made, awaits_target=True)  # it is decided when that gets its place
+        return replace(made, redacts_allowed=_may_redact(event, target, view))
+
+    async def _waiting_redaction(self, event: Event) -> StoredEvent | None:
+        """The stored redaction that came before the event and may redact it."""
+        async with self._memory.store.glance() as tx:
+            nids = await tx.rooms.redactions_waiting(self._head.room_nid, event.event_id)
+            waiting = await tx.events.by_nids(nids) if nids else []
+        for redaction in waiting:
+            state = await self._stored_state(redaction.snapshot)
+            if _may_redact(redaction.event, event, await self._view(state, redaction.event)):
+                return redaction
+        return None
+
+
+def _may_redact(redaction: Event, target: Event, view: MappingState) -> bool:
+    """Whether the redaction takes effect, given the state before it."""
+    return target.type != "m.room.create" and may_redact(redaction, target, view)
 
 
 def _allows(event: Event, view: MappingState) -> bool:

@@ -18,7 +18,7 @@ from homeserver.ports.store import StoreUnavailable, UniqueViolation
 from homeserver.services.rooms.claims import check_initial_state
 from homeserver.services.rooms.drafts import Draft
 from homeserver.services.rooms.invites import InvitePermission
-from homeserver.services.rooms.people import Profiles
+from homeserver.services.rooms.profiles import Profiles
 from homeserver.services.rooms.replacement import CREATORS_ONLY, TOMBSTONE, raise_tombstone
 from homeserver.services.rooms.writer import RoomWriter
 

@@ -24,7 +24,7 @@ from homeserver.ports.events import NewRoom, RoomHead
 from homeserver.ports.store import StoreUnavailable, UniqueViolation
 from homeserver.services.rooms.access import RoomAccess
 from homeserver.services.rooms.drafts import Draft, Existing, RoomView
-from homeserver.services.rooms.people import Profiles
+from homeserver.services.rooms.profiles import Profiles
 from homeserver.services.rooms.replacement import (
     SPACE_CHILD,
     TOMBSTONE,

@@ -29,7 +29,7 @@ from homeserver.core.visibility import HISTORY_VISIBILITY, allows
 from homeserver.ports.events import StoredEvent
 from homeserver.ports.relations import Span
 from homeserver.ports.store import Transaction
-from homeserver.ports.sync import Decisive
+from homeserver.ports.sync import ViewChange
 
 _FAR = 2**62
 """Beyond all orders."""
@@ -52,7 +52,7 @@ Visible = NewType("Visible", StoredEvent)
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class ValueHistory:
     """A value over the life of a room: from each order on, until the next."""
 
     orders: array[int] = field(default_factory=lambda: array("q"))
@@ -85,9 +85,9 @@ class History:
 
     user_id: str
     """Empty if the user has never been there."""
-    visibility: Course
-    memberships: Course
-    left: Decisive | None
+    visibility: ValueHistory
+    memberships: ValueHistory
+    left: ViewChange | None
     """The event by which the user last went from joined to something else, if they are not joined now."""
     erased: Mapping[str, int] = field(default_factory=dict)
     """Whose accounts were erased, and the order at which."""
@@ -245,10 +245,10 @@ async def load_history(tx: Transaction, room_nid: int, user_id: str) -> History:
     return history_of(user_id, (await tx.sync.visibility_histories([room_nid], user_id))[room_nid])
 
 
-def history_of(user_id: str, decisive: Iterable[Decisive]) -> History:
+def history_of(user_id: str, decisive: Iterable[ViewChange]) -> History:
     """The user's history out of what decides it, in timeline order."""
-    visibility, memberships = Course(), Course()
-    left: Decisive | None = None
+    visibility, memberships = ValueHistory(), ValueHistory()
+    left: ViewChange | None = None
     erased: dict[str, int] = {}
     for event in decisive:
         if event.erased is not None:

@@ -17,7 +17,7 @@ from homeserver.ports.clock import Clock
 from homeserver.ports.store import Store
 from homeserver.ports.support import BLOCKED, NEW, OPEN, PENDING, RESOLVED, Case, Visitor
 from homeserver.services.rooms.create import topic_content
-from homeserver.services.rooms.people import Profiles
+from homeserver.services.rooms.profiles import Profiles
 from homeserver.services.support import cards
 from homeserver.services.support.rooms import AGENT_POWER, TICKET, SupportRooms
 from homeserver.services.support.sites import LiveSite

@@ -14,7 +14,7 @@ from homeserver.ports.events import NewRoom
 from homeserver.ports.relations import RelationQuery
 from homeserver.services.rooms.create import topic_content
 from homeserver.services.rooms.drafts import Draft
-from homeserver.services.rooms.people import Profiles
+from homeserver.services.rooms.profiles import Profiles
 from homeserver.services.rooms.transactions import transaction
 from homeserver.services.rooms.writer import RoomMemory, RoomWriter
 

@@ -18,10 +18,11 @@ from homeserver.services.rooms.lists import Rooms
 from homeserver.services.rooms.present import Recipient
 from homeserver.services.rooms.visibility import Visible, joined_all_along
 from homeserver.services.sync import snapshot
+from homeserver.services.sync import window as windows
 from homeserver.services.sync.body import RoomSection, SyncBody, Timeline
 from homeserver.services.sync.lazy import SentMembers
 from homeserver.services.sync.request import RoomReads, SyncRequest, wants_account_data, without_ignored
-from homeserver.services.sync.window import RoomWindow, Window
+from homeserver.services.sync.window import RoomNews, Window
 
 _MEMBER = "m.room.member"
 _SUMMARISED = {_MEMBER, "m.room.name", "m.room.canonical_alias"}
@@ -118,6 +119,15 @@ class DeltaBuilder:
         device = (request.user_id, request.device_id)
         return all(self._sent.is_known(device, member, low) for member in members)
 
+    async def note_renamed(self, window: Window) -> None:
+        """Note in the window which of its redactions took away what a room's summary depends on."""
+        if redactions := windows.redactions(window):
+            targets = await self._reads.events({stored.event.redacts or "" for stored in redactions})
+            for stored in redactions:
+                target = targets.get(stored.event.redacts or "")
+                if target is not None and target.event.is_state and target.event.type in _SUMMARISED:
+                    window.renamed.add(stored.event.room_id)
+
     async def told_apart(self, request: SyncRequest, plan: Plan, window: Window, body: SyncBody) -> None:
         """What goes to one user or device only: members that it lacks, and account data.
 
@@ -140,7 +150,7 @@ class DeltaBuilder:
         self, tx: Transaction, request: SyncRequest, plan: Plan, window: Window, body: SyncBody
     ) -> None:
         """New summaries for rooms whose members or names changed."""
-        moved = [membership for membership in plan.changed if summary_moved(window.rooms.get(membership.room_id))]
+        moved = [membership for membership in plan.changed if summary_moved(window, membership.room_id)]
         if not moved:
             return
         rooms = {membership.room_nid: membership.room_id for membership in moved}
@@ -172,7 +182,7 @@ class DeltaBuilder:
             for membership in plan.whole:
                 if not _stayed(window.own_members.get(membership.room_id, ())):
                     continue
-                room = window.rooms.get(membership.room_id, RoomWindow())
+                room = window.rooms.get(membership.room_id, RoomNews())
                 timelines[membership.room_nid] = changed_room(request, membership.room_id, room, window.high).timeline
         if plan.whole:
             # The window of an initial sync has all that there is.
@@ -299,7 +309,7 @@ def bundling(body: SyncBody) -> list[StoredEvent]:
     ]
 
 
-def changed_room(request: SyncRequest, room_id: str, room: RoomWindow, high: int) -> RoomSection:
+def changed_room(request: SyncRequest, room_id: str, room: RoomNews, high: int) -> RoomSection:
     """Timeline and state of a room out of its window, in which the user was joined all along."""
     wanted = request.filter.room.timeline
     limit = request.timeline_limit_of(room_id)
@@ -332,10 +342,13 @@ def _wants_ephemeral(event_filter: RoomEventFilter, event_type: str, room_id: st
     return event_filter.matches_room(room_id) and event_filter.events.matches(event_type, None)
 
 
-def summary_moved(room: RoomWindow | None) -> bool:
+def summary_moved(window: Window, room_id: str) -> bool:
     """Whether the window changes the room's member counts, its heroes or whether clients need them."""
+    room = window.rooms.get(room_id)
     if room is None:
         return False
+    if room_id in window.renamed:
+        return True
     return any(stored.event.is_state and stored.event.type in _SUMMARISED for stored in room.events) or any(
         event_type in _SUMMARISED for event_type, _ in (*room.earlier_state, *room.settled)
     )
@@ -353,7 +366,7 @@ def _was_joined(own: Sequence[StoredEvent]) -> bool:
     return own[0].replaces is not None and own[0].replaces.membership == "join"
 
 
-def _while_inside(window: Window, membership: Membership) -> RoomWindow | None:
+def _while_inside(window: Window, membership: Membership) -> RoomNews | None:
     """A left room's window up to the leaving, if the user was joined until then: they need only what changed."""
     own = window.own_members.get(membership.room_id, [])
     room = window.rooms.get(membership.room_id)
@@ -361,7 +374,7 @@ def _while_inside(window: Window, membership: Membership) -> RoomWindow | None:
         return None
     last = order_of(membership.position)
     events = [stored for stored in room.events if (stored.order or 0) <= last]
-    return RoomWindow(events, room.more, room.earlier_state)
+    return RoomNews(events, room.more, room.earlier_state)
 
 
 def _until_left(window: Window, membership: Membership) -> list[StoredEvent]:

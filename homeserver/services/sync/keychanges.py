@@ -6,7 +6,7 @@ spec: client-server-api#get_matrixclientv3keyschanges
 from __future__ import annotations
 
 from homeserver.ports.store import Store
-from homeserver.services.e2e.devicelists import NOTHING, DeviceListChanges, DeviceLists, KeyWindow
+from homeserver.services.e2e.devicelists import NOTHING, DeviceListChanges, DeviceLists
 from homeserver.services.following import LogFollower
 from homeserver.services.rooms.lists import RoomLists
 from homeserver.services.sync import positions
@@ -36,5 +36,4 @@ class KeyChanges:
             rooms = await self._rooms.of(user_id)
             window = Window(first.position, self._follower.log.position)
             await add_key_changes(tx, window, user_id, rooms)
-            keys = KeyWindow(window.device_lists, window.own_members, window.members)
-            return await self._lists.changes(tx, user_id, rooms, keys)
+            return await self._lists.changes(tx, user_id, rooms, window.keys)

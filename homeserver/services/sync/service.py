@@ -16,7 +16,6 @@ from homeserver.ports.clock import Clock
 from homeserver.ports.store import Store, Transaction
 from homeserver.services.e2e import DeviceUpdates
 from homeserver.services.e2e.counts import NO_KEYS
-from homeserver.services.e2e.devicelists import KeyWindow
 from homeserver.services.e2e.todevice import PER_RESPONSE
 from homeserver.services.following import LogFollower
 from homeserver.services.personal.typing import TypingTracker
@@ -72,7 +71,7 @@ class Assembly:
         """Whether it takes more than the window and what is in memory."""
         return (
             self.plan.needs_store
-            or any(summary_moved(self.window.rooms.get(membership.room_id)) for membership in self.plan.changed)
+            or any(summary_moved(self.window, membership.room_id) for membership in self.plan.changed)
             or bool(bundling(self.body))
             or self.window.concerns_keys
             or (self.since is not None and self.since.to_device is not None)
@@ -251,6 +250,7 @@ class SyncService:
                     high = await tx.log.position()
                     rooms = rooms_of(await tx.rooms.memberships(request.user_id))
                 window = await self._read_window(tx, request, rooms, high)
+                await self._builder.note_renamed(window)
                 made = self._begin(request, since, rooms, window)
                 await self._builder.told_apart(request, made.plan, window, made.body)
                 await self._add_stored(tx, made)
@@ -259,6 +259,7 @@ class SyncService:
             window = windows.from_tail(entries, (request.user_id, request.device_id), rooms, since.position, high)
             if redacted := windows.redacted_ids(window):
                 windows.replace_events(window, await self._reads.events(redacted))
+            await self._builder.note_renamed(window)
             made = self._begin(request, since, rooms, window)
             await self._builder.told_apart(request, made.plan, window, made.body)
             if made.needs_store:
@@ -322,9 +323,9 @@ class SyncService:
     async def _add_device_parts(self, tx: Transaction, made: Assembly) -> None:
         """Put in what this device alone is told; the token says how far its messages have come."""
         since, window, device = made.since, made.window, made.request.device
-        if since is not None and (window.device_lists or window.members or window.own_members):
-            keys = KeyWindow(window.device_lists, window.own_members, window.members)
-            made.body.device_lists = await self._devices.lists.changes(tx, made.request.user_id, made.rooms, keys)
+        if since is not None and window.keys:
+            lists = self._devices.lists
+            made.body.device_lists = await lists.changes(tx, made.request.user_id, made.rooms, window.keys)
         if device is None or not (window.to_device or since is None or since.to_device is not None):
             return
         after = 0 if since is None else since.acknowledged

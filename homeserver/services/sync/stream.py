@@ -4,7 +4,7 @@ A session is a cursor with a window of one: the next update is computed only whe
 before, so a slow client is an older position and never a queue, and a cut socket resumes from the last position it
 acknowledged, as `/sync` would. What many get alike is sent without waking a task (`_look`, called by the bell and by
 the acknowledgement); what only this client gets, its own task makes (`_answer`). Knows no web server: it speaks
-through `ports.socket.Socket`, and calls of the API through `Face.call`. Frames and close codes are described in
+through `ports.socket.Socket`, and calls of the API through `StreamHost.call`. Frames and close codes are described in
 docs/websocket.md.
 """
 
@@ -56,7 +56,7 @@ class StreamSettings:
     buffer_bytes: int = 256 * 1024
 
 
-class Face(Protocol):
+class StreamHost(Protocol):
     """What a session needs of the role that opened the socket."""
 
     async def authenticate(self, token: str) -> Requester:
@@ -124,9 +124,9 @@ class Sockets:
 class Session:
     """One client on one socket."""
 
-    def __init__(self, socket: Socket, face: Face, sync: SyncService, sockets: Sockets) -> None:
+    def __init__(self, socket: Socket, host: StreamHost, sync: SyncService, sockets: Sockets) -> None:
         self._socket = socket
-        self._face = face
+        self._host = host
         self._sync = sync
         self._sockets = sockets
         self._clock = sockets.clock
@@ -206,7 +206,7 @@ class Session:
 
     def recheck(self) -> None:
         """See whether the token still serves, and end if not."""
-        if not self._face.serves(self._token):
+        if not self._host.serves(self._token):
             self._spawn(self._confirm(), self._loops)
 
     def _spawn(self, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
@@ -226,7 +226,7 @@ class Session:
     async def _authenticate(self, token: str) -> Requester:
         """Raises CloseSocket, after telling the client why."""
         try:
-            return await self._face.authenticate(token)
+            return await self._host.authenticate(token)
         except MatrixError as error:
             await self._socket.send(frames.failure(error))
             raise CloseSocket(CloseCode.UNKNOWN_TOKEN, error.code) from None
@@ -305,7 +305,7 @@ class Session:
 
     async def _serve(self, frame: frames.Req) -> bytes:
         body = b"" if frame.body is None else orjson.dumps(frame.body)
-        status, answer = await self._face.call(self._token, frame.method, frame.path, body)
+        status, answer = await self._host.call(self._token, frame.method, frame.path, body)
         if len(answer) > self._answers.limit:
             error = MatrixError(ErrCode.TOO_LARGE, "The answer is too large for a socket: use HTTP")
             status, answer = error.status, orjson.dumps(error.body())
@@ -315,7 +315,7 @@ class Session:
         if self._request is not None:
             raise CloseSocket(CloseCode.BAD_FRAME, "The stream has been started")
         try:
-            request = await self._face.request(self.who, frame)
+            request = await self._host.request(self.who, frame)
         except MatrixError as error:
             await self._socket.send(frames.failure(error))
             return
@@ -350,7 +350,7 @@ class Session:
             told = self._sync.shared(request, since, self._form)
             if told is not None and not (json := told.json):
                 self._since = told.token
-            elif told is not None and self._face.serves(self._token) and self._socket.send_now(frames.update(json)):
+            elif told is not None and self._host.serves(self._token) and self._socket.send_now(frames.update(json)):
                 self._expect(told.token)
             else:
                 self._own_work.set()
@@ -371,7 +371,7 @@ class Session:
             await self._socket.send(update)
         else:
             self._since = answer.token
-        return await self._face.advance(replace(request, full_state=False))
+        return await self._host.advance(replace(request, full_state=False))
 
     def _expect(self, token: SyncToken) -> None:
         """An update has gone out: nothing more until it is acknowledged."""

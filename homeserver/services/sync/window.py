@@ -27,6 +27,7 @@ from homeserver.ports.log import (
 )
 from homeserver.ports.receipts import ReceiptChanged
 from homeserver.ports.store import Transaction
+from homeserver.services.e2e.devicelists import KeyWindow
 from homeserver.services.personal.pushrules import PUSH_RULES, push_rules_content
 from homeserver.services.rooms.lists import Rooms
 from homeserver.services.sync.newest import newest
@@ -34,7 +35,7 @@ from homeserver.services.sync.request import SyncRequest
 
 
 @dataclass(slots=True)
-class RoomWindow:
+class RoomNews:
     """One room's part of a window."""
 
     events: list[StoredEvent] = field(default_factory=list)  # in timeline order; only the newest if `more`
@@ -51,12 +52,14 @@ class Window:
     low: int
     high: int
     own_members: dict[str, list[StoredEvent]] = field(default_factory=dict)  # room id → own member events, in order
-    rooms: dict[str, RoomWindow] = field(default_factory=dict)
+    rooms: dict[str, RoomNews] = field(default_factory=dict)
     corrected: set[str] = field(default_factory=set)  # rooms where state resolution set the user's own membership
+    renamed: set[str] = field(default_factory=set)  # rooms where an event of their summary was redacted
     account_data: list[AccountDataChanged] = field(default_factory=list)  # last per room and type
     receipts: dict[str, list[ReceiptChanged]] = field(default_factory=dict)  # by room, of joined rooms
     typing: dict[str, list[str]] = field(default_factory=dict)  # who types now, in joined rooms where that changed
     members: list[StoredEvent] = field(default_factory=list)  # member events of others in rooms the user is or was in
+    resettled: set[tuple[str, str]] = field(default_factory=set)  # (room, user) whose membership was set so
     device_lists: set[str] = field(default_factory=set)  # users whose keys or devices changed
     to_device: bool = False  # there may be messages for the device
     key_counts: bool = False  # those of the device have changed
@@ -64,7 +67,12 @@ class Window:
     @property
     def concerns_keys(self) -> bool:
         """Whether it takes the store to say what the device must be told of messages and of others' keys."""
-        return bool(self.to_device or self.members or self.own_members)
+        return bool(self.to_device or self.members or self.own_members or self.resettled)
+
+    @property
+    def keys(self) -> KeyWindow:
+        """What decides whose keys the user must ask for."""
+        return KeyWindow(self.device_lists, self.own_members, self.members, self.resettled)
 
 
 def _is_told(entry: EventEntry, user_id: str, rooms: Rooms) -> bool:
@@ -102,7 +110,7 @@ def from_tail(  # noqa: C901, PLR0912 - one case for each kind of entry
                     window.own_members.setdefault(entry.room_id, []).append(stored)
                 room = window.rooms.get(entry.room_id)
                 if room is None:
-                    room = window.rooms[entry.room_id] = RoomWindow()
+                    room = window.rooms[entry.room_id] = RoomNews()
                 room.events.append(stored)
                 if room.settled and stored.event.is_state:
                     room.settled.pop(stored.event.key, None)
@@ -136,9 +144,9 @@ def _take_correction(window: Window, entry: StateEntry, user_id: str, rooms: Roo
         window.corrected.add(entry.room_id)
     if membership is None or not (membership.membership == "join" or is_own or entry.position < membership.position):
         return
-    room = window.rooms.setdefault(entry.room_id, RoomWindow())
+    room = window.rooms.setdefault(entry.room_id, RoomNews())
     room.settled.update(entry.correction.changes)
-    window.device_lists.update(subject for subject, stored in entry.subjects.items() if stored is not None)
+    window.resettled.update((entry.room_id, subject) for subject in entry.subjects)
 
 
 async def from_the_beginning(tx: Transaction, request: SyncRequest, rooms: Rooms, high: int) -> Window:
@@ -174,7 +182,7 @@ async def from_store(tx: Transaction, request: SyncRequest, rooms: Rooms, low: i
     for room_nid, (events, more) in (await newest(tx, request, orders, ids)).items():
         if not events and not more:
             continue
-        room = window.rooms[ids[room_nid]] = RoomWindow(events, more)
+        room = window.rooms[ids[room_nid]] = RoomNews(events, more)
         if room.more:
             first = room.events[0].order if room.events else orders[room_nid][1] + 1
             before[room_nid] = (orders[room_nid][0], (first or 0) - 1)
@@ -182,7 +190,7 @@ async def from_store(tx: Transaction, request: SyncRequest, rooms: Rooms, low: i
         for room_nid, states in (await tx.sync.state_between(before)).items():
             window.rooms[ids[room_nid]].earlier_state = {stored.event.key: stored for stored in states}
     for room_nid, settled in (await tx.sync.settled(bounds)).items():
-        window.rooms.setdefault(ids[room_nid], RoomWindow()).settled = settled
+        window.rooms.setdefault(ids[room_nid], RoomNews()).settled = settled
     window.account_data = await tx.account_data.after(user_id, low)
     joined = {nid: span for nid, span in bounds.items() if rooms[ids[nid]].membership == "join"}
     for receipt in await tx.receipts.between(joined, user_id):
@@ -200,7 +208,15 @@ async def add_key_changes(tx: Transaction, window: Window, user_id: str, rooms: 
         if membership.membership == "join" or room_id in window.own_members
     ]
     window.members = await tx.sync.other_memberships(nids, user_id, window.low, window.high)
+    ids = {membership.room_nid: room_id for room_id, membership in rooms.items()}
+    for subject, room_nid in await tx.sync.corrected_members(list(ids), window.low, window.high):
+        window.resettled.add((ids[room_nid], subject))
     window.device_lists = set(await tx.keys.changed_lists(user_id, window.low))
+
+
+def redactions(window: Window) -> list[StoredEvent]:
+    """The redactions of the window."""
+    return [stored for room in window.rooms.values() for stored in room.events if stored.event.redacts is not None]
 
 
 def redacted_ids(window: Window) -> set[str]:

@@ -25,13 +25,15 @@ from homeserver.storage.dialect import Connection, Fragment, Sql, in_texts, json
 from homeserver.storage.ids import TransactionIds
 from homeserver.storage.packing import unpack
 from homeserver.storage.repos.aliases import PUT_ALIAS
-from homeserver.storage.repos.chains import Change, Link, link, needs_chain, parent_index
+from homeserver.storage.repos.chains import KeyChange, Link, link, needs_chain, parent_index
 from homeserver.storage.repos.graph import (
     DROP_GAP,
+    DROP_REDACTIONS_WAITING,
     INSERT_AUTH,
     INSERT_CHANGE,
     INSERT_GAP,
     INSERT_LATE,
+    INSERT_REDACTION_WAITING,
     SET_PLACE,
     auth_row,
     gap_rows,
@@ -217,12 +219,12 @@ class Appender:
             wanted.extend({"snapshot_nid": nid, "stop": stop} for nid, stop in stops.items())
         if not wanted:
             return
-        deltas: dict[int, tuple[int, int, dict[StateKey, Change]]] = {}
+        deltas: dict[int, tuple[int, int, dict[StateKey, KeyChange]]] = {}
         for row in await _CHAINS.rows(self._connection, wanted=json_rows(wanted)):
             nid, parent, index, event_nid, removed, kind, state_key = row
             _, _, delta = deltas.setdefault(nid, (parent, index, {}))
             if event_nid is not None:
-                delta[(kind, state_key)] = Change(event_nid, bool(removed))
+                delta[(kind, state_key)] = KeyChange(event_nid, bool(removed))
         self._chains = {nid: Link(nid, parent, index, delta) for nid, (parent, index, delta) in deltas.items()}
 
     async def _read_known(self, plans: Iterable[AppendPlan]) -> None:
@@ -295,14 +297,21 @@ class Appender:
     async def _write_graph(
         self, plans: list[AppendPlan], stored: list[list[StoredEvent]], new: list[StoredEvent]
     ) -> None:
-        """Auth edges of new state events, and which previous events are missing or have come."""
+        """Auth edges of new state events, and which events that others name are missing or have come."""
         auth: dict[str, int] = {}
         gaps: list[dict[str, Any]] = []
         filled: list[dict[str, Any]] = []
+        waiting: list[dict[str, Any]] = []
+        arrived: list[dict[str, Any]] = []
         for plan, events in zip(plans, stored, strict=True):
             for item, event in zip(plan.append.events, events, strict=True):
                 auth.update(item.auth)
                 gaps.extend(gap_rows(item, event))
+                if item.awaits_target:
+                    row = {"room_nid": plan.room_nid, "target_id": item.event.redacts, "event_nid": event.nid}
+                    waiting.append(row)
+                if item.redacted_by is not None:
+                    arrived.append({"room_nid": plan.room_nid, "event_id": item.event.event_id})
                 if item.fills_gap:
                     filled.append({"room_nid": plan.room_nid, "event_id": item.event.event_id})
         auth.update((event_id, known.nid) for event_id, known in self._known.items())
@@ -310,6 +319,8 @@ class Appender:
         await INSERT_AUTH.run_many(self._connection, rows)
         await INSERT_GAP.run_many(self._connection, gaps)
         await DROP_GAP.run_many(self._connection, filled)
+        await INSERT_REDACTION_WAITING.run_many(self._connection, waiting)
+        await DROP_REDACTIONS_WAITING.run_many(self._connection, arrived)
 
     async def _write_corrections(self, plans: list[AppendPlan], positions: list[int]) -> list[Correction | None]:
         """Changes of current state that no event says."""
@@ -371,9 +382,9 @@ class Appender:
         await _INSERT_SNAPSHOT.run_many(self._connection, snapshots)
         await _INSERT_DELTA.run_many(self._connection, deltas)
 
-    def _change(self, made: PlannedSnapshot, key: StateKey, event_id: str | None) -> Change:
+    def _change(self, made: PlannedSnapshot, key: StateKey, event_id: str | None) -> KeyChange:
         """A removal is recorded against the event that held the key."""
-        return Change(self._stored(event_id or made.before[key] or "").nid, removed=event_id is None)
+        return KeyChange(self._stored(event_id or made.before[key] or "").nid, removed=event_id is None)
 
     def _stored(self, event_id: str) -> _Known:
         known = self._known.get(event_id)

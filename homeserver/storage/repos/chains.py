@@ -21,14 +21,14 @@ later number has one below it, so its delta, which may be large, is never writte
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class KeyChange:
     """What became of one state key: the event with this row id was set, or removed."""
 
     event: int
     removed: bool = False
 
 
-Delta = Mapping[StateKey, Change]
+Delta = Mapping[StateKey, KeyChange]
 
 
 @dataclass(frozen=True, slots=True)

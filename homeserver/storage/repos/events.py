@@ -38,9 +38,6 @@ _AFTER = Sql(
     """SELECT nid, nid AS position FROM events WHERE nid > :position AND ord IS NOT NULL
     UNION ALL SELECT event_nid, position FROM late_events WHERE position > :position ORDER BY 2 LIMIT :count"""
 )
-_BY_TXN = Sql(
-    "SELECT e.event_id FROM event_txns t JOIN events e ON e.nid = t.event_nid WHERE t.key = :key",
-)
 _BY_TXNS = Sql(
     "SELECT t.key, e.event_id FROM {keys} JOIN event_txns t ON t.key = w.key JOIN events e ON e.nid = t.event_nid",
     # The keys travel end to end in one value: they are 16 bytes each, and JSON has no bytes.
@@ -76,11 +73,6 @@ class SqlEventRepo:
     async def by_nids(self, nids: Sequence[int]) -> list[StoredEvent]:
         """See the port."""
         return await self._reader.at(nids)
-
-    async def by_txn(self, key: bytes) -> str | None:
-        """See the port."""
-        row = await _BY_TXN.first(self._connection, key=key)
-        return None if row is None else row[0]
 
     async def by_txns(self, keys: Collection[bytes]) -> dict[bytes, str]:
         """See the port."""

@@ -27,6 +27,11 @@ INSERT_GAP = Sql(
     WHERE excluded.below_ord < gaps.below_ord"""
 )
 DROP_GAP = Sql("DELETE FROM gaps WHERE room_nid = :room_nid AND event_id = :event_id")
+INSERT_REDACTION_WAITING = Sql(
+    """INSERT INTO redactions_waiting (room_nid, target_id, event_nid) VALUES (:room_nid, :target_id, :event_nid)
+    ON CONFLICT (room_nid, target_id, event_nid) DO NOTHING"""
+)
+DROP_REDACTIONS_WAITING = Sql("DELETE FROM redactions_waiting WHERE room_nid = :room_nid AND target_id = :event_id")
 INSERT_CHANGE = Sql(
     """INSERT INTO state_changes (position, type, state_key, room_nid, event_nid, snapshot_nid)
     VALUES (:position, :type, :state_key, :room_nid, :event_nid, :snapshot_nid)"""
@@ -39,6 +44,10 @@ SET_PLACE = Sql(
 )
 _AUTH = Sql("SELECT nid, is_power, parents FROM auth_graph WHERE room_nid = :room_nid")
 _GAPS = Sql("SELECT event_id FROM gaps WHERE room_nid = :room_nid AND {ids}", ids=in_texts("event_id", "ids"))
+_REDACTIONS_WAITING = Sql(
+    """SELECT w.event_nid FROM redactions_waiting w JOIN events e ON e.nid = w.event_nid
+    WHERE w.room_nid = :room_nid AND w.target_id = :event_id ORDER BY e.ord LIMIT 20"""
+)
 _SNAPSHOTS = Sql("SELECT snapshot_nid, chain_index FROM snapshots WHERE {nids}", nids=in_ints("snapshot_nid", "nids"))
 _CURRENT_NIDS = Sql("SELECT event_nid FROM current_state WHERE room_nid = :room_nid")
 _CHAINS = Sql(
@@ -90,6 +99,12 @@ class RoomGraph:
         """See `RoomRepo.gaps`."""
         rows = await _GAPS.rows(self._connection, room_nid=room_nid, ids=json_texts(event_ids))
         return {row[0] for row in rows}
+
+    async def redactions_waiting(self, room_nid: int, event_id: str) -> list[int]:
+        """See `RoomRepo.redactions_waiting`."""
+        return [
+            row[0] for row in await _REDACTIONS_WAITING.rows(self._connection, room_nid=room_nid, event_id=event_id)
+        ]
 
     async def indexes(self, nids: Collection[int]) -> dict[int, int]:
         """The number that each snapshot has in its chain."""

@@ -84,6 +84,15 @@ class Redactions:
                     for nid, unsigned in target.successors.items()
                     if (left := _without(unsigned)) is not unsigned
                 )
+            redacted.extend(
+                {
+                    "nid": item.known_as,
+                    "json": column_json(*_pruned(item.event)),
+                    "redacted_by": item.redacted_by.event.event_id,
+                }
+                for item in plan.append.events
+                if item.redacted_by is not None and item.known_as is not None
+            )
         await _REDACT.run_many(self._connection, redacted)
         await DROP_WORDS.run_many(self._connection, [{"nid": row["nid"]} for row in redacted])
         await _SET_UNSIGNED.run_many(self._connection, stripped)
@@ -93,6 +102,8 @@ def prune_new(plan: AppendPlan, events: list[StoredEvent]) -> None:
     """Apply the append's redactions to its own events, before they are stored for the first time."""
     new = {item.event.event_id: item for item in events}
     for item in plan.append.events:
+        if item.redacted_by is not None:
+            _prune(new[item.event.event_id], item.redacted_by.event, item.redacted_by.order)
         target_id = _target_of(item)
         if target_id is None:
             continue
@@ -115,6 +126,11 @@ def _prune(target: StoredEvent, redaction: Event, order: int | None) -> None:
     target.redacted_by = redaction.event_id
     target.redaction_json = client_form(redaction)
     target.redaction_order = order
+
+
+def _pruned(event: Event) -> tuple[str, bytes]:
+    """Type and bytes of what is left of an event."""
+    return event.type, encode_lenient(redact(event.pdu, event.version))
 
 
 def _without(unsigned: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

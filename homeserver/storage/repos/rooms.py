@@ -193,6 +193,10 @@ class SqlRoomRepo:
         """See the port."""
         return await self._graph.gaps(room_nid, event_ids)
 
+    async def redactions_waiting(self, room_nid: int, event_id: str) -> list[int]:
+        """See the port."""
+        return await self._graph.redactions_waiting(room_nid, event_id)
+
     async def snapshots(self, nids: Collection[int]) -> dict[int, Snapshot]:
         """See the port."""
         indexes = await self._graph.indexes(nids)

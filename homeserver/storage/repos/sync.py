@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from homeserver.core.event import StateKey, membership_value
 from homeserver.core.visibility import visibility_value
 from homeserver.ports.events import ORDER_BITS, StoredEvent
-from homeserver.ports.sync import Bounds, Decisive
+from homeserver.ports.sync import Bounds, ViewChange
 from homeserver.storage.dialect import Connection, Fragment, Sql, in_ints, json_ints, json_rows, rows_of
 from homeserver.storage.repos.rows import EventReader
 
@@ -32,8 +32,15 @@ _OWN_MEMBERSHIPS = Sql(
 )
 _OTHER_MEMBERSHIPS = Sql(
     "SELECT e.nid FROM events e WHERE {rooms} AND e.type = 'm.room.member' AND e.state_key IS NOT NULL "
-    "AND e.state_key <> :user_id AND e.nid > :low AND e.nid <= :high AND e.ord IS NOT NULL ORDER BY e.nid",
+    "AND e.state_key <> :user_id AND e.ord IS NOT NULL AND (e.nid > :low AND e.nid <= :high "
+    "OR e.nid IN (SELECT l.event_nid FROM late_events l WHERE l.position > :low AND l.position <= :high)) "
+    "ORDER BY e.ord",
     rooms=in_ints("e.room_nid", "rooms"),
+)
+_CORRECTED_MEMBERS = Sql(
+    "SELECT DISTINCT s.state_key, s.room_nid FROM state_changes s "
+    "WHERE {rooms} AND s.type = 'm.room.member' AND s.position > :low AND s.position <= :high",
+    rooms=in_ints("s.room_nid", "rooms"),
 )
 _VISIBILITY_HISTORIES = Sql(
     "SELECT e.nid, e.room_nid, e.ord, e.snapshot_nid, e.type = 'm.room.member', NULL FROM events e "
@@ -106,9 +113,16 @@ class SqlSyncRepo:
         )
         return await self._reader.at([row[0] for row in rows])
 
-    async def visibility_histories(self, room_nids: Collection[int], user_id: str) -> dict[int, list[Decisive]]:
+    async def corrected_members(self, room_nids: Collection[int], low: int, high: int) -> list[tuple[str, int]]:
         """See the port."""
-        found: dict[int, list[Decisive]] = {room_nid: [] for room_nid in room_nids}
+        if not room_nids:
+            return []
+        rows = await _CORRECTED_MEMBERS.rows(self._connection, rooms=json_ints(room_nids), low=low, high=high)
+        return [(user_id, room_nid) for user_id, room_nid in rows]
+
+    async def visibility_histories(self, room_nids: Collection[int], user_id: str) -> dict[int, list[ViewChange]]:
+        """See the port."""
+        found: dict[int, list[ViewChange]] = {room_nid: [] for room_nid in room_nids}
         if not room_nids:
             return found
         rows = await _VISIBILITY_HISTORIES.rows(self._connection, rooms=json_ints(room_nids), user_id=user_id)
@@ -119,7 +133,7 @@ class SqlSyncRepo:
             for nid, room_nid, order, snapshot, is_member, erased in some:
                 membership, visibility = _NO_EVENT if nid is None else values[nid]
                 value = membership if is_member else visibility
-                found[room_nid].append(Decisive(order, snapshot, bool(is_member), value, erased))
+                found[room_nid].append(ViewChange(order, snapshot, bool(is_member), value, erased))
         return found
 
     async def settled(self, rooms: Mapping[int, Bounds]) -> dict[int, dict[StateKey, StoredEvent | None]]:

@@ -134,6 +134,16 @@ gaps = Table(
     sqlite_with_rowid=False,
 )
 
+redactions_waiting = Table(
+    "redactions_waiting",
+    metadata,
+    # Redactions that came before what they redact.
+    Column("room_nid", BigInteger, primary_key=True),
+    Column("target_id", Text, primary_key=True),  # an event id
+    Column("event_nid", BigInteger, primary_key=True),  # the redaction
+    sqlite_with_rowid=False,
+)
+
 state_changes = Table(
     "state_changes",
     metadata,

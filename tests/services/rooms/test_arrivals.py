@@ -174,6 +174,53 @@ async def test_a_redaction_from_elsewhere_takes_effect(world: World) -> None:
     assert stored.redacted_by == redaction.event_id
 
 
+@pytest.mark.parametrize("apart", [True, False])
+async def test_a_redaction_waits_for_what_it_redacts(world: World, apart: bool) -> None:
+    elsewhere = await Elsewhere.begin(world)
+    message = elsewhere.make("m.room.message", {"body": "secret"})
+    other = elsewhere.make("m.room.message", {"body": "mine"}, prevs=list(elsewhere.oracle.extremities))
+    redaction = elsewhere.make("m.room.redaction", {"redacts": message.event_id})
+    foreign = elsewhere.make("m.room.redaction", {"redacts": "$nothing-that-ever-comes"})
+    assert await elsewhere.arrive(foreign) is Outcome.ACCEPTED
+    if apart:
+        assert await elsewhere.arrive(redaction) is Outcome.ACCEPTED
+        world.rooms.memory.events.clear()
+        assert await elsewhere.arrive(message) is Outcome.ACCEPTED
+    else:
+        both = [elsewhere.arrive(redaction), elsewhere.arrive(other), elsewhere.arrive(message)]
+        assert set(await asyncio.gather(*both)) == {Outcome.ACCEPTED}
+    for _ in range(2):
+        stored = await elsewhere.stored(message)
+        assert stored is not None
+        assert stored.event.content == {}
+        assert stored.redacted_by == redaction.event_id
+        world.rooms.memory.events.clear()
+
+
+async def test_a_redaction_from_elsewhere_without_power_does_nothing(world: World) -> None:
+    elsewhere = await Elsewhere.begin(world)
+    words = await world.say(elsewhere.room_id, "of this server")
+    await elsewhere.follow()
+    redaction = elsewhere.make("m.room.redaction", {"redacts": words})
+    assert await elsewhere.arrive(redaction) is Outcome.ACCEPTED
+    async with world.store.read() as tx:
+        stored = (await tx.events.get_many([words]))[words]
+    assert stored.redacted_by is None, "they have no power, and it is not of their server"
+
+
+async def test_an_outlier_that_was_redacted_before_it_got_its_place(world: World) -> None:
+    elsewhere = await Elsewhere.begin(world)
+    message = elsewhere.make("m.room.message", {"body": "secret"})
+    redaction = elsewhere.make("m.room.redaction", {"redacts": message.event_id})
+    assert await elsewhere.arrive(redaction) is Outcome.ACCEPTED
+    assert await elsewhere.arrive(message, outlier=True) is Outcome.OUTLIER
+    assert await elsewhere.arrive(message) is Outcome.ACCEPTED
+    world.rooms.memory.events.clear()
+    stored = await elsewhere.stored(message)
+    assert stored is not None
+    assert (stored.event.content, stored.redacted_by) == ({}, redaction.event_id)
+
+
 async def test_what_was_made_before_a_ban_and_comes_after_it_is_hidden(world: World) -> None:
     elsewhere = await Elsewhere.begin(world)
     await world.rooms.sending.set_state(

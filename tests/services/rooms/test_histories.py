@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from homeserver.core.errors import MatrixError, NotAllowed
-from homeserver.ports.sync import Decisive
+from homeserver.ports.sync import ViewChange
 from homeserver.services.rooms.histories import HistoryCache
 from homeserver.services.rooms.history import PageRequest
 from homeserver.services.rooms.present import Recipient
@@ -120,5 +120,5 @@ async def test_histories_in_memory_are_bounded_by_their_changes(world: World) ->
         assert not statements
 
 
-def member(order: int, membership: str) -> Decisive:
-    return Decisive(order, 1, is_member=True, value=membership)
+def member(order: int, membership: str) -> ViewChange:
+    return ViewChange(order, 1, is_member=True, value=membership)

@@ -42,6 +42,7 @@ class SyncWorld:
     sync: SyncService
     typing: TypingTracker
     held: HeldOpen
+    unread: UnreadCounts
     shared: int = 0  # how many answers could have been shared
 
     def client(self, user_id: str, **options: Any) -> Client:
@@ -162,7 +163,7 @@ async def syncing_world(store: Database) -> AsyncIterator[SyncWorld]:
         devices = DeviceUpdates(KeyCountsCache(store, world.log), DeviceLists(lists), to_device)
         unread = UnreadCounts(store, world.log, IgnoredUsers(store, world.log))
         sync = SyncService(store, follower, lists, reads, devices, unread, typing, SteppingClock(), held=held)
-        yield SyncWorld(world, sync, typing, held)
+        yield SyncWorld(world, sync, typing, held, unread)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001.93"
+revision = "0001.94"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -47,6 +47,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one call for each table
     _push_cursor()
     _pushers()
     _receipts()
+    _redactions_waiting()
     _refresh_tokens()
     _registration_tokens()
     _reports()
@@ -574,6 +575,17 @@ def _receipts() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_receipts_room_position", "receipts", ["room_nid", "position"], unique=False)
+
+
+def _redactions_waiting() -> None:
+    op.create_table(
+        "redactions_waiting",
+        sa.Column("room_nid", sa.BigInteger(), nullable=False),
+        sa.Column("target_id", sa.Text(), nullable=False),
+        sa.Column("event_nid", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("room_nid", "target_id", "event_nid", name="pk_redactions_waiting"),
+        sqlite_with_rowid=False,
+    )
 
 
 def _refresh_tokens() -> None:
