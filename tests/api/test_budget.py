@@ -16,8 +16,9 @@ import orjson
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from client_api.routes import ROUTES
+from client_api.routes import ROUTES as CLIENT_ROUTES
 from homeserver.web.route import Route
+from media_repo.routes import ROUTES as MEDIA_ROUTES
 from tests.support.client import Client, part
 from tests.support.server import Server
 
@@ -30,6 +31,7 @@ HEAD = 14_000  # a request's head has at most 16 KiB
 
 # Marks that Unicode has to sort, letters that grow when folded, wildcards, separators, escapes, numbers, words.
 UNITS = ("\u0315\u0300\u05ae\u0301", "\ufdfa", "*a", "a.", "\\.", "9", "a ", "%_!", '"', "💬")
+ROUTES: list[Route[Any]] = [*CLIENT_ROUTES, *MEDIA_ROUTES]
 ENDING = {"logout", "logout_all", "deactivate_account"}
 KEYS = {
     "register": ("username", "password", "device_id", "initial_device_display_name", "session"),
