@@ -148,6 +148,8 @@ async def set_room_state_with_key(
         parts = limits.of_join(room_id)
         if who.rate_limited:
             api.limits.take("joins", who.user_id)
+    elif membership == "knock" and state_key == who.user_id and who.rate_limited:
+        api.limits.take("joins", who.user_id)
     async with limits.taking(api, who, parts):
         sent = await api.rooms.sending.set_state(
             room_id, who.user_id, (event_type, state_key), body, ts=_massaged(who, ts)

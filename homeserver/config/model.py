@@ -116,6 +116,7 @@ class Limits(Section, frozen=True, kw_only=True):
     devices_per_user: Annotated[int, _doc("Devices of one user.", ge=1, le=10_000)] = 100
     displayname_length: Annotated[int, _doc("Longest display name, in characters.", ge=1, le=10_000)] = 256
     avatar_url_length: Annotated[int, _doc("Longest avatar URL, in characters.", ge=1, le=10_000)] = 1_000
+    profile_fields: Annotated[int, _doc("Fields of one user's profile.", ge=2, le=10_000)] = 100
     account_data_bytes: Annotated[int, _doc("Largest account data item.", ge=1_024, le=1_048_576)] = 65_536
     account_data_items: Annotated[
         int, _doc("Account data items of one user, read markers and tags of rooms included.", ge=100, le=1_000_000)
@@ -131,6 +132,9 @@ class Limits(Section, frozen=True, kw_only=True):
     ] = 1_000
     filter_bytes: Annotated[int, _doc("Largest filter.", ge=1_024, le=1_048_576)] = 65_536
     filters_per_user: Annotated[int, _doc("Stored filters of one user.", ge=1, le=10_000)] = 100
+    filters_total_bytes: Annotated[
+        int, _doc("Bytes of all stored filters of one user.", ge=65_536, le=1_073_741_824)
+    ] = 1_048_576
     aliases_per_user: Annotated[int, _doc("Aliases one user may make.", ge=1, le=10_000)] = 50
     transaction_days: Annotated[
         int, _doc("How long a repeated transaction id still gives the first answer, in days.", ge=1, le=365)

@@ -371,3 +371,7 @@ class FilterRepo(Protocol):
     async def add(self, user_id: str, digest: bytes, definition: bytes) -> int:
         """Store a filter; returns its id, counted from 0 per user."""
         ...
+
+    async def size(self, user_id: str) -> int:
+        """Bytes of all the user's filters."""
+        ...

@@ -147,3 +147,22 @@ async def test_aliases_made_at_once_are_no_more_than_allowed(
     answers = await asyncio.gather(*puts, *rooms_)
     assert sorted(answer.status for answer in answers).count(200) == 5
     assert {answer.errcode for answer in answers if answer.status != 200} == {"M_RESOURCE_LIMIT_EXCEEDED"}
+
+
+async def test_knocks_by_state_event_are_joins_to_the_limits(
+    start_server: StartServer, http: aiohttp.ClientSession
+) -> None:
+    server = start_server(
+        rate_limits="on",
+        environment={"HROMADA_RATE_LIMITS_REGISTRATION": "100/100", "HROMADA_RATE_LIMITS_JOINS": "0.001/2"},
+    )
+    ann, dave = [await member(server, http, name) for name in ("ann", "dave")]
+    knocking = [{"type": "m.room.join_rules", "content": {"join_rule": "knock"}}]
+    wanted = [await ann.create_room(initial_state=knocking) for _ in range(3)]
+    answers = [
+        await dave.request(
+            "PUT", f"/rooms/{part(room)}/state/m.room.member/{part(dave.user_id)}", {"membership": "knock"}
+        )
+        for room in wanted
+    ]
+    assert [answer.status for answer in answers] == [200, 200, 429], answers

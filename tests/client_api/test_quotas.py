@@ -7,15 +7,19 @@ import asyncio
 import pytest
 
 from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.accounts import User
+from homeserver.ports.requester import Requester
+from homeserver.services.accounts.profile import ProfileLimits, Profiles
 from homeserver.services.personal.account_data import AccountData
 from homeserver.services.personal.edits import AccountDataEdits
+from homeserver.services.personal.filters import Filters
 from homeserver.services.personal.pushrules import PushRules
 from homeserver.services.personal.quota import AccountDataQuota
 from homeserver.services.personal.tags import Tags
 from homeserver.storage.unit import Database
-from tests.support.accounts import Home, running
+from tests.support.accounts import Home, RecordingRooms, running
 
-ALICE, ROOM = "@alice:hs.test", "!room:hs.test"
+ALICE, BOB, ROOM = "@alice:hs.test", "@bob:hs.test", "!room:hs.test"
 
 
 async def made(store: Database, data: AccountData, names: list[str], size: int) -> int:
@@ -72,3 +76,30 @@ async def test_push_rules_have_a_number_and_a_size(store: Database) -> None:
         small = PushRules(AccountDataEdits(store, home.committer), max_bytes=4_000)
         with pytest.raises(MatrixError):
             await small.put(ALICE, "content", "large", {"actions": [], "pattern": "x" * 900}, None, None)
+
+
+async def test_filters_have_a_size_together(store: Database) -> None:
+    filters = Filters(store, max_total=3_000)
+    big = {"room": {"rooms": [f"!{number}:{'x' * 50}" for number in range(20)]}}
+    first = await filters.define(ALICE, big)
+    assert await filters.define(ALICE, big) == first, "the same one takes nothing"
+    await filters.define(ALICE, {**big, "event_fields": ["content"]})
+    with pytest.raises(MatrixError) as refused:
+        await filters.define(ALICE, {**big, "event_fields": ["sender"]})
+    assert refused.value.code is ErrCode.RESOURCE_LIMIT_EXCEEDED
+    await filters.define(BOB, big)
+
+
+async def test_profiles_have_a_number_of_fields(store: Database) -> None:
+    profiles = Profiles(store, RecordingRooms(), "hs.test", ProfileLimits(fields=3))
+    async with store.write() as tx:
+        await tx.users.create(User(ALICE, 0))
+    who = Requester(ALICE, "DEV", "session")
+    for number in range(3):
+        await profiles.put_field(who, ALICE, f"org.example.f{number}", number)
+    with pytest.raises(MatrixError) as refused:
+        await profiles.put_field(who, ALICE, "displayname", "Alice")
+    assert refused.value.code is ErrCode.PROFILE_TOO_LARGE
+    await profiles.put_field(who, ALICE, "org.example.f0", "changed")
+    await profiles.delete_field(who, ALICE, "org.example.f1")
+    await profiles.put_field(who, ALICE, "displayname", "Alice")

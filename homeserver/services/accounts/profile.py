@@ -23,10 +23,11 @@ _SHOWN = (DISPLAYNAME, AVATAR_URL)  # what rooms show of a profile
 
 @dataclass(frozen=True, slots=True)
 class ProfileLimits:
-    """Longest values, in characters."""
+    """Longest values, in characters, and the most fields."""
 
     displayname: int = 256
     avatar_url: int = 1000
+    fields: int = 100
 
     def of(self, name: str) -> int | None:
         """The limit of a field; None for custom ones, which only the profile as a whole bounds."""
@@ -79,6 +80,8 @@ class Profiles:
         async with self._store.write() as tx:
             await tx.users.lock(user_id)  # two fields at once must not be more together than one after the other
             fields = await tx.profiles.get(user_id)
+            if name not in fields and len(fields) >= self._limits.fields:
+                raise MatrixError(ErrCode.PROFILE_TOO_LARGE, f"Profiles have at most {self._limits.fields} fields")
             fields[name] = data
             if sum(len(key) + len(field) + 4 for key, field in fields.items()) + 2 > MAX_PROFILE:
                 raise MatrixError(ErrCode.PROFILE_TOO_LARGE, f"Profiles have at most {MAX_PROFILE} bytes")

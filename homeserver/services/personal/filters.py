@@ -17,13 +17,23 @@ from homeserver.ports.store import Store, UniqueViolation
 
 MAX_FILTER = 65_536
 MAX_PER_USER = 100
+MAX_TOTAL = 1_048_576
 _MAX_CACHED = 2_000
 
 
 class Filters:
     """Owns filters."""
 
-    def __init__(self, store: Store, *, max_bytes: int = MAX_FILTER, max_per_user: int = MAX_PER_USER) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        max_bytes: int = MAX_FILTER,
+        max_per_user: int = MAX_PER_USER,
+        max_total: int = MAX_TOTAL,
+    ) -> None:
+        """`max_bytes` of one filter, `max_total` of all that a user has."""
+        self._max_total = max_total
         self._max_bytes = max_bytes
         self._max_per_user = max_per_user
         self._store = store
@@ -52,6 +62,10 @@ class Filters:
             filter_id = await tx.filters.add(user_id, digest, data)
             if filter_id >= self._max_per_user:
                 raise MatrixError(ErrCode.RESOURCE_LIMIT_EXCEEDED, f"You have {self._max_per_user} filters already")
+            if await tx.filters.size(user_id) > self._max_total:
+                raise MatrixError(
+                    ErrCode.RESOURCE_LIMIT_EXCEEDED, f"You may store {self._max_total:,} bytes of filters together"
+                )
         return filter_id
 
     async def definition(self, user_id: str, filter_id: str) -> bytes:

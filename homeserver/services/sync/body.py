@@ -52,6 +52,7 @@ class RoomSection:
     def is_empty(self) -> bool:
         return not (
             self.timeline.events
+            or self.timeline.read_from is not None  # what is wanted may stand further back
             or self.state
             or self.account_data
             or self.ephemeral

@@ -47,6 +47,7 @@ _DELETE_ACCOUNT_DATA = Sql("DELETE FROM account_data WHERE user_id = :user_id")
 _DEFINITION = Sql("SELECT definition FROM filters WHERE user_id = :user_id AND filter_id = :filter_id")
 _EQUAL_FILTER = Sql("SELECT filter_id FROM filters WHERE user_id = :user_id AND digest = :digest")
 _COUNT_FILTERS = Sql("SELECT count(*) FROM filters WHERE user_id = :user_id")
+_SIZE_OF_FILTERS = Sql("SELECT coalesce(sum(length(definition)), 0) FROM filters WHERE user_id = :user_id")
 _ADD_FILTER = Sql(
     """INSERT INTO filters (user_id, filter_id, digest, definition)
     VALUES (:user_id, :filter_id, :digest, :definition)"""
@@ -142,6 +143,9 @@ class SqlFilterRepo:
             self._connection, user_id=user_id, filter_id=filter_id, digest=digest, definition=definition
         )
         return filter_id
+
+    async def size(self, user_id: str) -> int:
+        return int((await _SIZE_OF_FILTERS.first(self._connection, user_id=user_id))[0])
 
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -232,3 +233,24 @@ async def test_a_join_that_a_new_name_overtakes_shows_the_new_name(
     monkeypatch.setattr(world.profiles, "member_profile", read_and_be_overtaken)
     await members.join(BOB, room_id)
     assert (await world.state(room_id, "m.room.member", BOB))["displayname"] == "New"
+
+
+async def test_names_and_joins_at_once_end_with_the_newest_name(world: World) -> None:
+    """Forty times: whoever comes last, room and profile say the same in the end."""
+    members = world.rooms.memberships
+    stays = await world.create(ALICE, BOB)
+
+    async def rename(name: str) -> None:
+        await asyncio.sleep(0)
+        world.profiles.names[BOB] = name
+        await members.profile_changed(BOB)
+
+    for number in range(40):
+        joins = await world.create(ALICE)
+        names = [f"{number}-{index}" for index in range(4)]
+        await asyncio.gather(members.join(BOB, joins), *map(rename, names))
+        for room in (stays, joins):
+            content = await world.state(room, "m.room.member", BOB)
+            assert content is not None
+            assert content["displayname"] == world.profiles.names[BOB], f"at try {number}"
+        await members.leave(BOB, joins)

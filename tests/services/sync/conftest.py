@@ -27,7 +27,7 @@ from homeserver.services.sync.fanout import audience
 from homeserver.services.sync.held import HeldOpen
 from homeserver.services.sync.reads import RoomMemoryReads
 from homeserver.services.sync.render import encode_for
-from homeserver.services.sync.request import SyncRequest
+from homeserver.services.sync.request import SyncLimits, SyncRequest
 from homeserver.services.sync.service import SyncService
 from homeserver.services.sync.wishes import RoomWish
 from homeserver.storage.unit import Database
@@ -64,6 +64,7 @@ class Client:
     filter: Filter = field(default_factory=Filter)
     state_field: StateField = STATE_BEFORE
     ignored: frozenset[str] = frozenset()
+    limits: SyncLimits = field(default_factory=SyncLimits)
     since: str | None = None
     rooms: dict[str, dict[tuple[str, str], str]] = field(default_factory=dict)  # joined room → state
     summaries: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -85,6 +86,7 @@ class Client:
             state_field=self.state_field,
             wishes=self.wishes,
             ignored=self.ignored,
+            limits=self.limits,
         )
         shared = None if request.since is None else service.shared(request, request.since, audience(request))
         answer = await service.poll(request, timeout_ms)

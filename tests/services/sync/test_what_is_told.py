@@ -13,6 +13,7 @@ from homeserver.core.filters import parse_filter, parse_room_event_filter
 from homeserver.services.rooms.history import PageRequest
 from homeserver.services.rooms.present import Recipient
 from homeserver.services.rooms.relations import RelationsRequest
+from homeserver.services.sync.request import SyncLimits
 from tests.services.rooms.conftest import ALICE, BOB, CAROL
 from tests.services.rooms.test_reads import bodies, relate
 from tests.services.sync.conftest import SyncWorld, assert_law
@@ -205,3 +206,35 @@ async def test_an_initial_sync_is_of_the_moment_that_its_token_names(
     assert told == ["m.room.name", "m.room.member"]
     assert len(bob.invites) == 1
     await assert_law(bob)
+
+
+@pytest.mark.parametrize("since", ["initial", "tail", "database"])
+async def test_what_is_older_than_the_look_back_is_found_from_prev_batch(syncing: SyncWorld, since: str) -> None:
+    """Of the wanted events, none is within the bound: the token continues exactly where the search has ended."""
+    world = syncing.world
+    room = await world.create(ALICE, BOB)
+    only = parse_filter({"room": {"timeline": {"limit": 2, "types": ["org.example"]}}})
+    alice = syncing.client(ALICE, filter=only, limits=SyncLimits(look_back=20))
+    if since != "initial":
+        await alice.sync()
+    for number in range(3):
+        await world.rooms.sending.send_message(room, (ALICE, "DEV"), "org.example", f"x{number}", {"n": number})
+    noise = [await world.say(room, f"{number}") for number in range(50)]
+    if since == "database":
+        forget_tail(syncing)
+    timeline = (await alice.sync())["rooms"]["join"][room]["timeline"]
+    found = [event["content"] for event in timeline["events"]]
+    if not found:
+        assert timeline["limited"]
+    start: str | None = timeline["prev_batch"]
+    who = Recipient(ALICE, "DEV")
+    if not found:
+        # Without the filter, the page behind the token begins with the event before the oldest that was looked at.
+        page = await world.rooms.history.messages(who, room, PageRequest(True, start=start, limit=1))
+        assert orjson.loads(page.chunk[0])["event_id"] == noise[-21]
+    wanted = parse_room_event_filter({"types": ["org.example"]})
+    while start is not None and len(found) < 3:
+        page = await world.rooms.history.messages(who, room, PageRequest(True, start=start, filter=wanted))
+        found = [*reversed([orjson.loads(event)["content"] for event in page.chunk]), *found]
+        start = page.end
+    assert found == [{"n": 0}, {"n": 1}, {"n": 2}]
