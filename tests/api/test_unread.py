@@ -80,6 +80,16 @@ async def test_own_messages_read_and_redacted_ones_do_not_count(alice: Client, b
     assert await fresh(bob, room) == (1, 0), "another name reads nothing"
 
 
+async def test_what_one_said_stays_read_when_others_redact_it(alice: Client, bob: Client) -> None:
+    room = await alice.shared_room(bob)
+    await alice.send(room, {"msgtype": "m.text", "body": "1"})
+    mine = await bob.send(room, {"msgtype": "m.text", "body": "mine"})
+    answer = await bob.sync()
+    await alice.redact(room, mine)
+    answer = await bob.sync(answer["next_batch"])
+    assert counts(answer, room) == (0, 0) == await fresh(bob, room)
+
+
 async def test_what_was_before_the_join_is_not_unread(alice: Client, bob: Client) -> None:
     room = await alice.create_room(preset="public_chat")
     for number in range(3):

@@ -10,9 +10,10 @@ R4  all readers, all walks through /messages and the final values agree
 R5  what one device sent to a room one after the other is in that order
 R6  what was acknowledged before something else was sent comes before it
 R7  a sync started after an acknowledgement brings what was acknowledged (within `within` responses)
-R8  tokens never go back and are never refused, and neither do values that are replaced
+R8  tokens never go back and are never refused, and neither do values that are replaced; a device gets the messages that
+    were sent to it and no others, each once, and what was acknowledged before something else was sent before that
 R9  the state that a reader put together is the state of GET /state
-R10 unread counts never exceed what there is to count: the messages of the room, and no highlights, for nobody is named
+R10 unread counts are what counting gives: in the end exactly, and never more than the messages of the room
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ def check(history: History, *, within: int = 2) -> list[Violation]:
         ("R6", real_time_order),
         ("R7", partial(acknowledged_is_synced, within=within)),
         ("R8", nothing_goes_back),
+        ("R8", devices_get_their_messages),
         ("R9", state_is_the_state),
         ("R10", unread_is_counted),
     ]
@@ -257,6 +259,31 @@ def nothing_goes_back(history: History) -> Iterator[str]:
                 values[name] = value
 
 
+def devices_get_their_messages(history: History) -> Iterator[str]:
+    """R8. Walks what a device got backwards, with the earliest acknowledgement of all that comes later."""
+    sent = {operation.asked["key"]: operation for operation in history.of("to_device")}
+    for reader, syncs in history.syncs().items():
+        got = [key for sync in syncs for key in sync.result.get("notes", ())]
+        places = {key: place for place, key in enumerate(got)}
+        if len(places) < len(got):
+            yield f"{reader} got {sorted(key for key in places if got.count(key) > 1)[:5]} more than once"
+        for key in got:
+            if key not in sent or reader not in sent[key].asked["readers"]:
+                yield f"{reader} got {key}, which was not for it"
+        for key, operation in sent.items():
+            if operation.acked and reader in operation.asked["readers"] and key not in places:
+                yield f"{reader} did not get {key}, which was acknowledged"
+        earliest: Operation | None = None
+        for key in reversed(got):
+            operation_of_key = sent.get(key)
+            if operation_of_key is None:
+                continue
+            if earliest is not None and (earliest.end or 0.0) < operation_of_key.start:
+                yield f"{reader} got {key} before {earliest.asked['key']}, which was acknowledged before it was sent"
+            if operation_of_key.acked and (earliest is None or (operation_of_key.end or 0.0) < (earliest.end or 0.0)):
+                earliest = operation_of_key
+
+
 # ---- R9, R10: state, counts ----
 
 
@@ -291,6 +318,31 @@ def unread_is_counted(history: History) -> Iterator[str]:
                     continue
                 if counts["highlight_count"] != 0 or not 0 <= counts["notification_count"] <= messages[room]:
                     yield f"{reader} was told of {counts} in {room}, which has {messages[room]} messages"
+    for reader, syncs in history.syncs().items():
+        last = {
+            (room, sync.result["user"]): part["unread"]
+            for sync in syncs
+            for room, part in sync.result["rooms"].items()
+            if part.get("unread") is not None and "user" in sync.result
+        }
+        for (room, user), counts in last.items():
+            if room in messages and counts["notification_count"] != (wanted := _unread(history, room, user)):
+                yield f"{reader} was last told of {counts} in {room}, where {wanted} messages are unread for {user}"
+    for name, counts in history.final.unread.items():
+        room, _, user = name.partition("|")
+        if counts["notification_count"] != (wanted := _unread(history, room, user)):
+            yield f"a first sync tells {user} of {counts} in {room}, where {wanted} messages are unread"
+
+
+def _unread(history: History, room: str, user: str) -> int:
+    """Messages of others, not redacted, behind the user's receipt and behind what they did last in the room."""
+    events = history.final.events[room]
+    own = [number for number, event in enumerate(events) if event["sender"] == user and "state_key" not in event]
+    receipt = _rank(history, history.final.registers.get(f"receipt|{room}|{user}"))
+    return sum(
+        event["type"] == "m.room.message" and event["sender"] != user and not event.get("pruned")
+        for event in events[max([receipt, *own]) + 1 :]
+    )
 
 
 # ---- shared ----

@@ -59,6 +59,9 @@ class Crowd:
             device = await people[number % len(people)].another_device()
             name = f"{'stream' if kind is StreamReader else 'sync'}{limit}"
             readers.append(kind(name, device, target, history, limit))
+        devices = {reader.name: (reader.client.user_id, reader.client.device_id) for reader in readers}
+        for writer in writers:
+            writer.devices = devices
         for reader in readers:
             assert await reader.step() is not None
         return cls(target, history, people, room_ids, writers, readers)
@@ -138,7 +141,7 @@ class Crowd:
         self.target.fault_words = ""
         await self.target.restart()
         after = await self.final()
-        for name in ("events", "walks", "state", "registers"):
+        for name in ("events", "walks", "state", "registers", "unread"):
             if getattr(after, name) != getattr(self.history.final, name):
                 found.append(f"{name} differ after a restart: {_difference(self.history.final, after, name)}")
         return found
@@ -173,6 +176,8 @@ class Crowd:
             answer = await fetch(self.target, person, "/sync", timeout=0)
             assert set(rooms(answer, "join")) == set(self.room_ids)
             final.registers.update(registers(answer, person.user_id))
+            for room, joined in rooms(answer, "join").items():
+                final.unread[f"{room}|{person.user_id}"] = joined["unread_notifications"]
         return final
 
     async def _walk(self, person: Client, room: str, direction: str, limit: int) -> list[dict[str, object]]:

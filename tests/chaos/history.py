@@ -49,6 +49,8 @@ class Final:
     """Room → `type|state_key` → event id, by GET /state."""
     registers: dict[str, Any] = field(default_factory=dict)
     """Values that are replaced, not appended: account data and receipts."""
+    unread: dict[str, Json] = field(default_factory=dict)
+    """`room|user` → the unread counts of a first sync."""
 
 
 @dataclass(slots=True)

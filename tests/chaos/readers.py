@@ -16,7 +16,7 @@ import aiohttp
 
 from tests.chaos.history import History, Json
 from tests.chaos.target import Target
-from tests.chaos.writers import CUT_OFF, REQUEST_S, RETRY_S, Refused, discard, open_stream, receive
+from tests.chaos.writers import CUT_OFF, NOTE, REQUEST_S, RETRY_S, Refused, discard, open_stream, receive
 from tests.support.client import Client, part, rooms, timeline
 
 FILL_PAGE = 20
@@ -52,6 +52,12 @@ def registers(answer: Json, user_id: str) -> Json:
                     for user in by_type.get("m.read", ()):
                         found[f"receipt|{room}|{user}"] = event_id
     return found
+
+
+def notes(answer: Json) -> list[str]:
+    """The messages to this device, by their keys."""
+    events = answer.get("to_device", {}).get("events", ())
+    return [event["content"]["key"] for event in events if event["type"] == NOTE]
 
 
 async def fetch(target: Target, client: Client, path: str, **params: Any) -> Any:
@@ -93,7 +99,7 @@ class Reader:
                 await asyncio.sleep(RETRY_S)
 
     async def step(self, timeout: int = 0) -> int | None:
-        """One /sync: how many rooms it told of; None if it failed. Raises Refused."""
+        """One /sync: of how many rooms and messages it told; None if it failed. Raises Refused."""
         began = time.monotonic()
         params = {"timeout": timeout, "since": self.since, "filter": self.filter}
         try:
@@ -106,7 +112,7 @@ class Reader:
                 self._refused(str(reply))
             return None
         await self.keep(reply.body, began)
-        return len(rooms(reply.body, "join"))
+        return len(rooms(reply.body, "join")) + len(notes(reply.body))
 
     async def drain(self) -> None:
         """Take what is left, and two empty responses behind it."""
@@ -128,6 +134,8 @@ class Reader:
             "position": int(self.since.removeprefix("s").partition("_")[0]),
             "rooms": parts,
             "registers": registers(answer, self.client.user_id),
+            "user": self.client.user_id,
+            "notes": notes(answer),
         }
         self.history.finish(operation, result)
         # Only now: who is stopped half-way has kept nothing.

@@ -20,19 +20,28 @@ def event(number: int, **more: Any) -> dict[str, Any]:
     return {"id": f"${number}", "type": "m.room.message", "sender": "@alice", "key": f"m{number}", **more}
 
 
-def part(*events: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"events": list(events), "unread": {"highlight_count": 0, "notification_count": 0}, **more}
+def count(number: int) -> dict[str, int]:
+    return {"highlight_count": 0, "notification_count": number}
+
+
+def part(*events: dict[str, Any], unread: int = 0, **more: Any) -> dict[str, Any]:
+    return {"events": list(events), "unread": count(unread), **more}
 
 
 def sync(reader: str, start: float, since: int | None, position: int, room: Any = None, **registers: Any) -> Operation:
     token = None if since is None else f"s{since}"
     rooms = {} if room is None else {ROOM: room}
-    result = {"next": f"s{position}", "position": position, "rooms": rooms, "registers": registers}
+    notes = registers.pop("notes", [])
+    result = {"next": f"s{position}", "position": position, "rooms": rooms, "registers": registers, "notes": notes}
+    result["user"] = f"@{reader}"
     return Operation(reader, "sync", start, {"since": token}, start + 0.5, result)
 
 
 def good() -> History:
-    """Alice sends $1 … $4, of which $3 is state; bob and carol read along, carol with a hole that she filled."""
+    """Alice sends $1 … $4, of which $3 is state; bob and carol read along, carol with a hole that she filled.
+
+    Bob has read $1, carol nothing. Alice and dora send notes to bob's device, dora's are not answered.
+    """
     events = [event(0), event(1), event(2), event(3, **STATE), event(4)]
     operations = [
         sync("bob", 0.0, None, 0, part(event(0))),
@@ -43,15 +52,20 @@ def good() -> History:
         ),
         Operation("alice", "put", 1.0, {"register": "seen", "value": 1}, 1.1),
         Operation("alice", "put", 2.0, {"register": "seen", "value": 2}, 2.1),
-        sync("bob", 1.5, 0, 1, part(event(1)), seen=1),
-        sync("bob", 2.5, 1, 3, part(event(2), event(3, **STATE)), seen=2),
-        sync("bob", 4.5, 3, 4, part(event(4))),
+        Operation("alice", "to_device", 1.0, {"key": "n1", "readers": ["bob"]}, 1.1, "n1"),
+        Operation("dora", "to_device", 1.0, {"key": "n2", "readers": ["bob"]}),
+        Operation("alice", "to_device", 2.0, {"key": "n3", "readers": ["bob"]}, 2.1, "n3"),
+        sync("bob", 1.5, 0, 1, part(event(1), unread=1), seen=1, notes=["n1"]),
+        sync("bob", 2.5, 1, 3, part(event(2), event(3, **STATE), unread=1), seen=2, notes=["n2", "n3"]),
+        sync("bob", 4.5, 3, 4, part(event(4), unread=2)),
         sync("bob", 5.5, 4, 4),
-        sync("carol", 4.5, 0, 4, part(event(4), limited=True, filled=events[1:4], state=[events[3]]), seen=2),
+        sync("carol", 4.5, 0, 4, part(event(4), unread=4, limited=True, filled=events[1:4], state=[events[3]]), seen=2),
         sync("carol", 5.5, 4, 4),
     ]
     ids = [item["id"] for item in events]
     final = Final({ROOM: events}, {ROOM: {"bob b": ids}}, {ROOM: {"chaos.state|alice": "$3"}}, {"seen": 2})
+    final.registers[f"receipt|{ROOM}|@bob"] = "$1"
+    final.unread = {f"{ROOM}|@bob": count(2), f"{ROOM}|@carol": count(4)}
     return History(1, operations, final)
 
 
@@ -77,8 +91,9 @@ def test_an_unknown_outcome_may_have_happened_or_not() -> None:
     assert check(history) == []
     history.final.events[ROOM].append(event(9))
     history.final.walks = {}
-    of(history, "bob")[-1].result["rooms"] = {ROOM: part(event(9))}
-    of(history, "carol")[-1].result["rooms"] = {ROOM: part(event(9))}
+    for reader, unread in (("bob", 3), ("carol", 5)):
+        of(history, reader)[-1].result["rooms"] = {ROOM: part(event(9), unread=unread)}
+        history.final.unread[f"{ROOM}|@{reader}"] = count(unread)
     assert check(history) == []
 
 
@@ -256,7 +271,59 @@ def test_r9_finds_another_state() -> None:
     assert rules(history) == {"R9"}
 
 
-def test_r10_finds_counts_that_nothing_counted() -> None:
+def lost_note(history: History) -> None:
+    of(history, "bob")[1].result["notes"] = []
+
+
+def note_twice(history: History) -> None:
+    of(history, "bob")[-1].result["notes"] = ["n3"]
+
+
+def note_too_early(history: History) -> None:
+    of(history, "bob")[1].result["notes"], of(history, "bob")[2].result["notes"] = ["n3"], ["n1"]
+
+
+def note_of_another(history: History) -> None:
+    of(history, "carol")[1].result["notes"] = ["n1"]
+
+
+@pytest.mark.parametrize("spoil", [lost_note, note_twice, note_too_early, note_of_another])
+def test_r8_finds_messages_to_devices_that_went_wrong(spoil: Callable[[History], None]) -> None:
     history = good()
-    of(history, "bob")[2].result["rooms"][ROOM]["unread"]["notification_count"] = 99
+    spoil(history)
+    assert rules(history) == {"R8"}
+
+
+def test_r8_lets_a_message_without_an_answer_be_lost() -> None:
+    history = good()
+    of(history, "bob")[2].result["notes"] = ["n3"]
+    assert rules(history) == set()
+
+
+def more_than_there_is(history: History) -> None:
+    of(history, "bob")[2].result["rooms"][ROOM]["unread"] = count(99)
+
+
+def last_count(history: History) -> None:
+    of(history, "bob")[3].result["rooms"][ROOM]["unread"] = count(1)
+
+
+def first_count(history: History) -> None:
+    history.final.unread[f"{ROOM}|@carol"] = count(3)
+
+
+@pytest.mark.parametrize("spoil", [more_than_there_is, last_count, first_count])
+def test_r10_finds_counts_that_nothing_counted(spoil: Callable[[History], None]) -> None:
+    history = good()
+    spoil(history)
     assert rules(history) == {"R10"}
+
+
+def test_r10_counts_nothing_before_ones_own_message() -> None:
+    history = good()
+    history.final.events[ROOM][2]["sender"] = "@carol"
+    assert "R10" in rules(history)
+    of(history, "carol")[1].result["rooms"][ROOM]["unread"] = count(1)
+    of(history, "bob")[3].result["rooms"][ROOM]["unread"] = count(2)
+    history.final.unread[f"{ROOM}|@carol"] = count(1)
+    assert "R10" not in rules(history)

@@ -28,6 +28,10 @@ REQUEST_S = 8.0
 REPEAT = 0.1
 GIVE_UP = 0.2
 STATE_TYPE = "chaos.state"
+KINDS = ("send", "state", "redact", "data", "receipt", "to_device")
+WEIGHTS = (70, 10, 8, 6, 6, 12)
+NOTE = "chaos.note"
+"""The type of messages to devices."""
 CUT_OFF = (aiohttp.ClientError, OSError, TimeoutError)
 
 
@@ -147,6 +151,8 @@ class Writer:
     acknowledged: int = 0
     stopped: bool = False
     redacted: set[str] = field(default_factory=set)
+    devices: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Readers by name, with user and device: who is sent messages to devices."""
 
     async def run(self) -> None:
         """Write until told to stop; what is under way is finished first."""
@@ -158,13 +164,15 @@ class Writer:
 
     async def _write(self, number: int) -> None:
         key = f"{self.name}/{number}"
-        kind = self.random.choices(("send", "state", "redact", "data", "receipt"), (70, 10, 8, 6, 6))[0]
+        kind = self.random.choices(KINDS, WEIGHTS)[0]
         if kind == "redact" and self._redactable():
             await self._redact(key)
         elif kind == "receipt" and self.acked:
             event = self.acked[-1][1]
             path = f"/rooms/{part(self.room)}/receipt/m.read/{part(event)}"
             await self._put(("POST", path, {}), f"receipt|{self.room}|{self.client.user_id}", event)
+        elif kind == "to_device" and self.devices:
+            await self._to_devices(key)
         elif kind == "data":
             path = f"/user/{part(self.client.user_id)}/account_data/chaos.{self.name}"
             await self._put(("PUT", path, {"value": number}), f"account_data|chaos.{self.name}", number)
@@ -193,6 +201,17 @@ class Writer:
         self.redacted.add(event)
         path = f"/rooms/{part(self.room)}/redact/{part(event)}/{part(key)}"
         await self._event("redact", ("PUT", path, {"reason": key}), key, redacts=event)
+
+    async def _to_devices(self, key: str) -> None:
+        names = self.random.sample(sorted(self.devices), self.random.randint(1, len(self.devices)))
+        messages: Json = {}
+        for user, device in (self.devices[name] for name in names):
+            messages.setdefault(user, {})[device] = {"key": key}
+        operation = self.history.begin(self.name, "to_device", key=key, readers=names)
+        request = ("PUT", f"/sendToDevice/{NOTE}/{part(key)}", {"messages": messages})
+        if await self._until_done(operation, request, may_give_up=True) is not None:
+            self.history.finish(operation, key)
+            self.acknowledged += 1
 
     async def _event(self, kind: str, request: tuple[str, str, Json], key: str, **asked: str) -> Operation:
         operation = self.history.begin(self.name, kind, room=self.room, key=key, **asked)

@@ -25,7 +25,7 @@ _UNREAD = """WITH marks AS (
         FROM marks m {newest}
         LEFT JOIN event_relations t ON t.event_nid = e.nid AND t.rel_type = 'm.thread'
         LEFT JOIN event_mentions n ON n.user_id = :user_id AND n.room_nid = e.room_nid AND n.ord = e.ord
-        WHERE e.redacted_by IS NULL AND {wanted}),
+        WHERE (e.redacted_by IS NULL OR e.sender = :user_id) AND {wanted}),
     entered AS (
         SELECT room_nid, max(ord) AS mark FROM behind WHERE push = 4 AND sender = :user_id GROUP BY room_nid),
     own AS (
