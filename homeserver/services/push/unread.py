@@ -105,7 +105,7 @@ class UnreadCounts:
                     counted = await tx.unread.counts(user_id, rooms.values(), ignored, self.most)
                 else:
                     counted = await self._by_rules(tx, user_id, matcher, rooms, ignored)
-            found = {room_id: RoomUnread(counted[room_nid]) for room_id, room_nid in rooms.items()}
+            found = {room_id: _room_unread(counted[room_nid]) for room_id, room_nid in rooms.items()}
             for room_id, counts in found.items():
                 # What has happened meanwhile may be in it or not: then it is good for this answer only.
                 if all(self._changes.get(key, 0) == before[key] for key in (user_id, room_id)):
@@ -195,18 +195,25 @@ class UnreadCounts:
             self._forget(user_id, event.room_id)
         notifies = bool(stored.push & NOTIFIES)
         changed = users if notifies else [*mentioned, event.sender]
+        # Most people of a room have the same count, and go on to have the same: one object, so that what is made of it
+        # is made once (`sync.holes`). Each stays referenced here while its id stands for it.
+        moved: dict[tuple[int, bool], tuple[RoomUnread, RoomUnread]] = {}
         for user_id in tuple(changed):
             known = self._known.get((user_id, event.room_id))
             if known is None:
                 continue
             if user_id == event.sender:
-                if event.is_state or thread not in known.threads:
-                    continue
-                threads = {name: counts for name, counts in known.threads.items() if name != thread}
-            else:
+                if not event.is_state and thread in known.threads:
+                    threads = {name: counts for name, counts in known.threads.items() if name != thread}
+                    self._known[user_id, event.room_id] = RoomUnread(threads)
+                continue
+            highlight = user_id in mentioned or bool(stored.push & HIGHLIGHTS)
+            step = moved.get((id(known), highlight))
+            if step is None:
                 threads = dict(known.threads)
-                _add(threads, thread, user_id in mentioned or bool(stored.push & HIGHLIGHTS))
-            self._known[user_id, event.room_id] = RoomUnread(threads)
+                _add(threads, thread, highlight)
+                step = moved[id(known), highlight] = known, RoomUnread(threads)
+            self._known[user_id, event.room_id] = step[1]
 
     def _counts_alike(self, user_id: str) -> bool:
         """Whether the event's bits say what it is worth to the user."""
@@ -272,6 +279,10 @@ class _State:
 
     def get(self, event_type: str, state_key: str, /) -> Any:
         return self._events.get((event_type, state_key))
+
+
+def _room_unread(threads: Mapping[str, Unread]) -> RoomUnread:
+    return RoomUnread(threads) if threads else EMPTY
 
 
 def _add(threads: dict[str, Unread], thread: str, highlight: bool) -> None:

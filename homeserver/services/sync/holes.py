@@ -6,12 +6,17 @@ between them are made once (docs/adr/0009-deliveries-with-holes.md).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 
 from homeserver.services.push.unread import EMPTY, RoomUnread
+
+_MAX_BYTES = 4_096  # larger ones go to few, or rarely
+_MAX_MADE = 8
+"""Of one template; the counts of a room's people are few different ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +26,7 @@ class Template:
     pieces: tuple[bytes, ...]
     rooms: tuple[str, ...]
     with_threads: bool
+    _made: dict[tuple[Any, ...], tuple[bytes, object]] = field(default_factory=dict, init=False, compare=False)
 
     @property
     def size(self) -> int:
@@ -29,9 +35,20 @@ class Template:
 
     def filled(self, key_counts: bytes, unread: Mapping[str, RoomUnread]) -> bytes:
         """The JSON for a recipient with these key counts (members, without braces) and unread counts by room."""
+        counts = [unread.get(room_id, EMPTY) for room_id in self.rooms]
+        # Many have the very same counts: those kept beside what was made of them stand for their ids.
+        key = (key_counts, *map(id, counts))
+        made = self._made.get(key)
+        if made is None:
+            made = self._fill(key_counts, counts), counts
+            if len(self._made) < _MAX_MADE and len(made[0]) <= _MAX_BYTES:
+                self._made[key] = made
+        return made[0]
+
+    def _fill(self, key_counts: bytes, counts: Sequence[RoomUnread]) -> bytes:
         parts = [self.pieces[0], key_counts, self.pieces[1]]
-        for room_id, piece in zip(self.rooms, self.pieces[2:], strict=True):
-            parts.append(members(unread.get(room_id, EMPTY), self.with_threads))
+        for one, piece in zip(counts, self.pieces[2:], strict=True):
+            parts.append(members(one, self.with_threads))
             parts.append(piece)
         return b"".join(parts)
 

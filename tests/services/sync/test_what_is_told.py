@@ -162,7 +162,7 @@ async def test_events_say_what_their_reader_was_then(syncing: SyncWorld, from_da
     assert said == {"before": "leave", "inside": "join", "still inside": "join", "outside": "leave"}
 
 
-class Meanwhile(faults.Plan):
+class Meanwhile(faults.FaultPlan):
     """Does something when a request gets to a point, once."""
 
     def __init__(self, point: str, act: Callable[[], Awaitable[object]]) -> None:
