@@ -15,12 +15,13 @@ from homeserver.storage.schema.base import metadata
 
 CREATE = {
     "sqlite": (
-        "CREATE VIRTUAL TABLE event_search USING fts5(words, detail=none, columnsize=0, prefix='3', "
+        "CREATE VIRTUAL TABLE IF NOT EXISTS event_search USING fts5(words, detail=none, columnsize=0, prefix='3', "
         """tokenize="unicode61 remove_diacritics 0 categories 'L* M* N* Co Cn'")""",
     ),
     "postgresql": (
-        "CREATE TABLE event_search (nid bigint CONSTRAINT pk_event_search PRIMARY KEY, words tsvector NOT NULL)",
-        "CREATE INDEX ix_event_search_words ON event_search USING gin (words)",
+        "CREATE TABLE IF NOT EXISTS event_search "
+        "(nid bigint CONSTRAINT pk_event_search PRIMARY KEY, words tsvector NOT NULL)",
+        "CREATE INDEX IF NOT EXISTS ix_event_search_words ON event_search USING gin (words)",
     ),
 }
 

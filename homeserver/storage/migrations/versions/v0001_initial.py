@@ -857,11 +857,12 @@ def _users() -> None:
 def _event_search() -> None:
     if op.get_bind().dialect.name == "sqlite":
         op.execute(
-            "CREATE VIRTUAL TABLE event_search USING fts5(words, detail=none, columnsize=0, prefix='3',"
-            " tokenize=\"unicode61 remove_diacritics 0 categories 'L* M* N* Co Cn'\")"
+            "CREATE VIRTUAL TABLE IF NOT EXISTS event_search USING fts5(words, detail=none, columnsize="
+            "0, prefix='3', tokenize=\"unicode61 remove_diacritics 0 categories 'L* M* N* Co Cn'\")"
         )
     else:
         op.execute(
-            "CREATE TABLE event_search (nid bigint CONSTRAINT pk_event_search PRIMARY KEY, words tsvector NOT NULL)"
+            "CREATE TABLE IF NOT EXISTS event_search (nid bigint CONSTRAINT pk_event_search PRIMARY KEY"
+            ", words tsvector NOT NULL)"
         )
-        op.execute("CREATE INDEX ix_event_search_words ON event_search USING gin (words)")
+        op.execute("CREATE INDEX IF NOT EXISTS ix_event_search_words ON event_search USING gin (words)")
