@@ -16,7 +16,7 @@ from homeserver import commands_site
 from homeserver.boot.parts import public_base_url
 from homeserver.config.model import Config
 from homeserver.core.errors import ErrCode, MatrixError
-from homeserver.services.support.site import SiteConfig
+from homeserver.services.support.site import SiteConfig, Theme, readable
 from homeserver.terminal import write, write_row
 
 _MOST_BYTES = 1_048_576
@@ -81,7 +81,8 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
 def _add(options: argparse.Namespace, config: Config) -> int:
     site = asyncio.run(commands_site.add(config, options.site, _given(options), options.agent))
     write(f"Made the site {site.id}. Put this into its pages:")
-    write(f'  <script async src="{public_base_url(config)}/embed.js" data-site="{site.id}"></script>')
+    accent = "" if site.config.theme == Theme() else f' data-accent="{readable(site.config.theme.accent)}"'
+    write(f'  <script async src="{public_base_url(config)}/embed.js" data-site="{site.id}"{accent}></script>')
     write(f"Its desk is {site.row.desk_id}" + (f"; invited: {', '.join(options.agent)}" if options.agent else ""))
     return 0
 

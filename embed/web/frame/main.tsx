@@ -62,6 +62,7 @@ function theme(scheme: string): void {
 function hear(name: string, value: unknown): void {
     if (name === "page") {
         const page = value as Page;
+        tell("accent", given.accent);
         const open = state.page.open;
         state.page = { url: String(page.url), title: String(page.title), locale: String(page.locale), open: page.open };
         if (!chosen()) void speak(state.page.locale in given.words || state.page.locale ? state.page.locale : given.locale).then(draw);
@@ -121,7 +122,6 @@ addEventListener("keydown", (event) => {
 
 theme(given.scheme);
 connect(hear);
-tell("accent", given.accent);
 void speak(chosen() || navigator.language || given.locale).then(draw);
 draw();
 void api.resume().then(

@@ -35,7 +35,7 @@ export function Presence(): JSX.Element {
     return (
         <small>
             <span class={here.length && given.open ? "live" : "live off"} />
-            {here.length && given.open ? t("here", { names }) : given.open ? own("promise", t("promise")) : away}
+            <bdi class="cut">{here.length && given.open ? t("here", { names }) : given.open ? own("promise", t("promise")) : away}</bdi>
         </small>
     );
 }
@@ -69,7 +69,9 @@ export function App(props: Props): JSX.Element {
                     <div class="head">
                         <Faces />
                         <span class="grow">
-                            <b>{siteName()}</b>
+                            <b>
+                                <bdi>{siteName()}</bdi>
+                            </b>
                             <Presence />
                         </span>
                         <Menu {...props} notice={setNotice} />

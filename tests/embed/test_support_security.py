@@ -1,0 +1,255 @@
+"""The security rules of support chats: who may show a frame, begin a session, and what a visitor may ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import aiohttp
+import pytest
+
+from client_api.routes import ROUTES as CLIENT_ROUTES
+from client_api.visitors import ALLOWED
+from embed.routes import ROUTES as EMBED_ROUTES
+from homeserver.web.route import Auth, Route
+from media_repo.routes import ROUTES as MEDIA_ROUTES
+from tests.embed.support_chat import Agent, Frame, new_site, site_command
+from tests.support.client import Client, part
+from tests.support.fixtures import MakeUser, StartServer, fresh
+from tests.support.server import Server
+
+pytestmark = pytest.mark.usefixtures("web_build")
+ORIGIN = "https://shop.example"
+
+# Whoever asks, with a token or without, gets the same: nothing of a visitor's rights is in it.
+OPEN = (Auth.NONE, Auth.OPTIONAL)
+MEDIA_ALLOWED = {"get_content_authed", "get_content_override_name_authed", "get_content_thumbnail_authed",
+                 "upload_content", "get_config_authed"}  # fmt: skip
+OWN = {"get_transcript", "erase_visitor"}
+
+
+def table() -> list[tuple[Route[Any], bool]]:
+    """Every route that looks at who asks, and whether visitors may come there."""
+    rows: list[tuple[Route[Any], bool]] = []
+    for route in [*CLIENT_ROUTES, *MEDIA_ROUTES, *EMBED_ROUTES]:
+        if route.auth not in OPEN:
+            rows.append((route, route.visitors is not None))
+    return rows
+
+
+def test_the_table_is_the_documented_one() -> None:
+    allowed = {(route.method, route.path): route.handler.__name__ for route, may in table() if may}
+    others = {name for key, name in allowed.items() if key not in ALLOWED}
+    assert others == MEDIA_ALLOWED | OWN
+    # What must never be there, whatever is added.
+    forbidden = ("createRoom", "/join/", "/invite", "/state", "publicRooms", "/directory", "user_directory", "/search",
+                 "/profile", "hierarchy", "pushers", "/account/", "/admin/", "openid", "/devices", "account_data",
+                 "/knock", "/ban", "/kick", "/upgrade", "room_keys", "/presence", "preview_url")  # fmt: skip
+    named = [path for _, path in allowed if path != "/_matrix/client/v3/account/whoami"]
+    assert not [path for path in named for word in forbidden if word in path]
+
+
+async def test_a_visitor_tries_every_endpoint(server: Server, http: aiohttp.ClientSession) -> None:
+    frame = Frame(http, server, new_site(server, [ORIGIN], []))
+    await frame.begin()
+    known = {"roomId": frame.room, "userId": frame.client.user_id, "eventType": "m.room.message", "txnId": "t"}
+    wrong: list[str] = []
+    for route, may in table():
+        if route.handler.__name__ in ("erase_visitor", "sync", "peek_events"):
+            continue  # ends what the test works with, or waits
+        path = re.sub(r"\{(\w+)\}", lambda name: part(known.get(name[1], "x")), route.path)
+        path = path.replace("/sites/x/", f"/sites/{frame.site}/")
+        body = None if route.method in ("GET", "DELETE") else {}
+        reply = await frame.client.request(route.method, path, body)
+        refused = reply.status == 403 and b"Visitors of a support chat may not do this" in reply.raw
+        if refused is may or reply.status >= 500:
+            wrong.append(f"{route.method} {route.path}: {reply}")
+    assert not wrong, "\n".join(wrong)
+
+
+async def test_a_visitor_reaches_no_other_room_and_says_no_other_things(
+    server: Server, http: aiohttp.ClientSession, make_user: MakeUser
+) -> None:
+    agent = Agent(await make_user("agent"))
+    site = new_site(server, [ORIGIN], [agent.client.user_id])
+    desk = await agent.join_desk()
+    ada, eve = Frame(http, server, site), Frame(http, server, site)
+    await ada.begin()
+    await eve.begin()
+    await ada.say("mine")
+    secret = await agent.client.ok("POST", "/createRoom", {"preset": "public_chat"})
+    for room in (ada.room, desk, secret["room_id"]):
+        where = f"/rooms/{part(room)}"
+        (await eve.client.request("GET", f"{where}/messages", params={"dir": "b"})).error(403, "M_FORBIDDEN")
+        (await eve.client.request("GET", f"{where}/members")).error(403, "M_FORBIDDEN")
+        content = {"msgtype": "m.text", "body": "let me in"}
+        (await eve.client.request("PUT", f"{where}/send/m.room.message/x", content)).error(403, "M_FORBIDDEN")
+    own = f"/rooms/{part(eve.room)}"
+    (await eve.client.request("PUT", f"{own}/send/m.room.encryption/x", {})).error(403, "M_FORBIDDEN")
+    (await eve.client.request("PUT", f"{own}/send/com.example.any/x", {})).error(403, "M_FORBIDDEN")
+    long = {"msgtype": "m.text", "body": "x" * 9000}
+    (await eve.client.request("PUT", f"{own}/send/m.room.message/y", long)).error(413, "M_TOO_LARGE")
+    # Another site's session opens nothing here, nor does the token of an account.
+    other = Frame(http, server, new_site(server, [ORIGIN], []))
+    other.handle = eve.handle
+    (await other.ask("session/resume")).error(401, "M_UNKNOWN_TOKEN")
+    path = f"/_embed/v1/sites/{other.site}"
+    (await eve.client.request("GET", f"{path}/transcript")).error(403, "M_FORBIDDEN")
+    (await agent.client.request("GET", f"/_embed/v1/sites/{site}/transcript")).error(403, "M_FORBIDDEN")
+
+
+async def test_sessions_begin_only_in_our_own_frame(server: Server, http: aiohttp.ClientSession) -> None:
+    site, other = new_site(server, [ORIGIN], []), new_site(server, [ORIGIN], [])
+    frame = Frame(http, server, site)
+    good = {"nonce": await frame.nonce(), "key": fresh("key")}
+    for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"X-Hromada-Embed": "0"}):
+        (await frame.ask("session", good, **headers)).error(403, "M_FORBIDDEN")
+        (await frame.ask("session/resume", **headers)).error(403, "M_FORBIDDEN")
+    until, _, signature = good["nonce"].partition(".")
+    foreign = await Frame(http, server, other).nonce()
+    for nonce in ("", "1.x", f"{int(until) + 1}.{signature}", f"1.{signature}", foreign, "9" * 150, "\u0664.x"):
+        reply = await frame.ask("session", {**good, "nonce": nonce})
+        assert reply.error(403, "M_FORBIDDEN")["reason"] == "nonce"
+    # No other page may ask: there is no CORS here, also not for what it asks first.
+    path = f"/_embed/v1/sites/{site}/session"
+    for method in ("OPTIONS", "POST"):
+        reply = await frame.client.request(method, path, token=None, headers={"Origin": "https://evil.example"})
+        assert "Access-Control-Allow-Origin" not in reply.headers
+    token = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJAYSJ9."
+    for handle in (token, "x", "a.b.c", ""):
+        frame.handle = handle
+        (await frame.ask("session/resume")).error(401, "M_UNKNOWN_TOKEN")
+    # An access token is no handle, and a handle is no access token.
+    frame.handle = ""
+    session = await frame.begin()
+    frame.handle = session["access_token"]
+    (await frame.ask("session/resume")).error(401, "M_UNKNOWN_TOKEN")
+    (await frame.client.request("GET", "/account/whoami", token=session["handle"])).error(401, "M_UNKNOWN_TOKEN")
+
+
+async def test_what_frame_and_loader_are_served_with(server: Server, http: aiohttp.ClientSession) -> None:
+    site = new_site(server, [ORIGIN, "https://*.teren.example"], [])
+    anybody = Client(http, server.url)
+    reply = await anybody.request("GET", f"/_embed/frame/{site}", token=None)
+    policy = dict(item.split(" ", 1) for item in reply.headers["Content-Security-Policy"].split("; "))
+    assert policy["frame-ancestors"] == f"{ORIGIN} https://*.teren.example"
+    assert policy["default-src"] == policy["form-action"] == "'none'"
+    assert policy["style-src"] == "'self'"
+    assert "unsafe-inline" not in reply.headers["Content-Security-Policy"]
+    assert "unsafe-eval'" not in policy["script-src"].replace("wasm-unsafe-eval'", "")
+    assert "X-Frame-Options" not in reply.headers
+    assert reply.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+    assert reply.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+    assert reply.headers["Cache-Control"] == "no-store"
+    assert reply.headers["Referrer-Policy"] == "no-referrer"
+    assert "Set-Cookie" not in reply.headers
+    async with http.get(f"{server.url}/embed.js") as loader:
+        assert loader.status == 200
+    assert loader.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+    assert loader.headers["Access-Control-Allow-Origin"] == "*"
+    assert "max-age=300" in loader.headers["Cache-Control"]
+    assert "Set-Cookie" not in loader.headers
+    frame = Frame(http, server, site)
+    body = {"nonce": await frame.nonce(), "key": fresh("key")}
+    cookie = (await frame.ask("session", body)).headers["Set-Cookie"]
+    assert cookie.startswith(f"__Host-hromada-{site}=")
+    for attribute in ("Path=/", "Secure", "HttpOnly", "SameSite=None", "Partitioned"):
+        assert attribute in cookie.split("; ")
+
+
+async def test_the_frame_says_nothing_that_is_secret(server: Server, http: aiohttp.ClientSession) -> None:
+    hostile = "</script><script>alert(1)</script><!--"
+    settings = {"words": {"en": {"greeting": hostile}}, "canned": {"vip": "SECRET REPLY"}}
+    site = new_site(server, [ORIGIN], [], name=hostile[:90], **settings)
+    secret = re.search(r"secret +(\S+)", site_command(server, "rotate-key", site))
+    assert secret is not None
+    page = (await Client(http, server.url).request("GET", f"/_embed/frame/{site}", token=None)).raw.decode()
+    assert secret[1] not in page
+    assert "SECRET REPLY" not in page
+    assert "alert(1)" in page  # as a text
+    assert "<script>alert" not in page
+    assert secret[1] not in site_command(server, "show", site)
+
+
+async def test_a_site_that_is_off_shows_nothing(server: Server, http: aiohttp.ClientSession) -> None:
+    site = new_site(server, [ORIGIN], [])
+    frame = Frame(http, server, site)
+    await frame.begin()
+    site_command(server, "edit", site, "--disable")
+    await _until_off(frame)
+    (await frame.ask("session/resume")).error(403, "M_FORBIDDEN")
+    site_command(server, "remove", site)
+    for _ in range(300):  # another process has ended the session: noticed within a second or so
+        if (reply := await frame.client.request("GET", "/account/whoami")).status == 401:
+            break
+        await asyncio.sleep(0.1)
+    reply.error(401, "M_UNKNOWN_TOKEN")
+
+
+async def _until_off(frame: Frame) -> None:
+    for _ in range(100):
+        reply = await frame.client.request("GET", f"/_embed/frame/{frame.site}", token=None)
+        if reply.status == 404:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError("still on")
+
+
+async def test_floods_meet_their_limits(start_server: StartServer, http: aiohttp.ClientSession, database: str) -> None:
+    server = start_server(database, rate_limits="on")
+    site = new_site(server, [ORIGIN], [])
+    frames = [Frame(http, server, site) for _ in range(6)]
+    for frame in frames[:5]:
+        await frame.begin()
+    body = {"nonce": await frames[5].nonce(), "key": fresh("key")}
+    reply = await frames[5].ask("session", body)
+    error = reply.error(429, "M_LIMIT_EXCEEDED")
+    assert error["retry_after_ms"] > 60_000
+    assert int(reply.headers["Retry-After"]) > 60
+    ada = frames[0]
+    content = {"msgtype": "m.text", "body": "again"}
+    statuses = []
+    for number in range(25):
+        path = f"/rooms/{part(ada.room)}/send/m.room.message/{number}"
+        statuses.append((await ada.client.request("PUT", path, content)).status)
+    assert statuses.count(200) in range(20, 24)
+    assert statuses[-1] == 429
+
+
+async def test_names_and_pages_are_made_harmless(
+    server: Server, http: aiohttp.ClientSession, make_user: MakeUser
+) -> None:
+    agent = Agent(await make_user("agent"))
+    form = {"fields": [{"name": "name"}, {"name": "message"}]}
+    site = new_site(server, [ORIGIN], [agent.client.user_id], form=form)
+    desk = await agent.join_desk()
+    frame = Frame(http, server, site)
+    name = "\u202e<img src=x onerror=alert(1)> @room\n\u2066Eve\u200b" + "x" * 300
+    await frame.begin(answers={"name": name}, page="javascript:alert(1)", title="t\u202e")
+    await frame.say("<b>bold</b> \u202egnp.exe")
+    card = await agent.card(desk, "bold")
+    shown = card["formatted_body"]
+    assert "<img" not in shown
+    assert "<b>bold" not in shown
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\u200b]", card["body"].replace("gnp.exe", ""))
+    assert "javascript:" not in card["body"]
+    room = await agent.enter(card)
+    member = await agent.client.ok("GET", f"/rooms/{part(room)}/state/m.room.member/{part(frame.client.user_id)}")
+    assert len(member["displayname"]) <= 60
+    assert "\n" not in member["displayname"]
+
+
+async def test_files_are_those_that_the_site_takes(server: Server, http: aiohttp.ClientSession) -> None:
+    site = new_site(server, [ORIGIN], [], files={"max_bytes": 2000, "types": ["image/png"]})
+    frame = Frame(http, server, site)
+    await frame.begin()
+
+    async def upload(data: bytes, kind: str) -> Any:
+        path = "/_matrix/media/v3/upload"
+        return await frame.client.request("POST", path, data=data, headers={"Content-Type": kind})
+
+    assert (await upload(b"x" * 100, "image/png")).ok()["content_uri"]
+    (await upload(b"<svg/>", "image/svg+xml")).error(403, "M_FORBIDDEN")
+    (await upload(b"x", "text/html")).error(403, "M_FORBIDDEN")
+    (await upload(b"x" * 3000, "image/png")).error(413, "M_TOO_LARGE")
