@@ -93,7 +93,7 @@ async def get_frame(embed: EmbedServices, *, request: Request, site: str) -> Res
 async def start_session(embed: EmbedServices, *, request: Request, site: str, body: StartBody) -> Response:
     """Begin, or say who one is: makes account, device and room at the first time, and nothing at a repetition."""
     _require_frame(request)
-    live = await embed.support.sites.get(site)
+    live = await embed.support.sites.get(site, fresh=bool(body.jwt))  # a key may be a moment old
     embed.support.nonces.check(live.id, body.nonce)
     current = await _current(embed, request, live)
     page = body.page if is_web_url(body.page) else ""

@@ -63,8 +63,10 @@ class Sites:
             self._read_at = now
         return list(self._known.values())
 
-    async def get(self, site_id: str) -> LiveSite:
-        """One site. Raises MatrixError(NOT_FOUND)."""
+    async def get(self, site_id: str, *, fresh: bool = False) -> LiveSite:
+        """One site, its settings as they are this moment if `fresh`. Raises MatrixError(NOT_FOUND)."""
+        if fresh:
+            self._read_at = None
         await self.all()
         if site_id not in self._known:
             self._read_at = None  # it may have been made a moment ago
