@@ -14,8 +14,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+from aiohttp import web
 
-from tests.support.browser import static_site
 from tests.support.client import Client, part
 from tests.support.fixtures import fresh
 from tests.support.server import ROOT, Server
@@ -61,6 +61,8 @@ class Agent:
         self.events: dict[str, list[Json]] = {}
         self.state: dict[str, dict[tuple[str, str], Json]] = {}
         self.invites: dict[str, Json] = {}
+        self.receipts: set[str] = set()
+        """Rooms in which somebody has read something."""
 
     async def sync(self, timeout: int = 0) -> None:
         """Take in what is new."""
@@ -72,6 +74,8 @@ class Agent:
             for event in [*joined.get("state", {}).get("events", []), *joined["timeline"]["events"]]:
                 if "state_key" in event:
                     self.state.setdefault(room_id, {})[event["type"], event["state_key"]] = event["content"]
+            if any(event["type"] == "m.receipt" for event in joined.get("ephemeral", {}).get("events", [])):
+                self.receipts.add(room_id)
             self.events.setdefault(room_id, []).extend(joined["timeline"]["events"])
         for room_id, invited in body.get("rooms", {}).get("invite", {}).items():
             self.invites[room_id] = invited
@@ -218,14 +222,29 @@ HOST_PAGE = """<!doctype html><html lang="{lang}"><head><meta charset="utf-8"><t
 
 @asynccontextmanager
 async def host(
-    pages: Callable[[str], dict[str, tuple[str, str]]], name: str = "site-a.localhost"
+    pages: Callable[[str], dict[str, tuple[str, ...]]], name: str = "site-a.localhost"
 ) -> AsyncIterator[str]:
-    """A website at its own origin; `pages` is given the origin."""
-    files: dict[str, tuple[str, str]] = {}
-    async with static_site(files) as address:
-        origin = f"http://{name}:{address.rstrip('/').rpartition(':')[2]}"
+    """A website at its own origin; `pages` is given the origin, and gives path → type, text, header lines."""
+    files: dict[str, tuple[str, ...]] = {}
+
+    async def answer(request: web.Request) -> web.Response:
+        found = files.get(request.path)
+        if found is None:
+            return web.Response(status=404)
+        headers = dict(line.split(": ", 1) for line in found[2:])
+        return web.Response(text=found[1], content_type=found[0], headers=headers)
+
+    application = web.Application()
+    application.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        origin = f"http://{name}:{runner.addresses[0][1]}"
         files.update(pages(origin))
         yield origin
+    finally:
+        await runner.cleanup()
 
 
 def page_with(server: Server, site: str, **more: str) -> str:

@@ -21,7 +21,7 @@ async def test_a_visitor_is_answered_from_any_matrix_client(
     await agent.client.ok("PUT", f"/profile/{agent.client.user_id}/displayname", {"displayname": "Olena"})
     site = ""
 
-    def pages(origin: str) -> dict[str, tuple[str, str]]:
+    def pages(origin: str) -> dict[str, tuple[str, ...]]:
         nonlocal site
         site = new_site(server, [origin], [agent.client.user_id], form=FORM)
         return {"/mugs": ("text/html", page_with(server, site))}

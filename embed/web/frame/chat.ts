@@ -48,7 +48,10 @@ export class Chat {
     #since: string | null = null;
     #before: string | null = null;
     #room = "";
+    /** Rooms of earlier cases, newest first; those of them that are not read yet; the one that is. */
+    #earlier: string[] = [];
     #rooms: string[] = [];
+    #reading = "";
     #running = 0;
     #typed = 0;
     #scheduled = false;
@@ -104,7 +107,7 @@ export class Chat {
             this.unread = 0;
         }
         this.#room = session.room_id ?? "";
-        this.#rooms = session.rooms.filter((room) => room !== this.#room);
+        this.#earlier = session.rooms.filter((room) => room !== this.#room);
         this.phase = this.#room ? "chat" : "form";
         this.outbox.ready = Boolean(this.#room);
         this.changed();
@@ -120,7 +123,7 @@ export class Chat {
         this.#stream.close();
         this.outbox.clear();
         this.#room = "";
-        this.#rooms = [];
+        this.#earlier = this.#rooms = [];
         this.events = [];
         this.unread = 0;
         this.phase = phase;
@@ -169,10 +172,14 @@ export class Chat {
         if (joined.timeline?.limited && !first) {
             // More was said than fits: what we have is older than the gap, and is read again from below.
             this.events = [];
-            this.older = "more";
         }
-        if (first || joined.timeline?.limited) this.#before = joined.timeline?.prev_batch ?? null;
-        if (first && !joined.timeline?.limited && !this.#rooms.length) this.older = "none";
+        if (first || joined.timeline?.limited) {
+            this.#rooms = [...this.#earlier];
+            this.#reading = this.#room;
+            this.#before = joined.timeline?.prev_batch ?? null;
+            this.older = "more";
+            if (!joined.timeline?.limited) this.#readEarlier();
+        }
         const known = new Set(this.events.map((event) => event.event_id));
         for (const event of fresh) {
             if (known.has(event.event_id)) continue;
@@ -218,9 +225,8 @@ export class Chat {
         this.older = "loading";
         this.changed();
         try {
-            const room = this.events.length || this.#before ? this.#oldestRoom : this.#room;
             const query = new URLSearchParams({ dir: "b", limit: `${PAGE}`, ...(this.#before && { from: this.#before }) });
-            const page = await api.call("GET", `/rooms/${encodeURIComponent(room)}/messages?${query.toString()}`);
+            const page = await api.call("GET", `/rooms/${encodeURIComponent(this.#reading)}/messages?${query.toString()}`);
             const events = (page.chunk as RoomEvent[]).reverse();
             for (const event of [...((page.state as RoomEvent[] | undefined) ?? []), ...events]) {
                 if (event.type === "m.room.member" && event.state_key !== undefined && !this.names.has(event.state_key)) this.#state(event);
@@ -228,20 +234,19 @@ export class Chat {
             const known = new Set(this.events.map((event) => event.event_id));
             this.events = [...events.filter((event) => !known.has(event.event_id)), ...this.events];
             this.#before = (page.end as string | undefined) ?? null;
-            if (this.#before === null) this.#oldestRoom = this.#rooms.shift() ?? "";
-            this.older = this.#oldestRoom ? "more" : "none";
+            this.older = "more";
+            if (this.#before === null) this.#readEarlier();
         } catch {
             this.older = "more";
         }
         this.changed();
     }
-    #older = "";
-    get #oldestRoom(): string {
-        return this.#older || this.#room;
-    }
-    set #oldestRoom(room: string) {
-        this.#older = room;
-        if (!room) this.older = "none";
+    /** This room is read to its beginning: go on in the one of the case before. */
+    #readEarlier(): void {
+        const room = this.#rooms.shift();
+        this.#before = null;
+        if (room) this.#reading = room;
+        else this.older = "none";
     }
 
     send(content: Record<string, unknown>, type = "m.room.message"): void {

@@ -20,7 +20,7 @@ export interface Given {
     form: Field[];
     consent: string;
     hours: { tz: string; weekly: Record<string, [string, string][]> } | null;
-    offline: "open" | "form" | "hide";
+    offline: "open" | "form";
     open: boolean;
     next: number | null;
     identity: "anonymous" | "optional" | "required";

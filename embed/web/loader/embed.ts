@@ -21,8 +21,8 @@ const WORDS: Record<string, [open: string, close: string, unread: string]> = {
 const CHAT = "M7.9 20A9 9 0 1 0 4 16.1L2 22ZM8 12h.01M12 12h.01M16 12h.01";
 const DOWN = "m6 9 6 6 6-6";
 const SHEET = `
-:host{all:initial;position:fixed;z-index:var(--hromada-z,2147483000);inset-block-end:var(--hromada-bottom,1.25rem);inset-inline-end:1.25rem;display:block;--a:var(--hromada-accent,#2B58D8);font:400 15px/22px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;color-scheme:light dark}
-:host([data-side=start]){inset-inline:1.25rem auto}
+:host{all:initial!important;position:fixed!important;z-index:var(--hromada-z,2147483000)!important;inset-block-end:var(--hromada-bottom,1.25rem)!important;inset-inline-end:1.25rem!important;display:block!important;--a:var(--hromada-accent,#2B58D8);font:400 15px/22px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif!important;color-scheme:light dark!important}
+:host([data-side=start]){inset-inline:1.25rem auto!important}
 :host([hidden]){display:none!important}
 button{all:unset;box-sizing:border-box;cursor:pointer}
 .l{inline-size:56px;block-size:56px;border-radius:50%;background:var(--a);color:#fff;display:grid;place-items:center;margin-inline-start:auto;position:relative;box-shadow:0 6px 20px rgb(0 0 0/.22);transition:transform .18s}

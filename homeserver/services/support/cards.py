@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
+
 from homeserver.ports.support import BLOCKED, NEW, OPEN, PENDING, RESOLVED, Case, Visitor
 from homeserver.services.support.texts import html, path_of
 
@@ -86,6 +88,7 @@ def card(case: Case, visitor: Visitor, server_name: str, assignee: str | None, o
         who.append(visitor.email)
     if case.page:
         who.append(case.page)
+    who += [f"{name}: {value}" for name, value in _told(visitor).items()]
     legend = " · ".join(f"{sign} {_LEGEND[sign]}" for sign in _OFFERED[case.status])
     body = "\n".join(
         (f"{_SIGNS[case.status]} {name}: {' · '.join(facts)}", f"> {case.excerpt}", " · ".join(who), link, legend)
@@ -102,6 +105,11 @@ def card(case: Case, visitor: Visitor, server_name: str, assignee: str | None, o
         "m.mentions": {},
         "chat.hromada.support.case": {"room_id": case.room_id, "number": case.number, "status": case.status},
     }
+
+
+def _told(visitor: Visitor) -> dict[str, str]:
+    """What the form asked besides, and what the site has signed."""
+    return msgspec.json.decode(visitor.notice, type=dict[str, str]) if visitor.notice else {}
 
 
 def replaced(event_id: str, content: dict[str, Any]) -> dict[str, Any]:

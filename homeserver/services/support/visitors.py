@@ -100,22 +100,22 @@ class Visitors:
         LIMIT_EXCEEDED.
         """
         _require_enabled(site)
-        known = await self._known(site, start) if start.jwt else None
+        before = await self._of(site, current)
+        known = await self._known(site, start, before) if start.jwt else None
         if known is None and site.config.identity.mode == "required":
             raise MatrixError(
                 ErrCode.FORBIDDEN, "Only people whom the site knows may write", reason="identity_required"
             )
-        before = await self._of(site, current)
         if known is None and before is not None:
             return await self._go_on(site, before, start, current)
         if known is not None:
             return await self._as_known(site, known, start, before, current)
         return await self._as_anonymous(site, start)
 
-    async def _known(self, site: LiveSite, start: Start) -> Known:
+    async def _known(self, site: LiveSite, start: Start, before: Visitor | None) -> Known:
         if site.config.identity.mode == "anonymous" or not site.config.identity.keys:
             raise MatrixError(ErrCode.FORBIDDEN, "This site vouches for nobody", reason="identity_invalid")
-        if not start.begin:
+        if not start.begin and before is None:
             # Nothing is made of somebody new who has not written yet, and their token serves when they do.
             known = read_token(site, start.jwt, self._clock.now_ms())
             async with self._store.read() as tx:

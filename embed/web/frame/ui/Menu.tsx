@@ -21,10 +21,10 @@ export function Menu({ chat, redraw, notice }: Props & { notice: (text: string) 
     }, [asking]);
     const back = (): void => {
         show(false);
-        document.querySelector<HTMLElement>("[aria-haspopup=menu]")?.focus();
+        document.querySelector<HTMLElement>(".opener")?.focus();
     };
     const keys = (event: KeyboardEvent): void => {
-        const items = [...(menu.current?.querySelectorAll<HTMLElement>("[role=menuitem], select") ?? [])];
+        const items = [...(menu.current?.querySelectorAll<HTMLElement>("button, select") ?? [])];
         const at = items.indexOf(document.activeElement as HTMLElement);
         if (event.key === "Escape") {
             event.preventDefault();
@@ -65,17 +65,17 @@ export function Menu({ chat, redraw, notice }: Props & { notice: (text: string) 
         void speak(name).then(redraw);
     };
     const item = (icon: string, text: string, act: () => void, kind = ""): JSX.Element => (
-        <button type="button" role="menuitem" class={kind} onClick={act}>
+        <button type="button" class={kind} onClick={act}>
             <Icon name={icon} />
             {text}
         </button>
     );
     return (
         <>
-            <IconButton icon="ellipsis" label={t("menu")} aria-haspopup="menu" aria-expanded={open} onClick={() => show(!open)} />
+            <IconButton icon="ellipsis" label={t("menu")} kind="opener" aria-expanded={open} onClick={() => show(!open)} />
             {open && (
                 <div class="veil" onClick={back}>
-                    <div class="menu" role="menu" aria-label={t("menu")} ref={menu} onKeyDown={keys} onClick={(event) => event.stopPropagation()}>
+                    <div class="menu" role="group" aria-label={t("menu")} ref={menu} onKeyDown={keys} onClick={(event) => event.stopPropagation()}>
                         {item(muted() ? "volume-2" : "volume-x", muted() ? t("unmute") : t("mute"), () => (mute(!muted()), back()))}
                         {item("download", t("transcript"), () => void save())}
                         <label class="language">

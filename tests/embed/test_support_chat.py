@@ -1,0 +1,220 @@
+"""What visitors do in the chat: long histories, no connection, files, forms, rating, signing in, leaving no trace."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import jwt
+from PIL import Image
+
+from tests.embed.support_chat import Agent, Visitor, host, new_site, page_with
+from tests.embed.test_support_host import visitor
+from tests.embed.test_support_identity import claims, keyed
+from tests.support.client import part
+from tests.support.fixtures import MakeUser, fresh
+from tests.support.server import Server
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+FORM = {"fields": [{"name": "name"}, {"name": "message", "required": True}]}
+
+
+class Shop:
+    """A site with an agent on its desk; `pages` is for `host`."""
+
+    def __init__(self, server: Server, agent: Agent, **settings: Any) -> None:
+        self.server = server
+        self.agent = agent
+        self.settings = {"form": FORM, **settings}
+        self.site = ""
+        self.desk = ""
+
+    def pages(self, origin: str) -> dict[str, tuple[str, ...]]:
+        self.site = new_site(self.server, [origin], [self.agent.client.user_id], **self.settings)
+        return {"/": ("text/html", page_with(self.server, self.site))}
+
+    async def begin(self, browser: Browser, origin: str, text: str) -> tuple[Visitor, str]:
+        """A visitor who has written, and the case's room, which the agent has entered."""
+        self.desk = self.desk or await self.agent.join_desk()
+        ada = await visitor(browser)
+        await ada.page.goto(origin)
+        await ada.begin(text)
+        return ada, await self.agent.enter(await self.agent.card(self.desk, text))
+
+
+async def test_a_long_history_is_read_without_jumps(browser: Browser, server: Server, make_user: MakeUser) -> None:
+    shop = Shop(server, Agent(await make_user("agent")))
+    async with host(shop.pages) as origin:
+        ada, room = await shop.begin(browser, origin, "message number zero")
+        for number in range(1, 181):
+            await shop.agent.say(room, f"message number {number}")
+        await ada.page.reload()
+        await ada.framed()
+        await ada.sees("message number 180")
+        log = ada.frame.get_by_role("log")
+        jump = await ada.frame.evaluate(_SCROLL)
+        assert jump <= 2
+        await log.get_by_text("message number zero").wait_for()
+        await log.get_by_text("The beginning of the conversation").wait_for()
+        texts = await ada.frame.locator(".msg .bub").all_inner_texts()
+        assert texts == ["message number zero", *(f"message number {number}" for number in range(1, 181))]
+
+
+# Scrolls to the top until nothing comes any more; the furthest that a row in view has moved by itself, in pixels.
+_SCROLL = """async () => {
+    const log = document.querySelector(".log");
+    let worst = 0, still = 0;
+    for (let round = 0; round < 200 && still < 10; round++) {
+        log.scrollTop = Math.max(0, log.scrollTop - 400);
+        await new Promise((done) => setTimeout(done, 30));
+        const box = log.getBoundingClientRect();
+        const all = [...log.querySelectorAll("[data-key]")];
+        const row = all.find((each) => each.getBoundingClientRect().bottom > box.top);
+        const before = row.getBoundingClientRect().top, rows = log.querySelectorAll("[data-key]").length;
+        await new Promise((done) => setTimeout(done, 120));
+        const grown = log.querySelectorAll("[data-key]").length > rows;
+        if (grown) worst = Math.max(worst, Math.abs(row.getBoundingClientRect().top - before));
+        still = grown || log.scrollTop > 0 ? 0 : still + 1;
+    }
+    return worst;
+}"""
+
+
+async def test_what_is_written_without_a_connection_is_sent_later(
+    browser: Browser, server: Server, make_user: MakeUser
+) -> None:
+    shop = Shop(server, Agent(await make_user("agent")))
+    async with host(shop.pages) as origin:
+        ada, room = await shop.begin(browser, origin, "before the tunnel")
+        await ada.context.set_offline(True)
+        for number in range(3):
+            await ada.say(f"in the tunnel {number}")
+        await ada.frame.get_by_text("in the tunnel 2").wait_for()
+        assert await ada.frame.locator(".msg .st").last.inner_text() in ("Sending…", "Waits for the connection")
+        await shop.agent.say(room, "said meanwhile")
+        await ada.context.set_offline(False)
+        await shop.agent.hears(room, "in the tunnel 2")
+        await ada.sees("said meanwhile")
+        mine = [body for body in shop.agent.bodies(room) if body.startswith("in the tunnel")]
+        assert mine == ["in the tunnel 0", "in the tunnel 1", "in the tunnel 2"]
+        await ada.frame.wait_for_function("() => document.querySelectorAll('.own .bub').length === 4")
+
+
+async def test_pictures_come_and_go_and_what_could_run_is_only_saved(
+    browser: Browser, server: Server, make_user: MakeUser
+) -> None:
+    shop = Shop(server, Agent(await make_user("agent")))
+    async with host(shop.pages) as origin:
+        ada, room = await shop.begin(browser, origin, "look at this")
+        picture = io.BytesIO()
+        exif = Image.Exif()
+        exif[0x010F] = "SecretCamera"
+        Image.new("RGB", (60, 40), "red").save(picture, "JPEG", exif=exif)
+        chosen = {"name": "mug.jpg", "mimeType": "image/jpeg", "buffer": picture.getvalue()}
+        await ada.frame.locator("input[type=file]").set_input_files([chosen])  # type: ignore[list-item]
+        event = await shop.agent.hears(room, "mug.jpg")
+        assert event["content"]["info"]["w"] == 60
+        mxc = event["content"]["url"].removeprefix("mxc://")
+        sent = await shop.agent.client.request("GET", f"/_matrix/client/v1/media/download/{mxc}")
+        assert sent.status == 200
+        assert b"SecretCamera" not in sent.raw
+        await ada.frame.locator(".pic img").first.wait_for()
+        await ada.frame.get_by_role("button", name="Enlarge the picture").first.click()
+        await ada.frame.locator("dialog.large[open] img").wait_for()
+        await ada.page.keyboard.press("Escape")
+        # A drawing that could run is never drawn, whatever it says it is.
+        svg = b"<svg xmlns='http://www.w3.org/2000/svg' onload='parent.pwned=1'/>"
+        kept = await shop.agent.client.request(
+            "POST", "/_matrix/media/v3/upload", data=svg, headers={"Content-Type": "image/svg+xml"}
+        )
+        for number, mime in enumerate(("image/svg+xml", "image/png", "text/html")):
+            content = {
+                "msgtype": "m.image",
+                "body": f"evil{number}.svg",
+                "url": kept.body["content_uri"],
+                "info": {"mimetype": mime, "size": len(svg)},
+            }
+            path = f"/rooms/{part(room)}/send/m.room.message/{fresh('m')}"
+            await shop.agent.client.ok("PUT", path, content)
+        await ada.frame.locator(".doc", has_text="evil2.svg").wait_for()
+        await ada.frame.locator(".doc", has_text="evil0.svg").wait_for()
+        assert await ada.frame.locator("svg[onload], iframe, object, embed").count() == 0
+        chosen = {"name": "x.html", "mimeType": "text/html", "buffer": b"<b>x</b>"}
+        await ada.frame.locator("input[type=file]").set_input_files([chosen])  # type: ignore[list-item]
+        await ada.frame.get_by_text("Files of this kind cannot be sent here.").wait_for()
+        assert ada.faults == []
+
+
+async def test_consent_badge_rating_and_erasing(browser: Browser, server: Server, make_user: MakeUser) -> None:
+    form = {**FORM, "consent_url": "https://shop.example/privacy"}
+    shop = Shop(server, Agent(await make_user("agent")), form=form)
+    async with host(shop.pages) as origin:
+        desk = await shop.agent.join_desk()
+        ada = await visitor(browser)
+        await ada.page.goto(origin)
+        frame = await ada.open()
+        await frame.get_by_label("Your question").fill("May I ask?")
+        await frame.get_by_role("button", name="Start chat").click()
+        await frame.get_by_role("checkbox").and_(frame.locator("[aria-invalid=true]")).wait_for()
+        assert await ada.context.cookies() == []  # nothing was begun
+        await frame.get_by_role("checkbox").check()
+        await frame.get_by_role("button", name="Start chat").click()
+        await ada.sees("May I ask?")
+        card = await shop.agent.card(desk, "May I ask?")
+        room = await shop.agent.enter(card)
+        # While it is closed what comes is counted; opening it is reading.
+        await ada.page.evaluate(
+            "globalThis.counts = []; hromadaChat.on('unread', (n) => counts.push(n)); hromadaChat.close()"
+        )
+        await shop.agent.say(room, "<b>Please</b> do")
+        await ada.page.wait_for_function("() => counts.at(-1) === 1")
+        await ada.page.evaluate("hromadaChat.open()")
+        await ada.page.wait_for_function("() => counts.at(-1) === 0")
+        await ada.sees("<b>Please</b> do")  # a text, not markup
+        await shop.agent.until(lambda: _read(shop.agent, room), "a receipt")
+        await shop.agent.react(desk, card, "✅")
+        await frame.get_by_role("radio", name="Great").click()
+        await frame.get_by_role("button", name="Send", exact=True).first.click()
+        await shop.agent.card(desk, "rated 5 of 5")
+        await frame.get_by_role("button", name="Menu").click()
+        await frame.get_by_role("button", name="Erase my data").click()
+        await frame.get_by_role("dialog").get_by_role("button", name="Erase", exact=True).click()
+        await frame.get_by_text("Your data was erased.").wait_for()
+        await shop.agent.card(desk, "(erased)")
+        await ada.page.reload()
+        assert await (await ada.framed()).get_by_role("button", name="Start chat").count() == 1
+
+
+def _read(agent: Agent, room: str) -> bool:
+    return room in agent.receipts
+
+
+async def test_signing_in_takes_the_conversation_along(browser: Browser, server: Server, make_user: MakeUser) -> None:
+    shop = Shop(server, Agent(await make_user("agent")))
+    async with host(shop.pages) as origin:
+        kid, secret = keyed(server, shop.site)
+        ada, room = await shop.begin(browser, origin, "not signed in yet")
+
+        def token() -> str:
+            return jwt.encode(claims(shop.site), secret, algorithm="HS256", headers={"kid": kid})
+
+        await ada.page.evaluate("token => hromadaChat.setUser({ jwt: token })", token())
+        await shop.agent.card(shop.desk, "not signed in yet", "verified by the site")
+        await ada.sees("not signed in yet")
+        await shop.agent.say(room, "Hello, Ada")
+        await ada.sees("Hello, Ada")
+        # Her telephone has the same conversation.
+        phone = await visitor(browser)
+        await phone.page.goto(origin)
+        await phone.page.wait_for_function("() => !!globalThis.hromadaChat?.open")
+        await phone.page.evaluate("token => { hromadaChat.setUser({ jwt: token }); hromadaChat.open(); }", token())
+        await phone.framed()
+        await phone.sees("Hello, Ada")
+        await phone.say("from the telephone")
+        await ada.sees("from the telephone")
+        await phone.page.evaluate("hromadaChat.setUser(null)")
+        await phone.frame.get_by_role("button", name="Start chat").wait_for()
+        assert await phone.context.cookies() == []
+        assert ada.faults + phone.faults == []

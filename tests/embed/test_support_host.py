@@ -1,0 +1,197 @@
+"""The loader on other people's pages: strict, isolated, hostile, changing; and the frame where it must not be."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.embed.support_chat import Visitor, host, new_site, page_with
+from tests.support.fixtures import MakeUser
+from tests.support.server import Server
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from playwright.async_api import Browser
+
+FORM = {"fields": [{"name": "name"}, {"name": "message", "required": True}]}
+
+
+async def visitor(browser: Browser, **options: Any) -> Visitor:
+    """Somebody with a browser of their own."""
+    context = await browser.new_context(locale="en", **options)
+    context.set_default_timeout(30_000)
+    return Visitor(context, await context.new_page())
+
+
+@pytest.mark.parametrize("isolation", ["", "require-corp", "credentialless"])
+async def test_pages_with_the_strictest_policies(browser: Browser, server: Server, isolation: str) -> None:
+    widget = server.url.replace("127.0.0.1", "localhost")
+    policy = (
+        f"Content-Security-Policy: default-src 'none'; script-src {widget}; frame-src {widget}; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
+    )
+    isolated = (f"Cross-Origin-Embedder-Policy: {isolation}", "Cross-Origin-Opener-Policy: same-origin")
+    headers = (policy, *isolated) if isolation else (policy,)
+
+    def pages(origin: str) -> dict[str, tuple[str, ...]]:
+        return {"/": ("text/html", page_with(server, new_site(server, [origin], [], form=FORM)), *headers)}
+
+    async with host(pages) as origin:
+        ada = await visitor(browser)
+        await ada.page.goto(origin)
+        await ada.begin("Does it work here?")
+        assert await ada.page.evaluate("crossOriginIsolated") is bool(isolation)
+        launcher = await ada.page.evaluate("document.querySelector('hromada-chat').getBoundingClientRect().width")
+        assert launcher >= 56
+        assert ada.faults == []
+
+
+async def test_only_the_site_s_pages_show_the_frame(browser: Browser, server: Server) -> None:
+    site = ""
+
+    def pages(origin: str) -> dict[str, tuple[str, ...]]:
+        nonlocal site
+        site = new_site(server, [origin], [], form=FORM)
+        return {"/": ("text/html", page_with(server, site))}
+
+    async with host(pages), host(lambda _: {"/": ("text/html", page_with(server, site))}, "site-c.localhost") as wrong:
+        eve = await visitor(browser)
+        await eve.page.goto(wrong)
+        await eve.page.wait_for_function("() => !!globalThis.hromadaChat?.open")
+        async with eve.page.expect_console_message(lambda message: "frame-ancestors" in message.text):
+            await eve.page.evaluate("hromadaChat.open()")
+
+
+async def test_the_page_is_left_as_it_was(browser: Browser, server: Server) -> None:
+    before = """<script>
+        globalThis.heard = []; globalThis.seen = [];
+        window.onmessage = (event) => heard.push(event.data);
+        window.hromadaChat = { q: [["on", "open", () => seen.push(1)], ["sendMessage", "first"], ["close"], ["open"]] };
+    </script><style>* { display: none !important; font-size: 90px !important } html, body { display: block !important }
+    </style>"""
+
+    def pages(origin: str) -> dict[str, tuple[str, ...]]:
+        text = page_with(server, new_site(server, [origin], [], form=FORM), before=before)
+        twice = text.replace("</head>", text[text.index("<script async") : text.index("</head>")] + "</head>")
+        return {"/": ("text/html", twice)}
+
+    async with host(pages) as origin:
+        ada = await visitor(browser)
+        await ada.page.goto(origin)
+        frame = await ada.framed()
+        assert await ada.page.evaluate("seen") == [1, 1]  # in the order of the calls
+        assert await ada.page.locator("hromada-chat").count() == 1  # though it was included twice
+        assert await frame.get_by_label("Your question").input_value() == "first"  # a draft, and not sent
+        # A forged hello gets no port: neither from the page itself nor from a frame of its own.
+        await ada.page.evaluate("""() => {
+            window.postMessage("hromada:hello", "*");
+            const inner = document.createElement("iframe");
+            inner.srcdoc = "<script>parent.postMessage('hromada:hello', '*');"
+                + "onmessage = (event) => parent.ports = (parent.ports ?? 0) + event.ports.length</" + "script>";
+            document.body.append(inner);
+        }""")
+        # A forged port is not taken by the frame: it comes from another window than the one around it.
+        await frame.evaluate("""() => new Promise((done) => {
+            const inner = document.createElement("iframe");
+            document.body.append(inner);
+            const { port1, port2 } = new inner.contentWindow.MessageChannel();
+            port1.postMessage({ m: "draft", v: "forged" });
+            inner.contentWindow.parent.postMessage("hromada:port", "*", [port2]);
+            setTimeout(done, 300);
+        })""")
+        assert await frame.get_by_label("Your question").input_value() == "first"
+        assert await ada.page.evaluate("globalThis.ports ?? 0") == 0
+        assert await ada.page.evaluate("typeof window.onmessage") == "function"
+        # The address changes, the body is swapped, the chat stays; destroyed it goes, and comes back when it is called.
+        await ada.page.evaluate("history.pushState({}, '', '/next')")
+        await ada.page.evaluate("document.body.replaceWith(document.createElement('body'))")
+        await ada.page.wait_for_function("() => document.querySelector('body > hromada-chat')")
+        await ada.page.evaluate("hromadaChat.destroy()")
+        await ada.page.wait_for_function("() => !document.querySelector('hromada-chat')")
+        while ada.frame is not None:
+            await ada.page.wait_for_timeout(50)
+        await ada.page.evaluate("hromadaChat.open()")
+        await ada.framed()
+        assert await ada.page.locator("hromada-chat").count() == 1
+        assert ada.faults == []
+
+
+async def test_the_keyboard_and_the_focus(browser: Browser, server: Server, web_build: Path) -> None:
+    def pages(origin: str) -> dict[str, tuple[str, ...]]:
+        return {"/": ("text/html", page_with(server, new_site(server, [origin], [], form=FORM)))}
+
+    axe = (web_build.parent / "node_modules" / "axe-core" / "axe.min.js").read_text()
+    async with host(pages) as origin:
+        ada = await visitor(browser, bypass_csp=True, viewport={"width": 390, "height": 780})
+        await ada.page.goto(origin)
+        await ada.page.wait_for_function("() => !!globalThis.hromadaChat?.open")
+        await ada.page.keyboard.press("Tab")
+        assert await ada.page.evaluate("document.activeElement.localName") == "hromada-chat"
+        await ada.page.keyboard.press("Enter")
+        frame = await ada.framed()
+        box = await (await frame.frame_element()).bounding_box()
+        assert box is not None
+        assert (box["width"], box["height"]) == (390, 780)  # all of a phone's screen
+        sizes = await frame.locator("input, textarea").evaluate_all(
+            "all => all.map((each) => parseFloat(getComputedStyle(each).fontSize))"
+        )
+        assert min(sizes) >= 16  # smaller ones make phones zoom
+        await _clean(frame, axe)
+        await ada.begin("Is anybody there?")
+        await _clean(frame, axe)
+        await frame.get_by_role("button", name="Menu").press("Enter")
+        await _clean(frame, axe)
+        await ada.page.keyboard.press("Escape")
+        assert await frame.locator(".menu").count() == 0
+        await ada.page.keyboard.press("Escape")
+        assert await ada.page.evaluate("hromadaChat.isOpen()") is False
+        assert await ada.page.evaluate("document.activeElement.localName") == "hromada-chat"
+
+
+async def _clean(frame: Any, axe: str) -> None:
+    """Nothing that axe-core finds wrong."""
+    await frame.evaluate(axe)
+    found = await frame.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    shown = [(fault["id"], [node["html"][:160] for node in fault["nodes"]]) for fault in found["violations"]]
+    assert shown == []
+
+
+@pytest.mark.parametrize(("locale", "direction"), [("uk", "ltr"), ("de", "ltr"), ("pl", "ltr"), ("ar", "rtl")])
+async def test_languages(browser: Browser, server: Server, locale: str, direction: str) -> None:
+    def pages(origin: str) -> dict[str, tuple[str, ...]]:
+        return {"/": ("text/html", page_with(server, new_site(server, [origin], [], form=FORM), lang=locale))}
+
+    async with host(pages) as origin:
+        ada = await visitor(browser)
+        await ada.page.goto(origin)
+        await ada.open()
+        frame = ada.frame
+        await frame.wait_for_function(f"() => document.documentElement.lang === '{locale}'")
+        assert await frame.evaluate("document.documentElement.dir") == direction
+        assert "{" not in await frame.locator("body").inner_text()
+        assert await frame.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_sizes(web_build: Path) -> None:
+    sizes = json.loads((web_build / "manifest.json").read_text())["sizes"]
+    assert sizes["loader"] <= 4 * 1024
+    assert sizes["frame"] <= 30 * 1024
+
+
+async def test_dark_pages_and_printing(browser: Browser, server: Server, make_user: MakeUser) -> None:
+    def pages(origin: str) -> dict[str, tuple[str, ...]]:
+        return {"/": ("text/html", page_with(server, new_site(server, [origin], [], form=FORM)))}
+
+    async with host(pages) as origin:
+        ada = await visitor(browser, color_scheme="dark")
+        await ada.page.goto(origin)
+        frame = await ada.open()
+        background = "getComputedStyle(document.body).backgroundColor"
+        assert await frame.evaluate(background) == "rgb(21, 20, 18)"
+        await ada.page.evaluate("hromadaChat.setTheme('light')")
+        await frame.wait_for_function(f"() => {background} === 'rgb(255, 255, 255)'")
+        await ada.page.emulate_media(media="print")
+        assert await ada.page.evaluate("getComputedStyle(document.querySelector('hromada-chat')).display") == "none"
