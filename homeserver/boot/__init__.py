@@ -336,6 +336,7 @@ def build_maintenance(core: Core, media: MediaParts | None) -> Maintenance:
         chores=[
             core.accounts.interactive.expire,
             core.e2e.backups.purge,
+            core.support.visitors.expire,
             *(() if media is None else (media.uploads.forget_expired, media.thumbnails.expire, media.control.chore)),
         ],
     )

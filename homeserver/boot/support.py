@@ -47,7 +47,7 @@ def build_support(
     sites = Sites(store, support, clock, name, most=base.config.support.sites)
     cases = Cases(store, support, profiles, clock, name)
     visitors = Visitors(
-        store, base.committer, sessions, account, cases, support, base.limits, clock, base.entropy, name
+        store, base.committer, sessions, account, sites, cases, support, base.limits, clock, base.entropy, name
     )
     return SupportParts(sites, support, cases, visitors, nonce_secret)
 

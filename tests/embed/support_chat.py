@@ -94,9 +94,10 @@ class Agent:
         for room_id in list(self.invites):
             await self.client.ok("POST", f"/join/{part(room_id)}", {})
         await self.sync()
-        return str(await self.until(self._desk, "the desk"))
+        return str(await self.until(self.desk, "the desk"))
 
-    def _desk(self) -> str | None:
+    def desk(self) -> str | None:
+        """The desk's room id, if it has been joined."""
         for room_id, state in self.state.items():
             if state.get(("m.room.name", ""), {}).get("name", "").endswith("· desk"):
                 return room_id

@@ -34,12 +34,13 @@ class ServerOptions:
     rate_limits: str = "off"
     database_url: str | None = None
     log_level: str = "info"
+    listen: str = "127.0.0.1:0"
     environment: dict[str, str] = field(default_factory=dict)
 
     def arguments(self, data_dir: Path) -> list[str]:
         """The command line after `hromada`."""
         arguments = ["run", "--data-dir", str(data_dir), "--server-name", self.server_name]
-        arguments += ["--listen", "127.0.0.1:0", "--registration", self.registration]
+        arguments += ["--listen", self.listen, "--registration", self.registration]
         if self.shared_secret is not None:
             arguments += ["--registration-shared-secret", self.shared_secret]
         arguments += ["--rate-limits", self.rate_limits, "--log-level", self.log_level]

@@ -82,10 +82,12 @@ class Desk:
                 return
 
     async def _begin(self) -> None:
-        async with self._store.read() as tx:
+        async with self._store.write() as tx:
             cursor = await tx.support.cursor()
-        if cursor is not None:
-            self._position = self._stored = min(cursor, self._log.position)
+            if cursor is None:  # from here on nothing is passed over, whenever the first site comes
+                cursor = self._position
+                await tx.support.set_cursor(cursor)
+        self._position = self._stored = min(cursor, self._log.position)
         self._wake.set()
 
     async def _catch_up(self) -> None:

@@ -27,12 +27,13 @@ from homeserver.services.support.cases import Cases, Opening
 from homeserver.services.support.identity import Identities, Known, attributes_json, read_token
 from homeserver.services.support.rooms import SupportRooms
 from homeserver.services.support.site import Field
-from homeserver.services.support.sites import LiveSite
+from homeserver.services.support.sites import LiveSite, Sites
 
 TOKEN_MS = 3_600_000
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 _SEEN_EVERY_MS = _HOUR_MS
+_EXPIRED_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class Visitors:
         committer: Committer,
         sessions: Sessions,
         account: Account,
+        sites: Sites,
         cases: Cases,
         rooms: SupportRooms,
         limits: RateLimits,
@@ -85,6 +87,7 @@ class Visitors:
         self._committer = committer
         self._sessions = sessions
         self._account = account
+        self._sites = sites
         self._cases = cases
         self._rooms = rooms
         self._limits = limits
@@ -286,6 +289,20 @@ class Visitors:
         await self._account.deactivate(visitor.user_id, erase=True)
         async with self._store.write() as tx:
             await tx.support.delete_visitor(visitor.user_id)
+
+    async def expire(self) -> int:
+        """Close the accounts of visitors who were not seen for as long as their site keeps them; how many."""
+        gone = 0
+        for site in await self._sites.all():
+            before_ms = self._clock.now_ms() - site.config.visitor_idle_days * _DAY_MS
+            async with self._store.read() as tx:
+                idle = await tx.support.idle_visitors(site.id, before_ms, _EXPIRED_AT_ONCE)
+            for visitor in idle:
+                await self._account.deactivate(visitor.user_id, erase=False)
+                async with self._store.write() as tx:
+                    await tx.support.delete_visitor(visitor.user_id)
+            gone += len(idle)
+        return gone
 
     # --- accounts and sessions ---
 
