@@ -39,7 +39,7 @@ async def test_the_demo_shop_is_answered_from_its_desk(
     ada = await visitor(browser)
     await ada.page.goto(shop[1])
     frame = await ada.open()
-    await frame.get_by_label("Ваше запитання").fill("Is it open on Sunday?")  # the page is Ukrainian, and so is the chat
+    await frame.get_by_label("Ваше запитання").fill("Is it open on Sunday?")
     await frame.get_by_role("button", name="Почати розмову").click()
     await agent.enter(await agent.card(desk, "Is it open on Sunday?"))
     await agent.say(next(iter(agent.cards(desk)))["chat.hromada.support.case"]["room_id"], "No, sorry.")
