@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -251,4 +253,47 @@ async def test_old_paths(
     here = await place(start_server, tmp_path, http, "sqlite", registration(service.url + "/"))
     await here.bot.create_room(name="old")
     await service.until(lambda: any(event["type"] == "m.room.name" for event in service.events()))
+    service.check()
+
+
+@pytest.mark.parametrize("log", ["kept", "pruned"])
+async def test_far_behind_it_is_told_what_it_would_have_been_told(
+    start_server: StartServer, tmp_path: Path, http: aiohttp.ClientSession, log: str, service: RunningService
+) -> None:
+    """Its users come and go while it is away, the server restarts, and what the log says besides events may be gone."""
+    here = await place(start_server, tmp_path, http, "sqlite", registration(service.url, receive_ephemeral=True))
+    alice = here.alice
+    ghost = await here.ghost("_db_one")
+    await here.as_ghost(ghost, "PUT", "/devices/D", {})
+    await here.bot.create_room()
+    await service.until(lambda: bool(service.events()))
+    await service.stop()
+    service.transactions.clear()
+    room = await alice.create_room(preset="public_chat")
+    before = await alice.create_room(preset="public_chat")
+    await alice.send(before, "never theirs")
+    for turn in range(3):
+        await alice.send(room, f"without them {turn}")
+        await here.as_ghost(ghost, "POST", f"/rooms/{part(room)}/join", {})
+        for number in range(60):
+            await alice.send(room, f"{turn}-{number}")
+        await alice.ok("PUT", f"/sendToDevice/x.test/{turn}", {"messages": {ghost: {"D": {"turn": turn}}}})
+        await here.as_ghost(ghost, "POST", f"/rooms/{part(room)}/leave", {})
+    await alice.send(room, "without them at last")
+    here.server.kill()
+    if log == "pruned":
+        with closing(sqlite3.connect(here.server.data_dir / "hromada.db")) as database, database:
+            database.execute("DELETE FROM log_entries")
+    await service.start()
+    here.server.start()
+    here.again()
+    last = await here.bot.create_room(name="last")
+    await service.until(lambda: any(event["room_id"] == last for event in service.events()))
+    theirs = [f"{turn}-{number}" for turn in range(3) for number in range(60)]
+    assert [body for body in service.messages() if body != "never theirs"] == theirs
+    assert "never theirs" not in service.messages()
+    moves = [event["content"]["membership"] for event in service.events() if event.get("state_key") == ghost]
+    assert moves == ["join", "leave"] * 3
+    turns = [item["content"]["turn"] for body in service.bodies() for item in body.get("to_device", ())]
+    assert turns == [0, 1, 2]
     service.check()
