@@ -10,6 +10,7 @@ from client_api.e2e import E2eServices
 from client_api.personal import PersonalServices
 from homeserver.core.versions import DEFAULT_ROOM_VERSION
 from homeserver.ports.ratelimits import RateLimits
+from homeserver.services.appservices.queries import AppServiceQueries
 from homeserver.services.personal.ignored import IgnoredUsers
 from homeserver.services.reports import Reports
 from homeserver.services.rooms import Rooms
@@ -24,6 +25,7 @@ UNSTABLE_FEATURES = (
     "fi.mau.msc2246.stable",  # uploads whose content comes later
     "org.matrix.e2e_cross_signing",
     "org.matrix.msc2285.stable",  # private read receipts
+    "fi.mau.msc2659.stable",  # pings of application services
     "org.matrix.msc3440.stable",  # threads
     "org.matrix.msc3771",  # receipts of threads
     "org.matrix.msc3773",  # unread counts of threads
@@ -66,6 +68,7 @@ class ClientServices:
 
     info: PublicInfo
     accounts: AccountServices
+    appservices: AppServiceQueries
     e2e: E2eServices
     personal: PersonalServices
     search: Search

@@ -11,6 +11,7 @@ from client_api.deps import ClientServices
 from client_api.rooms import require_active
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.requester import Requester
+from homeserver.services.appservices.queries import split_instance
 from homeserver.services.rooms.directory import DirectoryQuery
 from homeserver.services.rooms.hierarchy import HierarchyRequest
 
@@ -35,7 +36,7 @@ class DirectoryFilter(msgspec.Struct):
 
 
 class QueryPublicRoomsBody(msgspec.Struct):
-    """A search of the directory. Networks of application services have no rooms of their own here."""
+    """A search of the directory."""
 
     limit: int | None = None
     since: Id | None = None
@@ -53,7 +54,7 @@ async def get_room_id_by_alias(api: ClientServices, *, room_alias: str) -> dict[
 async def set_room_alias(api: ClientServices, who: Requester, *, room_alias: str, body: RoomIdBody) -> None:
     """Give a room an alias."""
     require_active(who)
-    await api.rooms.aliases.set_room_alias(who.user_id, room_alias, body.room_id)
+    await api.rooms.aliases.set_room_alias(who.user_id, room_alias, body.room_id, appservice=who.appservice)
 
 
 async def delete_room_alias(api: ClientServices, who: Requester, *, room_alias: str) -> None:
@@ -94,12 +95,17 @@ async def query_public_rooms(
     """A search of the directory."""
     _require_local(api, server)
     body = body or QueryPublicRoomsBody()
-    if body.third_party_instance_id is not None and not body.include_all_networks:
-        return {"chunk": [], "total_room_count_estimate": 0}
     wanted = body.filter or DirectoryFilter()
     types = None if wanted.room_types is None else tuple(wanted.room_types)
     return await api.rooms.directory.public_rooms(
-        DirectoryQuery(body.limit, body.since, wanted.generic_search_term, types)
+        DirectoryQuery(
+            body.limit,
+            body.since,
+            wanted.generic_search_term,
+            types,
+            all_networks=body.include_all_networks,
+            network=None if body.third_party_instance_id is None else split_instance(body.third_party_instance_id),
+        )
     )
 
 

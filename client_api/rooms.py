@@ -76,6 +76,8 @@ async def create_room(api: ClientServices, who: Requester, *, body: CreateRoomBo
         invite_3pid=body.invite_3pid or (),
         is_direct=bool(body.is_direct),
     )
+    if request.room_alias_name is not None:
+        api.rooms.aliases.check_exclusive(f"#{request.room_alias_name}:{api.info.server_name}", who.appservice)
     quota = api.rooms.aliases.quota(who.user_id) if request.room_alias_name is not None else nullcontext()
     async with limits.taking(api, who, limits.of_invites(None, request.invite)), quota:
         return {"room_id": await api.rooms.creation.create_room(who.user_id, request)}

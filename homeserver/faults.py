@@ -46,6 +46,8 @@ POINTS: Mapping[str, frozenset[str]] = {
         "events.load": "sleep raise",
         "roomlists.load": "sleep raise",
         "to_device.flush": "sleep raise",
+        "appservices.stored": "sleep raise",
+        "appservices.answered": "sleep",
         "ignored.load": "sleep raise",
         "sessions.load": "sleep raise",
         "receipts.decided": "sleep raise",

@@ -20,7 +20,7 @@ from client_api.personal import PersonalServices
 from homeserver import faults
 from homeserver.boot import parts
 from homeserver.boot.accounts import Foundations, account_data_quota, build_accounts, build_sessions
-from homeserver.boot.appservices import load_registry
+from homeserver.boot.appservices import DeliveryMetrics, build_queries, build_senders, load_registry
 from homeserver.boot.e2e import build_e2e
 from homeserver.boot.embed import build_embed, demo_shop
 from homeserver.boot.media import LazyOutbound, MediaParts, build_media, serve_media
@@ -35,7 +35,9 @@ from homeserver.roles import PACKAGES, Role
 from homeserver.services.accounts.member_profiles import MemberProfiles
 from homeserver.services.accounts.sessions import Sessions, locked
 from homeserver.services.accounts.watch import AccountWatch
+from homeserver.services.appservices.queries import AppServiceQueries
 from homeserver.services.appservices.registry import AppServiceAuthenticator, make_senders
+from homeserver.services.appservices.sender import AppServiceSenders
 from homeserver.services.commit import Committer
 from homeserver.services.following import LogFollower
 from homeserver.services.log import Log
@@ -106,6 +108,8 @@ class Core:
     follower: LogFollower
     base: Foundations
     limits: RateLimiter
+    outbound: LazyOutbound
+    queries: AppServiceQueries
     sessions: Sessions
     rooms: Rooms
     accounts: AccountServices
@@ -141,6 +145,8 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
     sessions = build_sessions(base, secrets.jwt_keys)
     log.listen(sessions.follow, lambda: None)
     signer = Signer(config.server.name, secrets.signing_key)
+    outbound = LazyOutbound(config)
+    queries = build_queries(config, base.appservices, outbound.get)
     settings = RoomsConfig(
         signer,
         clock,
@@ -154,16 +160,34 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
         hierarchy_page=config.limits.hierarchy_page,
         hierarchy_walk=config.limits.hierarchy_walk,
         encrypt_by_default=config.rooms.encrypt_by_default,
+        appservices=base.appservices,
+        makers=queries,
     )
     rooms = build_rooms(store, log, committer, MemberProfiles(store), settings)
-    accounts = build_accounts(base, sessions, rooms.memberships)
+    accounts = build_accounts(base, sessions, rooms.memberships, queries)
     lists = RoomLists(store, log)
     e2e = build_e2e(base, follower, lists, accounts.interactive)
     # From a key that all processes of a server share, and of no use to who learns it but for nonces.
     nonce_secret = blake2b(secrets.jwt_keys, person=b"frame nonces").digest()
     support = build_support(base, rooms, sessions, accounts.account, nonce_secret)
     link_key = parts.link_key(secrets)
-    return Core(engine, store, log, follower, base, limits, sessions, rooms, accounts, lists, e2e, link_key, support)
+    return Core(
+        engine,
+        store,
+        log,
+        follower,
+        base,
+        limits,
+        outbound,
+        queries,
+        sessions,
+        rooms,
+        accounts,
+        lists,
+        e2e,
+        link_key,
+        support,
+    )
 
 
 @asynccontextmanager
@@ -195,8 +219,7 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
 
 def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
     base, store, log, accounts, metrics = core.base, core.store, core.log, core.accounts, Metrics()
-    typing = TypingTracker(base.clock)
-    ignored = IgnoredUsers(store, log)
+    typing, ignored = TypingTracker(base.clock), IgnoredUsers(store, log)
     unread = UnreadCounts(store, log, ignored)
     held = HeldOpen()
     sync = build_sync(core, typing, unread, held)
@@ -204,15 +227,15 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
     sockets = Sockets(parts.stream_settings(config), held, base.clock)
     _end_what_is_open(core.sessions, held)
 
-    watched = operations.Operations(metrics, parts.networks(config.metrics.allow))
-    mounts: list[Mount[Any]] = [Mount(watched, operations.ROUTES)]
-    outbound = LazyOutbound(config)
-    push = build_push(base, log, core.lists, core.rooms.access, unread, ignored, outbound.get, core.link_key)
+    mounts: list[Mount[Any]] = [watching(metrics, config)]
+    push = build_push(base, log, core.lists, core.rooms.access, unread, ignored, core.outbound.get, core.link_key)
     personal = build_personal(base, JoinedRooms(store, sync.rooms), typing, core.rooms, push)
+    tell = build_telling(core, metrics, typing, personal.presence)
     if "client" in roles:
         services = ClientServices(
             info=parts.public_info(config),
             accounts=accounts,
+            appservices=core.queries,
             rooms=core.rooms,
             e2e=core.e2e,
             sync=sync,
@@ -225,22 +248,23 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
             search=build_search(core, config),
         )
         mounts.append(import_module(PACKAGES["client"]).mount(services))
-    media = build_media(base, outbound) if "media" in roles else None
+    media = build_media(base, core.outbound) if "media" in roles else None
     if media is not None:
         mounts.append(import_module(PACKAGES["media"]).mount(serve_media(media, config, core.sessions, core.support)))
     desk = build_desk(base, core.support, log, lambda user_id: sockets.has(user_id) or personal.presence.has(user_id))
     if "embed" in roles:
         mounts.append(import_module(PACKAGES["embed"]).mount(build_embed(base, core.support, desk, core)))
-    app = build_application(core, mounts, metrics)
+    app = build_application(core, mounts, metrics, tell.nudge)
 
     async def close() -> None:
         await push.sender.close()
+        await tell.close()
         if push.mail is not None:
             await push.mail.close()
         await accounts.devices.flush()
         if media is not None:
             await media.close()
-        await outbound.close()
+        await core.outbound.close()
         await core.engine.dispose()
 
     def release() -> None:
@@ -249,8 +273,8 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
         held.release()
 
     workers = [*_workers(core, media), typing.run, sockets.run, metrics.watch_loop]
-    if "client" in roles:
-        workers += [push.sender.run, *(() if push.mail is None else (push.mail.run,))]
+    mail = () if push.mail is None else (push.mail.run,)
+    workers += (push.sender.run, tell.run, *mail) if "client" in roles else ()
     workers += (desk.run, *_demo(core)) if "embed" in roles else ()
     return Server(app, workers, release, close, parts.connection_bounds(config))
 
@@ -280,12 +304,28 @@ def _workers(core: Core, media: MediaParts | None) -> list[Worker]:
     return workers if media is None else [*workers, media.library.run, media.control.run]
 
 
-def build_application(core: Core, mounts: Sequence[Mount[Any]], metrics: Metrics) -> Application:
+def watching(metrics: Metrics, config: Config) -> Mount[Any]:
+    """Health and metrics, for who may see them."""
+    return Mount(operations.Operations(metrics, parts.networks(config.metrics.allow)), operations.ROUTES)
+
+
+def build_telling(core: Core, metrics: Metrics, typing: TypingTracker, presence: PresenceTracker) -> AppServiceSenders:
+    """What tells application services of what concerns them."""
+    tell = build_senders(core.base, core.log, core.rooms, core.lists, core.outbound.get)
+    tell.hear(typing, presence)
+    core.queries.on_reached(tell.nudge)
+    metrics.registry.register(DeliveryMetrics(tell.progress))
+    return tell
+
+
+def build_application(
+    core: Core, mounts: Sequence[Mount[Any]], metrics: Metrics, heard: Callable[[str], None]
+) -> Application:
     """What answers requests."""
     return Application(
         mounts,
         settings=parts.web_settings(core.base.config),
-        authenticator=AppServiceAuthenticator(core.base.appservices, core.store, core.sessions),
+        authenticator=AppServiceAuthenticator(core.base.appservices, core.store, core.sessions, heard),
         limits=core.limits,
         metrics=metrics,
         clock=core.base.clock,

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from client_api.accounts import AccountServices
 from homeserver.config.keyfiles import UnsafeFile
 from homeserver.config.model import Auth, Config
+from homeserver.ports.appservices import Makers
 from homeserver.ports.clock import Clock, Entropy
 from homeserver.ports.ratelimits import RateLimits
 from homeserver.ports.rooms_of_users import RoomActions
@@ -71,7 +72,7 @@ def build_sessions(base: Foundations, jwt_keys: bytes) -> Sessions:
     return Sessions(base.store, base.committer, base.clock, base.entropy, tokens, settings)
 
 
-def build_accounts(base: Foundations, sessions: Sessions, rooms: RoomActions) -> AccountServices:
+def build_accounts(base: Foundations, sessions: Sessions, rooms: RoomActions, makers: Makers) -> AccountServices:
     """Everything behind the account endpoints. Raises ValueError for unusable JWT login settings."""
     config, store, clock, entropy = base.config, base.store, base.clock, base.entropy
     name, auth, limits = config.server.name, config.auth, config.limits
@@ -120,6 +121,7 @@ def build_accounts(base: Foundations, sessions: Sessions, rooms: RoomActions) ->
             rooms,
             name,
             ProfileLimits(limits.displayname_length, limits.avatar_url_length, limits.profile_fields),
+            makers,
         ),
         register=register,
         registration_tokens=token_stage,

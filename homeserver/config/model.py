@@ -372,6 +372,18 @@ class AppServices(Section, frozen=True, kw_only=True):
     """Bridges and bots that act for users of their own."""
 
     files: Annotated[tuple[str, ...], _doc("Registration files (YAML) of application services. Read at start.")] = ()
+    transaction_events: Annotated[int, _doc("Most events that a service is sent at once.", ge=1, le=1000)] = 100
+    transaction_bytes: Annotated[
+        int, _doc("A transaction that is larger is not made any larger.", ge=65_536, le=64 * 1024 * 1024)
+    ] = 2 * 1024 * 1024
+    request_seconds: Annotated[int, _doc("How long a service may take over a transaction.", ge=1, le=600)] = 60
+    query_seconds: Annotated[
+        int, _doc("How long a service may take over a question that somebody waits for.", ge=1, le=60)
+    ] = 10
+    longest_wait_seconds: Annotated[
+        int,
+        _doc("A service that does not answer is tried again after 1, 2, 4 … seconds, and this at most.", ge=1, le=3600),
+    ] = 512
 
 
 class Metrics(Section, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,6 +38,10 @@ class AliasRepo(Protocol):
 
     async def count_of(self, creator: str) -> int:
         """How many aliases a user has made and not removed."""
+        ...
+
+    async def of_rooms(self, room_nids: Collection[int]) -> list[tuple[int, str]]:
+        """(room_nid, alias) of all aliases of many rooms, in one statement."""
         ...
 
     async def of_room(self, room_nid: int) -> list[str]:

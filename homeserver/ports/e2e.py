@@ -163,6 +163,10 @@ class ToDeviceRepo(Protocol):
         """The oldest `limit` messages with `after < position <= upto`."""
         ...
 
+    async def between(self, low: int, high: int, limit: int) -> list[tuple[DeviceName, DeviceMessage]]:
+        """The oldest `limit` messages to anybody with `low < position <= high`."""
+        ...
+
     async def delete_acknowledged(self, acknowledged: Mapping[DeviceName, int]) -> None:
         """Delete messages up to the positions that the devices have acknowledged."""
         ...

@@ -17,6 +17,10 @@ class OutboundError(Exception):
     """There is no answer: the name has no address, nobody listens, the time is over, or it is no HTTP."""
 
 
+class OutboundTimeout(OutboundError):
+    """The time is over."""
+
+
 class AddressRefused(OutboundError):
     """The address, scheme or port is one that requests must not go to."""
 

@@ -19,6 +19,7 @@ from homeserver.ports.accounts import (
     UserRepo,
 )
 from homeserver.ports.aliases import AliasRepo
+from homeserver.ports.appservices import AppServiceRepo
 from homeserver.ports.backups import BackupRepo
 from homeserver.ports.e2e import KeyRepo, ToDeviceRepo
 from homeserver.ports.events import EventMemory, EventRepo, LogRepo, RoomRepo
@@ -83,6 +84,8 @@ class Transaction(Protocol):
     def to_device(self) -> ToDeviceRepo: ...
     @property
     def unread(self) -> UnreadRepo: ...
+    @property
+    def appservices(self) -> AppServiceRepo: ...
     @property
     def backups(self) -> BackupRepo: ...
     @property

@@ -18,7 +18,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from homeserver.ports.outbound import AddressRefused, AnswerTooLarge, OutboundError, OutboundRequest
+from homeserver.ports.outbound import AddressRefused, AnswerTooLarge, OutboundError, OutboundRequest, OutboundTimeout
 from homeserver.remote.addresses import AddressRules
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class OutboundClient:
                 answer = await self._final(request)
                 yield _Answer(answer, request.max_bytes)
         except TimeoutError:
-            raise OutboundError(f"{_shown(request.url)} took too long") from None
+            raise OutboundTimeout(f"{_shown(request.url)} took too long") from None
         finally:
             if answer is not None:
                 answer.close()  # what is left of the body is not read

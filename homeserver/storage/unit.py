@@ -17,6 +17,7 @@ from homeserver.storage.ids import IdBlocks, TransactionIds
 from homeserver.storage.repos.accounts import SqlDeviceRepo, SqlUserRepo
 from homeserver.storage.repos.aliases import SqlAliasRepo
 from homeserver.storage.repos.append import Appender
+from homeserver.storage.repos.appservices import SqlAppServiceRepo
 from homeserver.storage.repos.backups import SqlBackupRepo
 from homeserver.storage.repos.events import SqlEventRepo
 from homeserver.storage.repos.keys import SqlKeyRepo
@@ -132,6 +133,10 @@ class SqlTransaction:
     @cached_property
     def pushers(self) -> SqlPusherRepo:
         return SqlPusherRepo(self._connection)
+
+    @cached_property
+    def appservices(self) -> SqlAppServiceRepo:
+        return SqlAppServiceRepo(self._connection)
 
     @cached_property
     def backups(self) -> SqlBackupRepo:

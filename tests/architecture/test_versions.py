@@ -15,12 +15,12 @@ from tests.architecture.specification import operations
 EXCUSED = {
     "redirectToSSO": "offered by `GET /login` only where it is served",
     "redirectToIdP": "offered by `GET /login` only where it is served",
-    "pingAppservice": "asked by application services, not by clients",
     "getWellknownPolicy": "of policy servers",
 }
 # The test that shows what a flag promises.
 SHOWN = {
     "fi.mau.msc2246.stable": "tests/media/test_http.py",
+    "fi.mau.msc2659.stable": "tests/api/test_appservice_push.py::test_waiting_ends_when_the_service_is_heard_of",
     "org.matrix.e2e_cross_signing": "tests/api/test_keys.py::test_cross_signing",
     "org.matrix.msc2285.stable": "tests/api/test_unread.py::test_messages_count_until_they_are_read",
     "org.matrix.msc3440.stable": "tests/services/rooms/test_relations.py",

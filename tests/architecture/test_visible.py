@@ -13,6 +13,7 @@ FILTER = "homeserver/services/rooms/visibility.py"
 RENDERERS = {"client_json", "for_recipient", "federation_form", "client_content"}
 MAY_RENDER = {
     "homeserver/services/push/notifications.py",  # for rules to match; what is shown is presented
+    "homeserver/services/appservices/transactions.py",  # for those whose users saw it happen
     "homeserver/services/push/sender.py",  # for those who saw it happen
     "homeserver/services/push/unread.py",  # for rules to match, not for anybody to read
     "homeserver/ports/events.py",  # where the form is kept

@@ -20,6 +20,10 @@ class NoAppServices:
         """None: no user id is reserved."""
         return None
 
+    def exclusive_alias(self, alias: str) -> AppService | None:
+        """None: no alias is reserved."""
+        return None
+
 
 def require_appservice(appservices: AppServices, token: str | None) -> AppService:
     """The application service making the request. Raises MISSING_TOKEN, UNKNOWN_TOKEN."""

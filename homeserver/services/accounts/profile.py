@@ -9,6 +9,8 @@ from typing import Any
 import orjson
 
 from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.accounts import User
+from homeserver.ports.appservices import Makers
 from homeserver.ports.requester import Requester
 from homeserver.ports.rooms_of_users import RoomActions
 from homeserver.ports.store import Store
@@ -41,7 +43,16 @@ _CUSTOM = re.compile(r"m\.tz|[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+")
 class Profiles:
     """Owns profiles."""
 
-    def __init__(self, store: Store, rooms: RoomActions, server_name: str, limits: ProfileLimits | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        rooms: RoomActions,
+        server_name: str,
+        limits: ProfileLimits | None = None,
+        makers: Makers | None = None,
+    ) -> None:
+        """`makers` make users of theirs whom somebody asks about before they are there."""
+        self._makers = makers
         self._limits = limits or ProfileLimits()
         self._store = store
         self._rooms = rooms
@@ -51,12 +62,16 @@ class Profiles:
         """All fields. Raises NOT_FOUND for users that this server does not know."""
         if not is_storable(user_id):
             raise _no_user()
-        async with self._store.read() as tx:
-            user = await tx.users.get(user_id)
-            fields = await tx.profiles.get(user_id)
+        user, fields = await self._read(user_id)
+        if user is None and self._makers is not None and await self._makers.make_user(user_id):
+            user, fields = await self._read(user_id)
         if user is None or user.deactivated:
             raise _no_user()
         return {name: orjson.loads(value) for name, value in fields.items()}
+
+    async def _read(self, user_id: str) -> tuple[User | None, dict[str, bytes]]:
+        async with self._store.read() as tx:
+            return await tx.users.get(user_id), await tx.profiles.get(user_id)
 
     async def get_field(self, user_id: str, name: str) -> Any:
         """One field. Raises NOT_FOUND."""

@@ -55,6 +55,9 @@ class Registration:
     rooms: tuple[Namespace, ...] = ()
     rate_limited: bool = True
     receive_ephemeral: bool = False
+    """Whether it is told of receipts, typing, presence and messages to its devices."""
+    encrypts: bool = False
+    """Whether it is told of device lists and of the keys its devices have left.  Source: MSC3202"""
     protocols: tuple[str, ...] = ()
 
     def covers(self, user_id: str) -> bool:
@@ -64,6 +67,18 @@ class Registration:
     def covers_exclusively(self, user_id: str) -> bool:
         """Whether nobody else may make this user."""
         return user_id == self.sender or any(space.exclusive and space.holds(user_id) for space in self.users)
+
+    def owns(self, alias: str) -> bool:
+        """Whether the alias is in one of its alias namespaces."""
+        return any(space.holds(alias) for space in self.aliases)
+
+    def owns_exclusively(self, alias: str) -> bool:
+        """Whether nobody else may make this alias."""
+        return any(space.exclusive and space.holds(alias) for space in self.aliases)
+
+    def watches(self, room_id: str) -> bool:
+        """Whether the room is in one of its room namespaces."""
+        return any(space.holds(room_id) for space in self.rooms)
 
 
 def parse_registration(text: str, server_name: str) -> Registration:
@@ -102,6 +117,7 @@ def parse_registration(text: str, server_name: str) -> Registration:
         rooms=rooms,
         rate_limited=reader.flag(True, "rate_limited"),
         receive_ephemeral=reader.flag(False, "receive_ephemeral", "de.sorunome.msc2409.push_ephemeral"),
+        encrypts=reader.flag(False, "org.matrix.msc3202", "io.element.msc4190"),
         protocols=tuple(protocols),
     )
     if reader.faults:

@@ -5,7 +5,7 @@ spec: application-service-api#identity-assertion
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 from homeserver.core.errors import ErrCode, MatrixError
@@ -34,6 +34,14 @@ class Registry:
         """The application service that alone may make this user."""
         return next((found for found in self.all if found.covers_exclusively(user_id)), None)
 
+    def exclusive_alias(self, alias: str) -> Registration | None:
+        """The application service that alone may make this room alias."""
+        return next((found for found in self.all if found.owns_exclusively(alias)), None)
+
+    def by_id(self, service_id: str) -> Registration | None:
+        """The application service of that name."""
+        return next((found for found in self.all if found.id == service_id), None)
+
 
 class AppServiceAuthenticator:
     """Knows the tokens of application services, and asks the next authenticator about all others.
@@ -41,7 +49,11 @@ class AppServiceAuthenticator:
     Implements `ports.requester.Authenticator`.
     """
 
-    def __init__(self, registry: Registry, store: Store, users: Authenticator) -> None:
+    def __init__(
+        self, registry: Registry, store: Store, users: Authenticator, heard: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """`heard(service id)` is called when a service makes a request."""
+        self._heard = heard
         self._registry = registry
         self._store = store
         self._users = users
@@ -53,6 +65,7 @@ class AppServiceAuthenticator:
         service = self._registry.by_token(token)
         if service is None:
             return await self._users.authenticate(token)
+        self._heard(service.id)
         user_id = service.sender if masquerade_user is None else masquerade_user
         if not service.covers(user_id):
             raise MatrixError(ErrCode.FORBIDDEN, "The application service may not act as this user")

@@ -7,6 +7,7 @@ spec: client-server-api#presence
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -58,6 +59,16 @@ class PresenceTracker:
         self._members = members
         self._max_users = max_users
         self._known: dict[str, _Known] = {}  # longest silent first
+        self._on_change: list[Callable[[str], None]] = []
+
+    def on_change(self, callback: Callable[[str], None]) -> None:
+        """Call `callback(user_id)` when what others see of a user has changed by something that the user did."""
+        self._on_change.append(callback)
+
+    def of(self, user_id: str) -> Presence:
+        """The user's presence, for those who may know it."""
+        known = self._known.get(user_id)
+        return Presence("offline") if known is None else self._now(known)
 
     def seen(self, user_id: str, state: State) -> None:
         """A client of the user asks for news and wants them shown as `state`; `offline` asks for no change.
@@ -77,7 +88,10 @@ class PresenceTracker:
         """The user chooses what others see. Raises TOO_LARGE."""
         if status_msg is not None and len(status_msg.encode()) > MAX_STATUS_BYTES:
             raise MatrixError(ErrCode.TOO_LARGE, f"status_msg has at most {MAX_STATUS_BYTES} bytes")
-        self._hear(user_id, state, is_active=state == "online").status_msg = status_msg
+        known = self._hear(user_id, state, is_active=state == "online")
+        if known.status_msg != status_msg:
+            known.status_msg = status_msg
+            self._tell(user_id)
 
     def has(self, user_id: str) -> bool:
         """Whether the user is there, for the server's own purposes."""
@@ -88,8 +102,11 @@ class PresenceTracker:
         """The user's presence. Raises FORBIDDEN unless they share a room with who asks."""
         if user_id != asked_by and not await self._members.share_a_room(user_id, asked_by):
             raise MatrixError(ErrCode.FORBIDDEN, "You are not allowed to see their presence")
-        known = self._known.get(user_id)
-        return Presence("offline") if known is None else self._now(known)
+        return self.of(user_id)
+
+    def _tell(self, user_id: str) -> None:
+        for callback in self._on_change:
+            callback(user_id)
 
     def _now(self, known: _Known) -> Presence:
         now = self._clock.monotonic()
@@ -103,7 +120,9 @@ class PresenceTracker:
 
     def _hear(self, user_id: str, state: State, *, is_active: bool) -> _Known:
         now = self._clock.monotonic()
-        known = self._known.pop(user_id, None) or _Known(state, now)
+        known = self._known.pop(user_id, None)
+        shown = "offline" if known is None else self._now(known).state
+        known = known or _Known(state, now)
         known.chosen = state
         known.heard = now
         if is_active:
@@ -111,4 +130,6 @@ class PresenceTracker:
         self._known[user_id] = known
         if len(self._known) > self._max_users:
             del self._known[next(iter(self._known))]
+        if self._now(known).state != shown:
+            self._tell(user_id)
         return known

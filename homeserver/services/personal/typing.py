@@ -30,7 +30,7 @@ class TypingTracker:
         self._changed: dict[str, int] = {}  # room id → serial of its last change, oldest first
         self._serial = self._epoch = max(clock.now_ms() // 1000 - _FIRST_EPOCH_S, 1) << _EPOCH_BITS
         self._forgotten = self._epoch  # serial of the last change that is not in `_changed` any more
-        self._on_change: Callable[[str], None] | None = None
+        self._on_change: list[Callable[[str], None]] = []
 
     @property
     def serial(self) -> int:
@@ -39,7 +39,7 @@ class TypingTracker:
 
     def on_change(self, callback: Callable[[str], None]) -> None:
         """Call `callback(room_id)` after every change."""
-        self._on_change = callback
+        self._on_change.append(callback)
 
     def set(self, room_id: str, user_id: str, timeout_ms: int | None) -> None:
         """The user types for `timeout_ms` milliseconds (bounded), or has stopped (None)."""
@@ -97,5 +97,5 @@ class TypingTracker:
         self._changed[room_id] = self._serial
         if len(self._changed) > self._max_rooms:
             self._forgotten = self._changed.pop(next(iter(self._changed)))
-        if self._on_change is not None:
-            self._on_change(room_id)
+        for callback in self._on_change:
+            callback(room_id)

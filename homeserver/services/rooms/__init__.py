@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from homeserver.core.build import Signer
 from homeserver.core.versions import DEFAULT_ROOM_VERSION, RoomVersion
+from homeserver.ports.appservices import AppServices, Makers
 from homeserver.ports.clock import Clock, Entropy
 from homeserver.ports.store import Store
 from homeserver.services.commit import Committer
@@ -47,6 +48,8 @@ class RoomsConfig:
     hierarchy_page: int = 50
     hierarchy_walk: int = 2_000
     encrypt_by_default: EncryptByDefault = "off"
+    appservices: AppServices | None = None
+    makers: Makers | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +85,16 @@ def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles
     server_name = config.signer.server_name
     writer = RoomWriter(memory, committer, Workshop(config.signer, config.clock, config.entropy))
     access = RoomAccess(memory, log)
-    aliases = Aliases(memory, access, server_name, max_per_user=config.aliases_per_user)
+    aliases = Aliases(
+        memory,
+        access,
+        server_name,
+        max_per_user=config.aliases_per_user,
+        appservices=config.appservices,
+        makers=config.makers,
+    )
     relations = Relations(memory, access)
-    invites = InvitePermission(store)
+    invites = InvitePermission(store, config.makers)
     guests = GuestAccess(memory, writer)
     memberships = Memberships(writer, committer, memory, profiles, aliases, invites, guests, server_name)
     return Rooms(

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.ids import domain_of, parse_room_alias, parse_room_id
+from homeserver.ports.appservices import AppServices, Makers
 from homeserver.ports.store import Transaction, UniqueViolation
 from homeserver.services.rooms.access import RoomAccess
 from homeserver.services.rooms.writer import RoomMemory
@@ -23,7 +24,19 @@ _CANONICAL = ("m.room.canonical_alias", "")
 class Aliases:
     """Local aliases."""
 
-    def __init__(self, memory: RoomMemory, access: RoomAccess, server_name: str, *, max_per_user: int) -> None:
+    def __init__(
+        self,
+        memory: RoomMemory,
+        access: RoomAccess,
+        server_name: str,
+        *,
+        max_per_user: int,
+        appservices: AppServices | None = None,
+        makers: Makers | None = None,
+    ) -> None:
+        """`appservices` have aliases to themselves, `makers` make rooms whose aliases somebody asks for."""
+        self._appservices = appservices
+        self._makers = makers
         self._max_per_user = max_per_user
         self._making: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._memory = memory
@@ -38,9 +51,21 @@ class Aliases:
         parse_room_alias(alias)
         async with self._memory.store.read() as tx:
             found = await tx.aliases.get(alias)
+        if found is None and self._makers is not None and await self._makers.make_alias(alias):
+            async with self._memory.store.read() as tx:
+                found = await tx.aliases.get(alias)
         if found is None:
             raise MatrixError(ErrCode.NOT_FOUND, "No room has this alias")
         return found.room_id
+
+    def check_exclusive(self, alias: str, appservice: str | None) -> None:
+        """Raise MatrixError(EXCLUSIVE) if the alias is another application service's to make.
+
+        `appservice` is the service that asks, if one does.  spec: application-service-api#registration
+        """
+        owner = None if self._appservices is None else self._appservices.exclusive_alias(alias)
+        if owner is not None and owner.id != appservice:
+            raise MatrixError(ErrCode.EXCLUSIVE, "The alias is reserved by an application service")
 
     @asynccontextmanager
     async def quota(self, user_id: str) -> AsyncIterator[None]:
@@ -62,17 +87,18 @@ class Aliases:
         if owner is None or owner.appservice_id is None:  # a bridge names a room for everything that it maps
             raise MatrixError(ErrCode.RESOURCE_LIMIT_EXCEEDED, f"You have {made} aliases already")
 
-    async def set_room_alias(self, user_id: str, alias: str, room_id: str) -> None:
+    async def set_room_alias(self, user_id: str, alias: str, room_id: str, *, appservice: str | None = None) -> None:
         """Give a room an alias; any member may.
 
-        Raises MatrixError: INVALID_PARAM for a bad alias or another server's, ALIAS_IN_USE (409), FORBIDDEN,
-        RESOURCE_LIMIT_EXCEEDED.
+        `appservice` is the application service that acts for the user. Raises MatrixError: INVALID_PARAM for a bad
+        alias or another server's, EXCLUSIVE, ALIAS_IN_USE (409), FORBIDDEN, RESOURCE_LIMIT_EXCEEDED.
         spec: client-server-api#put_matrixclientv3directoryroomroomalias
         """
         parse_room_alias(alias)
         parse_room_id(room_id)
         if domain_of(alias) != self._server_name:
             raise MatrixError(ErrCode.INVALID_PARAM, "The alias belongs to another server")
+        self.check_exclusive(alias, appservice)
         memory = self._memory
         head = await memory.heads.fetch(room_id, memory.store)
         if head is None or await self._access.membership(head, user_id) != "join":

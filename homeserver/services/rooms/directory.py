@@ -11,6 +11,7 @@ from typing import Any
 
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.ids import parse_room_id
+from homeserver.ports.store import Transaction
 from homeserver.services.rooms.access import RoomAccess
 from homeserver.services.rooms.previews import SHOWN, previews, summarise
 from homeserver.services.rooms.tokens import offset_of, offset_token
@@ -28,6 +29,10 @@ class DirectoryQuery:
     since: str | None = None
     search: str | None = None
     room_types: tuple[str | None, ...] | None = None
+    all_networks: bool = False
+    """With the rooms that application services publish on networks of theirs."""
+    network: tuple[str, str] | None = None
+    """The rooms of this network only: application service and its name for the network."""
 
 
 class Directory:
@@ -71,6 +76,22 @@ class Directory:
         async with memory.store.write() as tx:
             await tx.rooms.set_public(head.room_nid, public)
 
+    async def publish_on_network(self, network: tuple[str, str], room_id: str, *, public: bool) -> None:
+        """Put a room into the directory of an application service's network, or take it out.
+
+        Raises MatrixError(NOT_FOUND).
+        spec: client-server-api#put_matrixclientv3directorylistappservicenetworkidroomid
+        """
+        parse_room_id(room_id)
+        async with self._memory.store.write() as tx:
+            room_nid = (await tx.rooms.room_nids([room_id])).get(room_id)
+            if room_nid is None:
+                raise _unknown_room()
+            if public:
+                await tx.appservices.list_room(*network, room_nid)
+            else:
+                await tx.appservices.unlist_room(*network, room_nid)
+
     async def public_rooms(self, query: DirectoryQuery) -> dict[str, Any]:
         """A page of the directory, the largest rooms first.  spec: client-server-api#post_matrixclientv3publicrooms"""
         offset = 0 if query.since is None else offset_of(query.since)
@@ -78,7 +99,7 @@ class Directory:
             raise MatrixError(ErrCode.INVALID_PARAM, "limit must not be negative")
         limit = min(query.limit or _MAX_LIMIT, _MAX_LIMIT)
         async with self._memory.store.read() as tx:
-            published = dict(await tx.rooms.public_rooms())
+            published = await _published(tx, query)
             counts = await tx.rooms.member_counts(published) if published else {}
             states = await tx.rooms.current_state(published, types=SHOWN) if published else {}
         term = (query.search or "").casefold()
@@ -114,6 +135,15 @@ class Directory:
         if found is None:
             raise _unknown_room()
         return {**found.summary, "membership": mine[room_id]} if room_id in mine else found.summary
+
+
+async def _published(tx: Transaction, query: DirectoryQuery) -> dict[int, str]:
+    """Room ids of the rooms to list, by internal id.  spec: client-server-api#post_matrixclientv3publicrooms"""
+    if query.all_networks:
+        return {**dict(await tx.rooms.public_rooms()), **dict(await tx.appservices.listed_rooms(None))}
+    if query.network is not None:
+        return dict(await tx.appservices.listed_rooms(query.network))
+    return dict(await tx.rooms.public_rooms())
 
 
 def _entry(summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -221,6 +221,14 @@ def has_quotes(stored: StoredEvent) -> bool:
     return stored.unsigned is not None or stored.redaction_json is not None
 
 
+def unfiltered_quotes(stored: StoredEvent) -> dict[str, Any]:
+    """As `History.quotes`, for an application service that the operator lets see everything in the room."""
+    quoted: dict[str, Any] = dict(stored.unsigned or {})
+    if stored.redaction_json is not None:
+        quoted["redacted_because"] = orjson.Fragment(stored.redaction_json)
+    return quoted
+
+
 def joined_all_along(events: Iterable[StoredEvent]) -> list[Visible]:
     """Events from after a reader's join and before they left, who may see them all, erased since or not."""
     return [Visible(stored) for stored in events]

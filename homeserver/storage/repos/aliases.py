@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from homeserver.ports.aliases import RoomAlias
-from homeserver.storage.dialect import Connection, Sql, is_storable
+from homeserver.storage.dialect import Connection, Sql, in_ints, is_storable, json_ints
 
 if TYPE_CHECKING:
     from homeserver.ports.aliases import AliasRepo
@@ -19,6 +20,7 @@ _DELETE = Sql("DELETE FROM room_aliases WHERE alias = :alias")
 _MOVE = Sql("UPDATE room_aliases SET room_nid = :new WHERE room_nid = :old")
 _COUNT_OF = Sql("SELECT count(*) FROM room_aliases WHERE creator = :creator")
 _OF_ROOM = Sql("SELECT alias FROM room_aliases WHERE room_nid = :room_nid ORDER BY alias")
+_OF_ROOMS = Sql("SELECT room_nid, alias FROM room_aliases WHERE {rooms}", rooms=in_ints("room_nid", "rooms"))
 
 
 class SqlAliasRepo:
@@ -49,6 +51,11 @@ class SqlAliasRepo:
     async def count_of(self, creator: str) -> int:
         """See the port."""
         return int((await _COUNT_OF.first(self._connection, creator=creator))[0])
+
+    async def of_rooms(self, room_nids: Collection[int]) -> list[tuple[int, str]]:
+        """See the port."""
+        rows = await _OF_ROOMS.rows(self._connection, rooms=json_ints(room_nids))
+        return [(row[0], row[1]) for row in rows]
 
     async def of_room(self, room_nid: int) -> list[str]:
         """See the port."""

@@ -29,6 +29,10 @@ _WAITING = Sql(
     "SELECT position, json FROM to_device WHERE user_id = :user_id AND device_id = :device_id "
     "AND position > :after AND position <= :upto ORDER BY position LIMIT :count"
 )
+_BETWEEN = Sql(
+    "SELECT user_id, device_id, position, json FROM to_device "
+    "WHERE position > :low AND position <= :high ORDER BY position LIMIT :count"
+)
 _DELETE = Sql("DELETE FROM to_device WHERE user_id = :user_id AND device_id = :device_id AND position <= :position")
 _BEGIN = Sql("INSERT INTO request_txns (key, position) VALUES (:key, :position) ON CONFLICT (key) DO NOTHING")
 _PRUNE = Sql(
@@ -70,6 +74,11 @@ class SqlToDeviceRepo:
             self._connection, user_id=device[0], device_id=device[1], after=after, upto=upto, count=limit
         )
         return [DeviceMessage(row[0], row[1]) for row in rows]
+
+    async def between(self, low: int, high: int, limit: int) -> list[tuple[DeviceName, DeviceMessage]]:
+        """See the port."""
+        rows = await _BETWEEN.rows(self._connection, low=low, high=high, count=limit)
+        return [((row[0], row[1]), DeviceMessage(row[2], row[3])) for row in rows]
 
     async def delete_acknowledged(self, acknowledged: Mapping[DeviceName, int]) -> None:
         """See the port."""

@@ -2,6 +2,7 @@
 
 from homeserver.storage.schema import (
     accounts,
+    appservices,
     backups,
     e2e,
     media,
@@ -17,6 +18,7 @@ from homeserver.storage.schema.base import metadata
 
 __all__ = [
     "accounts",
+    "appservices",
     "backups",
     "e2e",
     "media",

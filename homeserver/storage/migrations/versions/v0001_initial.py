@@ -15,6 +15,8 @@ depends_on = None
 def upgrade() -> None:  # noqa: PLR0915 - one call for each table
     """Create every table."""
     _account_data()
+    _appservice_deliveries()
+    _appservice_rooms()
     _auth_graph()
     _blobs()
     _counters()
@@ -79,6 +81,29 @@ def _account_data() -> None:
         sa.PrimaryKeyConstraint("user_id", "room_id", "type", name="pk_account_data"),
     )
     op.create_index("ix_account_data_position", "account_data", ["user_id", "position"], unique=False)
+
+
+def _appservice_deliveries() -> None:
+    op.create_table(
+        "appservice_deliveries",
+        sa.Column("service", sa.Text(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("txn_id", sa.Text(), nullable=True),
+        sa.Column("body", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("service", name="pk_appservice_deliveries"),
+    )
+
+
+def _appservice_rooms() -> None:
+    op.create_table(
+        "appservice_rooms",
+        sa.Column("service", sa.Text(), nullable=False),
+        sa.Column("network", sa.Text(), nullable=False),
+        sa.Column("room_nid", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("service", "network", "room_nid", name="pk_appservice_rooms"),
+        sqlite_with_rowid=False,
+    )
 
 
 def _auth_graph() -> None:
