@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from homeserver.ports.mail import Letter
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _MAX_LINE = 300
@@ -54,7 +57,13 @@ class Letters:
         self._server_name = server_name
         self._home = home
         self._languages = {lang: orjson.loads((_TEMPLATES / f"{lang}.json").read_bytes()) for lang in _LANGUAGES}
-        self._templates = Environment(
+
+    @cached_property
+    def _templates(self) -> Environment:
+        # Imported with the first letter: most servers write none, and start without it.
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape  # noqa: PLC0415 - see above
+
+        return Environment(
             loader=FileSystemLoader(_TEMPLATES),
             autoescape=select_autoescape(["html"]),
             undefined=StrictUndefined,
