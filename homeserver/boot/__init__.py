@@ -226,8 +226,7 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
 def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
     base, store, log, accounts, metrics = core.base, core.store, core.log, core.accounts, Metrics()
     typing, ignored = TypingTracker(base.clock), IgnoredUsers(store, log)
-    unread = UnreadCounts(store, log, ignored)
-    held = HeldOpen()
+    unread, held = UnreadCounts(store, log, ignored), HeldOpen()
     sync = build_sync(core, typing, unread, held)
     peeks = Peeks(log, core.rooms.history, held, base.clock, max_timeout_ms=sync.limits.timeout_ms)
     sockets = Sockets(parts.stream_settings(config), held, base.clock)
