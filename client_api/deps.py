@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from client_api.accounts import AccountServices
+from client_api.administration import AdministrationServices
 from client_api.e2e import E2eServices
 from client_api.personal import PersonalServices
 from homeserver.core.versions import DEFAULT_ROOM_VERSION
@@ -69,6 +70,7 @@ class ClientServices:
     info: PublicInfo
     accounts: AccountServices
     appservices: AppServiceQueries
+    administration: AdministrationServices
     e2e: E2eServices
     personal: PersonalServices
     search: Search

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from client_api import discovery, stream, sync
 from client_api.accounts_routes import ROUTES_ACCOUNTS
+from client_api.admin_routes import ADMIN_ROUTES
 from client_api.appservices_routes import APPSERVICE_ROUTES
 from client_api.deps import ClientServices
 from client_api.e2e_routes import E2E_ROUTES
@@ -36,6 +37,7 @@ ROUTES: list[Route[ClientServices]] = for_visitors(
         *ROOM_KEYS_ROUTES,
         *ROUTES_ROOMS,
         *APPSERVICE_ROUTES,
+        *ADMIN_ROUTES,
         *SYNC,
     ]
 )

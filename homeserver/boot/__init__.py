@@ -14,12 +14,14 @@ from typing import Any
 import structlog
 
 from client_api.accounts import AccountServices
+from client_api.administration import AdministrationServices
 from client_api.deps import ClientServices
 from client_api.e2e import E2eServices
 from client_api.personal import PersonalServices
 from homeserver import faults
 from homeserver.boot import parts
 from homeserver.boot.accounts import Foundations, account_data_quota, build_accounts, build_sessions
+from homeserver.boot.administration import build_administration, build_audit, build_passwords
 from homeserver.boot.appservices import DeliveryMetrics, build_queries, build_senders, load_registry
 from homeserver.boot.e2e import build_e2e
 from homeserver.boot.embed import build_embed, demo_shop
@@ -113,6 +115,7 @@ class Core:
     sessions: Sessions
     rooms: Rooms
     accounts: AccountServices
+    administration: AdministrationServices
     lists: RoomLists
     e2e: E2eServices
     link_key: bytes
@@ -164,7 +167,9 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
         makers=queries,
     )
     rooms = build_rooms(store, log, committer, MemberProfiles(store), settings)
-    accounts = build_accounts(base, sessions, rooms.memberships, queries)
+    audit, passwords = build_audit(base), build_passwords(base)
+    accounts = build_accounts(base, sessions, rooms.memberships, queries, audit, passwords)
+    administration = build_administration(base, audit, passwords, accounts, rooms)
     lists = RoomLists(store, log)
     e2e = build_e2e(base, follower, lists, accounts.interactive)
     # From a key that all processes of a server share, and of no use to who learns it but for nonces.
@@ -183,6 +188,7 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
         sessions,
         rooms,
         accounts,
+        administration,
         lists,
         e2e,
         link_key,
@@ -220,8 +226,7 @@ async def build(config: Config, roles: Sequence[Role]) -> Server:
 def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
     base, store, log, accounts, metrics = core.base, core.store, core.log, core.accounts, Metrics()
     typing, ignored = TypingTracker(base.clock), IgnoredUsers(store, log)
-    unread = UnreadCounts(store, log, ignored)
-    held = HeldOpen()
+    unread, held = UnreadCounts(store, log, ignored), HeldOpen()
     sync = build_sync(core, typing, unread, held)
     peeks = Peeks(log, core.rooms.history, held, base.clock, max_timeout_ms=sync.limits.timeout_ms)
     sockets = Sockets(parts.stream_settings(config), held, base.clock)
@@ -236,6 +241,7 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
             info=parts.public_info(config),
             accounts=accounts,
             appservices=core.queries,
+            administration=core.administration,
             rooms=core.rooms,
             e2e=core.e2e,
             sync=sync,
@@ -375,6 +381,7 @@ def build_maintenance(core: Core, media: MediaParts | None) -> Maintenance:
         report_days=limits.report_days,
         chores=[
             core.accounts.interactive.expire,
+            core.administration.audit.prune,
             core.e2e.backups.purge,
             core.support.visitors.expire,
             *(() if media is None else (media.uploads.forget_expired, media.thumbnails.expire, media.control.chore)),

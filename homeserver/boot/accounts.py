@@ -27,13 +27,14 @@ from homeserver.services.accounts.devices import Devices
 from homeserver.services.accounts.interactive import Interactive, InteractiveSettings
 from homeserver.services.accounts.jwt_login import JwtIssuer, JwtLogin
 from homeserver.services.accounts.login import Login, LoginSettings
-from homeserver.services.accounts.passwords import Passwords, PasswordSettings
+from homeserver.services.accounts.passwords import Passwords
 from homeserver.services.accounts.profile import ProfileLimits, Profiles
 from homeserver.services.accounts.register import Mode, Register, RegistrationSettings
 from homeserver.services.accounts.sessions import Sessions, SessionSettings
 from homeserver.services.accounts.stages import DummyStage, PasswordStage, RegistrationTokenStage, TermsStage
 from homeserver.services.accounts.tokens import AccessTokens, load_keys
 from homeserver.services.appservices.registry import Registry
+from homeserver.services.audit import Audit
 from homeserver.services.commit import Committer
 from homeserver.services.personal.account_data import AccountData
 from homeserver.services.personal.filters import Filters
@@ -72,13 +73,17 @@ def build_sessions(base: Foundations, jwt_keys: bytes) -> Sessions:
     return Sessions(base.store, base.committer, base.clock, base.entropy, tokens, settings)
 
 
-def build_accounts(base: Foundations, sessions: Sessions, rooms: RoomActions, makers: Makers) -> AccountServices:
+def build_accounts(
+    base: Foundations,
+    sessions: Sessions,
+    rooms: RoomActions,
+    makers: Makers,
+    audit: Audit,
+    passwords: Passwords,
+) -> AccountServices:
     """Everything behind the account endpoints. Raises ValueError for unusable JWT login settings."""
     config, store, clock, entropy = base.config, base.store, base.clock, base.entropy
     name, auth, limits = config.server.name, config.auth, config.limits
-    passwords = Passwords(
-        PasswordSettings(min_length=auth.password_min_length, max_length=auth.password_max_length), entropy
-    )
     credentials = Credentials(store, passwords, base.limits, name)
     token_stage = RegistrationTokenStage(store, clock)
     policies = _policies(config)
@@ -106,7 +111,7 @@ def build_accounts(base: Foundations, sessions: Sessions, rooms: RoomActions, ma
         account_data=AccountData(
             store, base.committer, max_bytes=limits.account_data_bytes, quota=account_data_quota(config)
         ),
-        admin=Admin(store, base.committer, sessions, name),
+        admin=Admin(store, base.committer, sessions, audit, name),
         devices=Devices(store, base.committer, clock, sessions, interactive, max_devices=limits.devices_per_user),
         filters=Filters(
             store,

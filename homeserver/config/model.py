@@ -145,6 +145,14 @@ class Limits(Section, frozen=True, kw_only=True):
     user_directory_results: Annotated[int, _doc("Most people of one search of the user directory.", ge=1, le=500)] = 50
     report_length: Annotated[int, _doc("Longest reason of a report, in characters.", ge=100, le=10_000)] = 2_000
     report_days: Annotated[int, _doc("How long reports are kept, in days.", ge=1, le=3650)] = 365
+    admin_page: Annotated[int, _doc("Most entries of one page of the admin API.", ge=10, le=10_000)] = 1_000
+    admin_rooms: Annotated[
+        int, _doc("Rooms, the newest, that lists of the admin API look through.", ge=100, le=1_000_000)
+    ] = 20_000
+    admin_acts_days: Annotated[
+        int, _doc("How long what administrators did stays on record, in days.", ge=1, le=36_500)
+    ] = 365
+    admin_acts: Annotated[int, _doc("Most acts of administrators on record.", ge=100, le=10_000_000)] = 100_000
     hierarchy_page: Annotated[int, _doc("Most rooms of one page of `/hierarchy`.", ge=1, le=1_000)] = 50
     hierarchy_walk: Annotated[int, _doc("Rooms of one space beyond which nobody walks.", ge=10, le=100_000)] = 2_000
     context_events: Annotated[int, _doc("Most events around one of `/context`.", ge=1, le=1_000)] = 100

@@ -18,6 +18,27 @@ class Report:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class FiledReport:
+    """A report as it is kept."""
+
+    report_id: int
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSearch:
+    """Which reports; empty strings do not restrict."""
+
+    reporter: str = ""
+    """Part of the reporter's user id."""
+    room_id: str = ""
+    """Part of the room's id."""
+    events_only: bool = False
+    """Leave out reports of users, and of rooms as a whole."""
+    oldest_first: bool = False
+
+
 class ReportRepo(Protocol):
     """Reports, kept for their time."""
 
@@ -27,6 +48,22 @@ class ReportRepo(Protocol):
 
     async def newest(self, limit: int) -> list[Report]:
         """The newest reports, newest first."""
+        ...
+
+    async def page(self, search: ReportSearch, offset: int, limit: int) -> list[FiledReport]:
+        """A page of reports."""
+        ...
+
+    async def count(self, search: ReportSearch) -> int:
+        """How many reports a search finds."""
+        ...
+
+    async def get(self, report_id: int) -> FiledReport | None:
+        """One report."""
+        ...
+
+    async def delete(self, report_id: int) -> bool:
+        """Delete a report; False if there is none."""
         ...
 
     async def prune(self, before_ms: int, limit: int) -> int:

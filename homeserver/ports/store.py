@@ -18,6 +18,7 @@ from homeserver.ports.accounts import (
     SessionRepo,
     UserRepo,
 )
+from homeserver.ports.administration import AdministrationRepo
 from homeserver.ports.aliases import AliasRepo
 from homeserver.ports.appservices import AppServiceRepo
 from homeserver.ports.backups import BackupRepo
@@ -60,6 +61,8 @@ class Transaction(Protocol):
     def account_data(self) -> AccountDataRepo: ...
     @property
     def filters(self) -> FilterRepo: ...
+    @property
+    def administration(self) -> AdministrationRepo: ...
     @property
     def aliases(self) -> AliasRepo: ...
     @property

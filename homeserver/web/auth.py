@@ -76,6 +76,15 @@ async def requester(
         if route.visitors is None:
             raise MatrixError(ErrCode.FORBIDDEN, "Visitors of a support chat may not do this")
         return who
+    if auth is Auth.ADMIN:
+        _require_admin(who)
     if who.is_guest and auth is Auth.USER:
         raise MatrixError(ErrCode.GUEST_ACCESS_FORBIDDEN, "Guests may not do this")
     return who
+
+
+def _require_admin(who: Requester) -> None:
+    if not who.is_admin or who.appservice is not None:
+        raise MatrixError(ErrCode.FORBIDDEN, "You are not a server administrator")
+    if who.suspended:
+        raise MatrixError(ErrCode.USER_SUSPENDED, "Suspended accounts administer nothing")

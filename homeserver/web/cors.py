@@ -5,7 +5,7 @@ from __future__ import annotations
 Headers = list[tuple[bytes, bytes]]
 
 _ALLOWED = b"X-Requested-With, Content-Type, Authorization"
-_PREFIXES = (b"/_matrix/client/", b"/_matrix/media/", b"/.well-known/")
+_PREFIXES = (b"/_matrix/client/", b"/_matrix/media/", b"/.well-known/", b"/_synapse/admin/")
 _MEDIA_PREFIXES = (b"/_matrix/client/v1/media/", b"/_matrix/media/")
 _CORS: Headers = [
     (b"access-control-allow-origin", b"*"),

@@ -24,6 +24,8 @@ class Auth(Enum):
 
     USER = "user"
     """A user or application service; guests get M_GUEST_ACCESS_FORBIDDEN."""
+    ADMIN = "admin"
+    """A server administrator's own session; everybody else gets M_FORBIDDEN before the body is read."""
     GUEST_OK = "guest_ok"
     """As USER, guests included."""
     OPTIONAL = "optional"

@@ -29,6 +29,7 @@ from homeserver.services.accounts.profile import Profiles
 from homeserver.services.accounts.register import Mode, Register, RegistrationSettings
 from homeserver.services.accounts.sessions import Sessions, SessionSettings
 from homeserver.services.accounts.tokens import AccessTokens, SigningKey, new_key
+from homeserver.services.audit import Audit
 from homeserver.services.commit import Committer
 from homeserver.services.log import Log
 from homeserver.services.personal.account_data import AccountData
@@ -179,7 +180,7 @@ class Home:
         self.api = AccountServices(
             account=Account(store, self.committer, self.passwords, self.sessions, interactive, self.rooms),
             account_data=AccountData(store, self.committer),
-            admin=Admin(store, self.committer, self.sessions, SERVER_NAME),
+            admin=Admin(store, self.committer, self.sessions, Audit(store, self.clock), SERVER_NAME),
             devices=Devices(store, self.committer, self.clock, self.sessions, interactive),
             filters=Filters(store),
             interactive=interactive,

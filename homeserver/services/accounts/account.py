@@ -17,6 +17,7 @@ from homeserver.services.accounts.interactive import Interactive, Operation
 from homeserver.services.accounts.passwords import Passwords
 from homeserver.services.accounts.sessions import Sessions
 from homeserver.services.accounts.stages import PASSWORD
+from homeserver.services.audit import Note, noted
 from homeserver.services.commit import Committer
 
 _AT_ONCE = 1_000
@@ -66,15 +67,23 @@ class Account:
         self._sessions.ended(gone)
         self._interactive.remember(Operation("changePassword", who.user_id, body), {})
 
-    async def set_password(self, user_id: str, new_password: str) -> None:
-        """Replace the password by the operator's order and log everything out. Raises NOT_FOUND, WEAK_PASSWORD."""
+    async def set_password(
+        self, user_id: str, new_password: str, *, logout_devices: bool = True, note: Note | None = None
+    ) -> None:
+        """Replace the password by the operator's order; with `logout_devices`, log everything out.
+
+        Raises NOT_FOUND, WEAK_PASSWORD.
+        """
         self._passwords.check_policy(new_password)
         hashed = await self._passwords.hash(new_password)
+        gone = []
         async with self._committer.writing() as unit:
             if await unit.tx.users.get(user_id) is None:
                 raise MatrixError(ErrCode.NOT_FOUND, "There is no such user")
             await unit.tx.users.set_password(user_id, hashed)
-            gone = await self._sessions.end_devices_in(unit, user_id, None)
+            if logout_devices:
+                gone = await self._sessions.end_devices_in(unit, user_id, None)
+            await noted(unit.tx, note)
         self._sessions.ended(gone)
 
     async def deactivate_own(self, who: Requester, body: dict[str, Any]) -> None:
@@ -85,12 +94,12 @@ class Account:
             await proof.claim(tx)
         await self.deactivate(who.user_id, erase=body.get("erase") is True)
 
-    async def deactivate(self, user_id: str, *, erase: bool) -> None:
+    async def deactivate(self, user_id: str, *, erase: bool, note: Note | None = None) -> None:
         """End the account for good: no login, no devices, no profile, no rooms. Safe to repeat."""
-        await self.close(user_id, erase=erase)
+        await self.close(user_id, erase=erase, note=note)
         await self._rooms.leave_all(user_id)
 
-    async def close(self, user_id: str, *, erase: bool) -> None:
+    async def close(self, user_id: str, *, erase: bool, note: Note | None = None) -> None:
         """End the account but for its rooms, which need a running server (see `leave_behind`)."""
         async with self._committer.writing() as unit:
             tx = unit.tx
@@ -104,6 +113,7 @@ class Account:
             gone = await self._sessions.end_devices_in(unit, user_id, None)
             await tx.keys.delete_user(user_id)
             await tx.backups.forget_user(user_id)
+            await noted(tx, note)
         self._sessions.ended(gone)
         self._sessions.changed(user_id)
 

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import hmac
 from collections import OrderedDict
+from dataclasses import asdict
 from hashlib import sha1
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.accounts import Device, RegistrationToken, User, UserFlags
 from homeserver.ports.clock import Clock, Entropy
-from homeserver.ports.log import SessionsEntry
+from homeserver.ports.log import DeviceListEntry, SessionsEntry
 from homeserver.ports.requester import Requester
 from homeserver.ports.store import Store
 from homeserver.services.accounts.names import is_storable
 from homeserver.services.accounts.register import NewAccount, Register, Registered
 from homeserver.services.accounts.sessions import Sessions
+from homeserver.services.audit import Audit, Note
 from homeserver.services.commit import Committer
 
 _NONCE_LIFETIME_S = 60
@@ -27,10 +29,11 @@ _MAX_NONCES = 1000
 class Admin:
     """Moderation of accounts by server administrators."""
 
-    def __init__(self, store: Store, committer: Committer, sessions: Sessions, server_name: str) -> None:
+    def __init__(self, store: Store, committer: Committer, sessions: Sessions, audit: Audit, server_name: str) -> None:
         self._store = store
         self._committer = committer
         self._sessions = sessions
+        self._audit = audit
         self._server_name = server_name
 
     async def moderated(self, who: Requester, user_id: str, *, changing: bool = False) -> User:
@@ -56,12 +59,12 @@ class Admin:
     async def set_locked(self, who: Requester, user_id: str, locked: bool) -> None:
         """Lock or unlock an account, at once. Raises as `moderated`."""
         await self.moderated(who, user_id, changing=True)
-        await self._set(user_id, UserFlags(locked=locked))
+        await self.set_flags(who, user_id, UserFlags(locked=locked))
 
     async def set_suspended(self, who: Requester, user_id: str, suspended: bool) -> None:
         """Suspend an account or lift the suspension, at once. Raises as `moderated`."""
         await self.moderated(who, user_id, changing=True)
-        await self._set(user_id, UserFlags(suspended=suspended))
+        await self.set_flags(who, user_id, UserFlags(suspended=suspended))
 
     async def whois(self, who: Requester, user_id: str) -> list[Device]:
         """The devices of an account. Everyone may ask about themselves. Raises FORBIDDEN, NOT_FOUND."""
@@ -80,11 +83,23 @@ class Admin:
         async with self._store.write() as tx:
             await tx.registration_tokens.put(token)
 
-    async def _set(self, user_id: str, flags: UserFlags) -> None:
+    async def set_flags(self, who: Requester, user_id: str, flags: UserFlags) -> None:
+        """Change flags of an account, at once, and write down that `who` did. The caller has checked both."""
+        changed = {name: value for name, value in asdict(flags).items() if value is not None}
         async with self._committer.writing() as unit:
             await unit.tx.users.set_flags(user_id, flags)
+            await self._audit.note(who, "user.flags", user_id, **changed)(unit.tx)
             unit.tell(lambda position: SessionsEntry(position, user_id))
         self._sessions.changed(user_id, locked=flags.locked is True)
+
+    async def rename_device(self, user_id: str, device_id: str, name: str, note: Note) -> None:
+        """Give a device of somebody another name. Raises NOT_FOUND."""
+        async with self._committer.writing() as unit:
+            if not is_storable(device_id) or not await unit.tx.devices.rename(user_id, device_id, name):
+                raise MatrixError(ErrCode.NOT_FOUND, "There is no such device")
+            await note(unit.tx)
+            if await unit.tx.keys.device_key(user_id, device_id) is not None:
+                unit.tell(lambda position: DeviceListEntry(position, user_id))
 
 
 class SharedSecretRegistration:

@@ -15,6 +15,7 @@ from homeserver.ports.requester import Requester
 from homeserver.ports.rooms_of_users import RoomActions
 from homeserver.ports.store import Store
 from homeserver.services.accounts.names import is_storable
+from homeserver.services.audit import Note, noted
 
 DISPLAYNAME = "displayname"
 AVATAR_URL = "avatar_url"
@@ -92,15 +93,32 @@ class Profiles:
         else:
             await self.delete_field(who, user_id, name)  # clients clear a display name with null
             return
+        await self._write(user_id, name, data)
+
+    def check_value(self, name: str, value: str) -> None:
+        """Raises INVALID_PARAM unless the field may have this value."""
+        _encode(name, value, self._limits.of(name))
+
+    async def set_by_operator(self, user_id: str, name: str, value: str | None, note: Note) -> None:
+        """Set a field of somebody's profile by an administrator's order, or remove it (None). Raises as `put_field`."""
+        await self._write(user_id, name, None if value is None else _encode(name, value, self._limits.of(name)), note)
+
+    async def _write(self, user_id: str, name: str, data: bytes | None, note: Note | None = None) -> None:
         async with self._store.write() as tx:
+            await noted(tx, note)
             await tx.users.lock(user_id)  # two fields at once must not be more together than one after the other
             fields = await tx.profiles.get(user_id)
-            if name not in fields and len(fields) >= self._limits.fields:
+            if data is None:
+                await tx.profiles.delete(user_id, name)
+                fields.pop(name, None)
+            elif name not in fields and len(fields) >= self._limits.fields:
                 raise MatrixError(ErrCode.PROFILE_TOO_LARGE, f"Profiles have at most {self._limits.fields} fields")
-            fields[name] = data
+            else:
+                fields[name] = data
             if sum(len(key) + len(field) + 4 for key, field in fields.items()) + 2 > MAX_PROFILE:
                 raise MatrixError(ErrCode.PROFILE_TOO_LARGE, f"Profiles have at most {MAX_PROFILE} bytes")
-            await tx.profiles.put(user_id, name, data)
+            if data is not None:
+                await tx.profiles.put(user_id, name, data)
         await self._tell_rooms(user_id, name)
 
     async def delete_field(self, who: Requester, user_id: str, name: str) -> None:

@@ -24,6 +24,7 @@ from homeserver.services.accounts.interactive import Flow, Interactive, Operatio
 from homeserver.services.accounts.names import device_id_of, display_name_of_device, localpart_of
 from homeserver.services.accounts.passwords import Passwords
 from homeserver.services.accounts.sessions import Opened, Sessions
+from homeserver.services.audit import Note, noted
 from homeserver.services.commit import Committer
 
 
@@ -181,14 +182,19 @@ class Register:
         user = User(user_id, self._clock.now_ms(), appservice_id=appservice.id)
         return await self._create(user, wanted)
 
-    async def register_by_operator(self, wanted: NewAccount, *, admin: bool) -> Registered:
-        """Register on the word of somebody who runs the server. Raises as `register`, without authentication."""
-        if wanted.password is None or wanted.username is None:
-            raise MatrixError(ErrCode.MISSING_PARAM, "username and password are needed")
+    async def register_by_operator(self, wanted: NewAccount, *, admin: bool, note: Note | None = None) -> Registered:
+        """Register on the word of somebody who runs the server. Raises as `register`, without authentication.
+
+        Without a password nobody logs in with one until an administrator gives the account one.
+        """
+        if wanted.username is None:
+            raise MatrixError(ErrCode.MISSING_PARAM, "username is needed")
         user_id = await self._free_user_id(wanted.username)
-        self._passwords.check_policy(wanted.password)
-        hashed = await self._passwords.hash(wanted.password)
-        return await self._create(User(user_id, self._clock.now_ms(), hashed, is_admin=admin), wanted)
+        hashed = None
+        if wanted.password is not None:
+            self._passwords.check_policy(wanted.password)
+            hashed = await self._passwords.hash(wanted.password)
+        return await self._create(User(user_id, self._clock.now_ms(), hashed, is_admin=admin), wanted, note=note)
 
     async def check_available(self, username: str) -> None:
         """Raises USER_IN_USE, INVALID_USERNAME, EXCLUSIVE if the name cannot be registered."""
@@ -222,7 +228,13 @@ class Register:
         return f"@{prefix}-{self._entropy.letters(12).lower()}:{self._settings.server_name}"
 
     async def _create(
-        self, user: User, wanted: NewAccount, *, proof: Proof | None = None, may_be_first: bool = False
+        self,
+        user: User,
+        wanted: NewAccount,
+        *,
+        proof: Proof | None = None,
+        may_be_first: bool = False,
+        note: Note | None = None,
     ) -> Registered:
         opened: Opened | None = None
         device_id = None if user.is_guest else device_id_of(wanted.device_id)
@@ -237,6 +249,7 @@ class Register:
                 elif proof is not None and self._settings.mode is not Mode.OPEN and not self._was_allowed(proof):
                     raise _closed()  # somebody else was the first user
                 await tx.users.create(user)
+                await noted(tx, note)
                 if not wanted.inhibit_login:
                     opened = await self._sessions.open_in(unit, user, device_id, display_name, refresh=wanted.refresh)
         except UniqueViolation:

@@ -21,6 +21,7 @@ from homeserver.ports.log import DeviceListEntry, LogEntry, SessionsEntry
 from homeserver.ports.requester import Requester
 from homeserver.ports.store import Store, Transaction
 from homeserver.services.accounts.tokens import COOKIE, VISITOR, AccessToken, AccessTokens, BadToken
+from homeserver.services.audit import Note, noted
 from homeserver.services.commit import Committer, Unit
 
 _KEEP_GENERATIONS = 64
@@ -408,10 +409,11 @@ class Sessions:
         if who.device_id is not None:
             await self.end_devices(who.user_id, [who.device_id])
 
-    async def end_devices(self, user_id: str, device_ids: list[str] | None) -> None:
+    async def end_devices(self, user_id: str, device_ids: list[str] | None, note: Note | None = None) -> None:
         """Delete devices (all of the user's if None) with their sessions."""
         async with self._committer.writing() as unit:
             gone = await self.end_devices_in(unit, user_id, device_ids)
+            await noted(unit.tx, note)
         self.ended(gone)
 
     async def end_devices_in(self, unit: Unit, user_id: str, device_ids: list[str] | None) -> list[Session]:

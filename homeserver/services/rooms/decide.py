@@ -114,8 +114,12 @@ class EventsAtHand:
 class WorkingRoom:
     """A room head that grows as drafts are decided; implements `drafts.RoomView` and the rules' view of the state."""
 
-    def __init__(self, workshop: Workshop, head: RoomHead, at_hand: EventsAtHand) -> None:
-        """A room that is being created has a `head` without events, and no id yet if the version derives it."""
+    def __init__(self, workshop: Workshop, head: RoomHead, at_hand: EventsAtHand, *, is_blocked: bool = False) -> None:
+        """A room that is being created has a `head` without events, and no id yet if the version derives it.
+
+        Nobody comes into one that `is_blocked`.
+        """
+        self._is_blocked = is_blocked
         self._workshop = workshop
         self._at_hand = at_hand
         self.version = head.room_version
@@ -168,6 +172,11 @@ class WorkingRoom:
             needed.update(extremity.event_id for extremity in self.extremities)
         return {event_id for event_id in needed if event_id not in self._new and not self._at_hand.holds(event_id)}
 
+    def _check_block(self, draft: Draft, content: dict[str, Any]) -> None:
+        comes = content.get("membership") in ("join", "invite", "knock")
+        if comes and self.membership(draft.state_key or "") != "join":
+            raise NotAllowed("The administrators of this server have blocked this room")
+
     def add(self, draft: Draft) -> str:
         """Decide `draft` and make it the new head; returns the id of the event, or of one that already serves.
 
@@ -180,6 +189,8 @@ class WorkingRoom:
             if isinstance(decided, Existing):
                 return decided.event_id
             content = decided
+        if self._is_blocked and draft.type == "m.room.member":
+            self._check_block(draft, content)
         before = self.get(draft.type, draft.state_key) if draft.state_key is not None else None
         if before is not None and self._says_nothing_new(draft, content, before):
             return before.event_id

@@ -2,6 +2,7 @@
 
 from homeserver.storage.schema import (
     accounts,
+    administration,
     appservices,
     backups,
     e2e,
@@ -18,6 +19,7 @@ from homeserver.storage.schema.base import metadata
 
 __all__ = [
     "accounts",
+    "administration",
     "appservices",
     "backups",
     "e2e",

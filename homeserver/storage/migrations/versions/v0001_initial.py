@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001.95"
+revision = "0001.96"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -15,10 +15,12 @@ depends_on = None
 def upgrade() -> None:  # noqa: PLR0915 - one call for each table
     """Create every table."""
     _account_data()
+    _acts()
     _appservice_deliveries()
     _appservice_rooms()
     _auth_graph()
     _blobs()
+    _blocked_rooms()
     _counters()
     _cross_signing_keys()
     _current_state()
@@ -83,6 +85,21 @@ def _account_data() -> None:
     op.create_index("ix_account_data_position", "account_data", ["user_id", "position"], unique=False)
 
 
+def _acts() -> None:
+    op.create_table(
+        "acts",
+        sa.Column("act_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("ts", sa.BigInteger(), nullable=False),
+        sa.Column("admin", sa.Text(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("act_id", name="pk_acts"),
+    )
+    op.create_index("ix_acts_target", "acts", ["target", "act_id"], unique=False)
+    op.create_index("ix_acts_ts", "acts", ["ts"], unique=False)
+
+
 def _appservice_deliveries() -> None:
     op.create_table(
         "appservice_deliveries",
@@ -138,6 +155,16 @@ def _blobs() -> None:
         postgresql_where=sa.text("condemned_ms IS NOT NULL"),
     )
     op.create_index("ix_blobs_store", "blobs", ["store", "digest"], unique=False)
+
+
+def _blocked_rooms() -> None:
+    op.create_table(
+        "blocked_rooms",
+        sa.Column("room_id", sa.Text(), nullable=False),
+        sa.Column("blocked_by", sa.Text(), nullable=False),
+        sa.Column("ts", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("room_id", name="pk_blocked_rooms"),
+    )
 
 
 def _counters() -> None:

@@ -1,0 +1,63 @@
+"""Constructs what is behind the admin API."""
+
+from __future__ import annotations
+
+import homeserver
+from client_api.accounts import AccountServices
+from client_api.administration import AdministrationServices
+from homeserver.boot.accounts import Foundations
+from homeserver.services.accounts.passwords import Passwords, PasswordSettings
+from homeserver.services.administration.moderation import ReportAdministration, TokenAdministration
+from homeserver.services.administration.rooms import RoomAdministration
+from homeserver.services.administration.users import UserAdministration
+from homeserver.services.audit import Audit
+from homeserver.services.rooms import Rooms
+
+
+def build_passwords(base: Foundations) -> Passwords:
+    """Hashes and checks passwords."""
+    auth = base.config.auth
+    settings = PasswordSettings(min_length=auth.password_min_length, max_length=auth.password_max_length)
+    return Passwords(settings, base.entropy)
+
+
+def build_audit(base: Foundations) -> Audit:
+    """The record of what administrators did."""
+    limits = base.config.limits
+    return Audit(base.store, base.clock, days=limits.admin_acts_days, keep=limits.admin_acts)
+
+
+def build_administration(
+    base: Foundations, audit: Audit, passwords: Passwords, accounts: AccountServices, rooms: Rooms
+) -> AdministrationServices:
+    """What is behind the admin API."""
+    limits = base.config.limits
+    users = UserAdministration(
+        base.store,
+        audit,
+        accounts.admin,
+        accounts.account,
+        passwords,
+        accounts.profiles,
+        accounts.register,
+        accounts.sessions,
+        base.config.server.name,
+        max_page=limits.admin_page,
+    )
+    return AdministrationServices(
+        audit=audit,
+        users=users,
+        tokens=TokenAdministration(base.store, audit, base.clock, base.entropy),
+        reports=ReportAdministration(rooms.memory, audit),
+        rooms=RoomAdministration(
+            rooms.memory,
+            audit,
+            rooms.memberships,
+            base.clock,
+            base.entropy,
+            max_page=limits.admin_page,
+            most=limits.admin_rooms,
+        ),
+        version=homeserver.__version__,
+        max_page=limits.admin_page,
+    )

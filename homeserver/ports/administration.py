@@ -1,0 +1,152 @@
+"""What administrators look through and decide about the server as a whole, and the record of what they did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from homeserver.ports.accounts import User
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Something that an administrator did."""
+
+    ts: int
+    admin: str
+    action: str
+    target: str
+    """About whom or what: a user id, a room id, a token, a report, a media id."""
+    detail: str
+    """A JSON object; never a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActSearch:
+    """Which acts; None does not restrict."""
+
+    admin: str | None = None
+    action: str | None = None
+    target: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UserSearch:
+    """Which accounts, and in which order."""
+
+    name: str = ""
+    """Part of the user id or the display name, folded."""
+    user_id: str = ""
+    """Part of the user id."""
+    guests: bool = True
+    deactivated: bool = False
+    locked: bool = False
+    """Whether guests, closed and locked accounts are among them."""
+    admins: bool | None = None
+    """Administrators only (True), or all others (False)."""
+    order_by: str = "name"
+    """A key of `USER_ORDERS`."""
+    descending: bool = False
+
+
+USER_ORDERS = (
+    "name",
+    "displayname",
+    "avatar_url",
+    "is_guest",
+    "admin",
+    "deactivated",
+    "locked",
+    "creation_ts",
+    "last_seen_ts",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRow:
+    """An account as a list shows it."""
+
+    user: User
+    displayname: bytes | None
+    avatar_url: bytes | None
+    """JSON."""
+    seen_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoomRow:
+    """What the database knows of a room without reading its events."""
+
+    room_nid: int
+    room_id: str
+    room_version: str
+    creator: str
+    is_public: bool
+    joined_members: int
+    joined_local_members: int
+    state_events: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoomBlock:
+    """Who blocked a room, and when."""
+
+    room_id: str
+    blocked_by: str
+    ts: int
+
+
+class AdministrationRepo(Protocol):
+    """The administrators' views, the blocked rooms and the record of acts."""
+
+    async def record(self, act: Act) -> None:
+        """Store an act."""
+        ...
+
+    async def acts(self, search: ActSearch, before: int | None, limit: int) -> list[tuple[int, Act]]:
+        """(id, act), the newest first, those with an id below `before`."""
+        ...
+
+    async def prune_acts(self, before_ms: int, keep: int, limit: int) -> int:
+        """Forget at most `limit` acts that are older than a time, or not among the newest `keep`; how many."""
+        ...
+
+    async def accounts(self, search: UserSearch, offset: int, limit: int) -> list[AccountRow]:
+        """A page of accounts."""
+        ...
+
+    async def count_accounts(self, search: UserSearch) -> int:
+        """How many accounts a search finds."""
+        ...
+
+    async def account(self, user_id: str) -> AccountRow | None:
+        """One account."""
+        ...
+
+    async def rooms(self, limit: int) -> list[RoomRow]:
+        """Rooms, the newest first."""
+        ...
+
+    async def room(self, room_id: str) -> RoomRow | None:
+        """One room."""
+        ...
+
+    async def joined_local_devices(self, room_nid: int) -> int:
+        """How many devices the joined local users have."""
+        ...
+
+    async def present_local_users(self, room_nid: int, limit: int) -> list[str]:
+        """Local users who are joined or invited, or knock."""
+        ...
+
+    async def block(self, block: RoomBlock) -> bool:
+        """Block a room; False if it is already."""
+        ...
+
+    async def unblock(self, room_id: str) -> bool:
+        """Lift a block; False if there is none."""
+        ...
+
+    async def blocked(self, room_id: str) -> RoomBlock | None:
+        """The block of a room."""
+        ...

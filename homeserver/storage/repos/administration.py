@@ -1,0 +1,180 @@
+"""SQL for `ports.administration`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from homeserver.ports.administration import (
+    USER_ORDERS,
+    AccountRow,
+    Act,
+    ActSearch,
+    RoomBlock,
+    RoomRow,
+    UserSearch,
+)
+from homeserver.storage.dialect import Connection, Fragment, Sql, is_storable
+from homeserver.storage.repos.accounts import USERS
+from homeserver.storage.repos.columns import Columns
+
+if TYPE_CHECKING:
+    from homeserver.ports.administration import AdministrationRepo
+
+_ACTS = Columns(Act)
+_BLOCKS = Columns(RoomBlock)
+_ROOMS = Columns(RoomRow)
+
+_RECORD = Sql(f"INSERT INTO acts ({_ACTS.names}) VALUES ({_ACTS.parameters})")
+_FIND_ACTS = Sql(
+    f"""SELECT act_id, {_ACTS.names} FROM acts
+    WHERE act_id < :before AND admin = coalesce(:admin, admin) AND action = coalesce(:action, action)
+        AND target = coalesce(:target, target) ORDER BY act_id DESC LIMIT :count"""
+)
+_PRUNE = Sql(
+    """DELETE FROM acts WHERE act_id IN (SELECT act_id FROM acts WHERE ts < :before_ms
+        OR act_id <= coalesce((SELECT act_id FROM acts ORDER BY act_id DESC LIMIT 1 OFFSET :keep), -1) LIMIT :count)"""
+)
+_NEWEST = 2**62
+
+_ACCOUNT_COLUMNS = ", ".join(f"u.{name}" for name in USERS.names.split(", "))
+_FIELD = "(SELECT p.value FROM profile_fields p WHERE p.user_id = u.user_id AND p.name = '{}')"
+_SEEN = "(SELECT max(d.seen_ms) FROM devices d WHERE d.user_id = u.user_id)"
+_ACCOUNT = (
+    f"SELECT {_ACCOUNT_COLUMNS}, {_FIELD.format('displayname')} AS displayname, "
+    f"{_FIELD.format('avatar_url')} AS avatar_url, {_SEEN} AS seen_ms FROM users u "
+)
+_MATCHING = """WHERE {has_name} AND {has_id} AND (:guests OR NOT u.is_guest) AND (:deactivated OR NOT u.deactivated)
+    AND (:locked OR NOT u.locked) AND u.is_admin = coalesce(:admins, u.is_admin) """
+_CONTAINS = {
+    name: Fragment(f"instr({column}, :{parameter}) > 0", f"strpos({column}, :{parameter}) > 0")
+    for name, column, parameter in (("has_name", "u.search", "name"), ("has_id", "u.user_id", "user_id"))
+}
+_COLUMN_OF = {
+    "name": "user_id",
+    "admin": "is_admin",
+    "creation_ts": "created_ms",
+    "last_seen_ts": "seen_ms",
+}
+_PAGES = {
+    (order, descending): Sql(
+        f"SELECT * FROM ({_ACCOUNT}{_MATCHING}) a "
+        f"ORDER BY {_COLUMN_OF.get(order, order)} {way} NULLS LAST, user_id {way} "
+        "LIMIT :count OFFSET :skip",
+        **_CONTAINS,
+    )
+    for order in USER_ORDERS
+    for descending, way in ((False, "ASC"), (True, "DESC"))
+}
+_COUNT = Sql(f"SELECT count(*) FROM users u {_MATCHING}", **_CONTAINS)
+_ONE = Sql(f"{_ACCOUNT}WHERE u.user_id = :user_id")
+
+_ROOM = """SELECT r.room_nid, r.room_id, r.room_version, r.creator, r.is_public,
+        (SELECT count(*) FROM current_state c WHERE c.room_nid = r.room_nid AND c.membership = 'join'),
+        (SELECT count(*) FROM memberships m WHERE m.room_nid = r.room_nid AND m.membership = 'join'),
+        (SELECT count(*) FROM current_state c WHERE c.room_nid = r.room_nid)
+    FROM rooms r """
+_LIST_ROOMS = Sql(f"{_ROOM}ORDER BY r.room_nid DESC LIMIT :count")
+_ONE_ROOM = Sql(f"{_ROOM}WHERE r.room_id = :room_id")
+_DEVICES = Sql(
+    """SELECT count(*) FROM memberships m JOIN devices d ON d.user_id = m.user_id
+    WHERE m.room_nid = :room_nid AND m.membership = 'join'"""
+)
+_PRESENT = Sql(
+    """SELECT user_id FROM memberships WHERE room_nid = :room_nid AND membership IN ('join', 'invite', 'knock')
+    ORDER BY user_id LIMIT :count"""
+)
+_BLOCK = Sql(
+    f"INSERT INTO blocked_rooms ({_BLOCKS.names}) VALUES ({_BLOCKS.parameters}) ON CONFLICT (room_id) DO NOTHING"
+)
+_UNBLOCK = Sql("DELETE FROM blocked_rooms WHERE room_id = :room_id")
+_BLOCKED = Sql(f"SELECT {_BLOCKS.names} FROM blocked_rooms WHERE room_id = :room_id")
+
+
+class SqlAdministrationRepo:
+    """Implements `ports.administration.AdministrationRepo`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def record(self, act: Act) -> None:
+        """See the port."""
+        await _RECORD.run(self._connection, **asdict(act))
+
+    async def acts(self, search: ActSearch, before: int | None, limit: int) -> list[tuple[int, Act]]:
+        """See the port."""
+        wanted = asdict(search)
+        if not all(value is None or is_storable(value) for value in wanted.values()):
+            return []
+        before = _NEWEST if before is None else before
+        rows = await _FIND_ACTS.rows(self._connection, before=before, count=limit, **wanted)
+        return [(int(row[0]), _ACTS.record(row[1:])) for row in rows]
+
+    async def prune_acts(self, before_ms: int, keep: int, limit: int) -> int:
+        """See the port."""
+        return await _PRUNE.run(self._connection, before_ms=before_ms, keep=keep, count=limit)
+
+    async def accounts(self, search: UserSearch, offset: int, limit: int) -> list[AccountRow]:
+        """See the port."""
+        if not (is_storable(search.name) and is_storable(search.user_id)):
+            return []
+        page = _PAGES[search.order_by, search.descending]
+        rows = await page.rows(self._connection, count=limit, skip=offset, **_parameters(search))
+        return [_account(row) for row in rows]
+
+    async def count_accounts(self, search: UserSearch) -> int:
+        """See the port."""
+        if not (is_storable(search.name) and is_storable(search.user_id)):
+            return 0
+        return int((await _COUNT.first(self._connection, **_parameters(search)))[0])
+
+    async def account(self, user_id: str) -> AccountRow | None:
+        """See the port."""
+        row = await _ONE.first(self._connection, user_id=user_id) if is_storable(user_id) else None
+        return None if row is None else _account(row)
+
+    async def rooms(self, limit: int) -> list[RoomRow]:
+        """See the port."""
+        return [_ROOMS.record(row) for row in await _LIST_ROOMS.rows(self._connection, count=limit)]
+
+    async def room(self, room_id: str) -> RoomRow | None:
+        """See the port."""
+        row = await _ONE_ROOM.first(self._connection, room_id=room_id) if is_storable(room_id) else None
+        return None if row is None else _ROOMS.record(row)
+
+    async def joined_local_devices(self, room_nid: int) -> int:
+        """See the port."""
+        return int((await _DEVICES.first(self._connection, room_nid=room_nid))[0])
+
+    async def present_local_users(self, room_nid: int, limit: int) -> list[str]:
+        """See the port."""
+        return [row[0] for row in await _PRESENT.rows(self._connection, room_nid=room_nid, count=limit)]
+
+    async def block(self, block: RoomBlock) -> bool:
+        """See the port."""
+        return await _BLOCK.run(self._connection, **asdict(block)) == 1
+
+    async def unblock(self, room_id: str) -> bool:
+        """See the port."""
+        return await _UNBLOCK.run(self._connection, room_id=room_id) == 1
+
+    async def blocked(self, room_id: str) -> RoomBlock | None:
+        """See the port."""
+        row = await _BLOCKED.first(self._connection, room_id=room_id) if is_storable(room_id) else None
+        return None if row is None else _BLOCKS.record(row)
+
+
+def _parameters(search: UserSearch) -> dict[str, Any]:
+    wanted = asdict(search)
+    del wanted["order_by"], wanted["descending"]
+    return wanted
+
+
+def _account(row: Any) -> AccountRow:
+    return AccountRow(USERS.record(row[: USERS.count]), *row[USERS.count :])
+
+
+if TYPE_CHECKING:
+
+    def _is_the_port(repo: SqlAdministrationRepo) -> AdministrationRepo:
+        return repo
