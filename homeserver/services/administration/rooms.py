@@ -24,7 +24,7 @@ from homeserver.ports.store import StoreUnavailable, Transaction
 from homeserver.services.audit import Audit
 from homeserver.services.rooms.membership import Memberships
 from homeserver.services.rooms.previews import SHOWN
-from homeserver.services.rooms.render import client_json
+from homeserver.services.rooms.state import stated
 from homeserver.services.rooms.writer import RoomMemory
 
 _log = structlog.get_logger(__name__)
@@ -180,7 +180,7 @@ class RoomAdministration:
         async with self._store.read() as tx:
             states = await tx.rooms.current_state([row.room_nid])
         # Not what they may see as a member, but what they may know: state, without what erased users said.
-        return [client_json(told) for told in history.known(states.get(row.room_nid, []))]
+        return stated(history, history.known(states.get(row.room_nid, [])))
 
     async def _row(self, room_id: str) -> RoomRow:
         parse_room_id(room_id)
