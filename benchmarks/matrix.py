@@ -26,11 +26,12 @@ class RequestFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user and an access token."""
+    """A user, and an access token of a device."""
 
     name: str
     user_id: str
     token: str
+    device_id: str
 
 
 class Matrix:
@@ -114,4 +115,4 @@ class Matrix:
 
 
 def _account(name: str, answer: dict[str, Any]) -> Account:
-    return Account(name, str(answer["user_id"]), str(answer["access_token"]))
+    return Account(name, str(answer["user_id"]), str(answer["access_token"]), str(answer["device_id"]))

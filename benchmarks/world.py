@@ -36,6 +36,7 @@ class Scale:
     shelves: int
     history_pages: int
     fanout_messages: int
+    keyholders: int
     repeats: int
     seconds: float
 
@@ -45,10 +46,26 @@ class Scale:
 
 
 FULL = Scale(
-    hall=2000, listeners=200, club=50, shelves=200, history_pages=20, fanout_messages=30, repeats=40, seconds=20.0
+    hall=2000,
+    listeners=200,
+    club=50,
+    shelves=200,
+    history_pages=20,
+    fanout_messages=30,
+    keyholders=500,
+    repeats=40,
+    seconds=20.0,
 )
 QUICK = Scale(
-    hall=500, listeners=200, club=50, shelves=100, history_pages=5, fanout_messages=8, repeats=16, seconds=5.0
+    hall=500,
+    listeners=200,
+    club=50,
+    shelves=100,
+    history_pages=5,
+    fanout_messages=8,
+    keyholders=60,
+    repeats=16,
+    seconds=5.0,
 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from benchmarks.measure import Measurement
-from benchmarks.scenarios import accounts, fanout, life, media, rooms, sending, syncing
+from benchmarks.scenarios import accounts, encryption, fanout, life, media, rooms, sending, syncing
 from benchmarks.world import Need, World
 
 
@@ -36,6 +36,7 @@ SCENARIOS: dict[str, Scenario] = {
     "create-room": Scenario(rooms.create, (Need.SENDERS,)),
     "login": Scenario(accounts.login),
     "register": Scenario(accounts.register),
+    "keys": Scenario(encryption.keys, (Need.SENDERS,)),
     "media": Scenario(media.transfer, (Need.SENDERS,)),
     "thumbnails": Scenario(media.thumbnails, (Need.SENDERS,)),
     "memory-loaded": Scenario(life.memory_loaded),

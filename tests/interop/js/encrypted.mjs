@@ -3,15 +3,14 @@
 // Prints one line of JSON: what each step gave. Exits with an error at the first step that fails.
 
 import process from "node:process";
-import * as sdk from "matrix-js-sdk";
 import { CryptoEvent } from "matrix-js-sdk/lib/crypto-api/index.js";
 import { VerificationPhase, VerifierEvent } from "matrix-js-sdk/lib/crypto-api/verification.js";
 import { OnlySignedDevicesIsolationMode } from "matrix-js-sdk/lib/crypto-api/index.js";
-import { login, register, start } from "./clients.mjs";
+import { login, register } from "./clients.mjs";
+import { begin, bootstrap, meet, until } from "./crypto.mjs";
 import { StreamSync } from "./ws.mjs";
 
 const [baseUrl, nameA, nameB, transport, count] = process.argv.slice(2);
-const PATIENCE_MS = 60_000;
 const streams = [];
 const results = { transport };
 
@@ -20,32 +19,6 @@ function options() {
     const stream = new StreamSync();
     streams.push(stream);
     return { fetchFn: stream.fetch };
-}
-
-async function begin(client) {
-    await client.initRustCrypto({ useIndexedDB: false });
-    client.messages = [];
-    const note = (event) => {
-        if (event.getType() !== "m.room.message" || event.getSender() === client.getUserId()) return;
-        if (!event.isDecryptionFailure()) client.messages.push(event.getContent().body);
-    };
-    client.on(sdk.RoomEvent.Timeline, (event, _room, backwards) => {
-        if (!backwards && !event.isEncrypted()) note(event);
-    });
-    client.on(sdk.MatrixEventEvent.Decrypted, note);
-    await start(client);
-    return client;
-}
-
-/** Wait until `condition` gives something. */
-async function until(what, condition) {
-    const deadline = Date.now() + PATIENCE_MS;
-    for (;;) {
-        const found = await condition();
-        if (found) return found;
-        if (Date.now() > deadline) throw new Error(`timed out: ${what}`);
-        await new Promise((done) => setTimeout(done, 25));
-    }
 }
 
 /** The user's own devices compare emoji, and trust each other from then on. */
@@ -74,9 +47,6 @@ async function verify(from, to) {
     return emoji[0] === emoji[1];
 }
 
-const bootstrap = (client) =>
-    client.getCrypto().bootstrapCrossSigning({ authUploadDeviceSigningKeys: async (request) => request(null) });
-
 const [alice, bob] = await Promise.all([
     register(baseUrl, nameA, options()).then(begin),
     register(baseUrl, nameB, options()).then(begin),
@@ -88,18 +58,7 @@ for (const client of [alice, bob]) {
 }
 results.bootstrapped = true;
 
-const { room_id: room } = await alice.createRoom({
-    preset: "private_chat",
-    name: "Secret",
-    initial_state: [
-        { type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } },
-    ],
-});
-await alice.invite(room, bob.getUserId());
-await until("invite", () => bob.getRoom(room)?.getMyMembership() === "invite");
-await bob.joinRoom(room);
-await until("bob's join", () => alice.getRoom(room)?.getMember(bob.getUserId())?.membership === "join");
-await until("encryption", () => bob.getRoom(room)?.hasEncryptionStateEvent());
+const room = await meet(alice, bob);
 
 const said = [];
 for (let number = 0; number < count; number++) {
