@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from client_api import admin, admin_moderation, admin_rooms, admin_users
+from client_api import admin, admin_media, admin_moderation, admin_rooms, admin_users
 from client_api.deps import ClientServices
 from homeserver.web.route import Auth, Route
 
@@ -48,6 +48,30 @@ ADMIN_ROUTES: list[Route[ClientServices]] = [
     Route("DELETE", f"{V2}/rooms/{{roomId}}", admin_rooms.delete_room, auth=ADMIN),
     Route("GET", f"{V2}/rooms/{{roomId}}/delete_status", admin_rooms.get_delete_statuses, auth=ADMIN),
     Route("GET", f"{V2}/rooms/delete_status/{{deleteId}}", admin_rooms.get_delete_status, auth=ADMIN),
+    Route("GET", f"{_USER_V1}/media", admin_media.get_media_of, auth=ADMIN, query_names=_ORDER),
+    Route("DELETE", f"{_USER_V1}/media", admin_media.delete_media_of, auth=ADMIN, query_names=_ORDER),
+    Route("DELETE", f"{V1}/media/{{serverName}}/{{mediaId}}", admin_media.delete_media, auth=ADMIN),
+    Route("POST", f"{V1}/user/{{userId}}/media/quarantine", admin_media.quarantine_media_of, auth=ADMIN),
+    *(
+        Route(
+            "POST",
+            f"{V1}/media/{word}/{{serverName}}/{{mediaId}}",
+            admin_media.set_quarantine,
+            auth=ADMIN,
+            fixed={"quarantined": word == "quarantine"},
+        )
+        for word in ("quarantine", "unquarantine")
+    ),
+    *(
+        Route(
+            "POST",
+            f"{V1}/media/{word}/{{mediaId}}",
+            admin_media.set_protection,
+            auth=ADMIN,
+            fixed={"protected": word == "protect"},
+        )
+        for word in ("protect", "unprotect")
+    ),
     Route("GET", _TOKENS, admin_moderation.get_registration_tokens, auth=ADMIN),
     Route("POST", f"{_TOKENS}/new", admin_moderation.new_registration_token, auth=ADMIN),
     Route("GET", f"{_TOKENS}/{{token}}", admin_moderation.get_registration_token, auth=ADMIN),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.services.administration.media import MediaAdministration
 from homeserver.services.administration.moderation import ReportAdministration, TokenAdministration
 from homeserver.services.administration.rooms import RoomAdministration
 from homeserver.services.administration.users import UserAdministration
@@ -20,6 +21,8 @@ class AdministrationServices:
     tokens: TokenAdministration
     reports: ReportAdministration
     rooms: RoomAdministration
+    media: MediaAdministration | None
+    """None in a process without the role `media`."""
     version: str
     """Of this software."""
     max_page: int

@@ -21,7 +21,7 @@ from client_api.personal import PersonalServices
 from homeserver import faults
 from homeserver.boot import parts
 from homeserver.boot.accounts import Foundations, account_data_quota, build_accounts, build_sessions
-from homeserver.boot.administration import build_administration, build_audit, build_passwords
+from homeserver.boot.administration import build_administration, build_audit, build_passwords, with_media
 from homeserver.boot.appservices import DeliveryMetrics, build_queries, build_senders, load_registry
 from homeserver.boot.e2e import build_e2e
 from homeserver.boot.embed import build_embed, demo_shop
@@ -236,12 +236,13 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
     push = build_push(base, log, core.lists, core.rooms.access, unread, ignored, core.outbound.get, core.link_key)
     personal = build_personal(base, JoinedRooms(store, sync.rooms), typing, core.rooms, push)
     tell = build_telling(core, metrics, typing, personal.presence)
+    media = build_media(base, core.outbound) if "media" in roles else None
     if "client" in roles:
         services = ClientServices(
             info=parts.public_info(config),
             accounts=accounts,
             appservices=core.queries,
-            administration=core.administration,
+            administration=with_media(base, core.administration, media),
             rooms=core.rooms,
             e2e=core.e2e,
             sync=sync,
@@ -254,7 +255,6 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
             search=build_search(core, config),
         )
         mounts.append(import_module(PACKAGES["client"]).mount(services))
-    media = build_media(base, core.outbound) if "media" in roles else None
     if media is not None:
         mounts.append(import_module(PACKAGES["media"]).mount(serve_media(media, config, core.sessions, core.support)))
     desk = build_desk(base, core.support, log, lambda user_id: sockets.has(user_id) or personal.presence.has(user_id))

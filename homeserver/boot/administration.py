@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import homeserver
 from client_api.accounts import AccountServices
 from client_api.administration import AdministrationServices
 from homeserver.boot.accounts import Foundations
+from homeserver.boot.media import MediaParts
 from homeserver.services.accounts.passwords import Passwords, PasswordSettings
+from homeserver.services.administration.media import MediaAdministration
 from homeserver.services.administration.moderation import ReportAdministration, TokenAdministration
 from homeserver.services.administration.rooms import RoomAdministration
 from homeserver.services.administration.users import UserAdministration
@@ -58,6 +62,20 @@ def build_administration(
             max_page=limits.admin_page,
             most=limits.admin_rooms,
         ),
+        media=None,
         version=homeserver.__version__,
         max_page=limits.admin_page,
     )
+
+
+def with_media(
+    base: Foundations, administration: AdministrationServices, media: MediaParts | None
+) -> AdministrationServices:
+    """The same with media, where this process serves it."""
+    if media is None:
+        return administration
+    config = base.config
+    control = MediaAdministration(
+        media.control, administration.audit, config.server.name, most=config.limits.admin_media
+    )
+    return replace(administration, media=control)

@@ -149,6 +149,9 @@ class Limits(Section, frozen=True, kw_only=True):
     admin_rooms: Annotated[
         int, _doc("Rooms, the newest, that lists of the admin API look through.", ge=100, le=1_000_000)
     ] = 20_000
+    admin_media: Annotated[
+        int, _doc("Media of one user that lists of the admin API look through.", ge=100, le=1_000_000)
+    ] = 100_000
     admin_acts_days: Annotated[
         int, _doc("How long what administrators did stays on record, in days.", ge=1, le=36_500)
     ] = 365

@@ -16,7 +16,7 @@ from homeserver.ports.requester import Requester
 from homeserver.ports.store import Store
 from homeserver.services.audit import Audit
 from homeserver.services.rooms.previews import SHOWN, summarise
-from homeserver.services.rooms.render import client_json
+from homeserver.services.rooms.state import stated
 from homeserver.services.rooms.writer import RoomMemory
 
 TOKEN = re.compile(r"[A-Za-z0-9._~-]{1,64}")
@@ -149,8 +149,8 @@ class ReportAdministration:
         if room_nid is None or stored is None:
             return None
         history = await self._memory.histories.fetch(room_nid, who.user_id, self._store)
-        (told,) = history.known([stored])
-        return client_json(told)
+        (told,) = stated(history, history.known([stored]))
+        return told
 
     async def delete(self, who: Requester, report_id: int) -> None:
         """Delete a report: it has been dealt with. Raises MatrixError(NOT_FOUND)."""

@@ -24,13 +24,14 @@ from homeserver.ports.store import StoreUnavailable, Transaction
 from homeserver.services.audit import Audit
 from homeserver.services.rooms.membership import Memberships
 from homeserver.services.rooms.previews import SHOWN
-from homeserver.services.rooms.render import client_json
+from homeserver.services.rooms.state import stated
 from homeserver.services.rooms.writer import RoomMemory
 
 _log = structlog.get_logger(__name__)
 
 _STEP = 100
 _MOST_JOBS = 1_000
+_AT_ONCE = 20
 _NAMES = ("m.room.name", "m.room.canonical_alias")
 _STATE_KEYS = {
     "name": ("m.room.name", "name"),
@@ -179,7 +180,7 @@ class RoomAdministration:
         async with self._store.read() as tx:
             states = await tx.rooms.current_state([row.room_nid])
         # Not what they may see as a member, but what they may know: state, without what erased users said.
-        return [client_json(told) for told in history.known(states.get(row.room_nid, []))]
+        return stated(history, history.known(states.get(row.room_nid, [])))
 
     async def _row(self, room_id: str) -> RoomRow:
         parse_room_id(room_id)
@@ -213,11 +214,14 @@ class RoomAdministration:
     async def empty(self, who: Requester, room_id: str, *, block: bool) -> str:
         """Begin to make everybody of this server leave; returns the job's id.
 
-        Raises MatrixError: INVALID_PARAM (it has begun already), NOT_FOUND.
+        Raises MatrixError: INVALID_PARAM (it has begun already), NOT_FOUND, LIMIT_EXCEEDED.
         """
         row = await self._row(room_id)
-        if any(job.room_id == room_id and job.status == "active" for job in self._jobs.values()):
+        active = {job.room_id for job in self._jobs.values() if job.status == "active"}
+        if room_id in active:
             raise MatrixError(ErrCode.INVALID_PARAM, "This room is being emptied already")
+        if len(active) >= _AT_ONCE:
+            raise MatrixError(ErrCode.LIMIT_EXCEEDED, "Too many rooms are being emptied", retry_after_ms=10_000)
         job = Emptying(self._entropy.letters(16), room_id, row.room_nid)
         self._jobs[job.delete_id] = job
         try:
@@ -276,7 +280,8 @@ class RoomAdministration:
         while True:
             async with self._store.read() as tx:
                 users = await tx.administration.present_local_users(job.room_nid, _STEP + len(job.failed))
-            users = [user_id for user_id in users if user_id not in job.failed]
+            seen = {*job.left, *job.failed}  # who comes back meanwhile stays: only a block keeps them out
+            users = [user_id for user_id in users if user_id not in seen]
             if not users:
                 return
             for user_id in users:

@@ -1,7 +1,7 @@
 """What operators do with media: see how much there is, delete, quarantine, protect, move, check, and let it age.
 
 Everything works in steps, so that it can be interrupted at any time and never holds the database for long. The command
-line calls these, and the admin API will.
+line calls these, and the admin API.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class MediaControl:
 
     async def delete(self, server_name: str, media_id: str) -> Gone:
         """Delete one media id, protected or not. Raises MatrixError: INVALID_PARAM, NOT_FOUND."""
-        media = await self._existing(server_name, media_id)
+        media = await self.existing(server_name, media_id)
         return await self._delete([media])
 
     async def delete_selected(self, selection: Selection, *, spare_used: bool, progress: Progress = nothing) -> Gone:
@@ -201,7 +201,7 @@ class MediaControl:
 
         Protected media stays. Raises MatrixError: INVALID_PARAM, NOT_FOUND.
         """
-        media = await self._existing(server_name, media_id)
+        media = await self.existing(server_name, media_id)
         async with self._store.write() as tx:
             count = await tx.media.set_quarantine(media.origin, media.media_id, by)
         if count and media.digest is not None:
@@ -218,17 +218,18 @@ class MediaControl:
 
     async def release(self, server_name: str, media_id: str) -> int:
         """Lift a quarantine, of all ids with this content. Raises MatrixError: INVALID_PARAM, NOT_FOUND."""
-        media = await self._existing(server_name, media_id)
+        media = await self.existing(server_name, media_id)
         async with self._store.write() as tx:
             return await tx.media.set_quarantine(media.origin, media.media_id, None)
 
     async def protect(self, server_name: str, media_id: str, protected: bool) -> None:
         """Keep media from quarantine and from ageing, or lift that. Raises MatrixError: INVALID_PARAM, NOT_FOUND."""
-        media = await self._existing(server_name, media_id)
+        media = await self.existing(server_name, media_id)
         async with self._store.write() as tx:
             await tx.media.set_protected(media.origin, media.media_id, protected)
 
-    async def _existing(self, server_name: str, media_id: str) -> Media:
+    async def existing(self, server_name: str, media_id: str) -> Media:
+        """One media id, whatever its state. Raises MatrixError: INVALID_PARAM, NOT_FOUND."""
         origin, media_id = parse_media(server_name, media_id)
         async with self._store.glance() as tx:
             media = await tx.media.get(origin, media_id)
