@@ -1,6 +1,6 @@
 """Keys and messages to devices: what clients ask for before they can encrypt in a large room.
 
-spec: client-server-api/#end-to-end-encryption
+spec: client-server-api#end-to-end-encryption
 """
 
 from __future__ import annotations

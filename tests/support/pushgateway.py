@@ -24,6 +24,9 @@ class PushGateway:
         self.status = 200
         self.asked = 0
         """Requests, those that were refused too."""
+        self.answering = asyncio.Event()
+        """While it is clear, requests are taken and get no answer."""
+        self.answering.set()
         self._changed = asyncio.Condition()
 
     async def notify(self, request: web.Request) -> web.StreamResponse:
@@ -34,6 +37,7 @@ class PushGateway:
             self.received.append(notification)
         async with self._changed:
             self._changed.notify_all()
+        await self.answering.wait()
         if self.status in (301, 302, 307):
             return web.Response(status=self.status, headers={"Location": self.url})
         return web.json_response({"rejected": self.rejected}, status=self.status)

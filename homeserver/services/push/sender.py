@@ -13,6 +13,8 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 import orjson
 import structlog
@@ -41,10 +43,10 @@ _PAGE = 500
 _FLUSH_S = 0.25
 _CURSOR_EVERY = 20  # flushes: what is told anew after a restart is known by each pusher's own position
 _LONGEST_WAIT_S = 3_600.0
-_AT_ONCE = 100
+_AT_ONCE = 10  # requests to one gateway: a gateway that hangs takes no place of another one's
 _MATCHERS = 10_000
 _LINES = 50_000
-_BREATH = 50  # rule sets asked before others may run
+_BREATH = 50  # rule sets asked, or pushers of one user started, before others may run
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class _Line:
     """What waits for one pusher."""
 
     name: PusherName
+    host: str  # of the gateway
     notices: deque[Notice]
     badge: bool = False  # the number is to be told if it has changed
     shown: int | None = None  # the number it was told last
@@ -113,7 +116,8 @@ class PushSender:
         self._position = log.position
         self._stored_position = -1
         self._flushes = 0
-        self._sending = asyncio.Semaphore(_AT_ONCE)
+        # By host; whoever waits at one keeps it.
+        self._sending: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._wake = asyncio.Event()
         self._mail: MailPushes | None = None
         log.listen(self._follow, self._forget)
@@ -175,7 +179,7 @@ class PushSender:
             self._position = self._stored_position = min(cursor, self._log.position)
         for pusher in failing:
             # What it missed before the restart is not told one by one.
-            line = self._line(pusher.name)
+            line = self._line(pusher)
             line.failing_ms = pusher.failing_ms
             self._tell_badge(line)
         self._wake.set()
@@ -238,7 +242,7 @@ class PushSender:
                 asked += 1
                 if asked % _BREATH == 0:
                     await asyncio.sleep(0)
-                self._tell(user_id, stored, parsed, room, batch.pushers[user_id])
+                await self._tell(user_id, stored, parsed, room, batch.pushers[user_id])
         self._tell_readers(batch, readers, everybody)
 
     def _tell_readers(self, batch: _Batch, readers: Collection[str], everybody: bool) -> None:
@@ -246,7 +250,7 @@ class PushSender:
         for user_id in readers:
             for pusher in batch.pushers.get(user_id, ()):
                 if pusher.kind != EMAIL:
-                    self._tell_badge(self._line(pusher.name))
+                    self._tell_badge(self._line(pusher))
                 elif self._mail is not None:
                     (self._mail.noticed if everybody else self._mail.read)(pusher)
 
@@ -297,7 +301,7 @@ class PushSender:
             history = await load_history(tx, stored.room_nid, user_id)
         return history.visible(stored)
 
-    def _tell(
+    async def _tell(
         self,
         user_id: str,
         stored: StoredEvent,
@@ -320,12 +324,14 @@ class PushSender:
             room_name=room.name,
             room_alias=room.alias,
         )
-        for pusher in pushers:
+        for number, pusher in enumerate(pushers, 1):
+            if number % _BREATH == 0:
+                await asyncio.sleep(0)
             if pusher.kind == EMAIL:
                 if self._mail is not None:
                     self._mail.noticed(pusher)
             elif pusher.position < notice.position:
-                line = self._line(pusher.name)
+                line = self._line(pusher)
                 line.notices.append(notice)
                 self._start(line)
 
@@ -339,12 +345,15 @@ class PushSender:
 
     # From what is to be told to the gateway
 
-    def _line(self, name: PusherName) -> _Line:
+    def _line(self, pusher: Pusher) -> _Line:
+        name, host = pusher.name, _host(pusher)
         line = self._lines.get(name)
-        if line is None:
+        if line is not None:
+            line.host = host
+        else:
             if len(self._lines) >= _LINES:
                 self._lines = {key: kept for key, kept in self._lines.items() if not kept.is_idle}
-            line = self._lines[name] = _Line(name, deque(maxlen=self._settings.waiting))
+            line = self._lines[name] = _Line(name, host, deque(maxlen=self._settings.waiting))
         return line
 
     def _tell_badge(self, line: _Line) -> None:
@@ -361,7 +370,7 @@ class PushSender:
             while line.notices or line.badge:
                 notice, line.badge = line.notices[0] if line.notices else None, False
                 try:
-                    async with self._sending:
+                    async with self._gate(line.host):
                         exists = await self._send(line, notice)
                 except Exception as error:
                     if not isinstance(error, Unreachable | StoreUnavailable):
@@ -389,6 +398,12 @@ class PushSender:
         task = asyncio.current_task()
         if task is not None and not task.cancelling():
             self._start(line)
+
+    def _gate(self, host: str) -> asyncio.Semaphore:
+        gate = self._sending.get(host)
+        if gate is None:
+            gate = self._sending[host] = asyncio.Semaphore(_AT_ONCE)
+        return gate
 
     async def _send(self, line: _Line, notice: Notice | None) -> bool:
         """Returns False if there is no such pusher any more. Raises Unreachable, StoreUnavailable."""
@@ -446,6 +461,12 @@ class PushSender:
             self._told = {**told, **self._told}
             raise
         self._stored_position = position
+
+
+def _host(pusher: Pusher) -> str:
+    """Where its gateway is; empty if it has none."""
+    url = orjson.loads(pusher.data).get("url") if pusher.kind != EMAIL else None
+    return urlsplit(url).netloc if isinstance(url, str) else ""
 
 
 def _is_news(stored: StoredEvent) -> bool:
