@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from homeserver.core.errors import LimitExceeded
@@ -81,6 +82,7 @@ def client_address(peer: str, forwarded_for: str | None, trusted: Sequence[Netwo
     return address
 
 
+@lru_cache(4_096)
 def address_key(address: str) -> str:
     """What an address is counted as: an IPv6 customer owns a /64."""
     try:
