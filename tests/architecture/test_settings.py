@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from homeserver.config.model import Config, Section
+from homeserver.config.base import Section
+from homeserver.config.model import Config
 from tests.architecture.source import ROOT, modules
 
 # Accepted for scripts; the documentation says that it is not used yet.
