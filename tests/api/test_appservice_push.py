@@ -173,6 +173,7 @@ async def test_waiting_ends_when_the_service_is_heard_of(
     assert ("POST", "/_matrix/app/v1/ping", {}) in service.asked
 
 
+@pytest.mark.all_only
 @pytest.mark.parametrize("victim", ["service", "server"])
 async def test_killed_again_and_again(
     start_server: StartServer, tmp_path: Path, http: aiohttp.ClientSession, database: str, victim: str
