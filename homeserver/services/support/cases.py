@@ -7,8 +7,10 @@ the two leaves nothing behind that the next change does not mend.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -42,7 +44,7 @@ class Cases:
         self._profiles = profiles
         self._clock = clock
         self._server_name = server_name
-        self._telling: dict[str, asyncio.Lock] = {}
+        self._telling: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def open(self, site: LiveSite, visitor: Visitor, opening: Opening) -> Case:
         """Begin a case: its number, its room with the visitor in it, its row. The card comes with the first message."""
@@ -138,13 +140,15 @@ class Cases:
 
     async def tell(self, site: LiveSite, case: Case) -> Case:
         """Bring ticket and card up to the case's row; makes the card if there is none yet."""
-        lock = self._telling.setdefault(case.room_id, asyncio.Lock())
-        try:
-            async with lock:
-                return await self._tell(site, case.room_id)
-        finally:
-            if not lock.locked():
-                self._telling.pop(case.room_id, None)
+        async with self._alone(case.room_id):
+            return await self._tell(site, case.room_id)
+
+    @asynccontextmanager
+    async def _alone(self, room_id: str) -> AsyncIterator[None]:
+        """Nobody else writes the case's card meanwhile."""
+        lock = self._telling.setdefault(room_id, asyncio.Lock())  # there as long as somebody has it or waits
+        async with lock:
+            yield
 
     async def _tell(self, site: LiveSite, room_id: str) -> Case:
         async with self._store.read() as tx:
@@ -179,9 +183,11 @@ class Cases:
         if case is None or case.card_id is None:
             return
         bot, desk = site.row.bot, site.row.desk_id
-        for event_id in [*await self._rooms.children(desk, case.card_id, bot), case.card_id]:
-            await self._quietly(self._rooms.redact(bot, desk, event_id, once))
-        await self.change(room_id, lambda now: replace(now, card_id=None, renewed=now.renewed + 1))
+        # What is being told at this moment may still hold what is to go: it comes first, and goes too.
+        async with self._alone(room_id):
+            for event_id in [*await self._rooms.children(desk, case.card_id, bot), case.card_id]:
+                await self._quietly(self._rooms.redact(bot, desk, event_id, once))
+            await self.change(room_id, lambda now: replace(now, card_id=None, renewed=now.renewed + 1))
         visitor = await self.visitor(case)
         name = cards.room_name(case.number, visitor, case.page)
         await self._quietly(self._rooms.set_state(bot, room_id, "m.room.name", "", {"name": name}))
