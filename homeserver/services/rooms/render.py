@@ -18,7 +18,7 @@ from homeserver.ports.events import StoredEvent
 from homeserver.services.rooms.visibility import Visible
 
 _EMPTY_UNSIGNED = b'"unsigned":{}}'
-_JOINED = b'"membership":"join"'
+_MEMBERSHIPS = {value: b'"membership":"%b"' % value.encode() for value in ("join", "leave", "invite", "knock", "ban")}
 _NOTHING = msgspec.Raw(b"{}")
 
 
@@ -63,9 +63,9 @@ def for_recipient(stored: Visible, extra: Mapping[str, Any]) -> bytes:
     return _with(client_json(stored), orjson.dumps(extra)[1:-1]) if extra else client_json(stored)
 
 
-def for_member(stored: Visible) -> bytes:
-    """As `for_recipient` for somebody who was joined and has nothing else of their own: most events for most people."""
-    return _with(client_json(stored), _JOINED)
+def for_member(stored: Visible, membership: str) -> bytes:
+    """As `for_recipient` for somebody who had this membership and has nothing else of their own: most of all events."""
+    return _with(client_json(stored), _MEMBERSHIPS[membership])
 
 
 def _with(shared: bytes, inner: bytes) -> bytes:

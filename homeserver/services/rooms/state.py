@@ -138,8 +138,8 @@ def stated(history: History, events: Iterable[Visible]) -> list[bytes]:
 def _stated(history: History, stored: Visible) -> bytes:
     # spec: client-server-api#room-event-format (unsigned.membership, MSC4115)
     membership = history.membership_at(stored)
-    if membership == "join" and not has_quotes(stored):
-        return for_member(stored)  # most members of a large room, for most of those who look
+    if not has_quotes(stored):
+        return for_member(stored, membership)  # most members of a large room
     return for_recipient(stored, {"membership": membership, **history.quotes(stored)})
 
 

@@ -73,6 +73,11 @@ class ValueHistory:
             self.values[after - 1] if after else None,
         )
 
+    def at(self, order: int) -> str | None:
+        """The value just after the event at `order`."""
+        after = bisect_right(self.orders, order)
+        return self.values[after - 1] if after else None
+
     @property
     def last(self) -> str | None:
         """The value now."""
@@ -109,7 +114,7 @@ class History:
 
     def membership_at(self, stored: StoredEvent) -> str:
         """The user's membership after the event, `leave` if they had none: for `unsigned.membership`."""
-        return (self.memberships.around(stored.order)[1] if stored.order is not None else None) or "leave"
+        return (self.memberships.at(stored.order) if stored.order is not None else None) or "leave"
 
     def visible(self, stored: StoredEvent) -> bool:
         """Whether the user may see the event."""

@@ -71,7 +71,7 @@ def _for_device(request: SyncRequest, body: SyncBody, membership_at: MembershipA
         if txn is None and not quotes and stored.event.event_id not in relations:
             if membership is None:
                 return client_json(stored)
-            return for_member(stored) if membership == _JOIN else for_recipient(stored, {"membership": membership})
+            return for_member(stored, membership)
         extra: dict[str, Any] = {} if membership is None else {"membership": membership}
         if quotes and (history := body.histories.get(stored.room_nid)) is not None:
             extra.update(history.quotes(stored))
