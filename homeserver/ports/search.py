@@ -28,10 +28,6 @@ class SearchRepo(Protocol):
         """
         ...
 
-    async def count(self, query: IndexQuery, most: int) -> int:
-        """How many match, counted up to `most`."""
-        ...
-
     async def searchable(self) -> int:
         """How many events are of the kinds that are searched."""
         ...

@@ -136,6 +136,7 @@ async def test_only_what_the_searcher_may_see(alice: Client, bob: Client, carol:
     await bob.ok("POST", f"/rooms/{part(room)}/leave", {})
     await alice.send(room, "secret after bob")
     assert await found(bob, "secret") == [seen], "those who left find what they had seen"
+    assert (await search(bob, "secret"))["count"] == 1, "what is hidden is not even counted"
     assert await found(carol, "secret") == []
     await bob.ok("POST", f"/rooms/{part(room)}/forget", {})
     assert await found(bob, "secret") == []

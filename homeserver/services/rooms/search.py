@@ -37,7 +37,6 @@ _NEWEST = 2**62
 _STEP = 100  # candidates looked at by one statement
 _MOST_READ = 1_000
 """Candidates one request looks at, however few of them it may show; of so many the closest are ranked."""
-_MOST_COUNTED = 1_000
 
 
 class _Place(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -153,11 +152,9 @@ class Search:
             hits, end = await reading.newest(limit)
         else:
             hits, end = await reading.closest(limit)
-        async with self._store.read() as tx:
-            count = await tx.search.count(query, _MOST_COUNTED)
         return Found(
             await self._results(who, request, hits),
-            count,
+            reading.count,
             sorted({word for hit in hits for word in highlights_of(terms, hit.text)} | {term.text for term in terms}),
             {key: _grouped(key, hits, end) for key in request.group_by},
             None if end is None else _token(end),
@@ -234,6 +231,11 @@ class _Reading:
         self._place = place
         self._windows: dict[int, RoomWindow | None] = {}
         self._seen: set[str] = set()
+
+    @property
+    def count(self) -> int:
+        """How many were found on the way. Of what the user may not see even the number would say what is in it."""
+        return len(self._seen)
 
     async def newest(self, limit: int) -> tuple[list[_Hit], _Place | None]:
         """Up to `limit` of them, and where to go on (None: there are no more)."""

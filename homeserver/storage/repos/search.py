@@ -85,10 +85,6 @@ class SqlSearchRepo:
             rows = await _FIND_IN_ROOMS.rows(self._connection, rooms=json_ints(query.room_nids), **parameters)
         return [row[0] for row in rows]
 
-    async def count(self, query: IndexQuery, most: int) -> int:
-        """See the port."""
-        return len(await self.find(query, 2**62, most))
-
     async def searchable(self) -> int:
         """See the port."""
         row = await _SEARCHABLE_COUNT.first(self._connection)
