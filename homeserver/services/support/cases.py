@@ -7,7 +7,7 @@ the two leaves nothing behind that the next change does not mend.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
@@ -212,10 +212,10 @@ class Cases:
         """A user's name."""
         return (await self._profiles.member_profile(user_id)).get("displayname") or user_id
 
-    async def _quietly(self, act: object) -> None:
+    async def _quietly(self, act: Awaitable[object]) -> None:
         """Something that may have been done already, or that staff has made impossible."""
         try:
-            await act  # type: ignore[misc]
+            await act
         except MatrixError as error:
             _log.info("support_left_out", reason=error.message)
 

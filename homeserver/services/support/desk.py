@@ -7,7 +7,7 @@ A cursor over the log, kept in the database: after a crash it goes on where it w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import structlog
@@ -71,10 +71,10 @@ class Desk:
                 self._wake.clear()
                 await self._until_done(self._catch_up)
 
-    async def _until_done(self, work: Callable[[], object]) -> None:
+    async def _until_done(self, work: Callable[[], Awaitable[object]]) -> None:
         while True:
             try:
-                await work()  # type: ignore[misc]
+                await work()
             except StoreUnavailable as error:
                 _log.warning("desk_postponed", error=str(error))
                 await asyncio.sleep(_RETRY_S)
