@@ -14,7 +14,9 @@ pytestmark = pytest.mark.usefixtures("web_build")
 ORIGIN = "https://shop.example"
 
 
-async def desk_of(server: Server, http: aiohttp.ClientSession, make_user: MakeUser, **settings: object):  # type: ignore[no-untyped-def]
+async def desk_of(
+    server: Server, http: aiohttp.ClientSession, make_user: MakeUser, **settings: object
+) -> tuple[Agent, str, Frame]:
     """An agent on the desk of a new site, the desk, and a visitor's frame."""
     agent = Agent(await make_user("agent"))
     site = new_site(server, [ORIGIN], [agent.client.user_id], **settings)

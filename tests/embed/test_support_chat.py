@@ -113,7 +113,7 @@ async def test_pictures_come_and_go_and_what_could_run_is_only_saved(
         exif[0x010F] = "SecretCamera"
         Image.new("RGB", (60, 40), "red").save(picture, "JPEG", exif=exif)
         chosen = {"name": "mug.jpg", "mimeType": "image/jpeg", "buffer": picture.getvalue()}
-        await ada.frame.locator("input[type=file]").set_input_files([chosen])  # type: ignore[list-item]
+        await ada.frame.locator("input[type=file]").set_input_files([chosen])  # type: ignore[list-item] # a mapping is a FilePayload
         event = await shop.agent.hears(room, "mug.jpg")
         assert event["content"]["info"]["w"] == 60
         mxc = event["content"]["url"].removeprefix("mxc://")
@@ -142,7 +142,7 @@ async def test_pictures_come_and_go_and_what_could_run_is_only_saved(
         await ada.frame.locator(".doc", has_text="evil0.svg").wait_for()
         assert await ada.frame.locator("svg[onload], iframe, object, embed").count() == 0
         chosen = {"name": "x.html", "mimeType": "text/html", "buffer": b"<b>x</b>"}
-        await ada.frame.locator("input[type=file]").set_input_files([chosen])  # type: ignore[list-item]
+        await ada.frame.locator("input[type=file]").set_input_files([chosen])  # type: ignore[list-item] # a mapping is a FilePayload
         await ada.frame.get_by_text("Files of this kind cannot be sent here.").wait_for()
         assert ada.faults == []
 

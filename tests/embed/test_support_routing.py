@@ -151,7 +151,7 @@ def test_hours_follow_the_site_s_own_clock() -> None:
     week = Hours("Europe/Kyiv", {"mon": [["09:00", "12:00"], ["13:00", "18:00"]]}, ("2026-11-30",))
 
     def at(*moment: int) -> int:
-        return int(datetime(*moment, tzinfo=UTC).timestamp() * 1000)  # type: ignore[arg-type,misc]
+        return int(datetime(*moment, tzinfo=UTC).timestamp() * 1000)  # type: ignore[arg-type,misc] # five numbers
 
     assert hours.is_open(week, at(2026, 11, 23, 7, 30))  # Monday, 9:30 in Kyiv
     assert not hours.is_open(week, at(2026, 11, 23, 10, 30))  # the break
