@@ -16,6 +16,7 @@ from enum import Enum
 from typing import Any
 
 from homeserver.core.event import Event
+from homeserver.core.folding import folded
 from homeserver.core.relations import relation_of
 
 MAX_WORDS = 1_000
@@ -61,7 +62,7 @@ def fold(text: str) -> str:
     text = text[:_MAX_TEXT]
     if text.isascii():
         return text.lower().replace("'", "").replace("`", "")
-    return unicodedata.normalize("NFKC", text).casefold().translate(_FOLDED)
+    return folded(text).translate(_FOLDED)
 
 
 def words_of(text: str) -> list[str]:
