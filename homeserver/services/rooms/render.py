@@ -18,7 +18,8 @@ from homeserver.ports.events import StoredEvent
 from homeserver.services.rooms.visibility import Visible
 
 _EMPTY_UNSIGNED = b'"unsigned":{}}'
-_MEMBERSHIPS = {value: b'"membership":"%b"' % value.encode() for value in ("join", "leave", "invite", "knock", "ban")}
+_ALONE = {value: b'"membership":"%b"}}' % value.encode() for value in ("join", "leave", "invite", "knock", "ban")}
+_BESIDE = {value: b"," + end for value, end in _ALONE.items()}
 _NOTHING = msgspec.Raw(b"{}")
 
 
@@ -60,18 +61,18 @@ def client_json(stored: Visible) -> bytes:
 
 def for_recipient(stored: Visible, extra: Mapping[str, Any]) -> bytes:
     """The client form with `extra` members in `unsigned`: transaction_id, membership, m.relations, what it quotes."""
-    return _with(client_json(stored), orjson.dumps(extra)[1:-1]) if extra else client_json(stored)
+    shared = client_json(stored)
+    if not extra:
+        return shared
+    # The shared form ends with the closing braces of `unsigned` and of the event.
+    separator = b"" if shared.endswith(_EMPTY_UNSIGNED) else b","
+    return shared[:-2] + separator + orjson.dumps(extra)[1:-1] + b"}}"
 
 
 def for_member(stored: Visible, membership: str) -> bytes:
     """As `for_recipient` for somebody who had this membership and has nothing else of their own: most of all events."""
-    return _with(client_json(stored), _MEMBERSHIPS[membership])
-
-
-def _with(shared: bytes, inner: bytes) -> bytes:
-    # The shared form ends with the closing braces of `unsigned` and of the event.
-    separator = b"" if shared.endswith(_EMPTY_UNSIGNED) else b","
-    return shared[:-2] + separator + inner + b"}}"
+    shared = stored.client_json or client_json(stored)
+    return shared[:-2] + (_ALONE if shared.endswith(_EMPTY_UNSIGNED) else _BESIDE)[membership]
 
 
 def federation_form(stored: Visible) -> bytes:

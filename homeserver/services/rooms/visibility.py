@@ -18,7 +18,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from sys import intern
-from typing import Any, NewType
+from typing import Any, NewType, cast
 
 import orjson
 
@@ -51,7 +51,7 @@ Visible = NewType("Visible", StoredEvent)
 """An event that its reader may see. Costs nothing: only types know the difference."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ValueHistory:
     """A value over the life of a room: from each order on, until the next."""
 
@@ -75,6 +75,8 @@ class ValueHistory:
 
     def at(self, order: int) -> str | None:
         """The value just after the event at `order`."""
+        if self.orders and order >= self.orders[-1]:  # nearly always
+            return self.values[-1]
         after = bisect_right(self.orders, order)
         return self.values[after - 1] if after else None
 
@@ -84,9 +86,9 @@ class ValueHistory:
         return self.values[-1] if self.values else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class History:
-    """What decides which events of a room a user may see."""
+    """What decides which events of a room a user may see. Shared by all readers: treat as immutable."""
 
     user_id: str
     """Empty if the user has never been there."""
@@ -161,6 +163,8 @@ class History:
 
         spec: client-server-api#room-history-visibility
         """
+        if not self.erased:  # nearly always
+            return cast("list[Visible]", list(events))
         return [self._told(stored) for stored in events]
 
     def _told(self, stored: StoredEvent) -> Visible:
@@ -236,7 +240,7 @@ def unfiltered_quotes(stored: StoredEvent) -> dict[str, Any]:
 
 def joined_all_along(events: Iterable[StoredEvent]) -> list[Visible]:
     """Events from after a reader's join and before they left, who may see them all, erased since or not."""
-    return [Visible(stored) for stored in events]
+    return cast("list[Visible]", list(events))
 
 
 def _erased(stored: StoredEvent) -> StoredEvent:

@@ -40,8 +40,10 @@ def _in_timeline(body: SyncBody) -> MembershipAt:
     spec: client-server-api#room-event-format (unsigned.membership, MSC4115)
     """
 
+    histories = body.histories
+
     def membership(stored: Visible) -> str:
-        history = body.histories.get(stored.room_nid)
+        history = histories.get(stored.room_nid)
         # Rooms of which the body has no history are those that the reader was joined to all along.
         return _JOIN if history is None else history.membership_at(stored)
 
@@ -65,7 +67,7 @@ def _for_device(request: SyncRequest, body: SyncBody, membership_at: MembershipA
     relations = body.relations
 
     def render(stored: Visible) -> bytes:
-        txn = stored.sent_from(user_id, device_id)
+        txn = None if stored.txn is None else stored.sent_from(user_id, device_id)
         quotes = has_quotes(stored)
         membership = membership_at(stored)
         if txn is None and not quotes and stored.event.event_id not in relations:

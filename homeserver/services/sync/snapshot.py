@@ -50,7 +50,8 @@ async def joined_rooms(
         nid: {stored.event.key: stored for stored in (*current.get(nid, ()), *members.get(nid, ()))} for nid in nids
     }
     for nid, timeline in timelines.items():
-        begin_after_gaps(timeline, {**_gone(timeline, states[nid], request, nids[nid]), **states[nid]})
+        if any(stored.event.state_key is not None for stored in timeline.events):
+            begin_after_gaps(timeline, {**_gone(timeline, states[nid], request, nids[nid]), **states[nid]})
     if not request.state_field.is_after:
         await _rewind(tx, states, timelines)
     of_rooms = room_account_data(request, account_data)
