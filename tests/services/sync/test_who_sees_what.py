@@ -23,6 +23,7 @@ from homeserver.services.rooms.history import PageRequest
 from homeserver.services.rooms.present import Recipient
 from homeserver.services.rooms.relations import RelationsRequest
 from homeserver.services.rooms.tokens import timeline_token
+from homeserver.services.sync.body import STATE_AFTER
 from tests.services.rooms.conftest import ALICE, BOB, CAROL, DAVE
 from tests.services.rooms.test_reads import relate, walk
 from tests.services.sync.conftest import Client, SyncWorld
@@ -99,6 +100,7 @@ class Walk:
         filters.append(parse_filter({"room": {"timeline": {"limit": 4, "types": ["m.room.message", "m.room.topic"]}}}))
         self.clients = [syncing.client(user, filter=one) for user in READERS for one in filters]
         self.clients += [syncing.client(user, filter=filters[1], ignored=frozenset({DAVE})) for user in READERS]
+        self.clients += [syncing.client(user, filter=filters[1], state_field=STATE_AFTER) for user in READERS]
 
     async def step(self) -> None:
         rooms, dice = self.world.rooms, self.dice
@@ -158,6 +160,8 @@ class Walk:
 
     async def check(self) -> None:
         model = Model(await self.world.timeline(self.room), self.erased)
+        if self.dice.random() < 0.3:
+            self.syncing.forget_tail()  # and answers come from the database
         for client in self.clients:
             await self.check_sync(model, client)
         for user in READERS:
@@ -194,7 +198,7 @@ class Walk:
                         self.check_event(model, client.user_id, event, is_state=last)
                         assert "membership" in event["unsigned"]
                         assert "state_key" in event or event["sender"] not in client.ignored
-                    for event in section["state"]["events"]:
+                    for event in section[client.state_field.name]["events"]:
                         self.check_event(model, client.user_id, event, is_state=True)
         if client.user_id and self.room in client.rooms:
             state = map(orjson.loads, await self.world.rooms.state.all(client.user_id, self.room))
