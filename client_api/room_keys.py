@@ -14,7 +14,7 @@ from homeserver.ports.backups import BackupVersion
 from homeserver.ports.requester import Requester
 from homeserver.services.accounts.names import require_text
 from homeserver.services.e2e.backup import BackedUp, Stored
-from homeserver.web.response import Json, Response
+from homeserver.web.response import JSON_TYPE, Json, Response
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -149,7 +149,7 @@ async def _put(api: ClientServices, who: Requester, version: str, rooms: dict[st
 def _answer(keys: bytes | AsyncIterator[bytes]) -> Json | Response:
     if isinstance(keys, bytes):
         return Json(keys)
-    return Response(headers=(("Content-Type", "application/json"),), body=keys)
+    return Response(headers=(JSON_TYPE,), body=keys)
 
 
 def _version(backup: BackupVersion) -> dict[str, Any]:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import orjson
-
 from client_api.deps import ClientServices
 from homeserver.ports.requester import Requester
-from homeserver.web.response import Json
+from homeserver.web.response import Json, Response, json_list
 
 Membership = Literal["join", "invite", "knock", "leave", "ban"]
 
 
-async def get_room_state(api: ClientServices, who: Requester, *, room_id: str) -> Json:
+async def get_room_state(api: ClientServices, who: Requester, *, room_id: str) -> Json | Response:
     """All state events."""
-    state = await api.rooms.state.all(who.user_id, room_id)
-    return Json(b"[" + b",".join(state) + b"]")
+    return await json_list(b"[", await api.rooms.state.all_paged(who.user_id, room_id), b"]")
 
 
 async def get_room_state_with_key(
@@ -41,12 +38,12 @@ async def get_members_by_room(
     at: str | None = None,
     membership: Membership | None = None,
     not_membership: Membership | None = None,
-) -> dict[str, Any]:
+) -> Json | Response:
     """Member events."""
     members = await api.rooms.state.members(
         who.user_id, room_id, at=at, membership=membership, not_membership=not_membership
     )
-    return {"chunk": [orjson.Fragment(member) for member in members]}
+    return await json_list(b'{"chunk":[', members, b"]}")
 
 
 async def get_joined_members_by_room(api: ClientServices, who: Requester, *, room_id: str) -> dict[str, Any]:

@@ -376,6 +376,10 @@ class RoomRepo(Protocol):
         """Current m.room.member events, optionally of some memberships only."""
         ...
 
+    async def current_member_nids(self, room_nid: int, memberships: Collection[str] | None = None) -> list[int]:
+        """The row ids of what `current_members` returns, in its order."""
+        ...
+
     async def member_events(self, room_nids: Mapping[int, Collection[str]]) -> dict[int, list[StoredEvent]]:
         """Current m.room.member events of some users in many rooms (lazy loading), statements as `current_state`."""
         ...

@@ -7,9 +7,7 @@ Why this is plain ASGI: docs/adr/0002-plain-asgi.md.  spec: client-server-api#ap
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -22,30 +20,34 @@ from homeserver.ports.clock import Clock
 from homeserver.ports.requester import CALLER_ADDRESS, Authenticator, Requester
 from homeserver.ports.socket import CloseCode, CloseSocket, SocketClosed
 from homeserver.ports.store import StoreUnavailable
+from homeserver.web.answers import (
+    Answer,
+    AsgiApp,
+    Scope,
+    Send,
+    answer_of,
+    error_answer,
+    error_json,
+    in_one_piece,
+    json_of,
+    send_answer,
+)
 from homeserver.web.auth import requester
-from homeserver.web.cors import Headers, cors_headers, preflight_headers
+from homeserver.web.cors import cors_headers, preflight_headers
 from homeserver.web.endpoint import Endpoint, Mount, build_router
 from homeserver.web.metrics import Metrics
 from homeserver.web.plain import PLAIN
 from homeserver.web.ratelimit import Network, RateLimiter, address_key, client_address
 from homeserver.web.request import ClientDisconnected, Receive, Request, UnreadBody, while_connected
-from homeserver.web.response import Json, Response, encode
+from homeserver.web.response import Response
 from homeserver.web.route import Auth, Route, WebSocketRoute
 from homeserver.web.router import parse_query
 from homeserver.web.shares import Shares, ShareSettings, Slots, address_owner
 from homeserver.web.websocket import SocketSettings, Upgrade, WebSocket
 
-Scope = MutableMapping[str, Any]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-_JSON = (b"content-type", b"application/json")
 _ARRIVING = 16
-_BODILESS = frozenset((204, 304))
 _RETRY_MS = 1_000
 _RETRY_SPREAD_MS = 4_000
-_LINGER_S = 2.0
-_LINGER_BYTES = 8 * 1024 * 1024
 
 _log = structlog.stdlib.get_logger("homeserver.web")
 
@@ -125,7 +127,7 @@ class Application:
         method: str = scope["method"]
         cors = cors_headers(raw_path)
         if method == "OPTIONS" and cors:
-            await _send(send, receive, _Answer(204, [], b""), preflight_headers(raw_path))
+            await send_answer(send, receive, Answer(204, [], b""), preflight_headers(raw_path))
             return
         request_id = f"{self._count:x}"
         structlog.contextvars.bind_contextvars(request=request_id)
@@ -135,16 +137,16 @@ class Application:
             endpoint, values = self._router.find(method, raw_path)
             self._refuse_overload(endpoint)
             request = self._request(scope, receive, request_id, endpoint)
-            answer = _answer(await self._handle(endpoint, request, values))
+            answer = answer_of(await self._handle(endpoint, request, values))
         except ClientDisconnected:
             return
         except Exception as error:
             # The error itself is not kept: its traceback has this frame, and both would wait for the garbage collector.
             unread = isinstance(error, UnreadBody) or (request is not None and request.has_unread_body)
-            answer = _error_answer(self._matrix_error(error, method, raw_path, request_id), lingers=unread)
+            answer = error_answer(self._matrix_error(error, method, raw_path, request_id), lingers=unread)
         if endpoint is None and answer.status == 404 and await self._page(scope, receive, send):
             return
-        await _send(send, receive, answer, cors)
+        await send_answer(send, receive, answer, cors)
         self._finish(endpoint, answer.status, method, raw_path, self._clock.monotonic() - started)
 
     def _finish(self, endpoint: Endpoint | None, status: int, method: str, raw_path: bytes, seconds: float) -> None:
@@ -237,10 +239,10 @@ class Application:
             )  # fmt: skip
             result = await self._handle(endpoint, self._bounded(request, endpoint), values)
             if isinstance(result, Response):
-                raise MatrixError(ErrCode.UNRECOGNIZED, "Use HTTP for this: the answer is no JSON", status=400)
-            status, data = _json(result)
+                result = await in_one_piece(result)
+            status, data = json_of(result)
         except Exception as error:
-            status, data = _error_json(self._matrix_error(error, method, raw_path, request_id))
+            status, data = error_json(self._matrix_error(error, method, raw_path, request_id))
         self._finish(endpoint, status, method, raw_path, self._clock.monotonic() - started)
         return status, data
 
@@ -363,15 +365,6 @@ class Application:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    headers: Headers
-    body: bytes | AsyncIterator[bytes]
-    lingers: bool = False
-    """The client may still be sending: it must be let to, or it never reads the answer."""
-
-
 def _headers(scope: Scope) -> dict[str, str]:
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
@@ -387,103 +380,6 @@ def _whole(body: bytes) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return receive
-
-
-def _answer(result: Any) -> _Answer:
-    """What a handler returned, as it is sent."""
-    if isinstance(result, Response):
-        headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in result.headers]
-        return _Answer(result.status, headers, result.body)
-    status, data = _json(result)
-    return _Answer(status, [_JSON], data)
-
-
-def _json(result: Any) -> tuple[int, bytes]:
-    """Status and JSON of what a handler returned."""
-    if isinstance(result, Json):
-        return result.status, result.data
-    return 200, b"{}" if result is None else encode(result)
-
-
-def _error_json(error: MatrixError) -> tuple[int, bytes]:
-    """Status and JSON of an error."""
-    return error.status, encode(error.body())
-
-
-def _error_answer(error: MatrixError, *, lingers: bool) -> _Answer:
-    """`Retry-After` goes out in whole seconds, beside `retry_after_ms`.  spec: client-server-api#rate-limiting"""
-    headers = [_JSON]
-    milliseconds = error.extra.get("retry_after_ms")
-    if milliseconds is not None:
-        headers.append((b"retry-after", str(math.ceil(milliseconds / 1000)).encode()))
-    if lingers:
-        headers.append((b"connection", b"close"))
-    return _Answer(error.status, headers, encode(error.body()), lingers=lingers)
-
-
-async def _send(send: Send, receive: Receive, answer: _Answer, cors: Headers) -> None:
-    headers = answer.headers + cors
-    if not isinstance(answer.body, bytes):
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await _stream(send, receive, answer.body)
-        return
-    # The answer to HEAD says the length of what it leaves out.
-    if answer.status not in _BODILESS and not any(name == b"content-length" for name, _ in answer.headers):
-        headers.append((b"content-length", str(len(answer.body)).encode()))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body, "more_body": answer.lingers})
-    if answer.lingers:
-        await _let_finish(receive)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _let_finish(receive: Receive) -> None:
-    """Throw away what still comes of a refused body, within bounds.
-
-    Closing a connection on which unread bytes arrive resets it, and a reset takes the answer from the client that has
-    not read it yet.  RFC 9112, section 9.6
-    """
-    size = 0
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_LINGER_S):
-            while size < _LINGER_BYTES:
-                message = await receive()
-                size += len(message.get("body", b""))
-                if not message.get("more_body", False):  # the end, or a disconnect
-                    return
-
-
-async def _stream(send: Send, receive: Receive, body: AsyncIterator[bytes]) -> None:
-    """Send the pieces as they come; stop at once, and close the iterator, when the client goes away."""
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - we run in one
-    left = False
-
-    def leave(_: object) -> None:
-        nonlocal left
-        left = True
-        task.cancel()
-
-    gone = asyncio.create_task(_disconnect(receive))
-    gone.add_done_callback(leave)
-    try:
-        async for piece in body:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-    except asyncio.CancelledError:
-        if not left or task.uncancel():  # the server itself wants this to end
-            raise
-    finally:
-        gone.remove_done_callback(leave)
-        gone.cancel()
-        close = getattr(body, "aclose", None)
-        if close is not None:
-            await close()
-
-
-async def _disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

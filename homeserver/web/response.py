@@ -7,12 +7,17 @@ A handler returns a `msgspec.Struct`, a `dict`, None (for `{}`), `Json` for JSON
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import orjson
+
+WHOLE_BYTES = 2 * 2**20
+"""Lists of more JSON than this are streamed (`json_list`)."""
+JSON_TYPE = ("Content-Type", "application/json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,33 @@ class Response:
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes | AsyncIterator[bytes] = b""
+
+
+async def json_list(head: bytes, pages: AsyncGenerator[list[bytes], None], tail: bytes) -> Json | Response:
+    """A list between `head` and `tail`, of pages of JSON: whole if it is not large, else streamed as it is read.
+
+    So that many who read large answers slowly cost a page each.
+    """
+    parts: list[bytes] = []
+    size = 0
+    async for page in pages:
+        if not page:
+            continue
+        part = b",".join(page)
+        parts.append(part)
+        size += len(part)
+        if size > WHOLE_BYTES:
+            return Response(headers=(JSON_TYPE,), body=_streamed(head + b",".join(parts), pages, tail))
+    return Json(head + b",".join(parts) + tail)
+
+
+async def _streamed(begun: bytes, pages: AsyncGenerator[list[bytes], None], tail: bytes) -> AsyncIterator[bytes]:
+    async with aclosing(pages):
+        yield begun
+        async for page in pages:
+            if page:
+                yield b"," + b",".join(page)
+        yield tail
 
 
 def encode(value: Any) -> bytes:

@@ -7,7 +7,7 @@ spec: client-server-api#getting-events-for-a-room
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from typing import Any
 
 from homeserver.core.errors import ErrCode, MatrixError
@@ -20,8 +20,13 @@ from homeserver.services.rooms.visibility import History, Visible, has_quotes
 from homeserver.services.rooms.writer import RoomMemory
 
 _MEMBER = "m.room.member"
+_MEMBERSHIPS = ("join", "invite", "leave", "ban", "knock")
+_PAGE = 1_000
 _MAX_PROFILES = 20_000
 """Profiles of joined members kept for whoever asks for the same room again; 300 bytes each."""
+
+StatePages = AsyncGenerator[list[bytes], None]
+"""Rendered state events, page by page; a room of up to a thousand is one page."""
 
 
 class RoomState:
@@ -34,9 +39,13 @@ class RoomState:
 
     async def all(self, user_id: str, room_id: str) -> list[bytes]:
         """Every state event, rendered.  spec: client-server-api#get_matrixclientv3roomsroomidstate"""
+        return [event async for page in await self.all_paged(user_id, room_id) for event in page]
+
+    async def all_paged(self, user_id: str, room_id: str) -> StatePages:
+        """As `all`, read page by page: a large room's state is never in memory as a whole. Raises before the first."""
         window = await self._access.window(room_id, user_id)
         state = await self._memory.read_whole(window.state)
-        return stated(window.history, window.history.known(await self._load(state)))
+        return self._pages(window.history, list(state.values()))
 
     async def one(
         self, user_id: str, room_id: str, event_type: str, state_key: str
@@ -61,26 +70,36 @@ class RoomState:
         at: str | None = None,
         membership: str | None = None,
         not_membership: str | None = None,
-    ) -> list[bytes]:
+    ) -> StatePages:
         """Member events, now or at a pagination token, rendered; the two conditions are joined by "or".
 
         Of a point that is not in the user's history they get those members that they may see anyway: in their part
         of the timeline, or in the room's state as they know it.
+        They are read page by page, as `all_paged` is.
         spec: client-server-api#get_matrixclientv3roomsroomidmembers
         """
         order = None if at is None else timeline_order(at)
         wanted = _condition(membership, not_membership)
         window = await self._access.window(room_id, user_id)
+        if order is None and window.until is None and not window.state.is_whole:
+            some = None if membership is None and not_membership is None else list(filter(wanted, _MEMBERSHIPS))
+            async with self._memory.store.glance() as tx:
+                nids = await tx.rooms.current_member_nids(window.room_nid, some)
+            return self._rows(window.history, nids)
+        within = True
         if order is None:
-            members = await self._members(window)
+            state = await self._memory.read_whole(window.state)
         else:
             state, within = await self._state_at(window, order)
-            members = await self._load(state, lambda event_type: event_type == _MEMBER)
-            if not within:
-                known = {stored.event.event_id for stored in await self._members(window)}
-                members = [stored for stored in members if stored.event.event_id in known or window.sees(stored)]
-        members = [stored for stored in members if wanted(stored.event.membership)]
-        return stated(window.history, window.history.known(members))
+        event_ids = [event_id for (event_type, _), event_id in state.items() if event_type == _MEMBER]
+        if within:
+            return self._pages(window.history, event_ids, lambda stored: wanted(stored.event.membership))
+        known = {stored.event.event_id for stored in await self._members(window)}
+        return self._pages(
+            window.history,
+            event_ids,
+            lambda stored: wanted(stored.event.membership) and (stored.event.event_id in known or window.sees(stored)),
+        )
 
     async def membership(self, user_id: str, room_id: str) -> str | None:
         """The user's own membership in a room that they may see, as they know it; None if they never had one."""
@@ -115,6 +134,19 @@ class RoomState:
         # A small room's state is in memory and most of its events are: only the others cost a statement.
         state = await self._memory.read_whole(window.state)
         return await self._load(state, lambda event_type: event_type == _MEMBER)
+
+    async def _pages(
+        self, history: History, event_ids: list[str], wanted: Callable[[StoredEvent], bool] = lambda _: True
+    ) -> StatePages:
+        for start in range(0, len(event_ids), _PAGE):
+            found = await self._memory.events.fetch(event_ids[start : start + _PAGE], self._memory.store)
+            yield stated(history, history.known([stored for stored in found.values() if wanted(stored)]))
+
+    async def _rows(self, history: History, nids: list[int]) -> StatePages:
+        for start in range(0, len(nids), _PAGE):
+            async with self._memory.store.glance() as tx:
+                found = await tx.events.by_nids(nids[start : start + _PAGE])
+            yield stated(history, history.known(found))
 
     async def _load(self, state: StateMap, wanted: Callable[[str], bool] = lambda _: True) -> list[StoredEvent]:
         event_ids = [event_id for (event_type, _), event_id in state.items() if wanted(event_type)]

@@ -237,11 +237,15 @@ class SqlRoomRepo:
 
     async def current_members(self, room_nid: int, memberships: Collection[str] | None = None) -> list[StoredEvent]:
         """See the port. Oldest first."""
+        return await self._reader.at(await self.current_member_nids(room_nid, memberships))
+
+    async def current_member_nids(self, room_nid: int, memberships: Collection[str] | None = None) -> list[int]:
+        """See the port."""
         if memberships is None:
             rows = await _MEMBERS.rows(self._connection, room_nid=room_nid)
         else:
             rows = await _MEMBERS_OF.rows(self._connection, room_nid=room_nid, memberships=json_texts(memberships))
-        return await self._reader.at([row[0] for row in rows])
+        return [row[0] for row in rows]
 
     async def member_events(self, room_nids: Mapping[int, Collection[str]]) -> dict[int, list[StoredEvent]]:
         """See the port."""

@@ -107,6 +107,11 @@ class World:
         return [stored.event for stored in page.events]
 
 
+async def members_of(world: World, user_id: str, room_id: str, **more: Any) -> list[bytes]:
+    """All pages of a room's members."""
+    return [event async for page in await world.rooms.state.members(user_id, room_id, **more) for event in page]
+
+
 @contextlib.asynccontextmanager
 async def running_world(
     store: Database,

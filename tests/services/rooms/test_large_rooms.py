@@ -10,8 +10,9 @@ import pytest
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports import state as states
 from homeserver.ports.state import MissingStateError, RoomState, Snapshot
+from homeserver.services.rooms import state as state_reads
 from homeserver.storage.repos import rooms as room_repo
-from tests.services.rooms.conftest import ALICE, BOB, CAROL, World
+from tests.services.rooms.conftest import ALICE, BOB, CAROL, DAVE, World, members_of
 from tests.support.statements import counted
 from tests.support.store import SERVER_NAME
 
@@ -42,10 +43,34 @@ async def test_a_large_room_is_decided_by_key(world: World) -> None:
         await world.say(room_id, "hello again", BOB)
     assert refused.value.code == ErrCode.FORBIDDEN
     for user_id in (ALICE, BOB):  # now, and as of leaving
-        members = [orjson.loads(event) for event in await world.rooms.state.members(user_id, room_id)]
+        members = [orjson.loads(event) for event in await members_of(world, user_id, room_id)]
         found = {event["state_key"]: event["content"]["membership"] for event in members}
         assert found == {ALICE: "join", BOB: "leave"}
     assert set(await world.rooms.state.joined_members(ALICE, room_id)) == {ALICE}
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+async def test_a_large_room_is_told_page_by_page(
+    world: World, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, is_large: bool
+) -> None:
+    monkeypatch.setattr(state_reads, "_PAGE", 2)
+    if is_large:
+        request.getfixturevalue("large")
+    room_id = await world.create(ALICE, BOB, CAROL)
+    await world.rooms.memberships.leave(CAROL, room_id)
+    for some, expected in (
+        ({}, {ALICE, BOB, CAROL}),
+        ({"membership": "join"}, {ALICE, BOB}),
+        ({"not_membership": "join"}, {CAROL}),
+    ):
+        pages = [page async for page in await world.rooms.state.members(ALICE, room_id, **some)]
+        assert all(len(page) <= 2 for page in pages)
+        assert sorted(event["state_key"] for page in pages for event in map(orjson.loads, page)) == sorted(expected)
+    state = [page async for page in await world.rooms.state.all_paged(ALICE, room_id)]
+    assert len(state) > 2
+    assert sorted(event for page in state for event in page) == sorted(await world.rooms.state.all(ALICE, room_id))
+    with pytest.raises(MatrixError):
+        await world.rooms.state.members(DAVE, room_id)  # before the first page
 
 
 @pytest.mark.usefixtures("large")

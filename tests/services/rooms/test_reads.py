@@ -13,7 +13,7 @@ from homeserver.core.filters import RoomEventFilter, parse_room_event_filter
 from homeserver.services.rooms.history import PageRequest
 from homeserver.services.rooms.present import Recipient
 from homeserver.services.rooms.relations import RelationsRequest
-from tests.services.rooms.conftest import ALICE, BOB, CAROL, World
+from tests.services.rooms.conftest import ALICE, BOB, CAROL, World, members_of
 from tests.support.statements import counted
 
 A, B, C = (Recipient(user, "DEV") for user in (ALICE, BOB, CAROL))
@@ -83,7 +83,7 @@ async def test_who_left_sees_the_room_as_they_left_it(world: World) -> None:
     assert bodies(await walk(world, A, room_id)) == ["after", "before"]
     topic, _ = await world.rooms.state.one(BOB, room_id, "m.room.topic", "")
     assert topic["topic"] == "old"
-    members = await world.rooms.state.members(BOB, room_id)
+    members = await members_of(world, BOB, room_id)
     assert {orjson.loads(member)["state_key"] for member in members} == {ALICE, BOB}
     assert len(await world.rooms.state.all(BOB, room_id)) == len(await world.rooms.state.all(ALICE, room_id)) - 1
     assert (await refused(world.rooms.history.event(B, room_id, after)))["errcode"] == "M_NOT_FOUND"

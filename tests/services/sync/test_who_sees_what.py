@@ -24,7 +24,7 @@ from homeserver.services.rooms.present import Recipient
 from homeserver.services.rooms.relations import RelationsRequest
 from homeserver.services.rooms.tokens import timeline_token
 from homeserver.services.sync.body import STATE_AFTER
-from tests.services.rooms.conftest import ALICE, BOB, CAROL, DAVE
+from tests.services.rooms.conftest import ALICE, BOB, CAROL, DAVE, members_of
 from tests.services.rooms.test_reads import relate, walk
 from tests.services.sync.conftest import Client, SyncWorld
 
@@ -264,7 +264,7 @@ class Walk:
             stored = await tx.events.get_many(list(model.events))
         event_id, point = self.dice.choice(list(stored.items()))
         at = timeline_token(point.order or 0)
-        for member in map(orjson.loads, await self.world.rooms.state.members(user, self.room, at=at)):
+        for member in map(orjson.loads, await members_of(self.world, user, self.room, at=at)):
             allowed = model.sees(user, event_id) or member["event_id"] in state
             self.check_event(model, user, member, is_state=allowed)
 
