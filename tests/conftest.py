@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.support.fixtures", "tests.support.store", "tests.support.browser", "tests.support.gcs"]
+pytest_plugins = [f"tests.support.{name}" for name in ("fixtures", "store", "templates", "browser", "gcs")]
 
 
 ROOT = Path(__file__).parent

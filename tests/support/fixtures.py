@@ -61,8 +61,10 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     url = None
     if request.param == "postgres":
         cluster: PostgresCluster = request.getfixturevalue("postgres_cluster")
-        url = cluster.make_database()
+        url = cluster.make_database(request.getfixturevalue("postgres_migrated"))
     running = Server(tmp_path_factory.mktemp("server") / "data", ServerOptions(database_url=url))
+    if url is None:
+        running.begin_with(request.getfixturevalue("sqlite_migrated"))
     running.start()
     yield running
     running.stop()
@@ -83,9 +85,11 @@ def start_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sta
     def start(database: str = "sqlite", **options: object) -> Server:
         if database == "postgres" and "database_url" not in options:
             cluster: PostgresCluster = request.getfixturevalue("postgres_cluster")
-            options["database_url"] = cluster.make_database()
+            options["database_url"] = cluster.make_database(request.getfixturevalue("postgres_migrated"))
         own = Server(tmp_path / f"server{next(numbers)}", ServerOptions(**options))  # type: ignore[arg-type]
         started.append(own)
+        if database == "sqlite" and "database_url" not in options:
+            own.begin_with(request.getfixturevalue("sqlite_migrated"))
         own.start()
         return own
 

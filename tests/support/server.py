@@ -6,6 +6,7 @@ Knows only the command line and the `ready` line, so that every test that uses i
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,6 +85,10 @@ class Server:
     def resume(self) -> None:
         """SIGCONT."""
         os.kill(self.pid, signal.SIGCONT)
+
+    def begin_with(self, database: Path) -> None:
+        """Copy the SQLite file that it shall find at its first start."""
+        shutil.copyfile(database, self.data_dir / "hromada.db")
 
     def start(self) -> None:
         """Start and wait for `ready http://HOST:PORT`.  Raises ServerFailed with the log's tail."""
