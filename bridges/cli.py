@@ -6,17 +6,15 @@ import argparse
 import asyncio
 import json
 import re
-import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
-from bridges.capture import Capture
+from bridges import ddl
 from bridges.config import Config, ConfigError, load
-from bridges.deliver import Sender
 from bridges.matrix import Homeserver, MatrixFailure, TryAgain
-from bridges.sources.postgres import PostgresOutbox, SourceUnavailable, outbox_sql
+from bridges.service import serve
+from bridges.sources.opening import open_sources
 from bridges.state import State, StateInUse
 
 
@@ -41,12 +39,14 @@ def _parser() -> argparse.ArgumentParser:
     for name, command, text in (
         ("run", _run, "capture and deliver until stopped"),
         ("check", _check, "look at configuration, homeserver and databases"),
+        ("doctor", _check, "the same, and rights, settings, indexes, clocks"),
         ("registration", _registration, "print the registration file for the homeserver"),
         ("sql", _sql, "print what an administrator of the database runs once"),
         ("dead", _dead, "list, retry or drop what could not be delivered"),
     ):
         action = actions.add_parser(name, help=text)
         action.set_defaults(command=command)
+        action.set_defaults(deep=name == "doctor")
         action.add_argument("config", type=Path, metavar="FILE", help="the configuration, such as bridges.toml")
         if name == "sql":
             action.add_argument("--role", default="bridge", help="the role that the bridge logs in with")
@@ -63,7 +63,7 @@ def _write(text: str) -> None:
 
 
 def _state(config: Config) -> State:
-    return State(Path(config.folder) / config.appservice.state)
+    return State(config.state_file)
 
 
 def _homeserver(config: Config) -> Homeserver:
@@ -82,27 +82,14 @@ def _run(config: Config, _options: argparse.Namespace) -> int:
 
 async def _serve(config: Config, state: State) -> None:
     async with _homeserver(config) as homeserver:
-        sender = Sender(config.appservice, state, homeserver)
-        captures = [Capture(config, name, state, sender.wake) for name in config.mapping]
-        tasks = [asyncio.create_task(sender.run()), *(asyncio.create_task(capture.run()) for capture in captures)]
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, lambda: [task.cancel() for task in tasks])
-        _write(f"ready {', '.join(config.mapping)}")
-        with suppress(asyncio.CancelledError):
-            try:
-                await asyncio.gather(*tasks)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+        await serve(config, state, homeserver, lambda names: _write(f"ready {names}"))
 
 
-def _check(config: Config, _options: argparse.Namespace) -> int:
-    return asyncio.run(_checked(config))
+def _check(config: Config, options: argparse.Namespace) -> int:
+    return asyncio.run(_checked(config, deep=options.deep))
 
 
-async def _checked(config: Config) -> int:
+async def _checked(config: Config, *, deep: bool) -> int:
     faults = 0
 
     def say(good: bool, text: str) -> None:
@@ -116,20 +103,12 @@ async def _checked(config: Config) -> int:
             say(True, f"the homeserver knows the bridge as {who.get('user_id')}")
         except (MatrixFailure, TryAgain) as error:
             say(False, f"homeserver: {error}; is the registration file in its configuration?")
+    sources = open_sources(config)
     for name, mapping in config.mapping.items():
-        outbox = PostgresOutbox(config, name)
-        try:
-            columns = await outbox.columns(mapping.table)
-            missing = sorted(set(mapping.columns) - columns)
-            say(bool(columns), f"mapping.{name}: table {mapping.table}{'' if columns else ' is not there'}")
-            if columns:
-                say(not missing, f"mapping.{name}: columns {', '.join(missing) + ' are missing' if missing else ''}")
-            there = bool(await outbox.columns(mapping.capture.table))
-            say(there, f"mapping.{name}: outbox {mapping.capture.table}{'' if there else ' is not there: see `sql`'}")
-        except SourceUnavailable as error:
-            say(False, f"mapping.{name}: {error}")
-        finally:
-            await outbox.close()
+        for finding in await sources[mapping.source].examine(name, deep=deep):
+            say(finding.good, f"mapping.{name}: {finding.text}")
+    for source in sources.values():
+        await source.close()
     return 1 if faults else 0
 
 
@@ -139,7 +118,7 @@ def _registration(config: Config, _options: argparse.Namespace) -> int:
     names = [{"exclusive": True, "regex": f"{sigil}{prefix}.*:{re.escape(service.server_name)}"} for sigil in "@#"]
     registration = {
         "id": service.id,
-        "url": None,
+        "url": service.url or (f"http://{service.listen}" if service.listen else None),
         "as_token": service.as_token.read(),
         "hs_token": service.hs_token.read(),
         "sender_localpart": service.bot,
@@ -151,8 +130,8 @@ def _registration(config: Config, _options: argparse.Namespace) -> int:
 
 
 def _sql(config: Config, options: argparse.Namespace) -> int:
-    for name, mapping in config.mapping.items():
-        _write(outbox_sql(name, mapping, options.role))
+    for statement in ddl.statements(config, options.role):
+        _write(statement + "\n")
     return 0
 
 

@@ -9,30 +9,40 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import structlog
 
-from bridges.config import AppService
+from bridges import metrics
+from bridges.config import Config, per_second
+from bridges.limits import Bucket
 from bridges.matrix import Homeserver, MatrixFailure, TryAgain, part
+from bridges.rooms import Rooms
 from bridges.state import Delivery, State
 
 _LONGEST_WAIT_S = 60.0
 _KEEP_DONE_MS = 14 * 24 * 3600 * 1000
-_NO_WRITER = 100
+_LOOK_AGAIN_S = 2.0
 _log = structlog.get_logger(__name__)
 
 
 class Sender:
     """Makes deliveries. `run` ends when it is cancelled."""
 
-    def __init__(self, service: AppService, state: State, homeserver: Homeserver) -> None:
-        self._service = service
+    def __init__(self, config: Config, state: State, homeserver: Homeserver) -> None:
+        self._config = config
+        self._service = config.appservice
         self._state = state
         self._homeserver = homeserver
-        self._bot = f"@{service.bot}:{service.server_name}"
+        self._rooms = Rooms(config, state, homeserver)
         self._busy: set[str] = set()
         self._news = asyncio.Event()
+        self._totals = {name: Bucket(per_second(m.rate.total)) for name, m in config.mapping.items()}
+        self._per_room = {name: per_second(m.rate.per_room) for name, m in config.mapping.items()}
+        self._keep = {name for name, m in config.mapping.items() if m.on_delete == "redact"}
+        self.failed: Callable[[Delivery, str], None] = lambda _delivery, _error: None
 
     def wake(self) -> None:
         """There may be something to deliver."""
@@ -50,11 +60,18 @@ class Sender:
                 if time.monotonic() - pruned > 3600:
                     pruned = time.monotonic()
                     self._state.prune(int(time.time() * 1000) - _KEEP_DONE_MS)
-                await self._news.wait()
+                metrics.QUEUE.set(self._state.waiting())
+                with suppress(TimeoutError):  # something may have been retried by the command line
+                    await asyncio.wait_for(self._news.wait(), _LOOK_AGAIN_S)
 
     async def _work(self, lane: str) -> None:
+        bucket: Bucket | None = None
         try:
             while (delivery := self._state.head(lane)) is not None:
+                if delivery.mapping in self._totals:
+                    bucket = bucket or Bucket(self._per_room[delivery.mapping])
+                    await bucket.take()
+                    await self._totals[delivery.mapping].take()
                 await self._deliver(delivery)
         finally:
             self._busy.discard(lane)
@@ -62,8 +79,10 @@ class Sender:
 
     async def _deliver(self, delivery: Delivery) -> None:
         try:
-            event_id = await self._make(delivery)
+            with metrics.DELIVERY_SECONDS.time():
+                event_id = await self._make(delivery)
         except TryAgain as trouble:
+            metrics.RETRIES.inc()
             wait = trouble.after if trouble.after is not None else min(0.25 * 2 ** min(delivery.attempts, 10), 1e9)
             wait = min(wait, _LONGEST_WAIT_S) * random.uniform(0.8, 1.2)  # noqa: S311 - to spread retries
             _log.warning("delivery_postponed", lane=delivery.lane, error=str(trouble), again_in=round(wait, 2))
@@ -74,18 +93,28 @@ class Sender:
             verdict = "parked" if failure.status in (401, 403, 404) or delivery.kind == "room" else "dead"
             _log.error("delivery_failed", lane=delivery.lane, verdict=verdict, error=str(failure))
             self._state.settle(delivery, verdict, error=str(failure))
+            metrics.DELIVERIES.labels(verdict).inc()
+            self.failed(delivery, str(failure))
         else:
-            self._state.settle(delivery, "done", event_id=event_id)
+            keep = delivery.kind == "m.room.message" and delivery.mapping in self._keep
+            self._state.settle(delivery, "done", event_id=event_id, keep=keep)
+            metrics.DELIVERIES.labels("done").inc()
 
     async def _make(self, delivery: Delivery) -> str | None:
         if delivery.kind == "room":
-            await self._make_room(delivery)
+            await self._rooms.make(delivery)
+            return None
+        if delivery.kind == "profile":
+            await self._rooms.profile(delivery.sender, delivery.content["name"], delivery.content["avatar"])
             return None
         room = self._state.room(delivery.lane)
         if room is None or room.room_id is None:
             raise MatrixFailure(404, "M_NOT_FOUND", "The room of this row was not made")
         if delivery.kind in ("open", "archive"):
-            await self._set_archived(room.room_id, delivery.kind == "archive")
+            await self._rooms.set_archived(room.room_id, delivery.kind == "archive")
+            return None
+        if delivery.kind == "redact":
+            await self._rooms.redact(delivery.lane, room.room_id)
             return None
         if delivery.kind.startswith("state:"):
             path = f"/rooms/{part(room.room_id)}/state/{part(delivery.kind.removeprefix('state:'))}/"
@@ -96,7 +125,7 @@ class Sender:
         path = f"/rooms/{part(room_id)}/send/{part(delivery.kind)}/{part(delivery.txn)}"
         query: dict[str, Any] = {} if delivery.ts is None else {"ts": delivery.ts}
         for attempt in (1, 2):
-            await self._join(delivery.lane, room_id, delivery.sender)
+            await self._rooms.join(delivery.lane, room_id, delivery.sender)
             try:
                 answer = await self._homeserver.call(
                     "PUT", path, delivery.content, user=delivery.sender, device=True, **query
@@ -107,64 +136,3 @@ class Sender:
                     raise
                 self._state.set_member(delivery.lane, delivery.sender, False)  # somebody removed it
         raise AssertionError("unreachable")
-
-    async def _make_room(self, delivery: Delivery) -> None:
-        room = self._state.room(delivery.lane)
-        if room is None or room.room_id is not None:
-            return
-        await self._ready(self._bot)
-        alias = f"#{room.alias}:{self._service.server_name}"
-        body = {
-            "room_alias_name": room.alias,
-            "preset": "private_chat",
-            "name": delivery.content["name"],
-            "topic": delivery.content["topic"],
-            "invite": delivery.content["invite"],
-            "creation_content": {"m.federate": delivery.content["federate"]},
-        }
-        try:
-            room_id = (await self._homeserver.call("POST", "/createRoom", body))["room_id"]
-        except MatrixFailure as failure:
-            # The answer to an earlier request was lost: the alias, which is ours alone, leads to the room it made.
-            if failure.errcode not in ("M_ROOM_IN_USE", "M_ALIAS_IN_USE"):
-                raise
-            room_id = (await self._homeserver.call("GET", f"/directory/room/{part(alias)}"))["room_id"]
-        self._state.made_room(delivery.lane, str(room_id))
-
-    async def _set_archived(self, room_id: str, archived: bool) -> None:
-        path = f"/rooms/{part(room_id)}/state/m.room.power_levels/"
-        levels = await self._homeserver.call("GET", path)
-        wanted = _NO_WRITER if archived else 0
-        if levels.get("events_default", 0) != wanted:
-            await self._homeserver.call("PUT", path, {**levels, "events_default": wanted})
-
-    async def _ready(self, user_id: str) -> None:
-        """The user is registered and has the bridge's device."""
-        if self._state.has_ghost(user_id):
-            return
-        if user_id != self._bot:
-            body = {
-                "type": "m.login.application_service",
-                "username": user_id[1:].partition(":")[0],
-                "inhibit_login": True,
-            }
-            try:
-                await self._homeserver.call("POST", "/register", body)
-            except MatrixFailure as failure:
-                if failure.errcode != "M_USER_IN_USE":
-                    raise
-        device = {"display_name": "Bridge"}
-        await self._homeserver.call("PUT", f"/devices/{part(self._service.device_id)}", device, user=user_id)
-        self._state.made_ghost(user_id)
-
-    async def _join(self, lane: str, room_id: str, user_id: str) -> None:
-        await self._ready(user_id)
-        if user_id == self._bot or self._state.is_member(lane, user_id):
-            return
-        try:
-            await self._homeserver.call("POST", f"/rooms/{part(room_id)}/invite", {"user_id": user_id})
-        except MatrixFailure as failure:
-            if failure.status != 403:  # it is in the room already, or the next request says why it is not
-                raise
-        await self._homeserver.call("POST", f"/join/{part(room_id)}", {}, user=user_id)
-        self._state.set_member(lane, user_id, True)

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-_COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge", "in")
+_COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge", "in", "exists")
 _DEPTH = 8
 
 
-def check_filter(tree: Any, columns: set[str], depth: int = 0) -> Iterator[str]:
-    """What is wrong with a condition."""
+def check_filter(tree: Any, columns: set[str] | None, depth: int = 0) -> Iterator[str]:
+    """What is wrong with a condition; `columns` are those it may be about, None for any."""
     if tree is None and depth == 0:
         return
     if not isinstance(tree, dict) or depth > _DEPTH:
@@ -25,14 +25,15 @@ def check_filter(tree: Any, columns: set[str], depth: int = 0) -> Iterator[str]:
             for part in tree[joint]:
                 yield from check_filter(part, columns, depth + 1)
             return
-    if set(tree) != {"col", "op", "value"}:
+    exists = tree.get("op") == "exists"
+    if set(tree) | ({"value"} if exists else set()) != {"col", "op", "value"}:
         yield "a condition has col, op and value"
         return
-    if tree["col"] not in columns:
+    if columns is not None and tree["col"] not in columns:
         yield f"{tree['col']} is not in columns"
     if tree["op"] not in _COMPARISONS:
         yield f"{tree['op']} is none of {', '.join(_COMPARISONS)}"
-    if (tree["op"] == "in") != isinstance(tree["value"], list):
+    if (tree["op"] == "in") != isinstance(tree.get("value"), list):
         yield "in takes a list of values, and nothing else does"
 
 
@@ -53,6 +54,8 @@ def _holds(tree: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
     if "any" in tree:
         return any(_holds(part, row) for part in tree["any"])
     value = row.get(tree["col"])
+    if tree["op"] == "exists":
+        return (value is not None) is (tree.get("value", True) is not False)
     if value is None:
         return False
     if tree["op"] == "in":

@@ -24,6 +24,10 @@ class BadTemplate(Exception):
 class _Environment(ImmutableSandboxedEnvironment):
     """Templates see values only: no methods, no attributes of Python objects, no loops over ranges."""
 
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """`old.items` is the column of that name."""
+        return self.getitem(obj, attribute)
+
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         return False
 

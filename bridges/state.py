@@ -1,8 +1,9 @@
-"""What the bridge remembers, in an SQLite file of its own: what is to be sent, what was sent, rooms and ghosts.
+"""What the bridge remembers, in an SQLite file of its own: what is to be sent, what was sent, rooms, rows and ghosts.
 
 Every method is one transaction or a single read; a change captured and the deliveries that it makes are stored
-together, before the source is told that they were (docs/bridges/index.md). The calls block for the length of one
-fsync: the process has nothing else to do for them to hold up.
+together, before the source is told that they were (docs/bridges/index.md). What has to outlive a power failure waits
+for the disk: captured changes and received events. The rest is safe from kill -9, and made again after worse: it has
+transaction ids.
 """
 
 from __future__ import annotations
@@ -12,29 +13,51 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 _SCHEMA = """
+CREATE TABLE IF NOT EXISTS lease (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL);
+INSERT OR IGNORE INTO lease VALUES (1, 0);
 CREATE TABLE IF NOT EXISTS delivery (
     id INTEGER PRIMARY KEY AUTOINCREMENT, txn TEXT NOT NULL UNIQUE, mapping TEXT NOT NULL, lane TEXT NOT NULL,
     kind TEXT NOT NULL, sender TEXT NOT NULL, content TEXT NOT NULL, ts INTEGER, state TEXT NOT NULL DEFAULT 'waiting',
     attempts INTEGER NOT NULL DEFAULT 0, error TEXT, event_id TEXT, done_ms INTEGER);
 CREATE INDEX IF NOT EXISTS delivery_open ON delivery (lane, id) WHERE state IN ('waiting', 'parked');
+CREATE INDEX IF NOT EXISTS delivery_waiting ON delivery (id, lane) WHERE state = 'waiting';
+CREATE INDEX IF NOT EXISTS delivery_troubled ON delivery (state, id) WHERE state IN ('dead', 'parked');
 CREATE INDEX IF NOT EXISTS delivery_done ON delivery (done_ms) WHERE state = 'done';
-CREATE TABLE IF NOT EXISTS taken (mapping TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (mapping, seq));
+CREATE TABLE IF NOT EXISTS taken (mapping TEXT NOT NULL, position TEXT NOT NULL, PRIMARY KEY (mapping, position));
+CREATE TABLE IF NOT EXISTS progress (mapping TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
+    PRIMARY KEY (mapping, name));
+CREATE TABLE IF NOT EXISTS row_state (mapping TEXT NOT NULL, key TEXT NOT NULL, n INTEGER NOT NULL, hash TEXT,
+    image TEXT, ahead INTEGER NOT NULL, scan INTEGER NOT NULL, PRIMARY KEY (mapping, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS echo (mapping TEXT NOT NULL, key TEXT NOT NULL, hash TEXT, event_id TEXT NOT NULL,
+    at_ms INTEGER NOT NULL, PRIMARY KEY (mapping, key, event_id));
 CREATE TABLE IF NOT EXISTS room (lane TEXT PRIMARY KEY, alias TEXT NOT NULL, name TEXT NOT NULL, topic TEXT NOT NULL,
     archived INTEGER NOT NULL DEFAULT 0, room_id TEXT);
-CREATE TABLE IF NOT EXISTS ghost (user_id TEXT PRIMARY KEY);
+CREATE INDEX IF NOT EXISTS room_by_id ON room (room_id);
+CREATE INDEX IF NOT EXISTS room_by_alias ON room (alias);
+CREATE TABLE IF NOT EXISTS sent (lane TEXT NOT NULL, event_id TEXT NOT NULL, PRIMARY KEY (lane, event_id));
+CREATE TABLE IF NOT EXISTS ghost (user_id TEXT PRIMARY KEY, name TEXT, avatar TEXT);
+CREATE TABLE IF NOT EXISTS space (alias TEXT PRIMARY KEY, room_id TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS linked (mxid TEXT PRIMARY KEY, users TEXT NOT NULL, key TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS member (lane TEXT NOT NULL, user_id TEXT NOT NULL, PRIMARY KEY (lane, user_id));
+CREATE TABLE IF NOT EXISTS txn (txn_id TEXT PRIMARY KEY, at_ms INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS txn_by_age ON txn (at_ms);
+CREATE TABLE IF NOT EXISTS inbox (id INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL UNIQUE, body TEXT,
+    at_ms INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS inbox_open ON inbox (id) WHERE body IS NOT NULL;
+CREATE INDEX IF NOT EXISTS inbox_by_age ON inbox (at_ms) WHERE body IS NULL;
 """
+_LARGEST_EVENT = 256 * 1024
 
 
 class StateInUse(Exception):
-    """Another bridge runs on this file."""
+    """Another bridge runs on this file, or has taken it over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +69,7 @@ class Delivery:
     lane: str
     """Deliveries of one lane are made one after the other: it is the room of one row."""
     kind: str
-    """`room`, `open`, `archive`, or the type of the event to send; of state with `state:` before it."""
+    """`room`, `open`, `archive`, `redact`, `profile`, or the type of the event; of state with `state:` before it."""
     sender: str
     content: dict[str, Any]
     ts: int | None = None
@@ -66,62 +89,184 @@ class RoomRow:
     room_id: str | None = None
 
 
-class State:
-    """The open file. One process at a time."""
+@dataclass(frozen=True, slots=True)
+class RowState:
+    """A row as it was last seen."""
 
-    def __init__(self, path: Path) -> None:
+    key: str
+    """The key as JSON."""
+    n: int
+    """How often it was seen to change."""
+    hash: str | None
+    """Of its image; None if it is gone."""
+    image: Mapping[str, Any] | None
+    ahead: bool = False
+    """A scan saw it: the log may still tell what led there."""
+    scan: int = 0
+    """The last scan that met it."""
+
+
+@dataclass(slots=True)
+class Stored:
+    """What is stored together, in one transaction."""
+
+    deliveries: list[Delivery] = field(default_factory=list)
+    rooms: dict[str, RoomRow] = field(default_factory=dict)
+    rows: dict[str, RowState] = field(default_factory=dict)
+    taken: list[str] = field(default_factory=list)
+    echoes: list[tuple[str, str]] = field(default_factory=list)
+    """(key, event id) of echoes that have come."""
+    progress: dict[str, str] = field(default_factory=dict)
+
+
+class State:
+    """The open file. One bridge at a time; `shared` is for looking in and for small changes beside it."""
+
+    def __init__(self, path: Path, *, shared: bool = False) -> None:
         """Raises StateInUse."""
-        self._lock = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock)
-            raise StateInUse(f"{path}: another bridge uses this file") from None
-        self._db = sqlite3.connect(path, isolation_level=None)
+        self._lock = -1
+        self._epoch: int | None = None
+        if not shared:
+            self._lock = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(self._lock)
+                raise StateInUse(f"{path}: another bridge uses this file") from None
+        self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
         self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.executescript(_SCHEMA)
+        if not shared:
+            # A lock can fail to hold (a network file system, a copied folder): whoever came last has the number.
+            self._epoch = self._db.execute("UPDATE lease SET epoch = epoch + 1 RETURNING epoch").fetchone()[0]
 
     def close(self) -> None:
         """Let go of the file."""
         self._db.close()
-        os.close(self._lock)
+        if self._lock >= 0:
+            os.close(self._lock)
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._db.execute("BEGIN IMMEDIATE")
+    def transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """All or nothing; `durable` waits for the disk. Raises StateInUse if another bridge has taken over."""
+        if durable:
+            self._db.execute("PRAGMA synchronous = FULL")
         try:
-            yield self._db
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                if self._epoch is not None and self._db.execute("SELECT epoch FROM lease").fetchone()[0] != self._epoch:
+                    raise StateInUse("another bridge has taken over the state file")
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+        finally:
+            if durable:
+                self._db.execute("PRAGMA synchronous = NORMAL")
 
     # ---- capture ----
 
-    def taken(self, mapping: str) -> set[int]:
-        """Sequence numbers of changes that are stored here, while the source may not have been told."""
-        return {row[0] for row in self._db.execute("SELECT seq FROM taken WHERE mapping = ?", (mapping,))}
+    def taken(self, mapping: str) -> set[str]:
+        """Positions of changes that are stored here, while the source may not have been told."""
+        return {row[0] for row in self._db.execute("SELECT position FROM taken WHERE mapping = ?", (mapping,))}
 
-    def take(self, mapping: str, seqs: Iterable[int], deliveries: Sequence[Delivery], rooms: Iterable[RoomRow]) -> None:
+    def store(self, mapping: str, what: Stored) -> None:
         """Store captured changes and what they make, together."""
-        with self._transaction() as db:
-            db.executemany("INSERT OR IGNORE INTO taken (mapping, seq) VALUES (?, ?)", [(mapping, seq) for seq in seqs])
+        with self.transaction(durable=True) as db:
+            db.executemany("INSERT OR IGNORE INTO taken VALUES (?, ?)", [(mapping, place) for place in what.taken])
             db.executemany(
                 "INSERT INTO room (lane, alias, name, topic, archived) VALUES (?, ?, ?, ?, ?) ON CONFLICT (lane) "
                 "DO UPDATE SET name = excluded.name, topic = excluded.topic, archived = excluded.archived",
-                [(room.lane, room.alias, room.name, room.topic, room.archived) for room in rooms],
+                [(room.lane, room.alias, room.name, room.topic, room.archived) for room in what.rooms.values()],
             )
             db.executemany(
-                "INSERT OR IGNORE INTO delivery (txn, mapping, lane, kind, sender, content, ts, state, error) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [_row(delivery) for delivery in deliveries],
+                "INSERT INTO row_state VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (mapping, key) DO UPDATE SET "
+                "n = excluded.n, hash = excluded.hash, image = excluded.image, ahead = excluded.ahead, "
+                "scan = max(scan, excluded.scan)",
+                [
+                    (mapping, r.key, r.n, r.hash, None if r.image is None else _dump(r.image), r.ahead, r.scan)
+                    for r in what.rows.values()
+                ],
+            )
+            db.executemany(
+                "DELETE FROM echo WHERE mapping = ? AND key = ? AND event_id = ?",
+                [(mapping, key, event) for key, event in what.echoes],
+            )
+            self._insert(db, what.deliveries)
+            self._note(db, mapping, what.progress)
+
+    def _insert(self, db: sqlite3.Connection, deliveries: Iterable[Delivery]) -> None:
+        db.executemany(
+            "INSERT OR IGNORE INTO delivery (txn, mapping, lane, kind, sender, content, ts, state, error) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [_row(delivery) for delivery in deliveries],
+        )
+
+    def _note(self, db: sqlite3.Connection, mapping: str, values: Mapping[str, str]) -> None:
+        rows = [(mapping, name, value) for name, value in values.items()]
+        db.executemany("INSERT OR REPLACE INTO progress VALUES (?, ?, ?)", rows)
+
+    def forget_taken(self, mapping: str) -> None:
+        """The source has been told."""
+        self._db.execute("DELETE FROM taken WHERE mapping = ?", (mapping,))
+
+    def progress(self, mapping: str) -> dict[str, str]:
+        """What a mapping notes about itself: `position`, `scan`, `paused` …"""
+        return dict(self._db.execute("SELECT name, value FROM progress WHERE mapping = ?", (mapping,)).fetchall())
+
+    def note(self, mapping: str, **values: str | None) -> None:
+        """Change what a mapping notes about itself; None forgets it."""
+        with self.transaction() as db:
+            self._note(db, mapping, {name: value for name, value in values.items() if value is not None})
+            gone = [(mapping, name) for name, value in values.items() if value is None]
+            db.executemany("DELETE FROM progress WHERE mapping = ? AND name = ?", gone)
+
+    def row(self, mapping: str, key: str) -> RowState | None:
+        """A row as it was last seen."""
+        row = self._db.execute(
+            "SELECT key, n, hash, image, ahead, scan FROM row_state WHERE mapping = ? AND key = ?", (mapping, key)
+        ).fetchone()
+        return None if row is None else _row_state(row)
+
+    def clear_ahead(self, mapping: str) -> None:
+        """The log has told everything from before the scan."""
+        with self.transaction() as db:
+            db.execute("UPDATE row_state SET ahead = 0 WHERE mapping = ? AND ahead", (mapping,))
+            db.execute("DELETE FROM progress WHERE mapping = ? AND name = 'ahead'", (mapping,))
+
+    def met(self, mapping: str, keys: Iterable[str], scan: int) -> None:
+        """A scan has met these rows."""
+        with self.transaction() as db:
+            db.executemany(
+                "UPDATE row_state SET scan = ? WHERE mapping = ? AND key = ?", [(scan, mapping, key) for key in keys]
             )
 
-    def forget_taken(self, mapping: str, seqs: Iterable[int]) -> None:
-        """The source has been told."""
-        with self._transaction() as db:
-            db.executemany("DELETE FROM taken WHERE mapping = ? AND seq = ?", [(mapping, seq) for seq in seqs])
+    def not_met(self, mapping: str, scan: int, after: str, limit: int) -> list[str]:
+        """Keys of rows that are there as far as we know, and that the scan has not met; in our own order."""
+        rows = self._db.execute(
+            "SELECT key FROM row_state WHERE mapping = ? AND key > ? AND scan < ? AND hash IS NOT NULL "
+            "ORDER BY key LIMIT ?",
+            (mapping, after, scan, limit),
+        )
+        return [row[0] for row in rows]
+
+    def expect_echo(self, mapping: str, key: str, image_hash: str | None, event_id: str) -> None:
+        """A write of ours will come back as a change."""
+        with self.transaction(durable=True) as db:
+            at = int(time.time() * 1000)
+            db.execute("INSERT OR REPLACE INTO echo VALUES (?, ?, ?, ?, ?)", (mapping, key, image_hash, event_id, at))
+
+    def forget_echo(self, mapping: str, event_id: str) -> None:
+        """It will not."""
+        self._db.execute("DELETE FROM echo WHERE mapping = ? AND event_id = ?", (mapping, event_id))
+
+    def echoes(self, mapping: str, key: str) -> list[tuple[str | None, str]]:
+        """Hash and event id of what we wrote and did not see come back."""
+        return self._db.execute(
+            "SELECT hash, event_id FROM echo WHERE mapping = ? AND key = ? ORDER BY at_ms", (mapping, key)
+        ).fetchall()
 
     def waiting(self) -> int:
         """How many deliveries are not made yet."""
@@ -129,13 +274,25 @@ class State:
 
     # ---- delivery ----
 
+    def enqueue(self, deliveries: Iterable[Delivery]) -> None:
+        """Something to do that no change asks for."""
+        with self.transaction() as db:
+            self._insert(db, deliveries)
+
     def lanes(self, but: Collection[str], limit: int) -> list[str]:
         """Lanes that have something to do, those waiting longest first. A parked delivery holds up its lane."""
-        rows = self._db.execute(
-            "SELECT lane, min(id) FROM delivery WHERE state IN ('waiting', 'parked') GROUP BY lane "
-            "HAVING max(state = 'parked') = 0 ORDER BY 2"
-        )
-        return [lane for lane, _ in rows if lane not in but][:limit]
+        if limit <= 0:
+            return []
+        parked = self._db.execute("SELECT DISTINCT lane FROM delivery WHERE state = 'parked'")
+        passed = {*but, *(row[0] for row in parked)}
+        found: list[str] = []
+        for (lane,) in self._db.execute("SELECT lane FROM delivery WHERE state = 'waiting' ORDER BY id"):
+            if lane not in passed:
+                passed.add(lane)
+                found.append(lane)
+                if len(found) == limit:
+                    break
+        return found
 
     def head(self, lane: str) -> Delivery | None:
         """What is to be done next in a lane; None if nothing is, or it is parked."""
@@ -149,16 +306,43 @@ class State:
         txn, mapping, lane, kind, sender, content, ts, id_, attempts, _ = row
         return Delivery(txn, mapping, lane, kind, sender, json.loads(content), ts, id_, attempts)
 
-    def settle(self, delivery: Delivery, state: str, *, event_id: str | None = None, error: str | None = None) -> None:
-        """How a delivery ended: `done`, `dead` or `parked`; or `waiting`, to be tried again."""
-        self._db.execute(
-            "UPDATE delivery SET state = ?, event_id = ?, error = ?, attempts = attempts + 1, done_ms = ? WHERE id = ?",
-            (state, event_id, error, int(time.time() * 1000), delivery.id),
-        )
+    def settle(
+        self,
+        delivery: Delivery,
+        state: str,
+        *,
+        event_id: str | None = None,
+        error: str | None = None,
+        keep: bool = False,
+    ) -> None:
+        """How a delivery ended: `done`, `dead` or `parked`; or `waiting`, to be tried again.
+
+        `keep` remembers the event for a redaction, as long as it takes.
+        """
+        with self.transaction() as db:
+            db.execute(
+                "UPDATE delivery SET state = ?, event_id = ?, error = ?, attempts = attempts + 1, done_ms = ? "
+                "WHERE id = ?",
+                (state, event_id, error, int(time.time() * 1000), delivery.id),
+            )
+            if keep and event_id is not None:
+                db.execute("INSERT OR IGNORE INTO sent VALUES (?, ?)", (delivery.lane, event_id))
+
+    def sent(self, lane: str) -> list[str]:
+        """Events of a lane that are to be redacted with its row."""
+        return [row[0] for row in self._db.execute("SELECT event_id FROM sent WHERE lane = ? ORDER BY rowid", (lane,))]
+
+    def forget_sent(self, lane: str, event_id: str) -> None:
+        """It is redacted."""
+        self._db.execute("DELETE FROM sent WHERE lane = ? AND event_id = ?", (lane, event_id))
 
     def prune(self, before_ms: int) -> None:
         """Forget what was done before that time."""
-        self._db.execute("DELETE FROM delivery WHERE state = 'done' AND done_ms < ?", (before_ms,))
+        with self.transaction() as db:
+            db.execute("DELETE FROM delivery WHERE state = 'done' AND done_ms < ?", (before_ms,))
+            db.execute("DELETE FROM txn WHERE at_ms < ?", (before_ms,))
+            db.execute("DELETE FROM inbox WHERE body IS NULL AND at_ms < ?", (before_ms,))
+            db.execute("DELETE FROM echo WHERE at_ms < ?", (before_ms,))
 
     def troubles(self) -> list[tuple[int, str, str, str, str]]:
         """Deliveries that failed for good or hold up their lane: id, state, mapping, lane, error."""
@@ -168,9 +352,11 @@ class State:
         ).fetchall()
 
     def retry(self, id_: int) -> bool:
-        """Try one of `troubles` again; whether there was one."""
+        """Try one of `troubles` again; whether there was one. What could not be rendered cannot be tried again."""
         changed = self._db.execute(
-            "UPDATE delivery SET state = 'waiting', attempts = 0 WHERE id = ? AND state IN ('dead', 'parked')", (id_,)
+            "UPDATE delivery SET state = 'waiting', attempts = 0 "
+            "WHERE id = ? AND state IN ('dead', 'parked') AND kind <> 'failed'",
+            (id_,),
         )
         return changed.rowcount == 1
 
@@ -179,12 +365,54 @@ class State:
         changed = self._db.execute("DELETE FROM delivery WHERE id = ? AND state IN ('dead', 'parked')", (id_,))
         return changed.rowcount == 1
 
+    # ---- from rooms ----
+
+    def receive(self, txn_id: str, events: Sequence[Mapping[str, Any]]) -> int:
+        """Store a transaction; how many of its events are new. The same transaction, or event, counts once."""
+        now = int(time.time() * 1000)
+        with self.transaction(durable=True) as db:
+            if not db.execute("INSERT OR IGNORE INTO txn VALUES (?, ?)", (txn_id, now)).rowcount:
+                return 0
+            new = 0
+            for event in events:
+                event_id, body = event.get("event_id"), _dump(event)
+                if isinstance(event_id, str) and len(event_id) <= 255 and len(body) <= _LARGEST_EVENT:
+                    row = (event_id, body, now)
+                    new += db.execute(
+                        "INSERT OR IGNORE INTO inbox (event_id, body, at_ms) VALUES (?, ?, ?)", row
+                    ).rowcount
+            return new
+
+    def inbox(self, limit: int) -> list[tuple[int, dict[str, Any]]]:
+        """Events that were received and not handled, oldest first."""
+        rows = self._db.execute("SELECT id, body FROM inbox WHERE body IS NOT NULL ORDER BY id LIMIT ?", (limit,))
+        return [(id_, json.loads(body)) for id_, body in rows]
+
+    def handled(self, id_: int, answers: Iterable[Delivery] = ()) -> None:
+        """An event is handled, and these are the answers to it."""
+        with self.transaction() as db:
+            db.execute("UPDATE inbox SET body = NULL WHERE id = ?", (id_,))
+            self._insert(db, answers)
+
     # ---- rooms and ghosts ----
 
     def room(self, lane: str) -> RoomRow | None:
         """The room of a lane."""
+        return self._room("lane", lane)
+
+    def room_by_id(self, room_id: str) -> RoomRow | None:
+        """The lane of a room."""
+        return self._room("room_id", room_id)
+
+    def room_by_alias(self, alias: str) -> RoomRow | None:
+        """A room by the local part of its alias; None before it is made."""
+        found = self._room("alias", alias)
+        return found if found is not None and found.room_id is not None else None
+
+    def _room(self, column: str, value: str) -> RoomRow | None:
         row = self._db.execute(
-            "SELECT lane, alias, name, topic, archived, room_id FROM room WHERE lane = ?", (lane,)
+            f"SELECT lane, alias, name, topic, archived, room_id FROM room WHERE {column} = ?",  # noqa: S608 - constants
+            (value,),
         ).fetchone()
         if row is None:
             return None
@@ -195,6 +423,15 @@ class State:
         """The room of a lane is there."""
         self._db.execute("UPDATE room SET room_id = ? WHERE lane = ?", (room_id, lane))
 
+    def space(self, alias: str) -> str | None:
+        """The room id of a space."""
+        row = self._db.execute("SELECT room_id FROM space WHERE alias = ?", (alias,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def made_space(self, alias: str, room_id: str) -> None:
+        """The space is there."""
+        self._db.execute("INSERT OR REPLACE INTO space VALUES (?, ?)", (alias, room_id))
+
     def has_ghost(self, user_id: str) -> bool:
         """Whether the user is registered and has its device."""
         return self._db.execute("SELECT 1 FROM ghost WHERE user_id = ?", (user_id,)).fetchone() is not None
@@ -202,6 +439,20 @@ class State:
     def made_ghost(self, user_id: str) -> None:
         """The user is registered and has its device."""
         self._db.execute("INSERT OR IGNORE INTO ghost (user_id) VALUES (?)", (user_id,))
+
+    def profile(self, user_id: str) -> tuple[str | None, str | None]:
+        """The display name and avatar that the ghost was given."""
+        row = self._db.execute("SELECT name, avatar FROM ghost WHERE user_id = ?", (user_id,)).fetchone()
+        return (None, None) if row is None else (row[0], row[1])
+
+    def set_profile(self, user_id: str, name: str | None, avatar: str | None) -> None:
+        """The ghost has them now."""
+        self._db.execute("UPDATE ghost SET name = ?, avatar = ? WHERE user_id = ?", (name, avatar, user_id))
+
+    def linked(self, mxid: str) -> str | None:
+        """The key of the row of a users' table that a real account belongs to."""
+        row = self._db.execute("SELECT key FROM linked WHERE mxid = ?", (mxid,)).fetchone()
+        return None if row is None else str(row[0])
 
     def is_member(self, lane: str, user_id: str) -> bool:
         """Whether the user has joined the room of the lane."""
@@ -212,6 +463,15 @@ class State:
         """The user has joined the room of the lane, or may have left it."""
         statement = "INSERT OR IGNORE INTO member (lane, user_id) VALUES (?, ?)"
         self._db.execute(statement if joined else "DELETE FROM member WHERE lane = ? AND user_id = ?", (lane, user_id))
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _row_state(row: tuple[Any, ...]) -> RowState:
+    key, n, hash_, image, ahead, scan = row
+    return RowState(key, n, hash_, None if image is None else json.loads(image), bool(ahead), scan)
 
 
 def _row(delivery: Delivery) -> tuple[Any, ...]:

@@ -1,0 +1,124 @@
+"""What the bridge serves: the homeserver's transactions and questions, health, metrics, and what others add to `app`.
+
+spec: application-service-api#pushing-events
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from hypercorn.asyncio import serve
+from hypercorn.config import Config as Hypercorn
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from quart import Quart, Response, request
+
+from bridges.config import Config
+from bridges.metrics import REGISTRY
+from bridges.state import State
+
+_LARGEST_BODY = 32 * 1024 * 1024  # a hundred events with their states' prev_content
+_log = structlog.get_logger(__name__)
+
+Answer = tuple[dict[str, Any], int]
+
+
+# One closure for each route: the rule of complexity counts them together.
+def make_app(  # noqa: C901
+    config: Config, state: State, arrived: Callable[[], None]
+) -> Quart:
+    """The application. `arrived` is called when events are stored."""
+    app = Quart("bridges")
+    app.config["MAX_CONTENT_LENGTH"] = _LARGEST_BODY
+    secret = config.appservice.hs_token.read().encode()
+
+    def refusal() -> Answer | None:
+        kind, _, token = request.headers.get("Authorization", "").partition(" ")
+        if kind.lower() != "bearer":
+            return {"errcode": "M_UNAUTHORIZED", "error": "The homeserver's token is missing"}, 401
+        if not hmac.compare_digest(token.strip().encode(), secret):
+            return {"errcode": "M_FORBIDDEN", "error": "This is not the homeserver's token"}, 403
+        return None
+
+    @app.put("/_matrix/app/v1/transactions/<path:txn_id>")
+    async def transaction(txn_id: str) -> Answer:
+        """Events: stored before they are answered, once each."""
+        if (refused := refusal()) is not None:
+            return refused
+        try:
+            body = json.loads(await request.get_data())
+            events = body["events"]
+            good = isinstance(events, list) and len(txn_id) <= 255
+        except (ValueError, KeyError, TypeError, RecursionError):
+            good = False
+        if not good:
+            return {"errcode": "M_BAD_JSON", "error": "A transaction has a list of events"}, 400
+        if state.receive(txn_id, [event for event in events if isinstance(event, dict)]):
+            arrived()
+        return {}, 200
+
+    @app.get("/_matrix/app/v1/users/<path:user_id>")
+    async def user(user_id: str) -> Answer:
+        """Users are made before they are needed."""
+        return refusal() or (({}, 200) if state.has_ghost(user_id) else _unknown())
+
+    @app.get("/_matrix/app/v1/rooms/<path:alias>")
+    async def room(alias: str) -> Answer:
+        """Rooms are made when their rows come."""
+        local = alias.removeprefix("#").rpartition(":")[0]
+        return refusal() or (({}, 200) if state.room_by_alias(local) else _unknown())
+
+    @app.post("/_matrix/app/v1/ping")
+    async def ping() -> Answer:
+        """The homeserver looks whether we are there."""
+        return refusal() or ({}, 200)
+
+    @app.get("/health")
+    async def health() -> Answer:
+        return {"waiting": state.waiting()}, 200
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+def _unknown() -> Answer:
+    return {"errcode": "M_NOT_FOUND", "error": "The bridge has no such user or room"}, 404
+
+
+def listen(config: Config) -> socket.socket | None:
+    """The socket that `appservice.listen` names, so that a second bridge fails at once. Raises OSError."""
+    if (address := config.appservice.address) is None:
+        return None
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+async def run(app: Quart, listener: socket.socket) -> None:
+    """Serve until cancelled."""
+    settings = Hypercorn()
+    settings.bind = [f"fd://{listener.fileno()}"]
+    settings.accesslog, settings.errorlog = None, None
+    settings.graceful_timeout = 2
+    stop = asyncio.Event()
+    serving = asyncio.create_task(serve(app, settings, shutdown_trigger=stop.wait))
+    try:
+        await asyncio.shield(serving)
+    finally:
+        stop.set()
+        await asyncio.wait([serving], timeout=5)
+        listener.close()

@@ -1,0 +1,94 @@
+"""A running bridge: what captures, delivers, listens and answers, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+from bridges.capture import Capture
+from bridges.config import Config
+from bridges.deliver import Sender
+from bridges.http import listen, make_app, run
+from bridges.inbound import Inbound
+from bridges.mapper import transaction_id
+from bridges.matrix import Homeserver
+from bridges.sources import Source
+from bridges.sources.opening import open_sources
+from bridges.state import Delivery, RoomRow, State, Stored
+
+ADMIN = "admin:"
+_AGAIN_S = 3600.0
+
+
+class Notices:
+    """What operators are told in the admin room: of each mapping the same once an hour."""
+
+    def __init__(self, config: Config, state: State, wake: Callable[[], None]) -> None:
+        self._service, self._state, self._wake = config.appservice, state, wake
+        self._last: dict[str, float] = {}
+        self._bot = f"@{self._service.bot}:{self._service.server_name}"
+
+    def open(self) -> None:
+        """Have the room made, once."""
+        room = self._service.admin_room
+        if room is None or self._state.room(ADMIN) is not None:
+            return
+        content = {"invite": list(room.invite), "federate": False, "name": "Bridge", "topic": "", "space": ""}
+        made = Delivery(transaction_id(self._service.id, ADMIN), ADMIN, ADMIN, "room", self._bot, content)
+        self._state.store(ADMIN, Stored([made], {ADMIN: RoomRow(ADMIN, room.alias, "Bridge", "")}))
+        self._wake()
+
+    def tell(self, mapping: str, text: str) -> None:
+        """Say it, unless something was said of the mapping lately."""
+        now = time.monotonic()
+        if self._service.admin_room is None or now - self._last.get(mapping, -_AGAIN_S) < _AGAIN_S:
+            return
+        self._last[mapping] = now
+        content = {"msgtype": "m.notice", "body": f"{mapping}: {text}", "m.mentions": {}}
+        txn = transaction_id(self._service.id, ADMIN, mapping, str(time.time_ns()))
+        self._state.enqueue([Delivery(txn, ADMIN, ADMIN, "m.room.message", self._bot, content)])
+        self._wake()
+
+    def failed(self, delivery: Delivery, error: str) -> None:
+        """A delivery is dead or parked."""
+        if delivery.lane != ADMIN:
+            self.tell(delivery.mapping, f"{delivery.lane} was refused: {error}. See `hromada bridges dead`.")
+
+
+async def serve(config: Config, state: State, homeserver: Homeserver, ready: Callable[[str], None]) -> None:
+    """Run until SIGTERM or SIGINT. Raises OSError if the address is taken, StateInUse if the state is."""
+    sources = open_sources(config)
+    sender = Sender(config, state, homeserver)
+    notices = Notices(config, state, sender.wake)
+    notices.open()
+    sender.failed = notices.failed
+    works: list[Coroutine[Any, Any, None]] = [sender.run()]
+    for name, mapping in config.mapping.items():
+        capture = Capture(config, name, state, sources[mapping.source], sender.wake)
+        capture.notify = notices.tell
+        works.append(capture.run())
+    inbound = Inbound(config, state, homeserver, sources, sender.wake)
+    if (listener := listen(config)) is not None:
+        works += [inbound.run(), run(make_app(config, state, inbound.wake), listener)]
+    tasks = [asyncio.create_task(work) for work in works]
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, lambda: [task.cancel() for task in tasks])
+    ready(", ".join(config.mapping))
+    with suppress(asyncio.CancelledError):
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await _close(sources)
+
+
+async def _close(sources: dict[str, Source]) -> None:
+    for source in sources.values():
+        await source.close()

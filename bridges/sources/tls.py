@@ -1,0 +1,37 @@
+"""Encryption of the connections to databases: verified unless the configuration says otherwise, or it is this host."""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from urllib.parse import urlsplit
+
+from bridges.config import TLS, ConfigError
+
+
+def tls_context(url: str, settings: TLS | None) -> ssl.SSLContext | None:
+    """How to encrypt; None for not at all. Raises ConfigError."""
+    host = urlsplit(url).hostname or ""
+    if settings is None and _is_local(host):
+        return None
+    settings = settings or TLS()
+    if settings.mode == "disable":
+        if not _is_local(host):
+            raise ConfigError([f"a database at {host} is not spoken to without encryption"])
+        return None
+    try:
+        context = ssl.create_default_context(cafile=settings.ca or None)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError([f"tls.ca: {settings.ca}: {error}"]) from None
+    if settings.mode == "require":
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def _is_local(host: str) -> bool:
+    if host in ("", "localhost") or host.startswith("/"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
