@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001.96"
+revision = "0001.97"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -865,13 +865,14 @@ def _support_visitors() -> None:
 def _to_device() -> None:
     op.create_table(
         "to_device",
+        sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("user_id", sa.Text(), nullable=False),
         sa.Column("device_id", sa.Text(), nullable=False),
-        sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("json", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("user_id", "device_id", "position", name="pk_to_device"),
+        sa.PrimaryKeyConstraint("position", "user_id", "device_id", name="pk_to_device"),
         sqlite_with_rowid=False,
     )
+    op.create_index("ix_to_device_queue", "to_device", ["user_id", "device_id", "position"], unique=False)
 
 
 def _url_previews() -> None:
