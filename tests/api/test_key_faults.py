@@ -17,6 +17,8 @@ from tests.support.client import PASSWORD, Client, part
 from tests.support.keys import CrossSigningKeys, device_keys, one_time_keys, public, signed
 from tests.support.stream import streaming
 
+pytestmark = pytest.mark.all_only
+
 FALLBACK_NAMES = ("device_unused_fallback_key_types", "org.matrix.msc2732.device_unused_fallback_key_types")
 NOBODY: dict[str, list[str]] = {"changed": [], "left": []}
 
