@@ -34,7 +34,12 @@ def build_e2e(base: Foundations, follower: LogFollower, rooms: RoomLists, intera
         changes=KeyChanges(store, follower, rooms, lists),
         backups=Backups(
             store,
-            BackupLimits(encryption.backups_per_user, encryption.backup_keys_per_user, encryption.backup_key_bytes),
+            BackupLimits(
+                encryption.backups_per_user,
+                encryption.backup_keys_per_user,
+                encryption.backup_bytes_per_user,
+                encryption.backup_key_bytes,
+            ),
         ),
         updates=DeviceUpdates(KeyCountsCache(store, follower.log), lists, to_device),
     )

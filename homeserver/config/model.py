@@ -249,6 +249,9 @@ class Encryption(Section, frozen=True, kw_only=True):
     backup_keys_per_user: Annotated[int, _doc("Keys in all key backups of one user.", ge=1_000, le=10_000_000)] = (
         500_000
     )
+    backup_bytes_per_user: Annotated[
+        int, _doc("Bytes of keys in all key backups of one user.", ge=1_048_576, le=1_099_511_627_776)
+    ] = 536_870_912
     backup_key_bytes: Annotated[
         int, _doc("Largest key in a backup, and largest `auth_data` of a backup.", ge=1_024, le=1_048_576)
     ] = 16_384

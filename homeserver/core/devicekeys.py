@@ -22,6 +22,7 @@ _ED25519 = "ed25519:"
 _MAX_KEYS = 32  # in one object; clients send two
 _MAX_SIGNATURES = 64
 _MAX_BYTES = 16_384
+_MAX_KEY_BYTES = 4_096  # of a one-time key; usual ones have 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +50,20 @@ def check_device_keys(user_id: str, device_id: str, keys: Mapping[str, Any]) -> 
     algorithms = keys.get("algorithms")
     if not isinstance(algorithms, list) or not all(isinstance(name, str) for name in algorithms):
         raise MatrixError(ErrCode.BAD_JSON, "device_keys.algorithms must be a list of strings")
-    for key_id in _texts(keys.get("keys"), "device_keys.keys", _MAX_KEYS):
+    identity = _texts(keys.get("keys"), "device_keys.keys", _MAX_KEYS)
+    if not identity:
+        raise MatrixError(ErrCode.BAD_JSON, "device_keys.keys must have the device's keys")
+    for key_id in identity:
         algorithm, separator, name = key_id.partition(":")
         if not separator or not algorithm or name != device_id:
             raise MatrixError(ErrCode.INVALID_PARAM, f"device_keys.keys has {key_id!r}, which is not of this device")
     signatures = keys.get("signatures")
-    if user_id not in check_signatures(signatures, "device_keys.signatures"):
+    if user_id not in check_signatures(signatures, "device_keys.signatures") or not keys["signatures"][user_id]:
         raise MatrixError(ErrCode.BAD_JSON, "device_keys must be signed by their device")
     content = {key: value for key, value in keys.items() if key != "unsigned"}
     # What others may have signed is none of the uploader's business.
     content["signatures"] = {user_id: keys["signatures"][user_id]}
-    if len(canonical.encode(content)) > _MAX_BYTES:
-        raise MatrixError(ErrCode.INVALID_PARAM, f"device_keys has at most {_MAX_BYTES} bytes")
+    _check_signable(content, "device_keys", _MAX_BYTES)
     return content
 
 
@@ -85,8 +88,11 @@ def check_one_time_keys(user_id: str, keys: Mapping[str, Any], what: str) -> dic
             owners = check_signatures(key.get("signatures"), f"{what}.signatures")
             if any(owner != user_id for owner in owners):
                 raise MatrixError(ErrCode.INVALID_PARAM, f"{what}: {name[:80]!r} is signed by somebody else")
+            _check_signable(key, what, _MAX_KEY_BYTES)
         elif not isinstance(key, str):
             raise MatrixError(ErrCode.BAD_JSON, f"{what}: {name[:80]!r} must be a string or an object")
+        elif len(key) > _MAX_KEY_BYTES:
+            raise _too_long(what, _MAX_KEY_BYTES)
         found[algorithm, key_id] = key
     return found
 
@@ -126,8 +132,7 @@ def check_cross_signing_key(user_id: str, usage: str, content: Any) -> CrossSign
     kept = {key: value for key, value in content.items() if key not in {"signatures", "unsigned"}}
     if own := signatures_of(content, user_id):
         kept["signatures"] = {user_id: own}
-    if len(canonical.encode(kept)) > _MAX_BYTES:
-        raise MatrixError(ErrCode.INVALID_PARAM, f"{what} has at most {_MAX_BYTES} bytes")
+    _check_signable(kept, what, _MAX_BYTES)
     return CrossSigningKey(usage, public_key, kept)
 
 
@@ -162,6 +167,20 @@ def with_signatures(content: dict[str, Any], more: Iterable[tuple[str, str, str]
     for user_id, key_id, signature in more:
         signatures.setdefault(user_id, {})[key_id] = signature
     return {**content, "signatures": signatures} if signatures else content
+
+
+def _check_signable(content: Mapping[str, Any], what: str, most: int) -> None:
+    """Refuse what is too long, and what canonical JSON cannot say: nobody could verify a signature on it.
+
+    spec: appendices#canonical-json
+    """
+    canonical.check_numbers(content)
+    if len(canonical.encode(content)) > most:
+        raise _too_long(what, most)
+
+
+def _too_long(what: str, most: int) -> MatrixError:
+    return MatrixError(ErrCode.INVALID_PARAM, f"{what} has at most {most} bytes")
 
 
 def _texts(value: Any, what: str, most: int) -> dict[str, str]:

@@ -93,6 +93,18 @@ def domain_of(identifier: str) -> ServerName:
     return ServerName(domain)
 
 
+def is_user_of(text: str, server_name: str) -> bool:
+    """Whether the user id `text` is of the server. Raises MatrixError(INVALID_PARAM) if it is no user id.
+
+    The same as asking `domain_of(parse_user_id(text))`, for requests that name hundreds of users.
+    """
+    if text.startswith("@") and len(text) <= MAX_BYTES and text.isascii() and "\0" not in text:
+        _, _, domain = text.partition(":")
+        if domain == server_name:
+            return True
+    return domain_of(parse_user_id(text)) == server_name
+
+
 def localpart_of(identifier: str) -> str:
     """What stands between the sigil and the domain, or the end if there is no domain."""
     return identifier[1:].partition(":")[0]

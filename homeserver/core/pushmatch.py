@@ -122,6 +122,8 @@ def _event_match(condition: Mapping[str, Any]) -> _Test | None:
 
 
 def _matches_text(path: list[str], pattern: str) -> _Test:
+    if path == _BODY and not pattern.strip("*").strip():
+        return _never  # no word at all: it would be found in everything that anybody says
     glob = compile_glob(pattern)
     matches = glob.matches_words if path == _BODY else glob.matches
 
@@ -171,7 +173,7 @@ def _same(value: Any, wanted: Any) -> bool:
 def _contains_display_name(_condition: Mapping[str, Any]) -> _Test:
     def test(event: Mapping[str, Any], facts: RoomFacts) -> bool:
         body = look_up(event, _BODY, _ABSENT)
-        if not facts.display_name or not isinstance(body, str):
+        if not facts.display_name or not facts.display_name.strip() or not isinstance(body, str):
             return False
         return compile_literal(facts.display_name).matches_words(body)
 

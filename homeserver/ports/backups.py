@@ -48,27 +48,30 @@ class BackupRepo(Protocol):
         """The greatest version that the user ever had, deleted ones too; 0 if none."""
         ...
 
-    async def totals(self, user_id: str) -> tuple[int, int]:
-        """How many backups the user has, and how many keys are in all of them together."""
+    async def totals(self, user_id: str) -> tuple[int, int, int]:
+        """How many backups the user has, and how many keys and bytes of session data are in all of them together."""
         ...
 
     async def set_auth_data(self, user_id: str, version: int, auth_data: bytes) -> None:
         """Replace the authentication data."""
         ...
 
-    async def merge_keys(self, user_id: str, version: int, keys: Sequence[BackedUpKey]) -> tuple[int, int]:
-        """Store keys, each for another session, unless a better one is there. Two statements.
+    async def merge_keys(self, user_id: str, version: int, keys: Sequence[BackedUpKey]) -> tuple[int, int, int]:
+        """Store keys, each for another session, unless a better one is there. Three statements.
 
-        Returns how many there were not before, and how many rows changed in all. The caller counts them (`changed`).
+        Returns how many there were not before, how many rows changed in all, and by how many bytes the session data
+        has grown. The caller counts them (`changed`).
         """
         ...
 
-    async def delete_keys(self, user_id: str, version: int, room_id: str | None, session_id: str | None) -> int:
-        """Delete a key, those of a room, or all; returns how many. The caller counts them (`changed`)."""
+    async def delete_keys(
+        self, user_id: str, version: int, room_id: str | None, session_id: str | None
+    ) -> tuple[int, int]:
+        """Delete a key, those of a room, or all; returns how many, of how many bytes. The caller counts them."""
         ...
 
-    async def changed(self, user_id: str, version: int, by: int) -> None:
-        """Keys have changed: their number `by` so many, and the etag."""
+    async def changed(self, user_id: str, version: int, by: int, by_bytes: int) -> None:
+        """Keys have changed: their number `by` so many, their session data `by_bytes`, and the etag."""
         ...
 
     async def key(self, user_id: str, version: int, place: KeyPlace) -> BackedUpKey | None:

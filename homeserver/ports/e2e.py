@@ -151,8 +151,8 @@ class ToDeviceRepo(Protocol):
         """Those of the devices that exist, and all devices of the users; each once, in order."""
         ...
 
-    async def lengths(self, devices: Collection[DeviceName]) -> dict[DeviceName, int]:
-        """How many messages wait for devices; those with none are absent."""
+    async def lengths(self, devices: Collection[DeviceName], most: int) -> dict[DeviceName, int]:
+        """How many messages wait for devices, looking at no more than `most` of each."""
         ...
 
     async def add(self, messages: Sequence[tuple[DeviceName, DeviceMessage]]) -> None:
@@ -163,8 +163,8 @@ class ToDeviceRepo(Protocol):
         """The oldest `limit` messages with `after < position <= upto`."""
         ...
 
-    async def between(self, low: int, high: int, limit: int) -> list[tuple[DeviceName, DeviceMessage]]:
-        """The oldest `limit` messages to anybody with `low < position <= high`."""
+    async def between(self, low: int, high: int, limit: int) -> dict[int, frozenset[DeviceName]]:
+        """For whom messages wait at the oldest `limit` positions with `low < position <= high` that have any."""
         ...
 
     async def delete_acknowledged(self, acknowledged: Mapping[DeviceName, int]) -> None:

@@ -37,11 +37,10 @@ class OfUser:
 
 
 @dataclass(frozen=True, slots=True)
-class OfDevice:
-    """One device of one user."""
+class OfDevices:
+    """Some devices of some users, each (user id, device id)."""
 
-    user_id: str
-    device_id: str
+    devices: frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class Sharers:
     user_id: str
 
 
-Concern: TypeAlias = InRoom | OfUser | OfDevice | Sharers
+Concern: TypeAlias = InRoom | OfUser | OfDevices | Sharers
 """Whom an entry may be told to."""
 
 
@@ -219,21 +218,28 @@ class DeviceListEntry:
 
 @dataclass(frozen=True, slots=True)
 class ToDeviceEntry:
-    """A message was put into the queue of a device.  spec: client-server-api#send-to-device-messaging"""
+    """A message was put into the queue of each of some devices, one request's: they share its position.
+
+    spec: client-server-api#send-to-device-messaging
+    """
 
     position: int
-    user_id: str
-    device_id: str
+    devices: frozenset[tuple[str, str]]
+
+    @property
+    def users(self) -> set[str]:
+        """Whose devices they are."""
+        return {user_id for user_id, _ in self.devices}
 
     @property
     def concern(self) -> Concern:
-        """The device, and no other of the user's."""
-        return OfDevice(self.user_id, self.device_id)
+        """The devices, and no others of their users'."""
+        return OfDevices(self.devices)
 
     @property
     def size(self) -> int:
-        """Estimated bytes in memory; the message itself stays in the database."""
-        return 256
+        """Estimated bytes in memory; the messages themselves stay in the database."""
+        return 256 + 256 * len(self.devices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +253,7 @@ class KeyCountsEntry:
     @property
     def concern(self) -> Concern:
         """The device, and no other of the user's."""
-        return OfDevice(self.user_id, self.device_id)
+        return OfDevices(frozenset({(self.user_id, self.device_id)}))
 
     @property
     def size(self) -> int:

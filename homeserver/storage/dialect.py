@@ -137,4 +137,6 @@ def json_texts(values: Iterable[str]) -> str:
 
 def is_storable(value: str) -> bool:
     """Whether both databases can hold the text."""
-    return "\0" not in value and not any("\ud800" <= char <= "\udfff" for char in value)
+    if "\0" in value:
+        return False
+    return value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)

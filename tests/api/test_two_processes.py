@@ -11,6 +11,8 @@ import aiohttp
 import pytest
 
 from homeserver.ports.socket import CloseCode
+from tests.api.test_keys import ALGORITHM, claim, publish, upload
+from tests.api.test_to_device import send
 from tests.support.client import Client, Reply, eventually, part, rooms, timeline
 from tests.support.postgres import PostgresCluster
 from tests.support.server import Server, ServerOptions
@@ -174,3 +176,39 @@ async def test_a_password_changed_in_one_ends_sessions_in_the_other(pair: Pair, 
         auth = {**password, "session": reply.body["session"]}
         await alice.ok("POST", path, {"new_password": "another long password", "auth": auth})
     (await asyncio.wait_for(held, 30)).error(401, "M_UNKNOWN_TOKEN")
+
+
+async def test_keys_and_messages_of_both_are_one(pair: Pair, http: aiohttp.ClientSession) -> None:
+    """matrix-org/synapse#10766: claims in one process did not move the count that another told; matrix-spec#966."""
+    alice, bob = await two_users(pair, http, "keys")
+    there = at(pair[1], alice)
+    await publish(alice, *(f"k{number:02}" for number in range(20)))
+    assert (await alice.sync())["device_one_time_keys_count"] == {ALGORITHM: 20}
+    owners = [claim(bob, there), *(claim(at(pair[0], bob), alice) for _ in range(4))]
+    found = await asyncio.gather(*owners)
+    names = [name for keys in found for name in keys]
+    assert len(names) == len(set(names)) == 5
+    assert await upload(alice) == {ALGORITHM: 15}
+
+    async def told() -> bool:
+        counts = [(await client.sync())["device_one_time_keys_count"][ALGORITHM] for client in (alice, there)]
+        return counts == [15, 15]
+
+    await eventually(told)  # it follows the log once a second
+
+    since = (await alice.sync())["next_batch"]
+
+    async def write(client: Client, name: str) -> None:
+        for number in range(30):
+            await send(client, f"{name}{number}", (alice, alice.device_id, {"n": number, "from": name}))
+
+    await asyncio.gather(write(bob, "there"), write(at(pair[0], bob), "here"))
+    got: list[dict[str, object]] = []
+    places = itertools.cycle([alice, there])
+    async with asyncio.timeout(60):
+        while len(got) < 60:
+            answer = await next(places).sync(since, timeout=10_000)
+            since = answer["next_batch"]
+            got += [event["content"] for event in answer.get("to_device", {}).get("events", [])]
+    for name in ("here", "there"):
+        assert [content["n"] for content in got if content["from"] == name] == list(range(30))

@@ -198,6 +198,47 @@ def test_kinds_match_by_pattern_room_and_sender() -> None:
     assert not PushMatcher(ME, own("sender", "@*:hromada.test")).match(other, PAIR).notify
 
 
+@pytest.mark.parametrize("pattern", ["", " ", "*", "**", "* *"])
+def test_patterns_without_a_word_match_nothing(pattern: str) -> None:
+    """matrix-org/dendrite#2897: an empty pattern matched everything."""
+    spoken = event("org.example.test", {"body": "a piece of cake"})
+    assert not PushMatcher(ME, own("content", "none", pattern=pattern)).match(spoken, PAIR).notify
+    condition = {"kind": "event_match", "key": "content.body", "pattern": pattern}
+    assert not PushMatcher(ME, own("override", "none", conditions=[condition])).match(spoken, PAIR).notify
+
+
+@pytest.mark.parametrize(("name", "expected"), [("", False), (" ", False), ("\t\n", False), (None, False), ("a", True)])
+def test_a_blank_display_name_is_in_nothing(name: str | None, expected: bool) -> None:
+    rules = own("override", "name", conditions=[{"kind": "contains_display_name"}])
+    facts = RoomFacts(2, 0, display_name=name)
+    spoken = event("org.example.test", {"body": "a piece \t\n of cake"})
+    assert PushMatcher(ME, rules).match(spoken, facts).notify is expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "body", "expected"),
+    [
+        ("D'Angelo", "ask D'Angelo!", True),
+        ("Angelo", "ask D'Angelo!", True),
+        ("name", "see http://x/name", True),
+        ("name", "mail name@example.org", True),
+        ("c++", "I like c++ a lot", True),
+        ("c++", "I like C++", True),
+        ("@all", "hello @all!", True),
+        ("@all", "hello all", False),
+        ("name", "_name_", False),
+        ("name", "name_2", False),
+        ("name", "names", False),
+        ("name", "one\nname\r\ntwo", True),
+        ("two words", "here are two words.", True),
+    ],
+)
+def test_words_and_their_boundaries(pattern: str, body: str, expected: bool) -> None:
+    """element-hq/synapse#7862, #2500.  spec: client-server-api#push-rules"""
+    spoken = event("org.example.test", {"body": body})
+    assert PushMatcher(ME, own("content", "word", pattern=pattern)).match(spoken, PAIR).notify is expected
+
+
 def test_kinds_are_checked_in_order() -> None:
     rules = own("room", "!room:hromada.test", actions=[])
     assert not PushMatcher(ME, rules).match(event(), PAIR).notify

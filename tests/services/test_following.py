@@ -96,7 +96,7 @@ class Put:
             ReceiptEntry(first + 3, await tx.receipts.put(private, first + 3)),
             ForgottenEntry(first + 4, ALICE, room_id),
             DeviceListEntry(first + 5, ALICE, None if self.number % 2 else ALICE),
-            ToDeviceEntry(first + 6, ALICE, "DEVICE"),
+            ToDeviceEntry(first + 6, frozenset({(ALICE, "DEVICE"), (ALICE, "OTHER")})),
             KeyCountsEntry(first + 7, ALICE, "DEVICE"),
         ]
 

@@ -132,11 +132,11 @@ class TransactionMaker:
                 upto = events[-1].position or upto
             messages = await tx.to_device.between(draft.position, upto, self.limits.events)
             if len(messages) == self.limits.events:
-                upto = messages[-1][1].position
+                upto = max(messages)
         entries: list[LogEntry] = [
             EventEntry(stored.position, stored) for stored in events if stored.position and stored.position <= upto
         ]
-        entries += [ToDeviceEntry(message.position, *device) for device, message in messages]
+        entries += [ToDeviceEntry(position, devices) for position, devices in messages.items()]
         entries.sort(key=lambda entry: entry.position)
         self.interest.forget_all()  # corrections of state are among what is not known
         await self.extend(draft, entries)
@@ -192,10 +192,10 @@ class TransactionMaker:
             elif isinstance(entry, ReceiptEntry):
                 self._add_receipt(draft, entry.receipt)
             elif isinstance(entry, ToDeviceEntry):
-                if self._hears_devices and self.interest.covers(entry.user_id):
-                    draft.devices[(entry.user_id, entry.device_id)] = None
-                    draft.counted[(entry.user_id, entry.device_id)] = None
-                    draft.messages += 1
+                for device in entry.devices if self._hears_devices else ():
+                    if self.interest.covers(device[0]):
+                        draft.devices[device] = draft.counted[device] = None
+                        draft.messages += 1
             elif isinstance(entry, KeyCountsEntry):
                 if self._service.encrypts and self.interest.covers(entry.user_id):
                     draft.counted[(entry.user_id, entry.device_id)] = None

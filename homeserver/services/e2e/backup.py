@@ -31,6 +31,7 @@ class BackupLimits:
 
     versions: int = 100
     keys: int = 500_000  # in all versions
+    bytes: int = 536_870_912  # of session data in all versions
     key_bytes: int = 16_384  # of one key's `session_data`, and of a version's `auth_data`
 
 
@@ -58,7 +59,7 @@ class Backups:
         encoded = self._bounded("auth_data", auth_data)
         async with self._store.write() as tx:
             await _lock(tx, user_id)
-            versions, _ = await tx.backups.totals(user_id)
+            versions, _, _ = await tx.backups.totals(user_id)
             if versions >= self._limits.versions:
                 raise MatrixError(
                     ErrCode.RESOURCE_LIMIT_EXCEEDED, f"You have {versions} key backups already; delete old ones"
@@ -124,23 +125,31 @@ class Backups:
                     f"The current backup is version {current.version}",
                     current_version=str(current.version),
                 )
-            added = changed = 0
+            added = changed = grown = 0
             rows = _rows(keys)
             while chunk := list(islice(rows, CHUNK)):
                 if faults.plan is not None:
                     await faults.plan.reach("backups.chunk")
-                new, rewritten = await tx.backups.merge_keys(user_id, backup.version, chunk)
+                new, rewritten, by_bytes = await tx.backups.merge_keys(user_id, backup.version, chunk)
                 added += new
                 changed += rewritten
+                grown += by_bytes
             if changed == 0:
                 return Stored(backup.etag, backup.count)
-            await tx.backups.changed(user_id, backup.version, added)
-            if added and (await tx.backups.totals(user_id))[1] > self._limits.keys:
+            await tx.backups.changed(user_id, backup.version, added, grown)
+            if added or grown > 0:
+                await self._check_quota(tx, user_id)
+        return Stored(backup.etag + 1, backup.count + added)
+
+    async def _check_quota(self, tx: Transaction, user_id: str) -> None:
+        """Undo the transaction if the user has too much now."""
+        _, keys, size = await tx.backups.totals(user_id)
+        for has, most, what in ((keys, self._limits.keys, "keys"), (size, self._limits.bytes, "bytes")):
+            if has > most:
                 raise MatrixError(
                     ErrCode.RESOURCE_LIMIT_EXCEEDED,
-                    f"Your key backups have at most {self._limits.keys} keys; delete old versions",
+                    f"Your key backups have at most {most} {what}; delete old versions",
                 )
-        return Stored(backup.etag + 1, backup.count + added)
 
     async def delete_keys(
         self, user_id: str, version: str, room_id: str | None = None, session_id: str | None = None
@@ -152,10 +161,10 @@ class Backups:
         async with self._store.write() as tx:
             await _lock(tx, user_id)
             backup = await _existing(tx, user_id, version)
-            gone = await tx.backups.delete_keys(user_id, backup.version, room_id, session_id)
+            gone, size = await tx.backups.delete_keys(user_id, backup.version, room_id, session_id)
             if gone == 0:
                 return Stored(backup.etag, backup.count)
-            await tx.backups.changed(user_id, backup.version, -gone)
+            await tx.backups.changed(user_id, backup.version, -gone, -size)
         return Stored(backup.etag + 1, backup.count - gone)
 
     async def key(self, user_id: str, version: str, room_id: str, session_id: str) -> bytes:

@@ -19,7 +19,7 @@ import structlog
 
 from homeserver import faults
 from homeserver.core.errors import ErrCode, MatrixError
-from homeserver.core.ids import domain_of, parse_user_id
+from homeserver.core.ids import is_user_of
 from homeserver.ports.e2e import DeviceMessage, DeviceName
 from homeserver.ports.log import LogEntry, ToDeviceEntry
 from homeserver.ports.store import Store, StoreUnavailable, Transaction
@@ -44,6 +44,35 @@ class ToDeviceLimits:
     content_bytes: int = 65_536
 
 
+class _Queues:
+    """Which queues take no more, without counting them for every message.
+
+    A queue is counted when what was added to it since it was counted last could have filled half of the room that was
+    left. So of a queue with much room hardly anything is asked, and what other processes add is found in time.
+    """
+
+    def __init__(self, most: int, *, max_known: int = 100_000) -> None:
+        self._most = most
+        self._max_known = max_known
+        self._unasked: OrderedDict[DeviceName, int] = OrderedDict()  # how many more are added before it is counted
+
+    async def full(self, tx: Transaction, devices: Sequence[DeviceName]) -> set[DeviceName]:
+        """Those of the devices that take nothing; one message is added to each of the others."""
+        unsure = [device for device in devices if self._unasked.get(device, 0) <= 0]
+        full: set[DeviceName] = set()
+        if unsure:
+            for device, length in (await tx.to_device.lengths(unsure, self._most)).items():
+                self._unasked[device] = (self._most - length + 1) // 2
+                if length >= self._most:
+                    full.add(device)
+        for device in devices:
+            if device not in full:
+                self._unasked[device] -= 1
+        while len(self._unasked) > self._max_known:
+            self._unasked.popitem(last=False)
+        return full
+
+
 @dataclass(slots=True)
 class _Send:
     """The change of one `sendToDevice`."""
@@ -51,7 +80,7 @@ class _Send:
     key: bytes
     noted_at: int
     messages: Mapping[DeviceName, bytes]  # device id `*`: all of the user's
-    queue: int
+    queues: _Queues
     _to: list[tuple[DeviceName, bytes]] = field(default_factory=list, init=False)
 
     async def prepare(self, tx: Transaction) -> int:
@@ -62,22 +91,21 @@ class _Send:
         named = {device for device in self.messages if device[1] != EVERY_DEVICE}
         users = {user_id for user_id, device_id in self.messages if device_id == EVERY_DEVICE}
         existing = await tx.to_device.existing(named, users)
-        lengths = await tx.to_device.lengths(existing)
+        full = await self.queues.full(tx, existing)
         for device in existing:
-            if lengths.get(device, 0) >= self.queue:
+            if device in full:
                 _log.warning("to_device_queue_full", user_id=device[0], device_id=device[1])
                 continue
             json = self.messages.get(device) or self.messages[device[0], EVERY_DEVICE]
             self._to.append((device, json))
-        return len(self._to)
+        return bool(self._to)
 
     async def write(self, tx: Transaction, first: int) -> Sequence[LogEntry]:
         """Queue the messages."""
         if not self._to:
             return []
-        numbered = [(device, DeviceMessage(first + index, json)) for index, (device, json) in enumerate(self._to)]
-        await tx.to_device.add(numbered)
-        return [ToDeviceEntry(message.position, *device) for device, message in numbered]
+        await tx.to_device.add([(device, DeviceMessage(first, json)) for device, json in self._to])
+        return [ToDeviceEntry(first, frozenset(device for device, _ in self._to))]
 
 
 class ToDevice:
@@ -89,6 +117,7 @@ class ToDevice:
         self._log = log
         self._server_name = server_name
         self._limits = limits
+        self._queues = _Queues(limits.queue)
         self._acknowledged: dict[DeviceName, int] = {}
         self._clean: OrderedDict[DeviceName, None] = OrderedDict()  # nothing to delete for them
 
@@ -109,7 +138,7 @@ class ToDevice:
         user_id, device_id = sender
         encoded: dict[DeviceName, bytes] = {}
         for to_user, by_device in messages.items():
-            if domain_of(parse_user_id(to_user)) != self._server_name:
+            if not is_user_of(to_user, self._server_name):
                 continue
             for to_device, content in by_device.items():
                 event = {"type": event_type, "sender": user_id, "content": content}
@@ -120,7 +149,7 @@ class ToDevice:
                     )
                 encoded[to_user, to_device] = json
         key = sha256("\0".join((user_id, device_id, "sendToDevice", event_type, txn_id)).encode()).digest()[:16]
-        await self._committer.commit(_Send(key, self._log.position, encoded, self._limits.queue))
+        await self._committer.commit(_Send(key, self._log.position, encoded, self._queues))
 
     async def waiting(self, tx: Transaction, device: DeviceName, after: int, upto: int) -> list[DeviceMessage]:
         """The oldest messages after the position that the device has acknowledged: one more than are given out

@@ -153,8 +153,10 @@ def _stretch(entries: list[LogEntry], typing: Iterable[str] | None) -> Stretch |
                     rooms[receipt.room_id] = None
             case AccountDataEntry(_, data):
                 personal.add(data.user_id)
-            case ForgottenEntry() | ToDeviceEntry() | KeyCountsEntry():
+            case ForgottenEntry() | KeyCountsEntry():
                 personal.add(entry.user_id)
+            case ToDeviceEntry():
+                personal.update(entry.users)
             case SessionsEntry():
                 pass  # no client is told
             case DeviceListEntry() | StateEntry():

@@ -7,14 +7,14 @@ nobody is lost if it rings before they wait.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import assert_never
 
 from homeserver import faults
 from homeserver.core.errors import MatrixError
-from homeserver.ports.log import EventEntry, InRoom, LogEntry, OfDevice, OfUser, Sharers, StateEntry
+from homeserver.ports.log import EventEntry, InRoom, LogEntry, OfDevices, OfUser, Sharers, StateEntry
 from homeserver.services.log import Log
 from homeserver.services.rooms.lists import RoomLists
 from homeserver.services.sync.held import HeldOpen
@@ -116,7 +116,10 @@ class Waiters:
             self.wake(user_id)
 
     def _wake_all(self) -> None:
-        for user_id in list(self._bells):
+        self._wake_each(list(self._bells))
+
+    def _wake_each(self, users: Iterable[str]) -> None:
+        for user_id in users:
             self.wake(user_id)
 
     def _follow(self, entries: Sequence[LogEntry]) -> None:
@@ -128,13 +131,14 @@ class Waiters:
                 if entry.subject in self._bells:
                     self.wake(entry.subject)
             elif isinstance(entry, StateEntry):
-                for subject in entry.subjects:
-                    self.wake(subject)
+                self._wake_each(entry.subjects)
             match entry.concern:
                 case InRoom(room_id):
                     rooms.add(room_id)
-                case OfUser(user_id) | OfDevice(user_id, _):
+                case OfUser(user_id):
                     self.wake(user_id)
+                case OfDevices(devices):
+                    self._wake_each({user_id for user_id, _ in devices})
                 case Sharers(user_id):
                     self.wake(user_id)
                     rooms.update(self._rooms.joined_by(user_id))

@@ -127,8 +127,8 @@ def from_tail(  # noqa: C901, PLR0912 - one case for each kind of entry
             case DeviceListEntry(_, subject, reader):
                 if reader in (None, user_id):
                     window.device_lists.add(subject)
-            case ToDeviceEntry(_, owner, of):
-                window.to_device = window.to_device or (owner, of) == (user_id, device_id)
+            case ToDeviceEntry(_, devices):
+                window.to_device = window.to_device or (user_id, device_id) in devices
             case KeyCountsEntry(_, owner, of):
                 window.key_counts = window.key_counts or (owner, of) == (user_id, device_id)
             case _:

@@ -11,6 +11,8 @@ from homeserver.storage.dialect import Connection, Fragment, Sql, json_rows, row
 if TYPE_CHECKING:
     from homeserver.ports.backups import BackupRepo
 
+# Not characters: SQLite's own octet_length is too new.
+_BYTES = Fragment("length(CAST(session_data AS BLOB))", "octet_length(session_data)")
 _THIS = "user_id = :user_id AND version = :version"
 _NUMBER = Sql(
     "INSERT INTO key_backup_counters (user_id, last) VALUES (:user_id, 1) "
@@ -19,8 +21,8 @@ _NUMBER = Sql(
 _LAST = Sql("SELECT last FROM key_backup_counters WHERE user_id = :user_id")
 _FORGET_NUMBERS = Sql("DELETE FROM key_backup_counters WHERE user_id = :user_id")
 _CREATE = Sql(
-    "INSERT INTO key_backups (user_id, version, algorithm, auth_data, etag, count, deleted) "
-    "VALUES (:user_id, :version, :algorithm, :auth_data, 0, 0, FALSE)"
+    "INSERT INTO key_backups (user_id, version, algorithm, auth_data, etag, count, bytes, deleted) "
+    "VALUES (:user_id, :version, :algorithm, :auth_data, 0, 0, 0, FALSE)"
 )
 _GET = Sql(f"SELECT version, algorithm, auth_data, etag, count FROM key_backups WHERE {_THIS} AND NOT deleted")
 _NEWEST = Sql(
@@ -28,10 +30,11 @@ _NEWEST = Sql(
     "WHERE user_id = :user_id AND NOT deleted ORDER BY version DESC LIMIT 1"
 )
 _TOTALS = Sql(
-    "SELECT count(*), CAST(coalesce(sum(count), 0) AS bigint) FROM key_backups WHERE user_id = :user_id AND NOT deleted"
+    "SELECT count(*), CAST(coalesce(sum(count), 0) AS bigint), CAST(coalesce(sum(bytes), 0) AS bigint) "
+    "FROM key_backups WHERE user_id = :user_id AND NOT deleted"
 )
 _SET_AUTH_DATA = Sql(f"UPDATE key_backups SET auth_data = :auth_data WHERE {_THIS}")
-_CHANGED = Sql(f"UPDATE key_backups SET etag = etag + 1, count = count + :by WHERE {_THIS}")
+_CHANGED = Sql(f"UPDATE key_backups SET etag = etag + 1, count = count + :by, bytes = bytes + :by_bytes WHERE {_THIS}")
 
 _SENT = rows_of(
     "keys",
@@ -45,9 +48,11 @@ _SENT = rows_of(
 )
 _KNOWN = Sql(
     # CROSS JOIN: otherwise SQLite may begin with all keys of the backup, and look for each among those sent.
-    "SELECT count(*) FROM {sent} CROSS JOIN key_backup_keys k WHERE k.user_id = :user_id AND k.version = :version "
+    "SELECT count(*), CAST(coalesce(sum({bytes}), 0) AS bigint) "
+    "FROM {sent} CROSS JOIN key_backup_keys k WHERE k.user_id = :user_id AND k.version = :version "
     "AND k.room_id = w.room_id AND k.session_id = w.session_id",
     sent=_SENT,
+    bytes=Fragment("length(CAST(k.session_data AS BLOB))", "octet_length(k.session_data)"),
 )
 # Of two keys for one session the verified one is better, then that of the lower index, then the less forwarded one.
 # spec: client-server-api#server-side-key-backups
@@ -74,6 +79,10 @@ _KEYS_OF_ROOM = Sql(
     f"SELECT {_FIELDS} FROM key_backup_keys WHERE {_THIS} AND room_id = :room_id AND session_id > :session_id "
     "ORDER BY session_id LIMIT :count"
 )
+_SIZE = "SELECT CAST(coalesce(sum({bytes}), 0) AS bigint) FROM key_backup_keys WHERE "
+_SIZE_OF_KEY = Sql(f"{_SIZE}{_THIS} AND room_id = :room_id AND session_id = :session_id", bytes=_BYTES)
+_SIZE_OF_ROOM = Sql(f"{_SIZE}{_THIS} AND room_id = :room_id", bytes=_BYTES)
+_SIZE_OF_ALL = Sql(f"{_SIZE}{_THIS}", bytes=_BYTES)
 _DELETE_KEY = Sql(f"DELETE FROM key_backup_keys WHERE {_THIS} AND room_id = :room_id AND session_id = :session_id")
 _DELETE_ROOM = Sql(f"DELETE FROM key_backup_keys WHERE {_THIS} AND room_id = :room_id")
 _DELETE_KEYS = Sql(f"DELETE FROM key_backup_keys WHERE {_THIS}")
@@ -112,16 +121,16 @@ class SqlBackupRepo:
         row = await _LAST.first(self._connection, user_id=user_id)
         return 0 if row is None else row[0]
 
-    async def totals(self, user_id: str) -> tuple[int, int]:
+    async def totals(self, user_id: str) -> tuple[int, int, int]:
         """See the port."""
         row = await _TOTALS.first(self._connection, user_id=user_id)
-        return row[0], row[1]
+        return row[0], row[1], row[2]
 
     async def set_auth_data(self, user_id: str, version: int, auth_data: bytes) -> None:
         """See the port."""
         await _SET_AUTH_DATA.run(self._connection, user_id=user_id, version=version, auth_data=auth_data)
 
-    async def merge_keys(self, user_id: str, version: int, keys: Sequence[BackedUpKey]) -> tuple[int, int]:
+    async def merge_keys(self, user_id: str, version: int, keys: Sequence[BackedUpKey]) -> tuple[int, int, int]:
         """See the port."""
         sent = json_rows(
             {
@@ -134,22 +143,30 @@ class SqlBackupRepo:
             }
             for key in keys
         )
-        known = (await _KNOWN.first(self._connection, user_id=user_id, version=version, keys=sent))[0]
-        changed = await _MERGE.run(self._connection, user_id=user_id, version=version, keys=sent)
-        return len(keys) - known, changed
+        which = {"user_id": user_id, "version": version, "keys": sent}
+        known, size = await _KNOWN.first(self._connection, **which)
+        changed = await _MERGE.run(self._connection, **which)
+        after = size if changed == 0 else (await _KNOWN.first(self._connection, **which))[1]
+        return len(keys) - known, changed, after - size
 
-    async def delete_keys(self, user_id: str, version: int, room_id: str | None, session_id: str | None) -> int:
+    async def delete_keys(
+        self, user_id: str, version: int, room_id: str | None, session_id: str | None
+    ) -> tuple[int, int]:
         """See the port."""
-        which = {"user_id": user_id, "version": version}
-        if room_id is None:
-            return await _DELETE_KEYS.run(self._connection, **which)
-        if session_id is None:
-            return await _DELETE_ROOM.run(self._connection, **which, room_id=room_id)
-        return await _DELETE_KEY.run(self._connection, **which, room_id=room_id, session_id=session_id)
+        which: dict[str, object] = {"user_id": user_id, "version": version}
+        size, delete = _SIZE_OF_ALL, _DELETE_KEYS
+        if room_id is not None:
+            which["room_id"] = room_id
+            size, delete = _SIZE_OF_ROOM, _DELETE_ROOM
+            if session_id is not None:
+                which["session_id"] = session_id
+                size, delete = _SIZE_OF_KEY, _DELETE_KEY
+        (bytes_,) = await size.first(self._connection, **which)
+        return await delete.run(self._connection, **which), bytes_
 
-    async def changed(self, user_id: str, version: int, by: int) -> None:
+    async def changed(self, user_id: str, version: int, by: int, by_bytes: int) -> None:
         """See the port."""
-        await _CHANGED.run(self._connection, user_id=user_id, version=version, by=by)
+        await _CHANGED.run(self._connection, user_id=user_id, version=version, by=by, by_bytes=by_bytes)
 
     async def key(self, user_id: str, version: int, place: KeyPlace) -> BackedUpKey | None:
         """See the port."""

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, assert_never
 
+import orjson
+
 from homeserver.core.event import StateKey
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.events import Correction, StoredEvent
@@ -179,8 +181,8 @@ def _row(entry: LogEntry) -> dict[str, Any] | None:
             kind, room_id, key = _Kind.SESSIONS, "", _ERASED if erased else ""
         case DeviceListEntry(position, user_id, reader):
             kind, room_id, key = _Kind.DEVICE_LIST, "", reader or ""
-        case ToDeviceEntry(position, user_id, key):
-            kind, room_id = _Kind.TO_DEVICE, ""
+        case ToDeviceEntry(position, devices):
+            kind, user_id, room_id, key = _Kind.TO_DEVICE, "", "", orjson.dumps(list(devices)).decode()
         case KeyCountsEntry(position, user_id, key):
             kind, room_id = _Kind.KEY_COUNTS, ""
         case _:
@@ -207,7 +209,7 @@ def _entry(row: Any) -> LogEntry | None:
         case _Kind.DEVICE_LIST:
             return DeviceListEntry(position, user_id, key or None)
         case _Kind.TO_DEVICE:
-            return ToDeviceEntry(position, user_id, key)
+            return ToDeviceEntry(position, frozenset((owner, device) for owner, device in orjson.loads(key)))
         case _Kind.KEY_COUNTS:
             return KeyCountsEntry(position, user_id, key)
         case unknown:

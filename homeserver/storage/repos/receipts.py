@@ -18,14 +18,14 @@ _HIGHEST = Fragment(str(HIGHEST), str(HIGHEST))
 _LOWEST = Fragment(f"({LOWEST + 1} - 1)", f"({LOWEST + 1} - 1)")
 
 _PUT = Sql(
-    "INSERT INTO receipts (room_nid, user_id, type, thread_id, event_id, ts, position) "
-    "VALUES (:room_nid, :user_id, :type, :thread_id, :event_id, :ts, :position) "
+    "INSERT INTO receipts (room_nid, user_id, type, thread_id, event_id, ord, ts, position) "
+    "VALUES (:room_nid, :user_id, :type, :thread_id, :event_id, "
+    "(SELECT n.ord FROM events n WHERE n.event_id = :event_id AND n.room_nid = :room_nid), :ts, :position) "
     "ON CONFLICT (room_nid, user_id, type, thread_id) "
-    "DO UPDATE SET event_id = excluded.event_id, ts = excluded.ts, position = excluded.position "
+    "DO UPDATE SET event_id = excluded.event_id, ord = excluded.ord, ts = excluded.ts, position = excluded.position "
     # Only forward: two processes may set it at once, and each sees the other's too late.
     # An event that is not here, of another server, has no place to compare.
-    "WHERE coalesce((SELECT n.ord FROM events n WHERE n.event_id = excluded.event_id), {highest}) > "
-    "coalesce((SELECT o.ord FROM events o WHERE o.event_id = receipts.event_id), {lowest})",
+    "WHERE coalesce(excluded.ord, {highest}) > coalesce(receipts.ord, {lowest})",
     highest=_HIGHEST,
     lowest=_LOWEST,
 )

@@ -6,23 +6,16 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from homeserver.ports.e2e import DeviceMessage, DeviceName
-from homeserver.storage.dialect import Connection, Fragment, Sql, in_texts, is_storable, json_rows, json_texts, rows_of
+from homeserver.storage.dialect import Connection, Fragment, Sql, in_texts, json_rows, json_texts, rows_of
 
 if TYPE_CHECKING:
     from homeserver.ports.e2e import ToDeviceRepo
 
-_NAMED = rows_of("devices", "w", user_id="text", device_id="text")
-_EXISTING = Sql(
-    "SELECT d.user_id, d.device_id FROM devices d WHERE {users} "
-    "UNION SELECT d.user_id, d.device_id FROM {named} "
-    "JOIN devices d ON d.user_id = w.user_id AND d.device_id = w.device_id ORDER BY 1, 2",
-    users=in_texts("d.user_id", "users"),
-    named=_NAMED,
-)
+_OF_USERS = Sql("SELECT user_id, device_id FROM devices WHERE {users}", users=in_texts("user_id", "users"))
 _LENGTHS = Sql(
-    "SELECT t.user_id, t.device_id, count(*) FROM {named} "
-    "JOIN to_device t ON t.user_id = w.user_id AND t.device_id = w.device_id GROUP BY t.user_id, t.device_id",
-    named=_NAMED,
+    "SELECT w.user_id, w.device_id, (SELECT count(*) FROM (SELECT 1 FROM to_device t WHERE t.user_id = w.user_id "
+    "AND t.device_id = w.device_id LIMIT :most) q) FROM {named}",
+    named=rows_of("devices", "w", user_id="text", device_id="text"),
 )
 _ADD = Sql("INSERT INTO to_device (user_id, device_id, position, json) VALUES (:user_id, :device_id, :position, :json)")
 _WAITING = Sql(
@@ -30,8 +23,8 @@ _WAITING = Sql(
     "AND position > :after AND position <= :upto ORDER BY position LIMIT :count"
 )
 _BETWEEN = Sql(
-    "SELECT user_id, device_id, position, json FROM to_device "
-    "WHERE position > :low AND position <= :high ORDER BY position LIMIT :count"
+    "SELECT position, user_id, device_id FROM to_device WHERE position IN (SELECT DISTINCT position FROM to_device "
+    "WHERE position > :low AND position <= :high ORDER BY position LIMIT :count) ORDER BY position"
 )
 _DELETE = Sql("DELETE FROM to_device WHERE user_id = :user_id AND device_id = :device_id AND position <= :position")
 _BEGIN = Sql("INSERT INTO request_txns (key, position) VALUES (:key, :position) ON CONFLICT (key) DO NOTHING")
@@ -52,12 +45,14 @@ class SqlToDeviceRepo:
 
     async def existing(self, devices: Collection[DeviceName], users: Collection[str]) -> list[DeviceName]:
         """See the port."""
-        rows = await _EXISTING.rows(self._connection, users=json_texts(users), devices=_named(devices))
-        return [(row[0], row[1]) for row in rows]
+        whose = json_texts({*users, *(user_id for user_id, _ in devices)})
+        found = ((row[0], row[1]) for row in await _OF_USERS.rows(self._connection, users=whose))
+        return sorted(device for device in found if device in devices or device[0] in users)
 
-    async def lengths(self, devices: Collection[DeviceName]) -> dict[DeviceName, int]:
+    async def lengths(self, devices: Collection[DeviceName], most: int) -> dict[DeviceName, int]:
         """See the port."""
-        rows = await _LENGTHS.rows(self._connection, devices=_named(devices))
+        named = json_rows({"user_id": user_id, "device_id": device_id} for user_id, device_id in devices)
+        rows = await _LENGTHS.rows(self._connection, devices=named, most=most)
         return {(row[0], row[1]): row[2] for row in rows}
 
     async def add(self, messages: Sequence[tuple[DeviceName, DeviceMessage]]) -> None:
@@ -75,10 +70,12 @@ class SqlToDeviceRepo:
         )
         return [DeviceMessage(row[0], row[1]) for row in rows]
 
-    async def between(self, low: int, high: int, limit: int) -> list[tuple[DeviceName, DeviceMessage]]:
+    async def between(self, low: int, high: int, limit: int) -> dict[int, frozenset[DeviceName]]:
         """See the port."""
-        rows = await _BETWEEN.rows(self._connection, low=low, high=high, count=limit)
-        return [((row[0], row[1]), DeviceMessage(row[2], row[3])) for row in rows]
+        found: dict[int, set[DeviceName]] = {}
+        for position, user_id, device_id in await _BETWEEN.rows(self._connection, low=low, high=high, count=limit):
+            found.setdefault(position, set()).add((user_id, device_id))
+        return {position: frozenset(devices) for position, devices in found.items()}
 
     async def delete_acknowledged(self, acknowledged: Mapping[DeviceName, int]) -> None:
         """See the port."""
@@ -95,15 +92,6 @@ class SqlToDeviceRepo:
     async def prune_txns(self, before_position: int, limit: int) -> int:
         """See the port."""
         return await _PRUNE.run(self._connection, position=before_position, count=limit)
-
-
-def _named(devices: Collection[DeviceName]) -> str:
-    # A device id that no database can hold names no device.
-    return json_rows(
-        {"user_id": user_id, "device_id": device_id}
-        for user_id, device_id in devices
-        if is_storable(user_id) and is_storable(device_id)
-    )
 
 
 if TYPE_CHECKING:

@@ -15,9 +15,8 @@ _LOWEST = f"({LOWEST + 1} - 1)"  # -2^63 is no literal: the minus is read behind
 _NEWEST = "SELECT i.nid FROM events i WHERE i.room_nid = m.room_nid AND i.ord > m.mark ORDER BY i.ord DESC LIMIT :most"
 # The unthreaded receipt covers everything; then the events behind it, with who sent them and in which thread they are.
 _UNREAD = """WITH marks AS (
-        SELECT r.room_nid, coalesce(max(CASE WHEN c.thread_id = '' THEN p.ord END), {lowest}) AS mark
+        SELECT r.room_nid, coalesce(max(CASE WHEN c.thread_id = '' THEN c.ord END), {lowest}) AS mark
         FROM rooms r LEFT JOIN receipts c ON c.room_nid = r.room_nid AND c.user_id = :user_id
-        LEFT JOIN events p ON p.event_id = c.event_id AND p.room_nid = r.room_nid
         WHERE {rooms} GROUP BY r.room_nid),
     behind AS (
         SELECT e.room_nid, e.nid, e.ord, e.sender, e.state_key, e.push, coalesce(t.target_event_id, '') AS thread,
@@ -32,9 +31,9 @@ _UNREAD = """WITH marks AS (
         SELECT room_nid, thread, max(ord) AS mark FROM behind WHERE sender = :user_id AND state_key IS NULL
         GROUP BY room_nid, thread),
     threaded AS (
-        SELECT c.room_nid, CASE c.thread_id WHEN 'main' THEN '' ELSE c.thread_id END AS thread, max(p.ord) AS mark
-        FROM receipts c JOIN events p ON p.event_id = c.event_id AND p.room_nid = c.room_nid
-        WHERE {receipts} AND c.user_id = :user_id AND c.thread_id <> '' GROUP BY c.room_nid, c.thread_id)
+        SELECT c.room_nid, CASE c.thread_id WHEN 'main' THEN '' ELSE c.thread_id END AS thread, max(c.ord) AS mark
+        FROM receipts c WHERE {receipts} AND c.user_id = :user_id AND c.thread_id <> ''
+        GROUP BY c.room_nid, c.thread_id)
     """
 _FROM = """ FROM behind b LEFT JOIN entered j ON j.room_nid = b.room_nid
     LEFT JOIN own o ON o.room_nid = b.room_nid AND o.thread = b.thread

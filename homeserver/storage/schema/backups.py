@@ -27,6 +27,7 @@ key_backups = Table(
     Column("auth_data", LargeBinary, nullable=False),  # JSON object
     Column("etag", BigInteger, nullable=False),  # counts the transactions that changed a key
     Column("count", BigInteger, nullable=False),  # of keys: kept, because counting 100,000 rows takes long
+    Column("bytes", BigInteger, nullable=False),  # of their session data: kept, too
     Column("deleted", Boolean, nullable=False),  # nobody sees it; its keys are being deleted, some at a time
     sqlite_with_rowid=False,
 )

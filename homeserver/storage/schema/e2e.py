@@ -93,10 +93,12 @@ device_lists = Table(
 to_device = Table(
     "to_device",
     metadata,
+    # In this order a request for a thousand devices is written to one end of the table, not into a thousand queues.
+    Column("position", BigInteger, primary_key=True),
     Column("user_id", Text, primary_key=True),
     Column("device_id", Text, primary_key=True),
-    Column("position", BigInteger, primary_key=True),
     Column("json", LargeBinary, nullable=False),  # the event as the device gets it
+    Index("ix_to_device_queue", "user_id", "device_id", "position"),
     sqlite_with_rowid=False,
 )
 

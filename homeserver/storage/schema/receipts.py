@@ -14,6 +14,8 @@ receipts = Table(
     Column("type", Text, primary_key=True),
     Column("thread_id", Text, primary_key=True),  # empty: unthreaded
     Column("event_id", Text, nullable=False),
+    # The event's place in the timeline, which it keeps when the event is gone. NULL: the event was never here.
+    Column("ord", BigInteger, nullable=True),
     Column("ts", BigInteger, nullable=False),
     Column("position", BigInteger, nullable=False),
     Index("ix_receipts_room_position", "room_nid", "position"),

@@ -153,6 +153,9 @@ class _Script:
         async with store.engine.glance() as connection:
             (rows,) = await _ROWS.first(connection, user_id=self.user_id)
         assert rows == sum(len(version.keys) for version in self.versions.values()), "nothing is left of deleted ones"
+        sizes = [len(key.session_data) for version in self.versions.values() for key in version.keys.values()]
+        async with store.read() as tx:
+            assert await tx.backups.totals(self.user_id) == (len(self.versions), len(sizes), sum(sizes))
 
 
 _ROOMS = ["!a", "!b", "!é"]
@@ -295,3 +298,18 @@ async def test_too_many_keys_are_refused_whole(store: Database) -> None:
     assert refused.value.code is ErrCode.RESOURCE_LIMIT_EXCEEDED
     assert (await backups.get(ALICE, version)).count == 8
     assert (await backups.put_keys(ALICE, version, batch(6, 4))).count == 10
+
+
+async def test_too_many_bytes_are_refused_whole(store: Database) -> None:
+    large = len(sent(0, 0, False, "x" * 300).session_data)
+    backups = Backups(store, BackupLimits(bytes=10 * large))
+    version = str(await backups.create(ALICE, _ALGORITHM, {}))
+    await backups.put_keys(ALICE, version, batch(0, 10))
+    for keys in (batch(9, 2), {"!room0": {"session00000000": sent(0, 0, True, "x" * 301)}}):
+        with pytest.raises(MatrixError) as refused:
+            await backups.put_keys(ALICE, version, keys)
+        assert refused.value.code is ErrCode.RESOURCE_LIMIT_EXCEEDED
+    assert await backups.get(ALICE, version) == await backups.get(ALICE, None)
+    assert (await backups.get(ALICE, version)).count == 10
+    await backups.delete_keys(ALICE, version, "!room9")
+    assert (await backups.put_keys(ALICE, version, batch(10, 1))).count == 10

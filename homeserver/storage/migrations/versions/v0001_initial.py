@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001.96"
+revision = "0001.97"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -433,6 +433,7 @@ def _key_backups() -> None:
         sa.Column("auth_data", sa.LargeBinary(), nullable=False),
         sa.Column("etag", sa.BigInteger(), nullable=False),
         sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
         sa.Column("deleted", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("user_id", "version", name="pk_key_backups"),
         sqlite_with_rowid=False,
@@ -621,6 +622,7 @@ def _receipts() -> None:
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("thread_id", sa.Text(), nullable=False),
         sa.Column("event_id", sa.Text(), nullable=False),
+        sa.Column("ord", sa.BigInteger(), nullable=True),
         sa.Column("ts", sa.BigInteger(), nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("room_nid", "user_id", "type", "thread_id", name="pk_receipts"),
@@ -865,13 +867,14 @@ def _support_visitors() -> None:
 def _to_device() -> None:
     op.create_table(
         "to_device",
+        sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("user_id", sa.Text(), nullable=False),
         sa.Column("device_id", sa.Text(), nullable=False),
-        sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("json", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("user_id", "device_id", "position", name="pk_to_device"),
+        sa.PrimaryKeyConstraint("position", "user_id", "device_id", name="pk_to_device"),
         sqlite_with_rowid=False,
     )
+    op.create_index("ix_to_device_queue", "to_device", ["user_id", "device_id", "position"], unique=False)
 
 
 def _url_previews() -> None:
