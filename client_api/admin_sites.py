@@ -17,19 +17,22 @@ from homeserver.web.response import Json
 
 _MOST_AGENTS = 50
 
+Settings = Annotated[dict[str, Any], Meta(max_length=50)]
+"""As `services.support.site.SiteConfig` reads them, which bounds whatever is in them."""
+
 
 class NewSiteBody(msgspec.Struct):
     """A site to be made."""
 
     site_id: Id
-    settings: dict[str, Any]
+    settings: Settings
     agents: Annotated[list[Id], Meta(max_length=_MOST_AGENTS)] = []
 
 
 class SettingsBody(msgspec.Struct):
     """Changes to settings: objects are merged, everything else is replaced, null takes a member away."""
 
-    settings: dict[str, Any]
+    settings: Settings
 
 
 class AgentBody(msgspec.Struct):
