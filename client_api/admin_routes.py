@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from client_api import admin, admin_media, admin_moderation, admin_rooms, admin_users
+from client_api import admin, admin_media, admin_moderation, admin_rooms, admin_sites, admin_users
 from client_api.deps import ClientServices
 from homeserver.web.route import Auth, Route
 
@@ -12,17 +12,19 @@ OWN = "/_hromada/admin/v1"
 ADMIN = Auth.ADMIN
 _FROM = {"from_": "from"}
 _ORDER = {"from_": "from", "dir_": "dir"}
+_KINDS = {"visitors": "chat.hromada.visitors", "suspended": "chat.hromada.suspended"}
 _USER = f"{V2}/users/{{userId}}"
 _USER_V1 = f"{V1}/users/{{userId}}"
 _ROOM = f"{V1}/rooms/{{roomId}}"
 _TOKENS = f"{V1}/registration_tokens"
 _REPORTS = (f"{V1}/event_reports", f"{OWN}/reports")
+_SITE = f"{OWN}/sites/{{siteId}}"
 _DEVICE = f"{_USER}/devices/{{deviceId}}"
 
 ADMIN_ROUTES: list[Route[ClientServices]] = [
     Route("GET", f"{V1}/server_version", admin.get_server_version, auth=ADMIN),
     Route("GET", f"{OWN}/audit", admin.get_audit, auth=ADMIN, query_names=_FROM),
-    Route("GET", f"{V2}/users", admin_users.list_accounts, auth=ADMIN, query_names=_ORDER),
+    Route("GET", f"{V2}/users", admin_users.list_accounts, auth=ADMIN, query_names={**_ORDER, **_KINDS}),
     Route("GET", _USER, admin_users.get_account, auth=ADMIN),
     Route("PUT", _USER, admin_users.put_account, auth=ADMIN),
     Route("POST", f"{V1}/deactivate/{{userId}}", admin_users.deactivate_user, auth=ADMIN),
@@ -72,6 +74,15 @@ ADMIN_ROUTES: list[Route[ClientServices]] = [
         )
         for word in ("protect", "unprotect")
     ),
+    Route("GET", f"{OWN}/sites", admin_sites.list_sites, auth=ADMIN),
+    Route("POST", f"{OWN}/sites", admin_sites.add_site, auth=ADMIN),
+    Route("GET", _SITE, admin_sites.get_site, auth=ADMIN),
+    Route("PUT", _SITE, admin_sites.edit_site, auth=ADMIN),
+    Route("DELETE", _SITE, admin_sites.remove_site, auth=ADMIN),
+    Route("POST", f"{_SITE}/preview", admin_sites.preview_site, auth=ADMIN),
+    Route("POST", f"{_SITE}/rotate_key", admin_sites.rotate_site_key, auth=ADMIN),
+    Route("POST", f"{_SITE}/agents", admin_sites.add_site_agent, auth=ADMIN),
+    Route("DELETE", f"{_SITE}/agents/{{userId}}", admin_sites.remove_site_agent, auth=ADMIN),
     Route("GET", _TOKENS, admin_moderation.get_registration_tokens, auth=ADMIN),
     Route("POST", f"{_TOKENS}/new", admin_moderation.new_registration_token, auth=ADMIN),
     Route("GET", f"{_TOKENS}/{{token}}", admin_moderation.get_registration_token, auth=ADMIN),

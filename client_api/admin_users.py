@@ -103,6 +103,8 @@ async def list_accounts(  # noqa: PLR0913 - one parameter for each of the query'
     deactivated: bool = False,
     locked: bool = False,
     admins: bool | None = None,
+    visitors: bool = False,
+    suspended: bool = False,
     order_by: Order = "name",
     dir_: Literal["f", "b"] = "f",
 ) -> dict[str, Any]:
@@ -112,7 +114,16 @@ async def list_accounts(  # noqa: PLR0913 - one parameter for each of the query'
     offset, limit = paging(from_, limit, api.administration.max_page)
     order = "name" if order_by in _WITHOUT_ORDER else order_by
     search = UserSearch(
-        folded(name), user_id.lower(), guests, deactivated, locked, admins, order, descending=dir_ == "b"
+        folded(name),
+        user_id.lower(),
+        guests,
+        deactivated,
+        locked,
+        admins,
+        visitors,
+        suspended,
+        order,
+        descending=dir_ == "b",
     )
     rows, total = await api.administration.users.page(search, offset, limit)
     return {"users": [_listed(row) for row in rows], "total": total, **next_token(offset, len(rows), total)}

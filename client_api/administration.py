@@ -8,6 +8,7 @@ from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.services.administration.media import MediaAdministration
 from homeserver.services.administration.moderation import ReportAdministration, TokenAdministration
 from homeserver.services.administration.rooms import RoomAdministration
+from homeserver.services.administration.sites import SiteAdministration
 from homeserver.services.administration.users import UserAdministration
 from homeserver.services.audit import Audit
 
@@ -21,6 +22,7 @@ class AdministrationServices:
     tokens: TokenAdministration
     reports: ReportAdministration
     rooms: RoomAdministration
+    sites: SiteAdministration
     media: MediaAdministration | None
     """None in a process without the role `media`."""
     version: str

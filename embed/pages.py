@@ -83,7 +83,7 @@ def client_policy(host: str) -> str:
             "media-src 'self' blob:",
             "worker-src 'self'",
             "manifest-src 'self'",
-            "frame-src 'none'",
+            "frame-src 'self'",  # an administrator's preview of a site's chat
             "base-uri 'none'",
             "form-action 'self'",
             "frame-ancestors 'none'",

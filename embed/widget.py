@@ -31,6 +31,12 @@ _SHARED = (
     ("X-Content-Type-Options", "nosniff"),
 )
 
+_PREVIEW = {
+    **{"preview": True, "site": "", "nonce": "", "origins": [], "open": True, "next": None, "staff": []},
+    **{"name": "", "locale": "en", "accent": "#2B58D8", "scheme": "light", "words": {}, "form": [], "consent": ""},
+    **{"hours": None, "offline": "open", "identity": "anonymous", "files": {"max": 0, "types": []}, "rating": False},
+}
+
 Answer = Annotated[str, Meta(max_length=5_000)]
 
 
@@ -87,6 +93,22 @@ async def get_frame(embed: EmbedServices, *, request: Request, site: str) -> Res
         site_name=live.config.name,
         locale=live.config.locale,
         given=json.dumps(given, ensure_ascii=True).replace("<", "\\u003c"),
+    )
+
+
+async def get_preview(embed: EmbedServices, *, request: Request) -> Response:
+    """The frame as the administrators' page shows it: it is told by that page what to show, and asks for nothing."""
+    manifest = embed.assets.manifest
+    if manifest is None or "frame" not in manifest.entries:
+        raise MatrixError(ErrCode.NOT_FOUND, "The support chat was not built: make web")
+    return embed.pages.render(
+        "frame.html",
+        _policy("'self'", ""),
+        framed=True,
+        entries=manifest.entries,
+        site_name="Hromada",
+        locale="en",
+        given=json.dumps(_PREVIEW),
     )
 
 
@@ -150,7 +172,10 @@ def frame_policy(live: LiveSite, host: str) -> str:
     sockets = ""
     if _HOST.match(host):
         sockets = f" wss://{host}" + (f" ws://{host}" if _LOOPBACK.match(host) else "")
-    ancestors = " ".join("file:" if origin == "null" else origin for origin in live.config.origins)
+    return _policy(" ".join("file:" if origin == "null" else origin for origin in live.config.origins), sockets)
+
+
+def _policy(ancestors: str, sockets: str) -> str:
     return "; ".join(
         (
             "default-src 'none'",

@@ -10,13 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from homeserver import commands_site
 from homeserver.boot.parts import public_base_url
 from homeserver.config.model import Config
 from homeserver.core.errors import ErrCode, MatrixError
-from homeserver.services.support.site import SiteConfig, Theme, readable
+from homeserver.services.support.site import Theme, readable, without_secrets
 from homeserver.terminal import write, write_row
 
 _MOST_BYTES = 1_048_576
@@ -101,19 +99,9 @@ def _list(config: Config) -> int:
 
 
 def _show(options: argparse.Namespace, config: Config) -> int:
-    write(
-        json.dumps(
-            _without_secrets(asyncio.run(commands_site.show(config, options.site))), ensure_ascii=False, indent=2
-        )
-    )
+    shown = without_secrets(asyncio.run(commands_site.show(config, options.site)))
+    write(json.dumps(shown, ensure_ascii=False, indent=2))
     return 0
-
-
-def _without_secrets(site: SiteConfig) -> dict[str, Any]:
-    value: dict[str, Any] = msgspec.to_builtins(site)
-    for key in value.get("identity", {}).get("keys", ()):
-        key.pop("secret", None)  # shown once, when it is made
-    return value
 
 
 def _rotate(options: argparse.Namespace, config: Config) -> int:

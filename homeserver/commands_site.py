@@ -10,16 +10,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-import msgspec
-
 from homeserver import boot
 from homeserver.config.model import Config
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.services.accounts.names import user_id_at_login
-from homeserver.services.support.site import Key, SiteConfig, parse_config
+from homeserver.services.support.removal import close_visitors
+from homeserver.services.support.site import Key, SiteConfig, merged, parse_config
 from homeserver.services.support.sites import LiveSite
-
-_STEP = 100
 
 
 @asynccontextmanager
@@ -54,8 +51,7 @@ async def edit(config: Config, site_id: str, changes: dict[str, Any], agents: li
     """Change settings, which are merged into those there are; invite `agents`. Raises as `add`."""
     async with _writing(config) as server:
         site = await server.support.sites.get(site_id)
-        merged = _merge(msgspec.to_builtins(site.config), changes)
-        site = await server.support.sites.edit(site_id, parse_config(merged)) if changes else site
+        site = await server.support.sites.edit(site_id, merged(site.config, changes)) if changes else site
         for name in agents:
             await server.support.sites.invite(site, _user_id(config, name))
         return site.config
@@ -77,26 +73,7 @@ async def remove(config: Config, site_id: str) -> int:
     """Forget a site and close its visitors' accounts; returns how many there were. Raises MatrixError(NOT_FOUND)."""
     async with _writing(config) as server:
         await server.support.sites.remove(site_id)
-        gone = 0
-        while True:
-            async with server.store.read() as tx:
-                visitors = await tx.support.visitors_of(site_id, _STEP)
-            for visitor in visitors:
-                await server.accounts.account.deactivate(visitor.user_id, erase=False)
-                async with server.store.write() as tx:
-                    await tx.support.delete_visitor(visitor.user_id)
-                    await tx.users.announce()
-            gone += len(visitors)
-            if not visitors:
-                return gone
-
-
-def _merge(old: Any, new: Any) -> Any:
-    """Objects are merged, everything else is replaced; null takes a member away."""
-    if not isinstance(old, dict) or not isinstance(new, dict):
-        return new
-    merged = {**old, **{key: _merge(old.get(key), value) for key, value in new.items()}}
-    return {key: value for key, value in merged.items() if value is not None}
+        return await close_visitors(server.store, server.accounts.account, site_id)
 
 
 def _user_id(config: Config, name: str) -> str:

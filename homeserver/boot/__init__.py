@@ -169,12 +169,12 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
     rooms = build_rooms(store, log, committer, MemberProfiles(store), settings)
     audit, passwords = build_audit(base), build_passwords(base)
     accounts = build_accounts(base, sessions, rooms.memberships, queries, audit, passwords)
-    administration = build_administration(base, audit, passwords, accounts, rooms)
     lists = RoomLists(store, log)
     e2e = build_e2e(base, follower, lists, accounts.interactive)
     # From a key that all processes of a server share, and of no use to who learns it but for nonces.
     nonce_secret = blake2b(secrets.jwt_keys, person=b"frame nonces").digest()
     support = build_support(base, rooms, sessions, accounts.account, nonce_secret)
+    administration = build_administration(base, audit, passwords, accounts, rooms, support.sites)
     link_key = parts.link_key(secrets)
     return Core(
         engine,

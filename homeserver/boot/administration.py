@@ -13,9 +13,11 @@ from homeserver.services.accounts.passwords import Passwords, PasswordSettings
 from homeserver.services.administration.media import MediaAdministration
 from homeserver.services.administration.moderation import ReportAdministration, TokenAdministration
 from homeserver.services.administration.rooms import RoomAdministration
+from homeserver.services.administration.sites import SiteAdministration
 from homeserver.services.administration.users import UserAdministration
 from homeserver.services.audit import Audit
 from homeserver.services.rooms import Rooms
+from homeserver.services.support.sites import Sites
 
 
 def build_passwords(base: Foundations) -> Passwords:
@@ -32,7 +34,7 @@ def build_audit(base: Foundations) -> Audit:
 
 
 def build_administration(
-    base: Foundations, audit: Audit, passwords: Passwords, accounts: AccountServices, rooms: Rooms
+    base: Foundations, audit: Audit, passwords: Passwords, accounts: AccountServices, rooms: Rooms, sites: Sites
 ) -> AdministrationServices:
     """What is behind the admin API."""
     limits = base.config.limits
@@ -62,6 +64,7 @@ def build_administration(
             max_page=limits.admin_page,
             most=limits.admin_rooms,
         ),
+        sites=SiteAdministration(base.store, sites, accounts.account, audit, base.clock, base.config.server.name),
         media=None,
         version=homeserver.__version__,
         max_page=limits.admin_page,

@@ -44,6 +44,9 @@ class UserSearch:
     """Whether guests, closed and locked accounts are among them."""
     admins: bool | None = None
     """Administrators only (True), or all others (False)."""
+    visitors: bool = False
+    suspended: bool = False
+    """Only visitors of support chats; only those who are suspended or locked."""
     order_by: str = "name"
     """A key of `USER_ORDERS`."""
     descending: bool = False

@@ -80,6 +80,15 @@ class Case:
     """How often the card was replaced by another one."""
 
 
+@dataclass(frozen=True, slots=True)
+class CaseTimes:
+    """What figures need of a case: when it began, was first answered, and how it was rated."""
+
+    opened_ms: int
+    answered_ms: int | None
+    rating: int | None
+
+
 class SupportRepo(Protocol):
     """Sites, visitors and cases."""
 
@@ -165,6 +174,14 @@ class SupportRepo(Protocol):
 
     async def open_cases(self, site_id: str) -> list[Case]:
         """Those neither resolved nor blocked, oldest first, at most 1,000."""
+        ...
+
+    async def recent_cases(self, site_id: str, since_ms: int, limit: int) -> list[CaseTimes]:
+        """Those begun since, newest first."""
+        ...
+
+    async def case_rooms(self) -> list[str]:
+        """The rooms of all cases."""
         ...
 
     async def cases_of(self, visitor_id: str) -> list[Case]:

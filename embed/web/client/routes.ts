@@ -12,7 +12,7 @@ export type Route =
     | { page: "invites" }
     | { page: "search"; query: string; room: string | undefined }
     | { page: "settings"; tab: string }
-    | { page: "admin"; tab: string };
+    | { page: "admin"; tab: string; id?: string | undefined };
 
 /** Read a fragment (`#/room/…`) or a link of matrix.to's or `matrix:`'s form. Unknown ones are home. */
 export function parse(fragment: string): Route {
@@ -40,7 +40,7 @@ export function parse(fragment: string): Route {
         case "settings":
             return { page, tab: first || "profile" };
         case "admin":
-            return { page, tab: first || "users" };
+            return { page, tab: first || "users", id: second || undefined };
         default:
             return { page: "home" };
     }
@@ -83,8 +83,10 @@ export function format(route: Route): string {
             add("in", route.room);
             break;
         case "settings":
+            path = `settings/${route.tab}`;
+            break;
         case "admin":
-            path = `${route.page}/${route.tab}`;
+            path = `admin/${route.tab}${route.id ? `/${enc(route.id)}` : ""}`;
             break;
         default:
             path = route.page;

@@ -9,6 +9,8 @@ export interface Field {
 }
 
 export interface Given {
+    /** Shown to an administrator, who tells what to show; nothing is asked of the server. */
+    preview?: boolean;
     site: string;
     nonce: string;
     origins: string[];

@@ -3,7 +3,7 @@
 import { render } from "preact";
 import * as api from "./api.ts";
 import { Chat } from "./chat.ts";
-import { given } from "./given.ts";
+import { type Given, given } from "./given.ts";
 import { speak } from "./i18n/t.ts";
 import { connect, tell, type Page } from "./port.ts";
 import { App } from "./ui/App.tsx";
@@ -21,6 +21,7 @@ const chat = new Chat();
 
 /** Begin with what the form said; the first message goes out as soon as there is a room. */
 async function begin(answers: Record<string, string>, consent: boolean, first: string): Promise<void> {
+    if (given.preview) return;
     const { url, title } = state.page;
     const extra = Object.fromEntries(state.context);
     const session = await api.start({ key: state.key, answers: { ...extra, ...answers }, consent, page: url, title, jwt: state.jwt, begin: true });
@@ -120,14 +121,31 @@ addEventListener("keydown", (event) => {
     if (event.key === "Escape" && !event.defaultPrevented && !document.querySelector("dialog[open]")) tell("close");
 });
 
-theme(given.scheme);
-connect(hear);
-void speak(chosen() || navigator.language || given.locale).then(draw);
-draw();
-void api.resume().then(
-    (session) => chat.enter(session),
-    () => {
-        chat.phase = chat.phase === "loading" ? "form" : chat.phase;
-        chat.changed();
-    },
-);
+/** Show what the page around us says, which is one of this server's own. */
+function preview(): void {
+    addEventListener("message", ({ source, origin, data }: MessageEvent<{ preview?: Partial<Given>; theme?: string }>) => {
+        if (source !== parent || origin !== location.origin || !data.preview) return;
+        Object.assign(given, data.preview);
+        theme(data.theme ?? "light");
+        chat.phase = "form";
+        void speak(given.locale).then(draw);
+    });
+    parent.postMessage("hromada:preview", location.origin);
+}
+
+function run(): void {
+    theme(given.scheme);
+    connect(hear);
+    void speak(chosen() || navigator.language || given.locale).then(draw);
+    draw();
+    void api.resume().then(
+        (session) => chat.enter(session),
+        () => {
+            chat.phase = chat.phase === "loading" ? "form" : chat.phase;
+            chat.changed();
+        },
+    );
+}
+
+if (given.preview) preview();
+else run();

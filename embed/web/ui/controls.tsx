@@ -21,6 +21,7 @@ export function IconButton({ icon, label, flip, children, class: more, ...rest }
 }
 
 interface FieldProps extends Omit<InputHTMLAttributes<HTMLInputElement>, "label"> {
+    list?: string;
     label: ComponentChildren;
     hint?: ComponentChildren;
     error?: ComponentChildren;

@@ -23,7 +23,7 @@ from homeserver.services.log import Log
 from homeserver.services.support import cards, hours
 from homeserver.services.support.cases import Cases
 from homeserver.services.support.commands import Commands
-from homeserver.services.support.rooms import RATING, SupportRooms
+from homeserver.services.support.rooms import CASE_TYPE, RATING, SupportRooms
 from homeserver.services.support.routing import Routing
 from homeserver.services.support.sites import LiveSite, Sites
 from homeserver.services.support.texts import excerpt_of
@@ -54,11 +54,19 @@ class Desk:
         self._commands = Commands(store, cases, rooms, sites)
         self._position = log.position
         self._stored = -1
+        self._case_rooms: set[str] | None = None
+        """Rooms of cases; None until there is a site."""
         self._wake = asyncio.Event()
-        log.listen(self._follow, self._wake.set)
+        log.listen(self._follow, self._jumped)
+        sites.listen(self._wake.set)
 
     def _follow(self, entries: Sequence[LogEntry]) -> None:
-        if any(isinstance(entry, EventEntry) for entry in entries):
+        # Without sites nothing is woken; when one comes, what was said since the last look is caught up with.
+        if self._sites.some and any(isinstance(entry, EventEntry) for entry in entries):
+            self._wake.set()
+
+    def _jumped(self) -> None:
+        if self._sites.some:
             self._wake.set()
 
     async def run(self) -> None:
@@ -88,13 +96,14 @@ class Desk:
                 cursor = self._position
                 await tx.support.set_cursor(cursor)
         self._position = self._stored = min(cursor, self._log.position)
-        self._wake.set()
+        if await self._sites.all(fresh=True):
+            self._wake.set()
 
     async def _catch_up(self) -> None:
         while self._position < (upto := self._log.position):
             sites = await self._sites.all()
             if not sites:
-                self._position = upto
+                self._position, self._case_rooms = upto, None
                 return
             entries = self._log.since(self._position, upto)
             if entries is None:
@@ -118,6 +127,7 @@ class Desk:
         news = [s.event for s in events if not s.flags & HIDDEN and s.event.sender not in bots]
         rooms = {event.room_id for event in news} - desks.keys()
         cases: dict[str, Case] = {}
+        rooms &= await self._known_rooms(events)
         if rooms:
             async with self._store.glance() as tx:
                 cases = {case.room_id: case for case in await tx.support.cases(rooms)}
@@ -137,6 +147,18 @@ class Desk:
             except Exception as error:  # a fault in one case must not stop all desks
                 _log.error("desk_crashed", event_id=event.event_id, exc_info=error)
         return concerned
+
+    async def _known_rooms(self, events: Sequence[StoredEvent]) -> set[str]:
+        """The rooms of cases; each was begun in one of the events, or before the set was read."""
+        if self._case_rooms is None:
+            async with self._store.read() as tx:
+                self._case_rooms = set(await tx.support.case_rooms())
+        for stored in events:
+            event = stored.event
+            # Anybody may call a room so: it is only looked for in the database then.
+            if event.type == "m.room.create" and event.content.get("type") == CASE_TYPE:
+                self._case_rooms.add(event.room_id)
+        return self._case_rooms
 
     # --- a case's room ---
 
@@ -246,6 +268,12 @@ class Desk:
     async def tick(self) -> None:
         """Offer again what nobody took; resolve what waited long enough for its visitor."""
         now_ms = self._clock.now_ms()
+        if not self._sites.some:
+            upto = self._log.position
+            if not await self._sites.all(fresh=True):
+                self._position = max(self._position, upto)
+                self._case_rooms = None
+                return
         for site in await self._sites.all():
             async with self._store.read() as tx:
                 cases = await tx.support.open_cases(site.id)

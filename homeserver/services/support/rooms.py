@@ -6,6 +6,7 @@ write in their room and nothing else; they see neither space nor desk.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from homeserver.core.ids import UserID
@@ -27,6 +28,15 @@ _NEVER = 101
 _PAGE = 100
 _MOST_PAGES = 50
 _BOT_DEVICE = "support"
+
+
+@dataclass(frozen=True, slots=True)
+class Staff:
+    """Somebody on a desk, or invited to it."""
+
+    user_id: str
+    name: str
+    membership: str
 
 
 class SupportRooms:
@@ -151,6 +161,20 @@ class SupportRooms:
             return []
         async with self._memory.store.glance() as tx:
             return list(await tx.rooms.joined_local_users(head.room_nid))
+
+    async def staff(self, room_id: str) -> list[Staff]:
+        """Who is joined or invited, those who are joined first."""
+        head = await self._memory.heads.fetch(room_id, self._memory.store)
+        if head is None:
+            return []
+        async with self._memory.store.read() as tx:
+            members = await tx.rooms.current_members(head.room_nid, ["join", "invite"])
+        found = []
+        for stored in members:
+            content, user_id = stored.event.content, stored.event.state_key or ""
+            name = content.get("displayname")
+            found.append(Staff(user_id, name if isinstance(name, str) else user_id, str(content.get("membership"))))
+        return sorted(found, key=lambda one: (one.membership != "join", one.name, one.user_id))
 
     async def set_state(self, bot: str, room_id: str, kind: str, key: str, content: dict[str, Any]) -> None:
         """Set a piece of state."""

@@ -187,6 +187,50 @@ def dump_config(config: SiteConfig) -> bytes:
     return msgspec.json.encode(config)
 
 
+def merged(config: SiteConfig, changes: dict[str, Any]) -> SiteConfig:
+    """Settings with changes: objects are merged, everything else is replaced; null takes a member away.
+
+    An identity key given without its secret keeps the one that it has. Raises MatrixError(INVALID_PARAM).
+    """
+    secrets = {key.kid: key.secret for key in config.identity.keys}
+    old = msgspec.to_builtins(config)
+    new = _merge(old, changes)
+    identity = new.get("identity")
+    keys = identity.get("keys") if isinstance(identity, dict) else None
+    if isinstance(keys, list):
+        identity["keys"] = [
+            {**key, "secret": secrets[key["kid"]]}
+            if isinstance(key, dict)
+            and "secret" not in key
+            and isinstance(key.get("kid"), str)
+            and secrets.get(key["kid"])
+            else key
+            for key in keys
+        ]
+    return parse_config(new)
+
+
+def _merge(old: Any, new: Any) -> Any:
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return new
+    whole = {**old, **{key: _merge(old.get(key), value) for key, value in new.items()}}
+    return {key: value for key, value in whole.items() if value is not None}
+
+
+def without_secrets(config: SiteConfig) -> dict[str, Any]:
+    """Settings as they are shown: secrets are shown once, when they are made."""
+    value: dict[str, Any] = msgspec.to_builtins(config)
+    for key in value.get("identity", {}).get("keys", ()):
+        key.pop("secret", None)
+    return value
+
+
+def contrast(accent: str) -> float:
+    """Of white text on a colour.  WCAG 2.2, 1.4.3"""
+    red, green, blue = (int(accent[start : start + 2], 16) for start in (1, 3, 5))
+    return _contrast_with_white(red, green, blue)
+
+
 def _check_origins(origins: tuple[str, ...]) -> None:
     if not origins:
         raise _bad("A site needs at least one origin, such as https://shop.example.org")

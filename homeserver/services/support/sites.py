@@ -6,7 +6,7 @@ A server that runs looks at the settings again after a few seconds, so that chan
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -16,7 +16,8 @@ from homeserver.ports.accounts import User
 from homeserver.ports.clock import Clock
 from homeserver.ports.store import Store, UniqueViolation
 from homeserver.ports.support import Site
-from homeserver.services.support.rooms import SupportRooms
+from homeserver.services.audit import Note, noted
+from homeserver.services.support.rooms import Staff, SupportRooms
 from homeserver.services.support.site import Identity, Key, SiteConfig, dump_config, parse_config, site_id_of
 
 _FRESH_S = 2.0
@@ -47,13 +48,24 @@ class Sites:
         self._most = most
         self._known: dict[str, LiveSite] = {}
         self._read_at: float | None = None
+        self._listeners: list[Callable[[], None]] = []
 
-    async def all(self) -> list[LiveSite]:
-        """All sites, at most two seconds old."""
+    @property
+    def some(self) -> bool:
+        """Whether there is a site at all, as far as this process knows."""
+        return bool(self._known)
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when this process learns of sites that it did not know."""
+        self._listeners.append(listener)
+
+    async def all(self, *, fresh: bool = False) -> list[LiveSite]:
+        """All sites, at most two seconds old, as they are this moment if `fresh`."""
         now = self._clock.monotonic()
-        if self._read_at is None or now - self._read_at > _FRESH_S:
+        if fresh or self._read_at is None or now - self._read_at > _FRESH_S:
             async with self._store.glance() as tx:
                 rows = await tx.support.sites()
+            before = self._known.keys()
             self._known = {
                 row.site_id: known
                 if (known := self._known.get(row.site_id)) is not None and known.row.config == row.config
@@ -61,6 +73,9 @@ class Sites:
                 for row in rows
             }
             self._read_at = now
+            if self._known.keys() - before:
+                for listener in self._listeners:
+                    listener()
         return list(self._known.values())
 
     async def get(self, site_id: str, *, fresh: bool = False) -> LiveSite:
@@ -75,7 +90,7 @@ class Sites:
             raise MatrixError(ErrCode.NOT_FOUND, "There is no such site")
         return site
 
-    async def add(self, site_id: str, config: SiteConfig, agents: Sequence[str]) -> LiveSite:
+    async def add(self, site_id: str, config: SiteConfig, agents: Sequence[str], note: Note | None = None) -> LiveSite:
         """Make a site with its bot, space and desk; `agents` (user ids) are invited.
 
         Raises MatrixError: INVALID_PARAM (the id, or there is such a site already), NOT_FOUND for an agent,
@@ -106,16 +121,18 @@ class Sites:
         try:
             async with self._store.write() as tx:
                 await tx.support.add_site(row)
+                await noted(tx, note)
         except UniqueViolation:
             raise MatrixError(ErrCode.INVALID_PARAM, f"There is a site {site_id} already") from None
         self._read_at = None
         return LiveSite(row, config)
 
-    async def edit(self, site_id: str, config: SiteConfig) -> LiveSite:
+    async def edit(self, site_id: str, config: SiteConfig, note: Note | None = None) -> LiveSite:
         """Replace a site's settings. Raises MatrixError(NOT_FOUND)."""
         async with self._store.write() as tx:
             if not await tx.support.set_config(site_id, dump_config(config)):
                 raise MatrixError(ErrCode.NOT_FOUND, "There is no such site")
+            await noted(tx, note)
         self._read_at = None
         return await self.get(site_id)
 
@@ -128,12 +145,23 @@ class Sites:
         for room_id in (site.row.desk_id, site.row.space_id):
             await self._rooms.member(site.row.bot, room_id, agent, "invite")
 
-    async def rotate_key(self, site_id: str, *, alg: str = "HS256", public_key: str = "") -> Key:
+    async def staff(self, site: LiveSite) -> list[Staff]:
+        """Who is on the desk or invited to it, without the bot."""
+        return [one for one in await self._rooms.staff(site.row.desk_id) if one.user_id != site.row.bot]
+
+    async def dismiss(self, site: LiveSite, agent: str) -> None:
+        """Take somebody from the desk and its space. Raises MatrixError."""
+        for room_id in (site.row.desk_id, site.row.space_id):
+            await self._rooms.member(site.row.bot, room_id, agent, "leave")
+
+    async def rotate_key(
+        self, site_id: str, *, alg: str = "HS256", public_key: str = "", note: Note | None = None
+    ) -> Key:
         """Give the site a new identity key and keep the one before it, no more; returns the new one.
 
         It is the only time that a secret made here is shown. Raises MatrixError: NOT_FOUND, INVALID_PARAM.
         """
-        site = await self.get(site_id)
+        site = await self.get(site_id, fresh=True)
         new = {"kid": f"k{secrets.token_hex(4)}", "alg": alg, "public_key": public_key}
         if alg == "HS256":
             new["secret"] = secrets.token_urlsafe(32)
@@ -145,7 +173,7 @@ class Sites:
         identity = Identity(site.config.identity.mode, keys)
         config = msgspec.structs.replace(site.config, identity=identity)
         parse_config(dump_config(config))
-        await self.edit(site_id, config)
+        await self.edit(site_id, config, note)
         return key
 
     async def remove(self, site_id: str) -> LiveSite:

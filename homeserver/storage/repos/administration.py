@@ -45,7 +45,8 @@ _ACCOUNT = (
     f"{_FIELD.format('avatar_url')} AS avatar_url, {_SEEN} AS seen_ms FROM users u "
 )
 _MATCHING = """WHERE {has_name} AND {has_id} AND (:guests OR NOT u.is_guest) AND (:deactivated OR NOT u.deactivated)
-    AND (:locked OR NOT u.locked) AND u.is_admin = coalesce(:admins, u.is_admin) """
+    AND (:locked OR NOT u.locked) AND u.is_admin = coalesce(:admins, u.is_admin)
+    AND (NOT :visitors OR u.site_id IS NOT NULL) AND (NOT :suspended OR u.suspended OR u.locked) """
 _CONTAINS = {
     name: Fragment(f"instr({column}, :{parameter}) > 0", f"strpos({column}, :{parameter}) > 0")
     for name, column, parameter in (("has_name", "u.search", "name"), ("has_id", "u.user_id", "user_id"))

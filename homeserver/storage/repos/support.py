@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from homeserver.ports.support import Case, Site, Visitor
+from homeserver.ports.support import Case, CaseTimes, Site, Visitor
 from homeserver.storage.dialect import FOR_UPDATE, Connection, Sql, in_texts, json_texts
 from homeserver.storage.repos.columns import Columns
 
@@ -56,6 +56,11 @@ _BY_ROOMS = Sql(_CASE + "{rooms}", rooms=in_texts("room_id", "room_ids"))
 _BY_CARD = Sql(_CASE + "card_id = :card_id")
 _BY_NUMBER = Sql(_CASE + "site_id = :site_id AND number = :number")
 _OPEN = Sql(_CASE + "site_id = :site_id AND status IN ('new', 'open', 'pending') ORDER BY number LIMIT :count")
+_RECENT = Sql(
+    "SELECT opened_ms, answered_ms, rating FROM support_cases WHERE site_id = :site_id AND opened_ms >= :since_ms "
+    "ORDER BY number DESC LIMIT :count"
+)
+_ROOMS = Sql("SELECT room_id FROM support_cases")
 _OF_VISITOR = Sql(_CASE + "visitor_id = :visitor_id ORDER BY number DESC LIMIT :count")
 
 _USE_JTI = Sql(
@@ -153,6 +158,13 @@ class SqlSupportRepo:
     async def open_cases(self, site_id: str) -> list[Case]:
         rows = await _OPEN.rows(self._connection, site_id=site_id, count=_MOST_OPEN)
         return [_CASES.record(row) for row in rows]
+
+    async def recent_cases(self, site_id: str, since_ms: int, limit: int) -> list[CaseTimes]:
+        rows = await _RECENT.rows(self._connection, site_id=site_id, since_ms=since_ms, count=limit)
+        return [CaseTimes(*row) for row in rows]
+
+    async def case_rooms(self) -> list[str]:
+        return [str(row[0]) for row in await _ROOMS.rows(self._connection)]
 
     async def cases_of(self, visitor_id: str) -> list[Case]:
         rows = await _OF_VISITOR.rows(self._connection, visitor_id=visitor_id, count=_MOST_OF_VISITOR)

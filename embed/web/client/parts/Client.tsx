@@ -92,7 +92,7 @@ function Page(): JSX.Element {
         case "settings":
             return <Settings tab={to.tab} />;
         case "admin":
-            return <Admin tab={to.tab} />;
+            return <Admin tab={to.tab} id={to.id} />;
         default:
             return <Home />;
     }

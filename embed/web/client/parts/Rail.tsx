@@ -46,7 +46,7 @@ export function Rail(): JSX.Element {
             <div class="end">
                 {admin.value && <Entry icon="server" label={t("nav.admin")} href="#/admin/users" on={page === "admin"} />}
                 <Entry icon="settings" label={t("nav.settings")} href="#/settings/profile" on={page === "settings"} />
-                <a href="#/settings/profile" aria-label={t("nav.account", { name: me.value.name })} title={me.value.name}><Face person={me.value} size="2.25rem" back="var(--rail)" /></a>
+                <a href="#/settings/profile" title={me.value.name}><Face person={me.value} size="2.25rem" back="var(--rail)" /><span class="vh">{t("nav.account", { name: me.value.name })}</span></a>
             </div>
         </nav>
     );

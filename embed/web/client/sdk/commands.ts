@@ -367,6 +367,7 @@ export class Commands {
         const path = `/_synapse/admin/v1/users/${enc(this.engine.userId)}/admin`;
         return this.#ask<{ admin: boolean }>("GET", path, undefined, undefined, "").then(({ admin }) => admin, () => false);
     }
+    /** A request of administrators: `/v1/…` and `/v2/…` are where other tools ask, `/own/…` are this server's own. */
     admin = <T = Json>(method: string, path: string, body?: Json, query?: Json): Promise<T> =>
-        this.#ask<T>(method, `/_synapse/admin${path}`, body, query, "");
+        this.#ask<T>(method, path.startsWith("/own/") ? `/_hromada/admin/v1/${path.slice(5)}` : `/_synapse/admin${path}`, body, query, "");
 }

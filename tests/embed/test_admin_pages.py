@@ -1,0 +1,226 @@
+"""The administrators' pages in a real Chromium: what they show is what the server says, and what they do is done."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.embed.people import Person, local, person
+from tests.embed.test_access import violations
+from tests.support.admin import OWN, acts, administrator
+from tests.support.client import Client, part
+from tests.support.fixtures import fresh
+from tests.support.server import Server
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+SHOTS = os.environ.get("HROMADA_SCREENSHOTS")
+"""A folder for pictures of every screen; without it none are taken."""
+WIDTHS = ((1440, 900), (900, 1100), (390, 780))
+
+
+async def sign_in(browser: Browser, server: Server, admin: Client, **options: object) -> Person:
+    """An administrator in front of the pages."""
+    who = await person(browser, local(server), "unused", **options)
+    who.name = admin.user_id[1:].split(":")[0]
+    await who.sign_in()
+    later = who.page.get_by_role("button", name="Remind me later")
+    if await later.is_visible():
+        await later.click()
+    await who.page.get_by_role("link", name="Administration").wait_for()
+    return who
+
+
+async def go(who: Person, where: str) -> None:
+    """Open a page of the administration and wait until its rows are there."""
+    await who.page.evaluate("where => { location.hash = '#/admin/' + where; }", where)
+    await who.page.locator("main h1").first.wait_for()
+    await who.page.locator("main [aria-busy=true]").first.wait_for(state="detached")
+
+
+async def shoot(who: Person, name: str) -> None:
+    """Pictures at the three widths, light and dark, where they are asked for."""
+    if not SHOTS:
+        return
+    folder = Path(SHOTS)
+    folder.mkdir(parents=True, exist_ok=True)
+    for width, height in WIDTHS:
+        await who.page.set_viewport_size({"width": width, "height": height})
+        for scheme in ("light", "dark"):
+            await who.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            await who.page.wait_for_timeout(150)
+            await who.page.screenshot(path=folder / f"{name}-{width}-{scheme}.png")
+    await who.page.set_viewport_size({"width": 1440, "height": 900})
+
+
+async def test_people_and_tokens(browser: Browser, server: Server, anonymous: Client) -> None:
+    admin = await administrator(anonymous)
+    spam = await anonymous.anonymous().register(fresh("spam"))
+    who = await sign_in(browser, server, admin, viewport={"width": 1440, "height": 900})
+    page = who.page
+    await who.page.get_by_role("link", name="Administration").click()
+    await page.get_by_label("Name or address").fill(spam.user_id)
+    await page.get_by_role("link", name=spam.user_id).click()
+    await page.get_by_role("heading", name=spam.user_id[1:].split(":")[0]).or_(
+        page.get_by_role("heading", name=spam.user_id)
+    ).wait_for()  # fmt: skip
+    # What is switched here holds at once.
+    await page.get_by_role("switch", name="Suspended").click()
+    await page.locator(".chip", has_text="suspended").wait_for()
+    (await spam.request("POST", "/createRoom", {})).error(403, "M_USER_SUSPENDED")
+    await page.get_by_role("switch", name="Suspended").click()
+    await page.locator(".chip.ok", has_text="active").wait_for()
+    await page.get_by_role("button", name="New password").click()
+    await page.get_by_role("dialog").get_by_role("button", name="New password").click()
+    secret = await page.locator(".secret").inner_text()
+    assert len(secret) >= 12
+    await page.get_by_role("button", name="Close", exact=True).last.click()
+    (await spam.request("GET", "/account/whoami")).error(401, "M_UNKNOWN_TOKEN")
+    await page.get_by_role("button", name="Close the account").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Close the account").click()
+    await page.locator(".chip", has_text="closed").wait_for()
+    # A new account by its page.
+    await go(who, "users")
+    await page.get_by_role("button", name="New user").click()
+    name = fresh("made")
+    await page.get_by_role("dialog").get_by_label("User name").fill(name)
+    await page.get_by_role("dialog").get_by_role("button", name="Add").click()
+    made = await page.locator(".secret").inner_text()
+    login = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": name}, "password": made}
+    await anonymous.ok("POST", "/login", login)
+    await page.get_by_role("button", name="Close", exact=True).last.click()
+    await go(who, "tokens")
+    await page.get_by_role("button", name="New token").first.click()
+    token = fresh("token")
+    await page.get_by_label("Its text").fill(token)
+    await page.get_by_role("dialog").get_by_role("button", name="Add").click()
+    await page.get_by_role("row", name=re.compile(token)).get_by_text("can be used").wait_for()
+    await page.get_by_role("button", name=f"Delete the token {token}").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await page.get_by_text(token).wait_for(state="detached")
+    await go(who, "audit")
+    await page.get_by_role("row", name=re.compile(token)).first.wait_for()
+    assert who.faults == []
+
+
+async def test_rooms_and_reports(browser: Browser, server: Server, anonymous: Client) -> None:
+    admin = await administrator(anonymous)
+    ada = await anonymous.anonymous().register(fresh("ada"))
+    name = fresh("Garden")
+    room = (await ada.ok("POST", "/createRoom", {"name": name, "preset": "public_chat"}))["room_id"]
+    sent = await ada.ok(
+        "PUT", f"/rooms/{part(room)}/send/m.room.message/1", {"msgtype": "m.text", "body": "buy <b>now</b>"}
+    )
+    reporter = await anonymous.anonymous().register(fresh("maya"))
+    await reporter.ok("POST", f"/join/{part(room)}", {})
+    await reporter.ok("POST", f"/rooms/{part(room)}/report/{part(sent['event_id'])}", {"reason": "an advert"})
+    who = await sign_in(browser, server, admin, viewport={"width": 1440, "height": 900})
+    page = who.page
+    await go(who, "reports")
+    card = page.get_by_role("article").filter(has_text="an advert").first
+    await card.get_by_text("buy <b>now</b>").wait_for()
+    await card.get_by_role("button", name="Suspend the author").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Suspend the author").click()
+    await card.get_by_role("button", name="Settled").click()
+    await card.wait_for(state="detached")
+    (await ada.request("POST", "/createRoom", {})).error(403, "M_USER_SUSPENDED")
+    await page.get_by_role("button", name="Settled").click()
+    await page.get_by_role("row", name=re.compile(re.escape(sent["event_id"]))).wait_for()
+    await go(who, "rooms")
+    await page.get_by_label("Name, #address or !id").fill(name)
+    await page.get_by_role("link", name=re.compile(name)).click()
+    await page.get_by_role("link", name=re.compile(reporter.user_id)).wait_for()
+    await page.get_by_role("button", name="Delete the room").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Delete the room").click()
+    await page.get_by_role("status").get_by_text("Done: 2 have left.").wait_for()
+    assert await page.get_by_role("switch", name="Blocked").is_checked()
+    assert (await ada.ok("GET", "/joined_rooms"))["joined_rooms"] == []
+    assert who.faults == []
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_sites_are_made_and_changed_before_ones_eyes(browser: Browser, server: Server, anonymous: Client) -> None:
+    admin = await administrator(anonymous)
+    who = await sign_in(browser, server, admin, viewport={"width": 1440, "height": 900})
+    page = who.page
+    await go(who, "sites")
+    await page.get_by_role("button", name="Make a site").click()
+    dialog = page.get_by_role("dialog")
+    name = fresh("Teren")
+    await dialog.get_by_label("Name").fill(name)
+    await dialog.get_by_label("Allowed addresses").fill("https://shop.example.org")
+    await dialog.get_by_role("button", name="Make a site").click()
+    await page.get_by_role("heading", name=name).wait_for()
+    site_id = page.url.rpartition("/")[2]
+    assert f'data-site="{site_id}"' in await page.locator("pre.snip").inner_text()
+    preview = page.frame_locator("iframe.widget")
+    await preview.get_by_role("heading").wait_for()
+    # What is changed is seen at once, and saved when that is asked for.
+    await page.get_by_role("switch", name="Ask for the name").check()
+    await preview.get_by_label("Name").wait_for()
+    words = page.get_by_text("Your own, in the place of the widget").locator("xpath=../..")
+    await words.get_by_role("button", name="Edit").click()
+    await page.get_by_role("dialog").get_by_label("Greeting").fill("Good day <b>to you</b>")
+    await page.get_by_role("dialog").get_by_role("button", name="Save").click()
+    await preview.get_by_role("heading", name="Good day <b>to you</b>").wait_for()
+    before = await admin.ok("GET", f"{OWN}/sites/{site_id}")
+    assert "words" not in before["settings"]
+    await page.get_by_role("button", name="Save", exact=True).click()
+    await page.get_by_text("Saved.").first.wait_for()
+    after = await admin.ok("GET", f"{OWN}/sites/{site_id}")
+    assert after["settings"]["words"] == {"en": {"greeting": "Good day <b>to you</b>"}}
+    assert after["settings"]["form"]["fields"] == [{"name": "name"}]
+    await page.get_by_role("button", name="New key").click()
+    await page.get_by_role("dialog").get_by_role("button", name="New key").click()
+    secret = await page.locator(".secret").inner_text()
+    await page.get_by_role("button", name="Close", exact=True).last.click()
+    assert len(secret.split(" ")[1]) >= 32
+    # A fault is said in the server's words and nothing is lost.
+    await page.get_by_label("Allowed addresses").fill("shop.example.org")
+    await page.get_by_label("Allowed addresses").blur()
+    await page.get_by_role("button", name="Save", exact=True).click()
+    await page.get_by_role("alert").get_by_text("is no origin").wait_for()
+    assert await page.get_by_label("Allowed addresses").input_value() == "shop.example.org"
+    assert [act["action"] for act in await acts(admin, target=site_id)] == [
+        *("site.rotate_key", "site.change", "site.create"),
+    ]
+    await page.get_by_role("button", name="Remove the site").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Remove the site").click()
+    await page.get_by_role("heading", name="Support sites").first.wait_for()
+    assert (await admin.request("GET", f"{OWN}/sites/{site_id}")).status == 404
+    assert who.faults == []
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_screen_readers_find_nothing_wrong(browser: Browser, server: Server, anonymous: Client) -> None:
+    admin = await administrator(anonymous)
+    site_id = fresh("s").lower().replace("-", "")[:20]
+    settings = {"name": "Крамниця «Терен»", "origins": ["https://teren.example"], "theme": {"accent": "#8C3B4A"}}
+    assert (await admin.request("POST", f"{OWN}/sites", {"site_id": site_id, "settings": settings})).status == 201
+    room = (await admin.ok("POST", "/createRoom", {"name": "Bike workshop", "preset": "public_chat"}))["room_id"]
+    await admin.ok("POST", f"/rooms/{part(room)}/report", {"reason": "free goods"})
+    await admin.ok("POST", "/_synapse/admin/v1/registration_tokens/new", {})
+    options = {"viewport": {"width": 1440, "height": 900}, "bypass_csp": True}
+    who = await sign_in(browser, server, admin, **options)
+    found = []
+    pages = {
+        "users": "users",
+        "user": f"users/{part(admin.user_id)}",
+        "rooms": "rooms",
+        "room": f"rooms/{part(room)}",
+        "reports": "reports",
+        "tokens": "tokens",
+        "audit": "audit",
+        "sites": "sites",
+        "site": f"sites/{site_id}",
+    }
+    for name, where in pages.items():
+        await go(who, where)
+        found += await violations(who, name)
+        await shoot(who, f"admin-{name}")
+    assert found == [], "\n".join(found)
