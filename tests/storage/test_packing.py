@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeserver.core.canonical import encode
@@ -35,6 +35,7 @@ json_values = st.recursive(
 )
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.dictionaries(st.text(st.characters(codec="utf-8")), json_values))
 def test_what_was_packed_is_unpacked_alike(value: dict[str, Any]) -> None:
     for json in (encode(value), encode({**TEMPLATE, "content": value})):
