@@ -7,6 +7,7 @@ spec: appendices#canonical-json
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,9 +33,16 @@ class _Environment(ImmutableSandboxedEnvironment):
         return False
 
 
+def mxlocalpart(value: object) -> str:
+    """Any text as the localpart of a user id.  spec: appendices#mapping-from-other-character-sets"""
+    text = str(value).strip().lower()
+    return re.sub(r"[^a-z0-9._/+-]", lambda match: "".join(f"={byte:02x}" for byte in match[0].encode()), text)
+
+
 def _environment(*, html: bool) -> _Environment:
     environment = _Environment(undefined=StrictUndefined, autoescape=html)
     environment.globals.clear()
+    environment.filters["mxlocalpart"] = mxlocalpart
     return environment
 
 

@@ -15,6 +15,7 @@ from homeserver.services.accounts.devices import Devices
 from homeserver.services.accounts.interactive import Interactive
 from homeserver.services.accounts.login import Login
 from homeserver.services.accounts.profile import Profiles
+from homeserver.services.accounts.providers import Providers
 from homeserver.services.accounts.register import Register
 from homeserver.services.accounts.sessions import Opened, Sessions
 from homeserver.services.accounts.stages import RegistrationTokenStage
@@ -36,6 +37,7 @@ class AccountServices:
     interactive: Interactive
     login: Login
     profiles: Profiles
+    providers: Providers | None
     register: Register
     registration_tokens: RegistrationTokenStage
     sessions: Sessions

@@ -49,6 +49,7 @@ async def get_wellknown_support(api: ClientServices) -> dict[str, Any]:
 async def get_capabilities(api: ClientServices, who: Requester) -> dict[str, Any]:
     """What this user may do here."""
     info = api.info
+    can_change_password = info.can_change_password and await api.accounts.account.can_change_password(who.user_id)
     fields: dict[str, Any] = {"enabled": info.can_set_displayname or info.can_set_avatar_url}
     disallowed = [
         name
@@ -62,7 +63,7 @@ async def get_capabilities(api: ClientServices, who: Requester) -> dict[str, Any
     return {
         "capabilities": {
             **moderation,
-            "m.change_password": {"enabled": info.can_change_password},
+            "m.change_password": {"enabled": can_change_password},
             "m.room_versions": {
                 "default": info.default_room_version,
                 "available": dict.fromkeys(ROOM_VERSIONS, "stable"),

@@ -20,7 +20,9 @@ from urllib.request import urlopen
 
 import homeserver
 from homeserver.boot import parts
+from homeserver.boot.identity import examine_providers
 from homeserver.config.keyfiles import UnsafeFile, load_signing_key, read_private
+from homeserver.config.load import ConfigError
 from homeserver.config.model import Config
 from homeserver.ports.store import StoreUnavailable
 from homeserver.services.accounts.tokens import BadKeyFile, load_keys
@@ -61,6 +63,8 @@ async def examine(config: Config, config_file: Path | None, *, thorough: bool) -
         _clock(),
         _running(config),
     ):
+        yield finding
+    async for finding in _login_providers(config):
         yield finding
     engine = create_engine(parts.database_url(config), parts.engine_settings(config))
     if engine.is_sqlite and not (file := sqlite_path(engine.url)).exists():  # looking at it would make it
@@ -133,6 +137,24 @@ def _clock() -> Finding:
     now_ms = time.time_ns() // 1_000_000
     verdict: Verdict = "ok" if now_ms > _BUILT_AFTER_MS else "FAIL"
     return Finding(verdict, "clock", datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+async def _login_providers(config: Config) -> AsyncIterator[Finding]:
+    if not config.auth.providers:
+        return
+    try:
+        async for is_good, name, text in examine_providers(config):
+            yield Finding("ok" if is_good else "FAIL", "login provider", f"{name}: {text}")
+    except ConfigError as error:
+        for fault in error.faults:
+            yield Finding("FAIL", "login provider", fault)
+    except UnsafeFile as error:
+        yield Finding("FAIL", "login provider", str(error))
+    for provider in config.auth.providers:
+        if provider.tls == "off" and provider.type != "rest":
+            yield Finding(
+                "warn", "login provider", f"{provider.name}: passwords' hashes cross the network in the clear"
+            )
 
 
 def _running(config: Config) -> Finding:

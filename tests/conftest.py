@@ -54,4 +54,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--simulation-seeds", type=int, default=500, help="seeds of the simulation, over all room versions")
     group.addoption("--simulation-seed", type=int, default=1, help="the first of them")
     group.addoption("--overload", choices=("small", "full"), default="small", help="size of the overload tests")
+    group.addoption("--all-passwords", action="store_true", help="check every password vector: minutes of work")
     group.addoption("--soak-minutes", type=float, default=0.25, help="how long the soak test loads its server")

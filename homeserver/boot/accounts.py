@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from client_api.accounts import AccountServices
-from homeserver.config.keyfiles import UnsafeFile
-from homeserver.config.model import Auth, Config
+from homeserver.config.auth import Auth
+from homeserver.config.keyfiles import UnsafeFile, read_private
+from homeserver.config.model import Config
 from homeserver.ports.appservices import Makers
 from homeserver.ports.clock import Clock, Entropy
+from homeserver.ports.identity import LoginProvider
 from homeserver.ports.ratelimits import RateLimits
 from homeserver.ports.rooms_of_users import RoomActions
 from homeserver.ports.store import Store
@@ -29,6 +32,7 @@ from homeserver.services.accounts.jwt_login import JwtIssuer, JwtLogin
 from homeserver.services.accounts.login import Login, LoginSettings
 from homeserver.services.accounts.passwords import Passwords
 from homeserver.services.accounts.profile import ProfileLimits, Profiles
+from homeserver.services.accounts.providers import Providers
 from homeserver.services.accounts.register import Mode, Register, RegistrationSettings
 from homeserver.services.accounts.sessions import Sessions, SessionSettings
 from homeserver.services.accounts.stages import DummyStage, PasswordStage, RegistrationTokenStage, TermsStage
@@ -80,11 +84,22 @@ def build_accounts(
     makers: Makers,
     audit: Audit,
     passwords: Passwords,
+    login_providers: Sequence[LoginProvider] = (),
 ) -> AccountServices:
     """Everything behind the account endpoints. Raises ValueError for unusable JWT login settings."""
     config, store, clock, entropy = base.config, base.store, base.clock, base.entropy
     name, auth, limits = config.server.name, config.auth, config.limits
-    credentials = Credentials(store, passwords, base.limits, name)
+    profiles = Profiles(
+        store,
+        rooms,
+        name,
+        ProfileLimits(limits.displayname_length, limits.avatar_url_length, limits.profile_fields),
+        makers,
+    )
+    providers = None
+    if login_providers:
+        providers = Providers(store, clock, base.appservices, profiles, sessions, login_providers, name)
+    credentials = Credentials(store, passwords, base.limits, name, providers)
     token_stage = RegistrationTokenStage(store, clock)
     policies = _policies(config)
     stages = (DummyStage(), PasswordStage(credentials), token_stage, TermsStage(policies))
@@ -107,7 +122,7 @@ def build_accounts(
     jwt = JwtLogin(store, clock, _issuer(auth, Path(config.server.data_dir)), name) if auth.jwt_login else None
     settings = LoginSettings(name, login_token_lifetime_ms=auth.login_token_seconds * 1000)
     return AccountServices(
-        account=Account(store, base.committer, passwords, sessions, interactive, rooms),
+        account=Account(store, base.committer, passwords, sessions, interactive, rooms, providers),
         account_data=AccountData(
             store, base.committer, max_bytes=limits.account_data_bytes, quota=account_data_quota(config)
         ),
@@ -120,14 +135,9 @@ def build_accounts(
             max_total=limits.filters_total_bytes,
         ),
         interactive=interactive,
-        login=Login(store, clock, entropy, credentials, sessions, appservices, jwt, settings),
-        profiles=Profiles(
-            store,
-            rooms,
-            name,
-            ProfileLimits(limits.displayname_length, limits.avatar_url_length, limits.profile_fields),
-            makers,
-        ),
+        login=Login(store, clock, entropy, credentials, sessions, appservices, jwt, settings, providers),
+        profiles=profiles,
+        providers=providers,
         register=register,
         registration_tokens=token_stage,
         sessions=sessions,
@@ -151,6 +161,11 @@ def _policies(config: Config) -> dict[str, Any]:
 
 def _issuer(auth: Auth, data_dir: Path) -> JwtIssuer:
     """The issuer of JWT logins. Raises UnsafeFile for a key that is missing or of another algorithm."""
+    if auth.jwt_algorithm == "HS256":
+        secret = (
+            read_private(data_dir / auth.jwt_secret_file, "auth.jwt_secret_file").decode("utf-8", "replace").strip()
+        )
+        return _checked(auth, secret)
     path = data_dir / auth.jwt_public_key_file
     try:
         key = path.read_text()
@@ -161,4 +176,19 @@ def _issuer(auth: Auth, data_dir: Path) -> JwtIssuer:
         raise UnsafeFile(f"auth.jwt_public_key_file: {path} is not a public key in PEM form") from None
     if not isinstance(kind, _JWT_KEYS[auth.jwt_algorithm]):
         raise UnsafeFile(f"auth.jwt_public_key_file: {path} is not a key for {auth.jwt_algorithm}")
-    return JwtIssuer(auth.jwt_issuer, auth.jwt_audience or None, auth.jwt_algorithm, key)
+    return _checked(auth, key)
+
+
+def _checked(auth: Auth, key: str) -> JwtIssuer:
+    """The issuer with its key. Raises UnsafeFile for a secret that can be guessed."""
+    try:
+        return JwtIssuer(
+            auth.jwt_issuer,
+            auth.jwt_audience or None,
+            auth.jwt_algorithm,
+            key,
+            auth.jwt_subject_claim,
+            auth.jwt_create_users,
+        )
+    except ValueError as error:
+        raise UnsafeFile(f"auth.jwt_secret_file: {error}") from None

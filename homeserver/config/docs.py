@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args, get_origin
 
+import msgspec
+
+from homeserver.config.base import Section
 from homeserver.config.fields import Setting, sections, settings
 from homeserver.ports.ratelimits import Rate
 
@@ -23,6 +26,9 @@ def markdown() -> str:
         lines += ["| setting | type | default | variable | meaning |", "|---|---|---|---|---|"]
         lines += [_row(setting) for setting in settings(name, model)]
         lines.append("")
+        for setting in settings(name, model):
+            if setting.tables is not None:
+                lines += _tables(setting, setting.tables)
     return "\n".join(lines)
 
 
@@ -31,13 +37,26 @@ def _row(setting: Setting) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
+def _tables(setting: Setting, model: type[Section]) -> list[str]:
+    """What stands in each table of a list of them."""
+    lines = [f"### `[[{setting.key}]]`", "", (model.__doc__ or "").strip(), ""]
+    lines += ["| setting | type | default | meaning |", "|---|---|---|---|"]
+    for part in settings(setting.key, model):
+        default = "" if part.default is msgspec.NODEFAULT else f"`{_value(part.default)}`"
+        cells = (f"`{part.name}`", _kind(part), default, part.doc)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return [*lines, ""]
+
+
 def _kind(setting: Setting) -> str:
     kind = setting.kind
     if get_origin(kind) is Literal:
         return ", ".join(f"`{value}`" for value in get_args(kind))
+    if setting.tables is not None:
+        return "list of tables"
     if get_origin(kind) is tuple:
         return "list of texts"
-    name = {str: "text", int: "integer", bool: "`true`, `false`", Rate: "`per_second/burst`"}[kind]
+    name = {str: "text", int: "integer", bool: "`true`, `false`", Rate: "`per_second/burst`"}.get(kind, "table")
     least, most = setting.bounds
     return f"{name} {least:,} to {most:,}" if least is not None and most is not None else name
 
@@ -45,6 +64,8 @@ def _kind(setting: Setting) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if value is None:
+        return ""
     if isinstance(value, tuple):
         return "[" + ", ".join(f'"{item}"' for item in value) + "]"
     return f'"{value}"' if isinstance(value, str | Rate) else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -43,6 +44,12 @@ class Setting:
         """The plain type, without bounds."""
         return get_args(self.type)[0]
 
+    @property
+    def tables(self) -> type[Section] | None:
+        """What each table of a list of tables holds; None for other settings."""
+        item = (*get_args(self.kind), None)[0]
+        return item if isinstance(item, type) and issubclass(item, Section) else None
+
     def convert(self, value: Any) -> Any:
         """`value` from a TOML file as this setting's type. Raises ValueError with what is wrong."""
         if self.kind is Rate:
@@ -64,6 +71,11 @@ class Setting:
             )
         elif self.kind is int:
             value = int(text) if text.strip().lstrip("-").isdecimal() else text
+        elif self.tables is not None:
+            try:
+                value = json.loads(text or "[]")
+            except ValueError as error:
+                raise ValueError(f"expected JSON: {error}") from None
         elif get_origin(self.kind) is tuple:
             value = [item.strip() for item in text.split(",") if item.strip()]
         return self.convert(value)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from homeserver.config.auth import Auth
 from homeserver.config.fields import ENVIRONMENT_PREFIX, Setting, sections, settings
 from homeserver.config.model import Config
 from homeserver.ports.blobs import StoreRule
@@ -179,9 +180,28 @@ def _check_secrets(config: Config, faults: list[str]) -> None:
     if config.registration.require_terms and not config.registration.terms_url:
         faults.append("registration.terms_url: is needed with registration.require_terms")
     if config.auth.jwt_login:
-        for name in ("jwt_issuer", "jwt_public_key_file"):
+        key = "jwt_secret_file" if config.auth.jwt_algorithm == "HS256" else "jwt_public_key_file"
+        for name in ("jwt_issuer", key):
             if not getattr(config.auth, name):
                 faults.append(f"auth.{name}: is needed with auth.jwt_login")
+    _check_providers(config.auth, faults)
+
+
+def _check_providers(auth: Auth, faults: list[str]) -> None:
+    """What can be said without looking into the databases; the rest is said when they are opened."""
+    names = [provider.name for provider in auth.providers]
+    for number, provider in enumerate(auth.providers):
+        where = f"auth.providers[{number}]"
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", provider.name):
+            faults.append(f"{where}.name: is made of a-z, 0-9 and _, at most 32")
+        if names.index(provider.name) != number:
+            faults.append(f"{where}.name: there is another provider {provider.name}")
+        if sum(map(bool, (provider.url, provider.url_file, provider.url_env))) != 1:
+            faults.append(f"{where}: one of url, url_file and url_env is needed")
+        if provider.type != "rest":
+            faults += [
+                f"{where}.{name}: is needed" for name in ("table", "login", "schemes") if not getattr(provider, name)
+            ]
 
 
 def _is_network(text: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from homeserver.config.auth import Auth
 from homeserver.config.base import Section
 from homeserver.config.base import doc as _doc
 from homeserver.config.media import AtRest, Media, Previews
@@ -73,25 +74,6 @@ class Registration(Section, frozen=True, kw_only=True):
     terms_url: Annotated[str, _doc("Where the terms can be read.")] = ""
     terms_version: Annotated[str, _doc("Version of the terms.")] = "1.0"
     guests: Annotated[bool, _doc("Whether guest accounts may be made.")] = False
-
-
-class Auth(Section, frozen=True, kw_only=True):
-    """Logins and tokens."""
-
-    access_token_seconds: Annotated[int, _doc("Life of an access token that can be refreshed.", ge=60, le=86_400)] = 900
-    refresh_token_days: Annotated[int, _doc("A refresh token unused for so long expires.", ge=1, le=3650)] = 365
-    query_tokens: Annotated[bool, _doc("Accept `?access_token=`. It ends up in the logs of proxies.")] = False
-    password_min_length: Annotated[int, _doc("Shortest password, in characters.", ge=1, le=128)] = 8
-    password_max_length: Annotated[int, _doc("Longest password, in characters.", ge=64, le=4096)] = 512
-    jwt_login: Annotated[bool, _doc("Accept `org.matrix.login.jwt`.")] = False
-    jwt_issuer: Annotated[str, _doc("Required `iss` of such tokens.")] = ""
-    jwt_audience: Annotated[str, _doc("Required `aud` of such tokens. Empty: not checked.")] = ""
-    jwt_public_key_file: Annotated[str, _doc("PEM file with the issuer's public key.")] = ""
-    jwt_algorithm: Annotated[Literal["EdDSA", "ES256", "RS256"], _doc("The one algorithm of such tokens.")] = "EdDSA"
-    login_token_seconds: Annotated[int, _doc("Life of an `m.login.token`; 0: none are made.", ge=0, le=600)] = 120
-    interactive_session_seconds: Annotated[
-        int, _doc("A user-interactive authentication must end within this.", ge=60, le=86_400)
-    ] = 900
 
 
 class Limits(Section, frozen=True, kw_only=True):

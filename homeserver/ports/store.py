@@ -24,6 +24,7 @@ from homeserver.ports.appservices import AppServiceRepo
 from homeserver.ports.backups import BackupRepo
 from homeserver.ports.e2e import KeyRepo, ToDeviceRepo
 from homeserver.ports.events import EventMemory, EventRepo, LogRepo, RoomRepo
+from homeserver.ports.identity import IdentityRepo
 from homeserver.ports.media import MediaRepo
 from homeserver.ports.people import PeopleRepo
 from homeserver.ports.pushers import PusherRepo
@@ -81,6 +82,8 @@ class Transaction(Protocol):
     def sync(self) -> SyncRepo: ...
     @property
     def relations(self) -> RelationRepo: ...
+    @property
+    def identities(self) -> IdentityRepo: ...
     @property
     def keys(self) -> KeyRepo: ...
     @property

@@ -21,6 +21,7 @@ from homeserver.storage.repos.append import Appender
 from homeserver.storage.repos.appservices import SqlAppServiceRepo
 from homeserver.storage.repos.backups import SqlBackupRepo
 from homeserver.storage.repos.events import SqlEventRepo
+from homeserver.storage.repos.identity import SqlIdentityRepo
 from homeserver.storage.repos.keys import SqlKeyRepo
 from homeserver.storage.repos.log import SqlLogRepo
 from homeserver.storage.repos.media import SqlMediaRepo
@@ -130,6 +131,10 @@ class SqlTransaction:
     @cached_property
     def reports(self) -> SqlReportRepo:
         return SqlReportRepo(self._connection)
+
+    @cached_property
+    def identities(self) -> SqlIdentityRepo:
+        return SqlIdentityRepo(self._connection)
 
     @cached_property
     def keys(self) -> SqlKeyRepo:

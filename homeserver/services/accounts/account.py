@@ -15,6 +15,7 @@ from homeserver.ports.rooms_of_users import RoomActions
 from homeserver.ports.store import Store
 from homeserver.services.accounts.interactive import Interactive, Operation
 from homeserver.services.accounts.passwords import Passwords
+from homeserver.services.accounts.providers import Providers
 from homeserver.services.accounts.sessions import Sessions
 from homeserver.services.accounts.stages import PASSWORD
 from homeserver.services.audit import Note, noted
@@ -34,6 +35,7 @@ class Account:
         sessions: Sessions,
         interactive: Interactive,
         rooms: RoomActions,
+        providers: Providers | None = None,
     ) -> None:
         self._store = store
         self._committer = committer
@@ -41,13 +43,16 @@ class Account:
         self._sessions = sessions
         self._interactive = interactive
         self._rooms = rooms
+        self._providers = providers
 
     async def change_password(self, who: Requester, new_password: str, body: dict[str, Any]) -> None:
         """Replace the password after interactive authentication of the request `body`.
 
         Unless the body says `logout_devices: false`, all other devices are logged out at once.
-        Raises WEAK_PASSWORD and what interactive authentication raises.
+        Raises WEAK_PASSWORD, FORBIDDEN if the password is kept elsewhere, and what interactive authentication raises.
         """
+        if self._providers is not None:
+            await self._providers.require_own_password(who.user_id)
         self._passwords.check_policy(new_password)
         flows = [self._interactive.flow(PASSWORD)]
         proof = await self._interactive.authenticate(Operation("changePassword", who.user_id, body), flows)
@@ -67,13 +72,19 @@ class Account:
         self._sessions.ended(gone)
         self._interactive.remember(Operation("changePassword", who.user_id, body), {})
 
+    async def can_change_password(self, user_id: str) -> bool:
+        """Whether the account's password is kept here."""
+        return self._providers is None or not await self._providers.keeps_password(user_id)
+
     async def set_password(
         self, user_id: str, new_password: str, *, logout_devices: bool = True, note: Note | None = None
     ) -> None:
         """Replace the password by the operator's order; with `logout_devices`, log everything out.
 
-        Raises NOT_FOUND, WEAK_PASSWORD.
+        Raises NOT_FOUND, WEAK_PASSWORD; FORBIDDEN if the password is kept elsewhere.
         """
+        if self._providers is not None:
+            await self._providers.require_own_password(user_id)
         self._passwords.check_policy(new_password)
         hashed = await self._passwords.hash(new_password)
         gone = []

@@ -12,6 +12,7 @@ from homeserver.ports.requester import CALLER_ADDRESS
 from homeserver.ports.store import Store
 from homeserver.services.accounts.names import user_id_at_login
 from homeserver.services.accounts.passwords import Passwords
+from homeserver.services.accounts.providers import Providers
 from homeserver.services.accounts.sessions import require_usable
 
 THIRD_PARTY = "m.id.thirdparty"
@@ -20,10 +21,18 @@ _WRONG = "The user name or password is not right"
 
 
 class Credentials:
-    """Verifies passwords of local users."""
+    """Verifies passwords of local users, those whose passwords login providers keep included."""
 
-    def __init__(self, store: Store, passwords: Passwords, limits: RateLimits, server_name: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        passwords: Passwords,
+        limits: RateLimits,
+        server_name: str,
+        providers: Providers | None = None,
+    ) -> None:
         self._store = store
+        self._providers = providers
         self._passwords = passwords
         self._limits = limits
         self._server_name = server_name
@@ -33,10 +42,16 @@ class Credentials:
 
         Another's is refused unseen, so that the answer says nothing about it. Counted by address as a login is.
         """
-        if user_id is None or user_id_at_login(identifier, self._server_name) != user_id:
-            raise MatrixError(ErrCode.FORBIDDEN, "Only your own password is asked for here")
+        if user_id is None:
+            raise _not_yours()
+        is_own = user_id_at_login(identifier, self._server_name) == user_id
+        if not is_own and self._providers is None:
+            raise _not_yours()
         self._limits.take("login_address", CALLER_ADDRESS.get())
-        return await self.verify(identifier, password)
+        # People of other sites may call themselves by the name or the address that they have there.
+        if not is_own and not (self._providers is not None and await self._providers.is_called(user_id, identifier)):
+            raise _not_yours()
+        return await self.verify(user_id, password)
 
     async def verify(self, identifier: str, password: str) -> User:
         """The user with this localpart or user id, if the password is right.
@@ -44,21 +59,40 @@ class Credentials:
         Raises FORBIDDEN, LimitExceeded; with the right password only, USER_DEACTIVATED and USER_LOCKED.
         """
         user_id = user_id_at_login(identifier, self._server_name)
-        user = None
         # By account and address together: a stranger's attempts must not lock out the owner, who comes from elsewhere.
         here = f"{user_id or ''} {CALLER_ADDRESS.get()}"
         if user_id is not None:
             self._limits.take("login_account", here)
             self._limits.take("login_anywhere", user_id)
-            async with self._store.read() as tx:
-                user = await tx.users.get(user_id)
-        if not await self._passwords.verify(password, user.password_hash if user else None) or user is None:
+        user, is_right = await self._judge(identifier, user_id, password)
+        if user is None or not is_right:
             self._limits.take("login_failed", here)
             raise MatrixError(ErrCode.FORBIDDEN, _WRONG)
-        self._limits.give_back("login_anywhere", user.user_id)
+        self._limits.give_back("login_anywhere", user_id or user.user_id)
         require_usable(user)
         if user.password_hash is not None and self._passwords.needs_rehash(user.password_hash):
             renewed = await self._passwords.hash(password)
             async with self._store.write() as tx:
                 await tx.users.set_password(user.user_id, renewed)
         return user
+
+    async def _judge(self, identifier: str, user_id: str | None, password: str) -> tuple[User | None, bool]:
+        """Who this is about, as far as it is known, and whether the password is theirs."""
+        user = identity = None
+        if user_id is not None:
+            async with self._store.read() as tx:
+                user = await tx.users.get(user_id)
+                if user is not None and self._providers is not None:
+                    identity = await tx.identities.of_user(user_id)
+        # Whoever has an account of this server is no other site's; whoever is another site's has no password here.
+        if self._providers is not None and (user is None or identity is not None):
+            found = None if self._too_long(password) else await self._providers.verify(identifier, identity, password)
+            return found, found is not None
+        return user, await self._passwords.verify(password, None if user is None else user.password_hash)
+
+    def _too_long(self, password: str) -> bool:
+        return not password or self._passwords.is_too_long(password)
+
+
+def _not_yours() -> MatrixError:
+    return MatrixError(ErrCode.FORBIDDEN, "Only your own password is asked for here")

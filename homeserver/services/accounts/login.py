@@ -20,6 +20,7 @@ from homeserver.services.accounts.credentials import Credentials
 from homeserver.services.accounts.interactive import Proof
 from homeserver.services.accounts.jwt_login import JwtLogin
 from homeserver.services.accounts.names import device_id_of, display_name_of_device, user_id_at_login
+from homeserver.services.accounts.providers import Providers
 from homeserver.services.accounts.sessions import Opened, Sessions, require_usable
 from homeserver.services.accounts.stages import identifier_of
 
@@ -41,7 +42,7 @@ class LoginSettings:
 class Login:
     """Owns login."""
 
-    def __init__(  # one collaborator per way to log in
+    def __init__(  # noqa: PLR0913, PLR0917 - one collaborator per way to log in
         self,
         store: Store,
         clock: Clock,
@@ -51,6 +52,7 @@ class Login:
         appservices: AppServices,
         jwt: JwtLogin | None,
         settings: LoginSettings,
+        providers: Providers | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -60,6 +62,7 @@ class Login:
         self._appservices = appservices
         self._jwt = jwt
         self._settings = settings
+        self._providers = providers
 
     def flows(self) -> list[dict[str, Any]]:
         """The ways to log in, as `GET /login` lists them."""
@@ -82,6 +85,8 @@ class Login:
         display_name = display_name_of_device(_text(details, "initial_device_display_name"))
         user = await self._user(details, bearer)
         require_usable(user)
+        if self._providers is not None:
+            await self._providers.require_enabled(user.user_id)
         return await self._sessions.open(user, device_id, display_name, refresh=details.get("refresh_token") is True)
 
     async def _user(self, details: Mapping[str, Any], bearer: str | None) -> User:
@@ -90,7 +95,7 @@ class Login:
             password = _text(details, "password")
             if password is None:
                 raise MatrixError(ErrCode.MISSING_PARAM, "password is missing")
-            return await self._credentials.verify(identifier_of(details), password)
+            return await self._credentials.verify(identifier_of(details, by_mail=self._providers is not None), password)
         if type_ == TOKEN and self._settings.login_token_lifetime_ms:
             return await self._by_login_token(_text(details, "token") or "")
         if type_ == JWT and self._jwt is not None:

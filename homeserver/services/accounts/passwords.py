@@ -68,9 +68,17 @@ class Passwords:
 
         Raises LimitExceeded if too many are waiting.
         """
-        if len(password) > self._settings.max_length:
+        if self.is_too_long(password):
             return False
         return await self._run(lambda: self._verify(stored or self._dummy.result(), password)) and stored is not None
+
+    def is_too_long(self, password: str) -> bool:
+        """Whether it is longer than any password may be."""
+        return len(password) > self._settings.max_length
+
+    async def run(self, work: Callable[[], bool]) -> bool:
+        """Do slow work on a password of another kind, within the same bounds. Raises LimitExceeded, what it raises."""
+        return await self._run(work)
 
     def needs_rehash(self, stored: str) -> bool:
         """True if `stored` was made with other parameters than today's."""

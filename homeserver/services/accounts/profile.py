@@ -103,6 +103,10 @@ class Profiles:
         """Set a field of somebody's profile by an administrator's order, or remove it (None). Raises as `put_field`."""
         await self._write(user_id, name, None if value is None else _encode(name, value, self._limits.of(name)), note)
 
+    async def set_by_site(self, user_id: str, name: str, value: str) -> None:
+        """Set a field to what the site says where the user's account comes from. Raises as `put_field`."""
+        await self._write(user_id, name, _encode(name, value, self._limits.of(name)))
+
     async def _write(self, user_id: str, name: str, data: bytes | None, note: Note | None = None) -> None:
         async with self._store.write() as tx:
             await noted(tx, note)

@@ -60,7 +60,7 @@ class PasswordStage(_Stage):
         password = auth.get("password")
         if not isinstance(password, str):
             raise MatrixError(ErrCode.MISSING_PARAM, "auth needs a password")
-        identifier = identifier_of(auth, operation.user_id)
+        identifier = identifier_of(auth, operation.user_id, by_mail=True)
         return (await self._credentials.prove(identifier, password, operation.user_id)).user_id
 
 
@@ -121,15 +121,17 @@ class TermsStage(_Stage):
         return ",".join(f"{name}:{policy.get('version', '')}" for name, policy in sorted(self._policies.items()))
 
 
-def identifier_of(details: Mapping[str, Any], default: str | None = None) -> str:
+def identifier_of(details: Mapping[str, Any], default: str | None = None, *, by_mail: bool = False) -> str:
     """The user that a login or an `auth` names, by `identifier` or the deprecated `user`.
 
     spec: client-server-api#identifier-types. Raises INVALID_PARAM, MISSING_PARAM; FORBIDDEN for third-party
-    identifiers, which no account has here.
+    identifiers, which no account has here; with `by_mail`, login providers may know an e-mail address.
     """
     identifier = details.get("identifier")
     if isinstance(identifier, dict):
         kind = identifier.get("type")
+        if kind == THIRD_PARTY and by_mail and identifier.get("medium") == "email":
+            kind, identifier = USER, {"user": identifier.get("address")}
         if kind == THIRD_PARTY:
             raise MatrixError(
                 ErrCode.FORBIDDEN, "Log in with your user name: third-party identifiers are not known here"

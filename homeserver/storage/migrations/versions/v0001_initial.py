@@ -36,6 +36,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one call for each table
     _fallback_keys()
     _filters()
     _gaps()
+    _identities()
     _interactive_sessions()
     _key_backup_counters()
     _key_backup_keys()
@@ -379,6 +380,19 @@ def _gaps() -> None:
         sa.Column("below_ord", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("room_nid", "event_id", name="pk_gaps"),
         sqlite_with_rowid=False,
+    )
+
+
+def _identities() -> None:
+    op.create_table(
+        "identities",
+        sa.Column("provider", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("stamp", sa.Text(), nullable=False),
+        sa.Column("disabled", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("provider", "key", name="pk_identities"),
+        sa.UniqueConstraint("user_id", name="uq_identities_user_id"),
     )
 
 
