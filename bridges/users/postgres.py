@@ -98,7 +98,7 @@ class PostgresUsers:
             return []
         except _SLOW_ANSWERS as error:
             raise SourceAway(str(error)) from None
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, OverflowError, ValueError) as error:
             raise SourceAway(_said(error)) from None
 
     async def _opened(self) -> Any:

@@ -403,7 +403,11 @@ def build_personal(
     push_rules = PushRules(edits, max_rules=limits.push_rules_per_user, max_bytes=limits.push_rules_bytes)
     return PersonalServices(
         members=members,
-        people=People(base.store, max_results=base.config.limits.user_directory_results),
+        people=People(
+            base.store,
+            max_results=base.config.limits.user_directory_results,
+            shown=[provider.name for provider in base.config.auth.providers if provider.directory],
+        ),
         presence=PresenceTracker(base.clock, members),
         push_rules=push_rules,
         receipts=ReceiptService(base.store, base.committer, edits, base.clock, most=limits.receipts_per_room),

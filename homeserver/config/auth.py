@@ -43,6 +43,9 @@ class LoginProvider(Section, frozen=True, kw_only=True):
     provision: Annotated[
         Literal["on_login", "all"], _doc("When accounts are made: as people come, or for everybody at once.")
     ] = "on_login"
+    directory: Annotated[
+        bool, _doc("Everybody with an account here finds its people in the user directory, not only by common rooms.")
+    ] = False
     sync_seconds: Annotated[
         int, _doc("How often it is looked who was disabled or renamed; 0: never.", ge=0, le=86_400)
     ] = 60

@@ -9,11 +9,11 @@ from typing import Protocol
 class PeopleRepo(Protocol):
     """Questions about local users and the rooms they are in."""
 
-    async def search(self, user_id: str, words: Sequence[str], limit: int) -> list[str]:
+    async def search(self, user_id: str, words: Sequence[str], limit: int, providers: Sequence[str] = ()) -> list[str]:
         """Ids of at most `limit` local users whose id or display name holds every one of the folded words.
 
-        Only those who share a room with `user_id`, or are in a room that anybody may join or read; neither the user
-        nor guests and deactivated accounts. Those where the first word begins a name come first.
+        Only those who share a room with `user_id`, are in a room that anybody may join or read, or come from one of
+        the login `providers` and are not disabled there; neither the user nor guests and deactivated accounts. Those where the first word begins a name come first.
         """
         ...
 

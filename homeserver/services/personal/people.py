@@ -5,6 +5,7 @@ spec: client-server-api#user-directory, client-server-api#mutual-rooms
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -32,9 +33,11 @@ class Person:
 class People:
     """Searches for requesters."""
 
-    def __init__(self, store: Store, *, max_results: int) -> None:
+    def __init__(self, store: Store, *, max_results: int, shown: Sequence[str] = ()) -> None:
+        """`shown` are login providers whose people can be found by everybody."""
         self._store = store
         self._max_results = max_results
+        self._shown = shown
 
     async def search(self, user_id: str, term: str, limit: int) -> tuple[list[Person], bool]:
         """People whose ids or display names match, and whether there are more.
@@ -46,7 +49,7 @@ class People:
             raise MatrixError(ErrCode.INVALID_PARAM, "limit must be positive")
         limit = min(limit, self._max_results)
         async with self._store.read() as tx:
-            found = await tx.people.search(user_id, words(term, _WORDS), limit + 1)
+            found = await tx.people.search(user_id, words(term, _WORDS), limit + 1, self._shown)
             profiles = await tx.profiles.get_many(found[:limit], _SHOWN) if found else {}
         people = []
         for name in found[:limit]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from homeserver.storage.dialect import Connection, Fragment, Sql, is_storable
+from homeserver.storage.dialect import Connection, Fragment, Sql, in_texts, is_storable, json_texts
 
 if TYPE_CHECKING:
     from homeserver.ports.people import PeopleRepo
@@ -29,7 +29,9 @@ _SEARCH = Sql(
     WHERE u.search LIKE :word1 ESCAPE '!' AND u.search LIKE :word2 ESCAPE '!' AND u.search LIKE :word3 ESCAPE '!'
         AND u.search LIKE :word4 ESCAPE '!' AND u.search LIKE :word5 ESCAPE '!'
         AND NOT u.deactivated AND NOT u.is_guest
-        AND (u.user_id = :user_id OR EXISTS (SELECT 1 FROM memberships a JOIN memberships b ON b.room_nid = a.room_nid
+        AND (u.user_id = :user_id OR EXISTS (SELECT 1 FROM identities i
+                WHERE i.user_id = u.user_id AND NOT i.disabled AND {is_shown})
+            OR EXISTS (SELECT 1 FROM memberships a JOIN memberships b ON b.room_nid = a.room_nid
                 WHERE a.user_id = u.user_id AND a.membership = 'join'
                     AND b.user_id = :user_id AND b.membership = 'join')
             OR EXISTS (SELECT 1 FROM memberships a JOIN current_state s ON s.room_nid = a.room_nid
@@ -40,6 +42,7 @@ _SEARCH = Sql(
     ORDER BY CASE WHEN u.search LIKE :begins ESCAPE '!' OR u.search LIKE :named ESCAPE '!' THEN 0 ELSE 1 END, u.user_id
     LIMIT :count""",
     is_public=_holds('"join_rule":"public"'),
+    is_shown=in_texts("i.provider", "providers"),
     is_readable=_holds('"history_visibility":"world_readable"'),
 )
 _MUTUAL = Sql(
@@ -56,7 +59,7 @@ class SqlPeopleRepo:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def search(self, user_id: str, words: Sequence[str], limit: int) -> list[str]:
+    async def search(self, user_id: str, words: Sequence[str], limit: int, providers: Sequence[str] = ()) -> list[str]:
         """See the port."""
         escaped = [word.replace("!", "!!").replace("%", "!%").replace("_", "!_") for word in words[:_WORDS]]
         if not escaped:
@@ -66,6 +69,7 @@ class SqlPeopleRepo:
             self._connection,
             user_id=user_id,
             count=limit,
+            providers=json_texts(providers),
             begins=f"% {escaped[0]}%",
             named=f"@{escaped[0]}%",
             **{f"word{number}": pattern for number, pattern in enumerate(patterns, 1)},
