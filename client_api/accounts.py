@@ -43,6 +43,12 @@ class AccountServices:
     sessions: Sessions
     shared_secret: SharedSecretRegistration
 
+    async def close(self) -> None:
+        """Write down what is still in memory, and end connections to login providers."""
+        await self.devices.flush()
+        for provider in () if self.providers is None else self.providers.all:
+            await provider.close()
+
 
 class LoggedIn(msgspec.Struct, omit_defaults=True):
     """A new session, as login and registration answer it.  spec: client-server-api#post_matrixclientv3login"""

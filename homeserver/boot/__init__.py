@@ -25,7 +25,7 @@ from homeserver.boot.administration import build_administration, build_audit, bu
 from homeserver.boot.appservices import DeliveryMetrics, build_queries, build_senders, load_registry
 from homeserver.boot.e2e import build_e2e
 from homeserver.boot.embed import build_embed, demo_shop
-from homeserver.boot.identity import build_providers, follow_providers
+from homeserver.boot.identity import follow_providers
 from homeserver.boot.media import LazyOutbound, MediaParts, build_media, serve_media
 from homeserver.boot.parts import load_secrets
 from homeserver.boot.push import PushParts, build_push
@@ -169,8 +169,7 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
     )
     rooms = build_rooms(store, log, committer, MemberProfiles(store), settings)
     audit, passwords = build_audit(base), build_passwords(base)
-    providers = build_providers(config, passwords.run, outbound.get)
-    accounts = build_accounts(base, sessions, rooms.memberships, queries, audit, passwords, providers)
+    accounts = build_accounts(base, sessions, rooms.memberships, queries, audit, passwords, outbound.get)
     lists = RoomLists(store, log)
     e2e = build_e2e(base, follower, lists, accounts.interactive)
     # From a key that all processes of a server share, and of no use to who learns it but for nonces.
@@ -269,11 +268,9 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
         await tell.close()
         if push.mail is not None:
             await push.mail.close()
-        await accounts.devices.flush()
+        await accounts.close()
         if media is not None:
             await media.close()
-        for provider in () if accounts.providers is None else accounts.providers.all:
-            await provider.close()
         await core.outbound.close()
         await core.engine.dispose()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,14 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from client_api.accounts import AccountServices
+from homeserver.boot.identity import build_providers
 from homeserver.config.auth import Auth
 from homeserver.config.keyfiles import UnsafeFile, read_private
 from homeserver.config.model import Config
 from homeserver.ports.appservices import Makers
 from homeserver.ports.clock import Clock, Entropy
 from homeserver.ports.identity import LoginProvider
+from homeserver.ports.outbound import Outbound
 from homeserver.ports.ratelimits import RateLimits
 from homeserver.ports.rooms_of_users import RoomActions
 from homeserver.ports.store import Store
@@ -84,21 +86,14 @@ def build_accounts(
     makers: Makers,
     audit: Audit,
     passwords: Passwords,
-    login_providers: Sequence[LoginProvider] = (),
+    outbound: Callable[[], Outbound],
 ) -> AccountServices:
     """Everything behind the account endpoints. Raises ValueError for unusable JWT login settings."""
     config, store, clock, entropy = base.config, base.store, base.clock, base.entropy
     name, auth, limits = config.server.name, config.auth, config.limits
-    profiles = Profiles(
-        store,
-        rooms,
-        name,
-        ProfileLimits(limits.displayname_length, limits.avatar_url_length, limits.profile_fields),
-        makers,
-    )
-    providers = None
-    if login_providers:
-        providers = Providers(store, clock, base.appservices, profiles, sessions, login_providers, name)
+    lengths = ProfileLimits(limits.displayname_length, limits.avatar_url_length, limits.profile_fields)
+    profiles = Profiles(store, rooms, name, lengths, makers)
+    providers = _providers(base, profiles, sessions, build_providers(config, passwords.run, outbound))
     credentials = Credentials(store, passwords, base.limits, name, providers)
     token_stage = RegistrationTokenStage(store, clock)
     policies = _policies(config)
@@ -143,6 +138,16 @@ def build_accounts(
         sessions=sessions,
         shared_secret=SharedSecretRegistration(registration.shared_secret or None, register, clock, entropy),
     )
+
+
+def _providers(
+    base: Foundations, profiles: Profiles, sessions: Sessions, providers: Sequence[LoginProvider]
+) -> Providers | None:
+    """What lets people of other sites in, if there are any."""
+    if not providers:
+        return None
+    name = base.config.server.name
+    return Providers(base.store, base.clock, base.appservices, profiles, sessions, providers, name)
 
 
 def account_data_quota(config: Config) -> AccountDataQuota:

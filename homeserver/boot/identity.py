@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from homeserver.boot.accounts import Foundations
 from homeserver.config.model import Config
 from homeserver.ports.identity import LoginProvider, ProviderUnavailable
 from homeserver.ports.outbound import Outbound
 from homeserver.services.accounts.provider_sync import ProviderSync
 from homeserver.services.accounts.providers import Providers
+
+if TYPE_CHECKING:
+    from homeserver.boot.accounts import Foundations
 
 
 def build_providers(

@@ -13,7 +13,8 @@ class PeopleRepo(Protocol):
         """Ids of at most `limit` local users whose id or display name holds every one of the folded words.
 
         Only those who share a room with `user_id`, are in a room that anybody may join or read, or come from one of
-        the login `providers` and are not disabled there; neither the user nor guests and deactivated accounts. Those where the first word begins a name come first.
+        the login `providers` and are not disabled there; neither the user nor guests and deactivated accounts. Those
+        where the first word begins a name come first.
         """
         ...
 

@@ -58,7 +58,9 @@ class MariaDb:
         if not data.exists():
             command = [self._binaries["mariadb-install-db"], "--no-defaults", f"--datadir={data}", *own]
             command += ["--auth-root-authentication-method=normal", "--skip-test-db"]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            # Temporary tables have the same names in every such process.
+            environment = {**os.environ, "TMPDIR": str(self.root)}
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
             if done.returncode != 0:
                 raise MariaDbUnavailable(f"mariadb-install-db failed: {done.stdout[-1000:]}{done.stderr[-1000:]}")
         self.port = self.port or _free_port()
