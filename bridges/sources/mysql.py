@@ -86,7 +86,7 @@ class MySQLSource:
                     connect_timeout=seconds(self._settings.timeouts.connect),
                     client_flag=CLIENT.FOUND_ROWS,  # an update that changes nothing has found its row all the same
                     ssl=self._tls,
-                    init_command="SET time_zone = '+00:00', SESSION TRANSACTION READ ONLY",
+                    init_command="SET time_zone = '+00:00'",
                     **self._address,
                     **self._user,
                 )
@@ -104,6 +104,7 @@ class MySQLSource:
             limit = f"max_statement_time = {statement}" if maria else f"max_execution_time = {int(statement * 1000)}"
             lock = max(1, round(seconds(timeouts.lock)))
             await cursor.execute(f"SET SESSION {limit}, SESSION innodb_lock_wait_timeout = {lock}")
+            await cursor.execute("SET SESSION TRANSACTION READ ONLY")
         connection.prepared_for_bridge = True
 
     @asynccontextmanager

@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 
 from tests.support.client import Client
+from tests.support.mariadb import MariaDb, MariaDbUnavailable, running_mariadb
 from tests.support.postgres import PostgresCluster, PostgresUnavailable, running_cluster
 from tests.support.server import Server, ServerOptions
 
@@ -40,6 +41,16 @@ def postgres_cluster() -> Iterator[PostgresCluster]:
         with running_cluster() as cluster:
             yield cluster
     except PostgresUnavailable as reason:
+        unavailable(str(reason))
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDb]:
+    """One MariaDB for this worker process."""
+    try:
+        with running_mariadb() as server:
+            yield server
+    except MariaDbUnavailable as reason:
         unavailable(str(reason))
 
 
