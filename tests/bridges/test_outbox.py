@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -164,54 +162,6 @@ async def test_two_bridges_do_not_share_a_state(shop: Shop) -> None:
     second = shop.bridge.call("run")
     assert second.returncode == 1
     assert "another bridge" in second.stderr
-
-
-@pytest.mark.timeout(300)
-async def test_nothing_is_lost_or_doubled_by_kills(shop: Shop, proxy: Any) -> None:
-    """kill -9 of the bridge and the homeserver while five writers hold their transactions open."""
-    rooms = [str(number) for number in range(1, 6)]
-    committed: dict[str, list[str]] = {room: [f"New order {room}: 70.00 EUR"] for room in rooms}
-    done = asyncio.Event()
-
-    async def write(room: str) -> None:
-        chance = random.Random(int(room))
-        async with shop.connection() as db:
-            await db.execute("INSERT INTO orders VALUES ($1, '0', 70, 'EUR', 'c')", int(room))
-            number = 0
-            while not done.is_set() or number < 10:
-                change = db.transaction()
-                await change.start()
-                await db.execute("UPDATE orders SET status = $2 WHERE id = $1", int(room), str(number + 1))
-                await asyncio.sleep(chance.uniform(0, 0.1))
-                if chance.random() < 0.1:
-                    await change.rollback()
-                    continue
-                await change.commit()
-                committed[room].append(f"{number} -> {number + 1}")
-                number += 1
-                await asyncio.sleep(chance.uniform(0, 0.3))
-
-    writers = [asyncio.create_task(write(room)) for room in rooms]
-    chance = random.Random(1)
-    for victim in ("bridge", "server", "bridge", "answers", "server", "bridge"):
-        await asyncio.sleep(chance.uniform(0.3, 1.5))
-        if victim == "bridge":
-            await asyncio.to_thread(shop.bridge.kill)
-            shop.bridge.start()
-        elif victim == "answers":
-            proxy.reset()
-        else:
-            await asyncio.to_thread(shop.server.kill)
-            await asyncio.to_thread(shop.server.start)
-            proxy.target_port = urlsplit(shop.server.url).port
-            shop.sales.base_url = shop.server.url
-    done.set()
-    await asyncio.gather(*writers)
-    for room in rooms:
-        try:
-            await eventually(lambda room=room: _is(shop, room, committed[room]), PATIENCE_S)  # type: ignore[misc]
-        except AssertionError:
-            assert await shop.told(room) == committed[room], shop.bridge.log()[-4000:]
 
 
 async def _is(shop: Shop, order: object, expected: list[str]) -> bool:
