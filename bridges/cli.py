@@ -10,27 +10,33 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bridges import ddl
+from bridges import ddl, operate
 from bridges.config import Config, ConfigError, load
 from bridges.matrix import Homeserver, MatrixFailure, TryAgain
+from bridges.operate import write
 from bridges.service import serve
 from bridges.sources.opening import open_sources
 from bridges.state import State, StateInUse
+
+Command = Callable[[Config, argparse.Namespace], int]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; returns the exit status: 1 for what was not possible, 2 for a wrong configuration."""
     options = _parser().parse_args(arguments)
-    command: Callable[[Config, argparse.Namespace], int] = options.command
+    command: Command = options.command
     try:
         return command(load(options.config), options)
     except ConfigError as error:
         for fault in error.faults:
             sys.stderr.write(f"hromada bridges: {fault}\n")
         return 2
-    except StateInUse as error:
-        sys.stderr.write(f"hromada bridges: {error}; stop it first\n")
+    except (StateInUse, OSError) as error:
+        sys.stderr.write(f"hromada bridges: {error}\n")
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,12 +48,23 @@ def _parser() -> argparse.ArgumentParser:
         ("doctor", _check, "the same, and rights, settings, indexes, clocks"),
         ("registration", _registration, "print the registration file for the homeserver"),
         ("sql", _sql, "print what an administrator of the database runs once"),
-        ("dead", _dead, "list, retry or drop what could not be delivered"),
+        ("plan", operate.plan, "show what rows would make; nothing is sent"),
+        ("status", operate.status, "say how each mapping is, and what waits"),
+        ("backfill", operate.scan, "give rooms to rows that were there before"),
+        ("reconcile", operate.scan, "compare whole tables with what was seen"),
+        ("pause", operate.pause, "stop reading a mapping's database"),
+        ("resume", operate.resume, "go on"),
+        ("dead", operate.dead, "list, retry or drop what could not be delivered"),
     ):
         action = actions.add_parser(name, help=text)
-        action.set_defaults(command=command)
-        action.set_defaults(deep=name == "doctor")
+        action.set_defaults(command=command, kind=name)
         action.add_argument("config", type=Path, metavar="FILE", help="the configuration, such as bridges.toml")
+        if name in ("plan", "backfill", "reconcile", "pause", "resume"):
+            action.add_argument("--mapping", action="append", metavar="NAME", help="only this one; may be repeated")
+        if name == "plan":
+            action.add_argument("--limit", type=int, default=20, metavar="ROWS", help="how many rows (20)")
+        if name == "pause":
+            action.add_argument("--reason", default="-", help="what `status` says of it")
         if name == "sql":
             action.add_argument("--role", default="bridge", help="the role that the bridge logs in with")
         if name == "dead":
@@ -57,22 +74,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _write(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-
-
-def _state(config: Config) -> State:
-    return State(config.state_file)
-
-
 def _homeserver(config: Config) -> Homeserver:
     service = config.appservice
     return Homeserver(service.homeserver, service.as_token.read(), service.device_id)
 
 
 def _run(config: Config, _options: argparse.Namespace) -> int:
-    state = _state(config)
+    state = State(config.state_file)
     try:
         asyncio.run(_serve(config, state))
     finally:
@@ -82,11 +90,11 @@ def _run(config: Config, _options: argparse.Namespace) -> int:
 
 async def _serve(config: Config, state: State) -> None:
     async with _homeserver(config) as homeserver:
-        await serve(config, state, homeserver, lambda names: _write(f"ready {names}"))
+        await serve(config, state, homeserver, lambda names: write(f"ready {names}"))
 
 
 def _check(config: Config, options: argparse.Namespace) -> int:
-    return asyncio.run(_checked(config, deep=options.deep))
+    return asyncio.run(_checked(config, deep=options.kind == "doctor"))
 
 
 async def _checked(config: Config, *, deep: bool) -> int:
@@ -95,7 +103,7 @@ async def _checked(config: Config, *, deep: bool) -> int:
     def say(good: bool, text: str) -> None:
         nonlocal faults
         faults += not good
-        _write(f"{'ok  ' if good else 'FAIL'} {text}")
+        write(f"{'ok  ' if good else 'FAIL'} {text}")
 
     async with _homeserver(config) as homeserver:
         try:
@@ -125,25 +133,11 @@ def _registration(config: Config, _options: argparse.Namespace) -> int:
         "rate_limited": False,
         "namespaces": {"users": names[:1], "aliases": names[1:], "rooms": []},
     }
-    _write(json.dumps(registration, indent=2))  # JSON is YAML
+    write(json.dumps(registration, indent=2))  # JSON is YAML
     return 0
 
 
 def _sql(config: Config, options: argparse.Namespace) -> int:
     for statement in ddl.statements(config, options.role):
-        _write(statement + "\n")
+        write(statement + "\n")
     return 0
-
-
-def _dead(config: Config, options: argparse.Namespace) -> int:
-    state = _state(config)
-    try:
-        if options.retry is not None or options.drop is not None:
-            found = state.retry(options.retry) if options.retry is not None else state.drop(options.drop)
-            _write("Done" if found else "There is no such delivery")
-            return 0 if found else 1
-        for row in state.troubles():
-            _write("\t".join(str(value) for value in row))
-        return 0
-    finally:
-        state.close()

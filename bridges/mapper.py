@@ -15,7 +15,7 @@ import structlog
 from bridges.config import Config, Each, Message
 from bridges.filters import Filter
 from bridges.render import BadTemplate, Template
-from bridges.sources import Key, Row
+from bridges.sources import Key, Row, key_text
 from bridges.state import Delivery, RoomRow
 
 _log = structlog.get_logger(__name__)
@@ -183,11 +183,6 @@ class Mapper:
 def transaction_id(*parts: str) -> str:
     """A transaction id that is the same for the same, and for nothing else."""
     return base64.b32encode(hashlib.sha256(json.dumps(parts).encode()).digest()).decode().rstrip("=").lower()
-
-
-def key_text(key: Key) -> str:
-    """A key as it is stored."""
-    return json.dumps(list(key), separators=(",", ":"))
 
 
 def image_hash(row: Row | None) -> str | None:

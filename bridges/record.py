@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from bridges import metrics
 from bridges.config import Config
-from bridges.mapper import Event, Mapper, image_hash, key_text
-from bridges.sources import Change, Key, Row
+from bridges.mapper import Event, Mapper, image_hash
+from bridges.sources import Change, Key, Row, key_text
 from bridges.state import RowState, State, Stored
 
 
@@ -51,8 +51,10 @@ class Recorder:
 
     def _change(self, what: Stored, change: Change, scan: int) -> None:
         if change.old_key is not None:  # the row has become another one, in another room
+            before = self.known(what, key_text(change.old_key))
+            new = self._whole(change, before)
             self._change(what, Change(change.position, "delete", change.old_key, None, change.old, ts=change.ts), scan)
-            change = replace(change, op="insert", old=None, old_key=None)
+            change = replace(change, op="insert", new=new, old=None, old_key=None, unchanged=frozenset())
         key = key_text(change.key)
         known = self.known(what, key)
         new = self._whole(change, known)

@@ -88,5 +88,10 @@ def parse_image(text: str | None) -> dict[str, Any] | None:
     return image
 
 
+def parse_key(text: str) -> list[Any]:
+    """A key out of the JSON that a database made of it: values as `parse_image` has them."""
+    return list(json.loads(text, parse_float=str, parse_int=_integer, parse_constant=str))
+
+
 def _integer(digits: str) -> int | str:
     return int(digits) if len(digits) < 17 and abs(int(digits)) <= _LARGEST_INTEGER else digits

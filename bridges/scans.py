@@ -16,9 +16,9 @@ import structlog
 from bridges import metrics
 from bridges.config import Config, seconds
 from bridges.filters import Filter
-from bridges.mapper import image_hash, key_text
+from bridges.mapper import image_hash
 from bridges.record import Recorder
-from bridges.sources import Change, Scanned, Source
+from bridges.sources import Change, Scanned, Source, key_text
 from bridges.state import State, Stored
 
 PAGE = 500
@@ -146,7 +146,9 @@ class Scanner:
         self._state.note(self._name, scan=json.dumps(scan))
 
     async def _found(self, scan: dict[str, Any]) -> None:
-        changes = [Change("", "seen", key, await self._source.fetch(self._name, key)) for key in scan["suspects"]]
+        keys = scan["suspects"]
+        rows = await self._source.fetch(self._name, keys)
+        changes = [Change("", "seen", key, row) for key, row in zip(keys, rows, strict=True)]
         scan["suspects"] = []
         what = self._recorder.record(changes, {}, scan["number"])
         scan["told"] += len(what.rows)

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridges.config import Config, Query, TableMapping, Update
-from bridges.mapper import image_hash, key_text, transaction_id
+from bridges.mapper import image_hash, transaction_id
 from bridges.matrix import Homeserver, MatrixFailure, part
 from bridges.render import BadTemplate, Template
-from bridges.sources import Refused, Row, Source, Write, Written
+from bridges.sources import Refused, Row, Source, Write, Written, key_text
 from bridges.state import Delivery, RoomRow, State
 
 _NAMESPACE = uuid.UUID("5b1d8f0e-6c0c-5a1e-9d6a-3f0f5d0c7a11")

@@ -9,12 +9,18 @@ How a mapping is followed: `Feed.open`, then a scan of the table if the mapping 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 Row = Mapping[str, Any]
 Key = Sequence[Any]
+
+
+def key_text(key: Key) -> str:
+    """A key as it is stored and compared."""
+    return json.dumps(list(key), separators=(",", ":"))
 
 
 class SourceUnavailable(Exception):
@@ -153,8 +159,11 @@ class Source(Protocol):
     async def nth_last(self, name: str, n: int) -> Key | None:
         """The key of the n-th row from the end; None if there are fewer. Raises SourceUnavailable."""
 
-    async def fetch(self, name: str, key: Key) -> Row | None:
-        """A row as it is now; None if it is gone or does not meet the filter. Raises SourceUnavailable."""
+    async def fetch(self, name: str, keys: Sequence[Key]) -> list[Row | None]:
+        """Rows as they are now, in the order of the keys; None if one is gone or does not meet the filter.
+
+        Raises SourceUnavailable.
+        """
 
     async def write(self, name: str, write: Write, intent: Callable[[Row | None], None]) -> Written:
         """Write in one transaction. `intent` is told how the row will be, before the commit.

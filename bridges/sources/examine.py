@@ -60,8 +60,9 @@ async def _logical(source: Tables, mapping: TableMapping) -> list[Finding]:
     level, may, published = await _one(
         source,
         "SELECT current_setting('wal_level'), (SELECT rolreplication OR rolsuper FROM pg_roles "
-        "WHERE rolname = current_user), EXISTS (SELECT FROM pg_publication_tables WHERE pubname = $1 "
-        "AND (quote_ident(schemaname) || '.' || quote_ident(tablename))::regclass = to_regclass($2))",
+        "WHERE rolname = current_user), EXISTS (SELECT FROM pg_publication_tables p, pg_class c, pg_namespace n "
+        "WHERE p.pubname = $1 AND c.oid = to_regclass($2) AND n.oid = c.relnamespace "
+        "AND p.schemaname = n.nspname AND p.tablename = c.relname)",
         capture.publication,
         source.dialect.name(mapping.table),
     )

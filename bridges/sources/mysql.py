@@ -7,19 +7,18 @@ of its commits. Sessions speak UTC, InnoDB's consistent reads are one statement 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from bridges.config import Config, ConfigError, TableMapping, seconds
-from bridges.render import parse_image
+from bridges.render import parse_image, parse_key
 from bridges.sources import Batch, Feed, Finding, Key, Refused, Row, Scanned, SourceUnavailable, Write, Written
 from bridges.sources.examine import examine_mysql
 from bridges.sources.polling import PollFeed
 from bridges.sources.postgres import outbox_change, unchanged
-from bridges.sources.reading import scan_statement, update_statement
+from bridges.sources.reading import AT_ONCE, fetch_statement, in_order, scan_statement, update_statement
 from bridges.sources.statements import Binds, Dialect, equal, with_arguments
 from bridges.sources.tls import tls_context
 
@@ -86,7 +85,7 @@ class MySQLSource:
                     connect_timeout=seconds(self._settings.timeouts.connect),
                     client_flag=CLIENT.FOUND_ROWS,  # an update that changes nothing has found its row all the same
                     ssl=self._tls,
-                    init_command="SET time_zone = '+00:00', SESSION TRANSACTION READ ONLY",
+                    init_command="SET time_zone = '+00:00'",
                     **self._address,
                     **self._user,
                 )
@@ -104,6 +103,7 @@ class MySQLSource:
             limit = f"max_statement_time = {statement}" if maria else f"max_execution_time = {int(statement * 1000)}"
             lock = max(1, round(seconds(timeouts.lock)))
             await cursor.execute(f"SET SESSION {limit}, SESSION innodb_lock_wait_timeout = {lock}")
+            await cursor.execute("SET SESSION TRANSACTION READ ONLY")
         connection.prepared_for_bridge = True
 
     @asynccontextmanager
@@ -182,7 +182,7 @@ class MySQLSource:
         types = await self.types(mapping.table)
         statement, values = scan_statement(DIALECT, mapping, types, after, limit, chosen, ts)
         rows = await self.fetch_all(statement, *values)
-        return [Scanned(json.loads(key), parse_image(image), bool(picked), at) for key, image, picked, at in rows]
+        return [Scanned(parse_key(key), parse_image(image), bool(picked), at) for key, image, picked, at in rows]
 
     async def count(self, name: str) -> int:
         """How many rows there are. Raises SourceUnavailable."""
@@ -197,13 +197,16 @@ class MySQLSource:
             f"SELECT {DIALECT.array(mapping.key)} FROM {DIALECT.name(mapping.table)} "
             f"ORDER BY {order} LIMIT 1 OFFSET {int(n) - 1}"
         )
-        return json.loads(rows[0][0]) if rows else None
+        return parse_key(rows[0][0]) if rows else None
 
-    async def fetch(self, name: str, key: Key) -> Row | None:
-        """A row as it is now. Raises SourceUnavailable."""
-        async with self.connection() as cursor:
-            row = await self._image(cursor, name, key)
-        return row if self.mapping(name).predicate.holds(row) else None
+    async def fetch(self, name: str, keys: Sequence[Key]) -> list[Row | None]:
+        """Rows as they are now. Raises SourceUnavailable."""
+        mapping, rows = self.mapping(name), []
+        types = await self.types(mapping.table)
+        for first in range(0, len(keys), AT_ONCE):
+            statement, values = fetch_statement(DIALECT, mapping, types, keys[first : first + AT_ONCE])
+            rows += await self.fetch_all(statement, *values)
+        return in_order(mapping, keys, rows)
 
     async def _image(self, cursor: Any, name: str, key: Key) -> Row | None:
         mapping = self.mapping(name)

@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 from bridges.config import seconds
-from bridges.render import parse_image
+from bridges.render import parse_image, parse_key
 from bridges.sources import Batch, Change, SourceUnavailable
 from bridges.sources.reading import poll_statement
 from bridges.sources.statements import kind_of
@@ -62,7 +62,7 @@ class PollFeed:
         rows = await self._source.fetch_all(statement, *values)
         changes, last = [], None
         for cursor, key_text, image, ts in rows:
-            key = json.loads(key_text)
+            key = parse_key(key_text)
             last = [cursor, *key]
             changes.append(Change("", "seen", key, parse_image(image), ts=ts))
         if len(rows) == limit:

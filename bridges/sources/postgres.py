@@ -8,13 +8,12 @@ holds the row's lock, so the changes of one row have their numbers in the order 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from bridges.config import Config, ConfigError, TableMapping, seconds
-from bridges.render import parse_image
+from bridges.render import parse_image, parse_key
 from bridges.sources import (
     Batch,
     Change,
@@ -31,7 +30,7 @@ from bridges.sources import (
 from bridges.sources.examine import examine_postgres
 from bridges.sources.logical import LogicalFeed
 from bridges.sources.polling import PollFeed
-from bridges.sources.reading import scan_statement, update_statement
+from bridges.sources.reading import AT_ONCE, fetch_statement, in_order, scan_statement, update_statement
 from bridges.sources.statements import Binds, Dialect, equal, with_arguments
 from bridges.sources.tls import tls_context
 
@@ -89,6 +88,7 @@ class PostgresSource:
                     timeout=seconds(timeouts.connect),
                     command_timeout=seconds(timeouts.statement) + 5,
                     ssl=self._tls,
+                    reset=_leave,
                     server_settings={
                         "timezone": "UTC",
                         "datestyle": "ISO",
@@ -172,7 +172,7 @@ class PostgresSource:
         types = await self.types(mapping.table)
         statement, values = scan_statement(DIALECT, mapping, types, after, limit, chosen, ts)
         rows = await self.fetch_all(statement, *values)
-        return [Scanned(json.loads(key), parse_image(image), bool(chosen), at) for key, image, chosen, at in rows]
+        return [Scanned(parse_key(key), parse_image(image), bool(chosen), at) for key, image, chosen, at in rows]
 
     async def count(self, name: str) -> int:
         """About how many rows there are. Raises SourceUnavailable."""
@@ -190,13 +190,16 @@ class PostgresSource:
             f"SELECT {DIALECT.array(mapping.key)}::text FROM {DIALECT.name(mapping.table)} "
             f"ORDER BY {order} OFFSET {int(n) - 1} LIMIT 1"
         )
-        return json.loads(rows[0][0]) if rows else None
+        return parse_key(rows[0][0]) if rows else None
 
-    async def fetch(self, name: str, key: Key) -> Row | None:
-        """A row as it is now. Raises SourceUnavailable."""
-        async with self.connection() as connection:
-            row = await self._image(connection, name, key)
-        return row if self.mapping(name).predicate.holds(row) else None
+    async def fetch(self, name: str, keys: Sequence[Key]) -> list[Row | None]:
+        """Rows as they are now. Raises SourceUnavailable."""
+        mapping, rows = self.mapping(name), []
+        types = await self.types(mapping.table)
+        for first in range(0, len(keys), AT_ONCE):
+            statement, values = fetch_statement(DIALECT, mapping, types, keys[first : first + AT_ONCE])
+            rows += await self.fetch_all(statement, *values)
+        return in_order(mapping, keys, rows)
 
     async def _image(self, connection: Any, name: str, key: Key) -> Row | None:
         mapping = self.mapping(name)
@@ -260,6 +263,10 @@ class PostgresSource:
             table = DIALECT.name(self._settings.applied)
             self._applied = bool(await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", table))
         return self._applied
+
+
+async def _leave(_connection: Any) -> None:
+    """Nothing is to be reset: nothing outlives a statement or a transaction here."""
 
 
 def unchanged(write: Write, row: Row | None) -> Written:

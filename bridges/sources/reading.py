@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bridges.config import TableMapping
-from bridges.sources import Key, Refused, SourceUnavailable, Write
+from bridges.render import parse_image, parse_key
+from bridges.sources import Key, Refused, Row, SourceUnavailable, Write, key_text
 from bridges.sources.statements import Binds, Dialect, after, condition, equal
 
 Statement = tuple[str, list[Any]]
+AT_ONCE = 100
+"""How many rows are fetched by their keys in one statement."""
 
 
 def scan_statement(
@@ -43,6 +46,24 @@ def _picked(chosen: Any, mapping: TableMapping, types: Mapping[str, str], binds:
         behind = after(mapping.key, chosen, types, binds, dialect)
         return f"({behind} OR ({equal(mapping.key, chosen, types, binds, dialect)}))"
     return condition(chosen, types, binds, dialect)
+
+
+def fetch_statement(
+    dialect: Dialect, mapping: TableMapping, types: Mapping[str, str], keys: Sequence[Key]
+) -> Statement:
+    """The rows of some keys: key and image."""
+    binds = Binds(dialect)
+    _require(mapping, types)
+    where = " OR ".join(f"({equal(mapping.key, key, types, binds, dialect)})" for key in keys)
+    columns = f"{dialect.text(dialect.array(mapping.key))}, {dialect.text(dialect.image(mapping.columns))}"
+    return f"SELECT {columns} FROM {dialect.name(mapping.table)} WHERE {where}", binds.values
+
+
+def in_order(mapping: TableMapping, keys: Sequence[Key], rows: Iterable[tuple[str, str]]) -> list[Row | None]:
+    """What `fetch_statement` found, for each of the keys what meets the filter."""
+    found = {key_text(parse_key(key)): parse_image(image) for key, image in rows}
+    images = [found.get(key_text(key)) for key in keys]
+    return [image if mapping.predicate.holds(image) else None for image in images]
 
 
 def poll_statement(

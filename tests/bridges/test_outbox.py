@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import random
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,11 +13,12 @@ import aiohttp
 import asyncpg
 import pytest
 
-from tests.support.client import Client, eventually, part
+from tests.bridges.support import PATIENCE_S, Bridge, messages
+from tests.support.client import Client, eventually
 from tests.support.faultproxy import FaultProxy
 from tests.support.fixtures import StartServer
 from tests.support.postgres import PostgresCluster
-from tests.support.server import ROOT, Server
+from tests.support.server import Server
 
 CONFIG = """
 [appservice]
@@ -61,49 +58,7 @@ msgtype = "m.notice"
 text = "{{{{ old.status }}}} -> {{{{ status }}}}"
 html = "<b>{{{{ status }}}}</b>"
 """
-PATIENCE_S = 60.0
 TABLE = "CREATE TABLE orders (id bigint PRIMARY KEY, status text, total numeric(12,2), currency text, customer_id text)"
-
-
-class Bridge:
-    """`hromada bridges run` as a process."""
-
-    def __init__(self, folder: Path, url: str) -> None:
-        self.file = folder / "bridges.toml"
-        self._log = folder / "bridge.log"
-        self._environment = {"SHOP_URL": url, "PATH": "/usr/bin:/bin"}
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """One action that ends by itself."""
-        command = [sys.executable, "-m", "homeserver", "bridges", *arguments]
-        return subprocess.run(
-            command, cwd=ROOT, env=self._environment, capture_output=True, text=True, check=False, timeout=60
-        )
-
-    def start(self) -> None:
-        """Run."""
-        command = [sys.executable, "-m", "homeserver", "bridges", "run", str(self.file)]
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stdout=log, stderr=log)
-
-    def kill(self) -> None:
-        """kill -9."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def stop(self) -> int:
-        """SIGTERM; the exit status."""
-        assert self._process is not None
-        self._process.terminate()
-        status, self._process = self._process.wait(30), None
-        return status
-
-    def log(self) -> str:
-        """What it said."""
-        return self._log.read_text()
 
 
 class Shop:
@@ -123,12 +78,7 @@ class Shop:
 
     async def messages(self, order: object) -> list[dict[str, Any]]:
         """What sales read in the room of an order, oldest first; nothing before there is a room."""
-        alias = part(f"#_db_orders_{order}:hromada.test")
-        found = await self.sales.request("GET", f"/directory/room/{alias}")
-        if found.status != 200 or (await self.sales.request("POST", f"/join/{alias}", {})).status != 200:
-            return []
-        history = await self.sales.history(found.body["room_id"], "b")
-        return [event for event in reversed(history) if event["type"] == "m.room.message"]
+        return await messages(self.sales, f"_db_orders_{order}")
 
     async def told(self, order: object) -> list[str]:
         """The texts of `messages`."""
@@ -156,20 +106,18 @@ async def shop(
     """All of it, running."""
     folder = tmp_path / "bridge"
     folder.mkdir()
-    (folder / "as_token").write_text("the-as-token\n")
-    (folder / "hs_token").write_text("the-hs-token\n")
     url = postgres_cluster.make_database()
-    bridge = Bridge(folder, url)
+    bridge = Bridge(folder, SHOP_URL=url)
     bridge.file.write_text(CONFIG.format(port=proxy.port, folder=folder))
     registration = folder / "registration.yaml"
-    printed = bridge.call("registration", str(bridge.file))
+    printed = bridge.call("registration")
     assert printed.returncode == 0, printed.stderr
     registration.write_text(printed.stdout)
     server = start_server(environment={"HROMADA_APPSERVICES_FILES": str(registration)})
     proxy.target_port = urlsplit(server.url).port
     connection = await asyncpg.connect(url)
     await connection.execute(TABLE)
-    sql = bridge.call("sql", str(bridge.file), "--role", "hromada")
+    sql = bridge.call("sql", "--role", "hromada")
     assert sql.returncode == 0, sql.stderr
     await connection.execute(sql.stdout)
     await connection.close()
@@ -181,7 +129,7 @@ async def shop(
 
 @pytest.mark.timeout(300)
 async def test_orders(shop: Shop) -> None:
-    checked = shop.bridge.call("check", str(shop.bridge.file))
+    checked = shop.bridge.call("check")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     async with shop.connection() as db:
         await db.execute("INSERT INTO orders VALUES (7, 'new', 99.50, 'EUR', 'Anna/1'), (8, 'new', 20, 'EUR', 'x')")
@@ -211,57 +159,9 @@ async def test_orders(shop: Shop) -> None:
 
 async def test_two_bridges_do_not_share_a_state(shop: Shop) -> None:
     await eventually(lambda: _ready(shop.bridge), PATIENCE_S)
-    second = shop.bridge.call("run", str(shop.bridge.file))
+    second = shop.bridge.call("run")
     assert second.returncode == 1
     assert "another bridge" in second.stderr
-
-
-@pytest.mark.timeout(300)
-async def test_nothing_is_lost_or_doubled_by_kills(shop: Shop, proxy: Any) -> None:
-    """kill -9 of the bridge and the homeserver while five writers hold their transactions open."""
-    rooms = [str(number) for number in range(1, 6)]
-    committed: dict[str, list[str]] = {room: [f"New order {room}: 70.00 EUR"] for room in rooms}
-    done = asyncio.Event()
-
-    async def write(room: str) -> None:
-        chance = random.Random(int(room))
-        async with shop.connection() as db:
-            await db.execute("INSERT INTO orders VALUES ($1, '0', 70, 'EUR', 'c')", int(room))
-            number = 0
-            while not done.is_set() or number < 10:
-                change = db.transaction()
-                await change.start()
-                await db.execute("UPDATE orders SET status = $2 WHERE id = $1", int(room), str(number + 1))
-                await asyncio.sleep(chance.uniform(0, 0.1))
-                if chance.random() < 0.1:
-                    await change.rollback()
-                    continue
-                await change.commit()
-                committed[room].append(f"{number} -> {number + 1}")
-                number += 1
-                await asyncio.sleep(chance.uniform(0, 0.3))
-
-    writers = [asyncio.create_task(write(room)) for room in rooms]
-    chance = random.Random(1)
-    for victim in ("bridge", "server", "bridge", "answers", "server", "bridge"):
-        await asyncio.sleep(chance.uniform(0.3, 1.5))
-        if victim == "bridge":
-            await asyncio.to_thread(shop.bridge.kill)
-            shop.bridge.start()
-        elif victim == "answers":
-            proxy.reset()
-        else:
-            await asyncio.to_thread(shop.server.kill)
-            await asyncio.to_thread(shop.server.start)
-            proxy.target_port = urlsplit(shop.server.url).port
-            shop.sales.base_url = shop.server.url
-    done.set()
-    await asyncio.gather(*writers)
-    for room in rooms:
-        try:
-            await eventually(lambda room=room: _is(shop, room, committed[room]), PATIENCE_S)  # type: ignore[misc]
-        except AssertionError:
-            assert await shop.told(room) == committed[room], shop.bridge.log()[-4000:]
 
 
 async def _is(shop: Shop, order: object, expected: list[str]) -> bool:
@@ -296,27 +196,23 @@ async def _ready(bridge: Bridge) -> bool:
     ],
 )
 def test_wrong_configurations(tmp_path: Path, old: str, new: str, fault: str) -> None:
-    for name in ("as_token", "hs_token"):
-        (tmp_path / name).write_text("x")
     text = CONFIG.format(port=1, folder=tmp_path)
     assert old in text
-    bridge = Bridge(tmp_path, "postgresql://nowhere")
+    bridge = Bridge(tmp_path, SHOP_URL="postgresql://nowhere")
     bridge.file.write_text(text.replace(old, new, 1))
-    refused = bridge.call("sql", str(bridge.file))
+    refused = bridge.call("sql")
     assert refused.returncode == 2, refused.stdout
     assert fault in refused.stderr
 
 
 def test_the_registration_is_one(tmp_path: Path) -> None:
-    for name in ("as_token", "hs_token"):
-        (tmp_path / name).write_text("x")
-    bridge = Bridge(tmp_path, "")
+    bridge = Bridge(tmp_path)
     bridge.file.write_text(CONFIG.format(port=1, folder=tmp_path))
-    printed = json.loads(bridge.call("registration", str(bridge.file)).stdout)
+    printed = json.loads(bridge.call("registration").stdout)
     assert printed["namespaces"]["users"] == [{"exclusive": True, "regex": "@_db_.*:hromada\\.test"}]
 
 
 def test_help_is_the_bridges_own(tmp_path: Path) -> None:
-    asked = Bridge(tmp_path, "").call("--help")
+    asked = Bridge(tmp_path).call("--help")
     assert asked.returncode == 0
     assert "registration" in asked.stdout
