@@ -315,8 +315,9 @@ function report(outputs, manifest, sizes, main) {
     const crypto = lazy.filter((file) => inputs(outputs[file]).some((each) => each.includes("sdk-crypto-wasm")));
     const data = lazy.filter((file) => inputs(outputs[file]).some((each) => /^(emoji:|.*highlight\.js)/.test(each)));
     const others = lazy.filter((file) => !crypto.includes(file) && !data.includes(file));
-    // What an ordinary encrypted session loads: no pages of settings or administration, and one language.
-    const rare = (each) => /^client\/(pages|i18n)\//.test(each);
+    // What an ordinary encrypted session loads: no pages of settings or administration, no panel of files, no recording,
+    // no jump to a date, and one language.
+    const rare = (each) => /^client\/(pages|i18n|parts\/(Files|Jump|Voice)\.)/.test(each);
     const usual = others.filter((file) => !inputs(outputs[file]).some(rare));
     const style = sizes[manifest.entries.style].gz;
     const found = {

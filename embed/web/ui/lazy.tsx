@@ -3,10 +3,10 @@ import { useEffect, useState } from "preact/hooks";
 
 type View<P> = (props: P) => JSX.Element | null;
 
-/** A view whose code is loaded when it is first shown. Until then, for 150 ms nothing, then its empty place. */
-export function lazy<P extends object>(load: () => Promise<View<P>>): (props: P) => JSX.Element {
+/** A view whose code is loaded when it is first shown. Until then its place is empty: a page's, unless `place` is another. */
+export function lazy<P extends object>(load: () => Promise<View<P>>, place: JSX.Element | null = <main class="main" aria-busy="true" />): (props: P) => JSX.Element | null {
     let loaded: ComponentType<P> | undefined;
-    return function Lazy(props: P): JSX.Element {
+    return function Lazy(props: P): JSX.Element | null {
         const [, again] = useState(0);
         useEffect(() => {
             if (!loaded) {
@@ -16,6 +16,6 @@ export function lazy<P extends object>(load: () => Promise<View<P>>): (props: P)
                 });
             }
         }, []);
-        return loaded ? h(loaded, props) : <main class="main" aria-busy="true" />;
+        return loaded ? h(loaded, props) : place;
     };
 }

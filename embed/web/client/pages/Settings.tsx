@@ -324,6 +324,8 @@ function Privacy(): JSX.Element {
             <div class="sect card">
                 <Toggle name="receipts" title="privacy.receipts" />
                 <Toggle name="typing" title="privacy.typing" />
+                <Toggle name="previews" title="privacy.previews" text="privacy.previews-text" />
+                {settings.value.previews && <Toggle name="previewsEncrypted" title="privacy.previews-encrypted" text="privacy.previews-encrypted-text" />}
             </div>
             <div class="sect"><h2 class="h3">{t("privacy.ignored")}</h2>
                 {ignored.length === 0 ? <p class="small sub">{t("privacy.nobody")}</p> : (

@@ -3,6 +3,7 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/ho
 import { voice } from "../../ui/Avatar.tsx";
 import { IconButton } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
+import { lazy } from "../../ui/lazy.tsx";
 import { t } from "../i18n/t.ts";
 import { contentOf } from "../render/compose.ts";
 import type { Message, Person, Rights, RoomRow } from "../sdk/types.ts";
@@ -12,12 +13,14 @@ import type { RoomView } from "../stores/room.ts";
 import { settings } from "../stores/settings.ts";
 import { EmojiPicker } from "./Emoji.tsx";
 import { Face, RoomFace } from "./faces.tsx";
-import { sendUploads } from "./send.ts";
+import { sendUploads, type Spoken } from "./send.ts";
 import { type Option, optionsFor } from "./suggest.ts";
 import { addFiles, pickFiles, UploadTray, uploadsOf } from "./Uploads.tsx";
 
 const TYPING_MS = 15_000;
 const LONGEST = 60_000;
+const RECORDS = "MediaRecorder" in globalThis && navigator.mediaDevices !== undefined;
+const Voice = lazy(() => import("./Voice.tsx").then(({ Voice }) => Voice), null);
 
 interface Props {
     row: RoomRow;
@@ -53,6 +56,7 @@ export function Composer(props: Props): JSX.Element {
     const mentions = useRef<Mention[]>(kept?.mentions ?? []);
     const [formatting, setFormatting] = useState(false);
     const [emoji, setEmoji] = useState(false);
+    const [speaking, setSpeaking] = useState(false);
     const [options, setOptions] = useState<readonly Option[]>([]);
     const [chosen, choose] = useState(0);
     const field = useRef<HTMLTextAreaElement>(null);
@@ -188,6 +192,15 @@ export function Composer(props: Props): JSX.Element {
         }
         if (!view.atEnd.value) await view.open().catch(() => undefined);
     };
+    const sendVoice = async (file: File, said: Spoken): Promise<void> => {
+        const inThread = thread ? { root: thread, last: view.items.value.findLast((item): item is Message => item.kind === "message" && item.id !== "")?.id } : undefined;
+        const target = reply && { id: reply.id, sender: reply.sender.id };
+        props.setReply(undefined);
+        view.atBottom = true;
+        addFiles(key, [file]);
+        await attempt(() => sendUploads(key, row.id, thread, "", target, inThread, said));
+        if (!view.atEnd.value) await view.open().catch(() => undefined);
+    };
     const runCommand = async (value: string): Promise<boolean> => {
         const [, name = "", rest = ""] = /^\/(\w+)\s*([^]*)$/.exec(value) ?? [];
         const { commands } = the();
@@ -295,7 +308,12 @@ export function Composer(props: Props): JSX.Element {
                         <IconButton icon="eye-off" label={t("format.spoiler")} onClick={() => wrap("||")} />
                     </div>
                 )}
-                <div class="ln">
+                {speaking && <Voice onDone={(file, said) => {
+                    setSpeaking(false);
+                    if (file && said) void sendVoice(file, said);
+                    field.current?.focus();
+                }} />}
+                <div class="ln" hidden={speaking}>
                     <IconButton icon="plus" label={t("composer.attach")} disabled={edit !== undefined} onClick={() => pickFiles((list) => addFiles(key, list))} />
                     <textarea
                         ref={field} id={thread ? undefined : "composer"} rows={1} value={text} placeholder={placeholder} spellcheck={settings.value.spellcheck} enterkeyhint="send"
@@ -311,6 +329,7 @@ export function Composer(props: Props): JSX.Element {
                     />
                     <IconButton icon="a-large-small" label={t("format.label")} class="wide-only" aria-pressed={formatting} onClick={() => setFormatting(!formatting)} />
                     <IconButton icon="smile" label={t("composer.emoji")} aria-expanded={emoji} onClick={() => setEmoji(!emoji)} />
+                    {RECORDS && !text.trim() && files.length === 0 && !edit && <IconButton icon="mic" label={t("voice.record")} onClick={() => setSpeaking(true)} />}
                     <IconButton icon={edit ? "check" : "arrow-up"} label={t("composer.send")} class="go" disabled={!text.trim() && files.length === 0} onClick={() => void send()} />
                 </div>
             </div>

@@ -3,14 +3,15 @@ import { useState } from "preact/hooks";
 import { Dialog } from "../../ui/controls.tsx";
 import { t } from "../i18n/t.ts";
 import { attempt, the, toast } from "../stores/app.ts";
-import { inviteTo, keysHelp, lightbox, newDialog, personCard, question, type Question, reporting, switcher } from "../stores/ui.ts";
+import { inviteTo, jumping, keysHelp, lightbox, newDialog, personCard, question, type Question, reporting, switcher } from "../stores/ui.ts";
 import { InviteDialog, NewDialog } from "./NewDialog.tsx";
 import { PersonCard } from "./PersonCard.tsx";
 import { Switcher } from "./Switcher.tsx";
 import { KeysTable } from "./KeysTable.tsx";
 import { lazy } from "../../ui/lazy.tsx";
 
-const Lightbox = lazy(() => import("./Lightbox.tsx").then(({ Lightbox }) => Lightbox));
+const Jump = lazy(() => import("./Jump.tsx").then(({ JumpDialog }) => JumpDialog), null);
+const Lightbox = lazy(() => import("./Lightbox.tsx").then(({ Lightbox }) => Lightbox), null);
 
 /** Whatever is open above the page. */
 export function Dialogs(): JSX.Element {
@@ -18,6 +19,7 @@ export function Dialogs(): JSX.Element {
         <>
             {lightbox.value && <Lightbox room={lightbox.value.room} thread={lightbox.value.thread} key_={lightbox.value.key} />}
             {newDialog.value && <NewDialog kind={newDialog.value} />}
+            {jumping.value && <Jump room={jumping.value} />}
             {inviteTo.value && <InviteDialog room={inviteTo.value} />}
             {switcher.value && <Switcher />}
             {personCard.value && <PersonCard {...personCard.value} key={personCard.value.user} />}

@@ -2,6 +2,7 @@ import type { JSX } from "preact";
 import { memo } from "../../ui/memo.ts";
 import { Avatar, voice } from "../../ui/Avatar.tsx";
 import { Icon } from "../../ui/Icon.tsx";
+import { lazy } from "../../ui/lazy.tsx";
 import { t } from "../i18n/t.ts";
 import { clock, full, list } from "../render/dates.ts";
 import { type Context, Html, isBig, Plain } from "../render/Rich.tsx";
@@ -11,6 +12,7 @@ import { thumbnail } from "../sdk/media.ts";
 import { awaySince } from "../stores/app.ts";
 import { Face } from "./faces.tsx";
 import { MediaBody } from "./Media.tsx";
+import { settings } from "../stores/settings.ts";
 
 /** What rows ask of whoever holds them; the same object for all rows, so that they are drawn only when they change. */
 export interface Actions {
@@ -112,6 +114,8 @@ function Pile({ people }: { people: readonly Person[] }): JSX.Element {
     );
 }
 
+const LinkPreview = lazy(() => import("./LinkPreview.tsx").then(({ LinkPreview }) => LinkPreview), null);
+
 /** What became of an own message, below it. */
 function State({ message, actions, last }: { message: Message; actions: Actions; last: boolean }): JSX.Element | null {
     const { state, readers } = message;
@@ -182,6 +186,7 @@ export const MessageRow = memo(function MessageRow({ message, first, next, last,
                         </button>
                     )}
                     <BodyView body={body} message={message} actions={actions} />
+                    {body.type === "text" && body.text.includes("://") && settings.value.previews && <LinkPreview text={body.text} room={actions.roomId} />}
                     {message.edited && <span class="edited">{t("message.edited")}</span>}
                     {message.plainInEncrypted && <span class="edited" title={t("message.plain")}><Icon name="lock-open" label={t("message.plain")} size=".75rem" /></span>}
                     {message.pinned && <span class="edited"><Icon name="pin" label={t("message.pinned")} size=".75rem" /></span>}

@@ -2,6 +2,7 @@ import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { IconButton } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
+import { lazy } from "../../ui/lazy.tsx";
 import { t } from "../i18n/t.ts";
 import { copied, useActions, usePeople } from "../pages/Room.tsx";
 import { panel, go, shareLink } from "../routes.ts";
@@ -10,7 +11,7 @@ import type { Member, Message, RoomRow } from "../sdk/types.ts";
 import { attempt, me, openRoomById, rooms, the } from "../stores/app.ts";
 import { settingsOf, membersOf, rightsOf, viewOf } from "../stores/room.ts";
 import { score } from "../stores/score.ts";
-import { inviteTo, personCard, reporting } from "../stores/ui.ts";
+import { inviteTo, jumping, personCard, reporting } from "../stores/ui.ts";
 import { Composer } from "./Composer.tsx";
 import { Face, RoomFace, useAnchor } from "./faces.tsx";
 import { useComposerLock } from "./Locked.tsx";
@@ -25,6 +26,7 @@ export function Panel({ row, shown }: { row: RoomRow; shown: string }): JSX.Elem
     if (shown.startsWith("thread:")) return <ThreadPanel row={row} root={shown.slice(7)} />;
     if (shown === "threads") return <Threads row={row} />;
     if (shown === "pinned") return <Pinned row={row} />;
+    if (shown === "files") return <Frame label={t("panel.files")} title={t("panel.files")} back="details"><Files row={row} /></Frame>;
     return <Details row={row} tab={shown === "members" || shown === "settings" ? shown : "details"} />;
 }
 
@@ -40,6 +42,8 @@ function Frame({ label, title, back, children }: { label: string; title: Compone
         </aside>
     );
 }
+
+const Files = lazy(() => import("./Files.tsx").then(({ Files }) => Files), null);
 
 const TABS = ["details", "members", "settings"] as const;
 
@@ -92,6 +96,8 @@ function About({ row }: { row: RoomRow }): JSX.Element {
                 <button type="button" onClick={() => copied(link)}><Icon name="link" /><span>{t("panel.share")}</span></button>
             </div>
             <button type="button" class="it" onClick={() => panel("pinned")}><Icon name="pin" /><span>{t("panel.pinned")}</span><span class="val">{settings?.pinned.length || ""}<Icon name="chevron-right" flip /></span></button>
+            <button type="button" class="it" onClick={() => panel("files")}><Icon name="folder-down" /><span>{t("panel.files")}</span><span class="val"><Icon name="chevron-right" flip /></span></button>
+            <button type="button" class="it" onClick={() => (jumping.value = row.id)}><Icon name="calendar" /><span>{t("jump.title")}</span></button>
             <button type="button" class="it" onClick={() => panel("threads")}><Icon name="message-square-text" /><span>{t("room.threads")}</span><span class="val"><Icon name="chevron-right" flip /></span></button>
             <button type="button" class="it" onClick={() => panel("members")}><Icon name="users" /><span>{t("panel.members")}</span><span class="val">{row.members}<Icon name="chevron-right" flip /></span></button>
             <div class="rule" />

@@ -12,14 +12,21 @@ interface InThread {
     last: string | undefined;
 }
 
+/** A voice message: how long it is, and how loud, 0 to 1024, in equal steps. */
+export interface Spoken {
+    ms: number;
+    wave: readonly number[];
+}
+
 /** Put the tray's files into the outbox; the text goes with the first one. True if it did. */
-export async function sendUploads(draft: string, room: string, thread: string | undefined, caption: string, reply: Reply | undefined, inThread: InThread | undefined): Promise<boolean> {
+export async function sendUploads(draft: string, room: string, thread: string | undefined, caption: string, reply: Reply | undefined, inThread: InThread | undefined, said?: Spoken): Promise<boolean> {
     const files = takeFiles(draft);
     if (files.length === 0) return false;
     const { describe } = await import("../sdk/files.ts");
     for (const [at, { file, url }] of files.entries()) {
         const { content, blob } = await describe(file);
         if (at === 0 && caption) content["body"] = caption;
+        if (said) Object.assign(content, { info: { ...(content["info"] as object), duration: said.ms }, "org.matrix.msc3245.voice": {}, "org.matrix.msc1767.audio": { duration: said.ms, waveform: said.wave } });
         if (inThread) {
             content["m.relates_to"] = { rel_type: "m.thread", event_id: inThread.root, is_falling_back: !reply, "m.in_reply_to": { event_id: reply?.id ?? inThread.last ?? inThread.root } };
         } else if (at === 0 && reply) {

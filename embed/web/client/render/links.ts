@@ -50,12 +50,12 @@ export function safe(address: string): string | undefined {
 export function otherHost(text: string, href: string): string | undefined {
     const named = /^(?:https?:\/\/)?([\p{L}\p{N}-]+(?:\.[\p{L}\p{N}-]+)+)/u.exec(text.trim())?.[1]?.toLowerCase();
     if (!named) return undefined;
-    const { host } = new URL(href);
+    const { host, hostname } = new URL(href);
     let same: string;
     try {
-        same = new URL(`https://${named}`).host;
+        same = new URL(`https://${named}`).hostname;
     } catch {
         same = named;
     }
-    return same.replace(/^www\./, "") === host.replace(/^www\./, "") ? undefined : clean(host, 80);
+    return same.replace(/^www\./, "") === hostname.replace(/^www\./, "") ? undefined : clean(host, 80);
 }

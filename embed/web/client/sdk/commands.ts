@@ -54,6 +54,13 @@ const foundOf = (room: Chunk): Found => ({
     joinRule: room.join_rule ?? "public",
 });
 
+export interface LinkPreview {
+    title: string;
+    text: string;
+    site: string;
+    image: string | undefined;
+}
+
 export interface Device {
     id: string;
     name: string;
@@ -235,6 +242,15 @@ export class Commands {
     }
 
     // --- messages ---
+
+    /** What the server sees behind an address; undefined where there is nothing to be shown. Throws ApiError 404 if it does not look. */
+    async linkPreview(url: string): Promise<LinkPreview | undefined> {
+        const found = await this.#ask("GET", "/preview_url", undefined, { url }, "/_matrix/client/v1/media");
+        const title = textOf(found["og:title"]);
+        if (!title) return undefined;
+        const image = textOf(found["og:image"]);
+        return { title, text: textOf(found["og:description"]), site: textOf(found["og:site_name"]), image: image.startsWith("mxc://") ? image : undefined };
+    }
 
     redact(room: string, event: string, reason?: string): Promise<unknown> {
         const path = `/rooms/${enc(room)}/redact/${enc(event)}/${crypto.randomUUID()}`;

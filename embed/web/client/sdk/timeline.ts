@@ -5,6 +5,7 @@ import type { EventTimelineSet } from "matrix-js-sdk/lib/models/event-timeline-s
 import type { MatrixEvent } from "matrix-js-sdk/lib/models/event.js";
 import type { Room } from "matrix-js-sdk/lib/models/room.js";
 import { ThreadEvent } from "matrix-js-sdk/lib/models/thread.js";
+import { Method } from "matrix-js-sdk/lib/http-api/method.js";
 import { TimelineWindow } from "matrix-js-sdk/lib/timeline-window.js";
 import type { Engine } from "./engine.ts";
 import { contentBody, itemOf, messageOf } from "./messages.ts";
@@ -254,4 +255,29 @@ export async function messagesById(engine: Engine, roomId: string, ids: readonly
         }),
     );
     return found.flatMap((event) => (event ? [messageOf(engine, room, event, pins)] : []));
+}
+
+const FILES_PAGE = 100;
+const MOST_PAGES = 5;
+
+/** Messages with files, the newest first. In encrypted rooms the newest messages are opened to look for them. */
+export async function filesOf(engine: Engine, roomId: string, from: string | undefined): Promise<{ found: Message[]; next: string | undefined }> {
+    const room = engine.room(roomId);
+    if (!room) return { found: [], next: undefined };
+    const filter = room.hasEncryptionStateEvent() ? { types: [EventType.RoomMessageEncrypted, EventType.RoomMessage] } : { types: [EventType.RoomMessage], contains_url: true };
+    const found: Message[] = [];
+    let next = from;
+    for (let page = 0; page < MOST_PAGES && found.length < 20; page++) {
+        const query = { dir: "b", limit: FILES_PAGE, filter: JSON.stringify(filter), ...(next && { from: next }) };
+        const { chunk, end } = await engine.client.http.authedRequest<{ chunk: object[]; end?: string }>(Method.Get, `/rooms/${encodeURIComponent(roomId)}/messages`, query);
+        const events = chunk.map((raw) => engine.client.getEventMapper()(raw));
+        for (const event of events) await event.getDecryptionPromise();
+        for (const event of events) {
+            const message = messageOf(engine, room, event, new Set());
+            if ("media" in message.body && message.body.type !== "sticker") found.push(message);
+        }
+        next = end;
+        if (!end) break;
+    }
+    return { found, next };
 }

@@ -20,12 +20,14 @@ export interface Settings {
     spellcheck: boolean;
     listWidth: number;
     autoplay: boolean;
+    previews: boolean;
+    previewsEncrypted: boolean;
 }
 
 const USUAL: Settings = {
     theme: "", textSize: 15, density: "roomy", style: "bubbles", sendWith: "enter", receipts: true, typing: true, sound: true, notify: true,
     notifyText: true, quiet: false, hour12: new Intl.DateTimeFormat([], { hour: "numeric" }).resolvedOptions().hour12 ?? false, letters: true,
-    spellcheck: true, listWidth: 328, autoplay: true,
+    spellcheck: true, listWidth: 328, autoplay: true, previews: true, previewsEncrypted: false,
 };
 const KEY = "hromada.settings";
 

@@ -4,6 +4,8 @@ import { signal } from "@preact/signals";
 import type { Message } from "../sdk/types.ts";
 
 export const newDialog = signal<"people" | "room" | "space" | undefined>(undefined);
+/** The room in which a date is looked for. */
+export const jumping = signal<string | undefined>(undefined);
 export const switcher = signal(false);
 export const keysHelp = signal(false);
 /** A person whose card is open, with the room it was opened in. */

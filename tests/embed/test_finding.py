@@ -1,0 +1,103 @@
+"""What was shared is found again: links looked at, files listed, voices heard, days and words jumped to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+
+from tests.embed.people import PASSWORD, local, person
+from tests.embed.test_access import violations
+from tests.embed.test_admin_pages import shoot
+from tests.media.test_previews import meta, page, serving
+from tests.support.client import Client, part
+from tests.support.server import Server, ServerOptions
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+# A tone in the place of a microphone, which this machine has none of.
+TONE = """navigator.mediaDevices.getUserMedia = async () => {
+    const context = new AudioContext();
+    const tone = context.createOscillator();
+    const out = context.createMediaStreamDestination();
+    tone.connect(out);
+    tone.start();
+    return out.stream;
+};"""
+
+
+@pytest.fixture(scope="module")
+def looking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that looks at pages on this machine."""
+    environment = {"HROMADA_PREVIEWS_ENABLED": "true", "HROMADA_OUTBOUND_ALLOW": "127.0.0.1/32"}
+    running = Server(tmp_path_factory.mktemp("looking") / "data", ServerOptions(environment=environment))
+    running.start()
+    yield running
+    running.stop()
+
+
+async def test_what_was_shared_is_found_again(browser: Browser, looking_server: Server, tmp_path: Path) -> None:
+    ada = await person(browser, local(looking_server), "ada", viewport={"width": 1440, "height": 900}, bypass_csp=True)
+    await ada.page.add_init_script(TONE)
+    await ada.sign_up()
+    await ada.create_room(f"Garden {ada.name}")
+    look = ada.page
+    room = look.url.split("/room/")[1].split("?")[0]
+    async with serving() as site, aiohttp.ClientSession() as http:
+        site.pages["/seeds"] = page(meta("og:title", "Seeds <b>of</b> Podil"), meta("og:description", "For the spring"))
+        await ada.say("the first words of all")
+        await ada.sees("the first words of all")
+        await ada.say(f"look at {site.url}/seeds please")
+        card = look.locator("a.lp")
+        await card.get_by_text("Seeds <b>of</b> Podil").wait_for()
+        assert await card.get_attribute("rel") == "noopener noreferrer"
+        assert site.asked("/seeds") >= 1
+        client = Client(http, looking_server.url)
+        login = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": ada.name}}
+        client.adopt(await client.ok("POST", "/login", {**login, "password": PASSWORD}))
+        notes = tmp_path / "notes.txt"
+        notes.write_text("hello")
+        await ada.attach(notes)
+        await look.get_by_role("button", name="Send", exact=True).click()
+        await look.locator("li.msg .file").get_by_text("notes.txt").wait_for()
+        # A voice message says how long and how loud it is.
+        await look.get_by_role("button", name="Record a voice message").click()
+        await look.locator(".wave i").nth(6).wait_for()
+        await look.get_by_role("button", name="Send voice message").click()
+        await look.locator("li.msg .audio audio").wait_for()
+        found = await client.ok("GET", f"/rooms/{part(room)}/messages", params={"dir": "b", "limit": "5"})
+        voice = next(event["content"] for event in found["chunk"] if event["content"].get("msgtype") == "m.audio")
+        assert voice["org.matrix.msc3245.voice"] == {}
+        assert voice["info"]["duration"] == voice["org.matrix.msc1767.audio"]["duration"] >= 500
+        wave = voice["org.matrix.msc1767.audio"]["waveform"]
+        assert len(wave) >= 5
+        assert max(wave) == 1024
+        # One that is thrown away is not sent.
+        await look.get_by_role("button", name="Record a voice message").click()
+        await look.get_by_role("button", name="Throw away").click()
+        await ada.composer.wait_for()
+        await look.get_by_role("button", name="Details").first.click()
+        panel = look.get_by_role("complementary")
+        await panel.get_by_role("button", name="Files").click()
+        await panel.get_by_text("notes.txt").wait_for()
+        assert await panel.get_by_text("Voice message").count() == 1
+        problems = await violations(ada, "files")
+        await shoot(ada, "room-files")
+        await panel.get_by_role("button", name="Pictures and videos").click()
+        await panel.get_by_text("Nothing was shared here yet.").wait_for()
+        await look.get_by_role("button", name="Back").last.click()
+        await panel.get_by_role("button", name="Jump to a date").click()
+        problems += await violations(ada, "jump")
+        await look.get_by_role("button", name="Go there").click()
+        await look.wait_for_function("/\\/room\\/[^/]+\\/\\$/.test(decodeURIComponent(location.hash))")
+        await ada.sees("the first words of all")
+        # Words are found and led to.
+        await look.evaluate("room => { location.hash = '#/search?q=first%20words&in=' + room; }", room)
+        await look.get_by_role("button").filter(has_text="the first words of all").click()
+        await look.locator("li.msg.flash").get_by_text("the first words of all").wait_for()
+        assert problems == [], "\n".join(problems)
+        assert ada.faults == []
