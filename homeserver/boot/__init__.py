@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from importlib import import_module
 from random import SystemRandom
@@ -25,7 +25,7 @@ from homeserver.boot.administration import build_administration, build_audit, bu
 from homeserver.boot.appservices import DeliveryMetrics, build_queries, build_senders, load_registry
 from homeserver.boot.e2e import build_e2e
 from homeserver.boot.embed import build_embed, demo_shop
-from homeserver.boot.media import LazyOutbound, MediaParts, build_media, serve_media
+from homeserver.boot.media import LazyOutbound, MediaParts, build_media, sealing_of, serve_media
 from homeserver.boot.parts import load_secrets
 from homeserver.boot.push import PushParts, build_push
 from homeserver.boot.support import SupportParts, build_desk, build_support, demo_of, prepare_demo
@@ -55,6 +55,7 @@ from homeserver.services.personal.succession import Succession
 from homeserver.services.personal.tags import Tags
 from homeserver.services.personal.typing import TypingTracker
 from homeserver.services.push.unread import UnreadCounts
+from homeserver.services.renewal import Renewal
 from homeserver.services.reports import Reports
 from homeserver.services.rooms import Rooms, RoomsConfig, build_rooms
 from homeserver.services.rooms.lists import RoomLists
@@ -121,6 +122,7 @@ class Core:
     link_key: bytes
     """Signs the links in letters: as old as the server, whatever happens to sessions."""
     support: SupportParts
+    renewal: Renewal
 
 
 async def build_core(config: Config) -> Core:
@@ -138,6 +140,8 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
     clock, entropy = SystemClock(), SystemEntropy()
     limits = parts.rate_limiter(config, clock)
     store = Database(engine, config.server.name, searchable=parts.keeps_words(config))
+    renewal = Renewal(store, keeps_words=parts.keeps_words(config))
+    await renewal.begin()
     log = Log(await _last_position(store), max_bytes=config.sync.tail_bytes)
     if faults.plan is not None and faults.plan.control is not None:
         spoil = import_module("homeserver.boot.controls").spoil
@@ -193,6 +197,7 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
         e2e,
         link_key,
         support,
+        renewal,
     )
 
 
@@ -209,7 +214,7 @@ async def offline(config: Config) -> AsyncIterator[Core]:
 async def build(config: Config, roles: Sequence[Role]) -> Server:
     """Construct adapters, services and the application.
 
-    Raises UnsafeFile and BadKeyFile for key files that cannot be used, UnsafeDatabase, UnknownSchema and
+    Raises UnsafeFile and BadKeyFile for key files that cannot be used, UnsafeDatabase, UnknownSchema, KeysMissing and
     DatabaseUnreachable.
     """
     if config.redis.url:
@@ -305,6 +310,7 @@ def _workers(core: Core, media: MediaParts | None) -> list[Worker]:
         core.follower.run,
         core.e2e.to_device.run,
         core.store.run,
+        core.renewal.run,
         keep_returning_memory,
     ]
     return workers if media is None else [*workers, media.library.run, media.control.run]
@@ -413,7 +419,9 @@ def build_personal(
 
 async def open_database(config: Config) -> Engine:
     """An engine on a database that is safe to use and has the schema of this release."""
-    engine = create_engine(parts.database_url(config), parts.engine_settings(config))
+    engine = create_engine(
+        parts.database_url(config), replace(parts.engine_settings(config), sealing=sealing_of(config))
+    )
     try:
         await migrate(engine)
         await check_durability(engine)

@@ -23,6 +23,7 @@ from homeserver.services.media.previews import Previews, PreviewSettings
 from homeserver.services.media.thumbnails import Thumbnails
 from homeserver.services.media.uploads import Uploads, UploadSettings
 from homeserver.services.support.files import VisitorFiles
+from homeserver.storage.sealing import Sealing
 from homeserver.system import SystemEntropy
 from media_repo.blobs.encrypted import AtRestKey, EncryptedCache, EncryptedStore
 from media_repo.blobs.files import FileThreads
@@ -186,6 +187,11 @@ def at_rest_keys(config: Config) -> list[AtRestKey]:
         create_private(path, new_at_rest_key(SystemEntropy()).encode() + b"\n")
     text = read_private(path, "at_rest.key_file").decode("ascii", "replace")
     return [AtRestKey(*pair) for pair in parse_at_rest_keys(text, f"at_rest.key_file: {path}")]
+
+
+def sealing_of(config: Config) -> Sealing:
+    """How the database stores what people write. Raises UnsafeFile."""
+    return Sealing([(key.kid, key.key) for key in at_rest_keys(config)], enabled=config.at_rest.enabled)
 
 
 def rotate_at_rest_key(config: Config) -> str:

@@ -79,7 +79,8 @@ class Media(Section, frozen=True, kw_only=True):
 
 
 class AtRest(Section, frozen=True, kw_only=True):
-    """Encryption at rest of media: whoever takes the disk or the bucket sees ciphertext (docs/operating/media.md)."""
+    """Encryption at rest of media and of what people write: who takes the disk, the bucket or the database sees
+    ciphertext (docs/operating/media.md)."""
 
     enabled: Annotated[bool, _doc("Encrypt new content, and by and by what is there. Off again: decrypt it.")] = False
     key_file: Annotated[str, _doc("File with the keys; made with a new one if there is none.")] = "at-rest.keys"
