@@ -130,7 +130,9 @@ async def build_core(config: Config) -> Core:
     secrets = load_secrets(config)
     engine = await open_database(config)
     try:
-        return await _core_on(engine, config, secrets)
+        core = await _core_on(engine, config, secrets)
+        await core.renewal.begin()
+        return core
     except BaseException:
         await asyncio.shield(engine.dispose())  # its threads would keep the process from ending
         raise
@@ -140,8 +142,6 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
     clock, entropy = SystemClock(), SystemEntropy()
     limits = parts.rate_limiter(config, clock)
     store = Database(engine, config.server.name, searchable=parts.keeps_words(config))
-    renewal = Renewal(store, keeps_words=parts.keeps_words(config))
-    await renewal.begin()
     log = Log(await _last_position(store), max_bytes=config.sync.tail_bytes)
     if faults.plan is not None and faults.plan.control is not None:
         spoil = import_module("homeserver.boot.controls").spoil
@@ -197,7 +197,7 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
         e2e,
         link_key,
         support,
-        renewal,
+        Renewal(store, keeps_words=parts.keeps_words(config)),
     )
 
 
