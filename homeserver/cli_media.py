@@ -18,7 +18,7 @@ from homeserver.commands_media import media_control, split_uri, user_id
 from homeserver.config.model import Config
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.blobs import BlobStoreFailed
-from homeserver.ports.media import Kind, Selection
+from homeserver.ports.media import Kind, Selection, VideoFacts
 from homeserver.services.media.control import MediaControl
 
 _KINDS: tuple[Kind, ...] = ("upload", "remote", "preview")
@@ -39,6 +39,7 @@ def add_media_actions(actions: Any, with_settings: WithSettings, load: Load) -> 
 
     usage = add("usage", _usage, "how much there is, in all and by user")
     usage.add_argument("--user", metavar="NAME", help="of this user only")
+    add("info", _info, "what is known of media ids").add_argument("uri", nargs="+", metavar="MXC")
     listing = add("list", _list, "print media ids, sizes, types and users")
     _add_selection(listing)
     delete = add("delete", _delete, "delete media ids, or all that the options select")
@@ -125,6 +126,18 @@ async def _usage(control: MediaControl, options: argparse.Namespace, config: Con
         _print(f"all\t{kind}\t{usage.count}\t{usage.size}")
     async for user, usage in control.usage_by_user():
         _print(f"{user}\tupload\t{usage.count}\t{usage.size}")
+    return 0
+
+
+async def _info(control: MediaControl, options: argparse.Namespace, _config: Config) -> int:
+    for uri in options.uri:
+        media, facts = await control.describe(*split_uri(uri))
+        fields = [uri, str(media.size), media.content_type, media.user_id or "-", media.upload_name or "-"]
+        if facts is not None:
+            fields.append(f"{facts.width}x{facts.height}")
+        if isinstance(facts, VideoFacts) and facts.duration_ms is not None:
+            fields.append(f"{facts.duration_ms / 1000:g} s")
+        _print("\t".join(fields))
     return 0
 
 

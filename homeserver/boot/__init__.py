@@ -179,7 +179,6 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
     nonce_secret = blake2b(secrets.jwt_keys, person=b"frame nonces").digest()
     support = build_support(base, rooms, sessions, accounts.account, nonce_secret)
     administration = build_administration(base, audit, passwords, accounts, rooms, support.sites)
-    link_key = parts.link_key(secrets)
     return Core(
         engine,
         store,
@@ -195,7 +194,7 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
         administration,
         lists,
         e2e,
-        link_key,
+        parts.link_key(secrets),
         support,
         Renewal(store, keeps_words=parts.keeps_words(config)),
     )

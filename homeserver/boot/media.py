@@ -34,6 +34,7 @@ from media_repo.deps import MediaServices
 from media_repo.thumbnails.pool import PoolSettings, ThumbnailPool
 
 LOCAL, GCS = "local", "gcs"
+_PILLOW_NAMES = {"heic": "HEIF"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ def build_media(base: Foundations, outbound: LazyOutbound) -> MediaParts:
             at_once=media.uploads_per_user,
             pending=media.pending_uploads,
             pending_hours=media.pending_hours,
+            strip_metadata=media.strip_metadata,
         ),
     )
     pool = ThumbnailPool(
@@ -98,7 +100,7 @@ def build_media(base: Foundations, outbound: LazyOutbound) -> MediaParts:
             memory=media.thumbnail_memory_bytes,
             pixels=media.thumbnail_pixels,
             frames=media.thumbnail_frames,
-            formats=tuple(name.upper() for name in media.thumbnail_formats),
+            formats=tuple(_PILLOW_NAMES.get(name, name.upper()) for name in media.thumbnail_formats),
         )
     )
     thumbnails = Thumbnails(

@@ -22,6 +22,7 @@ from homeserver.ports.media import Blob, Kind, Media
 from homeserver.ports.requester import Requester
 from homeserver.ports.store import Store, Transaction
 from homeserver.services.media.library import Library, not_found, store_failed
+from homeserver.services.media.metadata import MOST_BYTES, without_metadata
 from homeserver.services.media.names import content_type, file_name
 
 _HOUR_MS = 3600 * 1000
@@ -42,6 +43,8 @@ class UploadSettings:
     pending: int = 5
     """Media ids of one user that may wait for content."""
     pending_hours: int = 24
+    strip_metadata: bool = False
+    """Keep pictures without their metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ class Uploads:
         self._spool = spool
         self._clock = clock
         self._running: Counter[str] = Counter()
+        self._stripping = asyncio.Lock()
 
     async def create(self, who: Requester) -> Media:
         """A media id whose content comes later. Raises MatrixError: USER_SUSPENDED, FORBIDDEN, LIMIT_EXCEEDED.
@@ -218,9 +222,23 @@ class Uploads:
         """What arrives, as a file and its SHA-256. Raises as `upload`."""
         try:
             async with self._spool.file() as file:
-                yield file, await self._collect(file, arriving, left)
+                digest = await self._collect(file, arriving, left)
+                lean = await self._lean(file) if self.settings.strip_metadata else None
+                if lean is None:
+                    yield file, digest
+                    return
+                async with self._spool.file() as other:
+                    await other.write(lean)
+                    yield other, await other.finish()
         except SpoolFull as error:
             raise store_failed(error) from error
+
+    async def _lean(self, file: SpoolFile) -> bytes | None:
+        """The picture without its metadata, if it is one and has any. One at a time: it is in memory meanwhile."""
+        if file.size > MOST_BYTES:
+            return None
+        async with self._stripping:
+            return await asyncio.to_thread(lambda: without_metadata(file.path.read_bytes()))
 
     async def _collect(self, file: SpoolFile, arriving: Arriving, left: int | None) -> bytes:
         try:
