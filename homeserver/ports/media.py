@@ -182,6 +182,8 @@ class RemoteContent:
     content_type: str | None
     upload_name: str | None
     pieces: AsyncIterator[bytes]
+    length: int | None = None
+    """As it was announced."""
 
 
 class RemoteMedia(Protocol):

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from homeserver.ports.blobs import SpoolFull
-from media_repo.blobs.files import FileThreads, is_full
+from media_repo.blobs.files import FileThreads, OpenFile, is_full
 
 _BUFFER = 512 * 1024
 _MOST_PIECES = 256  # of one `writev`; POSIX promises 16, Linux takes 1024
@@ -96,6 +96,14 @@ class _SpoolFile:
         self.size += len(piece)
         if self._waiting_bytes >= _BUFFER:
             await self._flush(final=False)
+
+    async def flush(self) -> None:
+        """See the port."""
+        await self._flush(final=False)
+
+    def open(self) -> OpenFile:
+        """See the port."""
+        return OpenFile(self._threads, os.dup(self._file), self.path)
 
     async def finish(self) -> bytes:
         """See the port."""

@@ -1,4 +1,4 @@
-"""Pictures of videos, and what they are, by ffmpeg: it sees one file, few formats, and limits like those of the workers.
+"""Pictures of videos, and what they are, by ffmpeg: it sees one file, few formats, and limits as the workers do.
 
 It is this script that is started: it takes its limits, then becomes ffmpeg. The functions above build what it is given.
 """

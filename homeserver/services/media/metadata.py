@@ -56,8 +56,7 @@ def _jpeg(data: bytes) -> bytes:
         body = segment[4:]
         at += len(segment)
         if marker == 0xE1:
-            exif = body.startswith(b"Exif\0\0")
-            turned = _orientation(body[6:]) if exif else _orientation_in_xmp(body) if turned == 1 else turned
+            turned = _orientation_in_app1(body, turned)
         elif _stays(marker, body):
             kept.append(segment)
         if marker == 0xDA:  # pixels, up to the next marker that is one
@@ -71,6 +70,12 @@ def _jpeg(data: bytes) -> bytes:
         exif = b"Exif\0\0" + _exif(turned)
         kept.insert(1, b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif)
     return b"".join(kept)
+
+
+def _orientation_in_app1(body: bytes, known: int) -> int:
+    if body.startswith(b"Exif\0\0"):
+        return _orientation(body[6:])
+    return _orientation_in_xmp(body) if known == 1 else known
 
 
 def _stays(marker: int, body: bytes) -> bool:

@@ -132,8 +132,7 @@ class Uploads:
             size=file.size,
             digest=digest,
         )
-        await self._keep(media, file, is_new=True)
-        return media
+        return await self._keep(media, file, is_new=True)
 
     async def keep_remote(
         self, origin: str, media_id: str, file: SpoolFile, digest: bytes, type_: str | None, name: str | None
@@ -148,8 +147,7 @@ class Uploads:
             size=file.size,
             digest=digest,
         )
-        await self._keep(media, file, is_new=True)
-        return media
+        return await self._keep(media, file, is_new=True)
 
     async def forget_expired(self) -> int:
         """Forget media ids whose content did not come; returns how many, a thousand at most."""
@@ -256,8 +254,8 @@ class Uploads:
             await faults.plan.reach("media.received")
         return digest
 
-    async def _keep(self, media: Media, file: SpoolFile, *, is_new: bool) -> None:
-        """Store the content, then the row. Raises MatrixError."""
+    async def _keep(self, media: Media, file: SpoolFile, *, is_new: bool) -> Media:
+        """Store the content, then the row, which it returns. Raises MatrixError."""
         digest = media.digest
         assert digest is not None  # noqa: S101 - both callers have just computed it
         async with self._library.alone_with(digest):
@@ -265,7 +263,7 @@ class Uploads:
             if faults.plan is not None:
                 await faults.plan.reach("media.stored")
             try:
-                kept = await self._record(media, blob, is_new=is_new)
+                kept, row = await self._record(media, blob, is_new=is_new)
             except MatrixError:
                 if not is_known:  # refused in the last moment: nothing was written, and nothing refers to it
                     await store.delete(digest.hex())
@@ -274,8 +272,9 @@ class Uploads:
                 await store.put(digest.hex(), file.path)  # another process may have deleted it before our row was there
             if kept.store != blob.store:  # another process was first, and chose another store
                 await store.delete(digest.hex())
+        return row
 
-    async def _record(self, media: Media, blob: Blob, *, is_new: bool) -> Blob:
+    async def _record(self, media: Media, blob: Blob, *, is_new: bool) -> tuple[Blob, Media]:
         async with self._store.write() as tx:
             if media.user_id is not None:
                 await tx.users.lock(media.user_id)  # or two uploads at once would each find room for one
@@ -286,7 +285,7 @@ class Uploads:
                 await tx.media.add(row)
             elif not await tx.media.complete(row):
                 raise _has_content()
-        return kept
+        return kept, row
 
     async def _store_content(self, media: Media, digest: bytes, file: SpoolFile) -> tuple[Blob, BlobStore, bool]:
         """Put the content into its store; also whether it was known before (it is put all the same: that heals)."""
