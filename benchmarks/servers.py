@@ -124,7 +124,7 @@ class Hromada(Homeserver):
     """Ours, with the flags that every script uses and everything else at its default."""
 
     name = "hromada"
-    environment = MappingProxyType({"HROMADA_MEDIA_MAX_UPLOAD_BYTES": str(200 * 1024 * 1024)})
+    environment = MappingProxyType({"HROMADA_MEDIA_MAX_UPLOAD_BYTES": str(2 * 1024 * 1024 * 1024)})
     streams = True
 
     def command(self, *, preparing: bool) -> list[str]:

@@ -80,7 +80,7 @@ def _changes(settings: Settings, database: Postgres | Sqlite, *, preparing: bool
         "database": _database(database),
         "registration_shared_secret": settings.shared_secret,
         "enable_registration": True,
-        "max_upload_size": "200M",
+        "max_upload_size": "2G",
         "enable_registration_without_verification": True,
         "suppress_key_server_warning": True,
         "trusted_key_servers": [],

@@ -55,6 +55,10 @@ def _media_lines(title: str, scenario: str) -> tuple[Target, ...]:
     return (Target(title, scenario, "ms CPU", _extra("cpu_ms_per_mib"), 1 / 3, 1 / 6),)
 
 
+def _growth_lines(title: str, scenario: str) -> tuple[Target, ...]:
+    return (Target(title, scenario, "MiB", _extra("growth_mib"), 20, 10, absolute=True),)
+
+
 def _streaming_lines(title: str, scenario: str) -> tuple[Target, ...]:
     """A delivery over a WebSocket is held against one of their long polls: they have no WebSocket."""
     return (
@@ -98,6 +102,12 @@ TARGETS = (
     *_media_lines("upload of 100 MiB, per MiB", "upload-100m"),
     *_media_lines("download of 100 MiB, per MiB", "download-100m"),
     Target("first thumbnail of 12 megapixels, p50", "thumbnail-12mp", "ms", _latency("p50"), 400, 200, absolute=True),
+    *_growth_lines("memory for an upload of 1 GiB", "growth-upload-1g"),
+    *_growth_lines("memory for a slow reader of 1 GiB", "growth-slow-1g"),
+    *_growth_lines("memory for 50 slow readers of 40 MiB", "growth-slow-50"),
+    Target("the last kilobyte of 1 GiB, p50", "range-end-1g", "ms", _latency("p50"), 50, 10, absolute=True),
+    Target("answer while 20 thumbnails are made, p95", "pause-thumbnails", "ms", _latency("p95"), None, None),
+    Target("… gaps over 50 ms in the event loop", "gaps-thumbnails", "", _extra("gaps"), 0, 0, absolute=True),
     Target("memory idle", "memory-idle", "MiB", _extra("rss_mib"), 100, 70, absolute=True),
     Target("memory loaded", "memory-loaded", "MiB", _extra("rss_mib"), 160, 120, absolute=True),
     Target("cold start to first answer", "cold-start", "ms", _latency("p50"), 800, 400, absolute=True),

@@ -29,6 +29,7 @@ from homeserver.config.keyfiles import UnsafeFile, create_private
 from homeserver.config.load import ConfigError, load
 from homeserver.config.model import Config
 from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.atrest import KeysMissing
 from homeserver.ports.store import StoreBroken
 from homeserver.roles import PACKAGES, ROLES
 from homeserver.serve import listen, serve, url_of
@@ -73,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail([str(error)], status=1)
     except BadKeyFile as error:
         return _fail([f"server.jwt_key_file: {error}"])
+    except KeysMissing as error:
+        return _fail([str(error)])
     except (UnsafeDatabase, UnknownSchema) as error:
         return _fail([f"database.url: {error}"])
     except StoreBroken as error:

@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 from homeserver.boot.media import rotate_at_rest_key
@@ -18,7 +18,7 @@ from homeserver.commands_media import media_control, split_uri, user_id
 from homeserver.config.model import Config
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.blobs import BlobStoreFailed
-from homeserver.ports.media import Kind, Selection
+from homeserver.ports.media import Kind, Selection, VideoFacts
 from homeserver.services.media.control import MediaControl
 
 _KINDS: tuple[Kind, ...] = ("upload", "remote", "preview")
@@ -39,6 +39,7 @@ def add_media_actions(actions: Any, with_settings: WithSettings, load: Load) -> 
 
     usage = add("usage", _usage, "how much there is, in all and by user")
     usage.add_argument("--user", metavar="NAME", help="of this user only")
+    add("info", _info, "what is known of media ids").add_argument("uri", nargs="+", metavar="MXC")
     listing = add("list", _list, "print media ids, sizes, types and users")
     _add_selection(listing)
     delete = add("delete", _delete, "delete media ids, or all that the options select")
@@ -60,7 +61,10 @@ def add_media_actions(actions: Any, with_settings: WithSettings, load: Load) -> 
     move = add("move", _move, "move all content from one store to another")
     move.add_argument("--from", dest="source", required=True, metavar="STORE")
     move.add_argument("--to", dest="target", required=True, metavar="STORE")
-    add("renew", _renew, "move what lies under an old key of encryption at rest, or under none, to the current one")
+    with_settings(
+        actions.add_parser("renew", help="bring content and database to the current key of encryption at rest"),
+        lambda options: _finished(_renew(load(options))),
+    )
     with_settings(
         actions.add_parser("rotate-key", help="make a new key of encryption at rest; restart the server then"),
         lambda options: _rotate(load(options)),
@@ -88,11 +92,15 @@ def _run(act: Act, options: argparse.Namespace, config: Config) -> int:
     os.umask(0o077)  # nobody else on this machine reads what people send
 
     async def run() -> int:
-        async with media_control(config) as control:
+        async with media_control(config) as (control, _):
             return await act(control, options, config)
 
+    return _finished(run())
+
+
+def _finished(work: Coroutine[Any, Any, int]) -> int:
     try:
-        return asyncio.run(run())
+        return asyncio.run(work)
     except BlobStoreFailed as error:
         sys.stderr.write(f"hromada: {error}\n")
         return 1
@@ -118,6 +126,18 @@ async def _usage(control: MediaControl, options: argparse.Namespace, config: Con
         _print(f"all\t{kind}\t{usage.count}\t{usage.size}")
     async for user, usage in control.usage_by_user():
         _print(f"{user}\tupload\t{usage.count}\t{usage.size}")
+    return 0
+
+
+async def _info(control: MediaControl, options: argparse.Namespace, _config: Config) -> int:
+    for uri in options.uri:
+        media, facts = await control.describe(*split_uri(uri))
+        fields = [uri, str(media.size), media.content_type, media.user_id or "-", media.upload_name or "-"]
+        if facts is not None:
+            fields.append(f"{facts.width}x{facts.height}")
+        if isinstance(facts, VideoFacts) and facts.duration_ms is not None:
+            fields.append(f"{facts.duration_ms / 1000:g} s")
+        _print("\t".join(fields))
     return 0
 
 
@@ -209,9 +229,13 @@ async def _move(control: MediaControl, options: argparse.Namespace, _config: Con
     return 0 if moved == total.count else 1
 
 
-async def _renew(control: MediaControl, _options: argparse.Namespace, _config: Config) -> int:
-    with _Progress("moved") as progress:
-        moved = await control.renew(progress)
+async def _renew(config: Config) -> int:
+    async with media_control(config) as (control, renewal):
+        with _Progress("rows", unit="rows") as progress:
+            rows = await renewal.once(lambda looked: progress(looked, 0))
+        with _Progress("moved") as progress:
+            moved = await control.renew(progress)
+    _print("The database had nothing to renew" if not rows else f"Renewed the database: {rows:,} rows")
     _print(f"Moved {moved} files to the current key")
     return 0
 
@@ -235,8 +259,9 @@ async def _check(control: MediaControl, options: argparse.Namespace, _config: Co
 class _Progress:
     """A line on a terminal that says how far it is; nothing elsewhere."""
 
-    def __init__(self, verb: str, total: int = 0) -> None:
+    def __init__(self, verb: str, total: int = 0, unit: str = "MB") -> None:
         self._verb = verb
+        self._unit = unit
         self._total = total
         self._is_shown = sys.stderr.isatty()
         self._next = 0.0
@@ -252,7 +277,8 @@ class _Progress:
         if self._total:
             done = min(_BAR, _BAR * size // self._total)
             bar = f"[{'#' * done}{'.' * (_BAR - done)}] {100 * size // self._total:3} %  "
-        sys.stderr.write(f"\r{bar}{items:,} {self._verb}, {size / 1e6:,.1f} MB ")
+        sizes = f", {size / 1e6:,.1f} MB" if self._unit == "MB" else ""
+        sys.stderr.write(f"\r{bar}{items:,} {self._verb}{sizes} ")
         sys.stderr.flush()
 
     def __exit__(self, *_how: object) -> None:

@@ -11,15 +11,16 @@ from homeserver.config.model import Config
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.services.accounts.names import user_id_at_login
 from homeserver.services.media.control import MediaControl
+from homeserver.services.renewal import Renewal
 
 
 @asynccontextmanager
-async def media_control(config: Config) -> AsyncIterator[MediaControl]:
-    """The operators' side of media. Raises as `boot.build`."""
+async def media_control(config: Config) -> AsyncIterator[tuple[MediaControl, Renewal]]:
+    """The operators' side of media, and what renews the database. Raises as `boot.build`."""
     async with boot.offline(config) as server:
         built = build_media(server.base, LazyOutbound(server.base.config))
         try:
-            yield built.control
+            yield built.control, server.renewal
         finally:
             await built.close()
 

@@ -17,6 +17,7 @@ import structlog
 
 from homeserver.core.errors import LimitExceeded
 from homeserver.ports.blobs import BlobStoreFailed, OpenBlob
+from homeserver.services.media.library import Incoming
 from homeserver.services.media.names import is_inline
 from homeserver.web.request import Request
 from homeserver.web.response import Response
@@ -100,9 +101,10 @@ class Place:
 class Body:
     """The bytes of an answer. Closes what it reads from, also if nobody ever asks for the first."""
 
-    def __init__(self, blob: OpenBlob, start: int, length: int, place: Place) -> None:
-        self._blob = blob
-        self._pieces = blob.read(start, length)
+    def __init__(self, source: OpenBlob | Incoming, pieces: AsyncIterator[bytes], place: Place) -> None:
+        """`pieces` are read from `source`."""
+        self._source = source
+        self._pieces = pieces
         self._place = place
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -120,7 +122,7 @@ class Body:
         close = getattr(self._pieces, "aclose", None)
         if close is not None:
             await close()
-        await self._blob.close()
+        await self._source.close()
         self._place.end()
 
 
@@ -144,7 +146,17 @@ async def deliver(request: Request, content: Content, blob: OpenBlob, place: Pla
     if request.method == "HEAD":
         await _drop(blob, place)
         return Response(206 if is_part else 200, tuple(headers))
-    return Response(206 if is_part else 200, tuple(headers), Body(blob, start, length, place))
+    return Response(206 if is_part else 200, tuple(headers), Body(blob, blob.read(start, length), place))
+
+
+def passed_on(content: Content, incoming: Incoming, place: Place, *, by_cookie: bool) -> Response:
+    """The answer to a GET for content that is still coming: all of it, as it comes. Parts can be asked for later."""
+    left_out = ("Accept-Ranges", "ETag", "Last-Modified")
+    headers = [header for header in _headers(content, by_cookie=by_cookie) if header[0] not in left_out]
+    headers += [("Content-Type", content.type), ("Content-Disposition", disposition(content))]
+    if incoming.size is not None:
+        headers.append(("Content-Length", str(incoming.size)))
+    return Response(200, tuple(headers), Body(incoming, incoming.read(), place))
 
 
 def redirect(url: str) -> Response:

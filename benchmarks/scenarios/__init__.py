@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from benchmarks.measure import Measurement
-from benchmarks.scenarios import accounts, encryption, fanout, life, media, rooms, sending, syncing
+from benchmarks.scenarios import accounts, encryption, fanout, life, media, media_bounds, rooms, sending, syncing
 from benchmarks.world import Need, World
 
 
@@ -40,6 +40,8 @@ SCENARIOS: dict[str, Scenario] = {
     "device-lists": Scenario(fanout.device_lists, (Need.LISTENERS, Need.HALL)),
     "media": Scenario(media.transfer, (Need.SENDERS,)),
     "thumbnails": Scenario(media.thumbnails, (Need.SENDERS,)),
+    "media-bounds": Scenario(media_bounds.bounds, (Need.SENDERS,)),
+    "media-pauses": Scenario(media_bounds.pauses, (Need.SENDERS,)),
     "memory-loaded": Scenario(life.memory_loaded),
     "cold-start": Scenario(life.cold_start),
 }

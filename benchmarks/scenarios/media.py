@@ -5,6 +5,7 @@ Every upload has other content: a server that keeps equal content once would hav
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import time
@@ -29,7 +30,7 @@ async def transfer(world: World) -> list[Measurement]:
     found: list[Measurement] = []
     timeout = aiohttp.ClientTimeout(total=600)
     async with aiohttp.ClientSession(timeout=timeout, read_bufsize=MIB) as session:
-        client = _Media(session, world)
+        client = MediaClient(session, world)
         warm = await client.upload(MIB)
         await client.download(warm)
         for name, size, times in (("1m", MIB, SMALL), ("100m", 100 * MIB, LARGE)):
@@ -50,9 +51,9 @@ async def thumbnails(world: World) -> list[Measurement]:
     """The first thumbnail of each of some photographs of 12 megapixels."""
     meter = Meter("thumbnail-12mp", world.server)
     async with aiohttp.ClientSession() as session:
-        client = _Media(session, world)
-        photo = _photo()
-        media = [await client.send(photo + bytes([number]), "image/jpeg") for number in range(PHOTOS)]
+        client = MediaClient(session, world)
+        picture = photo()
+        media = [await client.send(picture + bytes([number]), "image/jpeg") for number in range(PHOTOS)]
         await client.thumbnail(media.pop())  # whatever is started or loaded for the first one
         await meter.start()
         for found in media:
@@ -75,7 +76,9 @@ async def _measured(world: World, name: str, times: int, size: int, work: Callab
     return measured
 
 
-class _Media:
+class MediaClient:
+    """One user who sends and reads media."""
+
     def __init__(self, session: aiohttp.ClientSession, world: World) -> None:
         self._session = session
         self._base = f"http://{HOST}:{world.server.port}"
@@ -86,6 +89,7 @@ class _Media:
         return await self.send(_stream(size), "application/octet-stream", size)
 
     async def send(self, data: bytes | AsyncIterator[bytes], content_type: str, size: int | None = None) -> str:
+        """Send this content; its server and id."""
         headers = {**self._headers, "Content-Type": content_type}
         if size is not None:
             headers["Content-Length"] = str(size)
@@ -103,6 +107,25 @@ class _Media:
         """Ask for a usual size."""
         await self._get(f"thumbnail/{media}?width=800&height=600&method=scale")
 
+    async def end_of(self, media: str, size: int, length: int) -> None:
+        """Read the last bytes of content of a size; all of it, if ranges are not known."""
+        address = f"{self._base}/_matrix/client/v1/media/download/{media}"
+        headers = {**self._headers, "Range": f"bytes={size - length}-"}
+        async with self._session.get(address, headers=headers) as answer:
+            answer.raise_for_status()
+            async for _ in answer.content.iter_chunked(MIB):
+                pass
+
+    async def read_slowly(self, media: str, seconds: float) -> None:
+        """Read about 1 MiB a second, and go away after some seconds."""
+        address = f"{self._base}/_matrix/client/v1/media/download/{media}"
+        ends = time.perf_counter() + seconds
+        async with self._session.get(address, headers=self._headers) as answer:
+            answer.raise_for_status()
+            while time.perf_counter() < ends and await answer.content.read(MIB // 16):
+                await asyncio.sleep(1 / 16)
+            answer.close()
+
     async def _get(self, path: str) -> None:
         address = f"{self._base}/_matrix/client/v1/media/{path}"
         async with self._session.get(address, headers=self._headers) as answer:
@@ -119,7 +142,8 @@ async def _stream(size: int) -> AsyncIterator[bytes]:
         yield rest
 
 
-def _photo() -> bytes:
+def photo() -> bytes:
+    """A photograph of 12 megapixels, as far as decoders can tell."""
     noise = Image.effect_noise((PHOTO[0] // 4, PHOTO[1] // 4), 40).resize(PHOTO).convert("RGB")
     out = io.BytesIO()
     noise.save(out, "JPEG", quality=85)

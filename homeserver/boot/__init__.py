@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from importlib import import_module
 from random import SystemRandom
@@ -26,7 +26,7 @@ from homeserver.boot.appservices import DeliveryMetrics, build_queries, build_se
 from homeserver.boot.e2e import build_e2e
 from homeserver.boot.embed import build_embed, demo_shop
 from homeserver.boot.identity import follow_providers
-from homeserver.boot.media import LazyOutbound, MediaParts, build_media, serve_media
+from homeserver.boot.media import LazyOutbound, MediaParts, build_media, sealing_of, serve_media
 from homeserver.boot.parts import load_secrets
 from homeserver.boot.push import PushParts, build_push
 from homeserver.boot.support import SupportParts, build_desk, build_support, demo_of, prepare_demo
@@ -56,6 +56,7 @@ from homeserver.services.personal.succession import Succession
 from homeserver.services.personal.tags import Tags
 from homeserver.services.personal.typing import TypingTracker
 from homeserver.services.push.unread import UnreadCounts
+from homeserver.services.renewal import Renewal
 from homeserver.services.reports import Reports
 from homeserver.services.rooms import Rooms, RoomsConfig, build_rooms
 from homeserver.services.rooms.lists import RoomLists
@@ -122,6 +123,7 @@ class Core:
     link_key: bytes
     """Signs the links in letters: as old as the server, whatever happens to sessions."""
     support: SupportParts
+    renewal: Renewal
 
 
 async def build_core(config: Config) -> Core:
@@ -129,7 +131,9 @@ async def build_core(config: Config) -> Core:
     secrets = load_secrets(config)
     engine = await open_database(config)
     try:
-        return await _core_on(engine, config, secrets)
+        core = await _core_on(engine, config, secrets)
+        await core.renewal.begin()
+        return core
     except BaseException:
         await asyncio.shield(engine.dispose())  # its threads would keep the process from ending
         raise
@@ -176,7 +180,6 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
     nonce_secret = blake2b(secrets.jwt_keys, person=b"frame nonces").digest()
     support = build_support(base, rooms, sessions, accounts.account, nonce_secret)
     administration = build_administration(base, audit, passwords, accounts, rooms, support.sites)
-    link_key = parts.link_key(secrets)
     return Core(
         engine,
         store,
@@ -192,8 +195,9 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
         administration,
         lists,
         e2e,
-        link_key,
+        parts.link_key(secrets),
         support,
+        Renewal(store, keeps_words=parts.keeps_words(config)),
     )
 
 
@@ -210,7 +214,7 @@ async def offline(config: Config) -> AsyncIterator[Core]:
 async def build(config: Config, roles: Sequence[Role]) -> Server:
     """Construct adapters, services and the application.
 
-    Raises UnsafeFile and BadKeyFile for key files that cannot be used, UnsafeDatabase, UnknownSchema and
+    Raises UnsafeFile and BadKeyFile for key files that cannot be used, UnsafeDatabase, UnknownSchema, KeysMissing and
     DatabaseUnreachable.
     """
     if config.redis.url:
@@ -306,6 +310,7 @@ def _workers(core: Core, media: MediaParts | None) -> list[Worker]:
         core.follower.run,
         core.e2e.to_device.run,
         core.store.run,
+        core.renewal.run,
         keep_returning_memory,
         *follow_providers(core.base, core.accounts.providers),
     ]
@@ -419,7 +424,9 @@ def build_personal(
 
 async def open_database(config: Config) -> Engine:
     """An engine on a database that is safe to use and has the schema of this release."""
-    engine = create_engine(parts.database_url(config), parts.engine_settings(config))
+    engine = create_engine(
+        parts.database_url(config), replace(parts.engine_settings(config), sealing=sealing_of(config))
+    )
     try:
         await migrate(engine)
         await check_durability(engine)

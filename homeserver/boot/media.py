@@ -24,6 +24,7 @@ from homeserver.services.media.previews import Previews, PreviewSettings
 from homeserver.services.media.thumbnails import Thumbnails
 from homeserver.services.media.uploads import Uploads, UploadSettings
 from homeserver.services.support.files import VisitorFiles
+from homeserver.storage.sealing import Sealing
 from homeserver.system import SystemEntropy
 from media_repo.blobs.encrypted import AtRestKey, EncryptedCache, EncryptedStore
 from media_repo.blobs.files import FileThreads
@@ -34,6 +35,7 @@ from media_repo.deps import MediaServices
 from media_repo.thumbnails.pool import PoolSettings, ThumbnailPool
 
 LOCAL, GCS = "local", "gcs"
+_PILLOW_NAMES = {"heic": "HEIF"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ def build_media(base: Foundations, outbound: LazyOutbound) -> MediaParts:
             at_once=media.uploads_per_user,
             pending=media.pending_uploads,
             pending_hours=media.pending_hours,
+            strip_metadata=media.strip_metadata,
         ),
     )
     pool = ThumbnailPool(
@@ -98,7 +101,7 @@ def build_media(base: Foundations, outbound: LazyOutbound) -> MediaParts:
             memory=media.thumbnail_memory_bytes,
             pixels=media.thumbnail_pixels,
             frames=media.thumbnail_frames,
-            formats=tuple(name.upper() for name in media.thumbnail_formats),
+            formats=tuple(_PILLOW_NAMES.get(name, name.upper()) for name in media.thumbnail_formats),
         )
     )
     thumbnails = Thumbnails(
@@ -189,6 +192,11 @@ def at_rest_keys(config: Config) -> list[AtRestKey]:
         create_private(path, new_at_rest_key(SystemEntropy()).encode() + b"\n")
     text = read_private(path, "at_rest.key_file").decode("ascii", "replace")
     return [AtRestKey(*pair) for pair in parse_at_rest_keys(text, f"at_rest.key_file: {path}")]
+
+
+def sealing_of(config: Config) -> Sealing:
+    """How the database stores what people write. Raises UnsafeFile."""
+    return Sealing([(key.kid, key.key) for key in at_rest_keys(config)], enabled=config.at_rest.enabled)
 
 
 def rotate_at_rest_key(config: Config) -> str:

@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ _DATABASE_OPTIONS = {
     *("host", "passfile", "port", "service", "target_session_attrs"),
     *("ssl", "sslcert", "sslcrl", "sslkey", "sslmode", "sslrootcert"),
 }
-_PICTURE_FORMATS = frozenset(("png", "jpeg", "gif", "webp", "avif"))
+_PICTURE_FORMATS = frozenset(("png", "jpeg", "gif", "webp", "avif", "heic", "video"))
 _DATABASES = {"postgresql", "postgres", "postgresql+asyncpg", "sqlite", "sqlite+aiosqlite"}
 
 
@@ -143,6 +144,8 @@ def _check_media(config: Config, faults: list[str]) -> None:
     formats = ", ".join(sorted(_PICTURE_FORMATS))
     unknown = sorted(set(media.thumbnail_formats) - _PICTURE_FORMATS)
     faults += [f"media.thumbnail_formats: {name!r} is none of {formats}" for name in unknown]
+    if "heic" in media.thumbnail_formats and find_spec("pillow_heif") is None:
+        faults.append("media.thumbnail_formats: heic needs pillow-heif: install hromada[heic]")
     stores = {"local", "gcs"} if media.gcs_bucket else {"local"}
     for text in media.store_rules:
         try:

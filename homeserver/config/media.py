@@ -53,6 +53,9 @@ class Media(Section, frozen=True, kw_only=True):
     keep_preview_days: Annotated[
         int, _doc("Pictures of URL previews nobody has seen for so long are deleted; 0: never.", ge=0, le=36_500)
     ] = 30
+    strip_metadata: Annotated[
+        bool, _doc("Take location, times, devices and texts out of JPEG, PNG and WebP pictures as they are uploaded.")
+    ] = False
     allow_legacy: Annotated[
         bool, _doc("Serve media from before `legacy_before` without a token, by the paths of old clients.")
     ] = False
@@ -66,7 +69,11 @@ class Media(Section, frozen=True, kw_only=True):
         int, _doc("Largest file that is made smaller.", ge=1_048_576, le=10_737_418_240)
     ] = 104_857_600
     thumbnail_formats: Annotated[
-        tuple[str, ...], _doc("What is made smaller: any of `png`, `jpeg`, `gif`, `webp`, `avif`.")
+        tuple[str, ...],
+        _doc(
+            "What is made smaller: any of `png`, `jpeg`, `gif`, `webp`, `avif`; `heic` (install `hromada[heic]`); "
+            "`video` (a picture out of it; install ffmpeg)."
+        ),
     ] = ("png", "jpeg", "gif", "webp")
     thumbnail_frames: Annotated[int, _doc("Animations of more frames get a still thumbnail.", ge=1, le=10_000)] = 200
     thumbnail_workers: Annotated[int, _doc("Processes that make thumbnails.", ge=1, le=64)] = 2
@@ -79,7 +86,8 @@ class Media(Section, frozen=True, kw_only=True):
 
 
 class AtRest(Section, frozen=True, kw_only=True):
-    """Encryption at rest of media: whoever takes the disk or the bucket sees ciphertext (docs/operating/media.md)."""
+    """Encryption at rest of media and of what people write: who takes the disk, the bucket or the database sees
+    ciphertext (docs/operating/media.md)."""
 
     enabled: Annotated[bool, _doc("Encrypt new content, and by and by what is there. Off again: decrypt it.")] = False
     key_file: Annotated[str, _doc("File with the keys; made with a new one if there is none.")] = "at-rest.keys"

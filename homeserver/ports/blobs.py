@@ -147,6 +147,14 @@ class SpoolFile(Protocol):
         """Append. Raises SpoolFull."""
         ...
 
+    async def flush(self) -> None:
+        """Let readers see what was written. Raises SpoolFull."""
+        ...
+
+    def open(self) -> OpenBlob:
+        """Read what was flushed, also after the file is gone; more of it may come."""
+        ...
+
     async def finish(self) -> bytes:
         """Everything has come: make it durable. Returns the SHA-256 of the content. Raises SpoolFull."""
         ...

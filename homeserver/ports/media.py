@@ -182,6 +182,8 @@ class RemoteContent:
     content_type: str | None
     upload_name: str | None
     pieces: AsyncIterator[bytes]
+    length: int | None = None
+    """As it was announced."""
 
 
 class RemoteMedia(Protocol):
@@ -222,6 +224,15 @@ class PictureFacts:
     height: int
 
 
+@dataclass(frozen=True, slots=True)
+class VideoFacts:
+    """What a video is: its size in pixels, upright, and its length if the file says it."""
+
+    width: int
+    height: int
+    duration_ms: int | None
+
+
 class NotAPicture(Exception):
     """The content cannot be made smaller: another format, damaged, or too much work."""
 
@@ -246,6 +257,19 @@ class Thumbnailer(Protocol):
 
     async def look(self, source: Path) -> PictureFacts:
         """What a picture is, after all of it has been decoded. Raises as `make`."""
+        ...
+
+    @property
+    def reads_videos(self) -> bool:
+        """Whether `watch` and `poster` are there for videos."""
+        ...
+
+    async def watch(self, source: Path) -> VideoFacts:
+        """What a video is. Raises as `make`."""
+        ...
+
+    async def poster(self, source: Path) -> Picture:
+        """A picture out of a video, from its beginning. Raises as `make`."""
         ...
 
     async def close(self) -> None:

@@ -21,6 +21,7 @@ from homeserver.ports.accounts import (
 from homeserver.ports.administration import AdministrationRepo
 from homeserver.ports.aliases import AliasRepo
 from homeserver.ports.appservices import AppServiceRepo
+from homeserver.ports.atrest import AtRestRepo
 from homeserver.ports.backups import BackupRepo
 from homeserver.ports.e2e import KeyRepo, ToDeviceRepo
 from homeserver.ports.events import EventMemory, EventRepo, LogRepo, RoomRepo
@@ -96,6 +97,8 @@ class Transaction(Protocol):
     def backups(self) -> BackupRepo: ...
     @property
     def pushers(self) -> PusherRepo: ...
+    @property
+    def at_rest(self) -> AtRestRepo: ...
 
 
 class StoreUnavailable(Exception):

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 import orjson
 
+from homeserver.storage.sealing import Sealing
+
 LOWEST = -(2**63)
 HIGHEST = 2**63 - 1
 
@@ -75,6 +77,11 @@ class Connection(Protocol):
     @property
     def is_sqlite(self) -> bool:
         """Which text of a statement it takes."""
+        ...
+
+    @property
+    def sealing(self) -> Sealing:
+        """How what people write is stored."""
         ...
 
     async def fetch(self, statement: Sql, parameters: Mapping[str, Any]) -> Sequence[Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from homeserver.storage.dialect import Connection, Sql
+from homeserver.storage.sealing import UNSEALED, Sealing
 
 
 class UnsafeDatabase(Exception):
@@ -21,7 +22,7 @@ class UnsafeDatabase(Exception):
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """Bounds of the pools and statements (documented in the configuration reference)."""
+    """Bounds of the pools and statements (documented in the configuration reference), and what connections share."""
 
     pool_size: int = 10
     pool_timeout_s: float = 5.0
@@ -29,6 +30,8 @@ class EngineSettings:
     lock_timeout_ms: int = 10_000
     sqlite_readers: int = 4
     sqlite_busy_timeout_ms: int = 5_000
+    sealing: Sealing = UNSEALED
+    """How what people write is stored."""
 
 
 class Engine(Protocol):

@@ -12,6 +12,7 @@ import asyncpg
 from homeserver.ports.store import StoreUnavailable, TransactionConflict, UniqueViolation
 from homeserver.storage.dialect import Connection, Sql
 from homeserver.storage.engine import Engine, EngineSettings
+from homeserver.storage.sealing import Sealing
 
 _UNIQUE_VIOLATION = "23505"
 _CONFLICTS = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
@@ -31,8 +32,9 @@ class PostgresConnection:
 
     is_sqlite = False
 
-    def __init__(self, raw: Any) -> None:
+    def __init__(self, raw: Any, sealing: Sealing) -> None:
         self._raw = raw
+        self.sealing = sealing
 
     async def fetch(self, statement: Sql, parameters: Mapping[str, Any]) -> Sequence[Any]:
         """See the protocol."""
@@ -66,19 +68,19 @@ class PostgresEngine:
     async def write(self) -> AsyncIterator[Connection]:
         """See the protocol."""
         async with self._connection() as raw, raw.transaction():
-            yield PostgresConnection(raw)
+            yield PostgresConnection(raw, self._settings.sealing)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
         """See the protocol."""
         async with self._connection() as raw, raw.transaction(isolation=_SNAPSHOT, readonly=True):
-            yield PostgresConnection(raw)
+            yield PostgresConnection(raw, self._settings.sealing)
 
     @asynccontextmanager
     async def glance(self) -> AsyncIterator[Connection]:
         """See the protocol."""
         async with self._connection() as raw:
-            yield PostgresConnection(raw)
+            yield PostgresConnection(raw, self._settings.sealing)
 
     async def dispose(self) -> None:
         """See the protocol. Statements that are still under way after a second are cut off."""

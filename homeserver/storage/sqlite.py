@@ -18,6 +18,7 @@ import aiosqlite
 from homeserver.ports.store import StoreBroken, StoreUnavailable, UniqueViolation
 from homeserver.storage.dialect import Connection, Sql
 from homeserver.storage.engine import Engine, EngineSettings, sqlite_path
+from homeserver.storage.sealing import Sealing
 
 _WAL_ATTEMPTS = 100
 _STATEMENTS = 500
@@ -35,8 +36,9 @@ class SqliteConnection:
 
     is_sqlite = True
 
-    def __init__(self, raw: aiosqlite.Connection) -> None:
+    def __init__(self, raw: aiosqlite.Connection, sealing: Sealing) -> None:
         self._raw = raw
+        self.sealing = sealing
 
     async def fetch(self, statement: Sql, parameters: Mapping[str, Any]) -> Sequence[Any]:
         """See the protocol."""
@@ -104,7 +106,7 @@ class _Connections:
                 try:
                     if begin is not None:
                         await raw.execute(begin)
-                    yield SqliteConnection(raw)
+                    yield SqliteConnection(raw, self._settings.sealing)
                     if begin is not None:
                         await raw.commit()
                 except BaseException:
@@ -156,6 +158,8 @@ class _Connections:
                 f"cache_size=-{self._cache_kib}",
                 "temp_store=MEMORY",
                 "wal_autocheckpoint=1000",
+                # Zeros over what was deleted or replaced: plain values do not outlive their being sealed.
+                f"secure_delete={'ON' if self._settings.sealing.is_on else 'OFF'}",
             ):
                 await raw.execute(f"PRAGMA {pragma}")
         except BaseException:

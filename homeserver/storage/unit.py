@@ -33,6 +33,7 @@ from homeserver.storage.repos.relations import SqlRelationRepo
 from homeserver.storage.repos.reports import SqlReportRepo
 from homeserver.storage.repos.rooms import SqlRoomRepo
 from homeserver.storage.repos.rows import EventReader, NoMemory
+from homeserver.storage.repos.sealing import SqlAtRestRepo
 from homeserver.storage.repos.search import SqlSearchRepo
 from homeserver.storage.repos.sessions import SqlInteractiveRepo, SqlRegistrationTokenRepo, SqlSessionRepo
 from homeserver.storage.repos.support import SqlSupportRepo
@@ -167,6 +168,10 @@ class SqlTransaction:
     @cached_property
     def support(self) -> SqlSupportRepo:
         return SqlSupportRepo(self._connection)
+
+    @cached_property
+    def at_rest(self) -> SqlAtRestRepo:
+        return SqlAtRestRepo(self._connection)
 
     @cached_property
     def sync(self) -> SqlSyncRepo:

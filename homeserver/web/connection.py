@@ -23,6 +23,7 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h11 import H11Protocol
 
 from homeserver.web import plain
+from homeserver.web.arriving import ArrivingBody
 from homeserver.web.websocket import SLOWEST_BYTES_PER_SECOND
 
 _LINGER_SECONDS = 5.0  # for the last 64 KiB of an answer; everything before has been taken
@@ -57,6 +58,7 @@ class BoundedConnection(TCPServer):
     _head: asyncio.TimerHandle | None = None
     _held_back: list[bytes] | None = None
     _caller: plain.Caller | None = None
+    _arriving: ArrivingBody | None = None
     _answered = 0  # without h11, which counts the others
 
     def __init__(self, *arguments: Any) -> None:
@@ -97,6 +99,8 @@ class BoundedConnection(TCPServer):
     def _ended(self, tell: Callable[..., None], *how: Any) -> None:
         """Nothing more will come: whoever waits for an answer is gone."""
         tell(*how)
+        if self._arriving is not None:
+            self._arriving.end()
         if self._caller is not None:
             self._caller.leave()
         elif self._answers_behind_h11():
@@ -204,16 +208,13 @@ class BoundedConnection(TCPServer):
         connection = protocol.connection
         if connection.our_state is not h11.IDLE or connection.their_state is not h11.IDLE:
             return None
-        return None if connection.trailing_data[0] else plain.read(data)
+        return None if connection.trailing_data[0] else plain.read_begun(data)
 
     async def _answer(self, request: plain.PlainRequest) -> bool:
         """Have a request answered. Whether the connection goes on. h11 hears nothing of it."""
         self._idle = False
         await self._idleness.stop()
-        exchange = plain.Exchange(request, self._write_in_turn, self._fields_of_every_answer)
-        self._caller = exchange.caller
-        if self.reader.at_eof():
-            exchange.caller.leave()
+        exchange = self._exchange(request)
         scope = exchange.scope((self.protocol.client, self.protocol.server), "https" if self.protocol.ssl else "http")
         try:
             # The last two are for WSGI, and what is a plain dictionary here has types of its own there.
@@ -227,13 +228,35 @@ class BoundedConnection(TCPServer):
             await self.config.log.exception("Error in ASGI Framework")
         finally:
             self._caller = None
+            if self._arriving is not None:
+                self._arriving.let_go()
+                self._arriving = None
         if not exchange.started and not exchange.caller.is_gone():
             await exchange.fail()
-        if not exchange.complete or exchange.closes or exchange.caller.is_gone():
+        if not exchange.complete or exchange.closes or exchange.is_owed or exchange.caller.is_gone():
             return False
         self._idle = True
         await self._idleness.restart(self._task_group, None)
         return True
+
+    def _exchange(self, request: plain.PlainRequest) -> plain.Exchange:
+        """The exchange of a request. Its caller is watched from when all of it has come."""
+        if not request.missing:
+            exchange = plain.Exchange(request, self._write_in_turn, self._fields_of_every_answer)
+            self._watch(exchange.caller)
+            return exchange
+        body = self._arriving = ArrivingBody(self.reader, self.writer.transport, request.body, request.missing)
+        long = plain.LongExchange(request, body, self._write_in_turn, self._fields_of_every_answer)
+        if body.missing:
+            body.when_whole = lambda: self._watch(long.caller)
+        else:
+            self._watch(long.caller)
+        return long
+
+    def _watch(self, caller: plain.Caller) -> None:
+        self._caller = caller
+        if self.reader.at_eof():
+            caller.leave()
 
     def _fields_of_every_answer(self) -> plain.Fields:
         self._answered += 1

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
+from homeserver.web.arriving import ArrivingBody
+
 PLAIN = "chat.hromada.plain"
 """ASGI extension of the requests served here: their `Caller`."""
 
@@ -26,7 +28,7 @@ _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 # All repetition is possessive: no head takes longer than its length.
 _HEAD = re.compile(rb"(GET|PUT|POST|DELETE|OPTIONS) (/[!-~]*+) HTTP/1\.1\r\n((?:" + _TOKEN + rb":[\t -~]*+\r\n)*+)\r\n")
 _FIELD = re.compile(rb"([^:\r\n]++):([^\r]*+)\r\n")
-_LENGTH = re.compile(rb"[0-9]{1,7}")
+_LENGTH = re.compile(rb"[0-9]{1,15}")
 # What an answer's fields may be made of: none of them can end early and go on as something else.
 _SAFE_FIELDS = re.compile(rb"(?:" + _TOKEN + rb": [^\x00\r\n]*+\r\n)*+")
 
@@ -49,10 +51,18 @@ class PlainRequest:
     fields: Fields
     """Names in lower case, values without the blanks around them."""
     body: bytes
+    missing: int = 0
+    """Bytes of the body that have not come yet."""
 
 
 def read(data: bytes) -> PlainRequest | None:
     """The one request that `data` is, or None if it is not plain: incomplete, more than one, or unusual in any way."""
+    request = read_begun(data)
+    return request if request is not None and not request.missing else None
+
+
+def read_begun(data: bytes) -> PlainRequest | None:
+    """The same, also if a part of the body is still to come."""
     head = _HEAD.match(data)
     if head is None or head.end() > MAX_HEAD:
         return None
@@ -67,9 +77,10 @@ def read(data: bytes) -> PlainRequest | None:
             length = int(value)
         elif name != b"connection" or value.lower() != b"keep-alive":
             return None
-    if hosts != 1 or len(data) - head.end() != (length or 0):
+    missing = (length or 0) - (len(data) - head.end())
+    if hosts != 1 or missing < 0:
         return None
-    return PlainRequest(head[1].decode(), head[2], fields, data[head.end() :])
+    return PlainRequest(head[1].decode(), head[2], fields, data[head.end() :], missing)
 
 
 class Caller:
@@ -143,6 +154,11 @@ class Exchange:
         self._chunked = False
         self._missing = 0
 
+    @property
+    def is_owed(self) -> bool:
+        """Whether a part of the body has not come yet."""
+        return False
+
     def scope(self, peer: tuple[Any, Any], scheme: str) -> dict[str, Any]:
         """The ASGI scope; `peer` are the addresses of client and server."""
         path, _, query = self._request.target.partition(b"?")
@@ -202,6 +218,9 @@ class Exchange:
                 length = int(value)
             elif name == b"connection" and value.lower() == b"close":
                 self.closes = True
+        if self.is_owed and not self.closes:
+            self.closes = True
+            fields.append((b"connection", b"close"))
         if length is None and status not in _BODILESS:
             if whole is None:
                 self._chunked = True
@@ -223,3 +242,30 @@ class Exchange:
         if self._missing < 0 or (last and self._missing):
             raise UnfitAnswer("the body has not the length that was announced")
         return (body,) if body else ()
+
+
+class LongExchange(Exchange):
+    """A request whose body comes while it is answered."""
+
+    def __init__(self, request: PlainRequest, body: ArrivingBody, write: Write, standing: Callable[[], Fields]) -> None:
+        super().__init__(request, write, standing)
+        self._arriving = body
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether a part of the body has not come yet."""
+        return self._arriving.missing > 0
+
+    def scope(self, peer: tuple[Any, Any], scheme: str) -> dict[str, Any]:
+        """As the base class; the application knows of no caller whose body is there."""
+        return {**super().scope(peer, scheme), "extensions": {}}
+
+    async def receive(self) -> Mapping[str, Any]:
+        """ASGI `receive`."""
+        if self._arriving.is_unread:
+            piece = await self._arriving.next()
+            if piece:
+                return {"type": "http.request", "body": piece, "more_body": self._arriving.is_unread}
+        else:
+            await self.caller.has_left()
+        return {"type": "http.disconnect"}

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from homeserver.ports.media import NotAPicture, Picture, PictureFacts, ThumbnailerBusy, ThumbnailSpec, TooManyPixels
+from homeserver.ports.media import (
+    NotAPicture,
+    Picture,
+    PictureFacts,
+    ThumbnailerBusy,
+    ThumbnailSpec,
+    TooManyPixels,
+    VideoFacts,
+)
+from media_repo.thumbnails import video
 
 if TYPE_CHECKING:
     from homeserver.ports.media import Thumbnailer
@@ -60,6 +70,12 @@ class ThumbnailPool:
         self._turn = asyncio.Semaphore(settings.workers)
         self._waiting = 0
         self._closed = False
+        self._programs: tuple[str, str] | None = None
+        if "VIDEO" in settings.formats:
+            found = [shutil.which(name) for name in ("ffmpeg", "ffprobe")]
+            self._programs = (found[0], found[1]) if found[0] and found[1] else None
+            if self._programs is None:
+                _log.warning("no_ffmpeg", reason="media.thumbnail_formats has video, and there is no ffmpeg")
 
     async def look(self, source: Path) -> PictureFacts:
         """See the port."""
@@ -80,21 +96,104 @@ class ThumbnailPool:
 
     async def _order(self, order: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         """The answer to an order. One whose worker was killed by something else is given once more."""
+        async with self._place():
+            for attempt in (1, 2):
+                try:
+                    return await self._give(order)
+                except _Died as death:
+                    _log.warning("thumbnail_worker_died", reason=str(death), attempt=attempt)
+                    if death.over_the_picture:
+                        raise NotAPicture("takes too long or too much memory") from None
+            raise ThumbnailerBusy("The worker died twice")
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """The turn of one order. Raises ThumbnailerBusy."""
         if self._waiting >= self._settings.waiting or self._closed:
             raise ThumbnailerBusy("Too many pictures are waiting")
         self._waiting += 1
         try:
             async with self._turn:
-                for attempt in (1, 2):
-                    try:
-                        return await self._give(order)
-                    except _Died as death:
-                        _log.warning("thumbnail_worker_died", reason=str(death), attempt=attempt)
-                        if death.over_the_picture:
-                            raise NotAPicture("takes too long or too much memory") from None
-                raise ThumbnailerBusy("The worker died twice")
+                yield
         finally:
             self._waiting -= 1
+
+    # --- videos ---
+
+    @property
+    def reads_videos(self) -> bool:
+        """See the port."""
+        return self._programs is not None
+
+    async def watch(self, source: Path) -> VideoFacts:
+        """See the port."""
+        async with self._place():
+            return await self._watch(source)
+
+    async def poster(self, source: Path) -> Picture:
+        """See the port. A second after the beginning, where many videos are still black, or in the middle."""
+        async with self._place():
+            facts = await self._watch(source)
+            if facts.width * facts.height > self._settings.pixels:
+                raise TooManyPixels("is too large")
+            at_s = min(1.0, (facts.duration_ms or 0) / 2000)
+            program = self._found()[0]
+            data = await self._ffmpeg(video.frame(program, source, at_s))
+            if not data:  # nothing comes behind that moment
+                data = await self._ffmpeg(video.frame(program, source, 0.0))
+            if not data:
+                raise NotAPicture("has no frame")
+        return Picture("image/png", data)
+
+    async def _watch(self, source: Path) -> VideoFacts:
+        told = json.loads(await self._ffmpeg(video.probe(self._found()[1], source)) or b"{}")
+        stream = next(iter(told.get("streams") or ()), None)
+        if not stream or not stream.get("width") or not stream.get("height"):
+            raise NotAPicture("has no video")
+        sides = int(stream["width"]), int(stream["height"])
+        turns = [side.get("rotation", 0) for side in stream.get("side_data_list") or ()]
+        turned = turns or [(stream.get("tags") or {}).get("rotate", 0)]
+        if int(float(turned[0])) % 180:
+            sides = sides[1], sides[0]
+        seconds = stream.get("duration") or (told.get("format") or {}).get("duration")
+        return VideoFacts(*sides, None if seconds is None else round(float(seconds) * 1000))
+
+    def _found(self) -> tuple[str, str]:
+        if self._programs is None:
+            raise NotAPicture("is a video")
+        return self._programs
+
+    async def _ffmpeg(self, command: list[str]) -> bytes:
+        """What a program of ffmpeg writes. Raises NotAPicture, whatever it dislikes."""
+        settings = self._settings
+        process = await asyncio.create_subprocess_exec(
+            *video.confined({"memory": settings.memory, "seconds": settings.seconds}, command),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            cwd="/",
+            env={"LC_ALL": "C.UTF-8"},
+            start_new_session=True,
+        )
+        assert process.stdout is not None  # noqa: S101 - narrows the type
+        data = bytearray()
+        try:
+            async with asyncio.timeout(settings.seconds * 2.0 + 1.0):
+                while piece := await process.stdout.read(1 << 16):
+                    data += piece
+                    if len(data) > _MOST_BYTES:
+                        raise NotAPicture("is too large")
+                status = await process.wait()
+        except TimeoutError:
+            raise NotAPicture("takes too long") from None
+        finally:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    process.kill()
+                await asyncio.shield(process.wait())
+        if status:
+            raise NotAPicture(f"cannot be read (ffmpeg ended with status {status})")
+        return bytes(data)
 
     async def close(self) -> None:
         """See the port."""
@@ -134,7 +233,7 @@ class ThumbnailPool:
             "seconds": settings.seconds,
             "pixels": settings.pixels,
             "frames": settings.frames,
-            "formats": list(settings.formats),
+            "formats": [name for name in settings.formats if name != "VIDEO"],
         }
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", str(_WORKER), json.dumps(limits)),

@@ -31,7 +31,7 @@ _TURNS = {
 }
 _SIDEWAYS = frozenset((5, 6, 7, 8))
 _PLAIN = frozenset(("RGB", "RGBA", "L", "LA"))
-_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
+_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp", "HEIF": "image/heic"}
 _MOST_FILES = 16
 _LEAST_FRAME_MS = 20
 _USUAL_FRAME_MS = 100
@@ -55,11 +55,21 @@ def main() -> None:
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     if "AVIF" not in limits["formats"]:
         Image.preinit()
+    if "HEIF" in limits["formats"]:
+        _learn_heif()
     for line in sys.stdin.buffer:
         _allow_cpu(limits["seconds"])
         answer, data = _answer(json.loads(line), limits)
         sys.stdout.buffer.write(json.dumps({**answer, "length": len(data)}).encode() + b"\n" + data)
         sys.stdout.buffer.flush()
+
+
+def _learn_heif() -> None:
+    import pillow_heif  # noqa: PLC0415 - only where it is wanted
+
+    pillow_heif.options.DECODE_THREADS = 1
+    pillow_heif.options.THUMBNAILS = False
+    pillow_heif.register_heif_opener()
 
 
 def _confine(limits: dict[str, Any]) -> None:

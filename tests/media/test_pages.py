@@ -30,6 +30,38 @@ def test_page(page: dict[str, Any]) -> None:
         assert value in accepted, name
 
 
+def test_structured_data_is_read() -> None:
+    page = next(page for page in PAGES if page["file"].startswith("10"))
+    read = read_page((FOLDER / page["file"]).read_text(), page["url"])
+    got = {"title": read.title, "description": read.description, "image": read.image, "site": read.site}
+    assert got == page["expected"]
+
+
+@pytest.mark.parametrize(
+    ("block", "title"),
+    [
+        ('{"@type":["Article"],"headline":"A","publisher":{"name":"P"},"image":{"url":"/i.png"}}', "A"),
+        ('[{"@type":"WebPage","name":"W"},{"@type":"http://schema.org/Product","name":"Pr"}]', "Pr"),
+        ('{"@type":"WebPage","name":"W","mainEntity":{"@type":"Event","name":["E","F"]}}', "E"),
+        ('{"@type":"Article","headline":{"@value":"V","@language":"en"}}', "V"),
+        ('{"@type":"Article","headline":5,"name":null}', "T"),
+        ('{"@type":"Organization","name":"O"}', "T"),
+        ("{not json", "T"),
+        ('"text"', "T"),
+        ("[" * 100_000, "T"),
+        ('{"@graph":' * 5_000 + "1" + "}" * 5_000, "T"),
+        ("[" + ",".join(['{"@type":"Article"}'] * 20_000) + "]", "T"),
+    ],
+)
+def test_structured_data_of_all_kinds(block: str, title: str) -> None:
+    began = time.process_time()
+    text = f"<title>T</title><script type='application/ld+json'>{block}</script><p>rest</p>"
+    read = read_page(text, "http://a.example/")
+    assert read.title == title
+    assert read.description == "rest"
+    assert time.process_time() - began < 2
+
+
 def test_oembed_is_found() -> None:
     page = next(page for page in PAGES if "oembed" in page)
     read = read_page((FOLDER / page["file"]).read_text(), page["url"])

@@ -14,8 +14,9 @@ import pytest
 from aiohttp import web
 
 from homeserver.core.errors import MatrixError
-from homeserver.ports.media import RemoteContent
-from homeserver.ports.outbound import Outbound, OutboundRequest
+from homeserver.ports.blobs import BlobStoreFailed
+from homeserver.ports.media import Media, RemoteContent
+from homeserver.ports.outbound import Outbound, OutboundAnswer, OutboundRequest
 from homeserver.remote.addresses import AddressRules
 from homeserver.remote.client import OutboundClient
 from homeserver.services.media.library import BlobStores, Library, LibrarySettings, not_found
@@ -44,7 +45,12 @@ class Asker:
         async with self.outbound.request(request) as answer:
             if answer.status == 404:
                 raise not_found()
-            yield RemoteContent(answer.headers.get("Content-Type"), "../name.bin", answer.pieces())
+            yield RemoteContent(answer.headers.get("Content-Type"), "../name.bin", answer.pieces(), _length(answer))
+
+
+def _length(answer: OutboundAnswer) -> int | None:
+    announced = answer.headers.get("Content-Length")
+    return None if announced is None else int(announced)
 
 
 @dataclass
@@ -52,8 +58,10 @@ class World:
     """A library that fetches from a site."""
 
     library: Library
+    store: Database
     folder: Path
     asked: list[str] = field(default_factory=list)
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
 
     def left_behind(self) -> list[Path]:
         return [path for path in (self.folder / "incoming").rglob("*") if path.is_file() and path.name != "lock"]
@@ -67,7 +75,7 @@ async def world(store: Database, tmp_path: Path) -> AsyncIterator[World]:
     clock = SystemClock()
     library = Library(store, stores, clock, SystemEntropy(), LibrarySettings(SERVER_NAME))
     uploads = Uploads(store, library, spool, clock, UploadSettings())
-    found = World(library, tmp_path)
+    found = World(library, store, tmp_path)
 
     async def answer(request: web.Request) -> web.StreamResponse:
         found.asked.append(request.path)
@@ -80,6 +88,16 @@ async def world(store: Database, tmp_path: Path) -> AsyncIterator[World]:
             assert request.transport is not None
             request.transport.abort()
             return response
+        if request.path in ("/slow", "/slow-cut"):
+            response = web.StreamResponse(headers={"Content-Length": "1000000", "Content-Type": "video/mp4"})
+            await response.prepare(request)
+            await response.write(b"y" * 600_000)
+            await found.go_on.wait()
+            if request.path == "/slow":
+                await response.write(b"z" * 400_000)
+            elif request.transport is not None:
+                request.transport.abort()
+            return response
         await asyncio.sleep(0.2)
         size = {"/large": 3_000_000, "/empty": 0}.get(request.path, 500_000)
         return web.Response(body=b"x" * size, headers={"Content-Type": "image/png"})
@@ -91,7 +109,7 @@ async def world(store: Database, tmp_path: Path) -> AsyncIterator[World]:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     outbound = OutboundClient(AddressRules(allowed=[ip_network("127.0.0.1/32")]), user_agent="x")
     asker = Asker(outbound, f"http://127.0.0.1:{runner.addresses[0][1]}")
-    library.fetch_with(RemoteFetches(store, uploads, spool, asker, max_bytes=2_000_000).fetch)
+    library.fetch_with(RemoteFetches(store, uploads, spool, asker, max_bytes=2_000_000))
     yield found
     await outbound.close()
     await runner.cleanup()
@@ -138,3 +156,67 @@ async def test_not_asked(world: World) -> None:
             await world.library.find(origin, "abc", 0, allow_remote=allow)
         assert refused.value.status == 404
     assert world.asked == []
+
+
+async def test_readers_get_it_while_it_comes(world: World) -> None:
+    """Two of them, and a third who waits until it is stored: one fetch, everything right."""
+    followed = await asyncio.gather(*(world.library.follow(ELSEWHERE, "slow", 1000) for _ in range(2)))
+    stored = asyncio.create_task(world.library.find(ELSEWHERE, "slow", 1000))
+    got = [bytearray(), bytearray()]
+
+    async def read(number: int) -> None:
+        incoming = followed[number]
+        assert not isinstance(incoming, Media)
+        assert (incoming.content_type, incoming.size) == ("video/mp4", 1_000_000)
+        async for piece in incoming.read():
+            got[number].extend(piece)
+        await incoming.close()
+
+    reading = [asyncio.create_task(read(number)) for number in range(2)]
+    async with asyncio.timeout(20):
+        while len(got[0]) < 500_000 or len(got[1]) < 500_000:
+            await asyncio.sleep(0.01)
+    assert not stored.done()
+    reading[1].cancel()
+    world.go_on.set()
+    await reading[0]
+    assert got[0] == b"y" * 600_000 + b"z" * 400_000
+    assert (await stored).size == 1_000_000
+    assert isinstance(await world.library.follow(ELSEWHERE, "slow", 0), Media), "it is here now"
+    assert world.asked == ["/slow"]
+    assert not world.left_behind()
+
+
+async def test_what_is_cut_off_never_ends_well(world: World) -> None:
+    incoming = await world.library.follow(ELSEWHERE, "slow-cut", 1000)
+    assert not isinstance(incoming, Media)
+    world.go_on.set()
+    size = 0
+    with pytest.raises(BlobStoreFailed):
+        async for piece in incoming.read():
+            size += len(piece)
+    assert size < 600_000
+    await incoming.close()
+    assert not world.left_behind()
+
+
+async def test_quarantined_content_is_not_given_under_another_id(world: World) -> None:
+    first = await world.library.find(ELSEWHERE, "abc", 1000)
+    async with world.store.write() as tx:
+        await tx.media.set_quarantine(first.origin, first.media_id, "operator")
+    followed = await world.library.follow(ELSEWHERE, "other", 1000)
+    assert not isinstance(followed, Media)
+    with pytest.raises(BlobStoreFailed):
+        async for _ in followed.read():
+            pass
+    await followed.close()
+    with pytest.raises(MatrixError) as refused:
+        await world.library.find(ELSEWHERE, "other", 1000)
+    assert refused.value.status == 404
+
+
+@pytest.mark.parametrize(("media_id", "status"), [("missing", 404), ("large", 502), ("empty", 404)])
+async def test_errors_before_the_first_byte_are_answers(world: World, media_id: str, status: int) -> None:
+    with pytest.raises(MatrixError) as refused:
+        await world.library.follow(ELSEWHERE, media_id, 1000)
+    assert refused.value.status == status

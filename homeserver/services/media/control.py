@@ -16,7 +16,17 @@ import structlog
 from homeserver.core.ids import parse_media
 from homeserver.ports.blobs import BlobMissing, BlobStoreFailed, Spool, SpoolFull
 from homeserver.ports.clock import Clock
-from homeserver.ports.media import Blob, Kind, Media, Selection, Usage
+from homeserver.ports.media import (
+    Blob,
+    Kind,
+    Media,
+    NotAPicture,
+    PictureFacts,
+    Selection,
+    ThumbnailerBusy,
+    Usage,
+    VideoFacts,
+)
 from homeserver.ports.store import Store, StoreUnavailable
 from homeserver.services.media.library import Library, not_found
 from homeserver.services.media.thumbnails import Thumbnails
@@ -120,6 +130,14 @@ class MediaControl:
             if len(page) < _STEP:
                 return
             after = (page[-1].origin, page[-1].media_id)
+
+    async def describe(self, server_name: str, media_id: str) -> tuple[Media, PictureFacts | VideoFacts | None]:
+        """A media id, and what its picture or video is; None for anything else. Raises as `delete`, UNKNOWN (503)."""
+        media = await self.existing(server_name, media_id)
+        try:
+            return media, await self._thumbnails.describe(media)
+        except (NotAPicture, ThumbnailerBusy):
+            return media, None
 
     # --- deleting ---
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol
 from weakref import WeakValueDictionary
 
 import structlog
@@ -29,8 +30,39 @@ _TIMES_STEP = 500
 _MOST_TIMES = 100_000
 _ACCESS_STEP_MS = 60 * 60 * 1000
 
-FetchRemote = Callable[[str, str, int], Awaitable[Media]]
-"""Origin, media id and milliseconds to the media, which is stored then. Raises MatrixError."""
+
+class Incoming(Protocol):
+    """Content of another server that is still being stored."""
+
+    @property
+    def content_type(self) -> str: ...
+    @property
+    def upload_name(self) -> str | None: ...
+    @property
+    def size(self) -> int | None:
+        """As it was announced."""
+        ...
+
+    def read(self) -> AsyncIterator[bytes]:
+        """All of it, from the beginning, at its pace. Raises BlobStoreFailed if it cannot be had, or must not."""
+        ...
+
+    async def close(self) -> None:
+        """Read no more. The content is stored all the same."""
+        ...
+
+
+class RemoteFetcher(Protocol):
+    """Fetches media of other servers. Both raise MatrixError; `timeout_ms` is for content that is not there yet."""
+
+    async def fetch(self, origin: str, media_id: str, timeout_ms: int) -> Media:
+        """The media, stored."""
+        ...
+
+    async def follow(self, origin: str, media_id: str, timeout_ms: int) -> Media | Incoming:
+        """The media, or its content while it comes."""
+        ...
+
 
 _log = structlog.get_logger(__name__)
 
@@ -116,11 +148,11 @@ class Library:
         self._waiting = 0
         self._read: dict[tuple[str, str], None] = {}
         self._released = False
-        self._fetch: FetchRemote | None = None
+        self._fetcher: RemoteFetcher | None = None
 
-    def fetch_with(self, fetch: FetchRemote) -> None:
+    def fetch_with(self, fetcher: RemoteFetcher) -> None:
         """From now on, ask other servers for media that is not here."""
-        self._fetch = fetch
+        self._fetcher = fetcher
 
     @property
     def server_name(self) -> str:
@@ -152,8 +184,24 @@ class Library:
         """
         origin, media_id = parse_media(server_name, media_id)
         found = await self._get(origin, media_id)
-        if found is None and self._fetch is not None and allow_remote and origin != self.server_name:
-            found = await self._fetch(origin, media_id, timeout_ms)
+        if found is None and self._fetcher is not None and allow_remote and origin != self.server_name:
+            found = await self._fetcher.fetch(origin, media_id, timeout_ms)
+        return await self._readable(found, timeout_ms)
+
+    async def follow(
+        self, server_name: str, media_id: str, timeout_ms: int, *, allow_remote: bool = True
+    ) -> Media | Incoming:
+        """As `find`; but the content of another server is given while it comes, without waiting for its end."""
+        origin, media_id = parse_media(server_name, media_id)
+        found = await self._get(origin, media_id)
+        if found is None and self._fetcher is not None and allow_remote and origin != self.server_name:
+            following = await self._fetcher.follow(origin, media_id, timeout_ms)
+            if not isinstance(following, Media):
+                return following
+            found = following
+        return await self._readable(found, timeout_ms)
+
+    async def _readable(self, found: Media | None, timeout_ms: int) -> Media:
         if found is None:
             raise not_found()
         if found.digest is None:

@@ -1,4 +1,4 @@
-"""What a web page says of itself: OpenGraph, Twitter cards, title, description, where its oEmbed is.
+"""What a web page says of itself: OpenGraph, Twitter cards, JSON-LD, title, description, where its oEmbed is.
 
 A scanner of our own instead of a parser: it makes no tree, so nesting costs nothing, goes through the text once, and
 decodes entities once. It wants the few elements a preview is made of and steps over all others.
@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from html.entities import html5
 from urllib.parse import quote, urljoin, urlsplit
 
+from homeserver.services.media.jsonld import read_json_ld
+
 MAX_TITLE = 400
 MAX_DESCRIPTION = 2_000
 MAX_ADDRESS = 4_096
@@ -21,6 +23,8 @@ _MOST_METAS = 500
 _MOST_TEXT = 4_000
 _LONGEST_TAG = 256 * 1024
 _PRESCAN = 4_096
+_MOST_LINKED = 8
+_LONGEST_LINKED = 256 * 1024
 
 # All repetition is possessive: a tag takes no longer than its length.
 _TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*+)((?:[^>\"']++|\"[^\"]*+\"|'[^']*+')*+)>")
@@ -79,6 +83,7 @@ class _Found:
     heading: str | None = None
     paragraph: str | None = None
     oembed: str | None = None
+    linked: list[str] = field(default_factory=list)
 
 
 def decoded(data: bytes, content_type: str | None) -> str:
@@ -117,16 +122,20 @@ def read_page(text: str, address: str) -> Page:
     found = _scan(text)
     metas = found.metas
     base = _absolute(address, found.base) or address
-    own_title = _first(metas, "og:title", "twitter:title")
+    linked = read_json_ld(found.linked)
+    own_title = _first(metas, "og:title", "twitter:title") or linked.title
     image = _first(metas, "og:image", "og:image:url", "og:image:secure_url", "twitter:image", "twitter:image:src")
     return Page(
         title=clean(own_title or found.title or found.heading, MAX_TITLE),
         description=clean(
-            _first(metas, "og:description", "twitter:description", "description") or found.paragraph, MAX_DESCRIPTION
+            _first(metas, "og:description", "twitter:description", "description")
+            or linked.description
+            or found.paragraph,
+            MAX_DESCRIPTION,
         ),
-        site=clean(_first(metas, "og:site_name"), MAX_TITLE),
+        site=clean(_first(metas, "og:site_name") or linked.site, MAX_TITLE),
         kind=clean(_first(metas, "og:type"), MAX_TITLE),
-        image=_absolute(base, image),
+        image=_absolute(base, image or linked.image),
         url=_absolute(base, _first(metas, "og:url")),
         oembed=_absolute(base, found.oembed),
         has_own_title=own_title is not None,
@@ -211,7 +220,11 @@ def _element(text: str, name: str, attributes: str, at: int, found: _Found) -> i
     elif name == "p" and found.paragraph is None:
         return _text_of(text, name, at, found)
     elif name in _RAW and not attributes.endswith("/"):
-        return _behind(text, name, at)
+        end = _behind(text, name, at)
+        if name == "script" and "ld+json" in attributes and len(found.linked) < _MOST_LINKED:
+            if _attributes(attributes).get("type", "").strip().lower() == "application/ld+json" and end > 0:
+                found.linked.append(text[at : min(end, at + _LONGEST_LINKED)].rpartition("</")[0])
+        return end
     return at
 
 

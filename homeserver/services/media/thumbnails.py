@@ -22,12 +22,15 @@ from homeserver.ports.media import (
     Media,
     NotAPicture,
     Picture,
+    PictureFacts,
     Thumbnailer,
     ThumbnailerBusy,
     ThumbnailSpec,
     TooManyPixels,
+    VideoFacts,
 )
 from homeserver.services.media.library import Library, store_failed
+from homeserver.services.media.names import essence
 
 # spec: client-server-api#thumbnails; the largest are for screens that did not exist when that was written
 _SCALED = ((32, 32), (96, 96), (320, 240), (640, 480), (800, 600), (1600, 1200))
@@ -135,11 +138,13 @@ class Thumbnails:
             task.exception()  # those who wait have got it, if anybody still does
 
     async def _make(self, media: Media, spec: ThumbnailSpec, stem: str) -> str:
-        if (media.size or 0) > self._max_source_bytes:
+        if (media.size or 0) > self._max_source_bytes and not self._is_video(media):  # of those little is read
             raise MatrixError(ErrCode.TOO_LARGE, "Content is too large to thumbnail")
         try:
-            async with self._source(media) as path:
-                picture = await self._thumbnailer.make(path, media.content_type, spec)
+            async with self._source(media) as path, self._still(media, path) as still:
+                picture = await self._thumbnailer.make(still, media.content_type, spec)
+                if picture is None and still is not path:  # a video's own frame, as small as it was wanted
+                    picture = Picture("image/png", await asyncio.to_thread(still.read_bytes))
             suffix = _ORIGINAL if picture is None else _SUFFIXES[picture.content_type]
             await self._keep(f"{stem}.{suffix}", picture)
         except TooManyPixels:
@@ -154,6 +159,28 @@ class Thumbnails:
         except (SpoolFull, BlobStoreFailed) as error:
             raise store_failed(error) from error
         return suffix
+
+    @asynccontextmanager
+    async def _still(self, media: Media, path: Path) -> AsyncIterator[Path]:
+        """The picture to make smaller: the file itself, or one out of it if it is a video."""
+        if not self._is_video(media):
+            yield path
+            return
+        poster = await self._thumbnailer.poster(path)
+        async with self._spool.file() as file:
+            await file.write(poster.data)
+            await file.finish()
+            yield file.path
+
+    def _is_video(self, media: Media) -> bool:
+        return self._thumbnailer.reads_videos and essence(media.content_type).startswith("video/")
+
+    async def describe(self, media: Media) -> PictureFacts | VideoFacts:
+        """What a picture or a video is. Raises NotAPicture, ThumbnailerBusy, MatrixError: NOT_FOUND, UNKNOWN (503)."""
+        async with self._source(media) as path:
+            if self._is_video(media):
+                return await self._thumbnailer.watch(path)
+            return await self._thumbnailer.look(path)
 
     @asynccontextmanager
     async def _source(self, media: Media) -> AsyncIterator[Path]:

@@ -22,6 +22,7 @@ from homeserver.ports.media import Blob, Kind, Media
 from homeserver.ports.requester import Requester
 from homeserver.ports.store import Store, Transaction
 from homeserver.services.media.library import Library, not_found, store_failed
+from homeserver.services.media.metadata import MOST_BYTES, without_metadata
 from homeserver.services.media.names import content_type, file_name
 
 _HOUR_MS = 3600 * 1000
@@ -42,6 +43,8 @@ class UploadSettings:
     pending: int = 5
     """Media ids of one user that may wait for content."""
     pending_hours: int = 24
+    strip_metadata: bool = False
+    """Keep pictures without their metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ class Uploads:
         self._spool = spool
         self._clock = clock
         self._running: Counter[str] = Counter()
+        self._stripping = asyncio.Lock()
 
     async def create(self, who: Requester) -> Media:
         """A media id whose content comes later. Raises MatrixError: USER_SUSPENDED, FORBIDDEN, LIMIT_EXCEEDED.
@@ -128,8 +132,7 @@ class Uploads:
             size=file.size,
             digest=digest,
         )
-        await self._keep(media, file, is_new=True)
-        return media
+        return await self._keep(media, file, is_new=True)
 
     async def keep_remote(
         self, origin: str, media_id: str, file: SpoolFile, digest: bytes, type_: str | None, name: str | None
@@ -144,8 +147,7 @@ class Uploads:
             size=file.size,
             digest=digest,
         )
-        await self._keep(media, file, is_new=True)
-        return media
+        return await self._keep(media, file, is_new=True)
 
     async def forget_expired(self) -> int:
         """Forget media ids whose content did not come; returns how many, a thousand at most."""
@@ -218,9 +220,23 @@ class Uploads:
         """What arrives, as a file and its SHA-256. Raises as `upload`."""
         try:
             async with self._spool.file() as file:
-                yield file, await self._collect(file, arriving, left)
+                digest = await self._collect(file, arriving, left)
+                lean = await self._lean(file) if self.settings.strip_metadata else None
+                if lean is None:
+                    yield file, digest
+                    return
+                async with self._spool.file() as other:
+                    await other.write(lean)
+                    yield other, await other.finish()
         except SpoolFull as error:
             raise store_failed(error) from error
+
+    async def _lean(self, file: SpoolFile) -> bytes | None:
+        """The picture without its metadata, if it is one and has any. One at a time: it is in memory meanwhile."""
+        if file.size > MOST_BYTES:
+            return None
+        async with self._stripping:
+            return await asyncio.to_thread(lambda: without_metadata(file.path.read_bytes()))
 
     async def _collect(self, file: SpoolFile, arriving: Arriving, left: int | None) -> bytes:
         try:
@@ -238,8 +254,8 @@ class Uploads:
             await faults.plan.reach("media.received")
         return digest
 
-    async def _keep(self, media: Media, file: SpoolFile, *, is_new: bool) -> None:
-        """Store the content, then the row. Raises MatrixError."""
+    async def _keep(self, media: Media, file: SpoolFile, *, is_new: bool) -> Media:
+        """Store the content, then the row, which it returns. Raises MatrixError."""
         digest = media.digest
         assert digest is not None  # noqa: S101 - both callers have just computed it
         async with self._library.alone_with(digest):
@@ -247,7 +263,7 @@ class Uploads:
             if faults.plan is not None:
                 await faults.plan.reach("media.stored")
             try:
-                kept = await self._record(media, blob, is_new=is_new)
+                kept, row = await self._record(media, blob, is_new=is_new)
             except MatrixError:
                 if not is_known:  # refused in the last moment: nothing was written, and nothing refers to it
                     await store.delete(digest.hex())
@@ -256,8 +272,9 @@ class Uploads:
                 await store.put(digest.hex(), file.path)  # another process may have deleted it before our row was there
             if kept.store != blob.store:  # another process was first, and chose another store
                 await store.delete(digest.hex())
+        return row
 
-    async def _record(self, media: Media, blob: Blob, *, is_new: bool) -> Blob:
+    async def _record(self, media: Media, blob: Blob, *, is_new: bool) -> tuple[Blob, Media]:
         async with self._store.write() as tx:
             if media.user_id is not None:
                 await tx.users.lock(media.user_id)  # or two uploads at once would each find room for one
@@ -268,7 +285,7 @@ class Uploads:
                 await tx.media.add(row)
             elif not await tx.media.complete(row):
                 raise _has_content()
-        return kept
+        return kept, row
 
     async def _store_content(self, media: Media, digest: bytes, file: SpoolFile) -> tuple[Blob, BlobStore, bool]:
         """Put the content into its store; also whether it was known before (it is put all the same: that heals)."""

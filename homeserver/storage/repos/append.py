@@ -23,7 +23,6 @@ from homeserver.ports.events import (
 from homeserver.ports.state import Snapshot
 from homeserver.storage.dialect import Connection, Fragment, Sql, in_texts, json_rows, json_texts, rows_of
 from homeserver.storage.ids import TransactionIds
-from homeserver.storage.packing import unpack
 from homeserver.storage.repos.aliases import PUT_ALIAS
 from homeserver.storage.repos.chains import KeyChange, Link, link, needs_chain, parent_index
 from homeserver.storage.repos.graph import (
@@ -50,7 +49,7 @@ from homeserver.storage.repos.planned import (
 )
 from homeserver.storage.repos.redactions import Redactions, prune_new
 from homeserver.storage.repos.relations import INSERT_RELATION, relation_row
-from homeserver.storage.repos.rows import EventReader
+from homeserver.storage.repos.rows import EventReader, opened
 from homeserver.storage.repos.search import INSERT_WORDS, words_row
 
 _HEADS = rows_of(
@@ -242,7 +241,9 @@ class Appender:
         if not wanted:
             return
         for nid, event_id, kind, sender, json, position in await _KNOWN.rows(self._connection, ids=json_texts(wanted)):
-            membership = _membership(orjson.loads(unpack(json))) if kind == "m.room.member" else None
+            membership = (
+                _membership(orjson.loads(opened(json, self._connection.sealing))) if kind == "m.room.member" else None
+            )
             self._known[event_id] = _Known(nid, sender, membership, position)
 
     async def write(self, appends: Sequence[RoomAppend], first: int) -> list[AppendResult]:
@@ -263,7 +264,7 @@ class Appender:
         everything = [item for events in stored for item in events]
         known = {item.known_as for plan in plans for item in plan.append.events if item.known_as is not None}
         new = [item for item in everything if item.nid not in known]
-        await _INSERT_EVENT.run_many(self._connection, [event_row(item) for item in new])
+        await _INSERT_EVENT.run_many(self._connection, [event_row(item, self._connection.sealing) for item in new])
         await self._place_known([item for item in everything if item.nid in known])
         await self._write_graph(plans, stored, new)
         await _INSERT_TXN.run_many(self._connection, [txn_row(item) for item in everything if item.txn])
@@ -288,7 +289,7 @@ class Appender:
             self._connection,
             [
                 {key: row[key] for key in ("nid", "ord", "snapshot_nid", "flags", "unsigned", "push", "replaces")}
-                for row in map(event_row, late)
+                for row in (event_row(item, self._connection.sealing) for item in late)
             ],
         )
         rows = [{"position": item.position, "event_nid": item.nid} for item in late if item.position is not None]

@@ -48,7 +48,11 @@ class SqlAppServiceRepo:
     async def delivery(self, service: str) -> Delivery | None:
         """See the port."""
         row = await _GET.first(self._connection, service=service)
-        return None if row is None else Delivery(*row)
+        if row is None:
+            return None
+        name, version, position, txn_id, body = row
+        plain = None if body is None else self._connection.sealing.open(body, "delivery")
+        return Delivery(name, version, position, txn_id, plain)
 
     async def put_delivery(self, delivery: Delivery) -> bool:
         """See the port."""
@@ -57,7 +61,7 @@ class SqlAppServiceRepo:
             "version": delivery.version,
             "position": delivery.position,
             "txn_id": delivery.txn_id,
-            "body": delivery.body,
+            "body": None if delivery.body is None else self._connection.sealing.seal(delivery.body, "delivery"),
         }
         if delivery.version == 1:
             return await _ADD.run(self._connection, **row) == 1

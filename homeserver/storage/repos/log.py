@@ -26,6 +26,7 @@ from homeserver.ports.log import (
 from homeserver.ports.receipts import ReceiptChanged
 from homeserver.storage.dialect import Connection, Sql
 from homeserver.storage.repos.rows import EventReader
+from homeserver.storage.sealing import Sealing
 
 if TYPE_CHECKING:
     from homeserver.ports.events import LogRepo
@@ -123,7 +124,7 @@ class SqlLogRepo:
             EventEntry(stored.position, stored) for stored in events if stored.position is not None
         ]
         for row in await _ENTRIES.rows(self._connection, low=low, high=high):
-            if (entry := _entry(row)) is None:
+            if (entry := _entry(row, self._connection.sealing)) is None:
                 return None
             entries.append(entry)
         entries.extend(await self._corrections(low, high))
@@ -190,12 +191,13 @@ def _row(entry: LogEntry) -> dict[str, Any] | None:
     return {"position": position, "kind": int(kind), "user_id": user_id, "room_id": room_id, "key": key}
 
 
-def _entry(row: Any) -> LogEntry | None:
+def _entry(row: Any, sealing: Sealing) -> LogEntry | None:
     """The entry of a row of `_ENTRIES`; None if what it was about is gone."""
     position, kind, user_id, room_id, key, content, room_nid, event_id, ts = row
     match _Kind(kind):
         case _Kind.ACCOUNT_DATA:
-            return AccountDataEntry(position, AccountDataChanged(user_id, room_id or None, key, content or b"{}"))
+            plain = sealing.open(content, "account") if content else b"{}"
+            return AccountDataEntry(position, AccountDataChanged(user_id, room_id or None, key, plain))
         case _Kind.RECEIPT | _Kind.PRIVATE_RECEIPT as receipt:
             if room_nid is None or event_id is None or ts is None:
                 return None

@@ -11,8 +11,8 @@ import orjson
 
 from homeserver.ports.media import Blob, Media, Selection, Usage
 from homeserver.storage.dialect import Connection, Sql, in_texts, json_texts
-from homeserver.storage.packing import unpack
 from homeserver.storage.repos.columns import Columns
+from homeserver.storage.repos.rows import opened
 
 if TYPE_CHECKING:
     from homeserver.ports.media import MediaRepo
@@ -213,16 +213,18 @@ class SqlMediaRepo:
         """See the port."""
         found = _uris(row[0] for row in await _PROFILE_VALUES.rows(self._connection))
         pinned: set[str] = set()
+        sealing = self._connection.sealing
         for type_, json in await _STATE.rows(self._connection, types=json_texts(_STATE_TYPES)):
-            plain = unpack(json)
+            plain = opened(json, sealing)
             if type_ == "m.room.pinned_events":
                 ids = orjson.loads(plain)["content"].get("pinned", [])
                 pinned.update(id_ for id_ in ids if isinstance(id_, str)) if isinstance(ids, list) else None
             else:
                 found |= _uris([plain])
         for row in await _EVENTS.rows(self._connection, ids=json_texts(pinned)):
-            found |= _uris([unpack(row[0])])
-        return found | _uris(row[0] for row in await _PACKS.rows(self._connection, types=json_texts(_PACK_TYPES)))
+            found |= _uris([opened(row[0], sealing)])
+        packs = await _PACKS.rows(self._connection, types=json_texts(_PACK_TYPES))
+        return found | _uris(sealing.open(row[0], "account") for row in packs)
 
     # --- blobs ---
 
@@ -258,11 +260,14 @@ class SqlMediaRepo:
     async def preview(self, digest: bytes, now_ms: int) -> bytes | None:
         """See the port."""
         row = await _PREVIEW.first(self._connection, digest=digest, now_ms=now_ms)
-        return None if row is None else bytes(row[0])
+        return None if row is None else self._connection.sealing.open(row[0], "preview")
 
     async def put_preview(self, digest: bytes, fetched_ms: int, expires_ms: int, body: bytes) -> None:
         """See the port."""
-        await _PUT_PREVIEW.run(self._connection, digest=digest, fetched_ms=fetched_ms, expires_ms=expires_ms, body=body)
+        sealed = self._connection.sealing.seal(body, "preview")
+        await _PUT_PREVIEW.run(
+            self._connection, digest=digest, fetched_ms=fetched_ms, expires_ms=expires_ms, body=sealed
+        )
 
     async def forget_previews(self, now_ms: int, limit: int) -> int:
         """See the port."""

@@ -97,11 +97,12 @@ class SqlAccountDataRepo:
 
     async def get(self, user_id: str, room_id: str | None, type_: str) -> bytes | None:
         row = await _CONTENT.first(self._connection, user_id=user_id, room_id=room_id or "", type=type_)
-        return None if row is None else row[0]
+        return None if row is None else self._connection.sealing.open(row[0], "account")
 
     async def after(self, user_id: str, position: int) -> list[AccountDataChanged]:
+        opened = self._connection.sealing.open
         return [
-            AccountDataChanged(user_id, room_id or None, type_, content)
+            AccountDataChanged(user_id, room_id or None, type_, opened(content, "account"))
             for room_id, type_, content in await _CHANGED.rows(self._connection, user_id=user_id, position=position)
         ]
 
@@ -116,7 +117,7 @@ class SqlAccountDataRepo:
             room_id=data.room_id or "",
             type=data.type,
             position=position,
-            content=data.content,
+            content=self._connection.sealing.seal(data.content, "account"),
         )
 
     async def delete_all(self, user_id: str) -> None:

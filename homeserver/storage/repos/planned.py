@@ -11,7 +11,8 @@ import orjson
 
 from homeserver.ports.events import Extremity, NewEvent, Replaced, RoomHead, StoredEvent, order_of
 from homeserver.storage.repos.plan import AppendPlan
-from homeserver.storage.repos.rows import column_json
+from homeserver.storage.repos.rows import column_json, column_unsigned
+from homeserver.storage.sealing import Sealing
 
 
 def stored_events(plan: AppendPlan, first: int) -> list[StoredEvent]:
@@ -100,7 +101,7 @@ def _extremities(plan: AppendPlan) -> tuple[Extremity, ...]:
     )
 
 
-def event_row(item: StoredEvent) -> dict[str, Any]:
+def event_row(item: StoredEvent, sealing: Sealing) -> dict[str, Any]:
     event = item.event
     return {
         "nid": item.nid,
@@ -113,8 +114,8 @@ def event_row(item: StoredEvent) -> dict[str, Any]:
         "snapshot_nid": item.snapshot,
         "flags": int(item.flags),
         "push": item.push,
-        "json": column_json(event.type, event.canonical),
-        "unsigned": None if item.unsigned is None else orjson.dumps(dict(item.unsigned)),
+        "json": column_json(event.type, event.canonical, sealing),
+        "unsigned": column_unsigned(item.unsigned, sealing),
         "redacted_by": item.redacted_by,
         "replaces": None if item.replaces is None else orjson.dumps(_values(item.replaces)).decode(),
     }

@@ -17,9 +17,8 @@ from homeserver.core.event import Event
 from homeserver.core.redact import redact
 from homeserver.ports.events import NewEvent, StoredEvent
 from homeserver.storage.dialect import Connection, Sql, in_texts, json_texts
-from homeserver.storage.packing import unpack
 from homeserver.storage.repos.plan import AppendPlan
-from homeserver.storage.repos.rows import client_form, column_json
+from homeserver.storage.repos.rows import client_form, column_json, column_unsigned, opened
 from homeserver.storage.repos.search import DROP_WORDS
 
 _TARGETS = Sql(
@@ -59,17 +58,19 @@ class Redactions:
         }
         if not wanted:
             return
+        sealing = self._connection.sealing
         for event_id, nid, room_nid, json, successor, unsigned, replaces in await _TARGETS.rows(
             self._connection, ids=json_texts(wanted)
         ):
-            target = self._targets.setdefault(event_id, _Target(event_id, nid, room_nid, unpack(json)))
+            target = self._targets.setdefault(event_id, _Target(event_id, nid, room_nid, opened(json, sealing)))
             if replaces is not None and orjson.loads(replaces)[0] == event_id:
-                target.successors[successor] = orjson.loads(unsigned)
+                target.successors[successor] = orjson.loads(sealing.open(unsigned, "unsigned"))
 
     async def write(self, plans: Iterable[AppendPlan]) -> None:
         """Prune what was stored before this transaction."""
         redacted: list[dict[str, Any]] = []
         stripped: list[dict[str, Any]] = []
+        sealing = self._connection.sealing
         for plan in plans:
             for item in plan.append.events:
                 target = self._targets.get(_target_of(item) or "")
@@ -77,17 +78,17 @@ class Redactions:
                 if target is None or target.room_nid != plan.room_nid:
                     continue
                 pruned = redact(orjson.loads(target.json), plan.append.head.room_version)
-                json = column_json(pruned["type"], encode_lenient(pruned))
+                json = column_json(pruned["type"], encode_lenient(pruned), sealing)
                 redacted.append({"nid": target.nid, "json": json, "redacted_by": item.event.event_id})
                 stripped.extend(
-                    {"nid": nid, "unsigned": orjson.dumps(left)}
+                    {"nid": nid, "unsigned": column_unsigned(left, sealing)}
                     for nid, unsigned in target.successors.items()
                     if (left := _without(unsigned)) is not unsigned
                 )
             redacted.extend(
                 {
                     "nid": item.known_as,
-                    "json": column_json(*_pruned(item.event)),
+                    "json": column_json(*_pruned(item.event), sealing),
                     "redacted_by": item.redacted_by.event.event_id,
                 }
                 for item in plan.append.events

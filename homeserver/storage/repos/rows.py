@@ -20,6 +20,7 @@ from homeserver.core.versions import ROOM_VERSIONS
 from homeserver.ports.events import EventFlags, EventMemory, Replaced, StoredEvent, Txn
 from homeserver.storage.dialect import Connection, Fragment, Sql, in_ints, in_texts, json_ints, json_texts
 from homeserver.storage.packing import pack, unpack
+from homeserver.storage.sealing import Sealing
 
 T = TypeVar("T")
 
@@ -38,8 +39,8 @@ _BY_NID = Sql(_SELECT, bundled=_BUNDLED, wanted=in_ints("e.nid", "nids"))
 _BY_ID = Sql(_SELECT, bundled=_BUNDLED, wanted=in_texts("e.event_id", "ids"))
 _CONTENT = Sql("SELECT e.nid, e.json FROM events e WHERE {wanted}", wanted=in_ints("e.nid", "nids"))
 _FLAGS = [EventFlags(value) for value in range(2 * EventFlags.RELAY)]
-_READ_BY_SQL = frozenset({"m.room.join_rules", "m.room.history_visibility"})
-"""Types of events that statements look into (`people.py`); they are few, and stay plain."""
+READ_BY_SQL = frozenset({"m.room.join_rules", "m.room.history_visibility"})
+"""Types of events that statements look into (`people.py`); they are few, say nothing of people, and stay plain."""
 
 
 class NoMemory:
@@ -114,23 +115,24 @@ class EventReader:
             else:
                 found[nid] = pick(stored.event.content)
         if missing:
+            sealing = self._connection.sealing
             for nid, json in await _CONTENT.rows(self._connection, nids=json_ints(missing)):
-                found[nid] = pick(orjson.loads(unpack(json))["content"])
+                found[nid] = pick(orjson.loads(opened(json, sealing))["content"])
         return found
 
     async def _kept(self, rows: Iterable[Any]) -> list[StoredEvent]:
         if faults.plan is not None:
             await faults.plan.reach("events.load")
-        return [self._memory.keep(_stored_event(row), self._since) for row in rows]
+        return [self._memory.keep(_stored_event(row, self._connection.sealing), self._since) for row in rows]
 
 
-def _stored_event(row: Any) -> StoredEvent:
+def _stored_event(row: Any, sealing: Sealing) -> StoredEvent:
     nid, order, event_id, room_nid, snapshot, flags, json, unsigned, redacted_by = row[:9]
     replaces, redaction_order, room_id, version, redaction, key, device_id, txn_id, related = row[9:18]
     position, push = row[18:]
     room_version = ROOM_VERSIONS[version]
     return StoredEvent(
-        event=Event.stored(unpack(json), room_version, event_id, room_id),
+        event=Event.stored(opened(json, sealing), room_version, event_id, room_id),
         nid=nid,
         position=position,
         order=order,
@@ -140,9 +142,9 @@ def _stored_event(row: Any) -> StoredEvent:
         redacted_by=redacted_by,
         redaction_json=None
         if redaction is None
-        else client_form(Event.stored(unpack(redaction), room_version, redacted_by, room_id)),
+        else client_form(Event.stored(opened(redaction, sealing), room_version, redacted_by, room_id)),
         redaction_order=redaction_order,
-        unsigned=None if unsigned is None else orjson.loads(unsigned),
+        unsigned=None if unsigned is None else orjson.loads(sealing.open(unsigned, "unsigned")),
         replaces=None if replaces is None else Replaced(*orjson.loads(replaces)),
         txn=None if key is None else Txn(key, device_id, txn_id),
         is_related_to=bool(related),
@@ -150,9 +152,19 @@ def _stored_event(row: Any) -> StoredEvent:
     )
 
 
-def column_json(event_type: str, canonical: bytes) -> bytes:
+def column_json(event_type: str, canonical: bytes, sealing: Sealing) -> bytes:
     """What `events.json` holds of an event's canonical JSON."""
-    return canonical if event_type in _READ_BY_SQL else pack(canonical)
+    return canonical if event_type in READ_BY_SQL else sealing.seal(pack(canonical), "event")
+
+
+def column_unsigned(unsigned: Mapping[str, Any] | None, sealing: Sealing) -> bytes | None:
+    """What `events.unsigned` holds."""
+    return None if unsigned is None else sealing.seal(orjson.dumps(dict(unsigned)), "unsigned")
+
+
+def opened(json: bytes, sealing: Sealing) -> bytes:
+    """The canonical JSON that a row of `events` holds. Raises UnknownKey, PackingError."""
+    return unpack(sealing.open(json, "event"))
 
 
 def client_form(event: Event) -> bytes:

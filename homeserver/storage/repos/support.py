@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from homeserver.ports.support import Case, CaseTimes, Site, Visitor
@@ -133,7 +133,8 @@ class SqlSupportRepo:
         await _DELETE_VISITOR.run(self._connection, user_id=user_id)
 
     async def put_case(self, case: Case) -> None:
-        await _PUT_CASE.run(self._connection, **asdict(case))
+        excerpt = self._connection.sealing.seal_text(case.excerpt, "excerpt")
+        await _PUT_CASE.run(self._connection, **{**asdict(case), "excerpt": excerpt})
 
     async def case(self, room_id: str) -> Case | None:
         return await self._case(_BY_ROOM, room_id=room_id)
@@ -149,15 +150,19 @@ class SqlSupportRepo:
 
     async def _case(self, statement: Sql, **parameters: Any) -> Case | None:
         row = await statement.first(self._connection, **parameters)
-        return None if row is None else _CASES.record(row)
+        return None if row is None else self._record(row)
+
+    def _record(self, row: Any) -> Case:
+        case = _CASES.record(row)
+        return replace(case, excerpt=self._connection.sealing.open_text(case.excerpt, "excerpt"))
 
     async def cases(self, room_ids: Collection[str]) -> list[Case]:
         rows = await _BY_ROOMS.rows(self._connection, room_ids=json_texts(room_ids))
-        return [_CASES.record(row) for row in rows]
+        return [self._record(row) for row in rows]
 
     async def open_cases(self, site_id: str) -> list[Case]:
         rows = await _OPEN.rows(self._connection, site_id=site_id, count=_MOST_OPEN)
-        return [_CASES.record(row) for row in rows]
+        return [self._record(row) for row in rows]
 
     async def recent_cases(self, site_id: str, since_ms: int, limit: int) -> list[CaseTimes]:
         rows = await _RECENT.rows(self._connection, site_id=site_id, since_ms=since_ms, count=limit)
@@ -168,7 +173,7 @@ class SqlSupportRepo:
 
     async def cases_of(self, visitor_id: str) -> list[Case]:
         rows = await _OF_VISITOR.rows(self._connection, visitor_id=visitor_id, count=_MOST_OF_VISITOR)
-        return [_CASES.record(row) for row in rows]
+        return [self._record(row) for row in rows]
 
     async def use_jti(self, site_id: str, jti: str, expires_ms: int, now_ms: int) -> bool:
         await _EXPIRE_JTIS.run(self._connection, now_ms=now_ms)

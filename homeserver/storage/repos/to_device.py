@@ -57,8 +57,14 @@ class SqlToDeviceRepo:
 
     async def add(self, messages: Sequence[tuple[DeviceName, DeviceMessage]]) -> None:
         """See the port."""
+        sealed = self._connection.sealing.seal
         rows = [
-            {"user_id": user_id, "device_id": device_id, "position": message.position, "json": message.json}
+            {
+                "user_id": user_id,
+                "device_id": device_id,
+                "position": message.position,
+                "json": sealed(message.json, "device"),
+            }
             for (user_id, device_id), message in messages
         ]
         await _ADD.run_many(self._connection, rows)
@@ -68,7 +74,8 @@ class SqlToDeviceRepo:
         rows = await _WAITING.rows(
             self._connection, user_id=device[0], device_id=device[1], after=after, upto=upto, count=limit
         )
-        return [DeviceMessage(row[0], row[1]) for row in rows]
+        opened = self._connection.sealing.open
+        return [DeviceMessage(row[0], opened(row[1], "device")) for row in rows]
 
     async def between(self, low: int, high: int, limit: int) -> dict[int, frozenset[DeviceName]]:
         """See the port."""

@@ -1,0 +1,111 @@
+"""Pictures lose what cameras write into them, and nothing else."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import aiohttp
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from homeserver.services.media.metadata import without_metadata
+from tests.support.client import Client
+from tests.support.fixtures import StartServer
+from tests.support.media import MediaFile, download, media_files, upload
+
+PLACE = b"50 deg 27 min N"
+FORMATS = ("JPEG", "PNG", "WEBP")
+
+
+def photo(format_: str, turned: int = 6, **more: object) -> bytes:
+    """A picture with a place, an orientation, and texts."""
+    image = Image.new("RGB", (40, 20), "red")
+    image.paste("blue", (0, 0, 10, 20))
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = turned, "Camera of Alice"
+    exif[0x8825] = {1: "N", 29: PLACE.decode()}
+    out = io.BytesIO()
+    image.save(out, format_, exif=exif, xmp=b"<x:xmpmeta>Alice</x:xmpmeta>", icc_profile=b"a profile" * 20, **more)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("turned", [1, 6, 8])
+def test_places_and_texts_go(format_: str, turned: int) -> None:
+    data = photo(format_, turned)
+    assert PLACE in data
+    lean = without_metadata(data)
+    assert lean is not None
+    assert PLACE not in lean
+    assert b"Alice" not in lean
+    before, after = Image.open(io.BytesIO(data)), Image.open(io.BytesIO(lean))
+    assert dict(after.getexif()) == ({} if turned == 1 else {0x0112: turned})
+    assert after.info["icc_profile"] == b"a profile" * 20
+    assert ImageOps.exif_transpose(after).tobytes() == ImageOps.exif_transpose(before).tobytes()
+    assert without_metadata(lean) is None, "nothing is left to take out"
+
+
+def test_what_hangs_on_a_jpeg_goes() -> None:
+    data = photo("JPEG", 1, progressive=True) + b"\xff\xd8 a second picture " + PLACE
+    lean = without_metadata(data)
+    assert lean is not None
+    assert lean.endswith(b"\xff\xd9")
+    assert PLACE not in lean
+
+
+def pictures() -> list[MediaFile]:
+    return [file for file in media_files() if file.mime in ("image/jpeg", "image/png", "image/webp")]
+
+
+@pytest.mark.parametrize("file", pictures(), ids=lambda file: file.name)
+def test_real_pictures_look_the_same(file: MediaFile) -> None:
+    lean = without_metadata(file.data)
+    if lean is None or file.expected["thumbnail"] == "refuse":
+        return
+    after = Image.open(io.BytesIO(lean))
+    try:
+        before = Image.open(io.BytesIO(file.data))
+    except ValueError:  # a text that unpacks to too much: it is gone now
+        after.load()
+        return
+    assert after.size == before.size
+    if before.format != "MPO":  # whose further pictures go
+        assert getattr(after, "n_frames", 1) == getattr(before, "n_frames", 1)
+    assert after.getexif().get(0x0112, 1) == before.getexif().get(0x0112, 1)
+    try:
+        wanted = before.tobytes()
+    except (OSError, SyntaxError):
+        return
+    assert after.tobytes() == wanted
+
+
+@given(st.sampled_from(FORMATS), st.integers(0, 2_000), st.binary(max_size=8))
+def test_anything_is_taken(format_: str, at: int, noise: bytes) -> None:
+    data = photo(format_)
+    without_metadata(data[:at] + noise + data[at + len(noise) :])
+    without_metadata(data[:at])
+    without_metadata(data[:4] + noise)
+
+
+def test_lengths_that_lie_take_no_time() -> None:
+    assert without_metadata(b"\xff\xd8\xff\xe1" + struct.pack(">H", 0)) is None
+    assert without_metadata(b"\xff\xd8" + b"\xff" * 1_000_000) is None
+    many = b"\xff\xd8" + b"\xff\xe0\x00\x04ab" * 100_000
+    assert without_metadata(many) is None
+
+
+async def test_uploads_are_stripped_by_setting(start_server: StartServer, http: aiohttp.ClientSession) -> None:
+    server = start_server(environment={"HROMADA_MEDIA_STRIP_METADATA": "true"})
+    user = await Client(http, server.url).register("photographer")
+    for format_ in FORMATS:
+        data = photo(format_)
+        answer = await download(user, await upload(user, data, f"image/{format_.lower()}"))
+        assert answer.raw == without_metadata(data)
+        assert int(answer.headers["Content-Length"]) == len(answer.raw)
+    for other in (b"\xff\xd8\xff no picture", b"text " + PLACE):
+        assert (await download(user, await upload(user, other))).raw == other
+    left = list((server.data_dir / "media" / "incoming").rglob("*"))
+    assert [path.name for path in left if path.is_file()] == ["lock"]
