@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from homeserver.config.model import Config
 from homeserver.ports.appservices import Makers
 from homeserver.ports.clock import Clock, Entropy
 from homeserver.ports.identity import LoginProvider
-from homeserver.ports.outbound import Outbound
+from homeserver.ports.outbound import OutboundSource
 from homeserver.ports.ratelimits import RateLimits
 from homeserver.ports.rooms_of_users import RoomActions
 from homeserver.ports.store import Store
@@ -86,7 +86,7 @@ def build_accounts(
     makers: Makers,
     audit: Audit,
     passwords: Passwords,
-    outbound: Callable[[], Outbound],
+    outbound: OutboundSource,
 ) -> AccountServices:
     """Everything behind the account endpoints. Raises ValueError for unusable JWT login settings."""
     config, store, clock, entropy = base.config, base.store, base.clock, base.entropy

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from homeserver.config.model import Config
 from homeserver.ports.identity import LoginProvider, ProviderUnavailable
-from homeserver.ports.outbound import Outbound
+from homeserver.ports.outbound import OutboundSource
 from homeserver.services.accounts.provider_sync import ProviderSync
 from homeserver.services.accounts.providers import Providers
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def build_providers(
-    config: Config, in_thread: Callable[[Callable[[], bool]], Awaitable[bool]], outbound: Callable[[], Outbound]
+    config: Config, in_thread: Callable[[Callable[[], bool]], Awaitable[bool]], outbound: OutboundSource
 ) -> Sequence[LoginProvider]:
     """The login providers of the configuration. None is asked yet. Raises ConfigError, UnsafeFile."""
     if not config.auth.providers:

@@ -19,7 +19,7 @@ from homeserver.config.keyfiles import read_private
 from homeserver.config.load import ConfigError
 from homeserver.config.model import Config
 from homeserver.ports.identity import Judgement, ProviderUnavailable, SitePerson, Verdict
-from homeserver.ports.outbound import Outbound
+from homeserver.ports.outbound import OutboundSource
 from homeserver.remote.identity import RestProvider
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _person(person: Person) -> SitePerson:
     )
 
 
-def build(config: Config, in_thread: InThread, outbound: Callable[[], Outbound]) -> list[LoginProvider]:
+def build(config: Config, in_thread: InThread, outbound: OutboundSource) -> list[LoginProvider]:
     """The login providers of the configuration. None is asked yet. Raises ConfigError, UnsafeFile."""
     faults: list[str] = []
     made = [_provider(config, one, in_thread, outbound, faults) for one in config.auth.providers]
@@ -109,7 +109,7 @@ def build(config: Config, in_thread: InThread, outbound: Callable[[], Outbound])
 
 
 def _provider(
-    config: Config, settings: ProviderConfig, in_thread: InThread, outbound: Callable[[], Outbound], faults: list[str]
+    config: Config, settings: ProviderConfig, in_thread: InThread, outbound: OutboundSource, faults: list[str]
 ) -> LoginProvider | None:
     where = f"auth.providers.{settings.name}"
     url = _url(config, settings)

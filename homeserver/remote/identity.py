@@ -8,13 +8,13 @@ who was disabled there stays logged in here until they log out.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from homeserver.ports.identity import Judgement, ProviderUnavailable, SitePerson, Verdict
-from homeserver.ports.outbound import Outbound, OutboundError, OutboundRequest
+from homeserver.ports.outbound import OutboundError, OutboundRequest, OutboundSource
 
 if TYPE_CHECKING:
     from homeserver.ports.identity import LoginProvider
@@ -33,7 +33,7 @@ class RestProvider:
         password_url: str,
         url: str,
         server_name: str,
-        outbound: Callable[[], Outbound],
+        outbound: OutboundSource,
         *,
         seconds: float,
     ) -> None:
@@ -95,7 +95,7 @@ class RestProvider:
             is_trusted=True,
         )
         try:
-            async with self._outbound().request(request) as answer:
+            async with (await self._outbound()).request(request) as answer:
                 status, data = answer.status, await answer.read()
         except OutboundError as error:
             raise ProviderUnavailable(str(error)) from None
