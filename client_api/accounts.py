@@ -37,11 +37,11 @@ class AccountServices:
     interactive: Interactive
     login: Login
     profiles: Profiles
-    providers: Providers | None
     register: Register
     registration_tokens: RegistrationTokenStage
     sessions: Sessions
     shared_secret: SharedSecretRegistration
+    providers: Providers | None = None
 
     async def close(self) -> None:
         """Write down what is still in memory, and end connections to login providers."""

@@ -312,7 +312,7 @@ def _workers(core: Core, media: MediaParts | None) -> list[Worker]:
         core.store.run,
         core.renewal.run,
         keep_returning_memory,
-        *follow_providers(core.base, core.accounts.providers),
+        *follow_providers(core.base.config, core.store, core.base.clock, core.accounts.providers),
     ]
     return workers if media is None else [*workers, media.library.run, media.control.run]
 

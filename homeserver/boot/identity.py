@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from homeserver.config.model import Config
+from homeserver.ports.clock import Clock
 from homeserver.ports.identity import LoginProvider, ProviderUnavailable
 from homeserver.ports.outbound import OutboundSource
+from homeserver.ports.store import Store
 from homeserver.services.accounts.provider_sync import ProviderSync
 from homeserver.services.accounts.providers import Providers
-
-if TYPE_CHECKING:
-    from homeserver.boot.accounts import Foundations
 
 
 def build_providers(
@@ -48,15 +47,17 @@ async def examine_providers(config: Config) -> AsyncIterator[tuple[bool, str, st
         await outbound.close()
 
 
-def follow_providers(base: Foundations, providers: Providers | None) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+def follow_providers(
+    config: Config, store: Store, clock: Clock, providers: Providers | None
+) -> list[Callable[[], Coroutine[Any, Any, None]]]:
     """The loops that see who was disabled at a provider."""
     if providers is None:
         return []
-    settings = {one.name: one for one in base.config.auth.providers}
+    settings = {one.name: one for one in config.auth.providers}
     return [
         ProviderSync(
-            base.store,
-            base.clock,
+            store,
+            clock,
             providers,
             provider,
             every_s=settings[provider.name].sync_seconds,
