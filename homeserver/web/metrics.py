@@ -17,6 +17,10 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 
 _LAGS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 _LOOK_EVERY_S = 0.1
+_LOOK_FOR_S = 0.005
+"""So long before the moment that is looked at, what the process has worked is noted: what it worked earlier is none of
+the reasons why it comes late.
+"""
 
 
 class Metrics:
@@ -61,11 +65,15 @@ class Metrics:
         """Measure the event loop until cancelled: while something keeps it busy, everybody waits."""
         loop = asyncio.get_running_loop()
         while True:
-            due, worked = loop.time() + _LOOK_EVERY_S, time.thread_time()
-            await asyncio.sleep(_LOOK_EVERY_S)
-            late = max(0.0, loop.time() - due)
-            self.lag.observe(late)
-            self.blocked.observe(min(late, time.thread_time() - worked))
+            due = loop.time() + _LOOK_EVERY_S
+            await asyncio.sleep(_LOOK_EVERY_S - _LOOK_FOR_S)
+            # Between here and when this task is asked again, the loop may turn more than once; from when it is due,
+            # only the turn that is under way keeps it waiting.
+            noted, worked = loop.time() + _LOOK_FOR_S, time.thread_time()
+            await asyncio.sleep(_LOOK_FOR_S)
+            now = loop.time()
+            self.lag.observe(max(0.0, now - due))
+            self.blocked.observe(max(0.0, min(now - noted, time.thread_time() - worked)))
 
     def text(self) -> bytes:
         """Everything in the exposition format."""
