@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import resource
@@ -213,6 +214,7 @@ def _run(options: argparse.Namespace) -> int:
 
     async def run() -> None:
         server = await boot.build(config, options.role or ROLES)
+        gc.freeze()  # as in `__main__`: what has been built stays, and no later collection looks at it
         await serve(server, listener, lambda url: write(f"ready {url}"))
 
     note = running.note(config, url_of(listener).removeprefix("http://"))

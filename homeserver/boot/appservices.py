@@ -11,7 +11,7 @@ from homeserver.boot.accounts import Foundations
 from homeserver.boot.parts import data_path
 from homeserver.config.load import ConfigError
 from homeserver.config.model import Config
-from homeserver.ports.outbound import Outbound
+from homeserver.ports.outbound import OutboundSource
 from homeserver.services.appservices.interest import Interest
 from homeserver.services.appservices.link import Link
 from homeserver.services.appservices.queries import AppServiceQueries
@@ -55,13 +55,13 @@ def load_registry(config: Config) -> Registry:
     return Registry(found)
 
 
-def build_queries(config: Config, registry: Registry, outbound: Callable[[], Outbound]) -> AppServiceQueries:
+def build_queries(config: Config, registry: Registry, outbound: OutboundSource) -> AppServiceQueries:
     """What asks application services."""
     return AppServiceQueries(registry, outbound, SystemClock(), seconds=float(config.appservices.query_seconds))
 
 
 def build_senders(
-    base: Foundations, log: Log, rooms: Rooms, lists: RoomLists, outbound: Callable[[], Outbound]
+    base: Foundations, log: Log, rooms: Rooms, lists: RoomLists, outbound: OutboundSource
 ) -> AppServiceSenders:
     """What tells application services."""
     appservices = base.config.appservices

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from dataclasses import dataclass
 from importlib import import_module
@@ -125,11 +126,13 @@ class LazyOutbound:
         self._config = config
         self._client: Outbound | None = None
 
-    def get(self) -> Outbound:
+    async def get(self) -> Outbound:
         """The one client of this process."""
         if self._client is None:
-            addresses = import_module("homeserver.remote.addresses")
-            client = import_module("homeserver.remote.client")
+            # In a thread: nobody else waits for what takes a tenth of a second to load.
+            addresses = await asyncio.to_thread(import_module, "homeserver.remote.addresses")
+            client = await asyncio.to_thread(import_module, "homeserver.remote.client")
+        if self._client is None:
             outbound = self._config.outbound
             rules = addresses.AddressRules(parts.networks(outbound.allow), parts.networks(outbound.deny))
             agent = f"Hromada/{homeserver.__version__} (+{parts.public_base_url(self._config)})"

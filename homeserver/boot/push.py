@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -11,7 +10,7 @@ from typing import Any
 from homeserver.boot.accounts import Foundations
 from homeserver.boot.parts import public_base_url
 from homeserver.ports.mail import Mailer
-from homeserver.ports.outbound import Outbound
+from homeserver.ports.outbound import OutboundSource
 from homeserver.services.log import Log
 from homeserver.services.personal.ignored import IgnoredUsers
 from homeserver.services.push.badges import Badges
@@ -43,7 +42,7 @@ def build_push(  # the services that it stands on
     access: RoomAccess,
     unread: UnreadCounts,
     ignored: IgnoredUsers,
-    outbound: Callable[[], Outbound],
+    outbound: OutboundSource,
     link_key: bytes,
 ) -> PushParts:
     """The services of pushers."""

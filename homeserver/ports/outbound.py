@@ -7,10 +7,10 @@ addresses are checked when the connection is made, on the address itself, at eve
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 
 class OutboundError(Exception):
@@ -84,3 +84,7 @@ class Outbound(Protocol):
     async def close(self) -> None:
         """End all connections."""
         ...
+
+
+OutboundSource: TypeAlias = Callable[[], Awaitable[Outbound]]
+"""Gives the one client of the process, which is made when somebody first asks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -36,7 +37,7 @@ async def metrics(api: Operations, *, request: Request) -> Response:
     forwarded = "x-forwarded-for" in request.headers or "forwarded" in request.headers
     if forwarded or not _allowed(request.client_ip, api.allow):
         raise MatrixError(ErrCode.FORBIDDEN, "Metrics are not served to this address")
-    return Response(200, (("Content-Type", api.metrics.content_type),), api.metrics.text())
+    return Response(200, (("Content-Type", api.metrics.content_type),), await asyncio.to_thread(api.metrics.text))
 
 
 def _allowed(address: str, allow: Sequence[Network]) -> bool:

@@ -5,14 +5,13 @@ spec: application-service-api#homeserver--gt-application-service-api
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
 import orjson
 
 from homeserver.ports.clock import Clock
-from homeserver.ports.outbound import AnswerTooLarge, Outbound, OutboundRequest
+from homeserver.ports.outbound import AnswerTooLarge, OutboundRequest, OutboundSource
 from homeserver.services.appservices.registration import Registration
 
 V1 = "/_matrix/app/v1"
@@ -45,7 +44,7 @@ class Answer:
 class Link:
     """Sends requests to one application service that has a URL."""
 
-    def __init__(self, service: Registration, outbound: Callable[[], Outbound], clock: Clock) -> None:
+    def __init__(self, service: Registration, outbound: OutboundSource, clock: Clock) -> None:
         if service.url is None:
             raise ValueError("The application service has no URL")
         self.service = service
@@ -113,7 +112,7 @@ class Link:
             redirects=0,
             is_trusted=True,
         )
-        async with self._outbound().request(request) as answer:
+        async with (await self._outbound()).request(request) as answer:
             try:
                 return Answer(answer.status, await answer.read())
             except AnswerTooLarge:

@@ -15,7 +15,7 @@ import structlog
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.clock import Clock
-from homeserver.ports.outbound import Outbound, OutboundError, OutboundTimeout
+from homeserver.ports.outbound import OutboundError, OutboundSource, OutboundTimeout
 from homeserver.services.appservices.link import Link, segment
 from homeserver.services.appservices.registration import Registration
 from homeserver.services.appservices.registry import Registry
@@ -32,9 +32,7 @@ Kind = Literal["location", "user"]
 class AppServiceQueries:
     """Asks application services. Implements `ports.appservices.Makers`."""
 
-    def __init__(
-        self, registry: Registry, outbound: Callable[[], Outbound], clock: Clock, *, seconds: float = 10.0
-    ) -> None:
+    def __init__(self, registry: Registry, outbound: OutboundSource, clock: Clock, *, seconds: float = 10.0) -> None:
         self._registry = registry
         self._clock = clock
         self._seconds = seconds

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from hashlib import sha256
@@ -24,7 +24,7 @@ from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.blobs import Spool, SpoolFull
 from homeserver.ports.clock import Clock
 from homeserver.ports.media import Media, NotAPicture, PictureFacts, Thumbnailer, ThumbnailerBusy
-from homeserver.ports.outbound import Outbound, OutboundAnswer, OutboundError, OutboundRequest
+from homeserver.ports.outbound import OutboundAnswer, OutboundError, OutboundRequest, OutboundSource
 from homeserver.ports.store import Store
 from homeserver.services.media.names import essence
 from homeserver.services.media.page import MAX_DESCRIPTION, MAX_TITLE, Page, clean, decoded, read_page
@@ -63,7 +63,7 @@ class Previews:
     def __init__(
         self,
         store: Store,
-        outbound: Callable[[], Outbound],
+        outbound: OutboundSource,
         uploads: Uploads,
         spool: Spool,
         thumbnailer: Thumbnailer,
@@ -152,7 +152,7 @@ class Previews:
 
     async def _fetch(self, address: str, language: str) -> dict[str, Any]:
         request = self._request(address, language, "text/html,application/xhtml+xml,image/*;q=0.9,*/*;q=0.5")
-        async with self._outbound().request(request) as answer:
+        async with (await self._outbound()).request(request) as answer:
             if answer.status != 200:
                 raise OutboundError(f"status {answer.status}")
             type_ = essence(answer.headers.get("Content-Type", ""))
@@ -183,7 +183,7 @@ class Previews:
     async def _ask_oembed(self, page: Page, address: str, language: str) -> None:
         """What the page's oEmbed adds. A failure costs only what it would have added."""
         try:
-            async with self._outbound().request(self._request(address, language, "application/json")) as answer:
+            async with (await self._outbound()).request(self._request(address, language, "application/json")) as answer:
                 if answer.status != 200 or "json" not in answer.headers.get("Content-Type", ""):
                     return
                 told = orjson.loads(await _beginning(answer, 256 * 1024))
@@ -207,7 +207,7 @@ class Previews:
     async def _picture(self, address: str, language: str) -> dict[str, Any]:
         """The page's picture. Whatever is wrong with it, the text stands without it."""
         try:
-            async with self._outbound().request(self._request(address, language, "image/*")) as answer:
+            async with (await self._outbound()).request(self._request(address, language, "image/*")) as answer:
                 if answer.status != 200:
                     return {}
                 picture = await self._keep_picture(answer)

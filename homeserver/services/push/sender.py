@@ -23,7 +23,7 @@ from homeserver.core.pushmatch import PushMatcher
 from homeserver.ports.clock import Clock
 from homeserver.ports.events import HIDDEN, StoredEvent
 from homeserver.ports.log import AccountDataEntry, EventEntry, LogEntry, ReceiptEntry
-from homeserver.ports.outbound import Outbound
+from homeserver.ports.outbound import OutboundSource
 from homeserver.ports.pushers import Pusher, PusherName
 from homeserver.ports.store import Store, StoreUnavailable, Transaction
 from homeserver.services.log import Log
@@ -99,7 +99,7 @@ class PushSender:
         clock: Clock,
         ignored: IgnoredUsers,
         badges: Badges,
-        outbound: Callable[[], Outbound],
+        outbound: OutboundSource,
         settings: SenderSettings,
     ) -> None:
         self._store = store
@@ -415,7 +415,7 @@ class PushSender:
         unread = await self._badges.of(user_id)
         if notice is None and unread == line.shown and line.failing_ms is None:
             return True
-        if not await notify(self._outbound(), pusher, notification(pusher, notice, unread)):
+        if not await notify(await self._outbound(), pusher, notification(pusher, notice, unread)):
             _log.info("pusher_rejected", user=user_id, app=line.name[1])
             async with self._store.write() as tx:
                 await tx.pushers.delete(line.name)
