@@ -91,6 +91,8 @@ TARGETS = (
     _cpu_line("keys/query, 500 users with 2 devices each", "keys-query", 5, 10),
     _cpu_line("keys/claim, 500 keys", "keys-claim", 5, 10),
     _cpu_line("sendToDevice to 1,000 devices", "to-device", 5, 10),
+    _cpu_line("new device in the large room, told to 200, per telling", "device-lists", 5, 10),
+    Target("… not told in time", "device-lists", "", _extra("missing"), 0, 0, absolute=True),
     *_media_lines("upload of 1 MiB, per MiB", "upload-1m"),
     *_media_lines("download of 1 MiB, per MiB", "download-1m"),
     *_media_lines("upload of 100 MiB, per MiB", "upload-100m"),

@@ -37,6 +37,7 @@ SCENARIOS: dict[str, Scenario] = {
     "login": Scenario(accounts.login),
     "register": Scenario(accounts.register),
     "keys": Scenario(encryption.keys, (Need.SENDERS,)),
+    "device-lists": Scenario(fanout.device_lists, (Need.LISTENERS, Need.HALL)),
     "media": Scenario(media.transfer, (Need.SENDERS,)),
     "thumbnails": Scenario(media.thumbnails, (Need.SENDERS,)),
     "memory-loaded": Scenario(life.memory_loaded),

@@ -70,7 +70,7 @@ async def _holder(world: World, number: int) -> tuple[Account, Account]:
     first = await world.matrix.register_by_secret(f"keyholder{number}")
     second = await world.matrix.login(first.name)
     for device, more in ((first, {"one_time_keys": _one_time_keys(first)}), (second, {})):
-        await world.matrix.call("POST", f"{CLIENT}/keys/upload", device, {"device_keys": _device_keys(device), **more})
+        await world.matrix.call("POST", f"{CLIENT}/keys/upload", device, {"device_keys": device_keys(device), **more})
     return first, second
 
 
@@ -87,7 +87,8 @@ def _signed(device: Account, content: dict[str, Any]) -> dict[str, Any]:
     return {**content, "signatures": {device.user_id: {f"ed25519:{device.device_id}": signature}}}
 
 
-def _device_keys(device: Account) -> dict[str, Any]:
+def device_keys(device: Account) -> dict[str, Any]:
+    """Identity keys of a device, signed by itself."""
     name = device.device_id
     content = {
         "user_id": device.user_id,

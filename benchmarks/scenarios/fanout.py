@@ -14,11 +14,12 @@ from typing import Any
 
 import orjson
 
-from benchmarks.matrix import Account
-from benchmarks.measure import Measurement, Meter
+from benchmarks.matrix import CLIENT, Account
+from benchmarks.measure import Measurement, Meter, each
+from benchmarks.scenarios.encryption import device_keys
 from benchmarks.servers import HOST
 from benchmarks.websocket import WebSocket, connect
-from benchmarks.world import World
+from benchmarks.world import AT_ONCE, World
 
 SLOW_PER_S = 1.0
 FAST_PER_S = 20.0
@@ -61,6 +62,7 @@ class Lecture:
 
 
 Listen = Callable[[World, Lecture, Account, asyncio.Semaphore], Coroutine[Any, Any, None]]
+Speak = Callable[[World, Lecture, int], Coroutine[Any, Any, None]]
 
 
 async def long_poll(world: World) -> list[Measurement]:
@@ -81,6 +83,21 @@ async def websocket_fast(world: World) -> list[Measurement]:
     return [await fan_out(world, "fanout-ws-fast", Pace(FAST_PER_S, int(seconds * FAST_PER_S)), _stream)]
 
 
+async def device_lists(world: World) -> list[Measurement]:
+    """Members of the hall publish keys, which all listeners are told of: the names of the members are the marks."""
+    count = world.scale.fanout_messages
+    names = [f"{MARK.decode()}{number}-" for number in range(count)]
+    people = await each(names, world.matrix.register_by_secret, AT_ONCE)
+    await each([*world.listeners, *people], lambda member: world.matrix.join(member, world.hall), AT_ONCE)
+
+    async def publish(_world: World, lecture: Lecture, number: int) -> None:
+        lecture.sent_at[MARK + str(number).encode()] = time.perf_counter()
+        body = {"device_keys": device_keys(people[number])}
+        await world.matrix.call("POST", f"{CLIENT}/keys/upload", people[number], body)
+
+    return [await fan_out(world, "device-lists", Pace(SLOW_PER_S, count), _poll, publish)]
+
+
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How often, and how often in all, something is said."""
@@ -89,8 +106,8 @@ class Pace:
     count: int
 
 
-async def fan_out(world: World, name: str, pace: Pace, listen: Listen) -> Measurement:
-    """Send messages at a fixed rate to all listeners, who hear them through `listen`."""
+async def fan_out(world: World, name: str, pace: Pace, listen: Listen, speak: Speak | None = None) -> Measurement:
+    """Send messages (or what `speak` does) at a fixed rate to all listeners, who hear them through `listen`."""
     lecture = Lecture(Meter(name, world.server))
     ready = asyncio.Semaphore(0)
     async with asyncio.TaskGroup() as tasks:
@@ -100,7 +117,7 @@ async def fan_out(world: World, name: str, pace: Pace, listen: Listen) -> Measur
         await lecture.meter.start()
         began = time.perf_counter()
         for number in range(pace.count):
-            tasks.create_task(_speak(world, lecture, number))
+            tasks.create_task((speak or _speak)(world, lecture, number))
             await asyncio.sleep(max(0.0, began + (number + 1) / pace.per_second - time.perf_counter()))
         lecture.expected = pace.count * len(world.listeners)
         lecture.heard(b"")
