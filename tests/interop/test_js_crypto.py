@@ -52,6 +52,13 @@ async def test_a_recovery_key_opens_the_history(server: Server, node_modules: Pa
     }
 
 
+@pytest.mark.timeout(INSTALL_TIMEOUT_S + TIMEOUT_S)
+async def test_an_invitation_brings_the_history(server: Server, node_modules: Path, tmp_path: Path) -> None:
+    """Source: MSC4268, which needs of a server media and messages to devices."""
+    arguments = (server.url, fresh("history-a"), fresh("history-b"), "5")
+    assert await _results("history.mjs", tmp_path, node_modules, *arguments) == {"history": 0}
+
+
 @pytest.mark.timeout(INSTALL_TIMEOUT_S + TIMEOUT_S + 60)
 async def test_every_device_reads_what_it_should_in_a_storm(
     database: str, start_server: StartServer, node_modules: Path, tmp_path: Path
