@@ -17,9 +17,8 @@ pytestmark = pytest.mark.all_only
 
 PUSHERS = 1_000
 AT_ONCE = 20
-# What is wanted on an idle machine, which is printed, and what holds on a busy one: the server's measure counts time
-# that others took from it, as long as it has worked as long in the tenth of a second before.
-WANTED_S, BLOCKED_S = "0.05", "0.25"
+# What is wanted, which is printed, and what holds where processors are shared: a second of theirs does less then.
+WANTED_S, BLOCKED_S = "0.05", "0.1"
 MESSAGES_BESIDE = 20
 
 
@@ -86,7 +85,7 @@ async def _blocked(client: Client) -> int:
     name = "hromada_loop_blocked_seconds"
     over = {
         bound: int(float(lines[f"{name}_count"]) - float(lines[f'{name}_bucket{{le="{bound}"}}']))
-        for bound in (WANTED_S, "0.1", BLOCKED_S)
+        for bound in (WANTED_S, BLOCKED_S)
     }
     print(f"\nevent loop blocked for longer than: {over}")
     return over[BLOCKED_S]
