@@ -1,7 +1,8 @@
 """The generated pages of `docs/generated`: `python -m tests.architecture.documents` (or `make docs`) writes them.
 
 `coverage.md` shows where each operation of the specification is served, `routes.md` every route row, `config.md` every
-setting as `hromada config-doc` prints it. `test_documents.py` fails when a page no longer matches the code.
+setting as `hromada config-doc` prints it, `bridges.md` those of `bridges.toml`. `test_documents.py` fails when a page
+no longer matches the code.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
+from bridges import reference as bridges_reference
 from tests.architecture.routes import handler_name, role_routes
 from tests.architecture.source import PACKAGES, ROOT, modules
 from tests.architecture.specification import DOCUMENTS, Operation, operations, references
@@ -119,9 +121,14 @@ def config() -> str:
     return f"{NOTICE}\n\n{page}"
 
 
+def bridges() -> str:
+    """Every setting of `bridges.toml`."""
+    return f"{NOTICE}\n\n{bridges_reference.reference()}"
+
+
 def pages() -> dict[str, Callable[[], str]]:
     """File name → the function that renders it, for every page that the code can render."""
-    found: dict[str, Callable[[], str]] = {"coverage.md": coverage, "routes.md": routes}
+    found: dict[str, Callable[[], str]] = {"coverage.md": coverage, "routes.md": routes, "bridges.md": bridges}
     if (ROOT / "homeserver/__main__.py").exists():
         found["config.md"] = config
     return found

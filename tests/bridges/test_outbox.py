@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import textwrap
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,12 +15,13 @@ import aiohttp
 import asyncpg
 import pytest
 
+from bridges.config import load
 from tests.bridges.support import PATIENCE_S, Bridge, messages
 from tests.support.client import Client, eventually
 from tests.support.faultproxy import FaultProxy
 from tests.support.fixtures import StartServer
 from tests.support.postgres import PostgresCluster
-from tests.support.server import Server
+from tests.support.server import ROOT, Server
 
 CONFIG = """
 [appservice]
@@ -210,6 +213,17 @@ def test_the_registration_is_one(tmp_path: Path) -> None:
     bridge.file.write_text(CONFIG.format(port=1, folder=tmp_path))
     printed = json.loads(bridge.call("registration").stdout)
     assert printed["namespaces"]["users"] == [{"exclusive": True, "regex": "@_db_.*:hromada\\.test"}]
+
+
+def test_what_the_documents_show_can_be_loaded(tmp_path: Path) -> None:
+    tutorial = (ROOT / "docs/bridges/tutorial.md").read_text()
+    blocks = re.findall(r"```toml\n(.*?)```", tutorial, re.DOTALL)
+    texts = [textwrap.dedent("   " + block) for block in blocks]
+    texts += [file.read_text() for file in (ROOT / "examples/bridges").glob("*.toml")]
+    assert len(texts) > 1
+    for text in texts:
+        (tmp_path / "bridges.toml").write_text(text)
+        load(tmp_path / "bridges.toml")
 
 
 def test_help_is_the_bridges_own(tmp_path: Path) -> None:
