@@ -244,21 +244,25 @@ class ToDeviceEntry:
 
 @dataclass(frozen=True, slots=True)
 class KeyCountsEntry:
-    """One-time keys of a device were claimed, or its fallback key was used: it should upload new ones."""
+    """Some devices have other one-time keys: claimed ones are gone, a fallback key was used, or new ones came."""
 
     position: int
-    user_id: str
-    device_id: str
+    devices: frozenset[tuple[str, str]]
+
+    @property
+    def users(self) -> set[str]:
+        """Whose devices they are."""
+        return {user_id for user_id, _ in self.devices}
 
     @property
     def concern(self) -> Concern:
-        """The device, and no other of the user's."""
-        return OfDevices(frozenset({(self.user_id, self.device_id)}))
+        """The devices, and no others of their users'."""
+        return OfDevices(self.devices)
 
     @property
     def size(self) -> int:
         """Estimated bytes in memory."""
-        return 256
+        return 256 + 256 * len(self.devices)
 
 
 LogEntry: TypeAlias = (

@@ -97,7 +97,7 @@ class Put:
             ForgottenEntry(first + 4, ALICE, room_id),
             DeviceListEntry(first + 5, ALICE, None if self.number % 2 else ALICE),
             ToDeviceEntry(first + 6, frozenset({(ALICE, "DEVICE"), (ALICE, "OTHER")})),
-            KeyCountsEntry(first + 7, ALICE, "DEVICE"),
+            KeyCountsEntry(first + 7, frozenset({(ALICE, "DEVICE")})),
         ]
 
 

@@ -191,14 +191,8 @@ class TransactionMaker:
                 await self._add_event(draft, entry.stored)
             elif isinstance(entry, ReceiptEntry):
                 self._add_receipt(draft, entry.receipt)
-            elif isinstance(entry, ToDeviceEntry):
-                for device in entry.devices if self._hears_devices else ():
-                    if self.interest.covers(device[0]):
-                        draft.devices[device] = draft.counted[device] = None
-                        draft.messages += 1
-            elif isinstance(entry, KeyCountsEntry):
-                if self._service.encrypts and self.interest.covers(entry.user_id):
-                    draft.counted[(entry.user_id, entry.device_id)] = None
+            elif isinstance(entry, ToDeviceEntry | KeyCountsEntry):
+                self._add_devices(draft, entry)
             elif isinstance(entry, DeviceListEntry):
                 if self._service.encrypts and entry.reader is None and await self._shares(entry.user_id):
                     draft.changed[entry.user_id] = None
@@ -207,6 +201,17 @@ class TransactionMaker:
             raise
         except Exception as error:
             _log.error("appservice_entry_left_out", id=self._service.id, position=entry.position, exc_info=error)
+
+    def _add_devices(self, draft: Draft, entry: ToDeviceEntry | KeyCountsEntry) -> None:
+        is_message = isinstance(entry, ToDeviceEntry)
+        if not (self._hears_devices if is_message else self._service.encrypts):
+            return
+        for device in entry.devices:
+            if self.interest.covers(device[0]):
+                draft.counted[device] = None
+                if is_message:
+                    draft.devices[device] = None
+                    draft.messages += 1
 
     async def _add_event(self, draft: Draft, stored: StoredEvent) -> None:
         if stored.order is None or (stored.flags and stored.flags & HIDDEN) or not self.interest.wants(stored):

@@ -52,7 +52,8 @@ class KeyCountsCache:
         for entry in entries:
             if isinstance(entry, KeyCountsEntry):
                 self._changes += 1
-                self._known.pop((entry.user_id, entry.device_id), None)
+                for device in entry.devices:
+                    self._known.pop(device, None)
             elif isinstance(entry, SessionsEntry):
                 self._changes += 1
                 for device in [device for device in self._known if device[0] == entry.user_id]:

@@ -102,12 +102,11 @@ class _Upload:
 
     async def write(self, _tx: Transaction, first: int) -> Sequence[LogEntry]:
         """Tell those who share rooms with the user, and the device's other requests."""
-        user_id, device_id = self.device
         entries: list[LogEntry] = []
         if self._is_new:
-            entries.append(DeviceListEntry(first, user_id))
+            entries.append(DeviceListEntry(first, self.device[0]))
         if self._counted:
-            entries.append(KeyCountsEntry(first + len(entries), user_id, device_id))
+            entries.append(KeyCountsEntry(first + len(entries), frozenset({self.device})))
         return entries
 
 
@@ -117,7 +116,7 @@ class _Claim:
 
     wanted: Mapping[DeviceName, str]
     keys: dict[DeviceName, tuple[KeyName, bytes]] = field(default_factory=dict, init=False)
-    _devices: tuple[DeviceName, ...] = field(default=(), init=False)
+    _devices: frozenset[DeviceName] = field(default=frozenset(), init=False)
 
     async def prepare(self, tx: Transaction) -> int:
         """Take the keys, and fallback keys where there are none."""
@@ -125,12 +124,12 @@ class _Claim:
         without = [(device, algorithm) for device, algorithm in self.wanted.items() if device not in self.keys]
         if without:
             self.keys.update(await tx.keys.claim_fallback(without))
-        self._devices = tuple(self.keys)
-        return len(self._devices)
+        self._devices = frozenset(self.keys)
+        return bool(self._devices)
 
     async def write(self, _tx: Transaction, first: int) -> Sequence[LogEntry]:
         """Tell the devices, so that they upload new keys."""
-        return [KeyCountsEntry(first + index, *device) for index, device in enumerate(self._devices)]
+        return [KeyCountsEntry(first, self._devices)] if self._devices else []
 
 
 class Keys:

@@ -153,9 +153,9 @@ def _stretch(entries: list[LogEntry], typing: Iterable[str] | None) -> Stretch |
                     rooms[receipt.room_id] = None
             case AccountDataEntry(_, data):
                 personal.add(data.user_id)
-            case ForgottenEntry() | KeyCountsEntry():
+            case ForgottenEntry():
                 personal.add(entry.user_id)
-            case ToDeviceEntry():
+            case ToDeviceEntry() | KeyCountsEntry():
                 personal.update(entry.users)
             case SessionsEntry():
                 pass  # no client is told

@@ -129,8 +129,8 @@ def from_tail(  # noqa: C901, PLR0912 - one case for each kind of entry
                     window.device_lists.add(subject)
             case ToDeviceEntry(_, devices):
                 window.to_device = window.to_device or (user_id, device_id) in devices
-            case KeyCountsEntry(_, owner, of):
-                window.key_counts = window.key_counts or (owner, of) == (user_id, device_id)
+            case KeyCountsEntry(_, devices):
+                window.key_counts = window.key_counts or (user_id, device_id) in devices
             case _:
                 assert_never(entry)
     window.account_data = list(account_data.values())

@@ -64,8 +64,9 @@ _FIND_CLAIMED = Sql(
     ),
 )
 _TAKE = Sql(
-    "UPDATE one_time_keys SET json = NULL WHERE user_id = :user_id AND device_id = :device_id "
-    "AND algorithm = :algorithm AND key_id = :key_id"
+    "UPDATE one_time_keys SET json = NULL WHERE (user_id, device_id, algorithm, key_id) IN "
+    "(SELECT w.user_id, w.device_id, w.algorithm, w.key_id FROM {keys})",
+    keys=rows_of("keys", "w", user_id="text", device_id="text", algorithm="text", key_id="text"),
 )
 _FALLBACK = Sql(
     "SELECT k.user_id, k.device_id, k.algorithm, k.key_id, k.json, k.used FROM {devices} "
@@ -189,7 +190,9 @@ class SqlKeyRepo:
         claimed: dict[DeviceName, tuple[KeyName, bytes]] = {}
         for user_id, device_id, algorithm, key_id, json in rows:
             claimed[user_id, device_id] = ((algorithm, key_id), json)
-        await _TAKE.run_many(self._connection, [_key_row(device, name) for device, (name, _) in claimed.items()])
+        if claimed:
+            taken = json_rows(_key_row(device, name) for device, (name, _) in claimed.items())
+            await _TAKE.run(self._connection, keys=taken)
         return claimed
 
     async def claim_fallback(self, wanted: Sequence[tuple[DeviceName, str]]) -> dict[DeviceName, tuple[KeyName, bytes]]:

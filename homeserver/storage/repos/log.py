@@ -184,8 +184,8 @@ def _row(entry: LogEntry) -> dict[str, Any] | None:
             kind, room_id, key = _Kind.DEVICE_LIST, "", reader or ""
         case ToDeviceEntry(position, devices):
             kind, user_id, room_id, key = _Kind.TO_DEVICE, "", "", orjson.dumps(list(devices)).decode()
-        case KeyCountsEntry(position, user_id, key):
-            kind, room_id = _Kind.KEY_COUNTS, ""
+        case KeyCountsEntry(position, devices):
+            kind, user_id, room_id, key = _Kind.KEY_COUNTS, "", "", orjson.dumps(list(devices)).decode()
         case _:
             assert_never(entry)
     return {"position": position, "kind": int(kind), "user_id": user_id, "room_id": room_id, "key": key}
@@ -211,11 +211,15 @@ def _entry(row: Any, sealing: Sealing) -> LogEntry | None:
         case _Kind.DEVICE_LIST:
             return DeviceListEntry(position, user_id, key or None)
         case _Kind.TO_DEVICE:
-            return ToDeviceEntry(position, frozenset((owner, device) for owner, device in orjson.loads(key)))
+            return ToDeviceEntry(position, _devices(key))
         case _Kind.KEY_COUNTS:
-            return KeyCountsEntry(position, user_id, key)
+            return KeyCountsEntry(position, _devices(key))
         case unknown:
             assert_never(unknown)
+
+
+def _devices(key: str) -> frozenset[tuple[str, str]]:
+    return frozenset((user_id, device_id) for user_id, device_id in orjson.loads(key))
 
 
 if TYPE_CHECKING:
