@@ -33,7 +33,7 @@ from tests.support.gcs import BUCKET, Emulator
 from tests.support.media import UPLOAD, download, picture, png, thumbnail, upload, upload_reply
 
 # Google's library leaves connections with an unread error to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [pytest.mark.all_only, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
 
 
 async def test_a_full_disk(start_server: StartServer, tmp_path: Path, http: aiohttp.ClientSession) -> None:
