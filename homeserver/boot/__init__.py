@@ -241,7 +241,7 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
     push = build_push(base, log, core.lists, core.rooms.access, unread, ignored, core.outbound.get, core.link_key)
     personal = build_personal(base, JoinedRooms(store, sync.rooms), typing, core.rooms, push)
     tell = build_telling(core, metrics, typing, personal.presence)
-    media = build_media(base, core.outbound) if "media" in roles else None
+    media = build_media(base, core.outbound, metrics.registry) if "media" in roles else None
     if "client" in roles:
         services = ClientServices(
             info=parts.public_info(config),

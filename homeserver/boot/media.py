@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
+
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector, CollectorRegistry
 
 import homeserver
 from homeserver.boot import parts
@@ -19,6 +23,7 @@ from homeserver.ports.blobs import BlobCache, BlobStore, StoreRule
 from homeserver.ports.outbound import Outbound
 from homeserver.services.accounts.sessions import Sessions
 from homeserver.services.media.control import MediaControl, Retention
+from homeserver.services.media.counts import MediaCounts
 from homeserver.services.media.library import BlobStores, Library, LibrarySettings
 from homeserver.services.media.previews import Previews, PreviewSettings
 from homeserver.services.media.thumbnails import Thumbnails
@@ -65,8 +70,8 @@ def media_folder(config: Config) -> Path:
     return parts.data_path(config, config.media.folder).resolve()
 
 
-def build_media(base: Foundations, outbound: LazyOutbound) -> MediaParts:
-    """The content repository's services."""
+def build_media(base: Foundations, outbound: LazyOutbound, measures: CollectorRegistry | None = None) -> MediaParts:
+    """The content repository's services. They are measured in `measures`."""
     config, media = base.config, base.config.media
     folder = media_folder(config)
     threads = FileThreads()
@@ -78,6 +83,8 @@ def build_media(base: Foundations, outbound: LazyOutbound) -> MediaParts:
         base.entropy,
         LibrarySettings(config.server.name, max_wait_ms=media.wait_seconds * 1000),
     )
+    if measures is not None:
+        measures.register(MediaMetrics(library.counts))
     uploads = Uploads(
         base.store,
         library,
@@ -120,6 +127,19 @@ def build_media(base: Foundations, outbound: LazyOutbound) -> MediaParts:
         settings = _preview_settings(config)
         previews = Previews(base.store, outbound.get, uploads, spool, pool, base.clock, settings)
     return MediaParts(library, uploads, thumbnails, control, spool, pool, threads, previews)
+
+
+class MediaMetrics(Collector):
+    """What happened to media since the start."""
+
+    def __init__(self, counts: MediaCounts) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        """See the library."""
+        for name in (field.name for field in fields(MediaCounts)):
+            about = f"Media: {name.replace(chr(95), chr(32))} since the start"
+            yield CounterMetricFamily(f"hromada_media_{name}", about, value=getattr(self._counts, name))
 
 
 class LazyOutbound:

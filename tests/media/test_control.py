@@ -15,6 +15,14 @@ import aiohttp
 import pytest
 
 from homeserver import cli
+from homeserver.services.media.library import BlobStores, Library, LibrarySettings
+from homeserver.services.media.thumbnails import Thumbnails
+from homeserver.storage.unit import Database
+from homeserver.system import SystemClock, SystemEntropy
+from media_repo.blobs.files import FileThreads
+from media_repo.blobs.local import LocalStore
+from media_repo.blobs.spool import FolderSpool
+from media_repo.thumbnails.pool import PoolSettings, ThumbnailPool
 from tests.support.client import Client
 from tests.support.fixtures import StartServer
 from tests.support.gcs import BUCKET, Emulator
@@ -194,3 +202,36 @@ async def test_check_finds_what_is_wrong(site: tuple[Server, Client]) -> None:
     _, out, _ = await asyncio.to_thread(command, server, "check", "--repair")
     assert "orphan\tlocal\tabcd" in out
     assert not orphan.exists()
+
+
+class _Later:
+    """A clock some days ahead."""
+
+    def __init__(self, days: int) -> None:
+        self._ahead_ms = days * 24 * 3600 * 1000
+
+    def now_ms(self) -> int:
+        return SystemClock().now_ms() + self._ahead_ms
+
+    def monotonic(self) -> float:
+        return SystemClock().monotonic()
+
+
+async def test_thumbnails_age(store: Database, tmp_path: Path) -> None:
+    """Copies go after their days; what they were made of stays."""
+    threads = FileThreads()
+    spool = FolderSpool(tmp_path / "incoming", threads)
+    stores = BlobStores({"local": LocalStore("local", tmp_path / "content", threads)}, [], "local")
+    library = Library(store, stores, SystemClock(), SystemEntropy(), LibrarySettings("hromada.test"))
+    cache, pool = LocalStore("thumbnails", tmp_path / "thumbnails", threads), ThumbnailPool(PoolSettings())
+    source = tmp_path / "source"
+    source.write_bytes(b"x")
+    await cache.put("ab" * 32 + "-96x96-crop.png", source)
+    await stores.named("local").put("ab" * 32, source)
+    for days, removed in ((29, 0), (31, 1)):
+        aged = Thumbnails(library, cache, spool, pool, _Later(days), keep_days=30, max_source_bytes=1)
+        assert await aged.expire() == removed
+    assert await stores.named("local").stat("ab" * 32) is not None
+    await pool.close()
+    spool.close()
+    threads.close()

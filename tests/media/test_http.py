@@ -261,6 +261,8 @@ async def test_lost_content_is_not_found(start_server: StartServer, http: object
     files[0].unlink()
     (await download(user, media)).error(404, "M_NOT_FOUND")
     (await thumbnail(user, media, 96, 96)).error(404, "M_NOT_FOUND")
+    told = (await user.request("GET", "/metrics")).raw
+    assert b"hromada_media_lost_total 2.0" in told
     assert await upload(user, png(300, 300), "image/png"), "the same again heals it"
     assert (await download(user, media)).status == 200
 

@@ -20,6 +20,8 @@ from tests.support.fixtures import StartServer
 from tests.support.media import media_file, picture, thumbnail, upload
 from tests.support.server import Server
 
+pytestmark = pytest.mark.all_only
+
 FORMATS = "png,jpeg,gif,webp,avif,heic,video"
 
 

@@ -186,6 +186,7 @@ async def test_a_redaction_takes_sealed_content_away(store: Database) -> None:
     await own.engine.dispose()
 
 
+@pytest.mark.all_only
 async def test_a_server_turns_it_on_and_off(
     start_server: StartServer, database: str, http: aiohttp.ClientSession
 ) -> None:

@@ -22,6 +22,7 @@ from homeserver.ports.blobs import BlobMissing, BlobStore, BlobStoreFailed, Open
 from homeserver.ports.clock import Clock, Entropy
 from homeserver.ports.media import Blob, Media
 from homeserver.ports.store import Store, StoreUnavailable
+from homeserver.services.media.counts import MediaCounts
 from homeserver.services.media.names import essence
 
 _LOOK_AGAIN_S = 1.0
@@ -139,6 +140,7 @@ class Library:
         self, store: Store, stores: BlobStores, clock: Clock, entropy: Entropy, settings: LibrarySettings
     ) -> None:
         self.stores = stores
+        self.counts = MediaCounts()
         self._store = store
         self._clock = clock
         self._entropy = entropy
@@ -237,10 +239,16 @@ class Library:
         try:
             return await self.stores.named(blob.store).open(blob.digest.hex())
         except BlobMissing:
+            self.counts.lost += 1
             _log.error("media_content_lost", digest=blob.digest.hex(), store=blob.store)
             raise not_found("The content of this media is lost") from None
         except BlobStoreFailed as error:
-            raise store_failed(error) from error
+            raise self.store_failed(error) from error
+
+    def store_failed(self, error: Exception) -> MatrixError:
+        """The answer when a store of media fails, which is counted."""
+        self.counts.store_failures += 1
+        return store_failed(error)
 
     async def _get(self, origin: str, media_id: str) -> Media | None:
         async with self._store.glance() as tx:

@@ -29,7 +29,7 @@ from homeserver.ports.media import (
     TooManyPixels,
     VideoFacts,
 )
-from homeserver.services.media.library import Library, store_failed
+from homeserver.services.media.library import Library
 from homeserver.services.media.names import essence
 
 # spec: client-server-api#thumbnails; the largest are for screens that did not exist when that was written
@@ -99,7 +99,7 @@ class Thumbnails:
         except BlobMissing:
             raise MatrixError(ErrCode.UNKNOWN, "The thumbnail is gone again", status=503, retry_after_ms=1000) from None
         except BlobStoreFailed as error:
-            raise store_failed(error) from error
+            raise self._library.store_failed(error) from error
 
     async def forget(self, digest: bytes) -> None:
         """Remove all thumbnails of some content."""
@@ -121,7 +121,7 @@ class Thumbnails:
         try:
             kept = await self._cache.beginning(f"{stem}.")
         except BlobStoreFailed as error:
-            raise store_failed(error) from error
+            raise self._library.store_failed(error) from error
         return kept[0].rpartition(".")[2] if kept else None
 
     async def _made(self, media: Media, spec: ThumbnailSpec, stem: str) -> str:
@@ -148,16 +148,20 @@ class Thumbnails:
             suffix = _ORIGINAL if picture is None else _SUFFIXES[picture.content_type]
             await self._keep(f"{stem}.{suffix}", picture)
         except TooManyPixels:
+            self._library.counts.thumbnails_refused += 1
             raise MatrixError(ErrCode.TOO_LARGE, "Content is too large to thumbnail") from None
         except NotAPicture as reason:
+            self._library.counts.thumbnails_refused += 1
             raise MatrixError(ErrCode.UNKNOWN, f"Cannot generate thumbnails for this content: it {reason}") from None
         except ThumbnailerBusy as error:
+            self._library.counts.thumbnails_busy += 1
             _log.warning("thumbnails_busy", reason=str(error))
             raise MatrixError(
                 ErrCode.UNKNOWN, "Too many thumbnails are being made", status=503, retry_after_ms=2000
             ) from None
         except (SpoolFull, BlobStoreFailed) as error:
-            raise store_failed(error) from error
+            raise self._library.store_failed(error) from error
+        self._library.counts.thumbnails += 1
         return suffix
 
     @asynccontextmanager

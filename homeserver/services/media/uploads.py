@@ -21,7 +21,7 @@ from homeserver.ports.clock import Clock
 from homeserver.ports.media import Blob, Kind, Media
 from homeserver.ports.requester import Requester
 from homeserver.ports.store import Store, Transaction
-from homeserver.services.media.library import Library, not_found, store_failed
+from homeserver.services.media.library import Library, not_found
 from homeserver.services.media.metadata import MOST_BYTES, without_metadata
 from homeserver.services.media.names import content_type, file_name
 
@@ -229,7 +229,7 @@ class Uploads:
                     await other.write(lean)
                     yield other, await other.finish()
         except SpoolFull as error:
-            raise store_failed(error) from error
+            raise self._library.store_failed(error) from error
 
     async def _lean(self, file: SpoolFile) -> bytes | None:
         """The picture without its metadata, if it is one and has any. One at a time: it is in memory meanwhile."""
@@ -272,6 +272,8 @@ class Uploads:
                 await store.put(digest.hex(), file.path)  # another process may have deleted it before our row was there
             if kept.store != blob.store:  # another process was first, and chose another store
                 await store.delete(digest.hex())
+        self._library.counts.uploads += 1
+        self._library.counts.uploaded_bytes += file.size
         return row
 
     async def _record(self, media: Media, blob: Blob, *, is_new: bool) -> tuple[Blob, Media]:
@@ -296,7 +298,7 @@ class Uploads:
             store = stores.for_content(media.content_type, file.size) if known is None else stores.named(known.store)
             await store.put(digest.hex(), file.path)
         except BlobStoreFailed as error:
-            raise store_failed(error) from error
+            raise self._library.store_failed(error) from error
         return Blob(digest, store.name, file.size, self._clock.now_ms()), store, known is not None
 
 
