@@ -9,15 +9,18 @@ from pathlib import Path
 from homeserver.boot.accounts import Foundations
 from homeserver.config.keyfiles import create_private, read_private
 from homeserver.config.model import Config
+from homeserver.ports.mail import Mailer
 from homeserver.services.accounts.account import Account
 from homeserver.services.accounts.member_profiles import MemberProfiles
 from homeserver.services.accounts.passwords import Passwords, PasswordSettings
 from homeserver.services.accounts.sessions import Sessions
 from homeserver.services.log import Log
 from homeserver.services.rooms import Rooms
+from homeserver.services.rooms.history import RoomHistory
 from homeserver.services.support.cases import Cases
 from homeserver.services.support.demo import AGENT, Demo
 from homeserver.services.support.desk import Desk
+from homeserver.services.support.letters import SupportLetters
 from homeserver.services.support.rooms import SupportRooms
 from homeserver.services.support.routing import IsOnline, Routing
 from homeserver.services.support.sites import Sites
@@ -52,10 +55,21 @@ def build_support(
     return SupportParts(sites, support, cases, visitors, nonce_secret)
 
 
-def build_desk(base: Foundations, parts: SupportParts, log: Log, is_online: IsOnline) -> Desk:
+def build_letters(
+    base: Foundations,
+    parts: SupportParts,
+    history: RoomHistory,
+    mailer: Callable[[], Mailer] | None,
+    is_online: IsOnline,
+) -> SupportLetters:
+    """What writes to visitors."""
+    return SupportLetters(base.store, history, parts.cases, base.clock, mailer, is_online)
+
+
+def build_desk(base: Foundations, parts: SupportParts, log: Log, is_online: IsOnline, letters: SupportLetters) -> Desk:
     """The desk of a server."""
     routing = Routing(base.store, base.clock, parts.cases, parts.rooms, is_online)
-    return Desk(base.store, log, base.clock, parts.sites, parts.cases, parts.rooms, routing)
+    return Desk(base.store, log, base.clock, parts.sites, parts.cases, parts.rooms, routing, letters)
 
 
 def demo_of(config: Config, base: Foundations, parts: SupportParts, rooms: Rooms) -> Demo:
