@@ -29,7 +29,7 @@ from homeserver.boot.identity import follow_providers
 from homeserver.boot.media import LazyOutbound, MediaParts, build_media, sealing_of, serve_media
 from homeserver.boot.parts import load_secrets
 from homeserver.boot.push import PushParts, build_push
-from homeserver.boot.support import SupportParts, build_desk, build_letters, build_support, demo_of, prepare_demo
+from homeserver.boot.support import SupportParts, build_desk, build_support, demo_of, prepare_demo
 from homeserver.config.model import Config
 from homeserver.core.build import Signer
 from homeserver.core.versions import room_version
@@ -262,12 +262,7 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
         mounts.append(import_module(PACKAGES["client"]).mount(services))
     if media is not None:
         mounts.append(import_module(PACKAGES["media"]).mount(serve_media(media, config, core.sessions, core.support)))
-
-    def is_online(user_id: str) -> bool:
-        return sockets.has(user_id) or personal.presence.has(user_id)
-
-    letters = build_letters(base, core.support, core.rooms.history, push.mailer, is_online)
-    desk = build_desk(base, core.support, log, is_online, letters)
+    desk, letters = build_desk(base, core, log, (sockets.has, personal.presence.has), push.mailer)
     if "embed" in roles:
         mounts.append(import_module(PACKAGES["embed"]).mount(build_embed(base, core.support, desk, letters, core)))
     app = build_application(core, mounts, metrics, tell.nudge)

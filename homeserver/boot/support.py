@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from homeserver.boot.accounts import Foundations
 from homeserver.config.keyfiles import create_private, read_private
@@ -16,7 +17,6 @@ from homeserver.services.accounts.passwords import Passwords, PasswordSettings
 from homeserver.services.accounts.sessions import Sessions
 from homeserver.services.log import Log
 from homeserver.services.rooms import Rooms
-from homeserver.services.rooms.history import RoomHistory
 from homeserver.services.support.cases import Cases
 from homeserver.services.support.demo import AGENT, Demo
 from homeserver.services.support.desk import Desk
@@ -55,21 +55,32 @@ def build_support(
     return SupportParts(sites, support, cases, visitors, nonce_secret)
 
 
-def build_letters(
+class HasDesks(Protocol):
+    """What is asked of the core."""
+
+    @property
+    def support(self) -> SupportParts: ...
+    @property
+    def rooms(self) -> Rooms: ...
+
+
+def build_desk(  # what it stands on
     base: Foundations,
-    parts: SupportParts,
-    history: RoomHistory,
+    core: HasDesks,
+    log: Log,
+    online: Sequence[IsOnline],
     mailer: Callable[[], Mailer] | None,
-    is_online: IsOnline,
-) -> SupportLetters:
-    """What writes to visitors."""
-    return SupportLetters(base.store, history, parts.cases, base.clock, mailer, is_online)
+) -> tuple[Desk, SupportLetters]:
+    """The desk of a server, and what writes to visitors. Somebody is there if one of `online` says so."""
+    parts = core.support
 
+    def is_online(user_id: str) -> bool:
+        return any(is_there(user_id) for is_there in online)
 
-def build_desk(base: Foundations, parts: SupportParts, log: Log, is_online: IsOnline, letters: SupportLetters) -> Desk:
-    """The desk of a server."""
     routing = Routing(base.store, base.clock, parts.cases, parts.rooms, is_online)
-    return Desk(base.store, log, base.clock, parts.sites, parts.cases, parts.rooms, routing, letters)
+    letters = SupportLetters(base.store, core.rooms.history, parts.cases, base.clock, mailer, is_online)
+    desk = Desk(base.store, log, base.clock, parts.sites, parts.cases, parts.rooms, routing, letters)
+    return desk, letters
 
 
 def demo_of(config: Config, base: Foundations, parts: SupportParts, rooms: Rooms) -> Demo:
