@@ -12,6 +12,7 @@ from homeserver.ports.ratelimits import RateLimits
 from homeserver.services.accounts.sessions import Sessions
 from homeserver.services.rooms.history import RoomHistory
 from homeserver.services.support.desk import Desk
+from homeserver.services.support.letters import SupportLetters
 from homeserver.services.support.sites import Sites
 from homeserver.services.support.visitors import Visitors
 
@@ -33,6 +34,7 @@ class SupportServices:
     sites: Sites
     visitors: Visitors
     desk: Desk
+    letters: SupportLetters
     sessions: Sessions
     history: RoomHistory
     limits: RateLimits

@@ -28,6 +28,13 @@ ROUTES: list[Route[EmbedServices]] = [
     Route("POST", f"{_SITE}/session/resume", widget.resume_session, auth=Auth.NONE, limit="support_sessions"),
     Route("POST", f"{_SITE}/session/end", widget.end_session, auth=Auth.NONE, limit="support_sessions"),
     Route("GET", f"{_SITE}/transcript", widget.get_transcript, auth=Auth.GUEST_OK, visitors="support_requests"),
+    Route(
+        "POST",
+        f"{_SITE}/transcript/mail",
+        widget.mail_transcript,
+        auth=Auth.GUEST_OK,
+        visitors="support_requests",
+    ),
     Route("POST", f"{_SITE}/erase", widget.erase_visitor, auth=Auth.GUEST_OK, visitors="support_requests"),
     Route("GET", "/_embed/demo/{name}", web_client.get_demo_file, auth=Auth.NONE),
 ]

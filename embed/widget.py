@@ -159,6 +159,15 @@ async def get_transcript(embed: EmbedServices, who: Requester, *, site: str) -> 
     return Response(200, headers, text.encode())
 
 
+async def mail_transcript(embed: EmbedServices, who: Requester, *, site: str) -> dict[str, Any]:
+    """Send the conversation to the visitor's own address."""
+    live = await embed.support.sites.get(site)
+    visitor = await embed.support.visitors.of(live, who)
+    embed.support.limits.take("support_exports", who.user_id)
+    await embed.support.letters.transcript(visitor, live)
+    return {}
+
+
 async def erase_visitor(embed: EmbedServices, who: Requester, *, site: str) -> Response:
     """Forget who asks, and what they wrote."""
     live = await embed.support.sites.get(site)
@@ -244,6 +253,7 @@ def _session(embed: EmbedServices, live: LiveSite, started: Started) -> Response
         "rooms": list(started.rooms),
         "number": None if started.case is None else started.case.number,
         "name": started.visitor.name,
+        "mail": bool(started.visitor.email) and embed.support.letters.offered(live),
         "verified": started.visitor.subject is not None,
     }
     return _json(value, _cookie(live, started.cookie, embed.support.session_days * 86_400))

@@ -72,7 +72,7 @@ const stubs = {
 /** `hromada:icons/all`: the icons named in look/icons.json, as [tag, attributes] lists; `/entry`: those of sign-in. */
 const ENTRY_ICONS = ["building-2", "circle-alert", "circle-check", "cloud-off", "eye", "eye-off", "globe", "info", "lock", "x"];
 const FRAME_ICONS = [
-    "check-check", "circle-alert", "download", "ellipsis", "file", "globe", "paperclip", "trash-2", "volume-2", "volume-x", "x",
+    "check-check", "circle-alert", "download", "ellipsis", "file", "globe", "mail", "paperclip", "trash-2", "volume-2", "volume-x", "x",
 ];
 const icons = {
     name: "icons",

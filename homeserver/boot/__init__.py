@@ -262,9 +262,9 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
         mounts.append(import_module(PACKAGES["client"]).mount(services))
     if media is not None:
         mounts.append(import_module(PACKAGES["media"]).mount(serve_media(media, config, core.sessions, core.support)))
-    desk = build_desk(base, core.support, log, lambda user_id: sockets.has(user_id) or personal.presence.has(user_id))
+    desk, letters = build_desk(base, core, log, (sockets.has, personal.presence.has), push.mailer)
     if "embed" in roles:
-        mounts.append(import_module(PACKAGES["embed"]).mount(build_embed(base, core.support, desk, core)))
+        mounts.append(import_module(PACKAGES["embed"]).mount(build_embed(base, core.support, desk, letters, core)))
     app = build_application(core, mounts, metrics, tell.nudge)
 
     async def close() -> None:

@@ -16,6 +16,7 @@ from homeserver.config.model import Config
 from homeserver.services.accounts.sessions import Sessions
 from homeserver.services.rooms import Rooms
 from homeserver.services.support.desk import Desk
+from homeserver.services.support.letters import SupportLetters
 
 
 class ServesEmbed(Protocol):
@@ -27,7 +28,9 @@ class ServesEmbed(Protocol):
     def rooms(self) -> Rooms: ...
 
 
-def build_embed(base: Foundations, parts: SupportParts, desk: Desk, core: ServesEmbed) -> EmbedServices:
+def build_embed(
+    base: Foundations, parts: SupportParts, desk: Desk, letters: SupportLetters, core: ServesEmbed
+) -> EmbedServices:
     """The web client's files and what it is told; support chats."""
     config = base.config
     info = WebInfo(config.server.name, __version__, config.registration.mode)
@@ -35,6 +38,7 @@ def build_embed(base: Foundations, parts: SupportParts, desk: Desk, core: Serves
         sites=parts.sites,
         visitors=parts.visitors,
         desk=desk,
+        letters=letters,
         sessions=core.sessions,
         history=core.rooms.history,
         limits=base.limits,

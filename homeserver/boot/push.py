@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -33,6 +34,8 @@ class PushParts:
     sender: PushSender
     notifications: Notifications
     mail: MailPushes | None
+    mailer: Callable[[], Mailer] | None
+    """What sends letters, where the server has mail."""
 
 
 def build_push(  # the services that it stands on
@@ -51,10 +54,11 @@ def build_push(  # the services that it stands on
     badges = Badges(lists, unread, by_room=push.badge == "rooms")
     sender = PushSender(base.store, log, base.clock, ignored, badges, outbound, settings)
     notifications = Notifications(base.store, access, lists, unread, max_page=config.limits.notifications_page)
-    mail = None
+    mail, mailer = None, None
     if config.mail.host:
         reading = Reading(base.store, lists, ignored, notifications)
-        mail = _letters_of(base, log, reading, link_key)
+        mailer = _mailer_of(base)
+        mail = _letters_of(base, log, reading, link_key, mailer)
         sender.write_letters(mail)
     limits = PusherLimits(
         push.pushers_per_user,
@@ -64,12 +68,11 @@ def build_push(  # the services that it stands on
     )
     ask = None if mail is None else mail.ask
     pushers = Pushers(base.store, log, base.clock, limits, sender.set_by, ask)
-    return PushParts(pushers, sender, notifications, mail)
+    return PushParts(pushers, sender, notifications, mail, mailer)
 
 
-def _letters_of(base: Foundations, log: Log, reading: Reading, link_key: bytes) -> MailPushes:
+def _mailer_of(base: Foundations) -> Callable[[], Mailer]:
     config = base.config
-    links = MailLinks(link_key, public_base_url(config))
 
     @cache
     def mailer() -> Mailer:
@@ -88,6 +91,15 @@ def _letters_of(base: Foundations, log: Log, reading: Reading, link_key: bytes) 
         )
         made: Mailer = remote.SmtpMailer(settings)
         return made
+
+    return mailer
+
+
+def _letters_of(
+    base: Foundations, log: Log, reading: Reading, link_key: bytes, mailer: Callable[[], Mailer]
+) -> MailPushes:
+    config = base.config
+    links = MailLinks(link_key, public_base_url(config))
 
     @cache
     def letters() -> Letters:

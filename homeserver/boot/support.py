@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from homeserver.boot.accounts import Foundations
 from homeserver.config.keyfiles import create_private, read_private
 from homeserver.config.model import Config
+from homeserver.ports.mail import Mailer
 from homeserver.services.accounts.account import Account
 from homeserver.services.accounts.member_profiles import MemberProfiles
 from homeserver.services.accounts.passwords import Passwords, PasswordSettings
@@ -18,6 +20,7 @@ from homeserver.services.rooms import Rooms
 from homeserver.services.support.cases import Cases
 from homeserver.services.support.demo import AGENT, Demo
 from homeserver.services.support.desk import Desk
+from homeserver.services.support.letters import SupportLetters
 from homeserver.services.support.rooms import SupportRooms
 from homeserver.services.support.routing import IsOnline, Routing
 from homeserver.services.support.sites import Sites
@@ -52,10 +55,32 @@ def build_support(
     return SupportParts(sites, support, cases, visitors, nonce_secret)
 
 
-def build_desk(base: Foundations, parts: SupportParts, log: Log, is_online: IsOnline) -> Desk:
-    """The desk of a server."""
+class HasDesks(Protocol):
+    """What is asked of the core."""
+
+    @property
+    def support(self) -> SupportParts: ...
+    @property
+    def rooms(self) -> Rooms: ...
+
+
+def build_desk(  # what it stands on
+    base: Foundations,
+    core: HasDesks,
+    log: Log,
+    online: Sequence[IsOnline],
+    mailer: Callable[[], Mailer] | None,
+) -> tuple[Desk, SupportLetters]:
+    """The desk of a server, and what writes to visitors. Somebody is there if one of `online` says so."""
+    parts = core.support
+
+    def is_online(user_id: str) -> bool:
+        return any(is_there(user_id) for is_there in online)
+
     routing = Routing(base.store, base.clock, parts.cases, parts.rooms, is_online)
-    return Desk(base.store, log, base.clock, parts.sites, parts.cases, parts.rooms, routing)
+    letters = SupportLetters(base.store, core.rooms.history, parts.cases, base.clock, mailer, is_online)
+    desk = Desk(base.store, log, base.clock, parts.sites, parts.cases, parts.rooms, routing, letters)
+    return desk, letters
 
 
 def demo_of(config: Config, base: Foundations, parts: SupportParts, rooms: Rooms) -> Demo:

@@ -78,6 +78,10 @@ class Case:
     """Whether the visitor wrote last."""
     renewed: int = 0
     """How often the card was replaced by another one."""
+    said_ms: int | None = None
+    """When staff last wrote."""
+    mailed_ms: int | None = None
+    """Up to which moment what staff said was sent on, or needed no letter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +182,14 @@ class SupportRepo(Protocol):
 
     async def recent_cases(self, site_id: str, since_ms: int, limit: int) -> list[CaseTimes]:
         """Those begun since, newest first."""
+        ...
+
+    async def unmailed_cases(self, site_id: str, since_ms: int, before_ms: int, limit: int) -> list[Case]:
+        """Those in which staff last wrote between two moments, and which `set_mailed` does not cover yet."""
+        ...
+
+    async def set_mailed(self, room_id: str, said_ms: int) -> None:
+        """What staff said until then is sent on."""
         ...
 
     async def case_rooms(self) -> list[str]:

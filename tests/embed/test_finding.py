@@ -40,6 +40,13 @@ def looking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
     running.stop()
 
 
+async def same(http: aiohttp.ClientSession, server: Server, name: str) -> Client:
+    """Another client of somebody's."""
+    login = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": name}, "password": PASSWORD}
+    client = Client(http, server.url)
+    return client.adopt(await client.ok("POST", "/login", login))
+
+
 async def test_what_was_shared_is_found_again(browser: Browser, looking_server: Server, tmp_path: Path) -> None:
     ada = await person(browser, local(looking_server), "ada", viewport={"width": 1440, "height": 900}, bypass_csp=True)
     await ada.page.add_init_script(TONE)
@@ -56,9 +63,7 @@ async def test_what_was_shared_is_found_again(browser: Browser, looking_server: 
         await card.get_by_text("Seeds <b>of</b> Podil").wait_for()
         assert await card.get_attribute("rel") == "noopener noreferrer"
         assert site.asked("/seeds") >= 1
-        client = Client(http, looking_server.url)
-        login = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": ada.name}}
-        client.adopt(await client.ok("POST", "/login", {**login, "password": PASSWORD}))
+        client = await same(http, looking_server, ada.name)
         notes = tmp_path / "notes.txt"
         notes.write_text("hello")
         await ada.attach(notes)

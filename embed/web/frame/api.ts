@@ -3,6 +3,8 @@
 import { given } from "./given.ts";
 
 export interface Session {
+    /** Whether letters can be sent to the visitor. */
+    mail?: boolean;
     user_id: string;
     device_id: string;
     access_token: string;
@@ -113,6 +115,9 @@ export const transcript = async (): Promise<Blob> => {
     const response = await authed(`${path}transcript`);
     if (!response.ok) await read(response);
     return response.blob();
+};
+export const mailTranscript = async (): Promise<void> => {
+    await read(await authed(`${path}transcript/mail`, { method: "POST", body: "{}" }));
 };
 export const erase = async (): Promise<void> => {
     await read(await authed(`${path}erase`, { method: "POST", body: "{}" }));

@@ -23,6 +23,7 @@ from homeserver.services.log import Log
 from homeserver.services.support import cards, hours
 from homeserver.services.support.cases import Cases
 from homeserver.services.support.commands import Commands
+from homeserver.services.support.letters import SupportLetters
 from homeserver.services.support.rooms import CASE_TYPE, RATING, SupportRooms
 from homeserver.services.support.routing import Routing
 from homeserver.services.support.sites import LiveSite, Sites
@@ -42,7 +43,15 @@ class Desk:
     """Owns what the bots do. `run` must be running."""
 
     def __init__(
-        self, store: Store, log: Log, clock: Clock, sites: Sites, cases: Cases, rooms: SupportRooms, routing: Routing
+        self,
+        store: Store,
+        log: Log,
+        clock: Clock,
+        sites: Sites,
+        cases: Cases,
+        rooms: SupportRooms,
+        routing: Routing,
+        letters: SupportLetters,
     ) -> None:
         self._store = store
         self._log = log
@@ -51,6 +60,7 @@ class Desk:
         self._cases = cases
         self._rooms = rooms
         self._routing = routing
+        self._letters = letters
         self._commands = Commands(store, cases, rooms, sites)
         self._position = log.position
         self._stored = -1
@@ -214,7 +224,7 @@ class Desk:
             return
         now_ms = self._clock.now_ms()
         before, after = await self._cases.change(
-            case.room_id, lambda now: replace(now, waiting=False, answered_ms=now.answered_ms or now_ms)
+            case.room_id, lambda now: replace(now, waiting=False, answered_ms=now.answered_ms or now_ms, said_ms=now_ms)
         )
         if before.assignee is None and before.status in (NEW, OPEN):
             await self._cases.assign(site, case.room_id, event.sender, event.event_id)
@@ -275,6 +285,7 @@ class Desk:
                 self._case_rooms = None
                 return
         for site in await self._sites.all():
+            await self._letters.follow_up(site)
             async with self._store.read() as tx:
                 cases = await tx.support.open_cases(site.id)
             for case in cases:

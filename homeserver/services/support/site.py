@@ -123,6 +123,14 @@ class Files(_Part, frozen=True):
     )
 
 
+class Mails(_Part, frozen=True):
+    """Letters to visitors who have left an address, where the server has mail."""
+
+    enabled: bool = False
+    after_minutes: Annotated[int, Meta(ge=0, le=1_440)] = 5
+    """An answer is sent on when the visitor was away and has not read it for so long."""
+
+
 class SiteConfig(_Part, frozen=True):
     """All of a site's settings."""
 
@@ -143,6 +151,7 @@ class SiteConfig(_Part, frozen=True):
     routing: Routing = Routing()
     files: Files = Files()
     rating: bool = True
+    letters: Mails = Mails()
     keep_query: bool = False
     """Whether addresses of the site's pages are shown to staff with what is behind `?`."""
     visitor_idle_days: Annotated[int, Meta(ge=1, le=3_650)] = 365

@@ -52,6 +52,11 @@ _PUT_CASE = _upsert("support_cases", _CASES, "room_id")
 _CASE = f"SELECT {_CASES.names} FROM support_cases WHERE "
 _BY_ROOM = Sql(_CASE + "room_id = :room_id")
 _LOCK_CASE = Sql(_CASE + "room_id = :room_id{for_update}", for_update=FOR_UPDATE)
+_UNMAILED = Sql(
+    _CASE + "site_id = :site_id AND said_ms BETWEEN :since_ms AND :before_ms "
+    "AND (mailed_ms IS NULL OR mailed_ms < said_ms) ORDER BY said_ms LIMIT :count"
+)
+_MAILED = Sql("UPDATE support_cases SET mailed_ms = :said_ms WHERE room_id = :room_id")
 _BY_ROOMS = Sql(_CASE + "{rooms}", rooms=in_texts("room_id", "room_ids"))
 _BY_CARD = Sql(_CASE + "card_id = :card_id")
 _BY_NUMBER = Sql(_CASE + "site_id = :site_id AND number = :number")
@@ -167,6 +172,15 @@ class SqlSupportRepo:
     async def recent_cases(self, site_id: str, since_ms: int, limit: int) -> list[CaseTimes]:
         rows = await _RECENT.rows(self._connection, site_id=site_id, since_ms=since_ms, count=limit)
         return [CaseTimes(*row) for row in rows]
+
+    async def unmailed_cases(self, site_id: str, since_ms: int, before_ms: int, limit: int) -> list[Case]:
+        rows = await _UNMAILED.rows(
+            self._connection, site_id=site_id, since_ms=since_ms, before_ms=before_ms, count=limit
+        )
+        return [_CASES.record(row) for row in rows]
+
+    async def set_mailed(self, room_id: str, said_ms: int) -> None:
+        await _MAILED.run(self._connection, room_id=room_id, said_ms=said_ms)
 
     async def case_rooms(self) -> list[str]:
         return [str(row[0]) for row in await _ROOMS.rows(self._connection)]

@@ -61,6 +61,9 @@ support_cases = Table(
     Column("rating", Integer),
     Column("waiting", Boolean, nullable=False),
     Column("renewed", Integer, nullable=False),
+    Column("said_ms", BigInteger),
+    Column("mailed_ms", BigInteger),
+    Index("ix_support_cases_said", "site_id", "said_ms"),
     Index("ix_support_cases_number", "site_id", "number", unique=True),
     Index("ix_support_cases_status", "site_id", "status"),
 )

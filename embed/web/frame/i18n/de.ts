@@ -45,6 +45,8 @@ const words: Words = {
     mute: "Ton aus",
     unmute: "Ton an",
     transcript: "Gespräch herunterladen",
+    mail: "Per E-Mail senden",
+    mailed: "Es ist unterwegs an Ihre E-Mail-Adresse.",
     language: "Sprache",
     erase: "Meine Daten löschen",
     eraseAsk: "Alles löschen, was Sie hier geschrieben haben und wer Sie sind? Das lässt sich nicht rückgängig machen.",

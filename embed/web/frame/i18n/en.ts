@@ -45,6 +45,8 @@ const en = {
     mute: "Mute sounds",
     unmute: "Play sounds",
     transcript: "Download the conversation",
+    mail: "Send it by e-mail",
+    mailed: "It is on its way to your e-mail address.",
     language: "Language",
     erase: "Erase my data",
     eraseAsk: "Erase everything you wrote here, and who you are? This cannot be undone.",

@@ -45,6 +45,8 @@ const words: Words = {
     mute: "Wycisz dźwięki",
     unmute: "Włącz dźwięki",
     transcript: "Pobierz rozmowę",
+    mail: "Wyślij e-mailem",
+    mailed: "Jest w drodze na Twój adres e-mail.",
     language: "Język",
     erase: "Usuń moje dane",
     eraseAsk: "Usunąć wszystko, co tu napisano, i dane o tobie? Nie można tego cofnąć.",

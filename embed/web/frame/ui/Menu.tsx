@@ -46,6 +46,15 @@ export function Menu({ chat, redraw, notice }: Props & { notice: (text: string) 
             notice(wordsFor(error));
         }
     };
+    const mail = async (): Promise<void> => {
+        back();
+        try {
+            await api.mailTranscript();
+            notice(t("mailed"));
+        } catch (error) {
+            notice(wordsFor(error));
+        }
+    };
     const erase = async (): Promise<void> => {
         ask(false);
         try {
@@ -78,6 +87,7 @@ export function Menu({ chat, redraw, notice }: Props & { notice: (text: string) 
                     <div class="menu" role="group" aria-label={t("menu")} ref={menu} onKeyDown={keys} onClick={(event) => event.stopPropagation()}>
                         {item(muted() ? "volume-2" : "volume-x", muted() ? t("unmute") : t("mute"), () => (mute(!muted()), back()))}
                         {item("download", t("transcript"), () => void save())}
+                        {api.current()?.mail && item("mail", t("mail"), () => void mail())}
                         <label class="language">
                             <Icon name="globe" />
                             <span class="quiet">{t("language")}</span>

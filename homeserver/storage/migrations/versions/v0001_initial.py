@@ -824,10 +824,13 @@ def _support_cases() -> None:
         sa.Column("rating", sa.Integer(), nullable=True),
         sa.Column("waiting", sa.Boolean(), nullable=False),
         sa.Column("renewed", sa.Integer(), nullable=False),
+        sa.Column("said_ms", sa.BigInteger(), nullable=True),
+        sa.Column("mailed_ms", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("room_id", name="pk_support_cases"),
     )
     op.create_index("ix_support_cases_card_id", "support_cases", ["card_id"], unique=False)
     op.create_index("ix_support_cases_number", "support_cases", ["site_id", "number"], unique=True)
+    op.create_index("ix_support_cases_said", "support_cases", ["site_id", "said_ms"], unique=False)
     op.create_index("ix_support_cases_status", "support_cases", ["site_id", "status"], unique=False)
     op.create_index("ix_support_cases_visitor_id", "support_cases", ["visitor_id"], unique=False)
 

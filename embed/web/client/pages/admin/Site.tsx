@@ -214,6 +214,7 @@ function Desk({ site, now, set, path, again }: Part & { site: WholeSite; path: s
             <Set title={a("site.auto")} text={a("site.auto-text")}><input class="sel short" type="number" min={0} max={8760} aria-label={a("site.auto")} value={now.routing?.auto_resolve_hours ?? 72} onInput={(event) => set({ routing: { ...now.routing, auto_resolve_hours: event.currentTarget.valueAsNumber || 0 } })} /></Set>
             <Set title={a("site.hours")} text={weekly.length ? `${weekly.map(([day, spans]) => `${day} ${textOf(spans)}`).join(" · ")} · ${now.hours?.tz ?? "UTC"}` : a("site.hours-always")}><button type="button" class="btn s" onClick={() => setHours(true)}>{a("edit")}</button></Set>
             <Set title={a("site.away")}><Segments value={now.offline ?? "form"} label={a("site.away")} options={[["form", a("site.away-form")], ["open", a("site.away-open")]]} onChange={(offline) => set({ offline })} /></Set>
+            <Set title={a("site.letters")} text={a("site.letters-text")}><Switch checked={now.letters?.enabled ?? false} label={a("site.letters")} onChange={(enabled) => set({ letters: { ...now.letters, enabled } })} /></Set>
             <Canned now={now} set={set} />
             {hours && <HoursDialog now={now} set={set} onClose={() => setHours(false)} />}
             {adding && (

@@ -1,0 +1,157 @@
+"""Letters to visitors of a site that has switched them on: answers that they did not see, and the conversation as text.
+
+A follow-up goes to who is away and has left an address, once for what staff said since the last one; who has read it
+in the chat gets none. Transcripts go to the visitor's own address only, and are counted like other exports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import msgspec
+import structlog
+
+from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.clock import Clock
+from homeserver.ports.mail import Letter, Mailer, MailFailed
+from homeserver.ports.store import Store
+from homeserver.ports.support import BLOCKED, Case, Visitor
+from homeserver.services.rooms.history import PageRequest, RoomHistory
+from homeserver.services.rooms.present import Recipient
+from homeserver.services.support import transcript
+from homeserver.services.support.cases import Cases
+from homeserver.services.support.sites import LiveSite
+from homeserver.services.support.texts import clean
+
+_log = structlog.get_logger(__name__)
+
+_PAGE = 50
+_LONGEST = 2_000
+_DAY_MS = 86_400_000
+_AT_ONCE = 20
+_WORDS = {
+    "en": ("{site}: an answer to your question", "{name} writes:", "Go on in the chat: {page}", "Your conversation"),
+    "uk": ("{site}: відповідь на ваше запитання", "{name} пише:", "Продовжити в чаті: {page}", "Ваша розмова"),
+    "de": ("{site}: eine Antwort auf Ihre Frage", "{name} schreibt:", "Weiter im Chat: {page}", "Ihr Gespräch"),
+    "pl": ("{site}: odpowiedź na Twoje pytanie", "{name} pisze:", "Dalej na czacie: {page}", "Twoja rozmowa"),
+    "ar": ("{site}: رد على سؤالك", "{name}:", "تابع في المحادثة: {page}", "محادثتك"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    lines: list[tuple[str, str]]
+    """Who of staff said what, oldest first; empty if the visitor has read it."""
+
+
+class SupportLetters:
+    """Writes letters to visitors. `mailer` is None where the server has no mail."""
+
+    def __init__(
+        self,
+        store: Store,
+        history: RoomHistory,
+        cases: Cases,
+        clock: Clock,
+        mailer: Callable[[], Mailer] | None,
+        is_online: Callable[[str], bool],
+    ) -> None:
+        self._store = store
+        self._history = history
+        self._cases = cases
+        self._clock = clock
+        self._mailer = mailer
+        self._is_online = is_online
+
+    def offered(self, site: LiveSite) -> bool:
+        """Whether visitors of the site get letters."""
+        return self._mailer is not None and site.config.letters.enabled
+
+    async def transcript(self, visitor: Visitor, site: LiveSite) -> None:
+        """Send the conversation to the visitor's own address.
+
+        Raises MatrixError: NOT_FOUND (no letters, or no address is known), LIMIT_EXCEEDED and others of reading,
+        UNKNOWN if the mail server does not take it.
+        """
+        if self._mailer is None or not site.config.letters.enabled or not visitor.email:
+            raise MatrixError(ErrCode.NOT_FOUND, "There is no address for it")
+        text = await transcript.text_of(self._history, visitor, site)
+        subject = f"{site.config.name}: {_words(site)[3]}"
+        html = f"<pre>{escape(text)}</pre>"
+        try:
+            await self._mailer().send(Letter(visitor.email, clean(subject, 150), text or "-", html))
+        except MailFailed as error:
+            _log.warning("support_letter_failed", reason=str(error))
+            raise MatrixError(ErrCode.UNKNOWN, "The letter could not be sent; try again later", status=503) from None
+
+    async def follow_up(self, site: LiveSite) -> int:
+        """One step of writing to visitors who are away; how many letters went out."""
+        if self._mailer is None or not site.config.letters.enabled:
+            return 0
+        now = self._clock.now_ms()
+        before = now - site.config.letters.after_minutes * 60_000
+        async with self._store.read() as tx:
+            cases = await tx.support.unmailed_cases(site.id, now - _DAY_MS, before, _AT_ONCE)
+        sent = 0
+        for case in cases:
+            visitor = await self._cases.visitor(case)
+            unread = _Unread([])
+            if case.status != BLOCKED and visitor.email and not self._is_online(visitor.user_id):
+                unread = await self._unread(case, visitor)
+            if unread.lines:
+                try:
+                    await self._mailer().send(self._letter(site, case, visitor, unread))
+                except MailFailed as error:
+                    _log.warning("support_letter_failed", reason=str(error))
+                    return sent
+                sent += 1
+            # Also where none went: what was said so far is not looked at again.
+            async with self._store.write() as tx:
+                await tx.support.set_mailed(case.room_id, case.said_ms or now)
+        return sent
+
+    async def _unread(self, case: Case, visitor: Visitor) -> _Unread:
+        page = await self._history.messages(Recipient(visitor.user_id), case.room_id, PageRequest(True, limit=_PAGE))
+        events: list[dict[str, Any]] = [msgspec.json.decode(chunk) for chunk in page.chunk]
+        async with self._store.read() as tx:
+            nid = (await tx.rooms.room_nids([case.room_id])).get(case.room_id)
+            read = None if nid is None else await tx.receipts.get(nid, visitor.user_id, "m.read", None)
+        said: list[tuple[str, str]] = []
+        for event in events:  # newest first
+            content, sender = event.get("content", {}), event["sender"]
+            if (
+                event["event_id"] == read
+                or sender == visitor.user_id
+                or event["origin_server_ts"] <= (case.mailed_ms or 0)
+            ):
+                break
+            body = content.get("body")
+            if event["type"] != "m.room.message" or content.get("msgtype") == "m.notice" or not isinstance(body, str):
+                continue
+            if (content.get("m.relates_to") or {}).get("rel_type") == "m.replace":
+                continue
+            said.append((clean(await self._cases.called(sender), 60), body[:_LONGEST]))
+        return _Unread(said[::-1])
+
+    def _letter(self, site: LiveSite, case: Case, visitor: Visitor, unread: _Unread) -> Letter:
+        subject, writes, on, _ = _words(site)
+        place = case.page or next((one for one in site.config.origins if "*" not in one and one != "null"), "")
+        parts: list[tuple[str, str]] = [(writes.format(name=name), body) for name, body in unread.lines]
+        foot = on.format(page=place) if place else ""
+        text = "\n\n".join(f"{who}\n{body}" for who, body in parts) + (f"\n\n{foot}\n" if foot else "\n")
+        direction = "rtl" if site.config.locale == "ar" else "ltr"
+        html = f'<div dir="{direction}">'
+        html += "".join(
+            f"<p><b>{escape(who)}</b><br>{escape(body).replace(chr(10), '<br>')}</p>" for who, body in parts
+        )
+        if foot:
+            link = f'<a href="{escape(place, quote=True)}">{escape(place)}</a>'
+            html += f"<p>{escape(on).replace('{page}', link)}</p>"
+        return Letter(visitor.email, clean(subject.format(site=site.config.name), 150), text, html + "</div>")
+
+
+def _words(site: LiveSite) -> tuple[str, str, str, str]:
+    return _WORDS[site.config.locale]

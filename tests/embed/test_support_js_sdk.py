@@ -1,0 +1,52 @@
+"""matrix-js-sdk, the library of Element Web and Cinny, is all that an agent of a support chat needs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.embed.support_chat import Frame, new_site
+from tests.interop import javascript
+from tests.interop.javascript import INSTALL_TIMEOUT_S, run_script
+from tests.support.client import part
+from tests.support.fixtures import fresh
+from tests.support.server import Server
+
+TIMEOUT_S = 120
+
+
+@pytest.mark.timeout(INSTALL_TIMEOUT_S + TIMEOUT_S + 60)
+@pytest.mark.usefixtures("web_build")
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_an_agent_answers(server: Server, http: aiohttp.ClientSession, tmp_path: Path) -> None:
+    name = fresh("agent")
+    process = await run_script("agent.mjs", tmp_path, await asyncio.to_thread(javascript.install), server.url, name)
+    try:
+        assert process.stdout is not None
+        line = b"the library's own notes come first"
+        while line.strip() != b"ready":
+            line = await asyncio.wait_for(process.stdout.readline(), TIMEOUT_S)
+            assert line, (await process.communicate())[1].decode(errors="replace")[-4000:]
+        site = await asyncio.to_thread(new_site, server, ["https://shop.example"], [name])
+        visitor = Frame(http, server, site)
+        await visitor.begin(answers={"name": "Ada"})
+        await visitor.say("is it blue?")
+        path = f"/rooms/{part(visitor.room)}/messages"
+        for _ in range(600):
+            chunk = (await visitor.client.ok("GET", path, params={"dir": "b", "limit": "10"}))["chunk"]
+            if any(event["content"].get("body") == "You asked: is it blue?" for event in chunk):
+                break
+            await asyncio.sleep(0.1)
+        await visitor.say("thank you")
+        out, err = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
+    except BaseException:
+        process.kill()
+        await process.wait()
+        raise
+    assert process.returncode == 0, (out + err).decode(errors="replace")[-4000:]
+    told = json.loads(next(line for line in out.decode().splitlines() if line.startswith("{")))
+    assert told == {"asked": "is it blue?", "room": "#1 Ada · /mugs"}

@@ -1,0 +1,70 @@
+"""Letters to visitors: answers that they did not see, and the conversation; a mail server is run for it."""
+
+from __future__ import annotations
+
+import aiohttp
+import pytest
+
+from tests.embed.support_chat import Agent, Frame, new_site
+from tests.support.client import Client, part
+from tests.support.fixtures import StartServer, fresh
+from tests.support.mailserver import environment, running_mail_server, text_of
+
+ORIGIN = "https://shop.example"
+FORM = {"fields": [{"name": "name"}, {"name": "email", "type": "email"}]}
+
+
+@pytest.mark.usefixtures("web_build")
+async def test_who_is_away_gets_the_answer_by_letter(start_server: StartServer, http: aiohttp.ClientSession) -> None:
+    async with running_mail_server() as mail:
+        server = start_server("sqlite", environment=environment(mail.port))
+        agent = Agent(await Client(http, server.url).register(fresh("agent")))
+        site = new_site(
+            server, [ORIGIN], [agent.client.user_id], form=FORM, letters={"enabled": True, "after_minutes": 0}
+        )
+        desk = await agent.join_desk()
+        frame = Frame(http, server, site)
+        session = await frame.begin(answers={"name": "Ada", "email": "ada@example.org"}, page=f"{ORIGIN}/pricing")
+        assert session["mail"] is True
+        await frame.say("is it blue?")
+        card = await agent.card(desk, "is it blue?")
+        room = await agent.enter(card)
+        await agent.say(room, "It is <b>blue</b>.")
+        await agent.say(room, "And round.")
+        await mail.until(lambda: bool(mail.to("ada@example.org")))
+        letters = mail.to("ada@example.org")
+        words = "".join(text_of(letter) for letter in letters)
+        assert "It is <b>blue</b>." in words and f"{ORIGIN}/pricing" in words and "is it blue?" not in words
+        assert "&lt;b&gt;blue" in "".join(text_of(letter, "html") for letter in letters)
+        assert str(letters[0]["Subject"]) == "Teren shop: an answer to your question"
+        await mail.until(lambda: "And round." in "".join(text_of(one) for one in mail.to("ada@example.org")))
+        # Who reads in the chat gets no letter, and nothing goes out twice.
+        count = len(mail.letters)
+        said = await agent.say(room, "Anything else?")
+        headers = {"Authorization": f"Bearer {session['access_token']}"}
+        receipt = f"{server.url}/_matrix/client/v3/rooms/{part(room)}/receipt/m.read/{part(said)}"
+        async with http.post(receipt, json={}, headers=headers) as answer:
+            assert answer.status == 200
+        other = Frame(http, server, site)
+        await other.begin(answers={"name": "Max", "email": "max@example.org"})
+        await other.say("and red?")
+        await agent.say(await agent.enter(await agent.card(desk, "and red?")), "No.")
+        await mail.until(lambda: bool(mail.to("max@example.org")))
+        assert len(mail.letters) == count + 1
+        # The conversation, to one's own address.
+        async with http.post(
+            f"{server.url}/_embed/v1/sites/{site}/transcript/mail", json={}, headers=headers
+        ) as answer:
+            assert answer.status == 200
+        await mail.until(lambda: len(mail.letters) == count + 2)
+        copy = text_of(mail.letters[-1])
+        assert mail.letters[-1]["To"] == "ada@example.org"
+        assert "Ada: is it blue?" in copy and "Anything else?" in copy
+        nobody = Frame(http, server, site)
+        session = await nobody.begin()
+        assert session["mail"] is False
+        headers = {"Authorization": f"Bearer {session['access_token']}"}
+        async with http.post(
+            f"{server.url}/_embed/v1/sites/{site}/transcript/mail", json={}, headers=headers
+        ) as answer:
+            assert answer.status == 404

@@ -1,0 +1,52 @@
+// Somebody of staff answers a support chat with nothing but matrix-js-sdk: node agent.mjs BASE_URL NAME
+// Says "ready" when the account is there and may be put on a desk; then one line of JSON: what each step gave.
+
+import process from "node:process";
+import * as sdk from "matrix-js-sdk";
+import { register, start } from "./clients.mjs";
+
+const [baseUrl, name] = process.argv.slice(2);
+const client = await register(baseUrl, name);
+await start(client);
+console.log("ready");
+
+function until(what, condition) {
+    const events = [sdk.RoomEvent.Timeline, sdk.RoomEvent.MyMembership, sdk.RoomStateEvent.Events, sdk.ClientEvent.Room, sdk.ClientEvent.Sync];
+    return new Promise((resolve, reject) => {
+        const timer = setTimeout(() => reject(new Error(`timed out: ${what}`)), 60_000);
+        const look = () => {
+            const found = condition();
+            if (!found) return;
+            clearTimeout(timer);
+            for (const event of events) client.off(event, look);
+            resolve(found);
+        };
+        for (const event of events) client.on(event, look);
+        look();
+    });
+}
+const react = (room, target, key) =>
+    client.sendEvent(room, "m.reaction", { "m.relates_to": { rel_type: "m.annotation", event_id: target, key } });
+const messages = (room) => client.getRoom(room)?.getLiveTimeline().getEvents() ?? [];
+
+const invites = await until("invitations", () => {
+    const found = client.getRooms().filter((room) => room.getMyMembership() === "invite");
+    return found.length >= 2 && found;
+});
+for (const { roomId } of invites) await client.joinRoom(roomId);
+const desk = await until("the desk", () => client.getRooms().find((room) => room.getMyMembership() === "join" && room.name.endsWith("· desk"))?.roomId);
+const card = await until("a card", () => messages(desk).find((event) => event.getContent()["chat.hromada.support.case"]));
+const room = card.getContent()["chat.hromada.support.case"].room_id;
+await react(desk, card.getId(), "🙋");
+await client.joinRoom(room);
+const ticket = () => client.getRoom(room)?.currentState.getStateEvents("chat.hromada.support.ticket", "")?.getContent() ?? {};
+await until("the case to be mine", () => ticket().status === "open" && ticket().assignee === client.getUserId());
+const question = await until("the question", () => messages(room).find((event) => event.getType() === "m.room.message" && event.getSender() !== client.getUserId()));
+await client.sendTextMessage(room, `You asked: ${question.getContent().body}`);
+const thanks = await until("thanks", () => messages(room).find((event) => event.getContent().body === "thank you"));
+await client.sendReadReceipt(thanks);
+await react(desk, card.getId(), "✅");
+await until("the case to be done", () => ticket().status === "resolved");
+console.log(JSON.stringify({ asked: question.getContent().body, room: client.getRoom(room).name }));
+client.stopClient();
+process.exit(0);
