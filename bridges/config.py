@@ -426,6 +426,10 @@ class Config(_Section, frozen=True, kw_only=True):
     """Tables as rooms."""
     query: dict[str, Query] = {}
     """Named questions."""
+    hook: dict[str, Any] = {}
+    """Sites that send webhooks (docs/bridges/webhooks.md)."""
+    endpoint: dict[str, Any] = {}
+    """Sites that are sent webhooks (docs/bridges/webhooks.md)."""
     folder: str = "."
 
     @property
@@ -455,6 +459,7 @@ def per_second(text: str) -> float:
 def load(file: Path) -> Config:
     """The configuration in `file`. Raises ConfigError."""
     from bridges.checks import faults  # noqa: PLC0415 - which reads the sections above
+    from bridges.webhooks.settings import faults as webhook_faults  # noqa: PLC0415
 
     try:
         document = tomllib.loads(file.read_text())
@@ -463,6 +468,6 @@ def load(file: Path) -> Config:
         raise ConfigError([f"{file}: {error}"]) from None
     except msgspec.ValidationError as error:
         raise ConfigError([f"{file}: {error}"]) from None
-    if found := list(faults(config)):
+    if found := [*faults(config), *webhook_faults(config)]:
         raise ConfigError(found)
     return config
