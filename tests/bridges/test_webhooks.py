@@ -7,12 +7,14 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -22,7 +24,9 @@ from bridges.webhooks import outgoing
 from bridges.webhooks.incoming import BadBody, Hooks, parse_body
 from bridges.webhooks.outgoing import WAITS_S, Endpoints, troubles
 from bridges.webhooks.signatures import STYLES, Received, is_authentic, signed_headers
-from tests.support.client import eventually
+from tests.bridges.support import PATIENCE_S, Bridge, messages
+from tests.support.client import Client, eventually
+from tests.support.fixtures import StartServer
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "bridges" / "webhooks.json"
 STYLE_OF = {"standard-webhooks": "standard", "gitlab-token": "gitlab"}
@@ -34,7 +38,7 @@ homeserver = "http://127.0.0.1:1"
 server_name = "hromada.test"
 listen = "127.0.0.1:29400"
 as_token = {{ env = "TOKEN" }}
-hs_token = {{ env = "TOKEN" }}
+hs_token = {{ env = "HS_TOKEN" }}
 
 [hook.shop]
 style = "{style}"
@@ -78,7 +82,13 @@ def test_no_headers_and_odd_ones_are_refused(style: str) -> None:
 
 
 def make_config(folder: Path, monkeypatch: pytest.MonkeyPatch, **values: str) -> Config:
-    for name, value in (("TOKEN", "t"), ("HOOK", "new secret"), ("OLD_HOOK", "old secret"), ("KEY", KEY)):
+    for name, value in (
+        ("TOKEN", "t"),
+        ("HS_TOKEN", "h"),
+        ("HOOK", "new secret"),
+        ("OLD_HOOK", "old secret"),
+        ("KEY", KEY),
+    ):
         monkeypatch.setenv(name, value)
     file = folder / "bridges.toml"
     file.write_text(CONFIG.format(**{"style": "hmac", "url": "https://site.example/hook", "allow": "", **values}))
@@ -266,6 +276,79 @@ async def test_nothing_private_is_asked(tmp_path: Path, monkeypatch: pytest.Monk
         assert "is not asked" in troubles(state)[0][2]
         state.close()
     assert asked == []
+
+
+@pytest.mark.timeout(300)
+async def test_between_a_site_and_a_room(
+    start_server: StartServer, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """A real server and a real bridge, which is killed as soon as it has answered."""
+    taken: list[dict[str, Any]] = []
+
+    def answer(_request: web.Request, data: bytes) -> web.Response:
+        taken.append(json.loads(data))
+        return web.Response()
+
+    server_port, bridge_port = free_port(), free_port()
+    async with receiver(answer) as url:
+        text = CONFIG.format(style="github", url=url, allow='allow = ["127.0.0.0/8"]').replace("{{ env = ", "{ env = ")
+        text = text.replace("http://127.0.0.1:1", f"http://127.0.0.1:{server_port}").replace("29400", str(bridge_port))
+        text = text.replace("[hook.shop]", '[hook.shop]\ninvite = ["@olena:hromada.test"]')
+        bridge = Bridge(
+            tmp_path, TOKEN="the-as_token", HS_TOKEN="the-hs_token", HOOK="new secret", OLD_HOOK="old secret", KEY=KEY
+        )
+        bridge.file.write_text(text)
+        registration = tmp_path / "registration.yaml"
+        registration.write_text(bridge.ok("registration"))
+        environment = {"HROMADA_APPSERVICES_FILES": str(registration)}
+        server = start_server(environment=environment, listen=f"127.0.0.1:{server_port}")
+        olena = await Client(http, server.url).register("olena")
+        hook = f"http://127.0.0.1:{bridge_port}/hook/shop"
+
+        async def posted(number: int, secret: str = "new secret") -> int:
+            body = json.dumps({"order": {"id": number}, "status": "paid"}).encode()
+            signature = "sha256=" + hmac.digest(secret.encode(), body, "sha256").hex()
+            try:
+                async with http.post(hook, data=body, headers={"X-Hub-Signature-256": signature}) as reply:
+                    return reply.status
+            except aiohttp.ClientConnectionError:
+                return 0
+
+        async def is_taken() -> bool:
+            return await posted(1) == 202
+
+        bridge.start()
+        try:
+            await eventually(is_taken, PATIENCE_S)
+            assert await posted(2, "wrong") == 401
+            assert await posted(2) == 202
+            bridge.kill()
+            bridge.start()
+            await eventually(is_taken, PATIENCE_S)
+            async with http.get(hook) as reply:
+                assert reply.status == 405
+
+            async def told() -> bool:
+                found = [event["content"]["body"] for event in await messages(olena, "_db_hook_shop")]
+                return found == ["Order 1: paid", "Order 2: paid"]
+
+            await eventually(told, PATIENCE_S)
+            room = (await messages(olena, "_db_hook_shop"))[0]["room_id"]
+            await olena.send(room, {"msgtype": "m.text", "body": "thank you"})
+
+            async def heard() -> bool:
+                return [body["text"] for body in taken] == ["thank you"]
+
+            await eventually(heard, PATIENCE_S)
+            assert bridge.stop() == 0
+        finally:
+            bridge.kill()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize(
