@@ -278,6 +278,7 @@ async def test_nothing_private_is_asked(tmp_path: Path, monkeypatch: pytest.Monk
     assert asked == []
 
 
+# long: one story, from the site to the room and back
 @pytest.mark.timeout(300)
 async def test_between_a_site_and_a_room(
     start_server: StartServer, http: aiohttp.ClientSession, tmp_path: Path
