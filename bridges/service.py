@@ -19,6 +19,7 @@ from bridges.matrix import Homeserver
 from bridges.sources import Source
 from bridges.sources.opening import open_sources
 from bridges.state import Delivery, RoomRow, State, Stored
+from bridges.users.login import Logins, serve_logins
 from bridges.webhooks.incoming import Hooks, serve_hooks
 from bridges.webhooks.outgoing import Endpoints
 
@@ -79,6 +80,8 @@ async def serve(config: Config, state: State, homeserver: Homeserver, ready: Cal
         hooks, endpoints = Hooks(config, state, sender.wake), Endpoints(config, state, notices.tell)
         await hooks.open(homeserver)
         serve_hooks(app, hooks)
+        if config.users:
+            serve_logins(app, Logins(config, state))
         inbound.told = endpoints.tell
         works += [inbound.run(), endpoints.run(), run(app, listener)]
     tasks = [asyncio.create_task(work) for work in works]
