@@ -426,6 +426,12 @@ class Config(_Section, frozen=True, kw_only=True):
     """Tables as rooms."""
     query: dict[str, Query] = {}
     """Named questions."""
+    users: dict[str, Any] = {}
+    """Users tables, for a homeserver that asks whether a password is right (docs/bridges/login.md)."""
+    hook: dict[str, Any] = {}
+    """Sites that send webhooks (docs/bridges/webhooks.md)."""
+    endpoint: dict[str, Any] = {}
+    """Sites that are sent webhooks (docs/bridges/webhooks.md)."""
     folder: str = "."
 
     @property
@@ -455,6 +461,8 @@ def per_second(text: str) -> float:
 def load(file: Path) -> Config:
     """The configuration in `file`. Raises ConfigError."""
     from bridges.checks import faults  # noqa: PLC0415 - which reads the sections above
+    from bridges.users.login import faults as users_faults  # noqa: PLC0415
+    from bridges.webhooks.settings import faults as webhook_faults  # noqa: PLC0415
 
     try:
         document = tomllib.loads(file.read_text())
@@ -463,6 +471,6 @@ def load(file: Path) -> Config:
         raise ConfigError([f"{file}: {error}"]) from None
     except msgspec.ValidationError as error:
         raise ConfigError([f"{file}: {error}"]) from None
-    if found := list(faults(config)):
+    if found := [*faults(config), *users_faults(config), *webhook_faults(config)]:
         raise ConfigError(found)
     return config

@@ -37,6 +37,7 @@ class Inbound:
         self._ours = (f"@{service.prefix}", f":{service.server_name}")
         self._writeback = Writeback(config, state, homeserver, sources)
         self._news = asyncio.Event()
+        self.told: Callable[[Mapping[str, Any]], None] = lambda _event: None
 
     def wake(self) -> None:
         """Something was received."""
@@ -72,6 +73,7 @@ class Inbound:
         sender = event.get("sender")
         if not isinstance(sender, str) or (sender.startswith(self._ours[0]) and sender.endswith(self._ours[1])):
             return []
+        self.told(event)
         try:
             result, answers = await self._writeback.handle(event, sender)
         except (KeyError, TypeError, ValueError, AttributeError) as error:

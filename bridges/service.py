@@ -19,6 +19,9 @@ from bridges.matrix import Homeserver
 from bridges.sources import Source
 from bridges.sources.opening import open_sources
 from bridges.state import Delivery, RoomRow, State, Stored
+from bridges.users.login import Logins, serve_logins
+from bridges.webhooks.incoming import Hooks, serve_hooks
+from bridges.webhooks.outgoing import Endpoints
 
 ADMIN = "admin:"
 _AGAIN_S = 3600.0
@@ -73,7 +76,14 @@ async def serve(config: Config, state: State, homeserver: Homeserver, ready: Cal
         works.append(capture.run())
     inbound = Inbound(config, state, homeserver, sources, sender.wake)
     if (listener := listen(config)) is not None:
-        works += [inbound.run(), run(make_app(config, state, inbound.wake), listener)]
+        app = make_app(config, state, inbound.wake)
+        hooks, endpoints = Hooks(config, state, sender.wake), Endpoints(config, state, notices.tell)
+        await hooks.open(homeserver)
+        serve_hooks(app, hooks)
+        if config.users:
+            serve_logins(app, Logins(config, state))
+        inbound.told = endpoints.tell
+        works += [inbound.run(), endpoints.run(), run(app, listener)]
     tasks = [asyncio.create_task(work) for work in works]
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridges.config import Config, ConfigError
+from bridges.config import Config
 from bridges.sources import Source
 
 
@@ -17,7 +17,9 @@ def open_source(config: Config, name: str) -> Source:
         from bridges.sources.mysql import MySQLSource  # noqa: PLC0415
 
         return MySQLSource(config, name)
-    raise ConfigError([f"source.{name}: {driver} is not there yet"])
+    from bridges.sources.mongodb import MongoSource  # noqa: PLC0415
+
+    return MongoSource(config, name)
 
 
 def open_sources(config: Config) -> dict[str, Source]:
