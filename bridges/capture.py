@@ -16,7 +16,7 @@ from bridges import metrics
 from bridges.config import Config, seconds
 from bridges.record import Recorder
 from bridges.scans import Scanner
-from bridges.sources import Batch, Gap, Source, SourceUnavailable
+from bridges.sources import Batch, Gap, Source, SourceUnavailable, Watched
 from bridges.state import State, Stored
 
 _LONGEST_WAIT_S = 30.0
@@ -38,6 +38,7 @@ class Capture:
         self._scanner = Scanner(config, name, state, source, self._recorder)
         self._feed = source.feed(name)
         self._open = False
+        self._paused = False
         self._drained = False
         capture = self._mapping.capture
         self._poll, self._batch, self._most = seconds(capture.poll), capture.batch, config.appservice.max_queue
@@ -48,6 +49,7 @@ class Capture:
         """Until cancelled."""
         wait = self._poll
         while True:
+            mark = self._source.mark() if isinstance(self._source, Watched) else 0
             try:
                 more = await self.step()
                 wait = self._poll
@@ -55,9 +57,11 @@ class Capture:
             except SourceUnavailable as error:
                 more, wait = False, min(max(wait, 0.05) * 2, _LONGEST_WAIT_S)
                 self._down(error, wait)
-            if self._paused():
-                more, wait = False, _PAUSED_POLL_S
-            if not more:
+            if self._paused:
+                await asyncio.sleep(_PAUSED_POLL_S)
+            elif not more and wait == self._poll and isinstance(self._source, Watched):
+                await self._source.idle(mark, wait)
+            elif not more:
                 await asyncio.sleep(wait)
 
     def _up(self) -> None:
@@ -74,18 +78,16 @@ class Capture:
         elif time.monotonic() - self._down_since > 60:
             self.notify(self._name, f"The database does not answer: {error}")
 
-    def _paused(self) -> bool:
-        paused = "paused" in self._state.progress(self._name)
-        metrics.PAUSED.labels(self._name).set(paused)
-        return paused
-
     async def step(self) -> bool:
         """Read, store, acknowledge; whether there may be more at once. Raises SourceUnavailable.
 
         With too much waiting for the homeserver nothing is read: the source keeps it.
         """
         notes = self._state.progress(self._name)
-        if "paused" in notes or self._state.waiting() >= self._most:
+        if self._paused != ("paused" in notes):
+            self._paused = not self._paused
+            metrics.PAUSED.labels(self._name).set(self._paused)
+        if self._paused or self._state.waiting() >= self._most:
             return False
         try:
             if not self._open:

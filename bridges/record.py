@@ -20,12 +20,14 @@ class Recorder:
         self._name, self._state = name, state
         self._mapping = config.mapping[name]
         self.mapper = Mapper(config, name)
+        self._echoes = False
 
     def record(self, changes: Sequence[Change], progress: dict[str, str], scan: int = 0) -> Stored:
         """Store changes with where to read on; what was stored. Those that are stored already are passed over."""
         what = Stored(progress=progress)
         taken = self._state.taken(self._name)
         new = [change for change in changes if not change.position or change.position not in taken]
+        self._echoes = self._state.expects_echoes(self._name)
         what.taken = [change.position for change in new if change.position]
         for change in self._latest(new) if self._mapping.deliver == "latest" else new:
             self._change(what, change, scan)
@@ -112,7 +114,7 @@ class Recorder:
 
     def _echo(self, what: Stored, key: str, hash_: str | None, *, every: bool) -> bool:
         """Whether a change is what we wrote ourselves."""
-        for expected, event_id in self._state.echoes(self._name, key):
+        for expected, event_id in self._state.echoes(self._name, key) if self._echoes else ():
             found = (key, event_id) in what.echoes
             if expected == hash_ and not found:
                 what.echoes.append((key, event_id))

@@ -262,6 +262,10 @@ class State:
         """It will not."""
         self._db.execute("DELETE FROM echo WHERE mapping = ? AND event_id = ?", (mapping, event_id))
 
+    def expects_echoes(self, mapping: str) -> bool:
+        """Whether anything that we wrote is still to come back."""
+        return self._db.execute("SELECT 1 FROM echo WHERE mapping = ? LIMIT 1", (mapping,)).fetchone() is not None
+
     def echoes(self, mapping: str, key: str) -> list[tuple[str | None, str]]:
         """Hash and event id of what we wrote and did not see come back."""
         return self._db.execute(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 Row = Mapping[str, Any]
 Key = Sequence[Any]
@@ -179,3 +179,14 @@ class Source(Protocol):
 
     async def close(self) -> None:
         """Close the connections."""
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """A source that can tell cheaply whether anything at all was written."""
+
+    def mark(self) -> int:
+        """How often it was seen that something was. Taken before one looks."""
+
+    async def idle(self, mark: int, poll: float) -> None:
+        """Wait until something was written since the mark; `poll` seconds at least, a second or so at most."""

@@ -17,7 +17,7 @@ from bridges.render import parse_image, parse_key
 from bridges.sources import Batch, Feed, Finding, Key, Refused, Row, Scanned, SourceUnavailable, Write, Written
 from bridges.sources.examine import examine_mysql
 from bridges.sources.polling import PollFeed
-from bridges.sources.postgres import outbox_change, unchanged
+from bridges.sources.postgres import Unchanged, outbox_change
 from bridges.sources.reading import AT_ONCE, fetch_statement, in_order, scan_statement, update_statement
 from bridges.sources.statements import Binds, Dialect, equal, with_arguments
 from bridges.sources.tls import tls_context
@@ -252,6 +252,14 @@ class MySQLSource:
         mapping = self.mapping(name)
         await self.types(mapping.table)
         statement, values = update_statement(DIALECT, write, mapping, await self.types(write.table))
+        try:
+            return await self._write(name, write, statement, values, intent)
+        except Unchanged as unchanged:  # the transaction is rolled back: nothing was applied
+            return unchanged.written
+
+    async def _write(
+        self, name: str, write: Write, statement: str, values: Sequence[Any], intent: Callable[[Row | None], None]
+    ) -> Written:
         async with self.writing() as cursor:
             if await self._has_applied(cursor):
                 table = DIALECT.name(self._settings.applied)
@@ -261,10 +269,10 @@ class MySQLSource:
                 await cursor.execute(f"INSERT INTO {table} (event_id) VALUES (%s)", (write.event_id,))
             changed = await cursor.execute(statement, values)
             row = await self._image(cursor, name, write.key)
-            if changed:
-                intent(row)
-                return Written("applied", row)
-            return unchanged(write, row)
+            if not changed:
+                raise Unchanged(write, row)
+            intent(row)
+            return Written("applied", row)
 
     async def _has_applied(self, cursor: Any) -> bool:
         if not self._applied:  # it may be made later

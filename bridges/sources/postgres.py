@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from bridges.config import Config, ConfigError, TableMapping, seconds
@@ -40,6 +40,8 @@ except ImportError:  # pragma: no cover - the distribution asks for it
     asyncpg = None
 
 DIALECT = Dialect("postgresql")
+_LONGEST_IDLE_S = 1.0
+_WAL = "SELECT pg_current_wal_insert_lsn()::text"
 
 
 class PostgresSource:
@@ -60,6 +62,9 @@ class PostgresSource:
         self._types: dict[str, dict[str, str]] = {}
         self._applied: bool | None = None
         self._seen_wal: dict[str, str] = {}
+        self._moves, self._moved = 0, asyncio.Event()
+        self._watch_every = _LONGEST_IDLE_S
+        self._watcher: asyncio.Task[None] | None = None
 
     def mapping(self, name: str) -> TableMapping:
         """A mapping of this source."""
@@ -133,6 +138,8 @@ class PostgresSource:
 
     async def close(self) -> None:
         """Close the connections."""
+        if self._watcher is not None:
+            self._watcher.cancel()
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.terminate()
@@ -211,9 +218,34 @@ class PostgresSource:
 
     async def quiet(self, name: str) -> bool:
         """Whether nothing was written into the whole database server since this was asked for that mapping."""
-        position = (await self.fetch_all("SELECT pg_current_wal_insert_lsn()::text"))[0][0]
+        position = (await self.fetch_all(_WAL))[0][0]
         before, self._seen_wal[name] = self._seen_wal.get(name), position
         return bool(before == position)
+
+    def mark(self) -> int:
+        """How often the log was seen to grow."""
+        return self._moves
+
+    async def idle(self, mark: int, poll: float) -> None:
+        """Wait until it grew. However many mappings wait, one of them asks."""
+        self._watch_every = min(self._watch_every, poll)
+        if self._watcher is None or self._watcher.done():
+            self._watcher = asyncio.create_task(self._watch())
+        await asyncio.sleep(min(poll, _LONGEST_IDLE_S) / 2)
+        if mark == self._moves:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._moved.wait(), max(poll, _LONGEST_IDLE_S))
+
+    async def _watch(self) -> None:
+        last = ""
+        while True:
+            with suppress(SourceUnavailable):
+                if (position := (await self.fetch_all(_WAL))[0][0]) != last:
+                    last = position
+                    self._moves += 1
+                    moved, self._moved = self._moved, asyncio.Event()
+                    moved.set()
+            await asyncio.sleep(self._watch_every)
 
     async def now(self, type_name: str) -> str:
         """The time at the database, as its type is written. Raises SourceUnavailable."""
@@ -244,6 +276,14 @@ class PostgresSource:
         """Write in one transaction. Raises SourceUnavailable, Refused."""
         types = await self.types(write.table)
         statement, values = update_statement(DIALECT, write, self.mapping(name), types)
+        try:
+            return await self._write(name, write, statement, values, intent)
+        except Unchanged as unchanged:  # the transaction is rolled back: nothing was applied
+            return unchanged.written
+
+    async def _write(
+        self, name: str, write: Write, statement: str, values: Sequence[Any], intent: Callable[[Row | None], None]
+    ) -> Written:
         async with self.writing() as connection:
             if await self._has_applied(connection):
                 once = (
@@ -253,10 +293,10 @@ class PostgresSource:
                     return Written("already", await self._image(connection, name, write.key))
             changed = _count(await connection.execute(statement, *values))
             row = await self._image(connection, name, write.key)
-            if changed:
-                intent(row)
-                return Written("applied", row)
-            return unchanged(write, row)
+            if not changed:
+                raise Unchanged(write, row)
+            intent(row)
+            return Written("applied", row)
 
     async def _has_applied(self, connection: Any) -> bool:
         if not self._applied:  # it may be made later
@@ -269,15 +309,19 @@ async def _leave(_connection: Any) -> None:
     """Nothing is to be reset: nothing outlives a statement or a transaction here."""
 
 
-def unchanged(write: Write, row: Row | None) -> Written:
-    """Why a guarded statement changed nothing."""
-    if write.kind == "insert":
-        return Written("already", row)
-    if row is None:
-        return Written("gone")
-    wanted = write.values or {}
-    same = all(column in row and str(row[column]) == str(value) for column, value in wanted.items())
-    return Written("already" if wanted and same else "conflict", row)
+class Unchanged(Exception):
+    """A guarded statement changed nothing; `written` says why."""
+
+    def __init__(self, write: Write, row: Row | None) -> None:
+        super().__init__()
+        wanted = write.values or {}
+        if write.kind == "insert":
+            self.written = Written("already", row)
+        elif row is None:
+            self.written = Written("gone")
+        else:
+            same = all(column in row and str(row[column]) == str(value) for column, value in wanted.items())
+            self.written = Written("already" if wanted and same else "conflict", row)
 
 
 def _count(status: str) -> int:

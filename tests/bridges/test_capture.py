@@ -1,0 +1,314 @@
+"""Ways of capture against what loses rows elsewhere: late commits, ties, lost acknowledgements, writes that come twice.
+
+No homeserver: what would be sent is read in the bridge's state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import aiomysql
+import asyncpg
+import pytest
+
+from bridges.capture import Capture
+from bridges.config import Config, load
+from bridges.matrix import Homeserver
+from bridges.sources import Batch, SourceUnavailable
+from bridges.sources.opening import open_source
+from bridges.state import RoomRow, State, Stored
+from bridges.writeback import Writeback
+from tests.bridges.support import Bridge
+from tests.support.fixtures import unavailable
+from tests.support.mariadb import MariaDb
+from tests.support.postgres import PostgresCluster, PostgresUnavailable, running_cluster
+
+CONFIG = """
+[appservice]
+id = "db"
+homeserver = "http://127.0.0.1:1"
+server_name = "hromada.test"
+listen = "127.0.0.1:1"
+as_token = {{ file = "{folder}/as_token" }}
+hs_token = {{ file = "{folder}/hs_token" }}
+[source.shop]
+driver = "{driver}"
+url = {{ env = "SHOP_URL" }}
+[mapping.rows]
+source = "shop"
+table = "rows_"
+key = ["id"]
+columns = ["id", "state"]
+capture = {capture}
+{more}
+room = {{ alias = "_db_rows_{{{{ id }}}}" }}
+message = [
+  {{ on = "insert", text = "{{{{ state }}}}" }},
+  {{ on = "update", text = "{{{{ old.state }}}} -> {{{{ state }}}}" }},
+  {{ on = "delete", text = "gone" }},
+]
+command.set = {{ set = {{ state = "{{{{ args }}}}" }}, require = {{ state = ["a"] }} }}
+"""
+TABLES = {
+    "postgresql": "CREATE TABLE rows_ (id bigint PRIMARY KEY, state text, at timestamptz NOT NULL DEFAULT now());"
+    "CREATE INDEX ON rows_ (at); CREATE PUBLICATION bridge FOR TABLE rows_;",
+    # Whole seconds: everything here is a tie.
+    "mysql": "CREATE TABLE rows_ (id bigint PRIMARY KEY, state varchar(80), at datetime NOT NULL "
+    "DEFAULT current_timestamp ON UPDATE current_timestamp, KEY (at));"
+    "CREATE USER IF NOT EXISTS hromada;",
+}
+OVERLAP = '{ mode = "overlap", cursor = "at", overlap = "10s" }'
+HORIZON = '{ mode = "horizon", cursor = "at" }'
+OUTBOX = '{ mode = "outbox", table = "bridge_outbox" }'
+LOGICAL = '{ mode = "logical" }'
+WAYS = [
+    ("postgresql", OVERLAP),
+    ("postgresql", HORIZON),
+    ("postgresql", OUTBOX),
+    ("postgresql", LOGICAL),
+    ("mysql", OVERLAP),
+    ("mysql", OUTBOX),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[PostgresCluster]:
+    """A PostgreSQL with logical decoding."""
+    try:
+        with running_cluster({"wal_level": "logical", "max_replication_slots": "30"}) as running:
+            yield running
+    except PostgresUnavailable as reason:
+        unavailable(str(reason))
+
+
+class Bench:
+    """A database with a table, and a bridge that is stepped by hand."""
+
+    def __init__(self, config: Config, url: str) -> None:
+        self.config, self.url = config, url
+        self.state = State(config.state_file)
+        self.source = open_source(config, "shop")
+        self.capture = Capture(config, "rows", self.state, self.source, lambda: None)
+
+    async def restart(self) -> None:
+        """As after kill -9."""
+        await self.close()
+        self.__init__(self.config, self.url)  # type: ignore[misc]
+
+    async def close(self) -> None:
+        """Stop."""
+        await self.source.close()
+        self.state.close()
+
+    async def drain(self) -> None:
+        """Take everything that is to be seen, twice: the second pass must not find it again."""
+        for _ in range(2):
+            while await self.capture.step():
+                pass
+
+    def told(self, row: int) -> list[str]:
+        """The messages of a row."""
+        with sqlite3.connect(self.config.state_file) as db:
+            found = db.execute(
+                "SELECT content FROM delivery WHERE kind = 'm.room.message' AND lane = ? ORDER BY id",
+                (f"rows:[{row}]",),
+            ).fetchall()
+        db.close()
+        return [json.loads(content)["body"] for (content,) in found]
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Any]:
+        """A connection of an application: a function that runs a statement."""
+        if self.url.startswith("postgres"):
+            connection = await asyncpg.connect(self.url)
+            try:
+                yield connection.execute
+            finally:
+                await connection.close()
+            return
+        url = urlsplit(self.url)
+        mine = await aiomysql.connect(
+            host="127.0.0.1", port=url.port, user=url.username, password=unquote(url.password or ""), db=url.path[1:]
+        )
+        await mine.autocommit(True)
+
+        async def run(statement: str) -> None:
+            async with mine.cursor() as cursor:
+                await cursor.execute(statement)
+
+        try:
+            yield run
+        finally:
+            mine.close()
+
+
+@pytest.fixture(params=WAYS, ids=[f"{driver}-{capture.split(chr(34))[1]}" for driver, capture in WAYS])
+async def bench(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Bench]:
+    """One for each way of capture."""
+    driver, capture = request.param
+    made = make_bench(request, tmp_path, monkeypatch, driver, capture)
+    await made.drain()
+    yield made
+    await made.close()
+
+
+def make_bench(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    driver: str,
+    capture: str,
+    more: str = "",
+) -> Bench:
+    """A bridge on a database of its own."""
+    server: Any = request.getfixturevalue("cluster" if driver == "postgresql" else "mariadb")
+    url = server.make_database()
+    name = url.rsplit("/", 1)[-1]
+    monkeypatch.setenv("SHOP_URL", url)
+    bridge = Bridge(tmp_path, SHOP_URL=url)
+    if driver == "postgresql":
+        capture = capture.replace('table = "bridge_outbox"', 'table = "public.bridge_outbox"')
+        slot = f'publication = "bridge", slot = "slot_{name}"'
+        capture = capture.replace('"logical"', f'"logical", {slot}')
+    bridge.file.write_text(CONFIG.format(folder=tmp_path, driver=driver, capture=capture, more=more))
+    server.sql(TABLES[driver], name)
+    if "outbox" in capture:
+        server.sql(bridge.ok("sql", "--role", "hromada").partition("-- write-back")[0], name)
+    return Bench(load(bridge.file), url)
+
+
+async def test_a_row_that_commits_late_is_not_passed_over(bench: Bench) -> None:
+    async with bench.session() as early, bench.session() as late, bench.session() as lost:
+        await late("BEGIN")
+        await late("INSERT INTO rows_ (id, state) VALUES (1, 'late')")
+        await lost("BEGIN")
+        await lost("INSERT INTO rows_ (id, state) VALUES (3, 'never')")
+        await early("INSERT INTO rows_ (id, state) VALUES (2, 'early')")
+        await bench.drain()
+        await late("COMMIT")
+        await lost("ROLLBACK")
+        await bench.drain()
+    await bench.drain()
+    assert (bench.told(1), bench.told(2), bench.told(3)) == (["late"], ["early"], [])
+
+
+async def test_what_goes_back_to_what_it_was_is_told(bench: Bench) -> None:
+    async with bench.session() as run:
+        await run("INSERT INTO rows_ (id, state) VALUES (1, 'a')")
+        await bench.drain()
+        for state in ("b", "a", "b"):
+            await run(f"UPDATE rows_ SET state = '{state}', at = current_timestamp WHERE id = 1")
+            await bench.drain()
+    assert bench.told(1) == ["a", "a -> b", "b -> a", "a -> b"]
+
+
+async def test_a_lost_acknowledgement_doubles_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(_batch: Batch) -> None:
+        raise SourceUnavailable("the connection was cut")
+
+    async with bench.session() as run:
+        await run("INSERT INTO rows_ (id, state) VALUES (1, 'a'), (2, 'b')")
+        monkeypatch.setattr(bench.capture._feed, "acknowledge", away)
+        try:
+            await bench.drain()
+        except SourceUnavailable:
+            await bench.restart()
+        await run("UPDATE rows_ SET state = 'c', at = current_timestamp WHERE id = 1")
+        await bench.drain()
+        await bench.restart()
+        await bench.drain()
+    assert (bench.told(1), bench.told(2)) == (["a", "a -> c"], ["b"])
+
+
+@pytest.mark.parametrize("driver", ["postgresql", "mysql"])
+@pytest.mark.parametrize("remembers", [True, False])
+async def test_a_write_whose_answer_was_lost_is_applied_once(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mariadb: MariaDb,
+    driver: str,
+    remembers: bool,
+) -> None:
+    bench = make_bench(request, tmp_path, monkeypatch, driver, OUTBOX)
+    room = RoomRow("rows:[1]", "_db_rows_1", "", "")
+    async with bench.session() as run:
+        if remembers:
+            await run("CREATE TABLE bridge_applied (event_id varchar(255) PRIMARY KEY)")
+        await run("INSERT INTO rows_ (id, state) VALUES (1, 'a')")
+        await bench.drain()
+        bench.state.store("rows", Stored(rooms={room.lane: room}))
+        bench.state.made_room(room.lane, "!room")
+        writeback = Writeback(bench.config, bench.state, Homeserver("", "", ""), {"shop": bench.source})
+        event = {"event_id": "$1", "room_id": "!room", "type": "m.room.message", "content": {"body": "!set b"}}
+        first = await writeback.handle(event, "@anna:hromada.test")
+        again = await writeback.handle(event, "@anna:hromada.test")
+        assert first == again, "the second answer is the same delivery"
+        assert first[0] == "applied"
+        other = await writeback.handle({**event, "event_id": "$2"}, "@anna:hromada.test")
+        assert other[0] == "applied", "the row is as it was wanted"
+        await run("UPDATE rows_ SET state = 'c'")
+        third = await writeback.handle(event, "@anna:hromada.test")
+        assert third[0] == ("applied" if remembers else "refused")
+        refused = {**event, "event_id": "$3"}
+        assert [(await writeback.handle(refused, "@anna:hromada.test"))[0] for _ in range(2)] == ["refused"] * 2
+        await bench.drain()
+    assert bench.told(1) == ["a", "b -> c"]
+    await bench.close()
+
+
+async def test_latest_tells_what_waits_together_as_one(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = make_bench(request, tmp_path, monkeypatch, "postgresql", OUTBOX, 'deliver = "latest"')
+    async with bench.session() as run:
+        await run("INSERT INTO rows_ (id, state) VALUES (1, 'a')")
+        await bench.drain()
+        for state in "bcd":
+            await run(f"UPDATE rows_ SET state = '{state}' WHERE id = 1")
+        await run("INSERT INTO rows_ (id, state) VALUES (2, 'x')")
+        await run("DELETE FROM rows_ WHERE id = 2")
+        await bench.drain()
+    assert (bench.told(1), bench.told(2)) == (["a", "a -> d"], [])
+    await bench.close()
+
+
+async def test_a_full_queue_leaves_the_rest_at_the_source(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = make_bench(request, tmp_path, monkeypatch, "postgresql", '{ mode = "outbox", batch = 5 }')
+    monkeypatch.setattr(bench.capture, "_most", 10)
+    async with bench.session() as run:
+        await run("INSERT INTO rows_ (id, state) SELECT n, 'x' FROM generate_series(1, 100) n")
+        await bench.drain()
+        assert bench.state.waiting() == 10
+        for delivery in [bench.state.head(f"rows:[{row}]") for row in range(1, 6)]:
+            assert delivery is not None
+            bench.state.settle(delivery, "done")
+        await bench.drain()
+        assert bench.state.waiting() == 15
+    await bench.close()
+
+
+async def test_who_took_the_state_over_is_the_one(tmp_path: Path) -> None:
+    from bridges.state import StateInUse  # noqa: PLC0415
+
+    old = State(tmp_path / "state.db")
+    (tmp_path / "state.db.lock").unlink()  # a lock that does not hold
+    new = State(tmp_path / "state.db")
+    with pytest.raises(StateInUse):
+        old.store("rows", Stored(progress={"position": "1"}))
+    new.store("rows", Stored(progress={"position": "2"}))
+    await asyncio.sleep(0)
+    assert new.progress("rows") == {"position": "2"}
+    old.close()
+    new.close()
