@@ -29,7 +29,7 @@ POINTS: Mapping[str, frozenset[str]] = {
     name: frozenset(actions.split())
     for name, actions in {
         "store.read.begin": "sleep raise",
-        "store.glance.begin": "sleep raise",
+        "store.read_committed.begin": "sleep raise",
         "store.write.begin": "sleep raise",
         "store.write.before_commit": "sleep raise",
         "store.write.committed": "sleep raise",

@@ -26,7 +26,7 @@ from homeserver.core.versions import EventIdForm, RoomVersion
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class ProtoEvent:
     """What its author says about an event."""
 
     room_id: str | None
@@ -59,7 +59,7 @@ class Signer:
 
 def build_event(
     version: RoomVersion,
-    draft: Draft,
+    draft: ProtoEvent,
     place: Place,
     signer: Signer,
     *,
@@ -88,7 +88,7 @@ def build_event(
     return Event(pdu, canonical, version, event_id, _room_id(pdu, event_id, version))
 
 
-def unsigned_pdu(version: RoomVersion, draft: Draft, place: Place, *, origin_server_ts: int) -> dict[str, Any]:
+def unsigned_pdu(version: RoomVersion, draft: ProtoEvent, place: Place, *, origin_server_ts: int) -> dict[str, Any]:
     """The event before hashing and signing; also the template that /make_join and its kin hand out.
 
     spec: rooms/v1#event-format, rooms/v3#event-format, rooms/v11#event-format, rooms/v12#event-format

@@ -131,7 +131,7 @@ class Store(Protocol):
         """A read-only transaction on one snapshot."""
         ...
 
-    def glance(self) -> AbstractAsyncContextManager[Transaction]:
+    def read_committed(self) -> AbstractAsyncContextManager[Transaction]:
         """Reads without a transaction around them: each statement sees the database as of its own moment.
 
         For a single statement, or for several whose rows never change once they are there. It saves the two round

@@ -110,7 +110,7 @@ class Committer:
         For what people wait for anyway and what is rare: logins, devices, accounts. It does not wait for `run`, and
         whatever is raised inside undoes it and nothing else. Raises StoreUnavailable, UniqueViolation.
         """
-        await self.certain()
+        await self.outcome_known()
         entries: list[LogEntry] = []
         try:
             async with self._store.write() as tx:
@@ -124,7 +124,7 @@ class Committer:
                 await self._follower.catch_up()
         except StoreUnavailable:
             self._failures += 1  # it may have been committed all the same
-            await self.certain()
+            await self.outcome_known()
             raise
 
     async def _enqueue(self, change: Change | RoomAppend) -> _Done:
@@ -165,10 +165,10 @@ class Committer:
                     await self._wake.wait()
             except TimeoutError:
                 with suppress(StoreUnavailable):
-                    await self.certain()
+                    await self.outcome_known()
         self._wake.clear()
 
-    async def certain(self) -> None:
+    async def outcome_known(self) -> None:
         """Let the log reach what is committed, if a commit of unknown outcome may have got there before it.
 
         Whoever answers a repeated request from the database without committing anything calls this first: what is
@@ -194,7 +194,7 @@ class Committer:
 
     async def _settle(self, batch: list[_Waiting]) -> None:
         try:
-            await self.certain()
+            await self.outcome_known()
             results, entries = await self._write(batch)
             if faults.plan is not None:
                 await faults.plan.reach("commit.publish")
@@ -221,7 +221,7 @@ class Committer:
         # it, so that a caller who finds their change in the database can be sure to find it in sync.
         self._failures += 1
         try:
-            await self.certain()
+            await self.outcome_known()
         except StoreUnavailable as unavailable:
             error = unavailable
         if isinstance(error, StoreUnavailable):

@@ -29,7 +29,7 @@ class Renewal:
 
     async def begin(self) -> int | None:
         """After which event to go on, None if there is nothing to do. Raises KeysMissing."""
-        async with self._store.glance() as tx:
+        async with self._store.read_committed() as tx:
             if not await tx.at_rest.is_concerned():
                 return None
         async with self._store.write() as tx:

@@ -55,7 +55,7 @@ class Engine(Protocol):
         """A transaction on one snapshot that changes nothing."""
         ...
 
-    def glance(self) -> AbstractAsyncContextManager[Connection]:
+    def read_committed(self) -> AbstractAsyncContextManager[Connection]:
         """Statements that stand alone."""
         ...
 
@@ -98,7 +98,7 @@ async def check_durability(engine: Engine) -> None:
     """
     if engine.is_sqlite:
         return
-    async with engine.glance() as connection:
+    async with engine.read_committed() as connection:
         for statement in (_FSYNC, _SYNCHRONOUS_COMMIT, _FULL_PAGE_WRITES):
             if (await statement.first(connection))[0] == "off":
                 setting = statement.postgres.removeprefix("SHOW ")

@@ -52,7 +52,7 @@ class DatabaseFacts:
 
 async def inspect(engine: Engine, *, thorough: bool = False) -> DatabaseFacts:
     """Look at a database; `thorough` also reads every page of SQLite. Raises what the database raises."""
-    async with engine.glance() as connection:
+    async with engine.read_committed() as connection:
         facts = await (_sqlite(connection, thorough) if engine.is_sqlite else _postgres(connection))
         facts.schema = await revision(connection)
         if facts.schema == NEWEST:

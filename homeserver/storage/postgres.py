@@ -77,7 +77,7 @@ class PostgresEngine:
             yield PostgresConnection(raw, self._settings.sealing)
 
     @asynccontextmanager
-    async def glance(self) -> AsyncIterator[Connection]:
+    async def read_committed(self) -> AsyncIterator[Connection]:
         """See the protocol."""
         async with self._connection() as raw:
             yield PostgresConnection(raw, self._settings.sealing)

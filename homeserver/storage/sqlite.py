@@ -74,7 +74,7 @@ class SqliteEngine:
         """See the protocol."""
         return self._readers.one("BEGIN")
 
-    def glance(self) -> AbstractAsyncContextManager[Connection]:
+    def read_committed(self) -> AbstractAsyncContextManager[Connection]:
         """See the protocol."""
         return self._readers.one(None)
 

@@ -238,12 +238,12 @@ class Database:
                 yield self._transaction(connection, self._memory)
 
     @asynccontextmanager
-    async def glance(self) -> AsyncIterator[SqlTransaction]:
+    async def read_committed(self) -> AsyncIterator[SqlTransaction]:
         """Reads without a transaction (see the port)."""
         with _lost_is_unavailable():
             if faults.plan is not None:
-                await faults.plan.reach("store.glance.begin")
-            async with self.engine.glance() as connection:
+                await faults.plan.reach("store.read_committed.begin")
+            async with self.engine.read_committed() as connection:
                 yield self._transaction(connection, self._memory)
 
 

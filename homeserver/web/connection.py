@@ -40,14 +40,14 @@ class Bounds(hypercorn.config.Config):
     """Once the first byte of a request has come, its head must be complete within this."""
     answer_seconds = 60.0
     """A client must take an answer within this, and a second more for each 64 KiB of it."""
-    _standing: tuple[int, plain.Fields] = (0, [])
+    _common_fields: tuple[int, plain.Fields] = (0, [])
 
-    def standing(self) -> plain.Fields:
+    def common_fields(self) -> plain.Fields:
         """Fields of every answer: the date, mostly."""
         now = int(time.time())
-        if self._standing[0] != now:
-            self._standing = (now, self.response_headers("h11"))
-        return self._standing[1]
+        if self._common_fields[0] != now:
+            self._common_fields = (now, self.response_headers("h11"))
+        return self._common_fields[1]
 
 
 class BoundedConnection(TCPServer):
@@ -261,8 +261,8 @@ class BoundedConnection(TCPServer):
     def _fields_of_every_answer(self) -> plain.Fields:
         self._answered += 1
         if self._answered >= self.config.keep_alive_max_requests or self.context.terminated.is_set():
-            return [*self.config.standing(), (b"connection", b"close")]
-        return self.config.standing()
+            return [*self.config.common_fields(), (b"connection", b"close")]
+        return self.config.common_fields()
 
     async def _write_in_turn(self, pieces: tuple[bytes, ...]) -> None:
         async with self.send_lock:

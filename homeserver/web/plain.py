@@ -137,8 +137,8 @@ class Caller:
 class Exchange:
     """One plain request and its answer, as ASGI sees them."""
 
-    def __init__(self, request: PlainRequest, write: Write, standing: Callable[[], Fields]) -> None:
-        """`write` sends pieces at the client's pace and within its time; `standing` are the fields of every answer."""
+    def __init__(self, request: PlainRequest, write: Write, common_fields: Callable[[], Fields]) -> None:
+        """`write` sends pieces at the client's pace and within its time; `common_fields` those of every answer."""
         self.caller = Caller(request.body)
         self.started = False
         """Whether anything of the answer has been sent."""
@@ -148,7 +148,7 @@ class Exchange:
         """Whether it says that the connection ends with it."""
         self._request = request
         self._write = write
-        self._standing = standing
+        self._common_fields = common_fields
         self._body_taken = False
         self._head: dict[str, Any] | None = None
         self._chunked = False
@@ -211,7 +211,7 @@ class Exchange:
     def _begin(self, head: Mapping[str, Any], whole: int | None) -> bytes:
         """The answer's head; `whole` is the length of the body if all of it is there."""
         status: int = head["status"]
-        fields = [*head["headers"], *self._standing()]
+        fields = [*head["headers"], *self._common_fields()]
         length: int | None = None
         for name, value in fields:
             if name == b"content-length":
@@ -247,8 +247,10 @@ class Exchange:
 class LongExchange(Exchange):
     """A request whose body comes while it is answered."""
 
-    def __init__(self, request: PlainRequest, body: ArrivingBody, write: Write, standing: Callable[[], Fields]) -> None:
-        super().__init__(request, write, standing)
+    def __init__(
+        self, request: PlainRequest, body: ArrivingBody, write: Write, common_fields: Callable[[], Fields]
+    ) -> None:
+        super().__init__(request, write, common_fields)
         self._arriving = body
 
     @property

@@ -339,7 +339,7 @@ async def test_no_secret_is_stored(store: Database) -> None:
         await home.call("POST", "/account/password", {"new_password": "another secret"}, token=alice["access_token"])
         body = {"new_password": "another secret", "auth": password_auth("alice", None, "wrong one")}
         await home.call("POST", "/account/password", body, token=alice["access_token"])
-        async with store.engine.glance() as connection:
+        async with store.engine.read_committed() as connection:
             stored = b""
             for table in ("users", "devices", "sessions", "refresh_tokens", "interactive_sessions"):
                 for row in await Sql(f"SELECT * FROM {table}").rows(connection):

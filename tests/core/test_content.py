@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeserver.core.build import Draft, Place, build_event
+from homeserver.core.build import Place, ProtoEvent, build_event
 from homeserver.core.canonical import MAX_INTEGER, encode
 from homeserver.core.content import check_client_content, check_pdu
 from homeserver.core.errors import BadEvent, ErrCode, MatrixError
@@ -21,7 +21,7 @@ REMOVE: Any = object()
 def make(version: RoomVersion, content: dict[str, Any] | None = None, references: int = 1) -> dict[str, Any]:
     names = [f"$e{n}:domain" for n in range(references)]
     place = Place(names, names[:1], 5, dict.fromkeys(names, "hash"))
-    draft = Draft("!r:domain", "@u:domain", "m.room.message", content or {"body": "hi"}, "key")
+    draft = ProtoEvent("!r:domain", "@u:domain", "m.room.message", content or {"body": "hi"}, "key")
     return build_event(version, draft, place, SIGNER, origin_server_ts=1, opaque_id="x").pdu
 
 
@@ -108,7 +108,7 @@ def test_numbers_by_version() -> None:
 
 def test_the_create_event_of_v12_has_no_room_id() -> None:
     create = build_event(
-        V12, Draft(None, "@u:domain", "m.room.create", {}, ""), Place((), (), 1), SIGNER, origin_server_ts=1
+        V12, ProtoEvent(None, "@u:domain", "m.room.create", {}, ""), Place((), (), 1), SIGNER, origin_server_ts=1
     ).pdu
     check_pdu(create, V12)
     refuse(create, V11)

@@ -91,7 +91,7 @@ async def test_the_log_catches_up_by_itself_when_the_database_returns(store: Dat
             await committer.commit(LostAndAway(ignoring(BOB).data))
         assert log.position == 0
         with pytest.raises(StoreUnavailable):
-            await committer.certain()
+            await committer.outcome_known()
         unlucky.away = False
         async with asyncio.timeout(20):
             while log.position == 0:
@@ -106,5 +106,5 @@ async def test_a_failure_that_wrote_nothing_leaves_the_tail_alone(store: Databas
         with pytest.raises(StoreUnavailable):
             await committer.commit(ignoring(BOB))
         unlucky.away = False
-        await committer.certain()
+        await committer.outcome_known()
         assert [entry.position for entry in log.since(0) or ()] == [1]

@@ -54,7 +54,7 @@ class Peer:
         self._time += self.random.randint(-5_000, 10_000)
         return build.build_event(
             version,
-            build.Draft(self.room_id, sender, event_type, content, state_key, more.get("redacts")),
+            build.ProtoEvent(self.room_id, sender, event_type, content, state_key, more.get("redacts")),
             build.Place(
                 list(prev_events),
                 auth_events,

@@ -333,7 +333,7 @@ async def play(url: str, version: str, seeds: range, seen: Counter[str]) -> None
                 raise
             seen["resolutions"] += simulation.oracle.resolutions
             seen.update(outcome.value for outcome in simulation.oracle.outcomes.values())
-        async with syncing.world.store.engine.glance() as connection:
+        async with syncing.world.store.engine.read_committed() as connection:
             for what, count in _COUNTS.items():
                 (number,) = await count.first(connection)
                 seen[what] += number

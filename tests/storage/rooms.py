@@ -113,7 +113,7 @@ def whole(head: RoomHead) -> StateMap:
 
 async def stored_json(store: Database) -> list[bytes]:
     """The JSON of every event as it lies in the table, unpacked."""
-    async with store.engine.glance() as connection:
+    async with store.engine.read_committed() as connection:
         return [unpack(row[0]) for row in await Sql("SELECT json FROM events").rows(connection)]
 
 

@@ -31,7 +31,7 @@ _POSTGRES = (
 
 async def _described(engine: Engine) -> list[object]:
     queries = (_SQLITE, _POSTGRES[-1]) if engine.is_sqlite else _POSTGRES
-    async with engine.glance() as connection:
+    async with engine.read_committed() as connection:
         found = [[tuple(row) for row in await Sql(query).rows(connection)] for query in queries]
     if engine.is_sqlite:
         found[0] = [(kind, name, _clauses(sql)) for kind, name, sql in found[0]]

@@ -185,7 +185,7 @@ async def test_a_long_history_stays_cheap(store: Database) -> None:
         state = whole(head)
     async with store.read() as tx:
         assert await tx.rooms.state_at(head.snapshot.nid) == state
-    async with store.engine.glance() as connection:
+    async with store.engine.read_committed() as connection:
         (deltas,) = await Sql("SELECT count(*) FROM snapshot_deltas").first(connection)
     total = changes + 2
     assert head.snapshot.index == total
@@ -229,7 +229,7 @@ async def test_a_large_state_that_comes_at_once_is_written_once(store: Database)
         assert result.head is not None
         head = result.head
     assert head.snapshot.index == AT_ONCE + 300
-    async with store.engine.glance() as connection:
+    async with store.engine.read_committed() as connection:
         (most,) = await Sql(
             "SELECT max(n) FROM (SELECT count(*) AS n FROM snapshot_deltas d JOIN snapshots s "
             "ON s.snapshot_nid = d.snapshot_nid WHERE s.parent_nid <> 0 GROUP BY d.snapshot_nid) c"

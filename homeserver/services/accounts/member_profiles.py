@@ -19,7 +19,7 @@ class MemberProfiles:
 
     async def member_profile(self, user_id: str) -> Mapping[str, str]:
         """`displayname` and `avatar_url`, each only if it is set."""
-        async with self._store.glance() as tx:
+        async with self._store.read_committed() as tx:
             fields = await tx.profiles.get(user_id)
         shown = {name: orjson.loads(fields[name]) for name in _SHOWN if name in fields}
         return {name: value for name, value in shown.items() if isinstance(value, str)}

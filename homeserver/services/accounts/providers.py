@@ -79,7 +79,7 @@ class Providers:
 
     async def is_called(self, user_id: str, identifier: str) -> bool:
         """Whether the owner of an account may mean it by this name. Raises UNKNOWN with status 503."""
-        async with self._store.glance() as tx:
+        async with self._store.read_committed() as tx:
             identity = await tx.identities.of_user(user_id)
         provider = None if identity is None else self._of(identity)
         if identity is None or provider is None:
@@ -94,14 +94,14 @@ class Providers:
 
     async def require_enabled(self, user_id: str) -> None:
         """Raises FORBIDDEN for the account of somebody who has been disabled at their provider."""
-        async with self._store.glance() as tx:
+        async with self._store.read_committed() as tx:
             identity = await tx.identities.of_user(user_id)
         if identity is not None and identity.disabled:
             raise MatrixError(ErrCode.FORBIDDEN, f"This account has been disabled at {self._title_of(identity)}")
 
     async def require_own_password(self, user_id: str) -> None:
         """Raises FORBIDDEN, and says where to go, for an account whose password is not kept here."""
-        async with self._store.glance() as tx:
+        async with self._store.read_committed() as tx:
             identity = await tx.identities.of_user(user_id)
         if identity is not None:
             provider = self._of(identity)
@@ -113,7 +113,7 @@ class Providers:
 
     async def keeps_password(self, user_id: str) -> bool:
         """Whether the account's password is kept elsewhere."""
-        async with self._store.glance() as tx:
+        async with self._store.read_committed() as tx:
             return await tx.identities.of_user(user_id) is not None
 
     def _of(self, identity: Identity) -> LoginProvider | None:

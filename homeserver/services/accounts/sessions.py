@@ -203,7 +203,7 @@ class Sessions:
     async def _load(self, session_id: str) -> _Live:
         while True:
             changes = self._changes
-            async with self._store.glance() as tx:
+            async with self._store.read_committed() as tx:
                 found = await tx.sessions.get(session_id)
             if faults.plan is not None:
                 await faults.plan.reach("sessions.load")

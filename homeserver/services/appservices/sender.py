@@ -25,7 +25,7 @@ from homeserver.ports.log import LogEntry
 from homeserver.ports.outbound import OutboundError
 from homeserver.ports.store import Store, StoreUnavailable
 from homeserver.services.appservices.link import Link, segment
-from homeserver.services.appservices.transactions import Draft, TransactionMaker
+from homeserver.services.appservices.transactions import TransactionDraft, TransactionMaker
 from homeserver.services.log import Log
 from homeserver.services.personal.presence import PresenceTracker
 from homeserver.services.personal.typing import TypingTracker
@@ -211,7 +211,7 @@ class AppServiceSender:
 
         Returns whether there is anything to do now.
         """
-        draft = Draft(self._position, self._position)
+        draft = TransactionDraft(self._position, self._position)
         body: bytes | None = None
         while True:
             upto = self._log.position
@@ -222,7 +222,7 @@ class AppServiceSender:
             body = await self._maker.finish(draft)
             if body is not None or draft.position >= self._log.position:
                 break
-            draft = Draft(draft.position, draft.position)
+            draft = TransactionDraft(draft.position, draft.position)
         if body is not None or acknowledged is not None:
             await self._keep(draft.position, body, acknowledged)
         self._position = draft.position
@@ -230,7 +230,7 @@ class AppServiceSender:
             await self._keep_cursor()
         return body is not None
 
-    async def _read_on(self, draft: Draft, upto: int) -> None:
+    async def _read_on(self, draft: TransactionDraft, upto: int) -> None:
         upto = min(draft.position + _PAGE, upto)
         entries: Sequence[LogEntry] | None = self._log.since(draft.position, upto)
         if entries is None:
@@ -241,7 +241,7 @@ class AppServiceSender:
         else:
             await self._maker.extend(draft, entries)
 
-    async def _add_passing(self, draft: Draft) -> None:
+    async def _add_passing(self, draft: TransactionDraft) -> None:
         """Add typing and presence, which are of the moment and not kept."""
         if self._typing is not None:
             rooms = self._typing.changed_since(self._typing_serial)

@@ -55,7 +55,7 @@ class TransactionLimits:
 
 
 @dataclass(slots=True)
-class Draft:
+class TransactionDraft:
     """A transaction in the making: everything of interest with `low < position <= position`."""
 
     low: int
@@ -106,7 +106,7 @@ class TransactionMaker:
         self._clock = clock
         self.limits = limits
 
-    async def extend(self, draft: Draft, entries: Sequence[LogEntry]) -> None:
+    async def extend(self, draft: TransactionDraft, entries: Sequence[LogEntry]) -> None:
         """Add entries that follow the draft's position, as many as fit; the position says how far it came."""
         users = self._telling_of_devices(entries)
         rooms = {
@@ -120,7 +120,7 @@ class TransactionMaker:
             if draft.is_full(self.limits):
                 return
 
-    async def extend_from_store(self, draft: Draft, upto: int) -> None:
+    async def extend_from_store(self, draft: TransactionDraft, upto: int) -> None:
         """As `extend`, where the log can no longer be read back: with events and messages to devices.
 
         Receipts and changes of device lists of that time are not known any more.
@@ -143,7 +143,7 @@ class TransactionMaker:
         if not draft.is_full(self.limits):
             draft.position = upto
 
-    async def add_typing(self, draft: Draft, rooms: dict[str, list[str]]) -> None:
+    async def add_typing(self, draft: TransactionDraft, rooms: dict[str, list[str]]) -> None:
         """Add who is typing, in those of the rooms that are of interest."""
         async with self._store.read() as tx:
             nids = await tx.rooms.room_nids(rooms)
@@ -152,14 +152,14 @@ class TransactionMaker:
             if room_id in nids and self.interest.room(nids[room_id]) is not None:
                 draft.extra.append({"type": "m.typing", "room_id": room_id, "content": {"user_ids": users}})
 
-    async def add_presence(self, draft: Draft, presence: dict[str, dict[str, Any]]) -> None:
+    async def add_presence(self, draft: TransactionDraft, presence: dict[str, dict[str, Any]]) -> None:
         """Add the presence of those of the users who share a room with the service."""
         await self._load(await self._rooms_of(presence), draft.position)
         for user_id, content in presence.items():
             if await self._shares(user_id):
                 draft.extra.append({"type": "m.presence", "sender": user_id, "content": content})
 
-    async def finish(self, draft: Draft) -> bytes | None:
+    async def finish(self, draft: TransactionDraft) -> bytes | None:
         """The body of the transaction; None if there is nothing to tell."""
         if draft.is_empty:
             return None
@@ -184,7 +184,7 @@ class TransactionMaker:
 
     # What single entries mean
 
-    async def _add(self, draft: Draft, entry: LogEntry) -> None:
+    async def _add(self, draft: TransactionDraft, entry: LogEntry) -> None:
         """Add what an entry means. One that cannot be told must not keep those behind it from being told."""
         try:
             if isinstance(entry, EventEntry):
@@ -202,7 +202,7 @@ class TransactionMaker:
         except Exception as error:
             _log.error("appservice_entry_left_out", id=self._service.id, position=entry.position, exc_info=error)
 
-    def _add_devices(self, draft: Draft, entry: ToDeviceEntry | KeyCountsEntry) -> None:
+    def _add_devices(self, draft: TransactionDraft, entry: ToDeviceEntry | KeyCountsEntry) -> None:
         is_message = isinstance(entry, ToDeviceEntry)
         if not (self._hears_devices if is_message else self._service.encrypts):
             return
@@ -213,7 +213,7 @@ class TransactionMaker:
                     draft.devices[device] = None
                     draft.messages += 1
 
-    async def _add_event(self, draft: Draft, stored: StoredEvent) -> None:
+    async def _add_event(self, draft: TransactionDraft, stored: StoredEvent) -> None:
         if stored.order is None or (stored.flags and stored.flags & HIDDEN) or not self.interest.wants(stored):
             return
         rendered = await self._rendered(stored)
@@ -242,7 +242,7 @@ class TransactionMaker:
             extra["invite_room_state"] = [stripped(item) for item in state]
         return for_recipient(joined_all_along([stored])[0], extra)
 
-    def _add_receipt(self, draft: Draft, receipt: ReceiptChanged) -> None:
+    def _add_receipt(self, draft: TransactionDraft, receipt: ReceiptChanged) -> None:
         if not self._service.receive_ephemeral:
             return
         if receipt.is_private:
@@ -252,7 +252,7 @@ class TransactionMaker:
         if wanted:
             draft.receipts[(receipt.room_id, receipt.user_id, receipt.type, receipt.thread_id)] = receipt
 
-    async def _note_move(self, draft: Draft, stored: StoredEvent) -> None:
+    async def _note_move(self, draft: TransactionDraft, stored: StoredEvent) -> None:
         """Somebody came to a room of the service or left it: keys to ask for, or to forget."""
         user_id = stored.event.state_key or ""
         before = None if stored.replaces is None else stored.replaces.membership
@@ -307,7 +307,7 @@ class TransactionMaker:
             return True
         return any(self.interest.room(room_nid) is not None for room_nid in joined if room_nid != besides)
 
-    async def _messages(self, tx: Transaction, draft: Draft) -> list[bytes]:
+    async def _messages(self, tx: Transaction, draft: TransactionDraft) -> list[bytes]:
         """Messages to devices of the draft's stretch of the log, in order, with whom they are for."""
         found: list[tuple[int, bytes]] = []
         for device in draft.devices:
@@ -340,7 +340,7 @@ def _receipts(receipts: Iterable[ReceiptChanged]) -> list[dict[str, Any]]:
     return [{"type": "m.receipt", "room_id": room_id, "content": content} for room_id, content in rooms.items()]
 
 
-async def _keys(tx: Transaction, draft: Draft) -> dict[str, bytes]:
+async def _keys(tx: Transaction, draft: TransactionDraft) -> dict[str, bytes]:
     """What is left of the keys of the devices concerned."""
     counts: dict[str, dict[str, Any]] = {}
     fallback: dict[str, dict[str, Any]] = {}

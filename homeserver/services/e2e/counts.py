@@ -38,7 +38,7 @@ class KeyCountsCache:
         known = self._known.get(device)
         while known is None:
             changes = self._changes
-            async with self._store.glance() as tx:
+            async with self._store.read_committed() as tx:
                 known = members(await tx.keys.counts(device))
             if changes == self._changes:
                 self._known[device] = known

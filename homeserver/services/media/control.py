@@ -99,19 +99,19 @@ class MediaControl:
 
     async def totals(self) -> list[tuple[str, Usage]]:
         """What there is of each kind: upload, preview, remote."""
-        async with self._store.glance() as tx:
+        async with self._store.read_committed() as tx:
             return await tx.media.totals()
 
     async def usage(self, user_id: str) -> Usage:
         """What one user has uploaded."""
-        async with self._store.glance() as tx:
+        async with self._store.read_committed() as tx:
             return await tx.media.usage(user_id)
 
     async def usage_by_user(self) -> AsyncIterator[tuple[str, Usage]]:
         """What users have uploaded, in the order of their ids."""
         last = ""
         while True:
-            async with self._store.glance() as tx:
+            async with self._store.read_committed() as tx:
                 page = await tx.media.usage_by_user(last, _STEP)
             for found in page:
                 yield found
@@ -123,7 +123,7 @@ class MediaControl:
         """All media of a selection."""
         after = ("", "")
         while True:
-            async with self._store.glance() as tx:
+            async with self._store.read_committed() as tx:
                 page = await tx.media.select(selection, after, _STEP)
             for media in page:
                 yield media
@@ -173,7 +173,7 @@ class MediaControl:
     async def _delete(self, batch: list[Media]) -> Gone:
         blobs = await self._library.delete([(media.origin, media.media_id) for media in batch])
         for digest in {media.digest for media in batch if media.digest is not None}:
-            async with self._store.glance() as tx:
+            async with self._store.read_committed() as tx:
                 is_kept = await tx.media.blob(digest) is not None
             if not is_kept:
                 await self._forget_thumbnails(digest)
@@ -204,7 +204,7 @@ class MediaControl:
     async def chore(self) -> int:
         """One round of what is to be done now and then; returns 0, since it does everything at once."""
         await self.age()
-        async with self._store.glance() as tx:
+        async with self._store.read_committed() as tx:
             condemned = await tx.media.condemned(self._clock.now_ms(), 10 * _STEP)
         for blob in condemned:  # from before a crash
             await self._library.remove(blob)
@@ -249,7 +249,7 @@ class MediaControl:
     async def existing(self, server_name: str, media_id: str) -> Media:
         """One media id, whatever its state. Raises MatrixError: INVALID_PARAM, NOT_FOUND."""
         origin, media_id = parse_media(server_name, media_id)
-        async with self._store.glance() as tx:
+        async with self._store.read_committed() as tx:
             media = await tx.media.get(origin, media_id)
         if media is None:
             raise not_found()
@@ -265,7 +265,7 @@ class MediaControl:
         """
         moved, size, last = 0, 0, b""
         while True:
-            async with self._store.glance() as tx:
+            async with self._store.read_committed() as tx:
                 page = await tx.media.blobs(from_store, last, _STEP)
             for blob in page:
                 moved += await self._move(blob, to_store)
@@ -338,7 +338,7 @@ class MediaControl:
     async def _all_blobs(self, store: str | None = None) -> AsyncIterator[Blob]:
         last = b""
         while True:
-            async with self._store.glance() as tx:
+            async with self._store.read_committed() as tx:
                 page = await tx.media.blobs(store, last, _STEP)
             for blob in page:
                 yield blob
@@ -386,7 +386,7 @@ class MediaControl:
                 continue
             digest = bytes.fromhex(found.key) if _DIGEST.fullmatch(found.key) else b""
             async with self._library.alone_with(digest):
-                async with self._store.glance() as tx:
+                async with self._store.read_committed() as tx:
                     blob = await tx.media.blob(digest)
                 if blob is not None and blob.store == name:
                     continue

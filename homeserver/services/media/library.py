@@ -216,7 +216,7 @@ class Library:
     async def open(self, media: Media) -> OpenBlob:
         """The content of media that `find` gave. Raises MatrixError: NOT_FOUND if it is lost, UNKNOWN (503)."""
         assert media.digest is not None  # noqa: S101 - `find` waits for it
-        async with self._store.glance() as tx:
+        async with self._store.read_committed() as tx:
             blob = await tx.media.blob(media.digest)
         if blob is None:
             raise not_found()  # deleted since
@@ -224,7 +224,7 @@ class Library:
 
     async def link(self, media: Media, disposition: str) -> str | None:
         """A URL of the store itself for this content, good for some minutes; None if the store has none to give."""
-        async with self._store.glance() as tx:
+        async with self._store.read_committed() as tx:
             blob = await tx.media.blob(media.digest or b"")
         if blob is None:
             return None
@@ -251,7 +251,7 @@ class Library:
         return store_failed(error)
 
     async def _get(self, origin: str, media_id: str) -> Media | None:
-        async with self._store.glance() as tx:
+        async with self._store.read_committed() as tx:
             found = await tx.media.get(origin, media_id)
         if found is not None and found.digest is None and (found.expires_ms or 0) <= self._clock.now_ms():
             return None

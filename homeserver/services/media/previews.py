@@ -92,7 +92,7 @@ class Previews:
         language = language if language and _LANGUAGE.fullmatch(language) else self._settings.language
         language = language[:_LONGEST_LANGUAGE]
         digest = sha256(f"{language}\n{address}".encode()).digest()
-        async with self._store.glance() as tx:
+        async with self._store.read_committed() as tx:
             kept = await tx.media.preview(digest, self._clock.now_ms())
         if kept is not None:
             return kept

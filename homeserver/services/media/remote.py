@@ -179,7 +179,7 @@ class RemoteFetches:
                     origin, media_id, file, digest, content.content_type, content.upload_name
                 )
             except UniqueViolation:  # another process was first
-                async with self._store.glance() as tx:
+                async with self._store.read_committed() as tx:
                     found = await tx.media.get(origin, media_id)
                 if found is None:
                     raise not_found() from None

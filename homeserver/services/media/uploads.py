@@ -106,7 +106,7 @@ class Uploads:
         """
         _require_active(who)
         origin, media_id = parse_media(server_name, media_id)
-        async with self._store.glance() as tx:
+        async with self._store.read_committed() as tx:
             pending = await tx.media.get(origin, media_id)
         if pending is None or origin != self._library.server_name:
             raise not_found()
@@ -200,7 +200,7 @@ class Uploads:
             raise MatrixError(ErrCode.TOO_LARGE, f"Uploads have at most {self.settings.max_bytes} bytes")
         if not self.settings.quota_bytes:
             return None
-        async with self._store.glance() as tx:
+        async with self._store.read_committed() as tx:
             used = (await tx.media.usage(user_id)).size
         left = self.settings.quota_bytes - used
         if left < max(1, announced or 0):
@@ -291,7 +291,7 @@ class Uploads:
 
     async def _store_content(self, media: Media, digest: bytes, file: SpoolFile) -> tuple[Blob, BlobStore, bool]:
         """Put the content into its store; also whether it was known before (it is put all the same: that heals)."""
-        async with self._store.glance() as tx:
+        async with self._store.read_committed() as tx:
             known = await tx.media.blob(digest)
         stores = self._library.stores
         try:

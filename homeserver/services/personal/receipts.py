@@ -78,7 +78,7 @@ class ReceiptService:
         lock = self._locks.setdefault((user_id, room_id), asyncio.Lock())
         async with lock:  # of two receipts at once, the older must not be stored last
             # Each look stands alone: events keep their places, and the store lets no receipt go back.
-            async with self._store.glance() as tx:
+            async with self._store.read_committed() as tx:
                 target = await _timeline_event(tx, room_id, event_id)
                 if thread_id is not None:
                     await _require_thread(tx, target, thread_id)
@@ -96,7 +96,7 @@ class ReceiptService:
 
         async def edit(stored: bytes | None) -> bytes | None:
             known_id = None if stored is None else orjson.loads(stored).get("event_id")
-            async with self._store.glance() as tx:
+            async with self._store.read_committed() as tx:
                 target = await _timeline_event(tx, room_id, event_id)
                 if await _is_as_far(tx, known_id, target):
                     return None

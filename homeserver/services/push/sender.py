@@ -408,7 +408,7 @@ class PushSender:
     async def _send(self, line: _Line, notice: Notice | None) -> bool:
         """Returns False if there is no such pusher any more. Raises Unreachable, StoreUnavailable."""
         user_id = line.name[0]
-        async with self._store.glance() as tx:
+        async with self._store.read_committed() as tx:
             pusher = await tx.pushers.get(line.name)
         if pusher is None or not pusher.enabled:
             return False

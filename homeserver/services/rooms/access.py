@@ -82,7 +82,7 @@ class RoomAccess:
         left = history.left
         if left is None:
             raise _not_a_member()
-        async with memory.store.glance() as tx:
+        async with memory.store.read_committed() as tx:
             if await _forgotten(tx, user_id, room_id):
                 raise _not_a_member()
         state = RoomState(Snapshot(left.snapshot, 0))

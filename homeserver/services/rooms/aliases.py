@@ -130,7 +130,7 @@ class Aliases:
     async def local_aliases(self, user_id: str, room_id: str) -> list[str]:
         """Aliases of a room.  spec: client-server-api#get_matrixclientv3roomsroomidaliases"""
         view = await self._access.current(room_id, user_id)
-        async with self._memory.store.glance() as tx:
+        async with self._memory.store.read_committed() as tx:
             return await tx.aliases.of_room(view.room_nid)
 
     async def check_canonical_alias(self, room_id: str, content: dict[str, Any]) -> None:

@@ -227,7 +227,7 @@ class ArrivingRoom:
         stored = await self._fetch([event_id for event_id in event.prev_events if event_id not in self._new])
         nids = {item.snapshot for item in stored.values()} - self._roots.keys() - {0}
         if nids:
-            async with self._memory.store.glance() as tx:
+            async with self._memory.store.read_committed() as tx:
                 snapshots = await tx.rooms.snapshots(nids)
             self._roots |= {nid: RoomState(snapshot) for nid, snapshot in snapshots.items()}
         found: dict[str, _Prev] = {}
@@ -274,7 +274,7 @@ class ArrivingRoom:
 
     async def _stored_state(self, nid: int) -> RoomState:
         if nid not in self._roots:
-            async with self._memory.store.glance() as tx:
+            async with self._memory.store.read_committed() as tx:
                 self._roots[nid] = RoomState((await tx.rooms.snapshots([nid]))[nid])
         return self._roots[nid]
 
@@ -311,7 +311,7 @@ class ArrivingRoom:
         return [event.prev_events for event, flags in placed if flags & HIDDEN and not flags & EventFlags.OUTLIER]
 
     async def _gaps(self, event_ids: Collection[str]) -> set[str]:
-        async with self._memory.store.glance() as tx:
+        async with self._memory.store.read_committed() as tx:
             found = await tx.rooms.gaps(self._head.room_nid, event_ids)
         found |= {event_id for made in self._events for event_id in made.gaps if event_id in event_ids}
         return found
@@ -353,7 +353,7 @@ class ArrivingRoom:
 
     async def _waiting_redaction(self, event: Event) -> StoredEvent | None:
         """The stored redaction that came before the event and may redact it."""
-        async with self._memory.store.glance() as tx:
+        async with self._memory.store.read_committed() as tx:
             nids = await tx.rooms.redactions_waiting(self._head.room_nid, event.event_id)
             waiting = await tx.events.by_nids(nids) if nids else []
         for redaction in waiting:

@@ -83,7 +83,7 @@ class EventCache:
         found = {event_id: stored for event_id in event_ids if (stored := self.get(event_id)) is not None}
         missing = [event_id for event_id in event_ids if event_id not in found]
         if missing:
-            async with store.glance() as tx:
+            async with store.read_committed() as tx:
                 found.update(await tx.events.get_many(missing))
         return found
 

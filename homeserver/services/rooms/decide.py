@@ -266,7 +266,7 @@ class WorkingRoom:
         ts = draft.origin_server_ts if draft.origin_server_ts is not None else self._workshop.clock.now_ms()
         return build.build_event(
             version,
-            build.Draft(self.room_id, draft.sender, draft.type, content, draft.state_key, draft.redacts),
+            build.ProtoEvent(self.room_id, draft.sender, draft.type, content, draft.state_key, draft.redacts),
             build.Place(prev_events, auth_events, depth, hashes),
             self._workshop.signer,
             origin_server_ts=ts,

@@ -33,7 +33,7 @@ class GuestAccess:
         """Whether the user is a guest of this server."""
         if user_id in self._no_guests:
             return False
-        async with self._memory.store.glance() as tx:
+        async with self._memory.store.read_committed() as tx:
             user = await tx.users.get(user_id)
         if user is None or user.is_guest:
             return user is not None

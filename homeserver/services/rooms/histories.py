@@ -64,7 +64,7 @@ class HistoryCache:
             self._histories.move_to_end((room_nid, user_id))
             return history
         changes = self._changes
-        async with store.glance() as tx:
+        async with store.read_committed() as tx:
             history = await load_history(tx, room_nid, user_id)
         if changes == self._changes:  # else it may be from before the change
             self._keep(room_nid, user_id, history)
@@ -94,7 +94,7 @@ class HistoryCache:
             # An open transaction may be older than what memory knows: what it reads is good for its answer only.
             decisive = await tx.sync.visibility_histories(missing, user_id)
         else:
-            async with store.glance() as own:
+            async with store.read_committed() as own:
                 decisive = await own.sync.visibility_histories(missing, user_id)
         for room_nid in missing:
             history = found[room_nid] = history_of(user_id, decisive[room_nid])

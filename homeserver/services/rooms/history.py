@@ -91,7 +91,7 @@ class RoomHistory:
     async def event(self, who: Recipient, room_id: str, event_id: str) -> bytes:
         """One event. Raises NOT_FOUND.  spec: client-server-api#get_matrixclientv3roomsroomideventeventid"""
         window, stored = await self._access.event(room_id, event_id, who.user_id)
-        async with self._memory.store.glance() as tx:
+        async with self._memory.store.read_committed() as tx:
             return (await present(tx, window, who, [stored]))[0]
 
     async def event_anywhere(self, who: Recipient, event_id: str) -> bytes:
@@ -108,7 +108,7 @@ class RoomHistory:
         window = await self._access.window(room_id, who.user_id)
         if start is None:
             start = order_of(window.as_of) if request.backwards else _BEGINNING
-        async with self._memory.store.glance() as tx:
+        async with self._memory.store.read_committed() as tx:
             walk = await self._walk(tx, window, (start, stop), request.backwards, limit, request.filter, who.ignored)
             chunk = await present(tx, window, who, walk.events)
             state = await self._lazy_members(tx, window, walk.events) if request.filter.lazy_load_members else []
@@ -126,7 +126,7 @@ class RoomHistory:
             raise MatrixError(ErrCode.INVALID_PARAM, "limit must not be negative")
         limit = min(limit, event_filter.limit or self._max_context, self._max_context)
         window, stored = await self._access.event(room_id, event_id, who.user_id)
-        async with self._memory.store.glance() as tx:
+        async with self._memory.store.read_committed() as tx:
             order = stored.order or 0
             before = await self._walk(tx, window, (order - 1, None), True, limit // 2, event_filter, who.ignored)
             after = await self._walk(tx, window, (order, None), False, limit - limit // 2, event_filter, who.ignored)
@@ -158,7 +158,7 @@ class RoomHistory:
         """
         order = stored.order or 0
         every = RoomEventFilter()
-        async with self._memory.store.glance() as tx:
+        async with self._memory.store.read_committed() as tx:
             before = await self._walk(tx, window, (order - 1, None), True, around[0], every, who.ignored)
             after = await self._walk(tx, window, (order, None), False, around[1], every, who.ignored)
             events = [*before.events, *after.events]

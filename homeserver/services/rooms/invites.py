@@ -34,13 +34,13 @@ class InvitePermission:
     async def _let_be_made(self, user_id: str) -> None:
         if self._makers is None or not self._makers.may_make(user_id):
             return
-        async with self._store.glance() as tx:
+        async with self._store.read_committed() as tx:
             exists = await tx.users.get(user_id) is not None
         if not exists:
             await self._makers.make_user(user_id)
 
     async def blocked_by(self, user_id: str) -> bool:
         """Whether the user wants no invites. Content they wrote that says nothing understood blocks nothing."""
-        async with self._store.glance() as tx:
+        async with self._store.read_committed() as tx:
             content = await tx.account_data.get(user_id, None, INVITE_PERMISSION_CONFIG)
         return content is not None and orjson.loads(content).get("default_action") == "block"

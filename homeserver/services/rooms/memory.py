@@ -32,7 +32,7 @@ class RoomMemory:
         """
         if unknown := state.unknown(keys):
             stored = state.stored
-            async with self.store.glance() as tx:
+            async with self.store.read_committed() as tx:
                 found = await tx.rooms.state_at_filtered(_nid(stored), unknown)
             stored.learn({key: found.get(key) for key in unknown})
         return {key: event_id for key in keys if (event_id := state.get(key)) is not None}
@@ -53,7 +53,7 @@ class RoomMemory:
         """All of a stored state, which in a large room takes time and memory."""
         if state.whole is not None:
             return state.whole
-        async with self.store.glance() as tx:
+        async with self.store.read_committed() as tx:
             return await tx.rooms.state_at(_nid(state))
 
     def follow(self, entries: Sequence[LogEntry]) -> None:

@@ -66,7 +66,7 @@ class Relations:
             limit=_limit(request.limit),
         )
         window, _ = await self._access.event(room_id, request.event_id, who.user_id)
-        async with self._memory.store.glance() as tx:
+        async with self._memory.store.read_committed() as tx:
             page = await tx.relations.children(window.room_nid, query)
             children = window.shown(stored for stored in page.events if not ignores(who.ignored, stored))
             chunk = await present(tx, window, who, children)

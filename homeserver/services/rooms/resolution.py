@@ -100,7 +100,7 @@ class Resolutions:
         """The room's auth graph with all of `nids` in it. Raises KeyError if one is not stored."""
         graph = self._graphs.get(room_nid)
         if graph is None or any(nid not in graph.auth for nid in nids):
-            async with self._memory.store.glance() as tx:
+            async with self._memory.store.read_committed() as tx:
                 rows = await tx.rooms.auth_graph(room_nid)
             graph = self._graphs[room_nid] = _Graph(AuthGraph(rows))
         self._graphs.move_to_end(room_nid)
@@ -113,7 +113,7 @@ class Resolutions:
         graph = self._graphs[room_nid]
         snapshot = current.stored.snapshot
         if snapshot is None or graph.agreed_of != snapshot.nid:
-            async with self._memory.store.glance() as tx:
+            async with self._memory.store.read_committed() as tx:
                 graph.agreed = await tx.rooms.current_nids(room_nid)
             graph.agreed_of = -1 if snapshot is None else snapshot.nid
         return graph.agreed
@@ -126,7 +126,7 @@ class Resolutions:
         """Stored events by row id."""
         if not nids:
             return []
-        async with self._memory.store.glance() as tx:
+        async with self._memory.store.read_committed() as tx:
             return await tx.events.by_nids(list(nids))
 
     async def state(self, state: RoomState, keys: Collection[StateKey]) -> dict[StateKey, str]:

@@ -71,7 +71,7 @@ class Authorisers:
     async def _pick(self, head: RoomHead, levels: PowerLevels) -> str:
         """A joined local user with the power to invite: the most powerful one, so that it lasts."""
         invite = levels.named("invite")
-        async with self._memory.store.glance() as tx:
+        async with self._memory.store.read_committed() as tx:
             joined = await tx.rooms.joined_local_users(head.room_nid)
         candidates = [user_id for user_id in joined if levels.user(user_id) >= invite]
         if candidates:

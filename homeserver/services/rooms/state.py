@@ -83,7 +83,7 @@ class RoomState:
         window = await self._access.window(room_id, user_id)
         if order is None and window.until is None and not window.state.is_whole:
             some = None if membership is None and not_membership is None else list(filter(wanted, _MEMBERSHIPS))
-            async with self._memory.store.glance() as tx:
+            async with self._memory.store.read_committed() as tx:
                 nids = await tx.rooms.current_member_nids(window.room_nid, some)
             return self._rows(window.history, nids)
         within = True
@@ -129,7 +129,7 @@ class RoomState:
     async def _members(self, window: RoomWindow, memberships: Collection[str] | None = None) -> list[StoredEvent]:
         """Member events as the window has them; of a large room only those of `memberships`."""
         if window.until is None and not window.state.is_whole:
-            async with self._memory.store.glance() as tx:
+            async with self._memory.store.read_committed() as tx:
                 return await tx.rooms.current_members(window.room_nid, memberships)
         # A small room's state is in memory and most of its events are: only the others cost a statement.
         state = await self._memory.read_whole(window.state)
@@ -144,7 +144,7 @@ class RoomState:
 
     async def _rows(self, history: History, nids: list[int]) -> StatePages:
         for start in range(0, len(nids), _PAGE):
-            async with self._memory.store.glance() as tx:
+            async with self._memory.store.read_committed() as tx:
                 found = await tx.events.by_nids(nids[start : start + _PAGE])
             yield stated(history, history.known(found))
 
@@ -155,7 +155,7 @@ class RoomState:
     async def _state_at(self, window: RoomWindow, order: int) -> tuple[StateMap, bool]:
         """The state at a point of the timeline, and whether the point is in the user's history."""
         start = order if window.until is None else min(order, window.until)
-        async with self._memory.store.glance() as tx:
+        async with self._memory.store.read_committed() as tx:
             page = await tx.events.timeline(window.room_nid, start=start, stop=None, backwards=True, limit=1)
             if not page.events:
                 return StateMap(), True

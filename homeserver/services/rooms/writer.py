@@ -177,7 +177,7 @@ class RoomWriter:
         memory = self._memory
         for attempt in range(_ATTEMPTS):
             await _pause(attempt)
-            await self._committer.certain()
+            await self._committer.outcome_known()
             head = await memory.heads.fetch(room_id, memory.store)
             if head is None:
                 _fail(batch, NotAllowed("You are not in this room"))
@@ -217,7 +217,7 @@ class RoomWriter:
 
         Asked before somebody is refused: else who was let in over there would hear here that they are not.
         """
-        async with self._memory.store.glance() as tx:
+        async with self._memory.store.read_committed() as tx:
             version = await tx.rooms.head_version(head.room_nid)
         if version == head.version_no:
             return False
@@ -228,7 +228,7 @@ class RoomWriter:
         memory = self._memory
         for attempt in range(_ATTEMPTS):
             await _pause(attempt)
-            await self._committer.certain()
+            await self._committer.outcome_known()
             head = await memory.heads.fetch(room_id, memory.store)
             if head is None:
                 _fail(batch, MatrixError(ErrCode.NOT_FOUND, "This room is not known here"))
@@ -264,7 +264,7 @@ class RoomWriter:
         """Whether administrators let nobody in: asked when somebody may be about to come."""
         if all(waiting.draft.type != "m.room.member" for waiting in batch):
             return False
-        async with self._memory.store.glance() as tx:
+        async with self._memory.store.read_committed() as tx:
             return await tx.administration.blocked(room_id) is not None
 
     async def _decide(

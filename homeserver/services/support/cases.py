@@ -204,7 +204,7 @@ class Cases:
 
     async def visitor(self, case: Case) -> Visitor:
         """Who began a case; of somebody forgotten only the account's name is left."""
-        async with self._store.glance() as tx:
+        async with self._store.read_committed() as tx:
             found = await tx.support.visitor(case.visitor_id)
         return found or Visitor(case.visitor_id, case.site_id, case.opened_ms, case.opened_ms)
 

@@ -139,7 +139,7 @@ class Desk:
         cases: dict[str, Case] = {}
         rooms &= await self._known_rooms(events)
         if rooms:
-            async with self._store.glance() as tx:
+            async with self._store.read_committed() as tx:
                 cases = {case.room_id: case for case in await tx.support.cases(rooms)}
         concerned = False
         for event in news:
@@ -173,7 +173,7 @@ class Desk:
     # --- a case's room ---
 
     async def _in_case(self, site: LiveSite, event: Event) -> None:
-        async with self._store.glance() as tx:
+        async with self._store.read_committed() as tx:
             case = await tx.support.case(event.room_id)
         if case is None:
             return
@@ -248,7 +248,7 @@ class Desk:
         target = relation.get("event_id") if isinstance(relation, dict) else None
         case = None
         if isinstance(target, str) and isinstance(relation, dict):
-            async with self._store.glance() as tx:
+            async with self._store.read_committed() as tx:
                 case = await tx.support.case_of_card(target)
         if event.type == "m.reaction" and case is not None and isinstance(relation, dict):
             await self._react(site, case, event, cards.action_of(relation.get("key")))

@@ -159,7 +159,7 @@ class SupportRooms:
         head = await self._memory.heads.fetch(room_id, self._memory.store)
         if head is None:
             return []
-        async with self._memory.store.glance() as tx:
+        async with self._memory.store.read_committed() as tx:
             return list(await tx.rooms.joined_local_users(head.room_nid))
 
     async def staff(self, room_id: str) -> list[Staff]:

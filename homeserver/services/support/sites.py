@@ -63,7 +63,7 @@ class Sites:
         """All sites, at most two seconds old, as they are this moment if `fresh`."""
         now = self._clock.monotonic()
         if fresh or self._read_at is None or now - self._read_at > _FRESH_S:
-            async with self._store.glance() as tx:
+            async with self._store.read_committed() as tx:
                 rows = await tx.support.sites()
             before = self._known.keys()
             self._known = {

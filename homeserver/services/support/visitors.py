@@ -345,7 +345,7 @@ class Visitors:
     async def _of(self, site: LiveSite, who: Requester | None) -> Visitor | None:
         if who is None or who.site_id != site.id:
             return None
-        async with self._store.glance() as tx:
+        async with self._store.read_committed() as tx:
             return await tx.support.visitor(who.user_id)
 
     def _count_visitor(self, site: LiveSite) -> None:

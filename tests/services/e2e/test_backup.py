@@ -151,7 +151,7 @@ class _Script:
             assert (found.etag, found.count) == (version.etag, len(version.keys))
         if self.versions:
             assert (await self.backups.get(self.user_id, None)).version == max(self.versions)
-        async with store.engine.glance() as connection:
+        async with store.engine.read_committed() as connection:
             (rows,) = await _ROWS.first(connection, user_id=self.user_id)
         assert rows == sum(len(version.keys) for version in self.versions.values()), "nothing is left of deleted ones"
         sizes = [len(key.session_data) for version in self.versions.values() for key in version.keys.values()]
@@ -245,7 +245,7 @@ async def test_many_keys_come_and_go_in_bounded_memory(store: Database) -> None:
     assert len(decoder(b"".join([piece async for piece in of_room]))["sessions"]) == total // 10
     assert await backups.delete_keys(ALICE, version, "!room3") == Stored(total // size + 1, total * 9 // 10)
     await backups.delete(ALICE, version)
-    async with store.engine.glance() as connection:
+    async with store.engine.read_committed() as connection:
         assert (await _ROWS.first(connection, user_id=ALICE))[0] == 0
 
 
@@ -286,7 +286,7 @@ async def test_what_an_ended_account_had_is_purged(store: Database) -> None:
     while await backups.purge():
         steps += 1
     assert steps == 4
-    async with store.engine.glance() as connection:
+    async with store.engine.read_committed() as connection:
         for table in ("key_backups", "key_backup_keys", "key_backup_counters"):
             assert (await Sql(f"SELECT count(*) FROM {table}").first(connection))[0] == 0
 
