@@ -44,7 +44,7 @@ class _AheadPositions(SqlLogRepo):
         self._log = log
 
     async def reserve(self, count: int) -> int:
-        """See the port; the log is told at once."""
+        """The log is told at once."""
         first = await super().reserve(count)
         self._log.taken = first + count - 1
         return first
@@ -59,7 +59,6 @@ class AheadDatabase(Database):
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[SqlTransaction]:
-        """See the port."""
         async with super().write() as tx:
             # The transaction caches its repositories under their names.
             vars(tx)["log"] = _AheadPositions(tx.log, self._log)
@@ -75,7 +74,6 @@ class LateDatabase(Database):
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[SqlTransaction]:
-        """See the port."""
         unit = super().write()
         tx = await unit.__aenter__()
         try:

@@ -12,17 +12,21 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from homeserver.ports.outbound import AddressRefused, AnswerTooLarge, OutboundError, OutboundRequest, OutboundTimeout
+from homeserver.ports.outbound import (
+    AddressRefused,
+    AnswerTooLarge,
+    Outbound,
+    OutboundAnswer,
+    OutboundError,
+    OutboundRequest,
+    OutboundTimeout,
+)
 from homeserver.remote.addresses import AddressRules
-
-if TYPE_CHECKING:
-    from homeserver.ports.outbound import Outbound, OutboundAnswer
 
 _PIECE = 64 * 1024
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
@@ -34,7 +38,7 @@ _CONNECTIONS_OF_HOST = 10
 _PERSONAL = frozenset(("authorization", "cookie", "proxy-authorization"))
 
 
-class OutboundClient:
+class OutboundClient(Outbound):
     """Implements `ports.outbound.Outbound`. One for the process; made on first use, since it needs a running loop."""
 
     def __init__(self, rules: AddressRules, *, user_agent: str, ports: frozenset[int] | None = None) -> None:
@@ -46,7 +50,6 @@ class OutboundClient:
 
     @asynccontextmanager
     async def request(self, request: OutboundRequest) -> AsyncIterator[_Answer]:
-        """See the port."""
         answer: aiohttp.ClientResponse | None = None
         try:
             async with asyncio.timeout(request.seconds):
@@ -59,7 +62,6 @@ class OutboundClient:
                 answer.close()  # what is left of the body is not read
 
     async def close(self) -> None:
-        """See the port."""
         sessions, self._sessions = list(self._sessions.values()), {}
         for session in sessions:
             await session.close()
@@ -166,7 +168,7 @@ class _CheckedResolver(AbstractResolver):
         """Nothing to let go of."""
 
 
-class _Answer:
+class _Answer(OutboundAnswer):
     """Implements `ports.outbound.OutboundAnswer`."""
 
     def __init__(self, answer: aiohttp.ClientResponse, max_bytes: int) -> None:
@@ -175,21 +177,17 @@ class _Answer:
 
     @property
     def status(self) -> int:
-        """See the port."""
         return self._answer.status
 
     @property
     def url(self) -> str:
-        """See the port."""
         return str(self._answer.url)
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """See the port."""
         return self._answer.headers
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """See the port."""
         announced = self._answer.headers.get("Content-Length", "")
         if announced.isdecimal() and int(announced[:20]) > self._max_bytes:
             raise AnswerTooLarge(f"{_shown(self.url)} is larger than {self._max_bytes:,} bytes")
@@ -204,7 +202,6 @@ class _Answer:
             raise OutboundError(f"{_shown(self.url)}: {type(error).__name__}") from error
 
     async def read(self) -> bytes:
-        """See the port."""
         return b"".join([piece async for piece in self.pieces()])
 
 
@@ -236,9 +233,3 @@ def _looks_numeric(host: str) -> bool:
 def _shown(url: str) -> str:
     """An address for messages: without its query, which may hold secrets."""
     return url.partition("?")[0][:200]
-
-
-if TYPE_CHECKING:
-
-    def _is_the_port(client: OutboundClient, answer: _Answer) -> tuple[Outbound, OutboundAnswer]:
-        return client, answer

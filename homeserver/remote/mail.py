@@ -7,14 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, formataddr, make_msgid
-from typing import TYPE_CHECKING
 
 import aiosmtplib
 
-from homeserver.ports.mail import Letter, MailFailed
-
-if TYPE_CHECKING:
-    from homeserver.ports.mail import Mailer
+from homeserver.ports.mail import Letter, Mailer, MailFailed
 
 _MAX_SUBJECT = 200
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
@@ -35,14 +31,13 @@ class SmtpSettings:
     timeout_s: float
 
 
-class SmtpMailer:
+class SmtpMailer(Mailer):
     """Implements `ports.mail.Mailer`: a connection for each letter."""
 
     def __init__(self, settings: SmtpSettings) -> None:
         self._settings = settings
 
     async def send(self, letter: Letter) -> None:
-        """See the port."""
         settings = self._settings
         try:
             await aiosmtplib.send(
@@ -78,9 +73,3 @@ class SmtpMailer:
         message.set_content(letter.text)
         message.add_alternative(letter.html, subtype="html")
         return message
-
-
-if TYPE_CHECKING:
-
-    def _is_the_port(mailer: SmtpMailer) -> Mailer:
-        return mailer

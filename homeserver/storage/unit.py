@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from homeserver import faults
 from homeserver.ports.events import EventMemory
-from homeserver.ports.store import StoreBroken, StoreUnavailable
+from homeserver.ports.store import Store, StoreBroken, StoreUnavailable
 from homeserver.storage.dialect import Connection
 from homeserver.storage.engine import Engine
 from homeserver.storage.ids import IdBlocks, TransactionIds
@@ -40,9 +39,6 @@ from homeserver.storage.repos.support import SqlSupportRepo
 from homeserver.storage.repos.sync import SqlSyncRepo
 from homeserver.storage.repos.to_device import SqlToDeviceRepo
 from homeserver.storage.repos.unread import SqlUnreadRepo
-
-if TYPE_CHECKING:
-    from homeserver.ports.store import Store
 
 
 class SqlTransaction:
@@ -178,7 +174,7 @@ class SqlTransaction:
         return SqlSyncRepo(self._connection, self._reader)
 
 
-class Database:
+class Database(Store):
     """Implements `ports.store.Store` on an engine."""
 
     def __init__(self, engine: Engine, server_name: str, *, searchable: bool = True) -> None:
@@ -192,7 +188,6 @@ class Database:
         self._failed = asyncio.Event()
 
     def remember(self, memory: EventMemory) -> None:
-        """See the port."""
         self._memory = memory
 
     async def run(self) -> None:
@@ -253,9 +248,3 @@ def _lost_is_unavailable() -> Iterator[None]:
         yield
     except (ConnectionError, TimeoutError) as error:
         raise StoreUnavailable(str(error)) from error
-
-
-if TYPE_CHECKING:
-
-    def _database_is_a_store(database: Database) -> Store:
-        return database

@@ -14,12 +14,12 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from homeserver.core.errors import LimitExceeded
 from homeserver.ports.clock import Clock
-from homeserver.ports.ratelimits import Rate
+from homeserver.ports.ratelimits import Rate, RateLimits
 
 Network = IPv4Network | IPv6Network
 
 
-class RateLimiter:
+class RateLimiter(RateLimits):
     """Buckets by name and key. Implements `ports.ratelimits.RateLimits`."""
 
     def __init__(
@@ -57,7 +57,7 @@ class RateLimiter:
             keys.popitem(last=False)
 
     def give_back(self, bucket: str, key: str, cost: float = 1.0) -> None:
-        """See the port. KeyError for an unknown bucket."""
+        """KeyError for an unknown bucket."""
         rate = self._rates[bucket]
         keys = self._full_at[bucket]
         if key in keys:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
@@ -20,15 +20,13 @@ from homeserver.ports.media import (
     NotAPicture,
     Picture,
     PictureFacts,
+    Thumbnailer,
     ThumbnailerBusy,
     ThumbnailSpec,
     TooManyPixels,
     VideoFacts,
 )
 from media_repo.thumbnails import video
-
-if TYPE_CHECKING:
-    from homeserver.ports.media import Thumbnailer
 
 _WORKER = Path(__file__).with_name("worker.py")
 _IDLE_S = 60.0
@@ -61,7 +59,7 @@ class _Died(Exception):
         self.over_the_picture = over_the_picture
 
 
-class ThumbnailPool:
+class ThumbnailPool(Thumbnailer):
     """Implements `ports.media.Thumbnailer`."""
 
     def __init__(self, settings: PoolSettings) -> None:
@@ -78,12 +76,10 @@ class ThumbnailPool:
                 _log.warning("no_ffmpeg", reason="media.thumbnail_formats has video, and there is no ffmpeg")
 
     async def look(self, source: Path) -> PictureFacts:
-        """See the port."""
         answer, _ = await self._order({"path": str(source), "look": True})
         return PictureFacts(answer["type"], answer["width"], answer["height"])
 
     async def make(self, source: Path, content_type: str, spec: ThumbnailSpec) -> Picture | None:
-        """See the port."""
         order = {
             "path": str(source),
             "width": spec.width,
@@ -122,16 +118,14 @@ class ThumbnailPool:
 
     @property
     def reads_videos(self) -> bool:
-        """See the port."""
         return self._programs is not None
 
     async def watch(self, source: Path) -> VideoFacts:
-        """See the port."""
         async with self._place():
             return await self._watch(source)
 
     async def poster(self, source: Path) -> Picture:
-        """See the port. A second after the beginning, where many videos are still black, or in the middle."""
+        """A second after the beginning, where many videos are still black, or in the middle."""
         async with self._place():
             facts = await self._watch(source)
             if facts.width * facts.height > self._settings.pixels:
@@ -196,7 +190,6 @@ class ThumbnailPool:
         return bytes(data)
 
     async def close(self) -> None:
-        """See the port."""
         self._closed = True
         idle, self._idle = self._idle, []
         for worker in idle:
@@ -298,9 +291,3 @@ class _Worker:
         with suppress(ProcessLookupError):
             self._process.kill()
         await asyncio.shield(self._process.wait())
-
-
-if TYPE_CHECKING:
-
-    def _is_the_port(pool: ThumbnailPool) -> Thumbnailer:
-        return pool

@@ -14,6 +14,7 @@ import orjson
 import structlog
 
 from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.appservices import Makers
 from homeserver.ports.clock import Clock
 from homeserver.ports.outbound import OutboundError, OutboundSource, OutboundTimeout
 from homeserver.services.appservices.link import Link, segment
@@ -29,7 +30,7 @@ _MOST_RESULTS = 500
 Kind = Literal["location", "user"]
 
 
-class AppServiceQueries:
+class AppServiceQueries(Makers):
     """Asks application services. Implements `ports.appservices.Makers`."""
 
     def __init__(self, registry: Registry, outbound: OutboundSource, clock: Clock, *, seconds: float = 10.0) -> None:
@@ -49,17 +50,16 @@ class AppServiceQueries:
     # What is made on demand
 
     async def make_alias(self, alias: str) -> bool:
-        """See the port.  spec: application-service-api#get_matrixappv1roomsroomalias"""
+        """spec: application-service-api#get_matrixappv1roomsroomalias"""
         return await self._make(
             f"/rooms/{segment(alias)}", [service for service in self._registry.all if service.owns(alias)]
         )
 
     def may_make(self, user_id: str) -> bool:
-        """See the port."""
         return any(link.service.covers(user_id) for link in self._links.values())
 
     async def make_user(self, user_id: str) -> bool:
-        """See the port.  spec: application-service-api#get_matrixappv1usersuserid"""
+        """spec: application-service-api#get_matrixappv1usersuserid"""
         return await self._make(
             f"/users/{segment(user_id)}", [service for service in self._registry.all if service.covers(user_id)]
         )

@@ -10,6 +10,7 @@ from hashlib import sha256
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.accounts import User
+from homeserver.ports.appservices import AppServices
 from homeserver.ports.clock import Clock
 from homeserver.ports.requester import Authenticator, Requester
 from homeserver.ports.store import Store
@@ -18,7 +19,7 @@ from homeserver.services.appservices.registration import Registration
 from homeserver.services.commit import Committer
 
 
-class Registry:
+class Registry(AppServices):
     """Finds application services by their tokens. Implements `ports.appservices.AppServices`."""
 
     def __init__(self, registrations: Sequence[Registration] = ()) -> None:
@@ -43,7 +44,7 @@ class Registry:
         return next((found for found in self.all if found.id == service_id), None)
 
 
-class AppServiceAuthenticator:
+class AppServiceAuthenticator(Authenticator):
     """Knows the tokens of application services, and asks the next authenticator about all others.
 
     Implements `ports.requester.Authenticator`.
@@ -61,7 +62,7 @@ class AppServiceAuthenticator:
     async def authenticate(
         self, token: str, *, masquerade_user: str | None = None, masquerade_device: str | None = None
     ) -> Requester:
-        """See the port. Raises UNKNOWN_DEVICE for a device that the user does not have."""
+        """Raises UNKNOWN_DEVICE for a device that the user does not have."""
         service = self._registry.by_token(token)
         if service is None:
             return await self._users.authenticate(token)
@@ -92,7 +93,6 @@ class AppServiceAuthenticator:
         )
 
     async def authenticate_cookie(self, value: str) -> Requester:
-        """See the port."""
         return await self._users.authenticate_cookie(value)
 
 

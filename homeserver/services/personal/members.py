@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.members import RoomMembers
 from homeserver.ports.store import Store
 from homeserver.services.rooms.lists import RoomLists
 
-if TYPE_CHECKING:
-    from homeserver.ports.members import RoomMembers
 
-
-class JoinedRooms:
+class JoinedRooms(RoomMembers):
     """Implements `ports.members.RoomMembers`."""
 
     def __init__(self, store: Store, rooms: RoomLists) -> None:
@@ -20,13 +16,11 @@ class JoinedRooms:
         self._rooms = rooms
 
     async def require_joined(self, room_id: str, user_id: str) -> None:
-        """See the port."""
         membership = (await self._rooms.of(user_id)).get(room_id)
         if membership is None or membership.membership != "join":
             raise MatrixError(ErrCode.FORBIDDEN, "You are not in this room")
 
     async def share_a_room(self, user_id: str, asked_by: str) -> bool:
-        """See the port."""
         mine = await self._rooms.of(asked_by)
         # Whoever is asked about is not loaded into the lists: they are for those who sync.
         async with self._store.read() as tx:
@@ -37,9 +31,3 @@ class JoinedRooms:
             and own.membership == "join"
             for membership in theirs
         )
-
-
-if TYPE_CHECKING:
-
-    def _is_the_port(members: JoinedRooms) -> RoomMembers:
-        return members

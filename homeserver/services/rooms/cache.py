@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Sequence
 
 from homeserver.core.relations import BUNDLED, relation_of
-from homeserver.ports.events import EventFlags, StoredEvent
+from homeserver.ports.events import EventFlags, EventMemory, StoredEvent
 from homeserver.ports.log import EventEntry, LogEntry
 from homeserver.ports.store import Store
 
@@ -21,7 +21,7 @@ _UNSETTLED = EventFlags.REJECTED | EventFlags.OUTLIER
 """Rejected events may change their verdict and outliers their place."""
 
 
-class EventCache:
+class EventCache(EventMemory):
     """Stored events, the least recently used forgotten first; implements `ports.events.EventMemory`."""
 
     def __init__(self, *, max_bytes: int = 64 * 1024 * 1024) -> None:
@@ -52,25 +52,21 @@ class EventCache:
         self._bytes = 0
 
     def mark(self) -> int:
-        """See the port."""
         return self._changes
 
     def at(self, nid: int) -> StoredEvent | None:
-        """See the port."""
         stored = self._by_nid.get(nid)
         if stored is not None:
             self._events.move_to_end(stored.event.event_id)
         return stored
 
     def get(self, event_id: str) -> StoredEvent | None:
-        """See the port."""
         stored = self._events.get(event_id)
         if stored is not None:
             self._events.move_to_end(event_id)
         return stored
 
     def keep(self, stored: StoredEvent, since: int) -> StoredEvent:
-        """See the port."""
         known = self._events.get(stored.event.event_id)
         if known is not None:
             return known

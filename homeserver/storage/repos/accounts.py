@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from homeserver.core.folding import folded
-from homeserver.ports.accounts import Device, User, UserFlags
+from homeserver.ports.accounts import Device, DeviceRepo, User, UserFlags, UserRepo
 from homeserver.storage.dialect import FOR_UPDATE, Connection, Sql, in_texts, json_texts
 from homeserver.storage.repos.columns import Columns
-
-if TYPE_CHECKING:
-    from homeserver.ports.accounts import DeviceRepo, UserRepo
 
 USERS = Columns(User)
 _DEVICES = Columns(Device)
@@ -60,7 +56,7 @@ _SEEN = Sql(
 )
 
 
-class SqlUserRepo:
+class SqlUserRepo(UserRepo):
     """Local accounts (see the port)."""
 
     def __init__(self, connection: Connection) -> None:
@@ -114,7 +110,7 @@ class SqlUserRepo:
         return 0 if row is None else int(row[0])
 
 
-class SqlDeviceRepo:
+class SqlDeviceRepo(DeviceRepo):
     """Devices (see the port)."""
 
     def __init__(self, connection: Connection) -> None:
@@ -156,12 +152,3 @@ class SqlDeviceRepo:
             for seen in sorted(devices_seen, key=lambda seen: (seen.user_id, seen.device_id))
         ]
         await _SEEN.run_many(self._connection, rows)
-
-
-if TYPE_CHECKING:
-
-    def _users(repo: SqlUserRepo) -> UserRepo:
-        return repo
-
-    def _devices(repo: SqlDeviceRepo) -> DeviceRepo:
-        return repo

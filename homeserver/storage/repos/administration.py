@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from homeserver.ports.administration import (
     USER_ORDERS,
     AccountRow,
     Act,
     ActSearch,
+    AdministrationRepo,
     RoomBlock,
     RoomRow,
     UserSearch,
@@ -17,9 +18,6 @@ from homeserver.ports.administration import (
 from homeserver.storage.dialect import Connection, Fragment, Sql, is_storable
 from homeserver.storage.repos.accounts import USERS
 from homeserver.storage.repos.columns import Columns
-
-if TYPE_CHECKING:
-    from homeserver.ports.administration import AdministrationRepo
 
 _ACTS = Columns(Act)
 _BLOCKS = Columns(RoomBlock)
@@ -92,18 +90,16 @@ _UNBLOCK = Sql("DELETE FROM blocked_rooms WHERE room_id = :room_id")
 _BLOCKED = Sql(f"SELECT {_BLOCKS.names} FROM blocked_rooms WHERE room_id = :room_id")
 
 
-class SqlAdministrationRepo:
+class SqlAdministrationRepo(AdministrationRepo):
     """Implements `ports.administration.AdministrationRepo`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def record(self, act: Act) -> None:
-        """See the port."""
         await _RECORD.run(self._connection, **asdict(act))
 
     async def acts(self, search: ActSearch, before: int | None, limit: int) -> list[tuple[int, Act]]:
-        """See the port."""
         wanted = asdict(search)
         if not all(value is None or is_storable(value) for value in wanted.values()):
             return []
@@ -112,11 +108,9 @@ class SqlAdministrationRepo:
         return [(int(row[0]), _ACTS.record(row[1:])) for row in rows]
 
     async def prune_acts(self, before_ms: int, keep: int, limit: int) -> int:
-        """See the port."""
         return await _PRUNE.run(self._connection, before_ms=before_ms, keep=keep, count=limit)
 
     async def accounts(self, search: UserSearch, offset: int, limit: int) -> list[AccountRow]:
-        """See the port."""
         if not (is_storable(search.name) and is_storable(search.user_id)):
             return []
         page = _PAGES[search.order_by, search.descending]
@@ -124,43 +118,34 @@ class SqlAdministrationRepo:
         return [_account(row) for row in rows]
 
     async def count_accounts(self, search: UserSearch) -> int:
-        """See the port."""
         if not (is_storable(search.name) and is_storable(search.user_id)):
             return 0
         return int((await _COUNT.first(self._connection, **_parameters(search)))[0])
 
     async def account(self, user_id: str) -> AccountRow | None:
-        """See the port."""
         row = await _ONE.first(self._connection, user_id=user_id) if is_storable(user_id) else None
         return None if row is None else _account(row)
 
     async def rooms(self, limit: int) -> list[RoomRow]:
-        """See the port."""
         return [_ROOMS.record(row) for row in await _LIST_ROOMS.rows(self._connection, count=limit)]
 
     async def room(self, room_id: str) -> RoomRow | None:
-        """See the port."""
         row = await _ONE_ROOM.first(self._connection, room_id=room_id) if is_storable(room_id) else None
         return None if row is None else _ROOMS.record(row)
 
     async def joined_local_devices(self, room_nid: int) -> int:
-        """See the port."""
         return int((await _DEVICES.first(self._connection, room_nid=room_nid))[0])
 
     async def present_local_users(self, room_nid: int, limit: int) -> list[str]:
-        """See the port."""
         return [row[0] for row in await _PRESENT.rows(self._connection, room_nid=room_nid, count=limit)]
 
     async def block(self, block: RoomBlock) -> bool:
-        """See the port."""
         return await _BLOCK.run(self._connection, **asdict(block)) == 1
 
     async def unblock(self, room_id: str) -> bool:
-        """See the port."""
         return await _UNBLOCK.run(self._connection, room_id=room_id) == 1
 
     async def blocked(self, room_id: str) -> RoomBlock | None:
-        """See the port."""
         row = await _BLOCKED.first(self._connection, room_id=room_id) if is_storable(room_id) else None
         return None if row is None else _BLOCKS.record(row)
 
@@ -173,9 +158,3 @@ def _parameters(search: UserSearch) -> dict[str, Any]:
 
 def _account(row: Any) -> AccountRow:
     return AccountRow(USERS.record(row[: USERS.count]), *row[USERS.count :])
-
-
-if TYPE_CHECKING:
-
-    def _is_the_port(repo: SqlAdministrationRepo) -> AdministrationRepo:
-        return repo

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
-from homeserver.ports.appservices import Delivery
+from homeserver.ports.appservices import AppServiceRepo, Delivery
 from homeserver.storage.dialect import Connection, Sql, in_ints, json_ints
-
-if TYPE_CHECKING:
-    from homeserver.ports.appservices import AppServiceRepo
 
 _GET = Sql("SELECT service, version, position, txn_id, body FROM appservice_deliveries WHERE service = :service")
 _ADD = Sql(
@@ -39,14 +35,13 @@ _LOCAL = Sql(
 )
 
 
-class SqlAppServiceRepo:
+class SqlAppServiceRepo(AppServiceRepo):
     """Implements `ports.appservices.AppServiceRepo`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def delivery(self, service: str) -> Delivery | None:
-        """See the port."""
         row = await _GET.first(self._connection, service=service)
         if row is None:
             return None
@@ -55,7 +50,6 @@ class SqlAppServiceRepo:
         return Delivery(name, version, position, txn_id, plain)
 
     async def put_delivery(self, delivery: Delivery) -> bool:
-        """See the port."""
         row = {
             "service": delivery.service,
             "version": delivery.version,
@@ -68,15 +62,12 @@ class SqlAppServiceRepo:
         return await _REPLACE.run(self._connection, **row, before=delivery.version - 1) == 1
 
     async def list_room(self, service: str, network: str, room_nid: int) -> None:
-        """See the port."""
         await _LIST.run(self._connection, service=service, network=network, room_nid=room_nid)
 
     async def unlist_room(self, service: str, network: str, room_nid: int) -> None:
-        """See the port."""
         await _UNLIST.run(self._connection, service=service, network=network, room_nid=room_nid)
 
     async def listed_rooms(self, instance: tuple[str, str] | None) -> list[tuple[int, str]]:
-        """See the port."""
         if instance is None:
             rows = await _LISTED.rows(self._connection)
         else:
@@ -84,12 +75,5 @@ class SqlAppServiceRepo:
         return [(row[0], row[1]) for row in rows]
 
     async def local_memberships(self, room_nids: Collection[int]) -> list[tuple[int, str, str, int]]:
-        """See the port."""
         rows = await _LOCAL.rows(self._connection, rooms=json_ints(room_nids))
         return [(row[0], row[1], row[2], row[3]) for row in rows]
-
-
-if TYPE_CHECKING:
-
-    def _is_the_port(repo: SqlAppServiceRepo) -> AppServiceRepo:
-        return repo

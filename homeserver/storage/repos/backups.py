@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from homeserver.ports.backups import BackedUpKey, BackupVersion, KeyPlace
+from homeserver.ports.backups import BackedUpKey, BackupRepo, BackupVersion, KeyPlace
 from homeserver.storage.dialect import Connection, Fragment, Sql, json_rows, rows_of
-
-if TYPE_CHECKING:
-    from homeserver.ports.backups import BackupRepo
 
 # Not characters: SQLite's own octet_length is too new.
 _BYTES = Fragment("length(CAST(session_data AS BLOB))", "octet_length(session_data)")
@@ -96,20 +92,18 @@ _DELETE_BEFORE = Sql(f"DELETE FROM key_backup_keys WHERE {_THIS} AND (room_id, s
 _PURGE = Sql(f"DELETE FROM key_backups WHERE {_THIS} AND deleted")
 
 
-class SqlBackupRepo:
+class SqlBackupRepo(BackupRepo):
     """Implements `ports.backups.BackupRepo`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def create(self, user_id: str, algorithm: str, auth_data: bytes) -> int:
-        """See the port."""
         version = int((await _NUMBER.first(self._connection, user_id=user_id))[0])
         await _CREATE.run(self._connection, user_id=user_id, version=version, algorithm=algorithm, auth_data=auth_data)
         return version
 
     async def get(self, user_id: str, version: int | None) -> BackupVersion | None:
-        """See the port."""
         if version is None:
             row = await _NEWEST.first(self._connection, user_id=user_id)
         else:
@@ -117,21 +111,17 @@ class SqlBackupRepo:
         return None if row is None else BackupVersion(*row)
 
     async def last_version(self, user_id: str) -> int:
-        """See the port."""
         row = await _LAST.first(self._connection, user_id=user_id)
         return 0 if row is None else row[0]
 
     async def totals(self, user_id: str) -> tuple[int, int, int]:
-        """See the port."""
         row = await _TOTALS.first(self._connection, user_id=user_id)
         return row[0], row[1], row[2]
 
     async def set_auth_data(self, user_id: str, version: int, auth_data: bytes) -> None:
-        """See the port."""
         await _SET_AUTH_DATA.run(self._connection, user_id=user_id, version=version, auth_data=auth_data)
 
     async def merge_keys(self, user_id: str, version: int, keys: Sequence[BackedUpKey]) -> tuple[int, int, int]:
-        """See the port."""
         sent = json_rows(
             {
                 "room_id": key.room_id,
@@ -152,7 +142,6 @@ class SqlBackupRepo:
     async def delete_keys(
         self, user_id: str, version: int, room_id: str | None, session_id: str | None
     ) -> tuple[int, int]:
-        """See the port."""
         which: dict[str, object] = {"user_id": user_id, "version": version}
         size, delete = _SIZE_OF_ALL, _DELETE_KEYS
         if room_id is not None:
@@ -165,11 +154,9 @@ class SqlBackupRepo:
         return await delete.run(self._connection, **which), bytes_
 
     async def changed(self, user_id: str, version: int, by: int, by_bytes: int) -> None:
-        """See the port."""
         await _CHANGED.run(self._connection, user_id=user_id, version=version, by=by, by_bytes=by_bytes)
 
     async def key(self, user_id: str, version: int, place: KeyPlace) -> BackedUpKey | None:
-        """See the port."""
         row = await _KEY.first(
             self._connection, user_id=user_id, version=version, room_id=place[0], session_id=place[1]
         )
@@ -178,7 +165,6 @@ class SqlBackupRepo:
     async def keys(
         self, user_id: str, version: int, *, room_id: str | None, after: KeyPlace, limit: int
     ) -> list[BackedUpKey]:
-        """See the port."""
         rows = await (_KEYS if room_id is None else _KEYS_OF_ROOM).rows(
             self._connection,
             user_id=user_id,
@@ -190,13 +176,11 @@ class SqlBackupRepo:
         return [_key(row) for row in rows]
 
     async def delete(self, user_id: str, version: int | None) -> bool:
-        """See the port."""
         if version is None:
             return await _HIDE_ALL.run(self._connection, user_id=user_id) > 0
         return await _HIDE.run(self._connection, user_id=user_id, version=version) > 0
 
     async def purge(self, limit: int) -> int:
-        """See the port."""
         row = await _HIDDEN.first(self._connection)
         if row is None:
             return 0
@@ -208,7 +192,6 @@ class SqlBackupRepo:
         return deleted if deleted == limit else deleted + await _PURGE.run(self._connection, **which)
 
     async def forget_user(self, user_id: str) -> None:
-        """See the port."""
         await self.delete(user_id, None)
         await _FORGET_NUMBERS.run(self._connection, user_id=user_id)
 
@@ -223,9 +206,3 @@ def _key(row: Sequence[object]) -> BackedUpKey:
         bool(is_verified),
         str(session_data),
     )
-
-
-if TYPE_CHECKING:
-
-    def _is_the_port(repo: SqlBackupRepo) -> BackupRepo:
-        return repo

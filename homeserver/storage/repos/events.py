@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from homeserver.ports.events import AppendResult, RoomAppend, StoredEvent, TimelinePage
+from homeserver.ports.events import AppendResult, EventRepo, RoomAppend, StoredEvent, TimelinePage
 from homeserver.storage.dialect import (
     HIGHEST,
     LOWEST,
@@ -17,9 +16,6 @@ from homeserver.storage.dialect import (
 )
 from homeserver.storage.repos.append import Appender
 from homeserver.storage.repos.rows import EventReader
-
-if TYPE_CHECKING:
-    from homeserver.ports.events import EventRepo
 
 _BETWEEN = "SELECT nid, ord FROM events WHERE room_nid = :room_nid AND ord > :low AND ord <= :high "
 _FORWARDS = Sql(_BETWEEN + "ORDER BY ord LIMIT :count")
@@ -54,7 +50,7 @@ _PRUNE_TXNS = Sql(
 )
 
 
-class SqlEventRepo:
+class SqlEventRepo(EventRepo):
     """Implements `ports.events.EventRepo`."""
 
     def __init__(self, connection: Connection, appender: Appender, reader: EventReader) -> None:
@@ -63,19 +59,16 @@ class SqlEventRepo:
         self._reader = reader
 
     async def append(self, appends: Sequence[RoomAppend], first: int) -> list[AppendResult]:
-        """See the port. The appends must be those that `RoomRepo.advance` allowed."""
+        """The appends must be those that `RoomRepo.advance` allowed."""
         return await self._appender.write(appends, first)
 
     async def get_many(self, event_ids: Collection[str]) -> dict[str, StoredEvent]:
-        """See the port."""
         return await self._reader.by_id(event_ids)
 
     async def by_nids(self, nids: Sequence[int]) -> list[StoredEvent]:
-        """See the port."""
         return await self._reader.at(nids)
 
     async def by_txns(self, keys: Collection[bytes]) -> dict[bytes, str]:
-        """See the port."""
         if not keys:
             return {}
         rows = await _BY_TXNS.rows(self._connection, keys=b"".join(keys))
@@ -84,7 +77,6 @@ class SqlEventRepo:
     async def timeline(
         self, room_nid: int, *, start: int | None, stop: int | None, backwards: bool, limit: int
     ) -> TimelinePage:
-        """See the port."""
         low, high = (stop, start) if backwards else (start, stop)
         rows = await (_BACKWARDS if backwards else _FORWARDS).rows(
             self._connection,
@@ -102,7 +94,6 @@ class SqlEventRepo:
         return TimelinePage(events, end=last - 1 if backwards else last)
 
     async def recent(self, rooms: Mapping[int, tuple[int, int]], limit: int) -> dict[int, list[StoredEvent]]:
-        """See the port."""
         found: dict[int, list[StoredEvent]] = {room_nid: [] for room_nid in rooms}
         if not rooms:
             return found
@@ -113,16 +104,8 @@ class SqlEventRepo:
         return found
 
     async def after(self, position: int, limit: int) -> list[StoredEvent]:
-        """See the port."""
         rows = await _AFTER.rows(self._connection, position=position, count=limit)
         return await self._reader.at([row[0] for row in rows])
 
     async def prune_txns(self, before_position: int, limit: int) -> int:
-        """See the port."""
         return await _PRUNE_TXNS.run(self._connection, position=before_position, count=limit)
-
-
-if TYPE_CHECKING:
-
-    def _is_the_port(repo: SqlEventRepo) -> EventRepo:
-        return repo

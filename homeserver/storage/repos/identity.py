@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
-from homeserver.ports.identity import Identity
+from homeserver.ports.identity import Identity, IdentityRepo
 from homeserver.storage.dialect import Connection, Sql, is_storable
 from homeserver.storage.repos.columns import Columns
-
-if TYPE_CHECKING:
-    from homeserver.ports.identity import IdentityRepo
 
 _IDENTITIES = Columns(Identity)
 
@@ -23,39 +19,28 @@ _PAGE = Sql(
 _UPDATE = Sql("UPDATE identities SET stamp = :stamp, disabled = :disabled WHERE provider = :provider AND key = :key")
 
 
-class SqlIdentityRepo:
+class SqlIdentityRepo(IdentityRepo):
     """Implements `ports.identity.IdentityRepo`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def add(self, identity: Identity) -> None:
-        """See the port."""
         await _ADD.run(self._connection, **asdict(identity))
 
     async def get(self, provider: str, key: str) -> Identity | None:
-        """See the port."""
         if not is_storable(key):
             return None
         row = await _GET.first(self._connection, provider=provider, key=key)
         return None if row is None else _IDENTITIES.record(row)
 
     async def of_user(self, user_id: str) -> Identity | None:
-        """See the port."""
         row = await _OF_USER.first(self._connection, user_id=user_id)
         return None if row is None else _IDENTITIES.record(row)
 
     async def page(self, provider: str, after: str, limit: int) -> list[Identity]:
-        """See the port."""
         rows = await _PAGE.rows(self._connection, provider=provider, after=after, count=limit)
         return [_IDENTITIES.record(row) for row in rows]
 
     async def update(self, provider: str, key: str, stamp: str, *, disabled: bool) -> None:
-        """See the port."""
         await _UPDATE.run(self._connection, provider=provider, key=key, stamp=stamp, disabled=disabled)
-
-
-if TYPE_CHECKING:
-
-    def _is_the_port(repo: SqlIdentityRepo) -> IdentityRepo:
-        return repo

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from homeserver.ports.e2e import DehydratedDevice, DeviceKeys, DeviceName, KeyCounts, KeyName, KeySignature
+from homeserver.ports.e2e import DehydratedDevice, DeviceKeys, DeviceName, KeyCounts, KeyName, KeyRepo, KeySignature
 from homeserver.storage.dialect import Connection, Fragment, Sql, in_texts, json_rows, json_texts, rows_of
-
-if TYPE_CHECKING:
-    from homeserver.ports.e2e import KeyRepo
 
 _SKIP_LOCKED = Fragment("", " FOR UPDATE SKIP LOCKED")
 _DEVICES = rows_of("devices", "w", user_id="text", device_id="text", algorithm="text")
@@ -115,34 +111,29 @@ _CHANGED = Sql(
 )
 
 
-class SqlKeyRepo:
+class SqlKeyRepo(KeyRepo):
     """Implements `ports.e2e.KeyRepo`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def device_keys(self, user_ids: Collection[str]) -> list[DeviceKeys]:
-        """See the port."""
         return [DeviceKeys(*row) for row in await _DEVICE_KEYS.rows(self._connection, users=json_texts(user_ids))]
 
     async def device_key(self, user_id: str, device_id: str) -> bytes | None:
-        """See the port."""
         row = await _DEVICE_KEY.first(self._connection, user_id=user_id, device_id=device_id)
         return None if row is None else row[0]
 
     async def put_device_keys(self, user_id: str, device_id: str, json: bytes) -> None:
-        """See the port."""
         await _PUT_DEVICE_KEYS.run(self._connection, user_id=user_id, device_id=device_id, json=json)
 
     async def one_time_keys(self, device: DeviceName, names: Collection[KeyName]) -> dict[KeyName, bytes | None]:
-        """See the port."""
         ids = json_texts(key_id for _, key_id in names)
         rows = await _ONE_TIME_KEYS.rows(self._connection, user_id=device[0], device_id=device[1], names=ids)
         wanted = set(names)
         return {(row[0], row[1]): row[2] for row in rows if (row[0], row[1]) in wanted}
 
     async def add_one_time_keys(self, device: DeviceName, keys: Mapping[KeyName, bytes]) -> None:
-        """See the port."""
         user_id, device_id = device
         last = (await _LAST_UPLOAD.first(self._connection, user_id=user_id, device_id=device_id))[0]
         rows = [
@@ -159,7 +150,6 @@ class SqlKeyRepo:
         await _ADD_ONE_TIME_KEY.run_many(self._connection, rows)
 
     async def put_fallback_keys(self, device: DeviceName, keys: Mapping[KeyName, bytes]) -> None:
-        """See the port."""
         for (algorithm, key_id), json in keys.items():
             await _PUT_FALLBACK.run(
                 self._connection,
@@ -172,7 +162,6 @@ class SqlKeyRepo:
             )
 
     async def counts(self, device: DeviceName) -> KeyCounts:
-        """See the port."""
         one_time: dict[str, int] = {}
         unused: list[str] = []
         for algorithm, count, is_fallback in await _COUNTS.rows(
@@ -185,7 +174,6 @@ class SqlKeyRepo:
         return KeyCounts(one_time, tuple(sorted(unused)))
 
     async def claim(self, wanted: Sequence[tuple[DeviceName, str]]) -> dict[DeviceName, tuple[KeyName, bytes]]:
-        """See the port."""
         rows = await _FIND_CLAIMED.rows(self._connection, devices=_wanted(wanted)) if wanted else []
         claimed: dict[DeviceName, tuple[KeyName, bytes]] = {}
         for user_id, device_id, algorithm, key_id, json in rows:
@@ -196,14 +184,12 @@ class SqlKeyRepo:
         return claimed
 
     async def claim_fallback(self, wanted: Sequence[tuple[DeviceName, str]]) -> dict[DeviceName, tuple[KeyName, bytes]]:
-        """See the port."""
         rows = await _FALLBACK.rows(self._connection, devices=_wanted(wanted)) if wanted else []
         fresh = [_key_row((row[0], row[1]), (row[2], row[3])) for row in rows if not row[5]]
         await _USE.run_many(self._connection, [{**row, "used": True} for row in fresh])
         return {(row[0], row[1]): ((row[2], row[3]), row[4]) for row in rows}
 
     async def delete_devices(self, user_id: str, device_ids: Collection[str] | None) -> bool:
-        """See the port."""
         if device_ids is None:
             deleted = [await _DELETE_ALL[table].run(self._connection, user_id=user_id) for table in _OF_DEVICES]
             return deleted[0] > 0
@@ -213,42 +199,34 @@ class SqlKeyRepo:
         return deleted[0] > 0
 
     async def delete_user(self, user_id: str) -> None:
-        """See the port."""
         await _DELETE_CROSS_SIGNING.run(self._connection, user_id=user_id)
         await _DELETE_ALL_SIGNATURES.run(self._connection, user_id=user_id)
 
     async def cross_signing_keys(self, user_ids: Collection[str]) -> dict[str, dict[str, bytes]]:
-        """See the port."""
         found: dict[str, dict[str, bytes]] = {}
         for user_id, usage, json in await _CROSS_SIGNING.rows(self._connection, users=json_texts(user_ids)):
             found.setdefault(user_id, {})[usage] = json
         return found
 
     async def put_cross_signing_key(self, user_id: str, usage: str, json: bytes) -> None:
-        """See the port."""
         await _PUT_CROSS_SIGNING.run(self._connection, user_id=user_id, usage=usage, json=json)
 
     async def signatures(self, user_ids: Collection[str], reader: str) -> list[KeySignature]:
-        """See the port."""
         rows = await _SIGNATURES.rows(self._connection, users=json_texts(user_ids), reader=reader)
         return [KeySignature(*row) for row in rows]
 
     async def put_signatures(self, signatures: Sequence[KeySignature]) -> None:
-        """See the port."""
         rows = [{name: getattr(one, name) for name in KeySignature.__slots__} for one in signatures]
         await _PUT_SIGNATURE.run_many(self._connection, rows)
 
     async def dehydrated(self, user_id: str) -> DehydratedDevice | None:
-        """See the port."""
         row = await _DEHYDRATED.first(self._connection, user_id=user_id)
         return None if row is None else DehydratedDevice(row[0], row[1])
 
     async def put_dehydrated(self, user_id: str, device: DehydratedDevice) -> None:
-        """See the port."""
         await _PUT_DEHYDRATED.run(self._connection, user_id=user_id, device_id=device.device_id, data=device.data)
 
     async def changed_lists(self, reader: str, after: int) -> list[str]:
-        """See the port."""
         return [row[0] for row in await _CHANGED.rows(self._connection, after=after, reader=reader)]
 
 
@@ -261,9 +239,3 @@ def _wanted(wanted: Sequence[tuple[DeviceName, str]]) -> str:
 
 def _key_row(device: DeviceName, name: KeyName) -> dict[str, object]:
     return {"user_id": device[0], "device_id": device[1], "algorithm": name[0], "key_id": name[1]}
-
-
-if TYPE_CHECKING:
-
-    def _is_the_port(repo: SqlKeyRepo) -> KeyRepo:
-        return repo

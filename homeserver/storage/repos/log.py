@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import Any, assert_never
 
 import orjson
 
 from homeserver.core.event import StateKey
 from homeserver.ports.accounts import AccountDataChanged
-from homeserver.ports.events import Correction, StoredEvent
+from homeserver.ports.events import Correction, LogRepo, StoredEvent
 from homeserver.ports.log import (
     AccountDataEntry,
     DeviceListEntry,
@@ -27,9 +27,6 @@ from homeserver.ports.receipts import ReceiptChanged
 from homeserver.storage.dialect import Connection, Sql
 from homeserver.storage.repos.rows import EventReader
 from homeserver.storage.sealing import Sealing
-
-if TYPE_CHECKING:
-    from homeserver.ports.events import LogRepo
 
 _RESERVE = Sql("UPDATE counters SET value = value + :count WHERE name = 'log' RETURNING value")
 _POSITION = Sql("SELECT value FROM counters WHERE name = 'log'")
@@ -88,7 +85,7 @@ class _Kind(IntEnum):
     KEY_COUNTS = 8
 
 
-class SqlLogRepo:
+class SqlLogRepo(LogRepo):
     """Implements `ports.events.LogRepo`."""
 
     def __init__(self, connection: Connection, reader: EventReader) -> None:
@@ -96,16 +93,13 @@ class SqlLogRepo:
         self._reader = reader
 
     async def reserve(self, count: int) -> int:
-        """See the port."""
         last = int((await _RESERVE.first(self._connection, count=count))[0])
         return last - count + 1
 
     async def position(self) -> int:
-        """See the port."""
         return int((await _POSITION.first(self._connection))[0])
 
     async def record(self, entries: Sequence[LogEntry]) -> None:
-        """See the port."""
         await _RECORD.run_many(self._connection, [row for entry in entries if (row := _row(entry)) is not None])
         await _NOTE_CHANGE.run_many(
             self._connection,
@@ -117,7 +111,6 @@ class SqlLogRepo:
         )
 
     async def between(self, low: int, high: int) -> list[LogEntry] | None:
-        """See the port."""
         nids = await _EVENTS.rows(self._connection, low=low, high=high)
         events = await self._reader.at([row[0] for row in nids])
         entries: list[LogEntry] = [
@@ -147,15 +140,12 @@ class SqlLogRepo:
         ]
 
     async def prune(self, before_position: int, limit: int) -> int:
-        """See the port."""
         return await _PRUNE.run(self._connection, position=before_position, count=limit)
 
     async def mark(self, day: int) -> None:
-        """See the port."""
         await _MARK.run(self._connection, name=_day(day))
 
     async def marked(self, day: int) -> int | None:
-        """See the port."""
         row = await _MARKED.first(self._connection, name=_day(day))
         if row is None:
             return None
@@ -220,9 +210,3 @@ def _entry(row: Any, sealing: Sealing) -> LogEntry | None:
 
 def _devices(key: str) -> frozenset[tuple[str, str]]:
     return frozenset((user_id, device_id) for user_id, device_id in orjson.loads(key))
-
-
-if TYPE_CHECKING:
-
-    def _is_the_port(repo: SqlLogRepo) -> LogRepo:
-        return repo

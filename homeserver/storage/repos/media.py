@@ -5,17 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
-from homeserver.ports.media import Blob, Media, Selection, Usage
+from homeserver.ports.media import Blob, Media, MediaRepo, Selection, Usage
 from homeserver.storage.dialect import Connection, Sql, in_texts, json_texts
 from homeserver.storage.repos.columns import Columns
 from homeserver.storage.repos.rows import opened
-
-if TYPE_CHECKING:
-    from homeserver.ports.media import MediaRepo
 
 _MEDIA = Columns(Media)
 _BLOBS = Columns(Blob)
@@ -116,52 +113,43 @@ _EVENTS = Sql("SELECT json FROM events WHERE {ids}", ids=in_texts("event_id", "i
 _PACKS = Sql("SELECT content FROM account_data WHERE {types}", types=in_texts("type", "types"))
 
 
-class SqlMediaRepo:
+class SqlMediaRepo(MediaRepo):
     """Implements `ports.media.MediaRepo`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def add(self, media: Media) -> None:
-        """See the port."""
         await _ADD.run(self._connection, **asdict(media))
 
     async def get(self, origin: str, media_id: str) -> Media | None:
-        """See the port."""
         row = await _GET.first(self._connection, origin=origin, media_id=media_id)
         return None if row is None else _MEDIA.record(row)
 
     async def complete(self, media: Media) -> bool:
-        """See the port."""
         given = asdict(media)
         wanted = {name: given[name] for name in _COMPLETE.names}
         return await _COMPLETE.run(self._connection, **wanted) > 0
 
     async def pending(self, user_id: str, now_ms: int) -> int:
-        """See the port."""
         return int((await _PENDING.first(self._connection, user_id=user_id, now_ms=now_ms))[0])
 
     async def usage(self, user_id: str) -> Usage:
-        """See the port."""
         count, size = await _USAGE.first(self._connection, user_id=user_id)
         return Usage(int(count), int(size))
 
     async def usage_by_user(self, after: str, limit: int) -> list[tuple[str, Usage]]:
-        """See the port."""
         rows = await _USAGE_BY_USER.rows(self._connection, after=after, count=limit)
         return [(user_id, Usage(int(count), int(size))) for user_id, count, size in rows]
 
     async def totals(self) -> list[tuple[str, Usage]]:
-        """See the port."""
         return [(kind, Usage(int(count), int(size))) for kind, count, size in await _TOTALS.rows(self._connection)]
 
     async def touch(self, ids: Sequence[tuple[str, str]], now_ms: int) -> None:
-        """See the port."""
         rows = [{"origin": origin, "media_id": media_id, "now_ms": now_ms} for origin, media_id in sorted(ids)]
         await _TOUCH.run_many(self._connection, rows)
 
     async def select(self, selection: Selection, after: tuple[str, str], limit: int) -> list[Media]:
-        """See the port."""
         rows = await _SELECT.rows(
             self._connection,
             after_origin=after[0],
@@ -178,21 +166,17 @@ class SqlMediaRepo:
         return [_MEDIA.record(row) for row in rows]
 
     async def set_quarantine(self, origin: str, media_id: str, by: str | None) -> int:
-        """See the port."""
         return await _SET_QUARANTINE.run(self._connection, origin=origin, media_id=media_id, by=by)
 
     async def is_quarantined(self, digest: bytes) -> str | None:
-        """See the port."""
         row = await _IS_QUARANTINED.first(self._connection, digest=digest)
         return None if row is None else row[0]
 
     async def set_protected(self, origin: str, media_id: str, protected: bool) -> bool:
-        """See the port."""
         done = await _SET_PROTECTED.run(self._connection, origin=origin, media_id=media_id, protected=protected)
         return done > 0
 
     async def delete(self, ids: Sequence[tuple[str, str]], now_ms: int) -> list[Blob]:
-        """See the port."""
         digests: set[bytes] = set()
         for origin, media_id in ids:
             row = await _DELETE.first(self._connection, origin=origin, media_id=media_id)
@@ -206,11 +190,9 @@ class SqlMediaRepo:
         return condemned
 
     async def forget_expired(self, now_ms: int, limit: int) -> int:
-        """See the port."""
         return await _FORGET_EXPIRED.run(self._connection, now_ms=now_ms, count=limit)
 
     async def referenced(self) -> set[str]:
-        """See the port."""
         found = _uris(row[0] for row in await _PROFILE_VALUES.rows(self._connection))
         pinned: set[str] = set()
         sealing = self._connection.sealing
@@ -229,56 +211,41 @@ class SqlMediaRepo:
     # --- blobs ---
 
     async def blob(self, digest: bytes) -> Blob | None:
-        """See the port."""
         row = await _BLOB.first(self._connection, digest=digest)
         return None if row is None else _BLOBS.record(row)
 
     async def keep_blob(self, blob: Blob) -> Blob:
-        """See the port."""
         return _BLOBS.record(await _KEEP_BLOB.first(self._connection, **asdict(blob)))
 
     async def condemned(self, before_ms: int, limit: int) -> list[Blob]:
-        """See the port."""
         rows = await _CONDEMNED.rows(self._connection, before_ms=before_ms, count=limit)
         return [_BLOBS.record(row) for row in rows]
 
     async def drop_blob(self, digest: bytes) -> bool:
-        """See the port."""
         return await _DROP_BLOB.run(self._connection, digest=digest) > 0
 
     async def blobs(self, store: str | None, after: bytes, limit: int) -> list[Blob]:
-        """See the port."""
         rows = await _BLOBS_OF.rows(self._connection, store=store, after=after, count=limit)
         return [_BLOBS.record(row) for row in rows]
 
     async def move_blob(self, digest: bytes, store: str) -> bool:
-        """See the port."""
         return await _MOVE_BLOB.run(self._connection, digest=digest, store=store) > 0
 
     # --- previews ---
 
     async def preview(self, digest: bytes, now_ms: int) -> bytes | None:
-        """See the port."""
         row = await _PREVIEW.first(self._connection, digest=digest, now_ms=now_ms)
         return None if row is None else self._connection.sealing.open(row[0], "preview")
 
     async def put_preview(self, digest: bytes, fetched_ms: int, expires_ms: int, body: bytes) -> None:
-        """See the port."""
         sealed = self._connection.sealing.seal(body, "preview")
         await _PUT_PREVIEW.run(
             self._connection, digest=digest, fetched_ms=fetched_ms, expires_ms=expires_ms, body=sealed
         )
 
     async def forget_previews(self, now_ms: int, limit: int) -> int:
-        """See the port."""
         return await _FORGET_PREVIEWS.run(self._connection, now_ms=now_ms, count=limit)
 
 
 def _uris(texts: Iterable[Any]) -> set[str]:
     return {found.decode() for text in texts for found in _MXC.findall(bytes(text))}
-
-
-if TYPE_CHECKING:
-
-    def _is_the_port(repo: SqlMediaRepo) -> MediaRepo:
-        return repo

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from homeserver.ports.people import PeopleRepo
 from homeserver.storage.dialect import Connection, Fragment, Sql, in_texts, is_storable, json_texts
-
-if TYPE_CHECKING:
-    from homeserver.ports.people import PeopleRepo
 
 _WORDS = 5
 
@@ -53,14 +50,13 @@ _MUTUAL = Sql(
 )
 
 
-class SqlPeopleRepo:
+class SqlPeopleRepo(PeopleRepo):
     """Implements `ports.people.PeopleRepo`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def search(self, user_id: str, words: Sequence[str], limit: int, providers: Sequence[str] = ()) -> list[str]:
-        """See the port."""
         escaped = [word.replace("!", "!!").replace("%", "!%").replace("_", "!_") for word in words[:_WORDS]]
         if not escaped:
             return []
@@ -77,13 +73,6 @@ class SqlPeopleRepo:
         return [row[0] for row in rows]
 
     async def mutual_rooms(self, user_id: str, other: str) -> list[str]:
-        """See the port."""
         if not is_storable(other):
             return []
         return [row[0] for row in await _MUTUAL.rows(self._connection, user_id=user_id, other=other)]
-
-
-if TYPE_CHECKING:
-
-    def _is_the_port(repo: SqlPeopleRepo) -> PeopleRepo:
-        return repo

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 import orjson
 
 from homeserver.core.folding import folded
-from homeserver.ports.accounts import AccountDataChanged
+from homeserver.ports.accounts import AccountDataChanged, AccountDataRepo, FilterRepo, ProfileRepo
 from homeserver.storage.dialect import Connection, Sql, in_texts, json_texts
-
-if TYPE_CHECKING:
-    from homeserver.ports.accounts import AccountDataRepo, FilterRepo, ProfileRepo
 
 _DISPLAYNAME = "displayname"
 
@@ -54,7 +50,7 @@ _ADD_FILTER = Sql(
 )
 
 
-class SqlProfileRepo:
+class SqlProfileRepo(ProfileRepo):
     """Profile fields (see the port)."""
 
     def __init__(self, connection: Connection) -> None:
@@ -89,7 +85,7 @@ class SqlProfileRepo:
         await _SET_SEARCH.run(self._connection, user_id=user_id, search=search)
 
 
-class SqlAccountDataRepo:
+class SqlAccountDataRepo(AccountDataRepo):
     """Account data (see the port)."""
 
     def __init__(self, connection: Connection) -> None:
@@ -124,7 +120,7 @@ class SqlAccountDataRepo:
         await _DELETE_ACCOUNT_DATA.run(self._connection, user_id=user_id)
 
 
-class SqlFilterRepo:
+class SqlFilterRepo(FilterRepo):
     """Stored filters (see the port)."""
 
     def __init__(self, connection: Connection) -> None:
@@ -147,15 +143,3 @@ class SqlFilterRepo:
 
     async def size(self, user_id: str) -> int:
         return int((await _SIZE_OF_FILTERS.first(self._connection, user_id=user_id))[0])
-
-
-if TYPE_CHECKING:
-
-    def _profiles(repo: SqlProfileRepo) -> ProfileRepo:
-        return repo
-
-    def _account_data(repo: SqlAccountDataRepo) -> AccountDataRepo:
-        return repo
-
-    def _filters(repo: SqlFilterRepo) -> FilterRepo:
-        return repo

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
-from homeserver.ports.pushers import Pusher, PusherName
+from homeserver.ports.pushers import Pusher, PusherName, PusherRepo
 from homeserver.storage.dialect import Connection, Sql, in_texts, json_texts
-
-if TYPE_CHECKING:
-    from homeserver.ports.pushers import PusherRepo
 
 _CURSOR_NAME = "told"
 _FIELDS = (
@@ -52,76 +48,61 @@ _SET_CURSOR = Sql(
 )
 
 
-class SqlPusherRepo:
+class SqlPusherRepo(PusherRepo):
     """Implements `ports.pushers.PusherRepo`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def of_users(self, user_ids: Collection[str]) -> list[Pusher]:
-        """See the port."""
         return [_pusher(row) for row in await _OF_USERS.rows(self._connection, users=json_texts(user_ids))]
 
     async def get(self, name: PusherName) -> Pusher | None:
-        """See the port."""
         row = await _GET.first(self._connection, **_named(name))
         return None if row is None else _pusher(row)
 
     async def users(self) -> list[str]:
-        """See the port."""
         return [row[0] for row in await _USERS.rows(self._connection)]
 
     async def failing(self) -> list[Pusher]:
-        """See the port."""
         return [_pusher(row) for row in await _FAILING.rows(self._connection)]
 
     async def put(self, pusher: Pusher) -> None:
-        """See the port."""
         await _PUT.run(self._connection, **asdict(pusher))
 
     async def of_kind(self, kind: str) -> list[Pusher]:
-        """See the port."""
         return [_pusher(row) for row in await _OF_KIND.rows(self._connection, kind=kind)]
 
     async def confirm(self, name: PusherName, position: int) -> None:
-        """See the port."""
         await _CONFIRM.run(self._connection, position=position, **_named(name))
 
     async def mailed(self, name: PusherName, *, mails: int, at_ms: int | None = None) -> None:
-        """See the port."""
         await _MAILED.run(self._connection, mails=mails, at_ms=at_ms, **_named(name))
 
     async def delete(self, name: PusherName) -> bool:
-        """See the port."""
         return await _DELETE.run(self._connection, **_named(name)) > 0
 
     async def delete_of_others(self, name: PusherName) -> None:
-        """See the port."""
         await _DELETE_OF_OTHERS.run(self._connection, **_named(name))
 
     async def delete_devices(self, user_id: str, device_ids: Collection[str] | None) -> None:
-        """See the port."""
         if device_ids is None:
             await _DELETE_ALL.run(self._connection, user_id=user_id)
         else:
             await _DELETE_DEVICES.run(self._connection, user_id=user_id, ids=json_texts(device_ids))
 
     async def delete_others_than(self, user_id: str, device_id: str | None) -> None:
-        """See the port."""
         await _DELETE_OTHERS.run(self._connection, user_id=user_id, device_id=device_id or "")
 
     async def advance(self, told: Sequence[tuple[PusherName, int, int | None]]) -> None:
-        """See the port."""
         rows = [{**_named(name), "position": position, "failing_ms": failing} for name, position, failing in told]
         await _ADVANCE.run_many(self._connection, rows)
 
     async def cursor(self) -> int | None:
-        """See the port."""
         row = await _GET_CURSOR.first(self._connection, name=_CURSOR_NAME)
         return None if row is None else row[0]
 
     async def set_cursor(self, position: int) -> None:
-        """See the port."""
         await _SET_CURSOR.run(self._connection, name=_CURSOR_NAME, position=position)
 
 
@@ -133,9 +114,3 @@ def _pusher(row: Sequence[object]) -> Pusher:
     values = list(row)
     values[11], values[14] = bool(values[11]), bool(values[14])
     return Pusher(*values)  # type: ignore[arg-type]
-
-
-if TYPE_CHECKING:
-
-    def _is_the_port(repo: SqlPusherRepo) -> PusherRepo:
-        return repo

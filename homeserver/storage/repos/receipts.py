@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from homeserver.ports.receipts import ReceiptChanged
+from homeserver.ports.receipts import ReceiptChanged, ReceiptRepo
 from homeserver.ports.sync import Bounds
 from homeserver.storage.dialect import HIGHEST, LOWEST, Connection, Fragment, Sql, json_rows, rows_of
-
-if TYPE_CHECKING:
-    from homeserver.ports.receipts import ReceiptRepo
 
 # -2^63 is no literal: the minus is read behind the number.
 _HIGHEST = Fragment(str(HIGHEST), str(HIGHEST))
@@ -47,14 +43,13 @@ _BETWEEN = Sql(
 )
 
 
-class SqlReceiptRepo:
+class SqlReceiptRepo(ReceiptRepo):
     """Implements `ports.receipts.ReceiptRepo`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def put(self, receipt: ReceiptChanged, position: int) -> ReceiptChanged:
-        """See the port."""
         key = {
             "room_nid": receipt.room_nid,
             "user_id": receipt.user_id,
@@ -68,18 +63,15 @@ class SqlReceiptRepo:
         return replace(receipt, event_id=row[0], ts=row[1])
 
     async def get(self, room_nid: int, user_id: str, type_: str, thread_id: str | None) -> str | None:
-        """See the port."""
         row = await _GET.first(
             self._connection, room_nid=room_nid, user_id=user_id, type=type_, thread_id=thread_id or ""
         )
         return None if row is None else row[0]
 
     async def keep_newest(self, room_nid: int, user_id: str, count: int) -> None:
-        """See the port."""
         await _KEEP_NEWEST.run(self._connection, room_nid=room_nid, user_id=user_id, count=count)
 
     async def between(self, rooms: Mapping[int, Bounds], user_id: str) -> list[ReceiptChanged]:
-        """See the port."""
         if not rooms:
             return []
         wanted = json_rows({"room_nid": nid, "low": low, "high": high} for nid, (low, high) in rooms.items())
@@ -87,9 +79,3 @@ class SqlReceiptRepo:
             ReceiptChanged(row[0], row[1], row[2], row[3], row[4] or None, row[5], row[6])
             for row in await _BETWEEN.rows(self._connection, rooms=wanted, user_id=user_id)
         ]
-
-
-if TYPE_CHECKING:
-
-    def _is_the_port(repo: SqlReceiptRepo) -> ReceiptRepo:
-        return repo

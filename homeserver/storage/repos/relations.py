@@ -6,11 +6,11 @@ Whether a child was redacted is asked when reading, so a redaction need not know
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from homeserver.core.relations import relation_of
 from homeserver.ports.events import StoredEvent, TimelinePage
-from homeserver.ports.relations import Aggregate, Annotation, Reader, RelationQuery
+from homeserver.ports.relations import Aggregate, Annotation, Reader, RelationQuery, RelationRepo
 from homeserver.storage.dialect import (
     HIGHEST,
     LOWEST,
@@ -24,9 +24,6 @@ from homeserver.storage.dialect import (
     rows_of,
 )
 from homeserver.storage.repos.rows import EventReader
-
-if TYPE_CHECKING:
-    from homeserver.ports.relations import RelationRepo
 
 _MAX_NAME = 255
 
@@ -142,7 +139,7 @@ def _of_reader(reader: Reader) -> dict[str, str]:
     return {"ignored": json_texts(reader.ignored), "spans": json_rows(spans)}
 
 
-class SqlRelationRepo:
+class SqlRelationRepo(RelationRepo):
     """Implements `ports.relations.RelationRepo`."""
 
     def __init__(self, connection: Connection, reader: EventReader) -> None:
@@ -150,7 +147,6 @@ class SqlRelationRepo:
         self._reader = reader
 
     async def children(self, room_nid: int, query: RelationQuery) -> TimelinePage:
-        """See the port."""
         if not all(is_storable(name) for name in (query.target, query.rel_type or "", query.type or "")):
             return TimelinePage()
         low, high = (query.stop, query.start) if query.backwards else (query.start, query.stop)
@@ -172,14 +168,12 @@ class SqlRelationRepo:
         return TimelinePage(events, end=last - 1 if query.backwards else last)
 
     async def aggregates(self, targets: Collection[str], reader: Reader) -> list[Aggregate]:
-        """See the port."""
         rows = await _AGGREGATES.rows(
             self._connection, ids=json_texts(targets), user_id=reader.user_id, **_of_reader(reader)
         )
         return [Aggregate(row[0], row[1], row[2], row[3], bool(row[4])) for row in rows]
 
     async def references(self, targets: Collection[str], reader: Reader) -> dict[str, list[str]]:
-        """See the port."""
         found: dict[str, list[str]] = {}
         rows = await _REFERENCES.rows(self._connection, ids=json_texts(targets), **_of_reader(reader))
         for target, event_id in rows:
@@ -189,7 +183,6 @@ class SqlRelationRepo:
     async def thread_roots(
         self, room_nid: int, reader: Reader, *, participated: bool, start: int | None, limit: int
     ) -> list[tuple[str, int]]:
-        """See the port."""
         rows = await _THREADS.rows(
             self._connection,
             room_nid=room_nid,
@@ -202,16 +195,9 @@ class SqlRelationRepo:
         return [(row[0], row[1]) for row in rows]
 
     async def annotated(self, annotations: Collection[Annotation]) -> set[Annotation]:
-        """See the port."""
         wanted = [
             {"target": one.target, "type": one.type, "sender": one.sender, "key": one.key}
             for one in annotations
             if all(map(is_storable, (one.target, one.type, one.key)))
         ]
         return {Annotation(*row) for row in await _ANNOTATED.rows(self._connection, wanted=json_rows(wanted))}
-
-
-if TYPE_CHECKING:
-
-    def _is_the_port(repo: SqlRelationRepo) -> RelationRepo:
-        return repo

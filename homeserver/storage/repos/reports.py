@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from homeserver.ports.reports import FiledReport, Report, ReportSearch
+from homeserver.ports.reports import FiledReport, Report, ReportRepo, ReportSearch
 from homeserver.storage.dialect import Connection, Fragment, Sql, is_storable
 from homeserver.storage.repos.columns import Columns
-
-if TYPE_CHECKING:
-    from homeserver.ports.reports import ReportRepo
 
 _REPORTS = Columns(Report)
 
@@ -35,22 +32,19 @@ _PRUNE = Sql(
 )
 
 
-class SqlReportRepo:
+class SqlReportRepo(ReportRepo):
     """Implements `ports.reports.ReportRepo`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def add(self, report: Report) -> None:
-        """See the port."""
         await _ADD.run(self._connection, **asdict(report))
 
     async def newest(self, limit: int) -> list[Report]:
-        """See the port."""
         return [_REPORTS.record(row) for row in await _NEWEST.rows(self._connection, count=limit)]
 
     async def page(self, search: ReportSearch, offset: int, limit: int) -> list[FiledReport]:
-        """See the port."""
         if not (is_storable(search.reporter) and is_storable(search.room_id)):
             return []
         page = _PAGES[search.oldest_first]
@@ -58,22 +52,18 @@ class SqlReportRepo:
         return [_filed(row) for row in rows]
 
     async def count(self, search: ReportSearch) -> int:
-        """See the port."""
         if not (is_storable(search.reporter) and is_storable(search.room_id)):
             return 0
         return int((await _COUNT.first(self._connection, **_parameters(search)))[0])
 
     async def get(self, report_id: int) -> FiledReport | None:
-        """See the port."""
         row = await _GET.first(self._connection, report_id=report_id)
         return None if row is None else _filed(row)
 
     async def delete(self, report_id: int) -> bool:
-        """See the port."""
         return await _DELETE.run(self._connection, report_id=report_id) == 1
 
     async def prune(self, before_ms: int, limit: int) -> int:
-        """See the port."""
         return await _PRUNE.run(self._connection, before_ms=before_ms, count=limit)
 
 
@@ -83,9 +73,3 @@ def _parameters(search: ReportSearch) -> dict[str, Any]:
 
 def _filed(row: Any) -> FiledReport:
     return FiledReport(int(row[0]), _REPORTS.record(row[1:]))
-
-
-if TYPE_CHECKING:
-
-    def _is_the_port(repo: SqlReportRepo) -> ReportRepo:
-        return repo

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import immutables
 import orjson
@@ -11,7 +11,7 @@ import orjson
 from homeserver.core.event import StateKey
 from homeserver.core.resolve.graph import AuthRow
 from homeserver.core.versions import ROOM_VERSIONS
-from homeserver.ports.events import Extremity, Membership, RoomAppend, RoomHead, StoredEvent
+from homeserver.ports.events import Extremity, Membership, RoomAppend, RoomHead, RoomRepo, StoredEvent
 from homeserver.ports.state import EMPTY, MAX_WHOLE, RoomState, Snapshot, StateMap
 from homeserver.storage.dialect import (
     Connection,
@@ -28,9 +28,6 @@ from homeserver.storage.dialect import (
 from homeserver.storage.repos.append import Appender
 from homeserver.storage.repos.graph import RoomGraph
 from homeserver.storage.repos.rows import EventReader
-
-if TYPE_CHECKING:
-    from homeserver.ports.events import RoomRepo
 
 _HEROES = 5
 
@@ -136,7 +133,7 @@ _SET_PUBLIC = Sql("UPDATE rooms SET is_public = :public WHERE room_nid = :room_n
 _PUBLIC = Sql("SELECT room_nid, room_id FROM rooms WHERE is_public ORDER BY room_nid")
 
 
-class SqlRoomRepo:
+class SqlRoomRepo(RoomRepo):
     """Implements `ports.events.RoomRepo`."""
 
     def __init__(self, connection: Connection, appender: Appender, reader: EventReader) -> None:
@@ -146,12 +143,11 @@ class SqlRoomRepo:
         self._reader = reader
 
     async def room_nids(self, room_ids: Collection[str]) -> dict[str, int]:
-        """See the port."""
         rows = await _ROOM_NIDS.rows(self._connection, ids=json_texts(room_ids))
         return {row[0]: row[1] for row in rows}
 
     async def head(self, room_id: str) -> RoomHead | None:
-        """See the port. Two statements; one for a large room."""
+        """Two statements; one for a large room."""
         if not is_storable(room_id):
             return None
         row = await _HEAD.first(self._connection, room_id=room_id, most=MAX_WHOLE + 1)
@@ -173,37 +169,31 @@ class SqlRoomRepo:
         )
 
     async def head_version(self, room_nid: int) -> int | None:
-        """See the port."""
         row = await _HEAD_VERSION.first(self._connection, room_nid=room_nid)
         return None if row is None else row[0]
 
     async def advance(self, appends: Sequence[RoomAppend]) -> set[int]:
-        """See the port. Remembers what it decided for `EventRepo.append` in the same transaction."""
+        """Remembers what it decided for `EventRepo.append` in the same transaction."""
         return await self._appender.advance(appends)
 
     async def auth_graph(self, room_nid: int) -> list[AuthRow[int]]:
-        """See the port."""
         return await self._graph.auth(room_nid)
 
     async def current_nids(self, room_nid: int) -> list[int]:
-        """See the port."""
         return await self._graph.current(room_nid)
 
     async def gaps(self, room_nid: int, event_ids: Collection[str]) -> set[str]:
-        """See the port."""
         return await self._graph.gaps(room_nid, event_ids)
 
     async def redactions_waiting(self, room_nid: int, event_id: str) -> list[int]:
-        """See the port."""
         return await self._graph.redactions_waiting(room_nid, event_id)
 
     async def snapshots(self, nids: Collection[int]) -> dict[int, Snapshot]:
-        """See the port."""
         indexes = await self._graph.indexes(nids)
         return {nid: Snapshot(nid, indexes[nid]) if nid else EMPTY for nid in nids if nid in indexes or not nid}
 
     async def differences(self, snapshots: Collection[int]) -> dict[StateKey, dict[int, str | None]]:
-        """See the port. Up to three statements."""
+        """Up to three statements."""
         base, own, keys = await self._graph.own_deltas(snapshots)
         # What only some have changed since the link they share, the others have from there.
         partly = {key for key in keys if any(key not in changes for changes in own.values())}
@@ -214,11 +204,9 @@ class SqlRoomRepo:
         }
 
     async def state_at(self, snapshot: int) -> StateMap:
-        """See the port."""
         return immutables.Map(_latest(await _STATE_AT.rows(self._connection, snapshot=snapshot)))
 
     async def state_at_filtered(self, snapshot: int, keys: Collection[StateKey]) -> dict[StateKey, str]:
-        """See the port."""
         wanted = json_rows(
             {"type": kind, "state_key": key} for kind, key in keys if is_storable(kind) and is_storable(key)
         )
@@ -227,7 +215,6 @@ class SqlRoomRepo:
     async def current_state(
         self, room_nids: Collection[int], *, types: Collection[str] | None = None, not_types: Collection[str] = ()
     ) -> dict[int, list[StoredEvent]]:
-        """See the port."""
         rooms, excluded = json_ints(room_nids), json_texts(not_types)
         if types is None:
             rows = await _STATE.rows(self._connection, rooms=rooms, excluded=excluded)
@@ -236,11 +223,10 @@ class SqlRoomRepo:
         return _by_room(room_nids, await self._reader.at([row[0] for row in rows]))
 
     async def current_members(self, room_nid: int, memberships: Collection[str] | None = None) -> list[StoredEvent]:
-        """See the port. Oldest first."""
+        """Oldest first."""
         return await self._reader.at(await self.current_member_nids(room_nid, memberships))
 
     async def current_member_nids(self, room_nid: int, memberships: Collection[str] | None = None) -> list[int]:
-        """See the port."""
         if memberships is None:
             rows = await _MEMBERS.rows(self._connection, room_nid=room_nid)
         else:
@@ -248,7 +234,6 @@ class SqlRoomRepo:
         return [row[0] for row in rows]
 
     async def member_events(self, room_nids: Mapping[int, Collection[str]]) -> dict[int, list[StoredEvent]]:
-        """See the port."""
         wanted = json_rows(
             {"room_nid": room_nid, "user_id": user_id}
             for room_nid, users in room_nids.items()
@@ -259,14 +244,13 @@ class SqlRoomRepo:
         return _by_room(room_nids, await self._reader.at([row[0] for row in rows]))
 
     async def member_counts(self, room_nids: Collection[int]) -> dict[int, dict[str, int]]:
-        """See the port."""
         counts: dict[int, dict[str, int]] = {room_nid: {} for room_nid in room_nids}
         for room_nid, membership, count in await _MEMBER_COUNTS.rows(self._connection, rooms=json_ints(room_nids)):
             counts[room_nid][membership] = count
         return counts
 
     async def heroes(self, room_nids: Collection[int], exclude: str) -> dict[int, list[str]]:
-        """See the port. Joined and invited members first come first; those who left only if nobody is there."""
+        """Joined and invited members first come first; those who left only if nobody is there."""
         present: dict[int, list[tuple[int, str]]] = {room_nid: [] for room_nid in room_nids}
         absent: dict[int, list[tuple[int, str]]] = {room_nid: [] for room_nid in room_nids}
         rows = await _HERO_ROWS.rows(
@@ -284,7 +268,7 @@ class SqlRoomRepo:
         }
 
     async def memberships(self, user_id: str) -> list[Membership]:
-        """See the port. Oldest membership event first."""
+        """Oldest membership event first."""
         return [
             Membership(
                 user_id=user_id,
@@ -302,32 +286,25 @@ class SqlRoomRepo:
         ]
 
     async def joined_local_users(self, room_nid: int) -> list[str]:
-        """See the port."""
         return [row[0] for row in await _JOINED_LOCAL.rows(self._connection, room_nid=room_nid)]
 
     async def joined_guests(self, room_nid: int) -> list[str]:
-        """See the port."""
         return [row[0] for row in await _JOINED_GUESTS.rows(self._connection, room_nid=room_nid)]
 
     async def joined_members(self, room_nids: Collection[int]) -> set[str]:
-        """See the port."""
         return {row[0] for row in await _JOINED.rows(self._connection, rooms=json_ints(room_nids))}
 
     async def joined_pairs(self, room_nids: Collection[int], users: Collection[str]) -> list[tuple[int, str]]:
-        """See the port."""
         rows = await _JOINED_PAIRS.rows(self._connection, rooms=json_ints(room_nids), users=json_texts(users))
         return [(row[0], row[1]) for row in rows]
 
     async def set_forgotten(self, user_id: str, room_nid: int) -> None:
-        """See the port."""
         await _FORGET.run(self._connection, user_id=user_id, room_nid=room_nid)
 
     async def set_public(self, room_nid: int, public: bool) -> None:
-        """See the port."""
         await _SET_PUBLIC.run(self._connection, room_nid=room_nid, public=public)
 
     async def public_rooms(self) -> list[tuple[int, str]]:
-        """See the port."""
         return [(row[0], row[1]) for row in await _PUBLIC.rows(self._connection)]
 
 
@@ -347,9 +324,3 @@ def _by_room(room_nids: Iterable[int], events: Iterable[StoredEvent]) -> dict[in
     for item in events:
         found[item.room_nid].append(item)
     return found
-
-
-if TYPE_CHECKING:
-
-    def _is_the_port(repo: SqlRoomRepo) -> RoomRepo:
-        return repo

@@ -43,23 +43,19 @@ READ_BY_SQL = frozenset({"m.room.join_rules", "m.room.history_visibility"})
 """Types of events that statements look into (`people.py`); they are few, say nothing of people, and stay plain."""
 
 
-class NoMemory:
+class NoMemory(EventMemory):
     """The `EventMemory` of a transaction that must see what it has written itself."""
 
     def mark(self) -> int:
-        """See the port."""
         return 0
 
     def at(self, nid: int) -> StoredEvent | None:
-        """See the port."""
         return None
 
     def get(self, event_id: str) -> StoredEvent | None:
-        """See the port."""
         return None
 
     def keep(self, stored: StoredEvent, since: int) -> StoredEvent:
-        """See the port."""
         return stored
 
 

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from homeserver.ports.atrest import KeysMissing
+from homeserver.ports.atrest import AtRestRepo, KeysMissing
 from homeserver.storage.dialect import FOR_UPDATE, HIGHEST, LOWEST, Connection, Fragment, Sql
 from homeserver.storage.repos.rows import READ_BY_SQL
 from homeserver.storage.sealing import PLAIN_FORM, Sealing, Use
-
-if TYPE_CHECKING:
-    from homeserver.ports.atrest import AtRestRepo
 
 _PREFIX = "at-rest-"
 
@@ -80,7 +77,7 @@ _TABLES = {
 }
 
 
-class SqlAtRestRepo:
+class SqlAtRestRepo(AtRestRepo):
     """Implements `ports.atrest.AtRestRepo`."""
 
     tables: Sequence[str] = tuple(_TABLES)
@@ -90,11 +87,9 @@ class SqlAtRestRepo:
         self._sealing = connection.sealing
 
     async def is_concerned(self) -> bool:
-        """See the port."""
         return bool(await self._forms()) or self._sealing.is_on
 
     async def begin(self) -> int | None:
-        """See the port."""
         forms = await self._forms()
         current = self._sealing.form
         if not forms and current == PLAIN_FORM:
@@ -108,7 +103,6 @@ class SqlAtRestRepo:
         return LOWEST
 
     async def renew_events(self, after: int, limit: int) -> int | None:
-        """See the port."""
         rows = await _EVENTS.rows(self._connection, after=after, count=limit)
         changed: list[dict[str, Any]] = []
         for nid, kind, json, unsigned in rows:
@@ -124,7 +118,6 @@ class SqlAtRestRepo:
         return last
 
     async def renew_values(self, table: str, after: Sequence[str | int], limit: int) -> Sequence[str | int] | None:
-        """See the port."""
         values, first, following, update = _TABLES[table]
         if after:
             rows = await following.rows(self._connection, count=limit, **_named(values, after))
@@ -139,12 +132,11 @@ class SqlAtRestRepo:
         return list(rows[-1][:-1]) if len(rows) == limit else None
 
     async def drop_words(self) -> None:
-        """See the port."""
         for statement in _FORGET_WORDS:
             await statement.run(self._connection)
 
     async def finish(self) -> None:
-        """See the port. Previews are a cache: they are made anew."""
+        """Previews are a cache: they are made anew."""
         await _FORGET_PREVIEWS.run(self._connection)
         await _FORGET_OTHERS.run(self._connection, name=_PREFIX + self._sealing.form)
         await self._note(HIGHEST)
@@ -174,9 +166,3 @@ def _renewed(sealing: Sealing, stored: bytes, use: Use) -> bytes:
 
 def _named(values: _Values, key: Sequence[str | int]) -> Mapping[str, str | int]:
     return dict(zip(values.key, key, strict=True))
-
-
-if TYPE_CHECKING:
-
-    def _is_the_port(repo: SqlAtRestRepo) -> AtRestRepo:
-        return repo

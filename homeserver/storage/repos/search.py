@@ -7,16 +7,13 @@ private use area, which no word of a text can hold.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from homeserver.core.event import Event
 from homeserver.core.searching import TYPES, Kind, searchable, words_of
-from homeserver.ports.search import IndexQuery
+from homeserver.ports.search import IndexQuery, SearchRepo
 from homeserver.storage.dialect import Connection, Fragment, Sql, in_ints, json_ints
 from homeserver.storage.repos.rows import EventReader
-
-if TYPE_CHECKING:
-    from homeserver.ports.search import SearchRepo
 
 _ROOM = "\ue000"
 _KIND = {Kind.BODY: "\ue001b", Kind.NAME: "\ue001n", Kind.TOPIC: "\ue001t"}
@@ -60,7 +57,7 @@ def words_row(nid: int, room_nid: int, event: Event) -> dict[str, Any] | None:
     return {"nid": nid, "words": " ".join([f"{_ROOM}{room_nid}", _KIND[found[0]], *words])}
 
 
-class SqlSearchRepo:
+class SqlSearchRepo(SearchRepo):
     """Implements `ports.search.SearchRepo`."""
 
     def __init__(self, connection: Connection, reader: EventReader) -> None:
@@ -68,7 +65,6 @@ class SqlSearchRepo:
         self._reader = reader
 
     async def find(self, query: IndexQuery, before: int, limit: int) -> list[int]:
-        """See the port."""
         in_index = len(query.room_nids) <= _MAX_ROOMS_IN_INDEX
         rooms = [f"{_ROOM}{room_nid}" for room_nid in query.room_nids] if in_index else []
         groups = [[(word, term.is_prefix)] for term in query.terms for word in term.words]
@@ -86,16 +82,13 @@ class SqlSearchRepo:
         return [row[0] for row in rows]
 
     async def searchable(self) -> int:
-        """See the port."""
         row = await _SEARCHABLE_COUNT.first(self._connection)
         return int(row[0])
 
     async def following(self, after: int, limit: int) -> Sequence[int]:
-        """See the port."""
         return [row[0] for row in await _SEARCHABLE.rows(self._connection, after=after, limit=limit)]
 
     async def put(self, nids: Collection[int]) -> None:
-        """See the port."""
         await DROP_WORDS.run_many(self._connection, [{"nid": nid} for nid in nids])
         found = await self._reader.at(list(nids))
         rows = [words_row(stored.nid, stored.room_nid, stored.event) for stored in found if stored.order is not None]
@@ -110,9 +103,3 @@ def _either(groups: Iterable[list[tuple[str, bool]]], between: str, exact: str, 
     """The words hold letters, digits and marks only: nothing in them is syntax."""
     for group in groups:
         yield "(" + between.join((prefix if is_prefix else exact).format(word) for word, is_prefix in group) + ")"
-
-
-if TYPE_CHECKING:
-
-    def _is_the_port(repo: SqlSearchRepo) -> SearchRepo:
-        return repo

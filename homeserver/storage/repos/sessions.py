@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
-from homeserver.ports.accounts import InteractiveSession, RegistrationToken, Session, User
+from homeserver.ports.accounts import (
+    InteractiveRepo,
+    InteractiveSession,
+    RegistrationToken,
+    RegistrationTokenRepo,
+    Session,
+    SessionRepo,
+    User,
+)
 from homeserver.storage.dialect import FOR_UPDATE, Connection, Sql, in_texts, json_texts
 from homeserver.storage.repos.accounts import USERS
 from homeserver.storage.repos.columns import Columns
-
-if TYPE_CHECKING:
-    from homeserver.ports.accounts import InteractiveRepo, RegistrationTokenRepo, SessionRepo
 
 _SESSIONS = Columns(Session)
 _INTERACTIVE = Columns(InteractiveSession)
@@ -109,7 +114,7 @@ _RELEASE = Sql(
 )
 
 
-class SqlSessionRepo:
+class SqlSessionRepo(SessionRepo):
     """Sessions, refresh tokens and login tokens (see the port)."""
 
     def __init__(self, connection: Connection) -> None:
@@ -179,7 +184,7 @@ class SqlSessionRepo:
         return gone + len(rows)
 
 
-class SqlInteractiveRepo:
+class SqlInteractiveRepo(InteractiveRepo):
     """User-interactive authentication sessions (see the port)."""
 
     def __init__(self, connection: Connection) -> None:
@@ -211,7 +216,7 @@ class SqlInteractiveRepo:
         return [_interactive(row) for row in rows]
 
 
-class SqlRegistrationTokenRepo:
+class SqlRegistrationTokenRepo(RegistrationTokenRepo):
     """Registration tokens (see the port)."""
 
     def __init__(self, connection: Connection) -> None:
@@ -242,15 +247,3 @@ def _interactive(row: Any) -> InteractiveSession:
     return InteractiveSession(
         digest, operation, user_id, body_mac, orjson.loads(completed), bool(used), expires_ms, body
     )
-
-
-if TYPE_CHECKING:
-
-    def _sessions(repo: SqlSessionRepo) -> SessionRepo:
-        return repo
-
-    def _interactives(repo: SqlInteractiveRepo) -> InteractiveRepo:
-        return repo
-
-    def _registration_tokens(repo: SqlRegistrationTokenRepo) -> RegistrationTokenRepo:
-        return repo

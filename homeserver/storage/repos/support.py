@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from homeserver.ports.support import Case, CaseTimes, Site, Visitor
+from homeserver.ports.support import Case, CaseTimes, Site, SupportRepo, Visitor
 from homeserver.storage.dialect import FOR_UPDATE, Connection, Sql, in_texts, json_texts
 from homeserver.storage.repos.columns import Columns
-
-if TYPE_CHECKING:
-    from homeserver.ports.support import SupportRepo
 
 _SITES, _VISITORS, _CASES = Columns(Site), Columns(Visitor), Columns(Case)
 _MOST_OPEN = 1_000
@@ -79,7 +76,7 @@ _SET_CURSOR = Sql(
 )
 
 
-class SqlSupportRepo:
+class SqlSupportRepo(SupportRepo):
     """Implements `ports.support.SupportRepo`."""
 
     def __init__(self, connection: Connection) -> None:
@@ -199,9 +196,3 @@ class SqlSupportRepo:
 
     async def set_cursor(self, position: int) -> None:
         await _SET_CURSOR.run(self._connection, position=position)
-
-
-if TYPE_CHECKING:
-
-    def _is_the_port(repo: SqlSupportRepo) -> SupportRepo:
-        return repo

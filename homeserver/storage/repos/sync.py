@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from sys import intern
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from homeserver.core.event import StateKey, membership_value
 from homeserver.core.visibility import visibility_value
 from homeserver.ports.events import ORDER_BITS, StoredEvent
-from homeserver.ports.sync import Bounds, ViewChange
+from homeserver.ports.sync import Bounds, SyncRepo, ViewChange
 from homeserver.storage.dialect import Connection, Fragment, Sql, in_ints, json_ints, json_rows, rows_of
 from homeserver.storage.repos.rows import EventReader
-
-if TYPE_CHECKING:
-    from homeserver.ports.sync import SyncRepo
 
 _DECISIVE_AT_ONCE = 500
 """More than most rooms and users have; whoever comes and goes all the time has any number."""
@@ -90,7 +87,7 @@ def _membership_and_visibility(content: Mapping[str, Any]) -> tuple[str, str]:
     return intern(membership_value(content) or "leave"), visibility_value(content)
 
 
-class SqlSyncRepo:
+class SqlSyncRepo(SyncRepo):
     """Implements `ports.sync.SyncRepo`."""
 
     def __init__(self, connection: Connection, reader: EventReader) -> None:
@@ -98,14 +95,12 @@ class SqlSyncRepo:
         self._reader = reader
 
     async def own_memberships(self, user_id: str, low: int, high: int) -> list[StoredEvent]:
-        """See the port."""
         rows = await _OWN_MEMBERSHIPS.rows(self._connection, user_id=user_id, low=low, high=high)
         return await self._reader.at([row[0] for row in rows])
 
     async def other_memberships(
         self, room_nids: Collection[int], user_id: str, low: int, high: int
     ) -> list[StoredEvent]:
-        """See the port."""
         if not room_nids:
             return []
         rows = await _OTHER_MEMBERSHIPS.rows(
@@ -114,14 +109,12 @@ class SqlSyncRepo:
         return await self._reader.at([row[0] for row in rows])
 
     async def corrected_members(self, room_nids: Collection[int], low: int, high: int) -> list[tuple[str, int]]:
-        """See the port."""
         if not room_nids:
             return []
         rows = await _CORRECTED_MEMBERS.rows(self._connection, rooms=json_ints(room_nids), low=low, high=high)
         return [(user_id, room_nid) for user_id, room_nid in rows]
 
     async def visibility_histories(self, room_nids: Collection[int], user_id: str) -> dict[int, list[ViewChange]]:
-        """See the port."""
         found: dict[int, list[ViewChange]] = {room_nid: [] for room_nid in room_nids}
         if not room_nids:
             return found
@@ -137,7 +130,7 @@ class SqlSyncRepo:
         return found
 
     async def settled(self, rooms: Mapping[int, Bounds]) -> dict[int, dict[StateKey, StoredEvent | None]]:
-        """See the port. One statement where nothing was resolved."""
+        """One statement where nothing was resolved."""
         if not rooms:
             return {}
         wanted = json_rows({"room_nid": nid, "low": low, "high": high} for nid, (low, high) in rooms.items())
@@ -151,7 +144,6 @@ class SqlSyncRepo:
         return found
 
     async def state_between(self, rooms: Mapping[int, Bounds]) -> dict[int, list[StoredEvent]]:
-        """See the port."""
         found: dict[int, list[StoredEvent]] = {room_nid: [] for room_nid in rooms}
         if not rooms:
             return found
@@ -160,9 +152,3 @@ class SqlSyncRepo:
         for stored in await self._reader.at([row[0] for row in rows]):
             found[stored.room_nid].append(stored)
         return found
-
-
-if TYPE_CHECKING:
-
-    def _is_the_port(repo: SqlSyncRepo) -> SyncRepo:
-        return repo

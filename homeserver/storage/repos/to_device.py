@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from homeserver.ports.e2e import DeviceMessage, DeviceName
+from homeserver.ports.e2e import DeviceMessage, DeviceName, ToDeviceRepo
 from homeserver.storage.dialect import Connection, Fragment, Sql, in_texts, json_rows, json_texts, rows_of
-
-if TYPE_CHECKING:
-    from homeserver.ports.e2e import ToDeviceRepo
 
 _OF_USERS = Sql("SELECT user_id, device_id FROM devices WHERE {users}", users=in_texts("user_id", "users"))
 _LENGTHS = Sql(
@@ -37,26 +33,23 @@ _PRUNE = Sql(
 )
 
 
-class SqlToDeviceRepo:
+class SqlToDeviceRepo(ToDeviceRepo):
     """Implements `ports.e2e.ToDeviceRepo`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def existing(self, devices: Collection[DeviceName], users: Collection[str]) -> list[DeviceName]:
-        """See the port."""
         whose = json_texts({*users, *(user_id for user_id, _ in devices)})
         found = ((row[0], row[1]) for row in await _OF_USERS.rows(self._connection, users=whose))
         return sorted(device for device in found if device in devices or device[0] in users)
 
     async def lengths(self, devices: Collection[DeviceName], most: int) -> dict[DeviceName, int]:
-        """See the port."""
         named = json_rows({"user_id": user_id, "device_id": device_id} for user_id, device_id in devices)
         rows = await _LENGTHS.rows(self._connection, devices=named, most=most)
         return {(row[0], row[1]): row[2] for row in rows}
 
     async def add(self, messages: Sequence[tuple[DeviceName, DeviceMessage]]) -> None:
-        """See the port."""
         sealed = self._connection.sealing.seal
         rows = [
             {
@@ -70,7 +63,6 @@ class SqlToDeviceRepo:
         await _ADD.run_many(self._connection, rows)
 
     async def waiting(self, device: DeviceName, after: int, upto: int, limit: int) -> list[DeviceMessage]:
-        """See the port."""
         rows = await _WAITING.rows(
             self._connection, user_id=device[0], device_id=device[1], after=after, upto=upto, count=limit
         )
@@ -78,14 +70,12 @@ class SqlToDeviceRepo:
         return [DeviceMessage(row[0], opened(row[1], "device")) for row in rows]
 
     async def between(self, low: int, high: int, limit: int) -> dict[int, frozenset[DeviceName]]:
-        """See the port."""
         found: dict[int, set[DeviceName]] = {}
         for position, user_id, device_id in await _BETWEEN.rows(self._connection, low=low, high=high, count=limit):
             found.setdefault(position, set()).add((user_id, device_id))
         return {position: frozenset(devices) for position, devices in found.items()}
 
     async def delete_acknowledged(self, acknowledged: Mapping[DeviceName, int]) -> None:
-        """See the port."""
         rows = [
             {"user_id": user_id, "device_id": device_id, "position": position}
             for (user_id, device_id), position in sorted(acknowledged.items())
@@ -93,15 +83,7 @@ class SqlToDeviceRepo:
         await _DELETE.run_many(self._connection, rows)
 
     async def begin(self, key: bytes, position: int) -> bool:
-        """See the port."""
         return await _BEGIN.run(self._connection, key=key, position=position) == 1
 
     async def prune_txns(self, before_position: int, limit: int) -> int:
-        """See the port."""
         return await _PRUNE.run(self._connection, position=before_position, count=limit)
-
-
-if TYPE_CHECKING:
-
-    def _is_the_port(repo: SqlToDeviceRepo) -> ToDeviceRepo:
-        return repo

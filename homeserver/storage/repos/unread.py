@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from homeserver.ports.unread import PastEvent, Unread, UnreadEvent
+from homeserver.ports.unread import PastEvent, Unread, UnreadEvent, UnreadRepo
 from homeserver.storage.dialect import LOWEST, Connection, Fragment, Sql, in_ints, in_texts, json_ints, json_texts
-
-if TYPE_CHECKING:
-    from homeserver.ports.unread import UnreadRepo
 
 _LOWEST = f"({LOWEST + 1} - 1)"  # -2^63 is no literal: the minus is read behind the number
 _NEWEST = "SELECT i.nid FROM events i WHERE i.room_nid = m.room_nid AND i.ord > m.mark ORDER BY i.ord DESC LIMIT :most"
@@ -84,7 +80,7 @@ _PAST = Sql(
 )
 
 
-class SqlUnreadRepo:
+class SqlUnreadRepo(UnreadRepo):
     """Implements `ports.unread.UnreadRepo`."""
 
     def __init__(self, connection: Connection) -> None:
@@ -93,7 +89,6 @@ class SqlUnreadRepo:
     async def counts(
         self, user_id: str, room_nids: Collection[int], ignored: Collection[str], most: int
     ) -> dict[int, dict[str, Unread]]:
-        """See the port."""
         found: dict[int, dict[str, Unread]] = {room_nid: {} for room_nid in room_nids}
         if room_nids:
             rows = await _COUNTS.rows(
@@ -110,7 +105,6 @@ class SqlUnreadRepo:
     async def events(
         self, user_id: str, room_nids: Collection[int], ignored: Collection[str], most: int
     ) -> Mapping[int, Sequence[UnreadEvent]]:
-        """See the port."""
         found: dict[int, list[UnreadEvent]] = {room_nid: [] for room_nid in room_nids}
         if room_nids:
             rows = await _EVENTS.rows(
@@ -127,7 +121,6 @@ class SqlUnreadRepo:
     async def unread_among(
         self, user_id: str, room_nids: Collection[int], nids: Collection[int], ignored: Collection[str], most: int
     ) -> set[int]:
-        """See the port."""
         if not nids:
             return set()
         rows = await _AMONG.rows(
@@ -141,7 +134,6 @@ class SqlUnreadRepo:
         return {row[0] for row in rows}
 
     async def past(self, user_id: str, room_nids: Collection[int], before: int, limit: int) -> Sequence[PastEvent]:
-        """See the port."""
         rows = await _PAST.rows(
             self._connection, user_id=user_id, rooms=json_ints(room_nids), before=before, limit=limit
         )
@@ -149,9 +141,3 @@ class SqlUnreadRepo:
             PastEvent(nid, order, room_nid, sender, push, bool(mentioned), bool(invites), bool(redacted))
             for nid, order, room_nid, sender, push, mentioned, invites, redacted in rows
         ]
-
-
-if TYPE_CHECKING:
-
-    def _is_the_port(repo: SqlUnreadRepo) -> UnreadRepo:
-        return repo
