@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.media.test_control import run
 from tests.support.client import Client, eventually
 from tests.support.fixtures import StartServer
 from tests.support.media import UPLOAD, download, media_files, png, thumbnail, upload, upload_reply
@@ -186,15 +187,20 @@ async def has_left(server: Server, count: int) -> bool:
     return len(left_behind(server)) == count
 
 
-async def test_kill_in_the_middle(start_server: StartServer, database: str, http: object) -> None:
-    """After kill -9 every acknowledged upload is whole, nothing else is there, and the next start clears the folder."""
+async def test_kill_in_the_middle(
+    start_server: StartServer, database: str, http: object, request: pytest.FixtureRequest
+) -> None:
+    """After kill -9 every acknowledged upload is whole, nothing else is there, and the next start clears the folder.
+
+    More than once with `--crash-kills`.
+    """
     server = start_server(database)
     user = await Client(http, server.url).register("killed")  # type: ignore[arg-type]
     acknowledged: dict[str, bytes] = {}
 
     async def go_on(number: int) -> None:
         for round_ in range(1_000):
-            data = f"{number} {round_} ".encode() * (5_000 * number)
+            data = f"{number} {round_} {len(acknowledged)} ".encode() * (5_000 * number)
             try:
                 acknowledged[await upload(user, data)] = data
             except (OSError, AssertionError):
@@ -203,18 +209,20 @@ async def test_kill_in_the_middle(start_server: StartServer, database: str, http
                 assert "Server" in type(error).__name__ or "Client" in type(error).__name__, error
                 return
 
-    tasks = [asyncio.create_task(go_on(number)) for number in range(1, 5)]
-    await eventually(lambda: many(acknowledged, 12))
-    server.kill()
-    await asyncio.gather(*tasks)
-    server.start()
-    user.base_url = server.url
-    for media, data in acknowledged.items():
-        assert (await download(user, media)).raw == data
-    assert await upload(user, b"after")
-    assert not left_behind(server)
-    folders = list((server.data_dir / "media" / "incoming").iterdir())
-    assert len(folders) == 1
+    for kill in range(1, max(1, request.config.getoption("--crash-kills") // 4) + 1):
+        tasks = [asyncio.create_task(go_on(number)) for number in range(1, 5)]
+        await eventually(lambda: many(acknowledged, 12 * kill))  # noqa: B023 - awaited before the next round
+        server.kill()
+        await asyncio.gather(*tasks)
+        server.start()
+        user.base_url = server.url
+        for media, data in acknowledged.items():
+            assert (await download(user, media)).raw == data
+        assert await upload(user, b"after")
+        assert not left_behind(server)
+        folders = list((server.data_dir / "media" / "incoming").iterdir())
+        assert len(folders) == 1
+    assert "Every row has its content" in await run(server, "check", "--read-all")
 
 
 async def many(found: dict[str, bytes], count: int) -> bool:
