@@ -285,6 +285,7 @@ class Logins:
 
 def serve_logins(app: Quart, logins: Logins) -> None:
     """Add the route to the application of the bridge."""
+    app.after_serving(logins.close)
 
     @app.post(PATH)
     async def check_credentials() -> tuple[dict[str, Any], int]:
