@@ -28,7 +28,7 @@ Conditions are `{ col = "…", op = "…", value = … }` with `eq ne lt le gt g
 def reference() -> str:
     """The page, as Markdown."""
     lines = [_HEAD]
-    more = [("users", SiteUsers), ("hook", Hook), ("endpoint", Endpoint)]
+    more: list[tuple[str, type]] = [("users", SiteUsers), ("hook", Hook), ("endpoint", Endpoint)]
     sections = [*_sections(Config, "")]
     for name, kind in more:
         sections += [(f"[{name}.NAME]", kind), *_sections(kind, f"{name}.NAME")]
