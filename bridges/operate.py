@@ -19,6 +19,7 @@ from bridges.mapper import Event, Mapper
 from bridges.sources import SourceUnavailable
 from bridges.sources.opening import open_source
 from bridges.state import State, StateInUse
+from bridges.webhooks.outgoing import troubles as unsent
 
 _WATCH_S = 0.5
 _LINE_EVERY_S = 5.0
@@ -246,6 +247,8 @@ def dead(config: Config, options: argparse.Namespace) -> int:
             return 0 if found else 1
         for row in state.troubles():
             write("\t".join(str(value) for value in row))
+        for number, endpoint, error in unsent(state):
+            write(f"{number}\tunsent\tendpoint.{endpoint}\t{error}")
         return 0
     finally:
         state.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 import types
 from collections.abc import Iterator
 from itertools import pairwise
@@ -11,8 +12,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from bridges import config
 from bridges.config import Config, Secret
+from bridges.users.login import SiteUsers
+from bridges.webhooks.settings import Endpoint, Hook
 
 _HEAD = """# Configuration of bridges
 
@@ -26,7 +28,11 @@ Conditions are `{ col = "…", op = "…", value = … }` with `eq ne lt le gt g
 def reference() -> str:
     """The page, as Markdown."""
     lines = [_HEAD]
-    for path, kind in _sections(Config, ""):
+    more: list[tuple[str, type]] = [("users", SiteUsers), ("hook", Hook), ("endpoint", Endpoint)]
+    sections = [*_sections(Config, "")]
+    for name, kind in more:
+        sections += [(f"[{name}.NAME]", kind), *_sections(kind, f"{name}.NAME")]
+    for path, kind in sections:
         lines += [f"## `{path}`", "", str(inspect.getdoc(kind)), "", *_table(kind), ""]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -66,9 +72,11 @@ def _table(kind: type) -> list[str]:
 
 def _texts(kind: type) -> dict[str, str]:
     """Setting → the text below it, in the class and those it is made from."""
-    tree = ast.parse(inspect.getsource(config))
     found: dict[str, str] = {}
     for base in reversed(kind.__mro__):
+        if not base.__module__.startswith("bridges."):
+            continue
+        tree = ast.parse(inspect.getsource(sys.modules[base.__module__]))
         body = next((n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == base.__name__), [])
         for first, second in pairwise(body):
             if isinstance(first, ast.AnnAssign) and isinstance(first.target, ast.Name) and isinstance(second, ast.Expr):

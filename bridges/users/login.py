@@ -92,11 +92,11 @@ class SiteUsers(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only
     throttle: Throttle = Throttle()
     """Limits."""
     provision: Literal["on_login", "all"] = "on_login"
-    """`all` is for the homeserver: see `later`."""
+    """`all` is for the homeserver's own providers (docs/bridges/login.md)."""
     on_disable: Literal["", "logout"] = ""
-    """`logout` is for the homeserver: see `later`."""
+    """`logout` is for the homeserver's own providers."""
     directory: bool = False
-    """For the homeserver: see `later`."""
+    """For the homeserver's own providers."""
     capture: dict[str, Any] = {}
     """Not needed: rows are read when they are asked for."""
 
@@ -285,6 +285,7 @@ class Logins:
 
 def serve_logins(app: Quart, logins: Logins) -> None:
     """Add the route to the application of the bridge."""
+    app.after_serving(logins.close)
 
     @app.post(PATH)
     async def check_credentials() -> tuple[dict[str, Any], int]:

@@ -65,20 +65,12 @@ class Identity:
 class LoginProvider(Protocol):
     """Judges logins. All methods but `close` raise ProviderUnavailable."""
 
-    @property
-    def name(self) -> str:
-        """What accounts remember it by: it never changes."""
-        ...
-
-    @property
-    def title(self) -> str:
-        """What people call it."""
-        ...
-
-    @property
-    def password_url(self) -> str:
-        """Where its people change their passwords; empty if nobody said."""
-        ...
+    name: str
+    """What accounts remember it by: it never changes."""
+    title: str
+    """What people call it."""
+    password_url: str
+    """Where its people change their passwords; empty if nobody said."""
 
     async def judge(self, login: str, key: str | None, password: str) -> Judgement:
         """Whether the password is that of who logs in as `login` or, if given, of who has `key`."""

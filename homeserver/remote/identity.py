@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
-from homeserver.ports.identity import Judgement, ProviderUnavailable, SitePerson, Verdict
+from homeserver.ports.identity import Judgement, LoginProvider, ProviderUnavailable, SitePerson, Verdict
 from homeserver.ports.outbound import OutboundError, OutboundRequest, OutboundSource
-
-if TYPE_CHECKING:
-    from homeserver.ports.identity import LoginProvider
 
 _PATH = "/_matrix-internal/identity/v1/check_credentials"
 _LARGEST_ANSWER = 65_536
 
 
-class RestProvider:
+class RestProvider(LoginProvider):
     """Implements `ports.identity.LoginProvider`."""
 
     def __init__(  # what a provider is, and how it is reached
@@ -107,9 +104,3 @@ class RestProvider:
         if not isinstance(auth, dict):
             raise ProviderUnavailable(f"it answers {status}, and no auth")
         return auth
-
-
-if TYPE_CHECKING:
-
-    def _is_the_port(provider: RestProvider) -> LoginProvider:
-        return provider

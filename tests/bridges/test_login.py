@@ -317,6 +317,7 @@ def shop(postgres_cluster: PostgresCluster) -> Iterator[dict[str, Any]]:
         f"'{stored('django-scrypt')}', NULL)",
         f"INSERT INTO app.users VALUES ('6f4e1d2a-0000-4000-8000-000000000003', 'left', 9, "
         f"'{stored('django-scrypt')}', now())",
+        "INSERT INTO app.users SELECT gen_random_uuid(), 'p' || n, 100 + n, '!', NULL FROM generate_series(1, 10) n",
     )
     for statement in statements:
         postgres_cluster.sql(statement, name)
@@ -337,8 +338,9 @@ def shop(postgres_cluster: PostgresCluster) -> Iterator[dict[str, Any]]:
     postgres_cluster.drop_database(url)
 
 
+# long: one server, for each costs seconds
 async def test_providers_in_order_and_everybody_at_once(
-    shop: dict[str, Any], start_server: StartServer, http: aiohttp.ClientSession
+    shop: dict[str, Any], start_server: StartServer, http: aiohttp.ClientSession, postgres_cluster: PostgresCluster
 ) -> None:
     answers: list[dict[str, Any]] = []
     broken = False
@@ -365,10 +367,12 @@ async def test_providers_in_order_and_everybody_at_once(
         anybody = Client(http, server.url)
         finder = await anybody.register("finder")
 
+        crowd = [f"p{number}" for number in range(1, 11)]
+
         async def everybody() -> bool:
-            found = await finder.ok("POST", "/user_directory/search", {"search_term": "shop"})
+            found = await finder.ok("POST", "/user_directory/search", {"search_term": "shop", "limit": 50})
             names = {person["user_id"] for person in found["results"]}
-            return names == {f"@shop.{name}:{SERVER_NAME}" for name in ("olena", "stepan")}
+            return names == {f"@shop.{name}:{SERVER_NAME}" for name in ("olena", "stepan", *crowd)}
 
         await eventually(everybody)
         assert (await Client(http, server.url).login("7")).user_id == f"@shop.olena:{SERVER_NAME}"
@@ -386,6 +390,15 @@ async def test_providers_in_order_and_everybody_at_once(
         assert (await anybody.request("POST", "/login", password_login("stepan"))).status == 200
         left = await anybody.request("POST", "/login", password_login("left"))
         assert "disabled" in left.error(403, "M_FORBIDDEN")["error"]
+        # A table that is suddenly empty is a mistake, and logs nobody out.
+        olena = await Client(http, server.url).login("olena")
+        postgres_cluster.sql("TRUNCATE app.users", shop["url"].rsplit("/", 1)[-1])
+
+        async def suspected() -> bool:
+            return "nobody is logged out" in server.log.read_text()
+
+        await eventually(suspected)
+        assert (await olena.request("GET", "/account/whoami")).status == 200
     finally:
         await runner.cleanup()
 
