@@ -38,7 +38,7 @@ class Capture:
         self._scanner = Scanner(config, name, state, source, self._recorder)
         self._feed = source.feed(name)
         self._open = False
-        self._paused = False
+        self._paused = self._full = False
         self._drained = False
         capture = self._mapping.capture
         self._poll, self._batch, self._most = seconds(capture.poll), capture.batch, config.appservice.max_queue
@@ -59,10 +59,14 @@ class Capture:
                 self._down(error, wait)
             if self._paused:
                 await asyncio.sleep(_PAUSED_POLL_S)
-            elif not more and wait == self._poll and isinstance(self._source, Watched):
+            elif not more and wait == self._poll and self._may_idle() and isinstance(self._source, Watched):
                 await self._source.idle(mark, wait)
             elif not more:
                 await asyncio.sleep(wait)
+
+    def _may_idle(self) -> bool:
+        # A horizon moves with the end of transactions that write nothing, too.
+        return not self._full and self._mapping.capture.mode != "horizon"
 
     def _up(self) -> None:
         metrics.SOURCE_UP.labels(self._name).set(1)
@@ -87,7 +91,8 @@ class Capture:
         if self._paused != ("paused" in notes):
             self._paused = not self._paused
             metrics.PAUSED.labels(self._name).set(self._paused)
-        if self._paused or self._state.waiting() >= self._most:
+        self._full = self._state.waiting() >= self._most
+        if self._paused or self._full:
             return False
         try:
             if not self._open:

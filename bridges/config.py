@@ -153,8 +153,8 @@ class Capture(_Section, frozen=True, kw_only=True):
     """How often is looked."""
     batch: int = 500
     """How many changes at a time."""
-    table: str = "public.bridge_outbox"
-    """The outbox (`outbox`)."""
+    table: str = "bridge_outbox"
+    """The outbox (`outbox`); in PostgreSQL in the schema `public` unless another is named."""
     publication: str = "bridge"
     """The publication with the table (`logical`)."""
     slot: str = ""
@@ -167,6 +167,10 @@ class Capture(_Section, frozen=True, kw_only=True):
     """What to do where change streams are not offered (`changestream`)."""
     full_scan: str = ""
     """How often everything is read (users)."""
+
+    def outbox(self, driver: str) -> str:
+        """The outbox as a database of that kind names it."""
+        return f"public.{self.table}" if driver == "postgresql" and "." not in self.table else self.table
 
 
 class Backfill(_Section, frozen=True, kw_only=True):

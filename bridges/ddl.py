@@ -73,7 +73,7 @@ def _postgres_grants(mapping: TableMapping, role: str) -> str:
 def postgres_outbox(name: str, mapping: TableMapping, role: str) -> str:
     """The outbox and its trigger, and what the bridge may do with it."""
     dialect = Dialect("postgresql")
-    outbox, table = dialect.name(mapping.capture.table), dialect.name(mapping.table)
+    outbox, table = dialect.name(mapping.capture.outbox("postgresql")), dialect.name(mapping.table)
     index = dialect.name(f"{mapping.capture.table.rsplit('.', 1)[-1]}_by_mapping")
     function = dialect.name(f"bridge_capture_{name}")
     return f"""CREATE TABLE IF NOT EXISTS {outbox} (

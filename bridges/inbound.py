@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import structlog
@@ -49,7 +49,7 @@ class Inbound:
         while True:
             self._news.clear()
             held: set[str] = set()
-            for id_, event in self._state.inbox(_AT_ONCE):
+            for id_, event in self._received():
                 room = str(event.get("room_id"))
                 if room in held:
                     continue
@@ -68,6 +68,12 @@ class Inbound:
             elif not self._state.inbox(1):
                 wait = 0.25
                 await self._news.wait()
+
+    def _received(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        after = 0
+        while page := self._state.inbox(_AT_ONCE, after):
+            yield from page
+            after = page[-1][0]
 
     async def _handle(self, event: Mapping[str, Any]) -> list[Delivery]:
         sender = event.get("sender")

@@ -387,9 +387,11 @@ class State:
                     ).rowcount
             return new
 
-    def inbox(self, limit: int) -> list[tuple[int, dict[str, Any]]]:
-        """Events that were received and not handled, oldest first."""
-        rows = self._db.execute("SELECT id, body FROM inbox WHERE body IS NOT NULL ORDER BY id LIMIT ?", (limit,))
+    def inbox(self, limit: int, after: int = 0) -> list[tuple[int, dict[str, Any]]]:
+        """Events that were received and not handled, oldest first, behind one of them."""
+        rows = self._db.execute(
+            "SELECT id, body FROM inbox WHERE body IS NOT NULL AND id > ? ORDER BY id LIMIT ?", (after, limit)
+        )
         return [(id_, json.loads(body)) for id_, body in rows]
 
     def handled(self, id_: int, answers: Iterable[Delivery] = ()) -> None:

@@ -37,7 +37,7 @@ async def examine_postgres(source: Tables, name: str, *, deep: bool) -> list[Fin
     try:
         found = examine_columns(mapping, await source.columns(mapping.table))
         if mapping.capture.mode == "outbox":
-            there = bool(await source.columns(mapping.capture.table))
+            there = bool(await source.columns(mapping.capture.outbox(_driver(source))))
             text = f"outbox {mapping.capture.table}{'' if there else ' is not there: see `hromada bridges sql`'}"
             found.append(Finding(there, text))
         if mapping.capture.mode == "logical":
@@ -49,6 +49,10 @@ async def examine_postgres(source: Tables, name: str, *, deep: bool) -> list[Fin
     except SourceUnavailable as error:
         return [Finding(False, str(error))]
     return found
+
+
+def _driver(source: Tables) -> str:
+    return "postgresql" if source.dialect.postgres else "mysql"
 
 
 async def _one(source: Tables, statement: str, *values: Any) -> Any:
@@ -126,7 +130,9 @@ async def _deep(source: Tables, name: str, mapping: TableMapping) -> list[Findin
     if mapping.capture.mode == "logical":
         found += await _slot(source, mapping.capture.slot or f"bridge_{name}")
     if mapping.capture.mode == "outbox":
-        (waiting,) = await _one(source, f"SELECT count(*) FROM {source.dialect.name(mapping.capture.table)}")
+        (waiting,) = await _one(
+            source, f"SELECT count(*) FROM {source.dialect.name(mapping.capture.outbox('postgresql'))}"
+        )
         found.append(Finding(waiting < 100_000, f"{waiting} changes wait in the outbox"))
     return found
 
@@ -163,7 +169,7 @@ async def examine_mysql(source: Tables, name: str, *, deep: bool) -> list[Findin
     try:
         found = examine_columns(mapping, await source.columns(mapping.table))
         if mapping.capture.mode == "outbox":
-            there = bool(await source.columns(mapping.capture.table))
+            there = bool(await source.columns(mapping.capture.outbox(_driver(source))))
             text = f"outbox {mapping.capture.table}{'' if there else ' is not there: see `hromada bridges sql`'}"
             found.append(Finding(there, text))
         else:

@@ -296,7 +296,7 @@ class MySQLOutbox:
     def __init__(self, source: MySQLSource, name: str) -> None:
         self._source, self._name = source, name
         self._mapping = source.mapping(name)
-        table = DIALECT.name(self._mapping.capture.table.removeprefix("public."))
+        table = DIALECT.name(self._mapping.capture.outbox("mysql"))
         columns = "seq, CAST(at AS CHAR), CAST(UNIX_TIMESTAMP(at) * 1000 AS SIGNED), `old`, `new`"
         self._read = f"SELECT {columns} FROM {table} WHERE mapping = %s ORDER BY seq LIMIT %s"
         self._delete = f"DELETE FROM {table} WHERE mapping = %s AND seq IN "

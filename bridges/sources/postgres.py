@@ -40,7 +40,7 @@ except ImportError:  # pragma: no cover - the distribution asks for it
     asyncpg = None
 
 DIALECT = Dialect("postgresql")
-_LONGEST_IDLE_S = 1.0
+_LONGEST_IDLE_S = 3.0
 _WAL = "SELECT pg_current_wal_insert_lsn()::text"
 
 
@@ -63,7 +63,7 @@ class PostgresSource:
         self._applied: bool | None = None
         self._seen_wal: dict[str, str] = {}
         self._moves, self._moved = 0, asyncio.Event()
-        self._watch_every = _LONGEST_IDLE_S
+        self._watch_every = 1.0
         self._watcher: asyncio.Task[None] | None = None
 
     def mapping(self, name: str) -> TableMapping:
@@ -231,7 +231,7 @@ class PostgresSource:
         self._watch_every = min(self._watch_every, poll)
         if self._watcher is None or self._watcher.done():
             self._watcher = asyncio.create_task(self._watch())
-        await asyncio.sleep(min(poll, _LONGEST_IDLE_S) / 2)
+        await asyncio.sleep(min(poll, 1.0) / 2)
         if mark == self._moves:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._moved.wait(), max(poll, _LONGEST_IDLE_S))
@@ -338,7 +338,7 @@ class PostgresOutbox:
     def __init__(self, source: PostgresSource, name: str) -> None:
         self._source, self._name = source, name
         self._mapping = source.mapping(name)
-        table = DIALECT.name(self._mapping.capture.table)
+        table = DIALECT.name(self._mapping.capture.outbox("postgresql"))
         columns = "seq, at::text, (extract(epoch FROM at) * 1000)::bigint, old::text, new::text"
         self._read = f"SELECT {columns} FROM {table} WHERE mapping = $1 ORDER BY seq LIMIT $2"
         self._delete = f"DELETE FROM {table} WHERE mapping = $1 AND seq = ANY($2::bigint[])"

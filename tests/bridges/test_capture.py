@@ -20,10 +20,11 @@ import pytest
 
 from bridges.capture import Capture
 from bridges.config import Config, load
+from bridges.ddl import statements
 from bridges.matrix import Homeserver
 from bridges.sources import Batch, SourceUnavailable
 from bridges.sources.opening import open_source
-from bridges.state import RoomRow, State, Stored
+from bridges.state import RoomRow, State, StateInUse, Stored
 from bridges.writeback import Writeback
 from tests.bridges.support import Bridge
 from tests.support.fixtures import unavailable
@@ -66,7 +67,7 @@ TABLES = {
 }
 OVERLAP = '{ mode = "overlap", cursor = "at", overlap = "10s" }'
 HORIZON = '{ mode = "horizon", cursor = "at" }'
-OUTBOX = '{ mode = "outbox", table = "bridge_outbox" }'
+OUTBOX = '{ mode = "outbox" }'
 LOGICAL = '{ mode = "logical" }'
 WAYS = [
     ("postgresql", OVERLAP),
@@ -176,13 +177,12 @@ def make_bench(
     monkeypatch.setenv("SHOP_URL", url)
     bridge = Bridge(tmp_path, SHOP_URL=url)
     if driver == "postgresql":
-        capture = capture.replace('table = "bridge_outbox"', 'table = "public.bridge_outbox"')
         slot = f'publication = "bridge", slot = "slot_{name}"'
         capture = capture.replace('"logical"', f'"logical", {slot}')
     bridge.file.write_text(CONFIG.format(folder=tmp_path, driver=driver, capture=capture, more=more))
     server.sql(TABLES[driver], name)
     if "outbox" in capture:
-        server.sql(bridge.ok("sql", "--role", "hromada").partition("-- write-back")[0], name)
+        server.sql("\n".join(statements(load(bridge.file), "hromada")).partition("-- write-back")[0], name)
     return Bench(load(bridge.file), url)
 
 
@@ -300,8 +300,6 @@ async def test_a_full_queue_leaves_the_rest_at_the_source(
 
 
 async def test_who_took_the_state_over_is_the_one(tmp_path: Path) -> None:
-    from bridges.state import StateInUse  # noqa: PLC0415
-
     old = State(tmp_path / "state.db")
     (tmp_path / "state.db.lock").unlink()  # a lock that does not hold
     new = State(tmp_path / "state.db")
