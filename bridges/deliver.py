@@ -80,7 +80,7 @@ class Sender:
     async def _deliver(self, delivery: Delivery) -> None:
         try:
             with metrics.DELIVERY_SECONDS.time():
-                event_id = await self._make(delivery)
+                event_id = await self._answered(delivery)
         except TryAgain as trouble:
             metrics.RETRIES.inc()
             wait = trouble.after if trouble.after is not None else min(0.25 * 2 ** min(delivery.attempts, 10), 1e9)
@@ -99,6 +99,12 @@ class Sender:
             keep = delivery.kind == "m.room.message" and delivery.mapping in self._keep
             self._state.settle(delivery, "done", event_id=event_id, keep=keep)
             metrics.DELIVERIES.labels("done").inc()
+
+    async def _answered(self, delivery: Delivery) -> str | None:
+        try:
+            return await self._make(delivery)
+        except (KeyError, TypeError) as error:
+            raise TryAgain(f"the answer is not as it should be: {type(error).__name__}: {error}") from error
 
     async def _make(self, delivery: Delivery) -> str | None:
         if delivery.kind == "room":
