@@ -14,6 +14,7 @@ import { prepareCrypto } from "./stores/crypto.ts";
 import { loadDrafts } from "./stores/drafts.ts";
 import { waiting } from "./stores/list.ts";
 import { forgetViews } from "./stores/room.ts";
+import { keepList, showKept } from "./stores/snapshot.ts";
 import { beLeader } from "./stores/tabs.ts";
 import { listenForKeys } from "./stores/keys.ts";
 import { watchForNotices } from "./stores/notify.ts";
@@ -44,7 +45,8 @@ export async function start(root: HTMLElement, session: Session, fresh: "login" 
         render(<Elsewhere onHere={() => void leader.take().then(async () => start(root, (await stored()) ?? session, fresh, again))} />, root);
         return;
     }
-    await loadDrafts();
+    const [kept] = await Promise.all([showKept(session.userId), loadDrafts()]);
+    if (kept) render(<Client />, root);
     const { engine, outbox } = await startApp(session);
     engine.on("ended", (soft) => {
         void engine.stop();
@@ -63,6 +65,7 @@ export async function start(root: HTMLElement, session: Session, fresh: "login" 
         document.title = `${count}${name ? `${name} · ` : ""}Hromada`;
         void (navigator as Navigator & { setAppBadge?: (n: number) => Promise<void> }).setAppBadge?.(waiting.value).catch(() => undefined);
     });
+    engine.on("ready", () => keepList(session.userId));
     engine.on("ready", () => setTimeout(fetchAhead, 3_000));
     listenForKeys();
     watchForNotices();

@@ -8,12 +8,13 @@ import { Explore } from "../pages/Explore.tsx";
 import { Invites } from "../pages/Preview.tsx";
 import { RoomPage, Strip } from "../pages/Room.tsx";
 import { go, route } from "../routes.ts";
-import { announced, loaded, me, rooms, toasts } from "../stores/app.ts";
+import { announced, app, loaded, me, rooms, toasts } from "../stores/app.ts";
 import { check, theCrypto } from "../stores/crypto.ts";
 import { newDialog, switcher } from "../stores/ui.ts";
 import { Dialogs } from "./Dialogs.tsx";
 import { Rail } from "./Rail.tsx";
 import { RoomList } from "./RoomList.tsx";
+import { TimelineSkeleton } from "./Skeleton.tsx";
 
 const Settings = lazy(() => import("../pages/Settings.tsx").then(({ SettingsPage }) => SettingsPage));
 const Search = lazy(() => import("../pages/Search.tsx").then(({ Search }) => Search));
@@ -80,6 +81,8 @@ function Home(): JSX.Element {
 
 function Page(): JSX.Element {
     const to = route.value;
+    // The list is there before what opens a room is.
+    if (!app.value) return <main class="main" aria-busy="true"><TimelineSkeleton /></main>;
     switch (to.page) {
         case "room":
             return <RoomPage to={to} />;

@@ -78,10 +78,15 @@ export async function startApp(session: Session): Promise<App> {
     const started: App = { engine, outbox: new Outbox(engine), commands: new Commands(engine) };
     batch(() => {
         app.value = started;
-        me.value = { id: session.userId, name: session.userId.slice(1).split(":")[0] ?? "", avatar: undefined };
+        if (me.value.id !== session.userId) me.value = { id: session.userId, name: session.userId.slice(1).split(":")[0] ?? "", avatar: undefined };
     });
     engine.on("rooms", (dirty) => refresh(started, dirty));
-    engine.on("ready", () => (loaded.value = true));
+    early = true;
+    engine.on("ready", () => {
+        loaded.value = true;
+        early = false;
+        refresh(started, new Set(rooms.value.keys()));
+    });
     engine.on("status", (now) => {
         status.value = now;
         if (now === "streaming" || now === "polling") awaySince.value = undefined;
@@ -111,6 +116,9 @@ async function loadMe(): Promise<void> {
     asked = false;
 }
 
+/** Until the server has answered, what was kept of the list may be newer than what the SDK kept. */
+let early = true;
+
 function refresh({ engine }: App, dirty: ReadonlySet<string>): void {
     const direct = directs(engine);
     const next = new Map(rooms.value);
@@ -118,12 +126,14 @@ function refresh({ engine }: App, dirty: ReadonlySet<string>): void {
     for (const id of dirty) {
         const room = engine.room(id);
         const membership = room?.getMyMembership();
+        if (early && !room && next.has(id)) continue;
         if (!room || (membership !== "join" && membership !== "invite" && membership !== "knock" && !(route.value.page === "room" && route.value.room === id))) {
             changed = next.delete(id) || changed;
             continue;
         }
         const row = roomRow(engine, room, direct);
         const before = next.get(id);
+        if (early && before && before.time > row.time) continue;
         if (before && JSON.stringify(before) === JSON.stringify(row)) continue;
         next.set(id, row);
         changed = true;

@@ -1,0 +1,96 @@
+"""How quickly the client starts from what it keeps, opens a room, and what switching rooms leaves behind.
+
+`HROMADA_FIGURES=1` measures with 200 rooms and 1,000 switches and prints what docs/performance.md has; without it a few
+rooms show that starting and switching leave nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.embed.people import local, person
+from tests.support.client import Client
+from tests.support.server import Server
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+FULL = bool(os.environ.get("HROMADA_FIGURES"))
+ROOMS, STARTS, SWITCHES = (200, 5, 1_000) if FULL else (6, 1, 30)
+GROWTH_MB = 12.0
+
+# When the first row of the list could be seen, in milliseconds since the navigation began.
+WATCH = """new MutationObserver((_, observer) => {
+    if (!document.querySelector(".list .rm .nm")) return;
+    observer.disconnect();
+    requestAnimationFrame(() => setTimeout(() => { globalThis.usable = performance.now(); }));
+}).observe(document, { childList: true, subtree: true });"""
+
+USABLE = """() => new Promise((done) => {
+    const look = () => (globalThis.usable ? done(globalThis.usable) : requestAnimationFrame(look));
+    look();
+})"""
+
+SWITCH = """async (count) => {
+    const ids = [...document.querySelectorAll(".list .rm:has(.nm)")].slice(0, 5).map((row) => row.dataset.room);
+    const times = [];
+    for (let n = 0; n < count; n++) {
+        const row = document.querySelector(`[data-room="${ids[n % ids.length]}"]`);
+        const name = row.querySelector(".nm").textContent;
+        const start = performance.now();
+        row.click();
+        await new Promise((done) => {
+            const look = () => {
+                const main = document.querySelector("main.main");
+                if (main?.getAttribute("aria-label") === name && main.querySelector("[role=log] li")) done();
+                else requestAnimationFrame(look);
+            };
+            look();
+        });
+        times.push(performance.now() - start);
+    }
+    return times;
+}"""
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_starting_and_switching(browser: Browser, server: Server, anonymous: Client) -> None:
+    ada = await person(browser, local(server), "ada", viewport={"width": 1440, "height": 900})
+    await ada.sign_up()
+    client = anonymous.anonymous()
+    login = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": ada.name}}
+    client.adopt(await client.ok("POST", "/login", {**login, "password": "correct horse battery staple"}))
+    for number in range(ROOMS):
+        room = await client.create_room(name=f"Room {number}")
+        await client.send(room, f"hello {number}")
+    page = ada.page
+    await page.locator(".list .rm:has(.nm)").nth(min(ROOMS, 6) - 1).wait_for()
+    await page.wait_for_timeout(8_000 if FULL else 500)  # the store writes what it has now and then
+    await page.add_init_script(WATCH)
+    starts = []
+    for _ in range(STARTS):
+        await page.reload()
+        starts.append(float(await page.evaluate(USABLE)))
+    await page.locator(".list .rm:has(.nm)").nth(4).wait_for()
+    session = await page.context.new_cdp_session(page)
+
+    async def heap() -> float:
+        await session.send("HeapProfiler.collectGarbage")
+        found = await session.send("Runtime.getHeapUsage")
+        return float(found["usedSize"]) / 1e6
+
+    await page.evaluate(SWITCH, 10)
+    before = await heap()
+    times = await page.evaluate(SWITCH, SWITCHES)
+    growth = await heap() - before
+    print(
+        f"\n{ROOMS} rooms: list usable after {statistics.median(starts):.0f} ms; a room open after "
+        f"{statistics.median(times):.0f} ms, p95 {statistics.quantiles(times, n=20)[-1]:.0f} ms; "
+        f"{SWITCHES} switches grew memory by {growth:.1f} MB; load {os.getloadavg()[0]:.1f}"
+    )
+    assert growth < GROWTH_MB
+    assert ada.faults == []
