@@ -58,7 +58,7 @@ lint: $(VENV)/dev.stamp ## Check style, types, import layers and the architectur
 	$(BIN)/mypy
 	$(BIN)/mypy tests/architecture docs/spec
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest --quiet tests/architecture
+	$(BIN)/python -m pytest --quiet -n $(WORKERS) tests/architecture
 	$(BIN)/python $(WEB)/build.py check
 
 format: $(VENV)/dev.stamp ## Format the code and repair what ruff can

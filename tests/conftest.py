@@ -15,6 +15,9 @@ ALL_ONLY = ("benchmarks", "bridges", "chaos", "embed", "interop", "simulation")
 things or take long.
 """
 
+LINTED = ("architecture",)
+"""Folders that `make lint` runs, and no tier once more."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Markers of our own."""
@@ -27,14 +30,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     tier = config.getoption("--tier")
     if tier == "all":
         return
-    chosen = [item for item in items if _is_for_contributors(item) is (tier == "contributor")]
+    chosen = [
+        item for item in items if _folder(item) not in LINTED and _is_for_contributors(item) is (tier == "contributor")
+    ]
     config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
     items[:] = chosen
 
 
+def _folder(item: pytest.Item) -> str:
+    return item.path.relative_to(ROOT).parts[0]
+
+
 def _is_for_contributors(item: pytest.Item) -> bool:
-    folder = item.path.relative_to(ROOT).parts[0]
-    if folder in ALL_ONLY:
+    if _folder(item) in ALL_ONLY:
         return item.get_closest_marker("contributor") is not None
     return item.get_closest_marker("all_only") is None
 
