@@ -10,12 +10,15 @@ import sys
 from pathlib import Path
 
 import aiohttp
+import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.support.client import Client, eventually, part
 from tests.support.fixtures import StartServer
 from tests.support.postgres import PostgresCluster
+
+pytestmark = pytest.mark.all_only
 
 
 def hromada(

@@ -26,6 +26,8 @@ from tests.support.fixtures import StartServer
 from tests.support.server import Server
 from tests.test_commands import hromada
 
+pytestmark = pytest.mark.all_only
+
 ISSUER = "https://id.example"
 
 

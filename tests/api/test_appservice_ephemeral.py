@@ -15,6 +15,8 @@ from tests.support.client import part
 from tests.support.fixtures import StartServer
 from tests.support.keys import device_keys
 
+pytestmark = pytest.mark.all_only
+
 NAMES = {"users": [{"exclusive": True, "regex": "@_db_.*"}, {"exclusive": False, "regex": "@alice-.*"}]}
 
 

@@ -19,6 +19,8 @@ from tests.support.client import Client, part
 from tests.support.fixtures import StartServer, fresh
 from tests.support.server import Server
 
+pytestmark = pytest.mark.all_only
+
 
 @pytest.fixture
 async def service() -> AsyncIterator[RunningService]:

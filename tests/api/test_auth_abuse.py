@@ -22,6 +22,8 @@ from tests.support.fixtures import StartServer, fresh
 from tests.support.postgres import PostgresCluster
 from tests.support.server import Server, ServerFailed, ServerOptions
 
+pytestmark = pytest.mark.all_only
+
 WRONG = "not the password"
 
 

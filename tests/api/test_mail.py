@@ -17,6 +17,8 @@ from tests.support.mailserver import MailServer, environment, running_mail_serve
 from tests.support.pushgateway import ENVIRONMENT, running_gateway
 from tests.support.server import Server
 
+pytestmark = pytest.mark.all_only
+
 CONFIRMED = "chat.hromada.confirmed"
 PLACE = "/_matrix/client/unstable/chat.hromada/mail"
 

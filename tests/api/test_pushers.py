@@ -15,6 +15,8 @@ from tests.support.postgres import PostgresCluster
 from tests.support.pushgateway import ENVIRONMENT, PushGateway, running_gateway
 from tests.support.server import Server, ServerOptions
 
+pytestmark = pytest.mark.all_only
+
 HTTPS = "https://push.example.org/_matrix/push/v1/notify"
 ENABLED, DEVICE_ID = "org.matrix.msc3881.enabled", "org.matrix.msc3881.device_id"
 

@@ -18,6 +18,8 @@ from tests.support.postgres import PostgresCluster
 from tests.support.server import Server, ServerOptions
 from tests.support.stream import streaming
 
+pytestmark = pytest.mark.all_only
+
 MESSAGES = 24
 FILTER = {"room": {"timeline": {"limit": 100}}}
 LONG_MS = 60_000

@@ -18,6 +18,8 @@ from tests.support.client import Client
 from tests.support.fixtures import StartServer
 from tests.support.stream import RawSocket, connected, frame_of, streaming
 
+pytestmark = pytest.mark.all_only
+
 MEBIBYTE = 1024 * 1024
 
 

@@ -20,6 +20,8 @@ from tests.support.fixtures import StartServer
 from tests.support.server import Server
 from tests.support.stream import RawSocket, frame_of, streaming
 
+pytestmark = pytest.mark.all_only
+
 KIBIBYTE = 1024
 SOCKETS = 100
 BUFFERED = 256 * KIBIBYTE

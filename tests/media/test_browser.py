@@ -19,6 +19,8 @@ from tests.support.client import Client
 from tests.support.fixtures import StartServer, unavailable
 from tests.support.media import DOWNLOAD, THUMBNAIL, media_file, upload
 
+pytestmark = pytest.mark.all_only
+
 PAGE = "<!doctype html><meta charset=utf-8><title>media</title><body></body>"
 PATH = "/test-page"
 

@@ -24,7 +24,7 @@ from tests.support.gcs import BUCKET, Emulator, Faults, faulty
 MIB = 1 << 20
 
 # Google's library leaves connections with an unread error to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [pytest.mark.all_only, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
 
 
 @pytest.fixture(params=["local", "emulator", "bucket"])

@@ -18,10 +18,14 @@ from tests.web.test_app_contract import ManualClock, Tokens
 
 
 class OnlyInfo:
-    """Discovery needs nothing but `info`."""
+    """Discovery needs nothing but `info`, and to know whose password is kept here: everybody's."""
 
     def __init__(self, info: PublicInfo) -> None:
         self.info = info
+        self.accounts = self.account = self
+
+    async def can_change_password(self, user_id: str) -> bool:
+        return user_id == "@alice:hs"
 
 
 def client(token: str | None = None, **info: Any) -> AsgiClient:
@@ -71,6 +75,7 @@ async def test_capabilities(version: str) -> None:
     answer = (await client("alice", can_set_avatar_url=False).request("GET", path)).json["capabilities"]
     assert answer["m.room_versions"]["default"] == "12"
     assert answer["m.room_versions"]["available"] == {str(number): "stable" for number in range(1, 13)}
+    assert answer["m.change_password"] == {"enabled": True}
     assert answer["m.set_avatar_url"] == {"enabled": False}
     assert answer["m.profile_fields"] == {"enabled": True, "disallowed": ["avatar_url"]}
     assert answer["m.change_password"] == {"enabled": True}
