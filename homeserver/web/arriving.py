@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-_MOST_UNREAD = 256 * 1024
+_MOST_UNREAD = 128 * 1024
 
 
 class ArrivingBody:

@@ -16,7 +16,7 @@ from tests.support.fixtures import unavailable
 from tests.support.postgres import PostgresCluster, PostgresUnavailable, running_cluster
 from tests.support.server import Server, ServerOptions
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("bridges")]
 
 CONFIG = """
 [appservice]

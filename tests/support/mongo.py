@@ -43,6 +43,7 @@ class Mongo:
         self.port = self.port or _free_port()
         (self.root / "data").mkdir(exist_ok=True)
         command = [self._program, "--data-dir", str(self.root / "data"), "-p", str(self.port)]
+        command += ["--pid-file", str(self.root / "pid"), "--log-file", str(self.root / "own.log")]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=self.root
