@@ -16,7 +16,7 @@ from tests.support.fixtures import unavailable
 from tests.support.postgres import PostgresCluster, PostgresUnavailable, running_cluster
 from tests.support.server import Server, ServerOptions
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("bridges")]
+pytestmark = pytest.mark.timeout(300)
 
 CONFIG = """
 [appservice]
@@ -134,7 +134,7 @@ async def until(world: World, client: Client, alias: str, expected: list[str]) -
         assert await told(client, alias) == expected, world.bridge.log()[-6000:]
 
 
-async def test_the_last_rows_of_a_table_and_values_that_the_log_leaves_out(world: World, sales: Client) -> None:
+async def the_last_rows_of_a_table_and_values_that_the_log_leaves_out(world: World, sales: Client) -> None:
     await until(world, sales, "_db_items_1200", ["item 1200 5000"])
     assert await told(sales, "_db_items_1199") == ["item 1199 5000"]
     assert await told(sales, "_db_items_1198") == []
@@ -149,7 +149,7 @@ async def test_the_last_rows_of_a_table_and_values_that_the_log_leaves_out(world
     await until(world, sales, "_db_items_5000", ["small 5000", "small is gone", "again 0", "again -> b 0"])
 
 
-async def test_a_scan_finds_what_polling_cannot_see(world: World, sales: Client) -> None:
+async def a_scan_finds_what_polling_cannot_see(world: World, sales: Client) -> None:
     world.sql("INSERT INTO odd VALUES (2, 'second', '{}', now())")
     await until(world, sales, "_db_odd_2", ["second "])
     world.sql("INSERT INTO odd VALUES (3, 'third', '{}', NULL)")
@@ -165,7 +165,7 @@ async def test_a_scan_finds_what_polling_cannot_see(world: World, sales: Client)
     assert "0 differed" in world.bridge.ok("reconcile", "--mapping", "items")
 
 
-async def test_pause_and_resume(world: World, sales: Client) -> None:
+async def pause_and_resume(world: World, sales: Client) -> None:
     assert world.bridge.ok("pause", "--mapping", "odd", "--reason", "moving house") == "mapping.odd: paused\n"
     assert "mapping.odd: paused (by the command line: moving house)" in world.bridge.ok("status")
     world.sql("INSERT INTO odd VALUES (10, 'ten', '{}', now())")
@@ -177,7 +177,7 @@ async def test_pause_and_resume(world: World, sales: Client) -> None:
     await until(world, sales, "_db_odd_10", ["ten "])
 
 
-async def test_a_row_that_cannot_be_told_is_put_aside(world: World, sales: Client) -> None:
+async def a_row_that_cannot_be_told_is_put_aside(world: World, sales: Client) -> None:
     world.sql("UPDATE items SET big = NULL, name = 'poison' WHERE id = 1199")  # NULL has no length
     world.sql("UPDATE items SET big = '', name = 'cured' WHERE id = 1199")
     await until(world, sales, "_db_items_1199", ["item 1199 5000", "poison -> cured 0"])
@@ -193,7 +193,7 @@ async def _says(client: Client, text: str) -> bool:
     return any(text in body for body in await told(client, "_db_admin"))
 
 
-async def test_a_slot_that_is_gone_is_not_passed_over(world: World, sales: Client) -> None:
+async def a_slot_that_is_gone_is_not_passed_over(world: World, sales: Client) -> None:
     world.bridge.kill()
     world.sql("UPDATE items SET name = 'unseen' WHERE id = 1200")
     world.sql("SELECT pg_drop_replication_slot('bridge_items')")
@@ -212,7 +212,7 @@ async def _ends_with(client: Client, alias: str, text: str) -> bool:
     return (await told(client, alias))[-1:] == [text]
 
 
-async def test_only_the_homeserver_is_heard(world: World, http: aiohttp.ClientSession) -> None:
+async def only_the_homeserver_is_heard(world: World, http: aiohttp.ClientSession) -> None:
     path = f"{world.address}/_matrix/app/v1/transactions/1"
     good = {"Authorization": "Bearer the-hs_token"}
     for headers, body, status, errcode in (
@@ -243,7 +243,7 @@ async def test_only_the_homeserver_is_heard(world: World, http: aiohttp.ClientSe
     assert 'bridge_gaps_total{mapping="items"} 1.0' in text
 
 
-def test_doctor_and_plan(world: World) -> None:
+def doctor_and_plan(world: World) -> None:
     world.bridge.kill()  # the last of this file
     doctor = world.bridge.call("doctor")
     assert "FAIL mapping.items: the bridge logs in as a superuser" in doctor.stdout
@@ -255,3 +255,14 @@ def test_doctor_and_plan(world: World) -> None:
     assert "700 rows looked at" in world.bridge.ok("backfill", "--mapping", "items")
     assert world.bridge.call("backfill", "--mapping", "odd").returncode == 1
     assert world.bridge.call("plan", "--mapping", "nothing").returncode == 2
+
+
+async def test_a_bridge_is_seen_to(world: World, sales: Client, http: aiohttp.ClientSession) -> None:
+    """One bridge through all of it, in this order: tests of their own would be run by several processes."""
+    await the_last_rows_of_a_table_and_values_that_the_log_leaves_out(world, sales)
+    await a_scan_finds_what_polling_cannot_see(world, sales)
+    await pause_and_resume(world, sales)
+    await a_row_that_cannot_be_told_is_put_aside(world, sales)
+    await a_slot_that_is_gone_is_not_passed_over(world, sales)
+    await only_the_homeserver_is_heard(world, http)
+    doctor_and_plan(world)
