@@ -20,7 +20,7 @@ from typing import Any
 
 import aiohttp
 import asyncpg
-import psutil  # type: ignore[import-untyped]
+import psutil  # type: ignore[import-untyped] # has no types
 
 from bridges.capture import Capture
 from bridges.config import load
@@ -99,7 +99,7 @@ def world(mappings: str, sql: str, *, queue: int = 10_000) -> Iterator[tuple[Pos
 
 
 def _port() -> int:
-    from tests.support.appservice import free_port  # noqa: PLC0415
+    from tests.support.appservice import free_port  # noqa: PLC0415 - benchmarks run without the tests but for this
 
     return free_port()
 

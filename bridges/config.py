@@ -465,8 +465,8 @@ def per_second(text: str) -> float:
 def load(file: Path) -> Config:
     """The configuration in `file`. Raises ConfigError."""
     from bridges.checks import faults  # noqa: PLC0415 - which reads the sections above
-    from bridges.users.login import faults as users_faults  # noqa: PLC0415
-    from bridges.webhooks.settings import faults as webhook_faults  # noqa: PLC0415
+    from bridges.users.login import faults as users_faults  # noqa: PLC0415 - as above
+    from bridges.webhooks.settings import faults as webhook_faults  # noqa: PLC0415 - as above
 
     try:
         document = tomllib.loads(file.read_text())

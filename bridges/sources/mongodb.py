@@ -23,7 +23,7 @@ try:
     from pymongo import AsyncMongoClient, ReturnDocument
     from pymongo.errors import ConfigurationError, DuplicateKeyError, OperationFailure, PyMongoError
 except ImportError:  # pragma: no cover - an extra
-    AsyncMongoClient = None  # type: ignore[assignment, misc]
+    AsyncMongoClient = None  # type: ignore[assignment, misc] # asked for when a source is opened
 
 _HISTORY_LOST = {136, 280, 286}
 """The stream cannot go on from where we were."""

@@ -14,10 +14,10 @@ def open_source(config: Config, name: str) -> Source:
 
         return PostgresSource(config, name)
     if driver == "mysql":
-        from bridges.sources.mysql import MySQLSource  # noqa: PLC0415
+        from bridges.sources.mysql import MySQLSource  # noqa: PLC0415 - the same
 
         return MySQLSource(config, name)
-    from bridges.sources.mongodb import MongoSource  # noqa: PLC0415
+    from bridges.sources.mongodb import MongoSource  # noqa: PLC0415 - the same
 
     return MongoSource(config, name)
 

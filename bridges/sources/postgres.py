@@ -373,4 +373,5 @@ def outbox_change(key: Sequence[str], seq: int, at: str, ts: int, old_text: str 
     op = "insert" if old is None else "delete" if new is None else "update"
     keys = [None if image is None else [image[column] for column in key] for image in (old, new)]
     now = keys[1] if keys[1] is not None else keys[0] or []
-    return Change(f"{seq}:{at}", op, now, new, old, keys[0] if keys[0] != now else None, ts)  # type: ignore[arg-type]
+    was = keys[0] if keys[0] != now else None
+    return Change(f"{seq}:{at}", op, now, new, old, was, ts)  # type: ignore[arg-type] # `op` is one of the three

@@ -13,7 +13,7 @@ class MongoUsers:
     def __init__(self, table: Table, url: str, *, tls: Tls | None, seconds: float, pool: int) -> None:
         """`url` names the database: `mongodb://HOST/DATABASE`. Raises ImportError without the driver, ValueError."""
         from pymongo import AsyncMongoClient  # noqa: PLC0415 - an extra
-        from pymongo.errors import PyMongoError  # noqa: PLC0415
+        from pymongo.errors import PyMongoError  # noqa: PLC0415 - the same
 
         options: dict[str, Any] = {} if tls is None else {"tls": True}
         if tls is not None and tls.ca_file is not None:
