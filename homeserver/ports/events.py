@@ -213,10 +213,11 @@ class RoomAppend:
     new_room: NewRoom | None = None
     state: RoomState | None = None  # made from the head's; None: the state after the last accepted event
     corrections: StateChanges = field(default_factory=dict)  # of current state, that none of the visible events says
+    successor: RoomAppend | None = None  # the new room that takes this one's place: with these events, or not at all
 
     @property
     def positions(self) -> int:
-        """How many log positions it takes: hidden events are no news, and corrections are one entry."""
+        """How many log positions it takes without its successor: hidden events are no news, corrections one entry."""
         return sum(not item.is_hidden for item in self.events) + bool(self.corrections)
 
 
@@ -241,6 +242,7 @@ class AppendResult:
     head: RoomHead | None = None
     moved: bool = False
     correction: Correction | None = None
+    successor: AppendResult | None = None
 
 
 @dataclass(frozen=True, slots=True)

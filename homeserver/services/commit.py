@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import structlog
@@ -206,15 +206,22 @@ class Committer:
         if faults.plan is not None:
             await faults.plan.reach("commit.answer")
         for item, result in zip(batch, results, strict=True):
-            if isinstance(result, AppendResult) and not result.moved:
-                for callback in self._on_append:
-                    callback(result)
+            if isinstance(result, AppendResult):
+                self._appended(result)
             if item.done.done():
                 continue
             if isinstance(result, MatrixError):
                 item.done.set_exception(result)
             else:
                 item.done.set_result(result)
+
+    def _appended(self, result: AppendResult) -> None:
+        if result.moved:
+            return
+        for callback in self._on_append:
+            callback(result)
+        if result.successor is not None:
+            self._appended(result.successor)
 
     async def _settle_failed(self, batch: list[_Waiting], error: Exception) -> None:
         # Whatever failed, a COMMIT may have been made whose answer was lost. Nobody is answered before the log has
@@ -253,23 +260,18 @@ class Committer:
             await _check_aliases(tx, appends)
             allowed = await tx.rooms.advance(appends) if appends else set()
             accepted = [append for index, append in enumerate(appends) if index in allowed]
+            successors = [append.successor for append in accepted if append.successor is not None]
+            if successors and len(await tx.rooms.advance(successors)) < len(successors):
+                raise UniqueViolation("The new room's id is taken")
             prepared = [await _prepare(change, tx) for change in changes]
-            count = sum(append.positions for append in accepted)
+            count = sum(append.positions for append in (*accepted, *successors))
             count += sum(positions for positions in prepared if isinstance(positions, int))
             first = await tx.log.reserve(count) if count else 0
             if faults.plan is not None:
                 await faults.plan.reach("commit.reserved")
-            stored = iter(await tx.events.append(accepted, first) if accepted else [])
-            append_results = [
-                next(stored) if index in allowed else AppendResult(moved=True) for index in range(len(appends))
-            ]
-            entries: list[LogEntry] = []
-            for result in append_results:
-                entries.extend(
-                    EventEntry(event.position, event) for event in result.events if event.position is not None
-                )
-                if result.correction is not None:
-                    entries.append(StateEntry(result.correction.position, result.correction))
+            stored = await tx.events.append([*accepted, *successors], first) if accepted else []
+            entries = [entry for result in stored for entry in _entries_of(result)]
+            append_results = _results(appends, allowed, stored)
             change_results = await _write_changes(tx, changes, prepared, first, entries)
         of_appends, of_changes = iter(append_results), iter(change_results)
         results: list[_Result] = [
@@ -295,6 +297,30 @@ async def _check_aliases(tx: Transaction, appends: Sequence[RoomAppend]) -> None
         made[room.creator] += len(room.aliases)
         if made[room.creator] > room.max_aliases:
             raise MatrixError(ErrCode.RESOURCE_LIMIT_EXCEEDED, f"You may make {room.max_aliases} aliases at most")
+
+
+def _entries_of(result: AppendResult) -> Iterator[LogEntry]:
+    for event in result.events:
+        if event.position is not None:
+            yield EventEntry(event.position, event)
+    if result.correction is not None:
+        yield StateEntry(result.correction.position, result.correction)
+
+
+def _results(
+    appends: Sequence[RoomAppend], allowed: Container[int], stored: Sequence[AppendResult]
+) -> list[AppendResult]:
+    """For each append its result: `stored` has those of the allowed ones, and behind them those of their successors."""
+    count = sum(index in allowed for index in range(len(appends)))
+    own, following = iter(stored[:count]), iter(stored[count:])
+    results: list[AppendResult] = []
+    for index, append in enumerate(appends):
+        if index not in allowed:
+            results.append(AppendResult(moved=True))
+            continue
+        result = next(own)
+        results.append(result if append.successor is None else replace(result, successor=next(following)))
+    return results
 
 
 async def _prepare(change: Change, tx: Transaction) -> int | MatrixError:

@@ -26,7 +26,7 @@ from homeserver.core.relations import relation_of
 from homeserver.core.signatures import encode_base64, reference_hash
 from homeserver.core.versions import EventIdForm
 from homeserver.ports.clock import Clock, Entropy
-from homeserver.ports.events import Extremity, NewEvent, Replaced, RoomHead, StoredEvent, depth_on
+from homeserver.ports.events import Extremity, NewEvent, Replaced, RoomAppend, RoomHead, StoredEvent, depth_on
 from homeserver.ports.relations import Annotation
 from homeserver.services.rooms.drafts import Draft, Existing
 
@@ -127,6 +127,7 @@ class WorkingRoom:
         self.state = head.state
         self.extremities = head.extremities
         self.events: list[NewEvent] = []
+        self.successor: RoomAppend | None = None
         self._new: dict[str, Event] = {}
         self._annotated: set[Annotation] = set()
 
@@ -274,6 +275,10 @@ class WorkingRoom:
         )
 
     def _accept(self, draft: Draft, event: Event, before: Event | None, redacts_allowed: bool) -> None:
+        if draft.successor is not None:
+            if self.successor is not None:
+                raise NotAllowed("Somebody else is replacing this room")
+            self.successor = draft.successor(event.event_id)
         unsigned, replaces = None, None
         if event.is_state:
             self.state = self.state.set(event.key, event.event_id)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from homeserver.core.event import Event
 from homeserver.core.versions import RoomVersion
-from homeserver.ports.events import Txn
+from homeserver.ports.events import RoomAppend, Txn
 
 
 class RoomView(Protocol):
@@ -39,9 +39,16 @@ Decider = Callable[[RoomView], dict[str, Any] | Existing]
 """A pure function run under the room's queue: gives the content, says that nothing is to do, or raises MatrixError."""
 
 
+Successor = Callable[[str], RoomAppend]
+"""Gives the new room that takes the place of the draft's, by the id of its event; or raises MatrixError."""
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An event to be. `decide`, if given, replaces `content` by what it returns on the room's latest state."""
+    """An event to be. `decide`, if given, replaces `content` by what it returns on the room's latest state.
+
+    What `successor` gives is committed with the event, or neither is.
+    """
 
     sender: str
     type: str
@@ -51,3 +58,4 @@ class Draft:
     txn: Txn | None = None
     origin_server_ts: int | None = None  # only application services may choose it
     decide: Decider | None = None
+    successor: Successor | None = None

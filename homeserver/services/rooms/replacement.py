@@ -34,6 +34,7 @@ TRANSFERRED = (
 SPACE_CHILD = "m.space.child"
 
 _POWER_LEVELS = "m.room.power_levels"
+_DOORS = ("m.room.join_rules", "m.room.guest_access")
 _NAMED = ("ban", "events_default", "invite", "kick", "redact", "state_default", "users_default")
 _MAPS = ("events", "notifications", "users")
 _ENOUGH = 100
@@ -78,6 +79,17 @@ def replacement_events(
     if final is not None and drafts[2].content != final:
         drafts.append(state(_POWER_LEVELS, final))  # what was lent for the making of the room is given back
     return drafts
+
+
+def opened_last(drafts: Sequence[Draft]) -> list[Draft]:
+    """The same drafts, with what lets people in behind the bans: nobody is to come in between.
+
+    What was lent for the making of the room is still given back at the end.
+    """
+    end = len(drafts) - 1 if drafts[-1].type == _POWER_LEVELS else len(drafts)
+    doors = [draft for draft in drafts[2:end] if draft.type in _DOORS]
+    others = [draft for draft in drafts[2:end] if draft.type not in _DOORS]
+    return [*drafts[:2], *others, *doors, *drafts[end:]]
 
 
 def create_content(

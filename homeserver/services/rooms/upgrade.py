@@ -1,7 +1,6 @@
 """Upgrades a room: a new one of another version takes its place, and its aliases.
 
-The new room is one append; then the old room is closed. If the second step is refused (somebody else was faster),
-the upgrader leaves the new room again, and nothing of the old one has changed.
+The tombstone and the new room are one commit: each names the other, and neither is ever without the other (ADR 0012).
 spec: client-server-api#room-upgrades
 """
 
@@ -9,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -19,9 +18,8 @@ from homeserver.core.auth.state import CREATE, POWER_LEVELS
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.event import Event, StateKey
 from homeserver.core.ids import parse_room_id, parse_user_id
-from homeserver.core.versions import room_version
-from homeserver.ports.events import NewRoom, RoomHead
-from homeserver.ports.store import StoreUnavailable, UniqueViolation
+from homeserver.core.versions import RoomVersion, room_version
+from homeserver.ports.events import NewRoom, RoomAppend, RoomHead
 from homeserver.services.rooms.access import RoomAccess
 from homeserver.services.rooms.drafts import Draft, Existing, RoomView
 from homeserver.services.rooms.profiles import Profiles
@@ -31,6 +29,7 @@ from homeserver.services.rooms.replacement import (
     TRANSFERRED,
     closed_levels,
     create_content,
+    opened_last,
     replacement_events,
 )
 from homeserver.services.rooms.writer import RoomMemory, RoomWriter
@@ -53,6 +52,54 @@ class _OldRoom:
     create: Event
     tombstone: str | None
     is_public: bool
+
+
+class _Replacement:
+    """The tombstone and the new room that it names, decided together as often as the writer needs to."""
+
+    def __init__(
+        self, writer: RoomWriter, version: RoomVersion, user_id: str, drafts: Sequence[Draft], old: _OldRoom
+    ) -> None:
+        self.room_id = ""
+        self._writer = writer
+        self._version = version
+        self._user_id = user_id
+        self._drafts = drafts
+        self._old = old
+        self._made: RoomAppend | None = None
+
+    def draft(self) -> Draft:
+        """The tombstone."""
+        return Draft(self._user_id, TOMBSTONE, {}, "", decide=self._decide, successor=self._successor)
+
+    def _decide(self, room: RoomView) -> dict[str, Any]:
+        known = room.get(*_TOMBSTONE)
+        if (None if known is None else known.event_id) != self._old.tombstone:
+            raise NotAllowed("Somebody else is upgrading this room")
+        if self._version.auth.room_id_is_create_hash:
+            # Its id is made of all that its create event says, so that this cannot name the tombstone.
+            self._made = self._begin(self._drafts, "")
+            self.room_id = self._made.head.room_id
+        else:
+            self._made = None
+            self.room_id = self._writer.new_room_id()
+        return {"body": "This room has been replaced", "replacement_room": self.room_id}
+
+    def _successor(self, tombstone: str) -> RoomAppend:
+        if self._made is not None:
+            return self._made
+        create = self._drafts[0]
+        predecessor = {**create.content["predecessor"], "event_id": tombstone}
+        create = replace(create, content={**create.content, "predecessor": predecessor})
+        return self._begin([create, *self._drafts[1:]], self.room_id)
+
+    def _begin(self, drafts: Sequence[Draft], room_id: str) -> RoomAppend:
+        try:
+            return self._writer.begin(self._version, drafts, NewRoom(room_id, self._version, self._user_id, False))
+        except NotAllowed as error:
+            raise MatrixError(
+                ErrCode.INVALID_ROOM_STATE, f"The room's state does not fit the new version: {error.message}"
+            ) from None
 
 
 class RoomUpgrades:
@@ -91,29 +138,25 @@ class RoomUpgrades:
         create = create_content(user_id, version, old.create, last, creators)
         profile = await self._profiles.member_profile(user_id)
         drafts = replacement_events(user_id, profile, version, create, await self._carried(old.head))  # 3
-        room = NewRoom("", version, user_id, is_public=False)
-        replacement = await self._create(room, drafts)  # 2
-        await self._close(user_id, old, replacement)
-        return replacement
+        if len(drafts) > _AT_ONCE:
+            drafts = opened_last(drafts)
+        replacement = _Replacement(self._writer, version, user_id, drafts[:_AT_ONCE], old)
+        await self._writer.send(room_id, replacement.draft())  # 2 and 5
+        await self._send_rest(replacement.room_id, drafts[_AT_ONCE:])
+        await self._move(old, replacement.room_id)  # 4
+        await self._give_up_alias(user_id, room_id)
+        await self._lock_out(user_id, room_id)  # 6
+        return replacement.room_id
 
-    async def _create(self, room: NewRoom, drafts: Sequence[Draft]) -> str:
-        """Make the new room. Of very many bans or children only the first are part of the one append."""
-        try:
-            replacement = await self._writer.create(room.room_version, drafts[:_AT_ONCE], room)
-        except UniqueViolation:
-            raise StoreUnavailable("The room's id is taken") from None
-        except NotAllowed as error:
-            raise MatrixError(
-                ErrCode.INVALID_ROOM_STATE, f"The room's state does not fit the new version: {error.message}"
-            ) from None
-        for start in range(_AT_ONCE, len(drafts), _BATCH):
-            batch = (self._writer.send(replacement, draft) for draft in drafts[start : start + _BATCH])
+    async def _send_rest(self, room_id: str, drafts: Sequence[Draft]) -> None:
+        """Of very many bans or children only the first are part of the one append."""
+        for start in range(0, len(drafts), _BATCH):
+            batch = (self._writer.send(room_id, draft) for draft in drafts[start : start + _BATCH])
             for outcome in await asyncio.gather(*batch, return_exceptions=True):
                 if isinstance(outcome, MatrixError):
-                    _log.info("state_left_behind", room_id=replacement, error=outcome.message)
+                    _log.info("state_left_behind", room_id=room_id, error=outcome.message)
                 elif isinstance(outcome, BaseException):
                     raise outcome
-        return replacement
 
     async def _old_room(self, user_id: str, room_id: str) -> _OldRoom:
         memory = self._memory
@@ -140,26 +183,6 @@ class RoomUpgrades:
             state = (await tx.rooms.current_state([head.room_nid], types=_CARRIED)).get(head.room_nid, [])
             banned = await tx.rooms.current_members(head.room_nid, ["ban"])
         return [stored.event for stored in (*state, *banned)]
-
-    async def _close(self, user_id: str, old: _OldRoom, replacement: str) -> None:
-        """Put up the tombstone, then move what leads to the room."""
-        room_id = old.head.room_id
-        content = {"body": "This room has been replaced", "replacement_room": replacement}
-
-        def decide(room: RoomView) -> dict[str, Any] | Existing:
-            known = room.get(*_TOMBSTONE)
-            if (None if known is None else known.event_id) != old.tombstone:
-                raise NotAllowed("Somebody else is upgrading this room")
-            return content
-
-        try:
-            await self._writer.send(room_id, Draft(user_id, TOMBSTONE, content, "", decide=decide))  # 5
-        except MatrixError:
-            await self._writer.send(replacement, Draft(user_id, "m.room.member", {"membership": "leave"}, user_id))
-            raise
-        await self._move(old, replacement)  # 4
-        await self._give_up_alias(user_id, room_id)
-        await self._lock_out(user_id, room_id)  # 6
 
     async def _move(self, old: _OldRoom, replacement: str) -> None:
         """Let aliases and the directory lead to the new room. After the tombstone: a refused one moves nothing."""

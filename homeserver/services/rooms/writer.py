@@ -193,8 +193,9 @@ class RoomWriter:
                 return
             if faults.plan is not None:
                 await faults.plan.reach("writer.decided")
+            append = RoomAppend(head, tuple(room.events), room.extremities, successor=room.successor)
             try:
-                result = await self._committer.append(RoomAppend(head, tuple(room.events), room.extremities))
+                result = await self._committer.append(append)
             except UniqueViolation:
                 # A transaction was answered before, by another process or before a restart.
                 memory.heads.drop(room_id)
@@ -206,6 +207,8 @@ class RoomWriter:
             if faults.plan is not None:
                 await faults.plan.reach("writer.appended")
             memory.heads.put(result.head)
+            if result.successor is not None and result.successor.head is not None:
+                memory.heads.put(result.successor.head)
             _answer(answers)
             for waiting, event_id in pending:
                 waiting.settle(event_id)
@@ -334,7 +337,19 @@ class RoomWriter:
 
         Raises MatrixError if an event is refused, UniqueViolation if the id or an alias is taken, StoreUnavailable.
         """
-        given, create = self._begun(version, drafts[0])
+        append = self.begin(version, drafts, room)
+        result = await self._committer.append(append)
+        if result.moved or result.head is None:
+            raise UniqueViolation(f"{append.head.room_id} was made by somebody else at this moment")
+        self._memory.heads.put(result.head)
+        return append.head.room_id
+
+    def begin(self, version: RoomVersion, drafts: Sequence[Draft], room: NewRoom) -> RoomAppend:
+        """A new room with its first events, to be committed. It gets an id unless `room` has one that is free.
+
+        Raises MatrixError if an event is refused.
+        """
+        given, create = self._begun(version, drafts[0], room.room_id)
         head = RoomHead(0, given, version, 0, (), RoomState.empty())
         working = WorkingRoom(self._workshop, head, EventsAtHand(self._memory.events.get))
         for draft in (create, *drafts[1:]):
@@ -342,25 +357,24 @@ class RoomWriter:
         room_id = working.room_id
         if room_id is None:
             raise ValueError("A room needs at least its create event")
-        append = RoomAppend(
+        return RoomAppend(
             replace(head, room_id=room_id),
             tuple(working.events),
             working.extremities,
             new_room=replace(room, room_id=room_id),
         )
-        result = await self._committer.append(append)
-        if result.moved or result.head is None:
-            raise UniqueViolation(f"{room_id} was made by somebody else at this moment")
-        self._memory.heads.put(result.head)
-        return room_id
 
-    def _begun(self, version: RoomVersion, create: Draft) -> tuple[str, Draft]:
+    def new_room_id(self) -> str:
+        """An id that no room has."""
+        return f"!{self._workshop.entropy.letters(_ID_LETTERS)}:{self._workshop.signer.server_name}"
+
+    def _begun(self, version: RoomVersion, create: Draft, room_id: str) -> tuple[str, Draft]:
         """The new room's id, empty where its create event's hash is to be it (v12), and that event."""
-        entropy, server_name = self._workshop.entropy, self._workshop.signer.server_name
         if not version.auth.room_id_is_create_hash:
-            return f"!{entropy.letters(_ID_LETTERS)}:{server_name}", create
+            return room_id or self.new_room_id(), create
         # Else a user who makes two rooms within a millisecond would make the same room twice (MSC4291).
-        return "", replace(create, content={**create.content, _NONCE: entropy.letters(_NONCE_LETTERS)})
+        nonce = self._workshop.entropy.letters(_NONCE_LETTERS)
+        return "", replace(create, content={**create.content, _NONCE: nonce})
 
 
 def _batch(waiting: deque[_Waiting | _Coming]) -> tuple[list[_Waiting], list[_Coming]]:

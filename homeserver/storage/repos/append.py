@@ -181,7 +181,7 @@ class Appender:
         allowed = {
             index: plan for index, plan in plans.items() if plan.append.new_room is not None or plan.room_nid in moved
         }
-        self._plans = {id(plan.append): plan for plan in allowed.values()}
+        self._plans.update((id(plan.append), plan) for plan in allowed.values())
         await self._read_chains(allowed.values())
         await self._read_known(allowed.values())
         await self._redactions.read(allowed.values())
@@ -224,7 +224,7 @@ class Appender:
             _, _, delta = deltas.setdefault(nid, (parent, index, {}))
             if event_nid is not None:
                 delta[(kind, state_key)] = KeyChange(event_nid, bool(removed))
-        self._chains = {nid: Link(nid, parent, index, delta) for nid, (parent, index, delta) in deltas.items()}
+        self._chains.update((nid, Link(nid, parent, index, delta)) for nid, (parent, index, delta) in deltas.items())
 
     async def _read_known(self, plans: Iterable[AppendPlan]) -> None:
         """Stored events that state resolution brings back or takes out: one statement, none without it."""
