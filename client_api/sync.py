@@ -13,7 +13,7 @@ from homeserver.ports.requester import Requester
 from homeserver.services.sync import positions
 from homeserver.services.sync.body import STATE_AFTER, STATE_AFTER_UNSTABLE, STATE_BEFORE, StateField
 from homeserver.services.sync.request import SyncRequest
-from homeserver.web.response import Json
+from homeserver.web.response import WHOLE_BYTES, Json, Response, json_parts
 
 
 async def sync(  # noqa: PLR0913 - one argument per query parameter of the specification
@@ -27,7 +27,7 @@ async def sync(  # noqa: PLR0913 - one argument per query parameter of the speci
     timeout: int = 0,
     use_state_after: bool = False,
     use_state_after_unstable: bool = False,
-) -> Json:
+) -> Json | Response:
     """Synchronise the client's state with the latest state on the server."""
     if timeout < 0:
         raise MatrixError(ErrCode.INVALID_PARAM, "timeout must not be negative")
@@ -35,7 +35,7 @@ async def sync(  # noqa: PLR0913 - one argument per query parameter of the speci
     request = replace(await sync_request(api, who, filter, since, state_field), full_state=full_state)
     api.personal.presence.seen(who.user_id, set_presence)
     answer = await api.sync.poll(request, min(timeout, api.sync.limits.timeout_ms))
-    return Json(api.sync.encode(request, answer.body))
+    return json_parts(api.sync.encode_parts(request, answer.body, WHOLE_BYTES))
 
 
 async def sync_request(

@@ -17,6 +17,7 @@ import orjson
 
 WHOLE_BYTES = 2 * 2**20
 """Lists of more JSON than this are streamed (`json_list`)."""
+_PIECE_BYTES = 64 * 2**10
 JSON_TYPE = ("Content-Type", "application/json")
 
 
@@ -58,6 +59,23 @@ async def json_list(head: bytes, pages: AsyncGenerator[list[bytes], None], tail:
         if size > WHOLE_BYTES:
             return Response(headers=(JSON_TYPE,), body=_streamed(head + b",".join(parts), pages, tail))
     return Json(head + b",".join(parts) + tail)
+
+
+def json_parts(parts: bytes | list[bytes]) -> Json | Response:
+    """JSON that may come in parts, which are let go of one by one as the client takes them."""
+    return Json(parts) if isinstance(parts, bytes) else Response(headers=(JSON_TYPE,), body=_one_by_one(parts))
+
+
+async def _one_by_one(parts: list[bytes]) -> AsyncIterator[bytes]:
+    """At least `_PIECE_BYTES` at once: rooms of whom little is said are many small parts."""
+    parts.reverse()
+    while parts:
+        piece = [parts.pop()]
+        size = len(piece[0])
+        while parts and size < _PIECE_BYTES:
+            piece.append(parts.pop())
+            size += len(piece[-1])
+        yield b"".join(piece)
 
 
 async def _streamed(begun: bytes, pages: AsyncGenerator[list[bytes], None], tail: bytes) -> AsyncIterator[bytes]:

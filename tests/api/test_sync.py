@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from homeserver.web.response import WHOLE_BYTES
 from tests.support.client import Client, Json, part, rooms, timeline
 from tests.support.fixtures import MakeUser
 
@@ -31,6 +32,24 @@ def _switch(parameter: str) -> dict[str, Any]:
 
 
 # ---- the shape ----
+
+
+async def test_a_large_answer_comes_in_parts(alice: Client) -> None:
+    said: dict[str, list[str]] = {}
+    for name in ("one", "two", "three", "four"):
+        room = await alice.create_room(name=name)
+        said[room] = [f"{name} {number} " + "x" * 62_000 for number in range(10)]
+        for body in said[room]:
+            await alice.send(room, body)
+    await alice.ok("PUT", f"/user/{part(alice.user_id)}/account_data/org.test", {"kept": "y"})
+    reply = await alice.request("GET", "/sync", params={"filter": '{"room":{"timeline":{"limit":10}}}'})
+    assert reply.status == 200
+    assert len(reply.raw) > WHOLE_BYTES
+    assert "Content-Length" not in reply.headers, "not whole"
+    assert {room: bodies(section) for room, section in reply.body["rooms"]["join"].items()} == said
+    assert {event["type"] for event in reply.body["account_data"]["events"]} >= {"org.test", "m.push_rules"}
+    after = await alice.sync(reply.body["next_batch"])
+    assert "rooms" not in after
 
 
 async def test_an_initial_sync_has_every_required_part(alice: Client) -> None:

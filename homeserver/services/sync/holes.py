@@ -45,12 +45,19 @@ class Template:
                 self._made[key] = made
         return made[0]
 
+    def parts(self, key_counts: bytes, unread: Mapping[str, RoomUnread]) -> list[bytes]:
+        """What `filled` gives, in parts of at most a room each: for answers too large to be copied whole."""
+        return self._parts(key_counts, [unread.get(room_id, EMPTY) for room_id in self.rooms])
+
     def _fill(self, key_counts: bytes, counts: Sequence[RoomUnread]) -> bytes:
+        return b"".join(self._parts(key_counts, counts))
+
+    def _parts(self, key_counts: bytes, counts: Sequence[RoomUnread]) -> list[bytes]:
         parts = [self.pieces[0], key_counts, self.pieces[1]]
         for one, piece in zip(counts, self.pieces[2:], strict=True):
             parts.append(members(one, self.with_threads))
             parts.append(piece)
-        return b"".join(parts)
+        return parts
 
 
 def members(unread: RoomUnread, with_threads: bool) -> bytes:

@@ -27,6 +27,17 @@ def encode_for(request: SyncRequest, body: SyncBody, shared: SharedSections | No
     return template_for(request, body, shared).filled(body.key_counts, body.unread)
 
 
+def encode_parts(
+    request: SyncRequest, body: SyncBody, whole_bytes: int, shared: SharedSections | None = None
+) -> bytes | list[bytes]:
+    """As `encode_for`, but for answers of more than `whole_bytes`, which come in parts."""
+    if body.is_empty:
+        return encode_for(request, body, shared)
+    made = template_for(request, body, shared)
+    fill = made.filled if made.size <= whole_bytes else made.parts
+    return fill(body.key_counts, body.unread)
+
+
 def template_for(request: SyncRequest, body: SyncBody, shared: SharedSections | None = None) -> Template:
     """As `encode_for`, with what is the recipient's own left open."""
     renderers = _renderer(request, body, _in_timeline(body)), _renderer(request, body, lambda _: None)

@@ -37,7 +37,7 @@ from homeserver.services.sync.fanout import Audience, Delivery, Stretch, Stretch
 from homeserver.services.sync.held import HeldOpen
 from homeserver.services.sync.lazy import SentMembers
 from homeserver.services.sync.positions import SyncToken
-from homeserver.services.sync.render import encode_for, template_for
+from homeserver.services.sync.render import encode_for, encode_parts, template_for
 from homeserver.services.sync.request import RoomReads, SyncLimits, SyncRequest
 from homeserver.services.sync.shared import SharedSections
 from homeserver.services.sync.waiter import Bell, Waiters
@@ -153,6 +153,10 @@ class SyncService:
     def encode(self, request: SyncRequest, body: SyncBody) -> bytes:
         """The JSON of a response, with the parts that other recipients get too from memory."""
         return encode_for(request, body, self._shared)
+
+    def encode_parts(self, request: SyncRequest, body: SyncBody, whole_bytes: int) -> bytes | list[bytes]:
+        """As `encode`, in parts if it is more than `whole_bytes`."""
+        return encode_parts(request, body, whole_bytes, self._shared)
 
     def listening(self, request: SyncRequest, heard: Callable[[], None]) -> AbstractContextManager[Bell]:
         """Call `heard` whenever there may be something to tell, outside of whatever has caused it."""
