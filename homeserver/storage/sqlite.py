@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -21,6 +21,7 @@ from homeserver.storage.engine import Engine, EngineSettings, sqlite_path
 from homeserver.storage.sealing import Sealing
 
 _WAL_ATTEMPTS = 100
+_READ, _WRITE = "BEGIN", "BEGIN IMMEDIATE"
 _STATEMENTS = 500
 """Statements a connection keeps prepared: more than there are."""
 _WRITER_CACHE_KIB = 8_192
@@ -32,25 +33,61 @@ _UNIQUE = frozenset({sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT
 
 
 class SqliteConnection:
-    """Implements `storage.engine.Connection`. Each statement is one visit to the connection's thread."""
+    """Implements `storage.engine.Connection`.
+
+    A visit to the connection's thread costs as much as a statement, or more. So what has no answer (`BEGIN`,
+    `execute_many`) is done in one visit with the next statement that has one, or with the `COMMIT`.
+    """
 
     is_sqlite = True
 
-    def __init__(self, raw: aiosqlite.Connection, sealing: Sealing) -> None:
+    def __init__(self, raw: aiosqlite.Connection, sealing: Sealing, begin: str | None = None) -> None:
         self._raw = raw
+        self._begin = begin
+        self._begun = False
+        self._ahead: list[tuple[str, Sequence[Mapping[str, Any]]]] = []
         self.sealing = sealing
 
     async def fetch(self, statement: Sql, parameters: Mapping[str, Any]) -> Sequence[Any]:
         """See the protocol."""
-        return cast("Sequence[Any]", await self._raw.execute_fetchall(statement.sqlite, parameters))
+        return cast("Sequence[Any]", await self._visit(_fetch, statement.sqlite, parameters))
 
     async def execute(self, statement: Sql, parameters: Mapping[str, Any]) -> int:
         """See the protocol."""
-        return (await self._raw.execute(statement.sqlite, parameters)).rowcount
+        return cast("int", await self._visit(_execute, statement.sqlite, parameters))
 
     async def execute_many(self, statement: Sql, rows: Sequence[Mapping[str, Any]]) -> None:
-        """See the protocol."""
-        await self._raw.executemany(statement.sqlite, rows)
+        """See the protocol. What it raises may come out of the next statement."""
+        self._ahead.append((statement.sqlite, rows))
+
+    async def end(self) -> None:
+        """Commit what was begun. Nobody waits for the end of what only reads."""
+        if self._ahead or (self._begun and self._begin == _WRITE):
+            await self._visit(_execute, "SELECT 1" if self._begin is None else "COMMIT", ())
+        elif self._begun and self._begin is not None:
+            self._raw._tx.put_nowait((None, self._raw._conn.commit))  # pinned
+
+    async def _visit(self, act: Callable[[sqlite3.Connection, str, Any], Any], sql: str, parameters: Any) -> Any:
+        begin, ahead = None if self._begun else self._begin, self._ahead
+        self._begun, self._ahead = True, []
+
+        def work() -> Any:
+            raw = self._raw._conn  # pinned
+            if begin is not None:
+                raw.execute(begin)
+            for text, rows in ahead:
+                raw.executemany(text, rows)
+            return act(raw, sql, parameters)
+
+        return await self._raw._execute(work)  # type: ignore[no-untyped-call]  # pinned; public methods do one thing a visit
+
+
+def _fetch(raw: sqlite3.Connection, sql: str, parameters: Any) -> list[Any]:
+    return raw.execute(sql, parameters).fetchall()
+
+
+def _execute(raw: sqlite3.Connection, sql: str, parameters: Any) -> int:
+    return raw.execute(sql, parameters).rowcount
 
 
 class SqliteEngine:
@@ -68,11 +105,11 @@ class SqliteEngine:
     def write(self) -> AbstractAsyncContextManager[Connection]:
         """See the protocol."""
         # A deferred transaction would find out at its first change that another process was faster.
-        return self._writers.one("BEGIN IMMEDIATE")
+        return self._writers.one(_WRITE)
 
     def read(self) -> AbstractAsyncContextManager[Connection]:
         """See the protocol."""
-        return self._readers.one("BEGIN")
+        return self._readers.one(_READ)
 
     def read_committed(self) -> AbstractAsyncContextManager[Connection]:
         """See the protocol."""
@@ -104,11 +141,9 @@ class _Connections:
             try:
                 raw = self._idle.pop() if self._idle else await self._connected()
                 try:
-                    if begin is not None:
-                        await raw.execute(begin)
-                    yield SqliteConnection(raw, self._settings.sealing)
-                    if begin is not None:
-                        await raw.commit()
+                    connection = SqliteConnection(raw, self._settings.sealing, begin)
+                    yield connection
+                    await connection.end()
                 except BaseException:
                     # Shielded: it must come to its end even if this task is cancelled once more.
                     await asyncio.shield(self._undo(raw))
