@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 from client_api.deps import ClientServices
@@ -32,14 +31,20 @@ async def sync(  # noqa: PLR0913 - one argument per query parameter of the speci
     if timeout < 0:
         raise MatrixError(ErrCode.INVALID_PARAM, "timeout must not be negative")
     state_field = _state_field(use_state_after, use_state_after_unstable)
-    request = replace(await sync_request(api, who, filter, since, state_field), full_state=full_state)
+    request = await sync_request(api, who, filter, since, state_field, full_state=full_state)
     api.personal.presence.seen(who.user_id, set_presence)
     answer = await api.sync.poll(request, min(timeout, api.sync.limits.timeout_ms))
     return json_parts(api.sync.encode_parts(request, answer.body, WHOLE_BYTES))
 
 
 async def sync_request(
-    api: ClientServices, who: Requester, filter: str | None, since: str | None, state_field: StateField
+    api: ClientServices,
+    who: Requester,
+    filter: str | None,
+    since: str | None,
+    state_field: StateField,
+    *,
+    full_state: bool = False,
 ) -> SyncRequest:
     """What a client asks for, however it asks. Raises MatrixError for a bad token or filter."""
     token = None if since is None else positions.decode(since)
@@ -50,6 +55,7 @@ async def sync_request(
         device_id=who.device_id,
         filter=await _filter(api, who.user_id, filter),
         since=token,
+        full_state=full_state,
         state_field=state_field,
         ignored=await api.ignored.of(who.user_id),
         session_id=who.session_id,

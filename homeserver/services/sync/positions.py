@@ -7,12 +7,13 @@ it (`TypingTracker`): for another one it means that everything may have changed.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from homeserver.core.errors import ErrCode, MatrixError
 
 _MAX = 2**63 - 1
-_MOST_PARTS = 3
+_TOKEN = re.compile(r"s([0-9]{1,19})(?:_([0-9]{1,19})(?:_([0-9]{1,19}))?)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +43,15 @@ def decode(token: str) -> SyncToken:
 
     Whether its position has been reached is for the log to say (`LogFollower.reach`).
     """
-    parts = token[1:].split("_")
-    if not token.startswith("s") or len(token) > 64 or len(parts) > _MOST_PARTS or not all(map(_is_number, parts)):
-        raise _not_ours()
-    values = [int(part) for part in parts]
-    if max(values) > _MAX:
-        raise _not_ours()
-    return SyncToken(*values)
-
-
-def _not_ours() -> MatrixError:
-    return MatrixError(ErrCode.INVALID_PARAM, "The since token is not one of this server's")
+    found = _TOKEN.fullmatch(token)
+    if found is not None:
+        position, ephemeral, to_device = found.groups()
+        values = int(position), int(ephemeral or 0), None if to_device is None else int(to_device)
+        if all(value is None or value <= _MAX for value in values):
+            return SyncToken(*values)
+    raise MatrixError(ErrCode.INVALID_PARAM, "The since token is not one of this server's")
 
 
 def prev_batch(order: int) -> str:
     """The pagination token just before the timeline event at `order` (see `services.rooms.tokens`)."""
     return f"t{order - 1}"
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit()
