@@ -42,7 +42,9 @@ async def join_room(
     """Join a room by id or alias."""
     require_active(who)
     async with limits.taking(api, who, limits.of_join(room_id_or_alias)):
-        room_id = await api.rooms.memberships.join(who.user_id, room_id_or_alias, reason=_reason(body))
+        room_id = await api.rooms.memberships.join(
+            who.user_id, room_id_or_alias, reason=_reason(body), is_guest=who.is_guest
+        )
     await api.personal.succession.follow(who.user_id, room_id)
     return {"room_id": room_id}
 

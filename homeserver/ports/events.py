@@ -148,6 +148,7 @@ class RoomHead:
     version_no: int
     extremities: tuple[Extremity, ...]  # at most 20
     state: RoomState
+    is_blocked: bool = False  # administrators let nobody in; blocking moves the head on
 
     @property
     def snapshot(self) -> Snapshot:

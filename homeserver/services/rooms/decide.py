@@ -114,12 +114,9 @@ class EventsAtHand:
 class WorkingRoom:
     """A room head that grows as drafts are decided; implements `drafts.RoomView` and the rules' view of the state."""
 
-    def __init__(self, workshop: Workshop, head: RoomHead, at_hand: EventsAtHand, *, is_blocked: bool = False) -> None:
-        """A room that is being created has a `head` without events, and no id yet if the version derives it.
-
-        Nobody comes into one that `is_blocked`.
-        """
-        self._is_blocked = is_blocked
+    def __init__(self, workshop: Workshop, head: RoomHead, at_hand: EventsAtHand) -> None:
+        """A room that is being created has a `head` without events, and no id yet if the version derives it."""
+        self._is_blocked = head.is_blocked
         self._workshop = workshop
         self._at_hand = at_hand
         self.version = head.room_version

@@ -88,8 +88,12 @@ class Memberships:
         self._server_name = server_name
         self._authorisers = Authorisers(memory, server_name)
 
-    async def join(self, user_id: str, room_id_or_alias: str, *, reason: str | None = None) -> str:
+    async def join(
+        self, user_id: str, room_id_or_alias: str, *, reason: str | None = None, is_guest: bool | None = None
+    ) -> str:
         """Join a room; returns its id. Being joined already is success and changes nothing.
+
+        `is_guest` is asked if it is not given.
 
         Raises MatrixError: NOT_FOUND, FORBIDDEN, UNABLE_TO_AUTHORISE_JOIN, GUEST_ACCESS_FORBIDDEN.
         spec: client-server-api#post_matrixclientv3joinroomidoralias
@@ -97,7 +101,8 @@ class Memberships:
         room_id = await self._existing_room(room_id_or_alias)
         authoriser = await self._authorisers.for_join(room_id, user_id)
         content = await self._content(user_id, "join", reason)
-        is_guest = await self._guests.is_guest(user_id)
+        if is_guest is None:
+            is_guest = await self._guests.is_guest(user_id)
 
         def decide(room: RoomView) -> dict[str, Any] | Existing:
             if is_guest:

@@ -184,8 +184,7 @@ class RoomWriter:
                 return
             if faults.plan is not None:
                 await faults.plan.reach("writer.head")
-            is_blocked = await self._is_blocked(room_id, batch)
-            room, pending, answers = await self._decide(head, batch, is_blocked)
+            room, pending, answers = await self._decide(head, batch)
             if any(isinstance(answer, Exception) for _, answer in answers) and await self._has_moved(head):
                 continue
             if not pending:
@@ -263,21 +262,14 @@ class RoomWriter:
             return
         raise StoreUnavailable("The room is too busy")
 
-    async def _is_blocked(self, room_id: str, batch: Sequence[_Waiting]) -> bool:
-        """Whether administrators let nobody in: asked when somebody may be about to come."""
-        if all(waiting.draft.type != "m.room.member" for waiting in batch):
-            return False
-        async with self._memory.store.read_committed() as tx:
-            return await tx.administration.blocked(room_id) is not None
-
     async def _decide(
-        self, head: RoomHead, batch: Sequence[_Waiting], is_blocked: bool
+        self, head: RoomHead, batch: Sequence[_Waiting]
     ) -> tuple[WorkingRoom, list[tuple[_Waiting, str]], list[tuple[_Waiting, str | Exception]]]:
         """Decide a batch. Returns the room after it, the drafts that became events, and final answers to others."""
         at_hand = EventsAtHand(self._memory.events.get)
         while True:
             try:
-                room, pending, answers = self._decide_now(head, batch, at_hand, is_blocked)
+                room, pending, answers = self._decide_now(head, batch, at_hand)
             except MissingEventsError as missing:
                 found = await self._memory.events.fetch(missing.event_ids, self._memory.store)
                 for event_id in missing.event_ids:
@@ -297,9 +289,9 @@ class RoomWriter:
             return room, pending, answers
 
     def _decide_now(
-        self, head: RoomHead, batch: Sequence[_Waiting], at_hand: EventsAtHand, is_blocked: bool
+        self, head: RoomHead, batch: Sequence[_Waiting], at_hand: EventsAtHand
     ) -> tuple[WorkingRoom, list[tuple[_Waiting, str]], list[tuple[_Waiting, str | Exception]]]:
-        room = WorkingRoom(self._workshop, head, at_hand, is_blocked=is_blocked)
+        room = WorkingRoom(self._workshop, head, at_hand)
         room.require(waiting.draft for waiting in batch)
         pending: list[tuple[_Waiting, str]] = []
         answers: list[tuple[_Waiting, str | Exception]] = []

@@ -87,6 +87,7 @@ _BLOCK = Sql(
     f"INSERT INTO blocked_rooms ({_BLOCKS.names}) VALUES ({_BLOCKS.parameters}) ON CONFLICT (room_id) DO NOTHING"
 )
 _UNBLOCK = Sql("DELETE FROM blocked_rooms WHERE room_id = :room_id")
+_MOVE_HEAD = Sql("UPDATE rooms SET head_version = head_version + 1 WHERE room_id = :room_id")
 _BLOCKED = Sql(f"SELECT {_BLOCKS.names} FROM blocked_rooms WHERE room_id = :room_id")
 
 
@@ -140,10 +141,18 @@ class SqlAdministrationRepo(AdministrationRepo):
         return [row[0] for row in await _PRESENT.rows(self._connection, room_nid=room_nid, count=limit)]
 
     async def block(self, block: RoomBlock) -> bool:
-        return await _BLOCK.run(self._connection, **asdict(block)) == 1
+        changed = await _BLOCK.run(self._connection, **asdict(block)) == 1
+        await self._move_head(block.room_id)
+        return changed
 
     async def unblock(self, room_id: str) -> bool:
-        return await _UNBLOCK.run(self._connection, room_id=room_id) == 1
+        changed = await _UNBLOCK.run(self._connection, room_id=room_id) == 1
+        await self._move_head(room_id)
+        return changed
+
+    async def _move_head(self, room_id: str) -> None:
+        """Whoever has the room's head in memory, in whichever process, is to read it again before they write."""
+        await _MOVE_HEAD.run(self._connection, room_id=room_id)
 
     async def blocked(self, room_id: str) -> RoomBlock | None:
         row = await _BLOCKED.first(self._connection, room_id=room_id) if is_storable(room_id) else None

@@ -90,6 +90,7 @@ def head_after(plan: AppendPlan) -> RoomHead:
         version_no=1 if plan.append.new_room is not None else head.version_no + 1,
         extremities=_extremities(plan),
         state=plan.state,
+        is_blocked=head.is_blocked,
     )
 
 

@@ -34,7 +34,8 @@ _HEROES = 5
 _ROOM_NIDS = Sql("SELECT room_id, room_nid FROM rooms WHERE {ids}", ids=in_texts("room_id", "ids"))
 _HEAD = Sql(
     """SELECT room_nid, room_version, head_version, extremities, snapshot_nid, snapshot_index,
-        (SELECT count(*) FROM (SELECT 1 FROM current_state c WHERE c.room_nid = rooms.room_nid LIMIT :most) s)
+        (SELECT count(*) FROM (SELECT 1 FROM current_state c WHERE c.room_nid = rooms.room_nid LIMIT :most) s),
+        EXISTS (SELECT 1 FROM blocked_rooms b WHERE b.room_id = rooms.room_id)
     FROM rooms WHERE room_id = :room_id"""
 )
 _HEAD_VERSION = Sql("SELECT head_version FROM rooms WHERE room_nid = :room_nid")
@@ -153,7 +154,7 @@ class SqlRoomRepo(RoomRepo):
         row = await _HEAD.first(self._connection, room_id=room_id, most=MAX_WHOLE + 1)
         if row is None:
             return None
-        room_nid, version, version_no, extremities, snapshot_nid, snapshot_index, keys = row
+        room_nid, version, version_no, extremities, snapshot_nid, snapshot_index, keys, is_blocked = row
         snapshot = Snapshot(snapshot_nid, snapshot_index)
         state = RoomState(snapshot)
         if keys <= MAX_WHOLE:
@@ -166,6 +167,7 @@ class SqlRoomRepo(RoomRepo):
             version_no=version_no,
             extremities=tuple(Extremity(*extremity) for extremity in orjson.loads(extremities)),
             state=state,
+            is_blocked=bool(is_blocked),
         )
 
     async def head_version(self, room_nid: int) -> int | None:

@@ -8,6 +8,7 @@ import itertools
 import pytest
 
 from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.administration import RoomBlock
 from homeserver.storage.unit import Database
 from tests.services.rooms.conftest import ALICE, BOB, CAROL, CountingEntropy, World, running_world
 from tests.support.statements import counted
@@ -142,3 +143,19 @@ async def test_a_caller_who_goes_away_does_not_take_others_along(world: World) -
     leaving.cancel()
     event_id = await staying
     assert [e.event_id for e in await world.timeline(room_id) if e.type == "m.room.message"] == [event_id]
+
+
+async def test_a_block_is_known_to_every_process_at_once(store: Database) -> None:
+    async with running_world(store) as here, running_world(store, entropy=CountingEntropy("x")) as there:
+        room_id = await here.create()
+        await there.say(room_id, "its head is in memory in both")
+        async with store.write() as tx:
+            assert await tx.administration.block(RoomBlock(room_id, ALICE, 0))
+        for world in (here, there):
+            with pytest.raises(MatrixError, match="blocked"):
+                await world.rooms.memberships.join(BOB, room_id)
+            assert await world.say(room_id, "whoever is in it goes on")
+        async with store.write() as tx:
+            assert await tx.administration.unblock(room_id)
+        await there.rooms.memberships.join(BOB, room_id)
+        assert await here.say(room_id, "just in", BOB)
