@@ -2,52 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.requester import Requester
-from homeserver.services.accounts.account import Account
-from homeserver.services.accounts.admin import Admin, SharedSecretRegistration
-from homeserver.services.accounts.devices import Devices
-from homeserver.services.accounts.interactive import Interactive
-from homeserver.services.accounts.login import Login
-from homeserver.services.accounts.profile import Profiles
-from homeserver.services.accounts.providers import Providers
-from homeserver.services.accounts.register import Register
-from homeserver.services.accounts.sessions import Opened, Sessions
-from homeserver.services.accounts.stages import RegistrationTokenStage
-from homeserver.services.personal.account_data import AccountData
-from homeserver.services.personal.filters import Filters
+from homeserver.services.accounts.sessions import Opened
 from homeserver.web.auth import access_token
 from homeserver.web.request import Request
-
-
-@dataclass(frozen=True, slots=True)
-class AccountServices:
-    """Services of accounts and of what belongs to one user."""
-
-    account: Account
-    account_data: AccountData
-    admin: Admin
-    devices: Devices
-    filters: Filters
-    interactive: Interactive
-    login: Login
-    profiles: Profiles
-    register: Register
-    registration_tokens: RegistrationTokenStage
-    sessions: Sessions
-    shared_secret: SharedSecretRegistration
-    providers: Providers | None = None
-
-    async def close(self) -> None:
-        """Write down what is still in memory, and end connections to login providers."""
-        await self.devices.flush()
-        for provider in () if self.providers is None else self.providers.all:
-            await provider.close()
 
 
 class LoggedIn(msgspec.Struct, omit_defaults=True):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from client_api.accounts import AccountServices
-from client_api.administration import AdministrationServices
-from client_api.e2e import E2eServices
-from client_api.personal import PersonalServices
 from homeserver.core.versions import DEFAULT_ROOM_VERSION
 from homeserver.ports.ratelimits import RateLimits
+from homeserver.services.accounts.container import AccountServices
+from homeserver.services.administration.container import AdministrationServices
 from homeserver.services.appservices.queries import AppServiceQueries
+from homeserver.services.e2e.container import E2eServices
+from homeserver.services.personal.container import PersonalServices
 from homeserver.services.personal.ignored import IgnoredUsers
 from homeserver.services.reports import Reports
 from homeserver.services.rooms import Rooms

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
-from homeserver.boot.media import rotate_at_rest_key
+from homeserver.boot.atrest import rotate_at_rest_key
 from homeserver.commands_media import media_control, split_uri, user_id
 from homeserver.config.model import Config
 from homeserver.core.errors import ErrCode, MatrixError

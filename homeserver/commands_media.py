@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from homeserver import boot
-from homeserver.boot.media import LazyOutbound, build_media
+from homeserver.boot.media import build_media
+from homeserver.boot.outbound import LazyOutbound
 from homeserver.config.model import Config
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.services.accounts.names import user_id_at_login

@@ -9,24 +9,19 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from importlib import import_module
 from random import SystemRandom
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
-from client_api.accounts import AccountServices
-from client_api.administration import AdministrationServices
-from client_api.deps import ClientServices
-from client_api.e2e import E2eServices
-from client_api.personal import PersonalServices
 from homeserver import faults
 from homeserver.boot import parts
 from homeserver.boot.accounts import Foundations, account_data_quota, build_accounts, build_sessions
 from homeserver.boot.administration import build_administration, build_audit, build_passwords, with_media
 from homeserver.boot.appservices import DeliveryMetrics, build_queries, build_senders, load_registry
+from homeserver.boot.atrest import sealing_of
 from homeserver.boot.e2e import build_e2e
-from homeserver.boot.embed import build_embed, demo_shop
 from homeserver.boot.identity import follow_providers
-from homeserver.boot.media import LazyOutbound, MediaParts, build_media, sealing_of, serve_media
+from homeserver.boot.outbound import LazyOutbound
 from homeserver.boot.parts import load_secrets
 from homeserver.boot.push import PushParts, build_push
 from homeserver.boot.support import SupportParts, build_desk, build_support, demo_of, prepare_demo
@@ -35,16 +30,24 @@ from homeserver.core.build import Signer
 from homeserver.core.versions import room_version
 from homeserver.ports.store import Store, StoreUnavailable
 from homeserver.roles import PACKAGES, Role
+from homeserver.services.accounts.container import AccountServices
 from homeserver.services.accounts.member_profiles import MemberProfiles
 from homeserver.services.accounts.sessions import Sessions, locked
 from homeserver.services.accounts.watch import AccountWatch
+from homeserver.services.administration.container import AdministrationServices
 from homeserver.services.appservices.queries import AppServiceQueries
 from homeserver.services.appservices.registry import AppServiceAuthenticator, make_senders
 from homeserver.services.appservices.sender import AppServiceSenders
 from homeserver.services.commit import Committer
+from homeserver.services.e2e.container import E2eServices
 from homeserver.services.following import LogFollower
 from homeserver.services.log import Log
 from homeserver.services.maintenance import Maintenance
+from homeserver.services.media.control import MediaControl
+from homeserver.services.media.library import Library
+from homeserver.services.media.thumbnails import Thumbnails
+from homeserver.services.media.uploads import Uploads
+from homeserver.services.personal.container import PersonalServices
 from homeserver.services.personal.edits import AccountDataEdits
 from homeserver.services.personal.ignored import IgnoredUsers
 from homeserver.services.personal.members import JoinedRooms
@@ -57,10 +60,8 @@ from homeserver.services.personal.tags import Tags
 from homeserver.services.personal.typing import TypingTracker
 from homeserver.services.push.unread import UnreadCounts
 from homeserver.services.renewal import Renewal
-from homeserver.services.reports import Reports
 from homeserver.services.rooms import Rooms, RoomsConfig, build_rooms
 from homeserver.services.rooms.lists import RoomLists
-from homeserver.services.rooms.search import Search
 from homeserver.services.sync.held import HeldOpen
 from homeserver.services.sync.peek import Peeks
 from homeserver.services.sync.reads import RoomMemoryReads
@@ -96,6 +97,21 @@ class Server:
     close: Callable[[], Awaitable[None]]
     """Let go of the database and of everything else, after the last answer."""
     bounds: parts.ConnectionBounds = field(default_factory=parts.ConnectionBounds)
+
+
+class MediaSide(Protocol):
+    """What is asked of the content repository. Its role is imported only where it runs."""
+
+    @property
+    def library(self) -> Library: ...
+    @property
+    def uploads(self) -> Uploads: ...
+    @property
+    def thumbnails(self) -> Thumbnails: ...
+    @property
+    def control(self) -> MediaControl: ...
+
+    async def close(self) -> None: ...
 
 
 class DatabaseUnreachable(Exception):
@@ -241,30 +257,22 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
     push = build_push(base, log, core.lists, core.rooms.access, unread, ignored, core.outbound.get, core.link_key)
     personal = build_personal(base, JoinedRooms(store, sync.rooms), typing, core.rooms, push)
     tell = build_telling(core, metrics, typing, personal.presence)
-    media = build_media(base, core.outbound, metrics.registry) if "media" in roles else None
-    if "client" in roles:
-        services = ClientServices(
-            info=parts.public_info(config),
-            accounts=accounts,
-            appservices=core.queries,
-            administration=with_media(base, core.administration, media),
-            rooms=core.rooms,
-            e2e=core.e2e,
-            sync=sync,
-            peeks=peeks,
-            sockets=sockets,
-            ignored=ignored,
-            reports=Reports(store, core.rooms.access, base.clock, max_length=config.limits.report_length),
-            limits=core.limits,
-            personal=personal,
-            search=build_search(core, config),
+    media: MediaSide | None = None
+    if "media" in roles:
+        of_media = import_module("homeserver.boot.media")
+        media = built = of_media.build_media(base, core.outbound, metrics.registry)
+        mounts.append(
+            import_module(PACKAGES["media"]).mount(of_media.serve_media(built, config, core.sessions, core.support))
         )
+    if "client" in roles:
+        administration = with_media(base, core.administration, None if media is None else media.control)
+        of_clients = import_module("homeserver.boot.client")
+        services = of_clients.build_client(core, administration, personal, ignored, sync, peeks, sockets)
         mounts.append(import_module(PACKAGES["client"]).mount(services))
-    if media is not None:
-        mounts.append(import_module(PACKAGES["media"]).mount(serve_media(media, config, core.sessions, core.support)))
     desk, letters = build_desk(base, core, log, (sockets.has, personal.presence.has), push.mailer)
     if "embed" in roles:
-        mounts.append(import_module(PACKAGES["embed"]).mount(build_embed(base, core.support, desk, letters, core)))
+        services = import_module("homeserver.boot.embed").build_embed(base, core.support, desk, letters, core)
+        mounts.append(import_module(PACKAGES["embed"]).mount(services))
     app = build_application(core, mounts, metrics, tell.nudge)
 
     async def close() -> None:
@@ -292,14 +300,14 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
 
 def _demo(core: Core) -> Sequence[Worker]:
     """What makes the demo, where it is asked for."""
-    config, shop = core.base.config, demo_shop(core.base.config)
+    config, shop = core.base.config, import_module("homeserver.boot.embed").demo_shop(core.base.config)
     if shop is None:
         return ()
     demo = demo_of(config, core.base, core.support, core.rooms)
     return (lambda: prepare_demo(config, core.base, demo, (shop.origin, shop.widget_origin), write),)
 
 
-def _workers(core: Core, media: MediaParts | None) -> list[Worker]:
+def _workers(core: Core, media: MediaSide | None) -> list[Worker]:
     """The loops of what stands below requests."""
     watch = AccountWatch(core.store, core.sessions, core.accounts.account)
     workers: list[Worker] = [
@@ -372,13 +380,7 @@ def _end_what_is_open(sessions: Sessions, held: HeldOpen) -> None:
     sessions.on_locked(lambda user_id: held.end_user(user_id, locked()))
 
 
-def build_search(core: Core, config: Config) -> Search:
-    """The search of messages."""
-    page, enabled = config.limits.search_page, parts.keeps_words(config)
-    return Search(core.store, core.rooms.access, core.lists, core.rooms.history, max_page=page, enabled=enabled)
-
-
-def build_maintenance(core: Core, media: MediaParts | None) -> Maintenance:
+def build_maintenance(core: Core, media: MediaSide | None) -> Maintenance:
     """What keeps tables bounded."""
     limits = core.base.config.limits
     return Maintenance(

@@ -13,7 +13,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from client_api.accounts import AccountServices
 from homeserver.boot.identity import build_providers
 from homeserver.config.auth import Auth
 from homeserver.config.keyfiles import UnsafeFile, read_private
@@ -27,6 +26,7 @@ from homeserver.ports.rooms_of_users import RoomActions
 from homeserver.ports.store import Store
 from homeserver.services.accounts.account import Account
 from homeserver.services.accounts.admin import Admin, SharedSecretRegistration
+from homeserver.services.accounts.container import AccountServices
 from homeserver.services.accounts.credentials import Credentials
 from homeserver.services.accounts.devices import Devices
 from homeserver.services.accounts.interactive import Interactive, InteractiveSettings

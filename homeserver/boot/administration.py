@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import homeserver
-from client_api.accounts import AccountServices
-from client_api.administration import AdministrationServices
 from homeserver.boot.accounts import Foundations
-from homeserver.boot.media import MediaParts
+from homeserver.services.accounts.container import AccountServices
 from homeserver.services.accounts.passwords import Passwords, PasswordSettings
+from homeserver.services.administration.container import AdministrationServices
 from homeserver.services.administration.media import MediaAdministration
 from homeserver.services.administration.moderation import ReportAdministration, TokenAdministration
 from homeserver.services.administration.rooms import RoomAdministration
 from homeserver.services.administration.sites import SiteAdministration
 from homeserver.services.administration.users import UserAdministration
 from homeserver.services.audit import Audit
+from homeserver.services.media.control import MediaControl
 from homeserver.services.rooms import Rooms
 from homeserver.services.support.sites import Sites
 
@@ -72,13 +72,11 @@ def build_administration(
 
 
 def with_media(
-    base: Foundations, administration: AdministrationServices, media: MediaParts | None
+    base: Foundations, administration: AdministrationServices, media: MediaControl | None
 ) -> AdministrationServices:
     """The same with media, where this process serves it."""
     if media is None:
         return administration
     config = base.config
-    control = MediaAdministration(
-        media.control, administration.audit, config.server.name, most=config.limits.admin_media
-    )
+    control = MediaAdministration(media, administration.audit, config.server.name, most=config.limits.admin_media)
     return replace(administration, media=control)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from client_api.e2e import E2eServices
 from homeserver.boot.accounts import Foundations
 from homeserver.services.accounts.interactive import Interactive
 from homeserver.services.e2e import DeviceUpdates
 from homeserver.services.e2e.backup import BackupLimits, Backups
+from homeserver.services.e2e.container import E2eServices
 from homeserver.services.e2e.counts import KeyCountsCache
 from homeserver.services.e2e.crosssigning import CrossSigning
 from homeserver.services.e2e.dehydrated import DehydratedDevices

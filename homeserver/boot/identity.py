@@ -34,7 +34,7 @@ async def examine_providers(config: Config) -> AsyncIterator[tuple[bool, str, st
     async def in_thread(work: Callable[[], bool]) -> bool:
         return work()
 
-    outbound = import_module("homeserver.boot.media").LazyOutbound(config)
+    outbound = import_module("homeserver.boot.outbound").LazyOutbound(config)
     try:
         for provider in build_providers(config, in_thread, outbound.get):
             try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -12,15 +11,14 @@ from pathlib import Path
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
-import homeserver
 from homeserver.boot import parts
 from homeserver.boot.accounts import Foundations
+from homeserver.boot.atrest import at_rest_keys
+from homeserver.boot.outbound import LazyOutbound
 from homeserver.boot.support import SupportParts
-from homeserver.config.keyfiles import UnsafeFile, create_private, new_at_rest_key, parse_at_rest_keys, read_private
 from homeserver.config.load import legacy_before_ms
 from homeserver.config.model import Config
 from homeserver.ports.blobs import BlobCache, BlobStore, StoreRule
-from homeserver.ports.outbound import Outbound
 from homeserver.services.accounts.sessions import Sessions
 from homeserver.services.media.control import MediaControl, Retention
 from homeserver.services.media.counts import MediaCounts
@@ -29,8 +27,6 @@ from homeserver.services.media.previews import Previews, PreviewSettings
 from homeserver.services.media.thumbnails import Thumbnails
 from homeserver.services.media.uploads import Uploads, UploadSettings
 from homeserver.services.support.files import VisitorFiles
-from homeserver.storage.sealing import Sealing
-from homeserver.system import SystemEntropy
 from media_repo.blobs.encrypted import AtRestKey, EncryptedCache, EncryptedStore
 from media_repo.blobs.files import FileThreads
 from media_repo.blobs.local import LocalStore
@@ -142,32 +138,6 @@ class MediaMetrics(Collector):
             yield CounterMetricFamily(f"hromada_media_{name}", about, value=getattr(self._counts, name))
 
 
-class LazyOutbound:
-    """The outbound client, made when somebody first asks: its libraries take time and memory to load."""
-
-    def __init__(self, config: Config) -> None:
-        self._config = config
-        self._client: Outbound | None = None
-
-    async def get(self) -> Outbound:
-        """The one client of this process."""
-        if self._client is None:
-            # In a thread: nobody else waits for what takes a tenth of a second to load.
-            addresses = await asyncio.to_thread(import_module, "homeserver.remote.addresses")
-            client = await asyncio.to_thread(import_module, "homeserver.remote.client")
-        if self._client is None:
-            outbound = self._config.outbound
-            rules = addresses.AddressRules(parts.networks(outbound.allow), parts.networks(outbound.deny))
-            agent = f"Hromada/{homeserver.__version__} (+{parts.public_base_url(self._config)})"
-            self._client = client.OutboundClient(rules, user_agent=agent)
-        return self._client
-
-    async def close(self) -> None:
-        """End its connections."""
-        if self._client is not None:
-            await self._client.close()
-
-
 def _preview_settings(config: Config) -> PreviewSettings:
     previews = config.previews
     return PreviewSettings(
@@ -200,41 +170,8 @@ def serve_media(built: MediaParts, config: Config, sessions: Sessions, support: 
     )
 
 
-def at_rest_keys(config: Config) -> list[AtRestKey]:
-    """The keys of encryption at rest, the current one first. Makes the file if it is wanted. Raises UnsafeFile."""
-    settings = config.at_rest
-    if settings.keys:
-        return [AtRestKey(*pair) for pair in parse_at_rest_keys(settings.keys, "at_rest.keys")]
-    path = parts.data_path(config, settings.key_file)
-    if not path.exists():
-        if not settings.enabled:
-            return []
-        create_private(path, new_at_rest_key(SystemEntropy()).encode() + b"\n")
-    text = read_private(path, "at_rest.key_file").decode("ascii", "replace")
-    return [AtRestKey(*pair) for pair in parse_at_rest_keys(text, f"at_rest.key_file: {path}")]
-
-
-def sealing_of(config: Config) -> Sealing:
-    """How the database stores what people write. Raises UnsafeFile."""
-    return Sealing([(key.kid, key.key) for key in at_rest_keys(config)], enabled=config.at_rest.enabled)
-
-
-def rotate_at_rest_key(config: Config) -> str:
-    """Put a new key before those in the file; its id. Raises UnsafeFile."""
-    keys = at_rest_keys(config)
-    path = parts.data_path(config, config.at_rest.key_file)
-    if config.at_rest.keys or not keys:
-        raise UnsafeFile("at_rest.key_file: there is no file with keys: put a new key before those in at_rest.keys")
-    line = new_at_rest_key(SystemEntropy())
-    new = path.with_name(f"{path.name}.new")
-    new.unlink(missing_ok=True)
-    create_private(new, f"{line}\n".encode() + path.read_bytes())
-    new.replace(path)
-    return line.partition(":")[0]
-
-
 def _stores(config: Config, folder: Path, threads: FileThreads, spool: FolderSpool) -> BlobStores:
-    media, keys = config.media, at_rest_keys(config)
+    media, keys = config.media, [AtRestKey(*pair) for pair in at_rest_keys(config)]
     stores: dict[str, BlobStore] = {LOCAL: LocalStore(LOCAL, folder / "content", threads)}
     for key in keys:
         name = f"{LOCAL}:{key.kid}"
@@ -271,13 +208,13 @@ def _bucket(config: Config, name: str, below: str) -> BlobStore:
 def _thumbnail_cache(config: Config, folder: Path, threads: FileThreads, spool: FolderSpool) -> BlobCache:
     if not config.at_rest.enabled:
         return LocalStore("thumbnails", folder / "thumbnails", threads)
-    key = at_rest_keys(config)[0]
+    key = AtRestKey(*at_rest_keys(config)[0])
     return EncryptedCache(LocalStore("thumbnails", folder / f"thumbnails-{key.kid}", threads), key, spool, threads)
 
 
 def _drop_old_thumbnails(config: Config) -> None:
     """What was cached under another key, or under none, is nothing but a risk."""
-    kept = f"thumbnails-{at_rest_keys(config)[0].kid}" if config.at_rest.enabled else "thumbnails"
+    kept = f"thumbnails-{at_rest_keys(config)[0][0]}" if config.at_rest.enabled else "thumbnails"
     for folder in media_folder(config).glob("thumbnails*"):
         if folder.name != kept:
             shutil.rmtree(folder, ignore_errors=True)

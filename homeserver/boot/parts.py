@@ -12,7 +12,6 @@ from pathlib import Path
 
 import msgspec
 
-from client_api.deps import PublicInfo
 from homeserver.config.keyfiles import create_private, dump_signing_key, load_signing_key, new_signing_key, read_private
 from homeserver.config.model import Config
 from homeserver.core.signatures import SigningKey
@@ -159,26 +158,6 @@ def keeps_words(config: Config) -> bool:
     """Whether messages can be searched: the index would show what encryption at rest hides."""
     wanted = config.search.messages
     return wanted == "on" or (wanted == "auto" and not config.at_rest.enabled)
-
-
-def public_info(config: Config) -> PublicInfo:
-    """What the server says about itself."""
-    server = config.server
-    contact = {"role": "m.role.admin"}
-    if server.support_email:
-        contact["email_address"] = server.support_email
-    if server.support_matrix_id:
-        contact["matrix_id"] = server.support_matrix_id
-    return PublicInfo(
-        server_name=server.name,
-        base_url=public_base_url(config),
-        support_contacts=(contact,) if len(contact) > 1 else (),
-        support_page=server.support_page or None,
-        default_room_version=config.rooms.default_version,
-        encrypt_by_default=config.rooms.encrypt_by_default,
-        can_get_login_token=config.auth.login_token_seconds > 0,
-        visitor_message_bytes=config.support.message_bytes,
-    )
 
 
 def public_base_url(config: Config) -> str:

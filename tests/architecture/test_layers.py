@@ -5,10 +5,15 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from homeserver.roles import PACKAGES as PACKAGES_OF_ROLES
+from homeserver.roles import Role
 from tests.architecture.source import PACKAGES, ROOT, Module, modules
 
 ROLE_TARGET = re.compile(rf"({'|'.join(PACKAGES)})(\.\w+)*(:\w+)?")
@@ -63,3 +68,20 @@ def test_role_strings_resolve() -> None:
         name, _, attribute = target.partition(":")
         module = importlib.import_module(name)
         assert not attribute or hasattr(module, attribute), f"{target} in homeserver/roles.py does not exist"
+
+
+@pytest.mark.parametrize("role", sorted(PACKAGES_OF_ROLES))
+def test_a_process_imports_the_roles_that_it_runs_and_no_other(role: Role, tmp_path: Path) -> None:
+    script = f"""
+import asyncio, sys
+from homeserver.boot import build
+from homeserver.config.load import load
+async def run():
+    server = await build(load(None, {{"HROMADA_SERVER_DATA_DIR": {str(tmp_path)!r}}}, {{}}), [{role!r}])
+    await server.close()
+asyncio.run(run())
+print(*sorted({{name.partition(".")[0] for name in sys.modules}} & {set(PACKAGES)!r}))
+"""
+    ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    others = {package.partition(".")[0] for package in PACKAGES_OF_ROLES.values()}
+    assert set(ran.stdout.split()) & others == {PACKAGES_OF_ROLES[role].partition(".")[0]}

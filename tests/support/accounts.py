@@ -9,16 +9,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from client_api.accounts import AccountServices
 from client_api.accounts_routes import ROUTES_ACCOUNTS
 from client_api.deps import ClientServices, PublicInfo
-from client_api.personal import PersonalServices
 from client_api.personal_routes import PERSONAL_ROUTES
 from homeserver.ports.ratelimits import Rate
 from homeserver.services.accounts import stages
 from homeserver.services.accounts.account import Account
 from homeserver.services.accounts.admin import Admin, SharedSecretRegistration
 from homeserver.services.accounts.appservices import NoAppServices
+from homeserver.services.accounts.container import AccountServices
 from homeserver.services.accounts.credentials import Credentials
 from homeserver.services.accounts.devices import Devices
 from homeserver.services.accounts.interactive import Interactive, InteractiveSettings, Stage
@@ -33,6 +32,7 @@ from homeserver.services.audit import Audit
 from homeserver.services.commit import Committer
 from homeserver.services.log import Log
 from homeserver.services.personal.account_data import AccountData
+from homeserver.services.personal.container import PersonalServices
 from homeserver.services.personal.filters import Filters
 from homeserver.storage.unit import Database
 from homeserver.web.app import Application, WebSettings

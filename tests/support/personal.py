@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from client_api.personal import PersonalServices
 from homeserver.ports.clock import Clock
 from homeserver.services.commit import Committer
 from homeserver.services.log import Log
+from homeserver.services.personal.container import PersonalServices
 from homeserver.services.personal.edits import AccountDataEdits
 from homeserver.services.personal.ignored import IgnoredUsers
 from homeserver.services.personal.members import JoinedRooms

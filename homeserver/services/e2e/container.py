@@ -1,4 +1,4 @@
-"""The services behind keys, cross-signing and messages to devices."""
+"""All services of end-to-end encryption, as they are handed on together."""
 
 from __future__ import annotations
 

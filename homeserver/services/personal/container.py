@@ -1,4 +1,4 @@
-"""The services behind push rules, receipts, typing, tags and presence."""
+"""All services of what belongs to one user, as they are handed on together."""
 
 from __future__ import annotations
 
