@@ -20,7 +20,7 @@ from homeserver.ports.blobs import BlobStoreFailed, OpenBlob
 from homeserver.services.media.library import Incoming
 from homeserver.services.media.names import is_inline
 from homeserver.web.request import Request
-from homeserver.web.response import Response
+from homeserver.web.response import FileBody, Response
 
 Headers = list[tuple[str, str]]
 
@@ -98,7 +98,7 @@ class Place:
         self.end()
 
 
-class Body:
+class Body(FileBody):
     """The bytes of an answer. Closes what it reads from, also if nobody ever asks for the first."""
 
     def __init__(self, source: OpenBlob | Incoming, pieces: AsyncIterator[bytes], place: Place) -> None:
@@ -117,6 +117,13 @@ class Body:
             _log.warning("media_cut_off", error=str(error))
             raise
 
+    @property
+    def descriptor(self) -> int | None:
+        return None
+
+    def spans(self) -> AsyncIterator[tuple[int, int]]:
+        raise NotImplementedError
+
     async def aclose(self) -> None:
         """End it, wherever it is."""
         close = getattr(self._pieces, "aclose", None)
@@ -124,6 +131,28 @@ class Body:
             await close()
         await self._source.close()
         self._place.end()
+
+
+class BlobBody(Body):
+    """A part of a blob."""
+
+    def __init__(self, blob: OpenBlob, start: int, length: int, place: Place) -> None:
+        """`length` bytes from `start` on."""
+        super().__init__(blob, blob.read(start, length), place)
+        self._blob = blob
+        self._part = start, length
+
+    @property
+    def descriptor(self) -> int | None:
+        return self._blob.descriptor
+
+    async def spans(self) -> AsyncIterator[tuple[int, int]]:
+        try:
+            async for span in self._blob.spans(*self._part):
+                yield span
+        except BlobStoreFailed as error:
+            _log.warning("media_cut_off", error=str(error))
+            raise
 
 
 async def deliver(request: Request, content: Content, blob: OpenBlob, place: Place, *, by_cookie: bool) -> Response:
@@ -146,7 +175,7 @@ async def deliver(request: Request, content: Content, blob: OpenBlob, place: Pla
     if request.method == "HEAD":
         await _drop(blob, place)
         return Response(206 if is_part else 200, tuple(headers))
-    return Response(206 if is_part else 200, tuple(headers), Body(blob, blob.read(start, length), place))
+    return Response(206 if is_part else 200, tuple(headers), BlobBody(blob, start, length, place))
 
 
 def passed_on(content: Content, incoming: Incoming, place: Place, *, by_cookie: bool) -> Response:

@@ -63,15 +63,18 @@ class StoreRule:
 class OpenBlob(Protocol):
     """A blob that can be read until it is closed."""
 
-    @property
-    def size(self) -> int:
-        """The length of the content in bytes."""
-        ...
+    size: int
+    """The length of the content in bytes."""
+    path: Path | None = None
+    """A file with exactly this content, for programs that read files; None if there is none."""
+    descriptor: int | None = None
+    """The open file in which the content lies as it is, until it is closed; None if there is none."""
 
-    @property
-    def path(self) -> Path | None:
-        """A file with exactly this content, for programs that read files; None if there is none."""
-        ...
+    async def spans(self, start: int, length: int) -> AsyncIterator[tuple[int, int]]:
+        """As `read`, but only where the bytes are in the file (offset and length), in memory by then."""
+        nowhere: tuple[tuple[int, int], ...] = ()
+        for span in nowhere:
+            yield span
 
     def read(self, start: int, length: int) -> AsyncIterator[bytes]:
         """`length` bytes from `start` on, in pieces. Raises BlobStoreFailed if not all of them come."""
@@ -85,10 +88,8 @@ class OpenBlob(Protocol):
 class BlobStore(Protocol):
     """One place of blobs. Every method may raise BlobStoreFailed."""
 
-    @property
-    def name(self) -> str:
-        """What the database calls the store."""
-        ...
+    name: str
+    """What the database calls the store."""
 
     async def put(self, key: str, source: Path) -> None:
         """Keep the content of the file `source`, which stays where it is. It is durable when this returns.
@@ -133,15 +134,10 @@ class BlobCache(BlobStore, Protocol):
 class SpoolFile(Protocol):
     """A file that grows by what arrives. It is gone when its context ends."""
 
-    @property
-    def path(self) -> Path:
-        """Where it is."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """Bytes written so far."""
-        ...
+    path: Path
+    """Where it is."""
+    size: int
+    """Bytes written so far."""
 
     async def write(self, piece: bytes) -> None:
         """Append. Raises SpoolFull."""

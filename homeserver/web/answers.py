@@ -11,8 +11,9 @@ from typing import Any, cast
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.web.cors import Headers
+from homeserver.web.leaving import ZERO_COPY
 from homeserver.web.request import Receive
-from homeserver.web.response import JSON_TYPE, Json, Response, encode
+from homeserver.web.response import JSON_TYPE, FileBody, Json, Response, encode
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -84,12 +85,15 @@ def error_answer(error: MatrixError, *, lingers: bool) -> Answer:
     return Answer(error.status, headers, encode(error.body()), lingers=lingers)
 
 
-async def send_answer(send: Send, receive: Receive, answer: Answer, cors: Headers) -> None:
-    """Send it at the pace of the client, whose leaving ends it; `cors` go with the other headers."""
+async def send_answer(send: Send, receive: Receive, answer: Answer, cors: Headers, *, files: bool = False) -> None:
+    """Send it at the pace of the client, whose leaving ends it; `cors` go with the other headers.
+
+    `files` says whether the connection sends files by itself.
+    """
     headers = answer.headers + cors
     if not isinstance(answer.body, bytes):
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await _stream(send, receive, answer.body)
+        await _stream(send, receive, _messages(answer.body, files), answer.body)
         return
     # The answer to HEAD says the length of what it leaves out.
     if answer.status not in _BODILESS and not any(name == b"content-length" for name, _ in answer.headers):
@@ -117,8 +121,19 @@ async def _let_finish(receive: Receive) -> None:
                     return
 
 
-async def _stream(send: Send, receive: Receive, body: AsyncIterator[bytes]) -> None:
-    """Send the pieces as they come; stop at once, and close the iterator, when the client goes away."""
+async def _messages(body: AsyncIterator[bytes], files: bool) -> AsyncIterator[dict[str, Any]]:
+    if files and isinstance(body, FileBody) and body.descriptor is not None:
+        async for offset, count in body.spans():
+            yield {"type": ZERO_COPY, "file": body.descriptor, "offset": offset, "count": count, "more_body": True}
+    else:
+        async for piece in body:
+            yield {"type": "http.response.body", "body": piece, "more_body": True}
+
+
+async def _stream(
+    send: Send, receive: Receive, messages: AsyncIterator[dict[str, Any]], body: AsyncIterator[bytes]
+) -> None:
+    """Send the messages as they come; stop at once, and close the body, when the client goes away."""
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - we run in one
     left = False
@@ -131,8 +146,8 @@ async def _stream(send: Send, receive: Receive, body: AsyncIterator[bytes]) -> N
     gone = asyncio.create_task(_disconnect(receive))
     gone.add_done_callback(leave)
     try:
-        async for piece in body:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        async for message in messages:
+            await send(message)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
     except asyncio.CancelledError:
         if not left or task.uncancel():  # the server itself wants this to end

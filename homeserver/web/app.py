@@ -35,6 +35,7 @@ from homeserver.web.answers import (
 from homeserver.web.auth import requester
 from homeserver.web.cors import cors_headers, preflight_headers
 from homeserver.web.endpoint import Endpoint, Mount, build_router
+from homeserver.web.leaving import ZERO_COPY
 from homeserver.web.metrics import Metrics
 from homeserver.web.plain import PLAIN
 from homeserver.web.ratelimit import Network, RateLimiter, address_key, client_address
@@ -146,7 +147,7 @@ class Application:
             answer = error_answer(self._matrix_error(error, method, raw_path, request_id), lingers=unread)
         if endpoint is None and answer.status == 404 and await self._page(scope, receive, send):
             return
-        await send_answer(send, receive, answer, cors)
+        await send_answer(send, receive, answer, cors, files=ZERO_COPY in (scope.get("extensions") or ()))
         self._finish(endpoint, answer.status, method, raw_path, self._clock.monotonic() - started)
 
     def _finish(self, endpoint: Endpoint | None, status: int, method: str, raw_path: bytes, seconds: float) -> None:

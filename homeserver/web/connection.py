@@ -24,6 +24,7 @@ from hypercorn.protocol.h11 import H11Protocol
 
 from homeserver.web import plain
 from homeserver.web.arriving import ArrivingBody
+from homeserver.web.leaving import OutgoingFile
 from homeserver.web.websocket import SLOWEST_BYTES_PER_SECOND
 
 _LINGER_SECONDS = 5.0  # for the last 64 KiB of an answer; everything before has been taken
@@ -242,7 +243,9 @@ class BoundedConnection(TCPServer):
     def _exchange(self, request: plain.PlainRequest) -> plain.Exchange:
         """The exchange of a request. Its caller is watched from when all of it has come."""
         if not request.missing:
-            exchange = plain.Exchange(request, self._write_in_turn, self._fields_of_every_answer)
+            # What TLS encrypts has to pass through the program.
+            files = None if self.protocol.ssl else self._write_file
+            exchange = plain.Exchange(request, self._write_in_turn, self._fields_of_every_answer, files)
             self._watch(exchange.caller)
             return exchange
         body = self._arriving = ArrivingBody(self.reader, self.writer.transport, request.body, request.missing)
@@ -267,6 +270,35 @@ class BoundedConnection(TCPServer):
     async def _write_in_turn(self, pieces: tuple[bytes, ...]) -> None:
         async with self.send_lock:
             await self._write(pieces)
+
+    async def _write_file(self, pieces: tuple[bytes, ...], file: int, offset: int, count: int) -> None:
+        """The pieces, then a part of a file, within the time that a client has for as much."""
+        transport = self.writer.transport
+        try:
+            async with self.send_lock, asyncio.timeout(self.config.answer_seconds + count / SLOWEST_BYTES_PER_SECOND):
+                await self._nothing_unsent()
+                outgoing = OutgoingFile(self.writer.get_extra_info("socket").fileno())
+                try:
+                    await outgoing.send(pieces, file, offset, count)
+                finally:
+                    outgoing.close()
+        except TimeoutError:
+            transport.abort()
+        except (ConnectionError, RuntimeError):
+            await self.protocol.handle(Closed())
+
+    async def _nothing_unsent(self) -> None:
+        """Wait until the transport has nothing more to send. Raises ConnectionError."""
+        transport = self.writer.transport
+        if transport.is_closing():
+            raise ConnectionResetError
+        if transport.get_write_buffer_size():
+            low, high = transport.get_write_buffer_limits()
+            transport.set_write_buffer_limits(high=0)
+            try:
+                await self.writer.drain()
+            finally:
+                transport.set_write_buffer_limits(high=high, low=low)
 
     def _head_is_complete(self) -> None:
         if self._head is not None:

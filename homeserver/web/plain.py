@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from homeserver.web.arriving import ArrivingBody
+from homeserver.web.leaving import ZERO_COPY
 
 PLAIN = "chat.hromada.plain"
 """ASGI extension of the requests served here: their `Caller`."""
@@ -21,6 +22,7 @@ PLAIN = "chat.hromada.plain"
 T = TypeVar("T")
 Fields = list[tuple[bytes, bytes]]
 Write = Callable[[tuple[bytes, ...]], Awaitable[None]]
+WriteFile = Callable[[tuple[bytes, ...], int, int, int], Awaitable[None]]
 
 MAX_HEAD = 16 * 1024
 
@@ -137,8 +139,16 @@ class Caller:
 class Exchange:
     """One plain request and its answer, as ASGI sees them."""
 
-    def __init__(self, request: PlainRequest, write: Write, common_fields: Callable[[], Fields]) -> None:
-        """`write` sends pieces at the client's pace and within its time; `common_fields` those of every answer."""
+    def __init__(
+        self,
+        request: PlainRequest,
+        write: Write,
+        common_fields: Callable[[], Fields],
+        write_file: WriteFile | None = None,
+    ) -> None:
+        """`write` sends pieces at the client's pace and within its time, `write_file` also a part of a file behind them
+        (descriptor, offset, count) where that can be done; `common_fields` are those of every answer.
+        """
         self.caller = Caller(request.body)
         self.started = False
         """Whether anything of the answer has been sent."""
@@ -148,6 +158,7 @@ class Exchange:
         """Whether it says that the connection ends with it."""
         self._request = request
         self._write = write
+        self._write_file = write_file
         self._common_fields = common_fields
         self._body_taken = False
         self._head: dict[str, Any] | None = None
@@ -176,7 +187,7 @@ class Exchange:
             "client": peer[0],
             "server": peer[1],
             "state": {},
-            "extensions": {PLAIN: self.caller},
+            "extensions": {PLAIN: self.caller} if self._write_file is None else {PLAIN: self.caller, ZERO_COPY: {}},
         }
 
     async def receive(self) -> Mapping[str, Any]:
@@ -192,6 +203,9 @@ class Exchange:
         if message["type"] == "http.response.start" and self._head is None:
             self._head = dict(message)
             return
+        if message["type"] == ZERO_COPY:
+            await self._send_file(message)
+            return
         if message["type"] != "http.response.body" or self._head is None or self.complete:
             raise UnfitAnswer(f"{message['type']} is out of place")
         body: bytes = message.get("body", b"")
@@ -202,6 +216,20 @@ class Exchange:
         self.started, self.complete = True, last
         if pieces:
             await self._write(pieces)
+
+    async def _send_file(self, message: Mapping[str, Any]) -> None:
+        """A part of a file, as a part of a body whose length was announced."""
+        if self._head is None or self.complete or self._write_file is None:
+            raise UnfitAnswer("a file is out of place")
+        count: int = message["count"]
+        last = not message.get("more_body", False)
+        pieces = () if self.started else (self._begin(self._head, None),)
+        self.started = True
+        if self._chunked or self._head["status"] in _BODILESS or count <= 0:
+            raise UnfitAnswer("a file must be a part of a body with a length")
+        self._framed_length(count, last)
+        await self._write_file(pieces, message["file"], message["offset"], count)
+        self.complete = last
 
     async def fail(self) -> None:
         """Answer for an application that has not."""
@@ -238,10 +266,13 @@ class Exchange:
         if self._chunked:
             end = (b"0\r\n\r\n",) if last else ()
             return (b"%x\r\n" % len(body), body, b"\r\n", *end) if body else end
-        self._missing -= len(body)
+        self._framed_length(len(body), last)
+        return (body,) if body else ()
+
+    def _framed_length(self, length: int, last: bool) -> None:
+        self._missing -= length
         if self._missing < 0 or (last and self._missing):
             raise UnfitAnswer("the body has not the length that was announced")
-        return (body,) if body else ()
 
 
 class LongExchange(Exchange):

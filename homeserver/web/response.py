@@ -7,6 +7,7 @@ A handler returns a `msgspec.Struct`, a `dict`, None (for `{}`), `Json` for JSON
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -32,6 +33,19 @@ class Json:
     def of(cls, value: Any, status: int = 200) -> Json:
         """`value` serialised, with a status (a UIA challenge is a 401 without being an error)."""
         return cls(encode(value), status)
+
+
+class FileBody(AsyncIterator[bytes]):
+    """A body that lies in a file: sent from there where the connection can, else iterated like any other."""
+
+    @property
+    @abstractmethod
+    def descriptor(self) -> int | None:
+        """The open file; None if there is none after all."""
+
+    @abstractmethod
+    def spans(self) -> AsyncIterator[tuple[int, int]]:
+        """Offsets and lengths of what is to be sent, one after the other, each in memory when it is given."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,8 +39,8 @@ class AtRestKey:
     key: bytes
 
 
-class EncryptedStore:
-    """Implements `ports.blobs.BlobStore` on another store, which sees ciphertext only."""
+class EncryptedStore(BlobStore):
+    """Content in another store, which sees ciphertext only."""
 
     def __init__(self, inner: BlobStore, key: AtRestKey, spool: Spool, threads: FileThreads) -> None:
         self.name = inner.name
@@ -50,7 +50,6 @@ class EncryptedStore:
         self._threads = threads
 
     async def put(self, key: str, source: Path) -> None:
-        """See the port."""
         size = (await self._threads.run(source.stat)).st_size
         found = await self._inner.stat(key)
         if found is not None and found.stored_size == stored_size(size):
@@ -65,7 +64,6 @@ class EncryptedStore:
             raise BlobStoreFailed(str(error)) from error
 
     async def open(self, key: str) -> OpenEncrypted:
-        """See the port."""
         inner = await self._inner.open(key)
         try:
             header = b"".join([piece async for piece in inner.read(0, _HEADER.size)])
@@ -78,23 +76,19 @@ class EncryptedStore:
         return OpenEncrypted(inner, header, _cipher(self._key, salt), size)
 
     async def stat(self, key: str) -> BlobStat | None:
-        """See the port."""
         return await self._inner.stat(key)
 
     async def delete(self, key: str) -> bool:
-        """See the port."""
         return await self._inner.delete(key)
 
     async def link(self, key: str, content_type: str, disposition: str) -> str | None:
-        """See the port. What the store itself would give is of no use to anybody."""
+        # What the store itself would give is of no use to anybody.
         return None
 
     def list(self) -> AsyncIterator[BlobStat]:
-        """See the port."""
         return self._inner.list()
 
     async def close(self) -> None:
-        """See the port."""
         await self._inner.close()
 
     async def _sealed(self, source: Path, size: int) -> AsyncIterator[bytes]:
@@ -119,22 +113,19 @@ class EncryptedStore:
             yield await self._threads.run(lambda first=first: seal(first))  # type: ignore[misc]
 
 
-class EncryptedCache(EncryptedStore):
-    """Implements `ports.blobs.BlobCache`."""
+class EncryptedCache(EncryptedStore, BlobCache):
+    """A cache in another one, which sees ciphertext only."""
 
     def __init__(self, inner: BlobCache, key: AtRestKey, spool: Spool, threads: FileThreads) -> None:
         super().__init__(inner, key, spool, threads)
         self._cache = inner
 
     async def beginning(self, prefix: str) -> list[str]:
-        """See the port."""
         return await self._cache.beginning(prefix)
 
 
-class OpenEncrypted:
-    """An encrypted blob that is read in the clear (see `ports.blobs.OpenBlob`)."""
-
-    path = None
+class OpenEncrypted(OpenBlob):
+    """An encrypted blob that is read in the clear."""
 
     def __init__(self, inner: OpenBlob, header: bytes, cipher: AESGCM, size: int) -> None:
         self.size = size
@@ -143,7 +134,7 @@ class OpenEncrypted:
         self._cipher = cipher
 
     async def read(self, start: int, length: int) -> AsyncIterator[bytes]:
-        """See the port. Nothing of a piece is given before all of it has proved genuine."""
+        # Nothing of a piece is given before all of it has proved genuine.
         if length <= 0:
             return
         first, final = start // PIECE, (start + length - 1) // PIECE
@@ -161,7 +152,6 @@ class OpenEncrypted:
                 yield plain[cut]
 
     async def close(self) -> None:
-        """See the port."""
         await self._inner.close()
 
     def _sealed_size(self, number: int) -> int:

@@ -15,16 +15,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar, cast
 
-from homeserver.ports.blobs import BlobStoreFailed
+from homeserver.ports.blobs import BlobStoreFailed, OpenBlob
 
 T = TypeVar("T")
 
 PIECE = 128 * 1024
 """Bytes read at a time: what one reader costs in memory."""
 
+SPAN = 1024 * 1024
+"""Bytes that are had in memory at a time for what sends them from there."""
+
 _NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 _CANNOT_PEEK = frozenset((errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL))
 _NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)  # Linux only
+_SENDS_FILES = _NO_WAIT is not None and hasattr(os, "posix_fadvise")
 
 
 class FileThreads:
@@ -56,8 +60,8 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-class OpenFile:
-    """A file as an open blob (see `ports.blobs.OpenBlob`)."""
+class OpenFile(OpenBlob):
+    """A file."""
 
     def __init__(self, threads: FileThreads, descriptor: int, path: Path) -> None:
         self._threads = threads
@@ -66,10 +70,21 @@ class OpenFile:
         self._reading = 0
         self._closed = False
         self.path: Path | None = path
+        self.descriptor = descriptor if _SENDS_FILES else None
         self.size = os.fstat(descriptor).st_size
 
+    async def spans(self, start: int, length: int) -> AsyncIterator[tuple[int, int]]:
+        # Of each span the last byte is asked for: what lies before it is read along with it.
+        at, end = start, start + length
+        while at < end:
+            count = min(SPAN, end - at)
+            last = at + count - 1
+            if not (self._peek(last, 1) or await self._load(at, count)):
+                raise BlobStoreFailed(f"{self.path} ends before {last + 1}, and should go on until {end}")
+            yield at, count
+            at += count
+
     async def read(self, start: int, length: int) -> AsyncIterator[bytes]:
-        """See the port."""
         at, end = start, start + length
         while at < end:
             wanted = min(PIECE, end - at)
@@ -96,12 +111,24 @@ class OpenFile:
         del buffer[count:]
         return cast("bytes", buffer)  # nobody changes it any more: a copy would cost as much as the reading
 
+    async def _load(self, at: int, wanted: int) -> bytes:
+        """Have a span read into memory, and what follows it soon; returns its last byte."""
+
+        def load() -> bytes:
+            os.posix_fadvise(self._descriptor, at, 2 * SPAN, os.POSIX_FADV_WILLNEED)
+            return os.pread(self._descriptor, 1, at + wanted - 1)
+
+        return await self._in_thread(load)
+
     async def _fetch(self, at: int, wanted: int) -> bytes:
+        return await self._in_thread(lambda: os.pread(self._descriptor, wanted, at))
+
+    async def _in_thread(self, work: Callable[[], bytes]) -> bytes:
         self._reading += 1  # a descriptor that is closed under a thread may be another file by then
 
         def read() -> bytes:
             try:
-                return os.pread(self._descriptor, wanted, at)
+                return work()
             finally:
                 self._reading -= 1
                 if self._closed and not self._reading:
@@ -113,10 +140,10 @@ class OpenFile:
             raise BlobStoreFailed(str(error)) from error
 
     async def close(self) -> None:
-        """See the port."""
         if self._closed:
             return
         self._closed = True
+        self.descriptor = None
         if not self._reading:
             os.close(self._descriptor)
 

@@ -31,7 +31,7 @@ from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 from google.oauth2 import service_account
 
-from homeserver.ports.blobs import BlobMissing, BlobStat, BlobStoreFailed
+from homeserver.ports.blobs import BlobMissing, BlobStat, BlobStore, BlobStoreFailed, OpenBlob
 
 T = TypeVar("T")
 
@@ -61,8 +61,8 @@ class GcsSettings:
     """How long a signed URL is good."""
 
 
-class GcsStore:
-    """Implements `ports.blobs.BlobStore` on a bucket."""
+class GcsStore(BlobStore):
+    """A bucket."""
 
     def __init__(self, name: str, settings: GcsSettings) -> None:
         self.name = name
@@ -73,7 +73,7 @@ class GcsStore:
         self._retry = DEFAULT_RETRY.with_timeout(settings.retry_s)
 
     async def put(self, key: str, source: Path) -> None:
-        """See the port. Larger files go in pieces that can be repeated one by one."""
+        # Larger files go in pieces that can be repeated one by one.
 
         def keep() -> None:
             size = source.stat().st_size
@@ -98,19 +98,16 @@ class GcsStore:
         await self._do(key, keep)
 
     async def open(self, key: str) -> OpenObject:
-        """See the port."""
         blob = await self._do(key, lambda: self._loaded(key))
         return OpenObject(self, key, int(blob.size or 0), int(blob.generation or 0), blob.crc32c)
 
     async def stat(self, key: str) -> BlobStat | None:
-        """See the port."""
         try:
             return _stat(key, await self._do(key, lambda: self._loaded(key)))
         except BlobMissing:
             return None
 
     async def delete(self, key: str) -> bool:
-        """See the port."""
         try:
             await self._do(key, lambda: self._blob(key).delete(**self._patience()))
         except BlobMissing:
@@ -118,8 +115,6 @@ class GcsStore:
         return True
 
     async def list(self) -> AsyncIterator[BlobStat]:
-        """See the port."""
-
         def pages() -> Iterator[Any]:
             client = self._client()
             return iter(
@@ -158,7 +153,6 @@ class GcsStore:
         return await self._do(key, sign)
 
     async def close(self) -> None:
-        """See the port."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         for session in self._sessions:
             session.close()
@@ -226,10 +220,8 @@ class GcsStore:
         return {"timeout": self._settings.timeout_s, "retry": self._retry}
 
 
-class OpenObject:
-    """An object as an open blob (see `ports.blobs.OpenBlob`)."""
-
-    path = None
+class OpenObject(OpenBlob):
+    """An object of a bucket."""
 
     def __init__(self, store: GcsStore, key: str, size: int, generation: int, crc32c: str | None) -> None:
         self.size = size
@@ -239,7 +231,7 @@ class OpenObject:
         self._crc32c = crc32c
 
     async def read(self, start: int, length: int) -> AsyncIterator[bytes]:
-        """See the port. A reader who is faster than the bucket gets larger pieces, one who is slower costs little."""
+        # A reader who is faster than the bucket gets larger pieces, one who is slower costs little.
         at, end, size = start, start + length, _LEAST_PIECE
         checksum = google_crc32c.Checksum() if (start, length) == (0, self.size) else None
         while at < end:
@@ -260,7 +252,7 @@ class OpenObject:
             size = min(size * 2, _MOST_PIECE) if is_fast else _LEAST_PIECE
 
     async def close(self) -> None:
-        """See the port."""
+        return
 
 
 def _stat(key: str, blob: Any) -> BlobStat:

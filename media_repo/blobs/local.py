@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from homeserver.ports.blobs import BlobMissing, BlobStat, BlobStoreFailed
+from homeserver.ports.blobs import BlobCache, BlobMissing, BlobStat, BlobStoreFailed
 from media_repo.blobs.files import FileThreads, OpenFile, is_full, remove, sync_folder
 
 _KEY = re.compile(r"[0-9a-f]{4}[0-9A-Za-z_.-]{4,200}", re.ASCII)
@@ -20,8 +20,8 @@ _UNFINISHED = ".part"
 _PAGE = 500
 
 
-class LocalStore:
-    """Implements `ports.blobs.BlobStore` on a folder."""
+class LocalStore(BlobCache):
+    """A folder."""
 
     def __init__(self, name: str, folder: Path, threads: FileThreads) -> None:
         self.name = name
@@ -29,7 +29,7 @@ class LocalStore:
         self._threads = threads
 
     async def put(self, key: str, source: Path) -> None:
-        """See the port. A link where the file system can, else a copy."""
+        # A link where the file system can, else a copy.
         target = self._path(key)
 
         def keep() -> None:
@@ -51,7 +51,6 @@ class LocalStore:
         await self._do(keep)
 
     async def open(self, key: str) -> OpenFile:
-        """See the port."""
         path = self._path(key)
 
         def look() -> OpenFile:
@@ -65,7 +64,6 @@ class LocalStore:
             raise BlobStoreFailed(str(error)) from error
 
     async def stat(self, key: str) -> BlobStat | None:
-        """See the port."""
         path = self._path(key)
 
         def look() -> BlobStat | None:
@@ -80,7 +78,6 @@ class LocalStore:
             raise BlobStoreFailed(str(error)) from error
 
     async def delete(self, key: str) -> bool:
-        """See the port."""
         path = self._path(key)
         try:
             return await self._threads.run(lambda: remove(path))
@@ -88,11 +85,10 @@ class LocalStore:
             raise BlobStoreFailed(str(error)) from error
 
     async def link(self, key: str, content_type: str, disposition: str) -> str | None:
-        """See the port. Files have no URL."""
+        # Files have no URL.
         return None
 
     async def beginning(self, prefix: str) -> list[str]:
-        """See `ports.blobs.BlobCache`."""
         folder = self._path(prefix).parent
 
         def look() -> list[str]:
@@ -108,7 +104,6 @@ class LocalStore:
             raise BlobStoreFailed(str(error)) from error
 
     async def list(self) -> AsyncIterator[BlobStat]:
-        """See the port."""
         files = self._files()
         while True:
             page = await self._threads.run(lambda: list(islice(files, _PAGE)))
@@ -118,7 +113,7 @@ class LocalStore:
                 return
 
     async def close(self) -> None:
-        """See the port. The threads belong to whoever made them."""
+        return  # the threads belong to whoever made them
 
     async def sweep_unfinished(self, before_ms: int) -> int:
         """Delete what crashes have left half-written before a time; returns how many files."""

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from homeserver.ports.blobs import SpoolFull
+from homeserver.ports.blobs import Spool, SpoolFile, SpoolFull
 from media_repo.blobs.files import FileThreads, OpenFile, is_full
 
 _BUFFER = 512 * 1024
@@ -22,8 +22,8 @@ _MOST_PIECES = 256  # of one `writev`; POSIX promises 16, Linux takes 1024
 _LOCK = "lock"
 
 
-class FolderSpool:
-    """Implements `ports.blobs.Spool`."""
+class FolderSpool(Spool):
+    """Files in a folder."""
 
     def __init__(self, folder: Path, threads: FileThreads) -> None:
         """`folder` is made when the first file is."""
@@ -34,7 +34,6 @@ class FolderSpool:
 
     @asynccontextmanager
     async def file(self) -> AsyncIterator[_SpoolFile]:
-        """See the port."""
         try:
             file = await self._threads.run(self._make)
         except OSError as error:
@@ -77,8 +76,8 @@ class FolderSpool:
         return _SpoolFile(self._own / os.urandom(12).hex(), self._threads)
 
 
-class _SpoolFile:
-    """Implements `ports.blobs.SpoolFile`. Written in larger pieces than what arrives: each costs a hop to a thread."""
+class _SpoolFile(SpoolFile):
+    """Written in larger pieces than what arrives: each costs a hop to a thread."""
 
     def __init__(self, path: Path, threads: FileThreads) -> None:
         self.path = path
@@ -90,7 +89,6 @@ class _SpoolFile:
         self._waiting_bytes = 0
 
     async def write(self, piece: bytes) -> None:
-        """See the port."""
         self._waiting.append(piece)
         self._waiting_bytes += len(piece)
         self.size += len(piece)
@@ -98,15 +96,12 @@ class _SpoolFile:
             await self._flush(final=False)
 
     async def flush(self) -> None:
-        """See the port."""
         await self._flush(final=False)
 
     def open(self) -> OpenFile:
-        """See the port."""
         return OpenFile(self._threads, os.dup(self._file), self.path)
 
     async def finish(self) -> bytes:
-        """See the port."""
         await self._flush(final=True)
         return self._hash.digest()
 
