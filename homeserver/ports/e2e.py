@@ -36,6 +36,17 @@ class KeyCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyStanding:
+    """What the keys of an upload are held against."""
+
+    counts: KeyCounts
+    known: Mapping[KeyName, bytes | None]
+    """Those of the keys that the device has uploaded before; None for one that was claimed since."""
+    last: int
+    """The number of the key that would be claimed last; 0 if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
 class KeySignature:
     """A signature on somebody's key that did not come with the key itself."""
 
@@ -77,12 +88,12 @@ class KeyRepo(Protocol):
         """Store the keys of a device, over those it had."""
         ...
 
-    async def one_time_keys(self, device: DeviceName, names: Collection[KeyName]) -> dict[KeyName, bytes | None]:
-        """Those of the keys that the device has uploaded before; None for one that was claimed since."""
+    async def standing(self, device: DeviceName, names: Collection[KeyName]) -> KeyStanding | None:
+        """What is left of the device's keys and what it has of these, in one statement; None if there is no device."""
         ...
 
-    async def add_one_time_keys(self, device: DeviceName, keys: Mapping[KeyName, bytes]) -> None:
-        """Add keys that were not there, behind those of earlier uploads."""
+    async def add_one_time_keys(self, device: DeviceName, keys: Mapping[KeyName, bytes], last: int) -> None:
+        """Add keys that were not there, behind the one of the number `last` (`KeyStanding.last`)."""
         ...
 
     async def put_fallback_keys(self, device: DeviceName, keys: Mapping[KeyName, bytes]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from homeserver.ports.store import StoreUnavailable, TransactionConflict, UniqueViolation
-from homeserver.storage.dialect import Connection, Sql
+from homeserver.storage.dialect import Connection, Rows, Sql
 from homeserver.storage.engine import Engine, EngineSettings
 from homeserver.storage.sealing import Sealing
 
@@ -50,6 +50,10 @@ class PostgresConnection:
     async def execute_many(self, statement: Sql, rows: Sequence[Mapping[str, Any]]) -> None:
         """See the protocol."""
         await self._raw.executemany(statement.postgres, [_values(statement, row) for row in rows])
+
+    async def execute_rows(self, statement: Rows, rows: Sequence[Sequence[Any]]) -> None:
+        """See the protocol."""
+        await self._raw.execute(statement.postgres, *zip(*rows, strict=True))
 
 
 class PostgresEngine:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import aiosqlite
 
 from homeserver.ports.store import StoreBroken, StoreUnavailable, UniqueViolation
-from homeserver.storage.dialect import Connection, Sql
+from homeserver.storage.dialect import Connection, Rows, Sql
 from homeserver.storage.engine import Engine, EngineSettings, sqlite_path
 from homeserver.storage.sealing import Sealing
 
@@ -50,14 +50,18 @@ class SqliteConnection:
 
     async def fetch(self, statement: Sql, parameters: Mapping[str, Any]) -> Sequence[Any]:
         """See the protocol."""
-        return cast("Sequence[Any]", await self._visit(_fetch, statement.sqlite, parameters))
+        return cast("Sequence[Any]", await self._visit(_fetch, statement.sqlite, _values(statement, parameters)))
 
     async def execute(self, statement: Sql, parameters: Mapping[str, Any]) -> int:
         """See the protocol."""
-        return cast("int", await self._visit(_execute, statement.sqlite, parameters))
+        return cast("int", await self._visit(_execute, statement.sqlite, _values(statement, parameters)))
 
     async def execute_many(self, statement: Sql, rows: Sequence[Mapping[str, Any]]) -> None:
         """See the protocol. What it raises may come out of the next statement."""
+        self._ahead.append((statement.sqlite, [_values(statement, row) for row in rows]))
+
+    async def execute_rows(self, statement: Rows, rows: Sequence[Sequence[Any]]) -> None:
+        """See the protocol. As above."""
         self._ahead.append((statement.sqlite, rows))
 
     async def end(self) -> None:
@@ -202,6 +206,10 @@ class _Connections:
             await asyncio.shield(raw.close())
             raise
         return raw
+
+
+def _values(statement: Sql, parameters: Mapping[str, Any]) -> list[Any]:
+    return [parameters[name] for name in statement.sqlite_names]
 
 
 async def _enter_wal(raw: aiosqlite.Connection) -> None:

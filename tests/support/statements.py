@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from homeserver.storage.dialect import Sql
+from homeserver.storage.dialect import Rows, Sql
 from homeserver.storage.postgres import PostgresConnection
 from homeserver.storage.sqlite import SqliteConnection
 from homeserver.storage.unit import Database
@@ -20,7 +20,7 @@ def counted(store: Database) -> Iterator[list[str]]:
     statements: list[str] = []
 
     def noting(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def noted(connection: object, statement: Sql, values: object) -> Any:
+        async def noted(connection: object, statement: Sql | Rows, values: object) -> Any:
             statements.append(statement.sqlite)
             return await method(connection, statement, values)
 
@@ -28,6 +28,6 @@ def counted(store: Database) -> Iterator[list[str]]:
 
     kind = SqliteConnection if store.engine.is_sqlite else PostgresConnection
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("fetch", "execute", "execute_many"):
+        for name in ("fetch", "execute", "execute_many", "execute_rows"):
             patch.setattr(kind, name, noting(getattr(kind, name)))
         yield statements

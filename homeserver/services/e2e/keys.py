@@ -26,7 +26,7 @@ from homeserver.core.devicekeys import (
 )
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.core.ids import domain_of, is_user_of
-from homeserver.ports.e2e import DeviceName, KeyCounts, KeyName, KeySignature
+from homeserver.ports.e2e import DeviceName, KeyName, KeySignature
 from homeserver.ports.log import DeviceListEntry, KeyCountsEntry, LogEntry
 from homeserver.ports.store import Store, Transaction, UniqueViolation
 from homeserver.services.commit import Committer
@@ -52,30 +52,29 @@ class _Upload:
     device_keys: Mapping[str, Any] | None
     one_time: Mapping[KeyName, bytes]
     fallback: Mapping[KeyName, bytes]
-    counts: KeyCounts = field(default_factory=KeyCounts, init=False)
+    counts: Mapping[str, int] = field(default_factory=dict, init=False)  # of one-time keys afterwards
     _is_new: bool = field(default=False, init=False)
     _counted: bool = field(default=False, init=False)
 
     async def prepare(self, tx: Transaction) -> int:
         """Compare with what is there, then store it."""
-        if await tx.devices.get(*self.device) is None:
+        standing = await tx.keys.standing(self.device, self.one_time)
+        if standing is None:
             raise MatrixError(ErrCode.UNKNOWN_TOKEN, "The device has been logged out", soft_logout=False)
         self._is_new = await self._has_new_identity(tx)
-        known = await tx.keys.one_time_keys(self.device, self.one_time) if self.one_time else {}
+        known = standing.known
         # An answer may have been lost: the same keys again are fine, and those claimed since must not come back.
-        fresh = {name: json for name, json in self.one_time.items() if name not in known}
-        if any(known[name] not in (None, json) for name, json in self.one_time.items() if name in known):
+        fresh = {name: json for name, json in self.one_time.items() if name not in known} if known else self.one_time
+        if any(json not in (None, self.one_time[name]) for name, json in known.items()):
             raise MatrixError(ErrCode.INVALID_PARAM, "A one-time key of this id exists already, with another value")
-        before = await tx.keys.counts(self.device)
-        self._check_room(before, fresh)
+        self.counts = self._counts(standing.counts.one_time, fresh)
         if self._is_new and self.device_keys is not None:
             await tx.keys.put_device_keys(*self.device, canonical.encode(self.device_keys))
         if fresh:
-            await tx.keys.add_one_time_keys(self.device, fresh)
+            await tx.keys.add_one_time_keys(self.device, fresh, standing.last)
         if self.fallback:
             await tx.keys.put_fallback_keys(self.device, self.fallback)
         self._counted = bool(fresh or self.fallback)
-        self.counts = await tx.keys.counts(self.device) if self._counted else before
         return self._is_new + self._counted
 
     async def _has_new_identity(self, tx: Transaction) -> bool:
@@ -89,8 +88,9 @@ class _Upload:
             raise MatrixError(ErrCode.INVALID_PARAM, "The device has other identity keys already; log in anew")
         return bool(known != self.device_keys)
 
-    def _check_room(self, before: KeyCounts, fresh: Mapping[KeyName, bytes]) -> None:
-        after = dict(before.one_time)
+    def _counts(self, before: Mapping[str, int], fresh: Mapping[KeyName, bytes]) -> Mapping[str, int]:
+        """How many keys there are with the new ones. Raises MatrixError(INVALID_PARAM) if those are too many."""
+        after = dict(before)
         for algorithm, _ in fresh:
             after[algorithm] = after.get(algorithm, 0) + 1
         if len(after) > self.limits.algorithms or len(self.fallback) > self.limits.algorithms:
@@ -99,6 +99,7 @@ class _Upload:
             )
         if any(count > self.limits.one_time_keys for count in after.values()):
             raise MatrixError(ErrCode.INVALID_PARAM, f"A device has at most {self.limits.one_time_keys} one-time keys")
+        return after
 
     async def write(self, _tx: Transaction, first: int) -> Sequence[LogEntry]:
         """Tell those who share rooms with the user, and the device's other requests."""
@@ -173,7 +174,7 @@ class Keys:
         except UniqueViolation:
             # The same upload came over another process at once: what it stored is there now.
             await self._committer.commit(upload)
-        return with_usual(upload.counts.one_time)
+        return with_usual(upload.counts)
 
     async def query(self, reader: str, wanted: Mapping[str, Collection[str]]) -> dict[str, Any]:
         """The keys of users by user id; `wanted` names devices, or none for all of a user's.

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
-from homeserver.ports.e2e import DehydratedDevice, DeviceKeys, DeviceName, KeyCounts, KeyName, KeyRepo, KeySignature
-from homeserver.storage.dialect import Connection, Fragment, Sql, in_texts, json_rows, json_texts, rows_of
+from homeserver.ports.e2e import (
+    DehydratedDevice,
+    DeviceKeys,
+    DeviceName,
+    KeyCounts,
+    KeyName,
+    KeyRepo,
+    KeySignature,
+    KeyStanding,
+)
+from homeserver.storage.dialect import Connection, Fragment, Rows, Sql, in_texts, json_rows, json_texts, rows_of
 
 _SKIP_LOCKED = Fragment("", " FOR UPDATE SKIP LOCKED")
 _DEVICES = rows_of("devices", "w", user_id="text", device_id="text", algorithm="text")
@@ -20,16 +30,14 @@ _PUT_DEVICE_KEYS = Sql(
     "INSERT INTO device_keys (user_id, device_id, json) VALUES (:user_id, :device_id, :json) "
     "ON CONFLICT (user_id, device_id) DO UPDATE SET json = excluded.json"
 )
-_ONE_TIME_KEYS = Sql(
-    "SELECT algorithm, key_id, json FROM one_time_keys WHERE user_id = :user_id AND device_id = :device_id AND {names}",
-    names=in_texts("key_id", "names"),
-)
-_LAST_UPLOAD = Sql(
-    "SELECT coalesce(max(ordinal), 0) FROM one_time_keys WHERE user_id = :user_id AND device_id = :device_id"
-)
-_ADD_ONE_TIME_KEY = Sql(
-    "INSERT INTO one_time_keys (user_id, device_id, algorithm, key_id, ordinal, json) "
-    "VALUES (:user_id, :device_id, :algorithm, :key_id, :ordinal, :json)"
+_ADD_ONE_TIME_KEYS = Rows(
+    "INSERT INTO one_time_keys {rows}",
+    user_id="text",
+    device_id="text",
+    algorithm="text",
+    key_id="text",
+    ordinal="bigint",
+    json="bytea",
 )
 _PUT_FALLBACK = Sql(
     "INSERT INTO fallback_keys (user_id, device_id, algorithm, key_id, used, json) "
@@ -37,15 +45,20 @@ _PUT_FALLBACK = Sql(
     "ON CONFLICT (user_id, device_id, algorithm) DO UPDATE SET key_id = excluded.key_id, used = excluded.used, "
     "json = excluded.json WHERE fallback_keys.key_id <> excluded.key_id OR fallback_keys.json <> excluded.json"
 )
-_COUNTS = Sql(
-    "SELECT algorithm, count(*), 0 FROM one_time_keys "
-    "WHERE user_id = :user_id AND device_id = :device_id AND json IS NOT NULL GROUP BY algorithm "
-    "UNION ALL SELECT algorithm, 0, 1 FROM fallback_keys "
-    "WHERE user_id = :user_id AND device_id = :device_id AND NOT used"
+_OF_DEVICE = "user_id = :user_id AND device_id = :device_id"
+_OF_KEYS = f"FROM one_time_keys WHERE {_OF_DEVICE} AND json IS NOT NULL GROUP BY algorithm"
+_OF_FALLBACK = f"FROM fallback_keys WHERE {_OF_DEVICE} AND NOT used"
+_COUNTS = Sql(f"SELECT algorithm, count(*) {_OF_KEYS} UNION ALL SELECT algorithm, 0 {_OF_FALLBACK}")
+_STANDING = Sql(
+    f"SELECT 0, algorithm, 0, key_id, json FROM one_time_keys WHERE {_OF_DEVICE} AND {{names}} "
+    f"UNION ALL SELECT max(ordinal), algorithm, count(*), NULL, NULL {_OF_KEYS} "
+    f"UNION ALL SELECT 0, algorithm, 0, NULL, NULL {_OF_FALLBACK} "
+    f"UNION ALL SELECT 0, NULL, 0, NULL, NULL FROM devices WHERE {_OF_DEVICE}",
+    names=in_texts("key_id", "names"),
 )
 _OLDEST = (
     "SELECT o.key_id FROM one_time_keys o WHERE o.user_id = w.user_id AND o.device_id = w.device_id "
-    "AND o.algorithm = w.algorithm AND o.json IS NOT NULL ORDER BY o.ordinal, o.key_id LIMIT 1"
+    "AND o.algorithm = w.algorithm AND o.json IS NOT NULL ORDER BY o.ordinal LIMIT 1"
 )
 _FIND_CLAIMED = Sql(
     "SELECT k.user_id, k.device_id, k.algorithm, k.key_id, k.json FROM {devices} {oldest}",
@@ -56,7 +69,7 @@ _FIND_CLAIMED = Sql(
         # Another process may be claiming the oldest: then this one takes the next.
         "CROSS JOIN LATERAL (SELECT o.user_id, o.device_id, o.algorithm, o.key_id, o.json FROM one_time_keys o "
         "WHERE o.user_id = w.user_id AND o.device_id = w.device_id AND o.algorithm = w.algorithm "
-        f"AND o.json IS NOT NULL ORDER BY o.ordinal, o.key_id LIMIT 1{_SKIP_LOCKED.postgres}) k",
+        f"AND o.json IS NOT NULL ORDER BY o.ordinal LIMIT 1{_SKIP_LOCKED.postgres}) k",
     ),
 )
 _TAKE = Sql(
@@ -127,27 +140,32 @@ class SqlKeyRepo(KeyRepo):
     async def put_device_keys(self, user_id: str, device_id: str, json: bytes) -> None:
         await _PUT_DEVICE_KEYS.run(self._connection, user_id=user_id, device_id=device_id, json=json)
 
-    async def one_time_keys(self, device: DeviceName, names: Collection[KeyName]) -> dict[KeyName, bytes | None]:
-        ids = json_texts(key_id for _, key_id in names)
-        rows = await _ONE_TIME_KEYS.rows(self._connection, user_id=device[0], device_id=device[1], names=ids)
-        wanted = set(names)
-        return {(row[0], row[1]): row[2] for row in rows if (row[0], row[1]) in wanted}
-
-    async def add_one_time_keys(self, device: DeviceName, keys: Mapping[KeyName, bytes]) -> None:
+    async def standing(self, device: DeviceName, names: Collection[KeyName]) -> KeyStanding | None:
         user_id, device_id = device
-        last = (await _LAST_UPLOAD.first(self._connection, user_id=user_id, device_id=device_id))[0]
+        ids = json_texts(key_id for _, key_id in names)
+        rows = await _STANDING.rows(self._connection, user_id=user_id, device_id=device_id, names=ids)
+        exists, last = False, 0
+        known: dict[KeyName, bytes | None] = {}
+        counted: list[tuple[str, int]] = []
+        wanted = set(names)
+        for ordinal, algorithm, count, key_id, json in rows:
+            if algorithm is None:
+                exists = True
+            elif key_id is None:
+                counted.append((algorithm, count))
+                last = max(last, ordinal)
+            elif (algorithm, key_id) in wanted:
+                known[algorithm, key_id] = json
+        return KeyStanding(_counts(counted), known, last) if exists else None
+
+    async def add_one_time_keys(self, device: DeviceName, keys: Mapping[KeyName, bytes], last: int) -> None:
+        user_id, device_id = device
+        # Each has its own number, so that the index gives the oldest without a look at the others.
         rows = [
-            {
-                "user_id": user_id,
-                "device_id": device_id,
-                "algorithm": algorithm,
-                "key_id": key_id,
-                "ordinal": last + 1,
-                "json": json,
-            }
-            for (algorithm, key_id), json in keys.items()
+            (user_id, device_id, algorithm, key_id, ordinal, keys[algorithm, key_id])
+            for ordinal, (algorithm, key_id) in enumerate(sorted(keys), last + 1)
         ]
-        await _ADD_ONE_TIME_KEY.run_many(self._connection, rows)
+        await _ADD_ONE_TIME_KEYS.run(self._connection, rows)
 
     async def put_fallback_keys(self, device: DeviceName, keys: Mapping[KeyName, bytes]) -> None:
         for (algorithm, key_id), json in keys.items():
@@ -162,16 +180,7 @@ class SqlKeyRepo(KeyRepo):
             )
 
     async def counts(self, device: DeviceName) -> KeyCounts:
-        one_time: dict[str, int] = {}
-        unused: list[str] = []
-        for algorithm, count, is_fallback in await _COUNTS.rows(
-            self._connection, user_id=device[0], device_id=device[1]
-        ):
-            if is_fallback:
-                unused.append(algorithm)
-            else:
-                one_time[algorithm] = count
-        return KeyCounts(one_time, tuple(sorted(unused)))
+        return _counts(await _COUNTS.rows(self._connection, user_id=device[0], device_id=device[1]))
 
     async def claim(self, wanted: Sequence[tuple[DeviceName, str]]) -> dict[DeviceName, tuple[KeyName, bytes]]:
         rows = await _FIND_CLAIMED.rows(self._connection, devices=_wanted(wanted)) if wanted else []
@@ -228,6 +237,12 @@ class SqlKeyRepo(KeyRepo):
 
     async def changed_lists(self, reader: str, after: int) -> list[str]:
         return [row[0] for row in await _CHANGED.rows(self._connection, after=after, reader=reader)]
+
+
+def _counts(rows: Iterable[Sequence[Any]]) -> KeyCounts:
+    """From rows of an algorithm and how many one-time keys it has; none says that its fallback key was never used."""
+    one_time = {algorithm: count for algorithm, count in rows if count}
+    return KeyCounts(one_time, tuple(sorted(algorithm for algorithm, count in rows if not count)))
 
 
 def _wanted(wanted: Sequence[tuple[DeviceName, str]]) -> str:

@@ -25,7 +25,7 @@ one_time_keys = Table(
     Column("device_id", Text, primary_key=True),
     Column("algorithm", Text, primary_key=True),
     Column("key_id", Text, primary_key=True),
-    Column("ordinal", BigInteger, nullable=False),  # of the upload: older ones are claimed first
+    Column("ordinal", BigInteger, nullable=False),  # lower ones are claimed first
     Column("json", LargeBinary),  # NULL once claimed: the id stays, so that the key cannot come back
     sqlite_with_rowid=False,
 )
