@@ -57,16 +57,20 @@ def check_strict(value: Any) -> None:
     encode(value)  # refuses surrogates, keys that are not strings and foreign types
 
 
-def check_numbers(value: Any, max_depth: int = MAX_DEPTH, *, allow_floats: bool = False) -> None:
+def check_numbers(value: Any, max_depth: int = MAX_DEPTH, *, allow_floats: bool = False) -> bool:
     """Refuse large integers, floats (unless allowed) and nesting deeper than `max_depth`.
 
-    Walks level by level, so that depth costs no recursion. Raises BadEvent with M_BAD_JSON.
+    Walks level by level, so that depth costs no recursion. Raises BadEvent with M_BAD_JSON. Returns whether one of the
+    floats is beyond ±(2^53-1), as an integer would be that a parser made into a float.
     """
     level: list[Any] = [value]
+    has_large_float = False
     for remaining in range(max_depth, -1, -1):
         deeper: list[Any] = []
         for item in level:
             kind = type(item)
+            if kind is str:
+                continue
             if kind is dict or kind is list or kind is tuple:
                 if not remaining:
                     raise BadEvent(f"JSON is nested deeper than {max_depth} levels")
@@ -74,8 +78,11 @@ def check_numbers(value: Any, max_depth: int = MAX_DEPTH, *, allow_floats: bool 
             elif kind is int:
                 if not -MAX_INTEGER <= item <= MAX_INTEGER:
                     raise BadEvent("Integers must be within ±(2^53-1)")
-            elif kind is float and not allow_floats:
-                raise BadEvent("Numbers must be integers, without fraction or exponent")
+            elif kind is float:
+                if not allow_floats:
+                    raise BadEvent("Numbers must be integers, without fraction or exponent")
+                has_large_float = has_large_float or not -MAX_INTEGER <= item <= MAX_INTEGER
         if not deeper:
-            return
+            break
         level = deeper
+    return has_large_float

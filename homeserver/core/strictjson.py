@@ -20,6 +20,8 @@ from homeserver.core.errors import ErrCode, MatrixError
 # A pattern takes ten times as long to search a large body as this: digits become zeros, and zeros are looked for.
 _DIGITS_TO_ZEROS = bytes(ord("0") if byte in b"0123456789" else ord(" ") for byte in range(256))
 _LARGE_INTEGER = b"0" * 16
+_WALKED_BYTES = 4_096
+"""A look at each value is quicker than one at each byte where there are more."""
 
 # orjson's refusals that concern a value rather than the syntax; the tests pin the wording.
 _VALUE_ERRORS = ("surrogate in string", "number is infinity", "depth limit")
@@ -40,8 +42,9 @@ def parse(data: bytes, *, max_depth: int = MAX_DEPTH, allow_floats: bool = True)
     if not allow_floats:
         check_numbers(value, max_depth)  # an integer that became a float is refused as one
         return value
-    if data.count(b"{") + data.count(b"[") > max_depth:
-        check_numbers(value, max_depth, allow_floats=True)
+    if len(data) > _WALKED_BYTES or data.count(b"{") + data.count(b"[") > max_depth:
+        if not check_numbers(value, max_depth, allow_floats=True):
+            return value
     if _LARGE_INTEGER in data.translate(_DIGITS_TO_ZEROS):
         # Depth is known to be bounded here, so the recursive parser of the standard library is safe.
         json.loads(data, parse_int=_check_integer)

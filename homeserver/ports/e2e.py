@@ -166,8 +166,8 @@ class ToDeviceRepo(Protocol):
         """How many messages wait for devices, looking at no more than `most` of each."""
         ...
 
-    async def add(self, messages: Sequence[tuple[DeviceName, DeviceMessage]]) -> None:
-        """Queue messages."""
+    async def add(self, position: int, messages: Sequence[tuple[DeviceName, bytes]]) -> None:
+        """Queue messages that came at a position of the log."""
         ...
 
     async def waiting(self, device: DeviceName, after: int, upto: int, limit: int) -> list[DeviceMessage]:

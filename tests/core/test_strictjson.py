@@ -80,6 +80,9 @@ def test_refused(data: bytes, code: ErrCode, allow_floats: bool) -> None:
         with pytest.raises(MatrixError) as caught:
             parse(b'{"a":[' + data + b"]}", allow_floats=allow_floats)
         assert caught.value.code is ErrCode.BAD_JSON
+        with pytest.raises(MatrixError) as caught:  # large content is looked at in another way
+            parse(b'{"a":[' + data + b',"' + b"x" * 8_192 + b'"]}', allow_floats=allow_floats)
+        assert caught.value.code is ErrCode.BAD_JSON
 
 
 @pytest.mark.parametrize("number", [b"1.5", b"1.0", b"1e5", b"1E-2", b"-0.0", b"1.1e1", b"-1e-400"])
@@ -101,6 +104,8 @@ def test_accepted() -> None:
     assert parse(b'"\\u0000\\ud83d\\ude00\x7f"') == "\x00\U0001f600\x7f"
     assert parse(b"[" * 128 + b"]" * 128) == json.loads("[" * 128 + "]" * 128)
     assert parse(b"[" + b"[]," * 500 + b"[]]") == [[]] * 501
+    for large in (b'"0.12345678901234567890"', b"0.12345678901234567890", b"1e30", b"9007199254740991"):
+        assert parse(b"[" + large + b',"' + b"x" * 8_192 + b'"]') == [json.loads(large), "x" * 8_192]
 
 
 @pytest.mark.parametrize("data", [b"[]", b"null", b'"a"', b"1", b"true"])

@@ -14,7 +14,6 @@ import pytest
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.appservices import Delivery
 from homeserver.ports.atrest import KeysMissing
-from homeserver.ports.e2e import DeviceMessage
 from homeserver.ports.events import NewEvent
 from homeserver.ports.support import Case
 from homeserver.services.renewal import Renewal
@@ -89,7 +88,7 @@ async def write(store: Database, name: str) -> dict[str, str]:
     head = (await commit(store, decide(head, made, said)))[0].head
     async with store.write() as tx:
         await tx.account_data.put(AccountDataChanged(ALICE, room, "m.fully_read", SECRET.encode()), head.room_nid)
-        await tx.to_device.add([((ALICE, "DEVICE"), DeviceMessage(head.room_nid, SECRET.encode()))])
+        await tx.to_device.add(head.room_nid, [((ALICE, "DEVICE"), SECRET.encode())])
         await tx.appservices.put_delivery(Delivery(name, 1, 1, "t", SECRET.encode()))
         await tx.media.put_preview(name.encode(), 1, 2**50, SECRET.encode())
         await tx.support.put_case(Case(room, "site", head.room_nid, ALICE, 1, 1, excerpt=SECRET))

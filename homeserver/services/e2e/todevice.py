@@ -58,18 +58,24 @@ class _Queues:
 
     async def full(self, tx: Transaction, devices: Sequence[DeviceName]) -> set[DeviceName]:
         """Those of the devices that take nothing; one message is added to each of the others."""
-        unsure = [device for device in devices if self._unasked.get(device, 0) <= 0]
+        unasked, unsure = self._unasked, []
+        for device in devices:
+            left = unasked.get(device, 0)
+            if left > 0:
+                unasked[device] = left - 1
+            else:
+                unsure.append(device)
         full: set[DeviceName] = set()
         if unsure:
-            for device, length in (await tx.to_device.lengths(unsure, self._most)).items():
-                self._unasked[device] = (self._most - length + 1) // 2
+            lengths = await tx.to_device.lengths(unsure, self._most)
+            for device in unsure:
+                length = lengths[device]
                 if length >= self._most:
                     full.add(device)
-        for device in devices:
-            if device not in full:
-                self._unasked[device] -= 1
-        while len(self._unasked) > self._max_known:
-            self._unasked.popitem(last=False)
+                else:
+                    unasked[device] = (self._most - length + 1) // 2 - 1
+            while len(unasked) > self._max_known:
+                unasked.popitem(last=False)
         return full
 
 
@@ -88,24 +94,26 @@ class _Send:
         self._to = []
         if not await tx.to_device.begin(self.key, self.noted_at):
             return 0
-        named = {device for device in self.messages if device[1] != EVERY_DEVICE}
-        users = {user_id for user_id, device_id in self.messages if device_id == EVERY_DEVICE}
-        existing = await tx.to_device.existing(named, users)
+        messages = self.messages
+        everywhere = {user_id for user_id, device_id in messages if device_id == EVERY_DEVICE}
+        existing = await tx.to_device.existing(messages.keys(), everywhere)
         full = await self.queues.full(tx, existing)
-        for device in existing:
-            if device in full:
-                _log.warning("to_device_queue_full", user_id=device[0], device_id=device[1])
-                continue
-            json = self.messages.get(device) or self.messages[device[0], EVERY_DEVICE]
-            self._to.append((device, json))
+        for device in full:
+            _log.warning("to_device_queue_full", user_id=device[0], device_id=device[1])
+        # What is for one device goes before what is for all.
+        self._to = [
+            (device, messages[device] if device in messages else messages[device[0], EVERY_DEVICE])
+            for device in existing
+            if device not in full
+        ]
         return bool(self._to)
 
     async def write(self, tx: Transaction, first: int) -> Sequence[LogEntry]:
         """Queue the messages."""
         if not self._to:
             return []
-        await tx.to_device.add([(device, DeviceMessage(first, json)) for device, json in self._to])
-        return [ToDeviceEntry(first, frozenset(device for device, _ in self._to))]
+        await tx.to_device.add(first, self._to)
+        return [ToDeviceEntry(first, frozenset([device for device, _ in self._to]))]
 
 
 class ToDevice:
@@ -137,16 +145,15 @@ class ToDevice:
             raise MatrixError(ErrCode.INVALID_PARAM, f"Send to at most {self._limits.devices} devices at once")
         user_id, device_id = sender
         encoded: dict[DeviceName, bytes] = {}
+        head = orjson.dumps({"type": event_type, "sender": user_id})[:-1] + b',"content":'
+        most, encode = self._limits.content_bytes, orjson.dumps
         for to_user, by_device in messages.items():
             if not is_user_of(to_user, self._server_name):
                 continue
             for to_device, content in by_device.items():
-                event = {"type": event_type, "sender": user_id, "content": content}
-                json = orjson.dumps(event)
-                if len(json) > self._limits.content_bytes:
-                    raise MatrixError(
-                        ErrCode.TOO_LARGE, f"A message to a device has at most {self._limits.content_bytes} bytes"
-                    )
+                json = head + encode(content) + b"}"
+                if len(json) > most:
+                    raise MatrixError(ErrCode.TOO_LARGE, f"A message to a device has at most {most} bytes")
                 encoded[to_user, to_device] = json
         key = sha256("\0".join((user_id, device_id, "sendToDevice", event_type, txn_id)).encode()).digest()[:16]
         await self._committer.commit(_Send(key, self._log.position, encoded, self._queues))

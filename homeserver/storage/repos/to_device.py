@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from homeserver.ports.e2e import DeviceMessage, DeviceName, ToDeviceRepo
-from homeserver.storage.dialect import Connection, Fragment, Sql, in_texts, json_rows, json_texts, rows_of
+from homeserver.storage.dialect import Connection, Fragment, Rows, Sql, in_texts, json_rows, json_texts, rows_of
 
 _OF_USERS = Sql("SELECT user_id, device_id FROM devices WHERE {users}", users=in_texts("user_id", "users"))
 _LENGTHS = Sql(
@@ -13,7 +13,7 @@ _LENGTHS = Sql(
     "AND t.device_id = w.device_id LIMIT :most) q) FROM {named}",
     named=rows_of("devices", "w", user_id="text", device_id="text"),
 )
-_ADD = Sql("INSERT INTO to_device (user_id, device_id, position, json) VALUES (:user_id, :device_id, :position, :json)")
+_ADD = Rows("INSERT INTO to_device {rows}", position="bigint", user_id="text", device_id="text", json="bytea")
 _WAITING = Sql(
     "SELECT position, json FROM to_device WHERE user_id = :user_id AND device_id = :device_id "
     "AND position > :after AND position <= :upto ORDER BY position LIMIT :count"
@@ -40,27 +40,21 @@ class SqlToDeviceRepo(ToDeviceRepo):
         self._connection = connection
 
     async def existing(self, devices: Collection[DeviceName], users: Collection[str]) -> list[DeviceName]:
-        whose = json_texts({*users, *(user_id for user_id, _ in devices)})
-        found = ((row[0], row[1]) for row in await _OF_USERS.rows(self._connection, users=whose))
-        return sorted(device for device in found if device in devices or device[0] in users)
+        whose = json_texts({*users, *[user_id for user_id, _ in devices]})
+        found = [(user_id, device_id) for user_id, device_id in await _OF_USERS.rows(self._connection, users=whose)]
+        return sorted([device for device in found if device in devices or device[0] in users])
 
     async def lengths(self, devices: Collection[DeviceName], most: int) -> dict[DeviceName, int]:
         named = json_rows({"user_id": user_id, "device_id": device_id} for user_id, device_id in devices)
         rows = await _LENGTHS.rows(self._connection, devices=named, most=most)
         return {(row[0], row[1]): row[2] for row in rows}
 
-    async def add(self, messages: Sequence[tuple[DeviceName, DeviceMessage]]) -> None:
-        sealed = self._connection.sealing.seal
-        rows = [
-            {
-                "user_id": user_id,
-                "device_id": device_id,
-                "position": message.position,
-                "json": sealed(message.json, "device"),
-            }
-            for (user_id, device_id), message in messages
-        ]
-        await _ADD.run_many(self._connection, rows)
+    async def add(self, position: int, messages: Sequence[tuple[DeviceName, bytes]]) -> None:
+        sealing = self._connection.sealing
+        if sealing.is_on:
+            messages = [(device, sealing.seal(json, "device")) for device, json in messages]
+        rows = [(position, user_id, device_id, json) for (user_id, device_id), json in messages]
+        await _ADD.run(self._connection, rows)
 
     async def waiting(self, device: DeviceName, after: int, upto: int, limit: int) -> list[DeviceMessage]:
         rows = await _WAITING.rows(
