@@ -72,28 +72,29 @@ def identity_of(device_keys: Mapping[str, Any]) -> Any:
     return device_keys.get("keys")
 
 
-def check_one_time_keys(user_id: str, keys: Mapping[str, Any], what: str) -> dict[tuple[str, str], Any]:
-    """One-time or fallback keys by (algorithm, key id), in the order given.
+def check_one_time_keys(user_id: str, keys: Mapping[str, Any], what: str) -> dict[tuple[str, str], bytes]:
+    """One-time or fallback keys by (algorithm, key id), in the order given, as the canonical JSON that is stored.
 
     Raises MatrixError(BAD_JSON, INVALID_PARAM).  spec: client-server-api#one-time-and-fallback-keys
     """
-    found: dict[tuple[str, str], Any] = {}
+    found: dict[tuple[str, str], bytes] = {}
+    canonical.check_numbers(keys)
     for name, key in keys.items():
-        algorithm, separator, key_id = name.partition(":")
-        if not separator or not algorithm or not key_id or len(name) > 255:
+        algorithm, _, key_id = name.partition(":")
+        if not algorithm or not key_id or len(name) > 255:
             raise MatrixError(ErrCode.INVALID_PARAM, f"{what}: {name[:80]!r} must be <algorithm>:<key_id>")
         if isinstance(key, dict):
             if not isinstance(key.get("key"), str):
                 raise MatrixError(ErrCode.BAD_JSON, f"{what}: {name[:80]!r} has no key")
-            owners = check_signatures(key.get("signatures"), f"{what}.signatures")
-            if any(owner != user_id for owner in owners):
-                raise MatrixError(ErrCode.INVALID_PARAM, f"{what}: {name[:80]!r} is signed by somebody else")
-            _check_signable(key, what, _MAX_KEY_BYTES)
+            for owner in check_signatures(key.get("signatures"), f"{what}.signatures"):
+                if owner != user_id:
+                    raise MatrixError(ErrCode.INVALID_PARAM, f"{what}: {name[:80]!r} is signed by somebody else")
         elif not isinstance(key, str):
             raise MatrixError(ErrCode.BAD_JSON, f"{what}: {name[:80]!r} must be a string or an object")
-        elif len(key) > _MAX_KEY_BYTES:
+        encoded = canonical.encode(key)
+        if len(encoded) > _MAX_KEY_BYTES:
             raise _too_long(what, _MAX_KEY_BYTES)
-        found[algorithm, key_id] = key
+        found[algorithm, key_id] = encoded
     return found
 
 

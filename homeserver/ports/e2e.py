@@ -73,6 +73,18 @@ class DehydratedDevice:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class PublishedKeys:
+    """What a reader is told of the keys of some users."""
+
+    devices: Sequence[tuple[str, str, bytes, str | None]]
+    """User id, device id, keys as JSON, and the name that the owner gave the device."""
+    cross_signing: Mapping[str, Mapping[str, bytes]]
+    """By user id and usage."""
+    signatures: Sequence[KeySignature]
+    """By the users themselves and by the reader."""
+
+
 class KeyRepo(Protocol):
     """Identity keys, one-time keys, fallback keys, cross-signing keys and signatures."""
 
@@ -131,8 +143,8 @@ class KeyRepo(Protocol):
         """Store a cross-signing key, over the user's older one."""
         ...
 
-    async def signatures(self, user_ids: Collection[str], reader: str) -> list[KeySignature]:
-        """Signatures on keys of the users, by themselves or by the reader, in one statement."""
+    async def published(self, user_ids: Collection[str], reader: str) -> PublishedKeys:
+        """All of this of the users, in one statement."""
         ...
 
     async def put_signatures(self, signatures: Sequence[KeySignature]) -> None:

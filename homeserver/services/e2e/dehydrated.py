@@ -21,7 +21,7 @@ from homeserver.ports.log import DeviceListEntry
 from homeserver.ports.store import Store
 from homeserver.services.accounts.names import display_name_of_device, require_text
 from homeserver.services.commit import Committer
-from homeserver.services.e2e.keys import KeyLimits, encoded
+from homeserver.services.e2e.keys import KeyLimits
 from homeserver.services.e2e.todevice import PER_RESPONSE
 
 _MAX_DATA = 65_536
@@ -56,8 +56,8 @@ class DehydratedDevices:
         """
         device = user_id, require_text(new.device_id, "device_id")
         keys = check_device_keys(user_id, new.device_id, new.device_keys)
-        one_time = encoded(check_one_time_keys(user_id, new.one_time_keys, "one_time_keys"))
-        fallback = encoded(check_one_time_keys(user_id, new.fallback_keys, "fallback_keys"))
+        one_time = check_one_time_keys(user_id, new.one_time_keys, "one_time_keys")
+        fallback = check_one_time_keys(user_id, new.fallback_keys, "fallback_keys")
         if len(one_time) > self._limits.one_time_keys or len(fallback) > self._limits.algorithms:
             raise MatrixError(ErrCode.INVALID_PARAM, f"A device has at most {self._limits.one_time_keys} one-time keys")
         if not isinstance(new.device_data.get("algorithm"), str):

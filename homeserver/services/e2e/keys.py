@@ -166,8 +166,8 @@ class Keys:
             device,
             self._limits,
             checked,
-            encoded(check_one_time_keys(user_id, one_time_keys, "one_time_keys")),
-            encoded(check_one_time_keys(user_id, fallback_keys, "fallback_keys")),
+            check_one_time_keys(user_id, one_time_keys, "one_time_keys"),
+            check_one_time_keys(user_id, fallback_keys, "fallback_keys"),
         )
         try:
             await self._committer.commit(upload)
@@ -184,25 +184,26 @@ class Keys:
         if len(wanted) > self._limits.users_in_query:
             raise MatrixError(ErrCode.INVALID_PARAM, f"Ask for at most {self._limits.users_in_query} users at once")
         local = [user_id for user_id in wanted if is_user_of(user_id, self._server_name)]
-        async with self._store.read() as tx:
-            devices = await tx.keys.device_keys(local)
-            cross_signing = await tx.keys.cross_signing_keys(local)
-            signatures = _by_target(await tx.keys.signatures(local, reader))
+        async with self._store.read_committed() as tx:
+            published = await tx.keys.published(local, reader)
+        cross_signing = published.cross_signing
+        signatures = _by_target(published.signatures)
         found: dict[str, dict[str, Any]] = {user_id: {} for user_id in local}
-        for keys in devices:
-            if wanted[keys.user_id] and keys.device_id not in wanted[keys.user_id]:
+        for user_id, device_id, stored, display_name in published.devices:
+            named = wanted[user_id]
+            if named and device_id not in named:
                 continue
-            json = keys.json
-            if more := signatures.get((keys.user_id, keys.device_id)):
+            json = stored
+            if signatures and (more := signatures.get((user_id, device_id))):
                 json = orjson.dumps(with_signatures(orjson.loads(json), more))
-            if self._show_device_names and keys.display_name is not None:
+            if display_name is not None and self._show_device_names:
                 # Most of an answer is objects as they were stored: spliced, not parsed.
-                name = orjson.dumps(keys.display_name)
+                name = orjson.dumps(display_name)
                 json = b'%b,"unsigned":{"device_display_name":%b}}' % (json[:-1], name)
-            found[keys.user_id][keys.device_id] = orjson.Fragment(json)
+            found[user_id][device_id] = orjson.Fragment(json)
         answer: dict[str, Any] = {
             "device_keys": found,
-            "failures": self._failures(wanted),
+            "failures": self._failures(wanted, found),
             "master_keys": {},
             "self_signing_keys": {},
             "user_signing_keys": {},
@@ -225,12 +226,13 @@ class Keys:
         """
         if sum(map(len, wanted.values())) > self._limits.devices_in_claim:
             raise MatrixError(ErrCode.INVALID_PARAM, f"Claim at most {self._limits.devices_in_claim} keys at once")
-        devices = {
-            (user_id, device_id): algorithm
-            for user_id, by_device in wanted.items()
-            if is_user_of(user_id, self._server_name)
-            for device_id, algorithm in by_device.items()
-        }
+        devices: dict[DeviceName, str] = {}
+        local: set[str] = set()
+        for user_id, by_device in wanted.items():
+            if is_user_of(user_id, self._server_name):
+                local.add(user_id)
+                for device_id, algorithm in by_device.items():
+                    devices[user_id, device_id] = algorithm
         found: dict[str, dict[str, Any]] = {}
         if devices:
             claim = _Claim(devices)
@@ -238,17 +240,14 @@ class Keys:
             for (user_id, device_id), ((algorithm, key_id), json) in claim.keys.items():
                 key = {f"{algorithm}:{key_id}": orjson.Fragment(json)}
                 found.setdefault(user_id, {})[device_id] = key
-        return {"one_time_keys": found, "failures": self._failures(wanted)}
+        return {"one_time_keys": found, "failures": self._failures(wanted, local)}
 
-    def _failures(self, users: Collection[str]) -> dict[str, Any]:
-        """The servers that were not asked: this one does not federate yet."""
-        servers = {str(domain_of(user_id)) for user_id in users} - {self._server_name}
+    def _failures(self, users: Collection[str], asked: Collection[str]) -> dict[str, Any]:
+        """The servers of users who were not asked: this one does not federate yet."""
+        if len(users) == len(asked):
+            return {}
+        servers = {str(domain_of(user_id)) for user_id in users if user_id not in asked} - {self._server_name}
         return {server: {"errcode": ErrCode.UNKNOWN, "error": "This server was not reached"} for server in servers}
-
-
-def encoded(keys: Mapping[KeyName, Any]) -> dict[KeyName, bytes]:
-    """Keys as they are stored."""
-    return {name: canonical.encode(key) for name, key in keys.items()}
 
 
 def _by_target(signatures: Sequence[KeySignature]) -> dict[tuple[str, str], list[tuple[str, str, str]]]:

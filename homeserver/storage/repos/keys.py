@@ -14,10 +14,10 @@ from homeserver.ports.e2e import (
     KeyRepo,
     KeySignature,
     KeyStanding,
+    PublishedKeys,
 )
 from homeserver.storage.dialect import Connection, Fragment, Rows, Sql, in_texts, json_rows, json_texts, rows_of
 
-_SKIP_LOCKED = Fragment("", " FOR UPDATE SKIP LOCKED")
 _DEVICES = rows_of("devices", "w", user_id="text", device_id="text", algorithm="text")
 
 _DEVICE_KEYS = Sql(
@@ -57,25 +57,29 @@ _STANDING = Sql(
     names=in_texts("key_id", "names"),
 )
 _OLDEST = (
-    "SELECT o.key_id FROM one_time_keys o WHERE o.user_id = w.user_id AND o.device_id = w.device_id "
+    "FROM one_time_keys o WHERE o.user_id = w.user_id AND o.device_id = w.device_id "
     "AND o.algorithm = w.algorithm AND o.json IS NOT NULL ORDER BY o.ordinal LIMIT 1"
 )
-_FIND_CLAIMED = Sql(
-    "SELECT k.user_id, k.device_id, k.algorithm, k.key_id, k.json FROM {devices} {oldest}",
-    devices=_DEVICES,
-    oldest=Fragment(
+_OF_CLAIMED = (
+    "k.user_id = o.user_id AND k.device_id = o.device_id AND k.algorithm = o.algorithm AND k.key_id = o.key_id"
+)
+_CLAIM = Sql(
+    "{claim}",
+    claim=Fragment(
+        f"SELECT k.user_id, k.device_id, k.algorithm, k.key_id, k.json FROM {_DEVICES.sqlite} "
         "JOIN one_time_keys k ON k.user_id = w.user_id AND k.device_id = w.device_id AND k.algorithm = w.algorithm "
-        f"AND k.key_id = ({_OLDEST})",
+        f"AND k.key_id = (SELECT o.key_id {_OLDEST})",
         # Another process may be claiming the oldest: then this one takes the next.
-        "CROSS JOIN LATERAL (SELECT o.user_id, o.device_id, o.algorithm, o.key_id, o.json FROM one_time_keys o "
-        "WHERE o.user_id = w.user_id AND o.device_id = w.device_id AND o.algorithm = w.algorithm "
-        f"AND o.json IS NOT NULL ORDER BY o.ordinal LIMIT 1{_SKIP_LOCKED.postgres}) k",
+        "WITH k AS MATERIALIZED (SELECT found.* "
+        f"FROM {_DEVICES.postgres} CROSS JOIN LATERAL "
+        f"(SELECT o.user_id, o.device_id, o.algorithm, o.key_id, o.json {_OLDEST} FOR UPDATE SKIP LOCKED) found) "
+        f"UPDATE one_time_keys o SET json = NULL FROM k WHERE {_OF_CLAIMED} "
+        "RETURNING k.user_id, k.device_id, k.algorithm, k.key_id, k.json",
     ),
 )
 _TAKE = Sql(
-    "UPDATE one_time_keys SET json = NULL WHERE (user_id, device_id, algorithm, key_id) IN "
-    "(SELECT w.user_id, w.device_id, w.algorithm, w.key_id FROM {keys})",
-    keys=rows_of("keys", "w", user_id="text", device_id="text", algorithm="text", key_id="text"),
+    "UPDATE one_time_keys SET json = NULL "
+    "WHERE user_id = :user_id AND device_id = :device_id AND algorithm = :algorithm AND key_id = :key_id"
 )
 _FALLBACK = Sql(
     "SELECT k.user_id, k.device_id, k.algorithm, k.key_id, k.json, k.used FROM {devices} "
@@ -104,10 +108,15 @@ _PUT_CROSS_SIGNING = Sql(
     "INSERT INTO cross_signing_keys (user_id, usage, json) VALUES (:user_id, :usage, :json) "
     "ON CONFLICT (user_id, usage) DO UPDATE SET json = excluded.json"
 )
-_SIGNATURES = Sql(
-    "SELECT target_user, target_key, signer_user, signer_key, signature FROM key_signatures "
-    "WHERE {users} AND (signer_user = target_user OR signer_user = :reader)",
-    users=in_texts("target_user", "users"),
+_PUBLISHED = Sql(
+    "SELECT 0, k.user_id, k.device_id, k.json, d.display_name, NULL, NULL FROM device_keys k "
+    "LEFT JOIN devices d ON d.user_id = k.user_id AND d.device_id = k.device_id WHERE {owners} "
+    "UNION ALL SELECT 1, user_id, usage, json, NULL, NULL, NULL FROM cross_signing_keys WHERE {users} "
+    "UNION ALL SELECT 2, target_user, target_key, NULL, signer_user, signer_key, signature FROM key_signatures "
+    "WHERE {targets} AND (signer_user = target_user OR signer_user = :reader)",
+    owners=in_texts("k.user_id", "users"),
+    users=in_texts("user_id", "users"),
+    targets=in_texts("target_user", "users"),
 )
 _PUT_SIGNATURE = Sql(
     "INSERT INTO key_signatures (target_user, target_key, signer_user, signer_key, signature) "
@@ -183,14 +192,11 @@ class SqlKeyRepo(KeyRepo):
         return _counts(await _COUNTS.rows(self._connection, user_id=device[0], device_id=device[1]))
 
     async def claim(self, wanted: Sequence[tuple[DeviceName, str]]) -> dict[DeviceName, tuple[KeyName, bytes]]:
-        rows = await _FIND_CLAIMED.rows(self._connection, devices=_wanted(wanted)) if wanted else []
-        claimed: dict[DeviceName, tuple[KeyName, bytes]] = {}
-        for user_id, device_id, algorithm, key_id, json in rows:
-            claimed[user_id, device_id] = ((algorithm, key_id), json)
-        if claimed:
-            taken = json_rows(_key_row(device, name) for device, (name, _) in claimed.items())
-            await _TAKE.run(self._connection, keys=taken)
-        return claimed
+        rows = await _CLAIM.rows(self._connection, devices=_wanted(wanted)) if wanted else []
+        if self._connection.is_sqlite:
+            # What an UPDATE of SQLite returns is never what stood there before.
+            await _TAKE.run_many(self._connection, [_key_row((row[0], row[1]), (row[2], row[3])) for row in rows])
+        return {(row[0], row[1]): ((row[2], row[3]), row[4]) for row in rows}
 
     async def claim_fallback(self, wanted: Sequence[tuple[DeviceName, str]]) -> dict[DeviceName, tuple[KeyName, bytes]]:
         rows = await _FALLBACK.rows(self._connection, devices=_wanted(wanted)) if wanted else []
@@ -220,9 +226,19 @@ class SqlKeyRepo(KeyRepo):
     async def put_cross_signing_key(self, user_id: str, usage: str, json: bytes) -> None:
         await _PUT_CROSS_SIGNING.run(self._connection, user_id=user_id, usage=usage, json=json)
 
-    async def signatures(self, user_ids: Collection[str], reader: str) -> list[KeySignature]:
-        rows = await _SIGNATURES.rows(self._connection, users=json_texts(user_ids), reader=reader)
-        return [KeySignature(*row) for row in rows]
+    async def published(self, user_ids: Collection[str], reader: str) -> PublishedKeys:
+        devices: list[tuple[str, str, bytes, str | None]] = []
+        cross_signing: dict[str, dict[str, bytes]] = {}
+        signatures: list[KeySignature] = []
+        rows = await _PUBLISHED.rows(self._connection, users=json_texts(user_ids), reader=reader)
+        for kind, user_id, name, json, other, signer_key, signature in rows:
+            if kind == 0:
+                devices.append((user_id, name, json, other))
+            elif kind == 1:
+                cross_signing.setdefault(user_id, {})[name] = json
+            else:
+                signatures.append(KeySignature(user_id, name, other, signer_key, signature))
+        return PublishedKeys(devices, cross_signing, signatures)
 
     async def put_signatures(self, signatures: Sequence[KeySignature]) -> None:
         rows = [{name: getattr(one, name) for name in KeySignature.__slots__} for one in signatures]
