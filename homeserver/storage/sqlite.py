@@ -45,7 +45,7 @@ class SqliteConnection:
         self._raw = raw
         self._begin = begin
         self._begun = False
-        self._ahead: list[tuple[str, Sequence[Mapping[str, Any]]]] = []
+        self._ahead: list[tuple[str, Sequence[Sequence[Any]]]] = []
         self.sealing = sealing
 
     async def fetch(self, statement: Sql, parameters: Mapping[str, Any]) -> Sequence[Any]:
