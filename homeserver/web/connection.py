@@ -83,6 +83,10 @@ class BoundedConnection(TCPServer):
         reader._transport = _Reading(reader._transport, self)  # type: ignore[attr-defined] # private: what it pauses
         try:
             await super().run()
+        except asyncio.CancelledError:
+            # A request was cancelled while the server stops, or all that still run are. Nothing comes after this in the
+            # task, and Python 3.11's streams would ask it for its exception and log the CancelledError as a fault.
+            pass
         finally:
             self._come_apart()
 

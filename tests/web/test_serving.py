@@ -148,6 +148,13 @@ async def end(api: Held) -> None:
     await asyncio.sleep(0)
 
 
+async def end_late(api: Held) -> None:
+    api.entered.set()
+    await api.wait.wait()
+    await asyncio.sleep(0.2)  # until the server has said that it stops
+    await end(api)
+
+
 async def split(api: Held) -> Response:
     return Response(200, (("Content-Disposition", "inline\r\nSet-Cookie: a=b"),), b"")
 
@@ -164,6 +171,7 @@ async def serving() -> AsyncIterator[tuple[int, Held, asyncio.Task[None]]]:
         Route[Held]("GET", "/pieces", pieces, auth=Auth.NONE),
         Route[Held]("GET", "/give-up", give_up, auth=Auth.NONE),
         Route[Held]("GET", "/end", end, auth=Auth.NONE),
+        Route[Held]("GET", "/end-late", end_late, auth=Auth.NONE, held=True),
         Route[Held]("GET", "/split", split, auth=Auth.NONE),
     ]
     clock = SystemClock()
@@ -199,6 +207,17 @@ async def test_stopping_answers_held_requests() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         assert (await request).endswith(b'{"held":"answered"}')
         await task
+
+
+async def test_a_request_cancelled_while_stopping_is_no_error_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Python 3.11 asks the task of a connection for its exception even if it was cancelled, which raises."""
+    async with serving() as (port, held, task):
+        request = asyncio.create_task(talk(port, b"GET /end-late HTTP/1.1\r\nHost: x\r\n\r\n"))
+        await held.entered.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await request == b""
+        await task
+    assert [record.getMessage() for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
 
 
 @pytest.mark.parametrize(
