@@ -44,6 +44,7 @@ _FLUSH_S = 0.25
 _CURSOR_EVERY = 20  # flushes: what is told anew after a restart is known by each pusher's own position
 _LONGEST_WAIT_S = 3_600.0
 _AT_ONCE = 10  # requests to one gateway: a gateway that hangs takes no place of another one's
+_FRESH_S = 5.0  # so long nobody asks the database again whether a pusher is still there
 _MATCHERS = 10_000
 _LINES = 50_000
 _BREATH = 50  # rule sets asked, or pushers of one user started, before others may run
@@ -72,6 +73,8 @@ class _Line:
     failures: int = 0
     failing_ms: int | None = None
     task: asyncio.Task[None] | None = None
+    pusher: Pusher | None = None  # as it was read last
+    read_at: float = 0.0  # seconds of the monotonic clock
 
     @property
     def is_idle(self) -> bool:
@@ -354,6 +357,7 @@ class PushSender:
             if len(self._lines) >= _LINES:
                 self._lines = {key: kept for key, kept in self._lines.items() if not kept.is_idle}
             line = self._lines[name] = _Line(name, host, deque(maxlen=self._settings.waiting))
+        line.pusher, line.read_at = pusher, self._clock.monotonic()
         return line
 
     def _tell_badge(self, line: _Line) -> None:
@@ -392,6 +396,8 @@ class PushSender:
             line.task = None
             if line.notices or line.badge:
                 self._start_later(line)
+            else:
+                line.pusher = None
 
     def _start_later(self, line: _Line) -> None:
         """Something came while the task ended; nothing if everything ends."""
@@ -408,8 +414,7 @@ class PushSender:
     async def _send(self, line: _Line, notice: Notice | None) -> bool:
         """Returns False if there is no such pusher any more. Raises Unreachable, StoreUnavailable."""
         user_id = line.name[0]
-        async with self._store.read_committed() as tx:
-            pusher = await tx.pushers.get(line.name)
+        pusher = await self._pusher(line)
         if pusher is None or not pusher.enabled:
             return False
         unread = await self._badges.of(user_id)
@@ -417,11 +422,20 @@ class PushSender:
             return True
         if not await notify(await self._outbound(), pusher, notification(pusher, notice, unread)):
             _log.info("pusher_rejected", user=user_id, app=line.name[1])
+            line.pusher = None
             async with self._store.write() as tx:
                 await tx.pushers.delete(line.name)
             return False
         line.shown = unread
         return True
+
+    async def _pusher(self, line: _Line) -> Pusher | None:
+        """The pusher as it is, or was a moment ago: a thousand that are told at once were read at once."""
+        now = self._clock.monotonic()
+        if line.pusher is None or now - line.read_at > _FRESH_S:
+            async with self._store.read_committed() as tx:
+                line.pusher, line.read_at = await tx.pushers.get(line.name), now
+        return line.pusher
 
     async def _wait_for(self, line: _Line, notice: Notice | None, error: Exception) -> None:
         now_ms = self._clock.now_ms()
