@@ -55,11 +55,12 @@ class DehydratedDevices:
         logged in; BAD_JSON; TOO_LARGE.
         """
         device = user_id, require_text(new.device_id, "device_id")
+        most = self._limits.one_time_keys
+        if len(new.one_time_keys) > most or len(new.fallback_keys) > self._limits.algorithms:
+            raise MatrixError(ErrCode.INVALID_PARAM, f"A device has at most {most} one-time keys")
         keys = check_device_keys(user_id, new.device_id, new.device_keys)
         one_time = check_one_time_keys(user_id, new.one_time_keys, "one_time_keys")
         fallback = check_one_time_keys(user_id, new.fallback_keys, "fallback_keys")
-        if len(one_time) > self._limits.one_time_keys or len(fallback) > self._limits.algorithms:
-            raise MatrixError(ErrCode.INVALID_PARAM, f"A device has at most {self._limits.one_time_keys} one-time keys")
         if not isinstance(new.device_data.get("algorithm"), str):
             raise MatrixError(ErrCode.BAD_JSON, "device_data must name its algorithm")
         data = canonical.encode(new.device_data)
