@@ -64,7 +64,8 @@ def _arriving(api: MediaServices, request: Request, filename: str | None, most: 
     request.body_limit = min(api.uploads.settings.max_bytes, api.uploads.settings.max_bytes if most is None else most)
     announced = request.headers.get("content-length", "")
     size = int(announced) if announced.isascii() and announced.isdigit() and len(announced) < 19 else None
-    return Arriving(request.stream(), size, request.headers.get("content-type"), filename)
+    read_into = request.read_into if request.reads_into else None
+    return Arriving(request.stream(), size, request.headers.get("content-type"), filename, read_into)
 
 
 def _unread(error: MatrixError) -> MatrixError:

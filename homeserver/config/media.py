@@ -54,7 +54,8 @@ class Media(Section, frozen=True, kw_only=True):
         int, _doc("Pictures of URL previews nobody has seen for so long are deleted; 0: never.", ge=0, le=36_500)
     ] = 30
     strip_metadata: Annotated[
-        bool, _doc("Take location, times, devices and texts out of JPEG, PNG and WebP pictures as they are uploaded.")
+        bool,
+        _doc("Take location, times, devices and texts out of JPEG, PNG, WebP and GIF pictures as they are uploaded."),
     ] = False
     allow_legacy: Annotated[
         bool, _doc("Serve media from before `legacy_before` without a token, by the paths of old clients.")

@@ -6,11 +6,14 @@ A blob is immutable and named by a key (the SHA-256 of its content in hex, or a 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+ReadInto = Callable[[memoryview], Awaitable[int]]
+"""Reads content into memory until that is full, or the content ends; returns how many bytes."""
 
 
 class BlobMissing(Exception):
@@ -141,6 +144,10 @@ class SpoolFile(Protocol):
 
     async def write(self, piece: bytes) -> None:
         """Append. Raises SpoolFull."""
+        ...
+
+    async def fill(self, read_into: ReadInto, length: int) -> None:
+        """Append `length` bytes that are read straight into memory, a large piece at a time. Raises SpoolFull."""
         ...
 
     async def flush(self) -> None:

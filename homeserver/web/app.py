@@ -32,6 +32,7 @@ from homeserver.web.answers import (
     json_of,
     send_answer,
 )
+from homeserver.web.arriving import ARRIVING
 from homeserver.web.auth import requester
 from homeserver.web.cors import cors_headers, preflight_headers
 from homeserver.web.endpoint import Endpoint, Mount, build_router
@@ -279,6 +280,7 @@ class Application:
         if "transfer-encoding" in headers and "content-length" in headers:
             # Two lengths are two opinions about where the next request starts: request smuggling.
             raise UnreadBody(ErrCode.UNKNOWN, "Content-Length and Transfer-Encoding exclude each other", status=400)
+        extensions = scope.get("extensions") or {}
         request = Request(
             method=scope["method"],
             raw_path=scope["raw_path"],
@@ -287,7 +289,8 @@ class Application:
             client_ip=self._client_ip(scope, headers),
             request_id=request_id,
             receive=receive,
-            caller=(scope.get("extensions") or {}).get(PLAIN),
+            caller=extensions.get(PLAIN),
+            arriving=extensions.get(ARRIVING),
         )
         return self._bounded(request, endpoint)
 

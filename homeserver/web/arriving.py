@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 _MOST_UNREAD = 128 * 1024
+ARRIVING = "chat.hromada.arriving"
+"""ASGI extension of requests whose body is still coming: their `ArrivingBody`."""
 
 
 class ArrivingBody:
@@ -30,6 +32,8 @@ class ArrivingBody:
         self._paused = False
         self._ended = False
         self._feed = reader.feed_data
+        self._usual: Any = None  # the transport's protocol, while another one is in its place
+        self._room: memoryview | None = None
         self._take_over()
 
     @property
@@ -39,20 +43,47 @@ class ArrivingBody:
 
     async def next(self) -> bytes:
         """The next piece; nothing if the client has gone before all of it had come, or all was read."""
+        self._as_usual()
         while not self._pieces:
             if self._ended or not self.missing:
                 return b""
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        piece = self._pieces.popleft()
-        self._unread -= len(piece)
-        if self._paused and self._unread <= _MOST_UNREAD // 2:
-            self._paused = False
-            self._transport.resume_reading()
-        return piece
+            await self._change()
+        return self._first()
+
+    async def read_into(self, memory: memoryview, patience_s: float) -> int:
+        """Read until the memory is full or all has come; how many bytes, fewer only if the client has gone.
+
+        Raises TimeoutError if nothing comes for `patience_s`, or up to twice as long.
+        """
+        filled = 0
+        while self._pieces and filled < len(memory):
+            piece = self._first()
+            part = piece[: len(memory) - filled]
+            memory[filled : filled + len(part)] = part
+            filled += len(part)
+            if len(part) < len(piece):
+                self._pieces.appendleft(piece[len(part) :])
+                self._unread += len(piece) - len(part)
+        wanted = min(len(memory) - filled, self.missing)
+        if not wanted or self._ended:
+            return filled
+        before = self.missing
+        self._room = memory[filled : filled + wanted]
+        self._go_straight()
+        try:
+            while self._room and not self._ended:
+                seen = self.missing
+                try:
+                    async with asyncio.timeout(patience_s):
+                        await self._change()
+                except TimeoutError:
+                    if self.missing == seen:
+                        raise
+        finally:
+            self._room = None
+            if self._usual is not None:
+                self._pause()
+        return filled + before - self.missing
 
     def end(self) -> None:
         """Nothing more will come."""
@@ -62,11 +93,71 @@ class ArrivingBody:
     def let_go(self) -> None:
         """Give the connection back its reader."""
         self.when_whole = None  # it leads back here: only the garbage collector would free either
+        self._as_usual()
         if vars(self._reader).get("feed_data") == self._take:
             del self._reader.feed_data
+        self._resume()
+
+    async def _change(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _first(self) -> bytes:
+        piece = self._pieces.popleft()
+        self._unread -= len(piece)
+        if self._unread <= _MOST_UNREAD // 2:
+            self._resume()
+        return piece
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
+
+    # --- straight into the reader's memory ---
+
+    def _go_straight(self) -> None:
+        """Let the transport read into `_room`. Protocols are changed while nothing is read."""
+        if self._usual is None:
+            self._pause()
+            self._usual = self._transport.get_protocol()
+            self._transport.set_protocol(_Straight(self, self._usual))
+        self._resume()
+
+    def _as_usual(self) -> None:
+        if self._usual is not None:
+            self._pause()
+            usual, self._usual = self._usual, None
+            self._transport.set_protocol(usual)
+            if not self._unread:
+                self._resume()
+
+    def room(self) -> memoryview:
+        """Where what comes next is to be put."""
+        assert self._room is not None  # noqa: S101 - nothing is read without
+        return self._room
+
+    def filled(self, count: int) -> None:
+        """So many bytes have been put there."""
+        assert self._room is not None  # noqa: S101 - as above
+        self.missing -= count
+        self._room = self._room[count:]
+        if not self._room:
+            self._pause()
+            if not self.missing:
+                tell = self.when_whole
+                self.let_go()
+                if tell is not None:
+                    tell()
+            self._wake()
 
     def _take_over(self) -> None:
         """What the reader holds already comes first, then everything directly."""
@@ -94,11 +185,27 @@ class ArrivingBody:
                 self._feed(rest)
             if tell is not None:
                 tell()
-        elif self._unread > _MOST_UNREAD and not self._paused:
-            self._paused = True
-            self._transport.pause_reading()
+        elif self._unread > _MOST_UNREAD:
+            self._pause()
         self._wake()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+class _Straight(asyncio.BufferedProtocol):
+    """In the place of the transport's protocol while a body is read straight into memory: only reading differs."""
+
+    def __init__(self, body: ArrivingBody, usual: Any) -> None:
+        self._body = body
+        self.pause_writing = usual.pause_writing  # type: ignore[method-assign] # as it was
+        self.resume_writing = usual.resume_writing  # type: ignore[method-assign] # as it was
+        self.eof_received = usual.eof_received  # type: ignore[method-assign] # as it was
+        self.connection_lost = usual.connection_lost  # type: ignore[method-assign] # as it was
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._body.room()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._body.filled(nbytes)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
-from homeserver.web.arriving import ArrivingBody
+from homeserver.web.arriving import ARRIVING, ArrivingBody
 from homeserver.web.leaving import ZERO_COPY
 
 PLAIN = "chat.hromada.plain"
@@ -291,7 +291,7 @@ class LongExchange(Exchange):
 
     def scope(self, peer: tuple[Any, Any], scheme: str) -> dict[str, Any]:
         """As the base class; the application knows of no caller whose body is there."""
-        return {**super().scope(peer, scheme), "extensions": {}}
+        return {**super().scope(peer, scheme), "extensions": {ARRIVING: self._arriving}}
 
     async def receive(self) -> Mapping[str, Any]:
         """ASGI `receive`."""

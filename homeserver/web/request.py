@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.web.arriving import ArrivingBody
 from homeserver.web.plain import Caller
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -28,11 +29,11 @@ class Request:
     """What a handler gets when its signature asks for `request: Request`."""
 
     __slots__ = (
-        "_ended", "_receive", "body_limit", "body_timeout", "by_cookie", "caller", "client_ip", "headers", "id",
-        "method", "query", "query_tokens", "raw_path", "route",
+        "_arriving", "_ended", "_receive", "body_limit", "body_timeout", "by_cookie", "caller", "client_ip", "headers",
+        "id", "method", "query", "query_tokens", "raw_path", "route",
     )  # fmt: skip
 
-    def __init__(  # the transport's values, all of them needed
+    def __init__(  # noqa: PLR0913 - the transport's values, all of them needed
         self,
         *,
         method: str,
@@ -43,6 +44,7 @@ class Request:
         request_id: str,
         receive: Receive,
         caller: Caller | None = None,
+        arriving: ArrivingBody | None = None,
     ) -> None:
         self.method = method
         self.raw_path = raw_path
@@ -61,6 +63,7 @@ class Request:
         """Whether a cookie said who makes the request, not a token."""
         self.caller = caller
         """Known only of a request whose body came with it (`web.plain`)."""
+        self._arriving = arriving
         self._receive = receive
         self._ended = False
 
@@ -95,6 +98,27 @@ class Request:
             if not message.get("more_body", False):
                 self._ended = True
                 return
+
+    @property
+    def reads_into(self) -> bool:
+        """Whether `read_into` can be used: the body has a length, and comes while it is read."""
+        return self._arriving is not None
+
+    async def read_into(self, memory: memoryview) -> int:
+        """Read the body into memory until it is full or the body ends; how many bytes. Not beside `stream`.
+
+        Raises as `stream`.
+        """
+        assert self._arriving is not None  # noqa: S101 - asked for by `reads_into`
+        self._refuse_announced_size()
+        try:
+            count = await self._arriving.read_into(memory, self.body_timeout)
+        except TimeoutError:
+            raise body_too_slow() from None
+        self._ended = not self._arriving.is_unread
+        if count < len(memory) and not self._ended:
+            raise ClientDisconnected
+        return count
 
     async def read(self) -> bytes:
         """The whole body. Raises as `stream`; the time limit is for the body as a whole."""

@@ -37,15 +37,10 @@ class LocalStore(BlobCache):
             if target.exists() and target.stat().st_size == size:
                 return
             self._make_folders(target.parent)
-            part = target.with_name(f"{target.name}.{os.getpid()}-{os.urandom(6).hex()}{_UNFINISHED}")
             try:
-                try:
-                    os.link(source, part)
-                except OSError:  # another disk, or one that knows no links
-                    _copy(source, part)
-                part.replace(target)
-            finally:
-                part.unlink(missing_ok=True)
+                os.link(source, target)
+            except OSError:  # one of another length is there, or the source is on another disk, or nothing knows links
+                self._replace(target, source)
             sync_folder(target.parent)
 
         await self._do(keep)
@@ -128,6 +123,17 @@ class LocalStore(BlobCache):
         if _KEY.fullmatch(key) is None:
             raise ValueError(f"{key!r} is no key of a blob")
         return self._folder / key[:2] / key[2:4] / key
+
+    def _replace(self, target: Path, source: Path) -> None:
+        part = target.with_name(f"{target.name}.{os.getpid()}-{os.urandom(6).hex()}{_UNFINISHED}")
+        try:
+            try:
+                os.link(source, part)
+            except OSError:
+                _copy(source, part)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
 
     def _make_folders(self, folder: Path) -> None:
         if folder.is_dir():

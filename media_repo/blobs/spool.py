@@ -6,18 +6,29 @@ by the next one that starts, and deleted.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
+import mmap
 import os
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
-from homeserver.ports.blobs import Spool, SpoolFile, SpoolFull
+from homeserver.ports.blobs import ReadInto, Spool, SpoolFile, SpoolFull
 from media_repo.blobs.files import FileThreads, OpenFile, is_full
 
 _BUFFER = 512 * 1024
+_LARGE_BUFFER = 1024 * 1024
+_SMALL_BUFFER = 128 * 1024
+_MOST_BUFFERS = 16
+_KEPT_BUFFERS = 2
+_PAST_MEMORY = 8 * 1024 * 1024
+_BLOCK = 4096
+_DIRECT: int = getattr(os, "O_DIRECT", 0)  # not on macOS
 _MOST_PIECES = 256  # of one `writev`; POSIX promises 16, Linux takes 1024
 _LOCK = "lock"
 
@@ -29,16 +40,16 @@ class FolderSpool(Spool):
         """`folder` is made when the first file is."""
         self._folder = folder
         self._threads = threads
+        self._buffers = _Buffers()
         self._own: Path | None = None
         self._lock = -1
+        self._making = threading.Lock()
 
     @asynccontextmanager
     async def file(self) -> AsyncIterator[_SpoolFile]:
+        file = _SpoolFile(self._place, self._threads, self._buffers)
         try:
-            file = await self._threads.run(self._make)
-        except OSError as error:
-            raise SpoolFull(str(error)) from error
-        try:
+            await file.make()
             yield file
         finally:
             await self._threads.run(file.remove)
@@ -66,27 +77,63 @@ class FolderSpool(Spool):
             os.close(self._lock)
             self._own = None
 
-    def _make(self) -> _SpoolFile:
-        if self._own is None:
-            own = self._folder / f"{os.getpid()}-{os.urandom(6).hex()}"
-            own.mkdir(parents=True)
-            self._lock = os.open(own / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
-            self._own = own
-        return _SpoolFile(self._own / os.urandom(12).hex(), self._threads)
+    def _place(self) -> Path:
+        """Where a new file goes."""
+        with self._making:
+            if self._own is None:
+                own = self._folder / f"{os.getpid()}-{os.urandom(6).hex()}"
+                own.mkdir(parents=True)
+                self._lock = os.open(own / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                fcntl.flock(self._lock, fcntl.LOCK_EX)
+                self._own = own
+        return self._own / os.urandom(12).hex()
+
+
+class _Buffers:
+    """Memory that bodies are read into: large, used again and bounded; whoever finds none left gets a small one."""
+
+    def __init__(self) -> None:
+        self._given = 0
+        self._free: list[mmap.mmap] = []
+
+    @contextmanager
+    def one(self) -> Iterator[memoryview]:
+        """Memory for the length of the block, on a page's boundary if it is large."""
+        if self._given >= _MOST_BUFFERS:
+            yield memoryview(bytearray(_SMALL_BUFFER))
+            return
+        self._given += 1
+        buffer = self._free.pop() if self._free else mmap.mmap(-1, _LARGE_BUFFER)
+        try:
+            yield memoryview(buffer)
+        finally:
+            self._given -= 1
+            if len(self._free) < _KEPT_BUFFERS:
+                self._free.append(buffer)
 
 
 class _SpoolFile(SpoolFile):
-    """Written in larger pieces than what arrives: each costs a hop to a thread."""
+    """Written in larger pieces than what arrives: each costs a visit to a thread."""
 
-    def __init__(self, path: Path, threads: FileThreads) -> None:
-        self.path = path
+    def __init__(self, place: Callable[[], Path], threads: FileThreads, buffers: _Buffers) -> None:
         self.size = 0
+        self._place = place
         self._threads = threads
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._buffers = buffers
+        self._file = -1
         self._hash = hashlib.sha256()
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
+        self._is_durable = False
+
+    async def make(self) -> None:
+        """Make it, empty. Raises SpoolFull."""
+
+        def make() -> None:
+            self.path = self._place()
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+        await self._do(make)
 
     async def write(self, piece: bytes) -> None:
         self._waiting.append(piece)
@@ -95,6 +142,17 @@ class _SpoolFile(SpoolFile):
         if self._waiting_bytes >= _BUFFER:
             await self._flush(final=False)
 
+    async def fill(self, read_into: ReadInto, length: int) -> None:
+        await self._flush(final=False)
+        # What is as long is not read at once by many, nor soon by a worker: memory is for other files.
+        past_memory = length >= _PAST_MEMORY and self.size == 0
+        with self._buffers.one() as memory:
+            while length:
+                part = memory[: min(length, len(memory))]
+                length -= await read_into(part)
+                self.size += len(part)
+                await self._do(partial(self._append, part, past_memory=past_memory, final=not length))
+
     async def flush(self) -> None:
         await self._flush(final=False)
 
@@ -102,11 +160,14 @@ class _SpoolFile(SpoolFile):
         return OpenFile(self._threads, os.dup(self._file), self.path)
 
     async def finish(self) -> bytes:
-        await self._flush(final=True)
+        if self._waiting or not self._is_durable:
+            await self._flush(final=True)
         return self._hash.digest()
 
     async def _flush(self, *, final: bool) -> None:
         pieces, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        if not pieces and not final:
+            return
 
         def write() -> None:
             for piece in pieces:
@@ -114,9 +175,22 @@ class _SpoolFile(SpoolFile):
             _write_all(self._file, pieces)
             if final:
                 os.fsync(self._file)
+            self._is_durable = final
 
+        await self._do(write)
+
+    def _append(self, part: memoryview, *, past_memory: bool, final: bool) -> None:
+        self._hash.update(part)
+        written = _write_past_memory(self._file, part) if past_memory else 0
+        while written < len(part):
+            written += os.write(self._file, part[written:])
+        if final:
+            os.fsync(self._file)
+        self._is_durable = final
+
+    async def _do(self, work: Callable[[], None]) -> None:
         try:
-            await self._threads.run(write)
+            await self._threads.run(work)
         except OSError as error:
             if is_full(error):
                 raise SpoolFull("the disk is full") from error
@@ -128,6 +202,23 @@ class _SpoolFile(SpoolFile):
             os.close(self._file)
             self._file = -1
             self.path.unlink(missing_ok=True)
+
+
+def _write_past_memory(file: int, part: memoryview) -> int:
+    """Write whole blocks to the disk without leaving them in memory; returns how many bytes. 0 where that cannot be."""
+    length = len(part) - len(part) % _BLOCK
+    if not length or not _DIRECT:
+        return 0
+    flags = fcntl.fcntl(file, fcntl.F_GETFL)
+    try:
+        fcntl.fcntl(file, fcntl.F_SETFL, flags | _DIRECT)
+        return os.write(file, part[:length])
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # of a file system that knows nothing of it
+            raise
+        return 0
+    finally:
+        fcntl.fcntl(file, fcntl.F_SETFL, flags)
 
 
 def _write_all(descriptor: int, pieces: list[bytes]) -> None:

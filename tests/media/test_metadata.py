@@ -57,7 +57,7 @@ def test_what_hangs_on_a_jpeg_goes() -> None:
 
 
 def pictures() -> list[MediaFile]:
-    return [file for file in media_files() if file.mime in ("image/jpeg", "image/png", "image/webp")]
+    return [file for file in media_files() if file.mime in ("image/jpeg", "image/png", "image/webp", "image/gif")]
 
 
 @pytest.mark.parametrize("file", pictures(), ids=lambda file: file.name)
@@ -80,6 +80,33 @@ def test_real_pictures_look_the_same(file: MediaFile) -> None:
     except (OSError, SyntaxError):
         return
     assert after.tobytes() == wanted
+
+
+def animation() -> bytes:
+    """A GIF of two pictures that runs three times, with a comment and XMP."""
+    out = io.BytesIO()
+    first, second = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
+    first.save(out, "GIF", save_all=True, append_images=[second], loop=3, duration=50, comment=PLACE)
+    xmp = b"\x21\xff\x0bXMP DataXMP<x:xmpmeta>Alice</x:xmpmeta>\x01" + bytes(range(255, -1, -1)) + b"\0"
+    return out.getvalue()[:-1] + xmp + b"\x3b behind it"
+
+
+def test_comments_and_xmp_of_a_gif_go() -> None:
+    data = animation()
+    lean = without_metadata(data)
+    assert lean is not None
+    assert PLACE not in lean
+    assert b"Alice" not in lean
+    assert lean.endswith(b"\x3b")
+    before, after = Image.open(io.BytesIO(data)), Image.open(io.BytesIO(lean))
+    assert (after.n_frames, after.info["loop"], after.info["duration"]) == (2, 3, 50)  # type: ignore[attr-defined]
+    for number in (0, 1):
+        before.seek(number)
+        after.seek(number)
+        assert after.convert("RGB").tobytes() == before.convert("RGB").tobytes()
+    assert without_metadata(lean) is None
+    for cut in range(len(lean)):
+        without_metadata(data[:cut])
 
 
 @given(st.sampled_from(FORMATS), st.integers(0, 2_000), st.binary(max_size=8))

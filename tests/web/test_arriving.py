@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -124,3 +125,84 @@ async def test_an_answer_before_the_body_ends_the_connection() -> None:
         assert answer.startswith(b"HTTP/1.1 404 ")
         assert b"connection: close" in answer.lower()
         assert answer.count(b"HTTP/1.1 ") == 1, "what comes of the body is not read as a request"
+
+
+class Straight(Transport):
+    """A transport with a protocol, whose client sends what it is told to."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        super().__init__()
+        self.usual = self.protocol = asyncio.StreamReaderProtocol(reader)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self.protocol
+
+    def set_protocol(self, protocol: Any) -> None:
+        assert self.is_paused, "protocols are changed while nothing is read"
+        self.protocol = protocol
+
+    def receive(self, data: bytes) -> bytes:
+        """What of the data can be read now is; the rest is returned."""
+        while data and not self.is_paused:
+            if isinstance(self.protocol, asyncio.BufferedProtocol):
+                room = memoryview(self.protocol.get_buffer(-1))
+                count = min(len(room), len(data))
+                room[:count] = data[:count]
+                self.protocol.buffer_updated(count)
+            else:
+                count = len(data)
+                self.protocol._stream_reader.feed_data(data)  # type: ignore[attr-defined]
+            data = data[count:]
+        return data
+
+
+@given(st.binary(max_size=40), st.integers(0, 40), st.integers(1, 9), st.integers(0, 5), st.lists(st.booleans()))
+async def test_bodies_are_read_into_memory_and_in_pieces_in_turns(
+    data: bytes, cut: int, size: int, behind: int, turns: list[bool]
+) -> None:
+    begun, rest = data[:cut], data[cut:]
+    if not rest:
+        return
+    reader = asyncio.StreamReader()
+    transport = Straight(reader)
+    body = ArrivingBody(reader, transport, begun, len(rest))
+    stream = rest + b"n" * behind
+
+    async def send() -> None:
+        left = stream
+        while left:
+            left = transport.receive(left[:3]) + left[3:]
+            await asyncio.sleep(0)
+
+    sending = asyncio.create_task(send())
+    read = b""
+    while body.is_unread:
+        if turns and turns.pop():
+            read += await body.next()
+        else:
+            memory = bytearray(size)
+            count = await body.read_into(memoryview(memory), 20)
+            assert count == min(size, len(data) - len(read))
+            read += memory[:count]
+    await sending
+    assert read == data
+    assert bytes(reader._buffer) == b"n" * behind  # type: ignore[attr-defined]
+    assert transport.protocol is transport.usual
+    assert not transport.is_paused
+
+
+async def test_a_client_who_is_gone_or_silent_ends_the_reading_into_memory() -> None:
+    reader = asyncio.StreamReader()
+    transport = Straight(reader)
+    body = ArrivingBody(reader, transport, b"ab", 5)
+    memory = bytearray(7)
+    with pytest.raises(TimeoutError):
+        await body.read_into(memoryview(memory), 0.01)
+    assert transport.is_paused, "nothing is read when nobody has given memory"
+    waiting = asyncio.create_task(body.read_into(memoryview(memory), 20))
+    await asyncio.sleep(0)
+    transport.receive(b"c")
+    body.end()
+    assert await waiting == 1
+    body.let_go()
+    assert transport.protocol is transport.usual

@@ -1,7 +1,7 @@
 """Pictures without what cameras and programs write into them: where they were taken, when, with what, by whom.
 
-Nothing is decoded, so nothing gets worse: JPEG, PNG and WebP are rewritten part by part. What a picture needs to look
-as it does stays: its colour profile, and how it is to be turned.
+Nothing is decoded, so nothing gets worse: JPEG, PNG, WebP and GIF are rewritten part by part. What a picture
+needs to look as it does stays: its colour profile, and how it is to be turned.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ _XMP_ORIENTATION = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_LEFT_OUT = frozenset((b"tEXt", b"zTXt", b"iTXt", b"tIME", b"eXIf"))
 _WEBP_EXIF, _WEBP_XMP = 0x08, 0x04
+_GIF_APPLICATIONS = frozenset((b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012"))  # how often it runs, and its colours
 
 
 def without_metadata(data: bytes) -> bytes | None:
@@ -30,6 +31,8 @@ def without_metadata(data: bytes) -> bytes | None:
             lean = _png(data)
         elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             lean = _webp(data)
+        elif data[:6] in (b"GIF87a", b"GIF89a"):
+            lean = _gif(data)
         else:
             return None
     except (struct.error, IndexError, ValueError):
@@ -128,6 +131,34 @@ def _webp(data: bytes) -> bytes:
         kept[0] = kept[0][:8] + bytes((flags,)) + kept[0][9:]
     body = b"WEBP" + b"".join(kept)
     return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def _gif(data: bytes) -> bytes:
+    """Without comments, and what programs put into it, XMP among that."""
+    at = 13 + _gif_colours(data[10])
+    kept = [data[:at]]
+    while data[at] != 0x3B:
+        begin, kind = at, data[at]
+        if kind == 0x21:
+            label, head = data[at + 1], data[at + 3 : at + 14]
+            at += 2
+            stays = label != 0xFE and (label != 0xFF or head in _GIF_APPLICATIONS)
+        elif kind == 0x2C:
+            at += 11 + _gif_colours(data[at + 9])
+            stays = True
+        else:
+            raise ValueError("no block")
+        while data[at]:
+            at += 1 + data[at]
+        at += 1
+        if stays:
+            kept.append(data[begin:at])
+    return b"".join((*kept, b"\x3b"))
+
+
+def _gif_colours(flags: int) -> int:
+    """The length of a table of colours."""
+    return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def _orientation(exif: bytes) -> int:

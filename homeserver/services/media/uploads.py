@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from homeserver import faults
 from homeserver.core.errors import ErrCode, LimitExceeded, MatrixError
 from homeserver.core.ids import parse_media
-from homeserver.ports.blobs import BlobStore, BlobStoreFailed, Spool, SpoolFile, SpoolFull
+from homeserver.ports.blobs import BlobStore, BlobStoreFailed, ReadInto, Spool, SpoolFile, SpoolFull
 from homeserver.ports.clock import Clock
 from homeserver.ports.media import Blob, Kind, Media
 from homeserver.ports.requester import Requester
@@ -56,6 +56,8 @@ class Arriving:
     """How long it says it is; what comes is what counts."""
     content_type: str | None
     name: str | None
+    read_into: ReadInto | None = None
+    """Gives the same as `pieces`, in its place; only if the length is announced and certain."""
 
 
 class Uploads:
@@ -241,10 +243,13 @@ class Uploads:
     async def _collect(self, file: SpoolFile, arriving: Arriving, left: int | None) -> bytes:
         try:
             async with asyncio.timeout(self.settings.seconds):
-                async for piece in arriving.pieces:
-                    await file.write(piece)
-                    if left is not None and file.size > left:
-                        raise self._beyond_quota()
+                if arriving.read_into is not None and arriving.announced:
+                    await file.fill(arriving.read_into, arriving.announced)  # `_room_left` has seen the length
+                else:
+                    async for piece in arriving.pieces:
+                        await file.write(piece)
+                        if left is not None and file.size > left:
+                            raise self._beyond_quota()
         except TimeoutError:
             raise MatrixError(ErrCode.UNKNOWN, "The upload took too long", status=408) from None
         if file.size == 0:
@@ -278,7 +283,7 @@ class Uploads:
 
     async def _record(self, media: Media, blob: Blob, *, is_new: bool) -> tuple[Blob, Media]:
         async with self._store.write() as tx:
-            if media.user_id is not None:
+            if media.user_id is not None and self.settings.quota_bytes:
                 await tx.users.lock(media.user_id)  # or two uploads at once would each find room for one
                 await self._refuse_beyond_quota(tx, media.user_id, blob.size)
             kept = await tx.media.keep_blob(blob)
