@@ -169,6 +169,8 @@ export class Device {
         if (made.uploadKeysRequest) await this.#send(made.uploadKeysRequest as Request);
         await api.call("POST", "/keys/device_signing/upload", JSON.parse(made.uploadSigningKeysRequest.body));
         await this.#send(made.uploadSignaturesRequest);
+        // The keys that go with what this device sends are the signed ones only once they have been read back.
+        await machine.markAllTrackedUsersAsDirty();
         await this.#flush();
     }
 

@@ -68,7 +68,8 @@ class Started:
     encrypted: tuple[str, ...] = ()
     """Those of them in which messages are encrypted."""
     staff: tuple[str, ...] = ()
-    """Who must be able to read what is said there: the desk, of which nobody needs to be in the room yet."""
+    """Who must be able to read what is said there: the desk, of which nobody needs to be in the room yet. Those who
+    are invited to it are among them; they may accept at any moment."""
 
 
 class Visitors:
@@ -363,7 +364,7 @@ class Visitors:
         if encrypted:
             site = await self._sites.get(visitor.site_id)
             members = await self._sites.staff(site)
-            staff = tuple([one.user_id for one in members if one.membership == "join"][:_MOST_READERS])
+            staff = tuple([one.user_id for one in members][:_MOST_READERS])
         return Started(visitor, token, TOKEN_MS, cookie, session.device_id, case, rooms, encrypted, staff)
 
     async def _of(self, site: LiveSite, who: Requester | None) -> Visitor | None:
