@@ -41,7 +41,8 @@ client.on(sdk.MatrixEventEvent.Decrypted, async (event) => {
 });
 const answered = new Set();
 for (let over = false; !over; ) {
-    const event = await until("a message", () =>
+    const lines = () => client.getRoom(room)?.getLiveTimeline().getEvents().map((each) => `${each.getWireType()} ${each.decryptionFailureReason} ${each.isBeingDecrypted()}`);
+    const event = await until(() => `a message: ${lines()}`, () =>
         client
             .getRoom(room)
             ?.getLiveTimeline()
