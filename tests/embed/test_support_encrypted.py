@@ -35,6 +35,7 @@ async def _line(process: asyncio.subprocess.Process) -> dict[str, Any]:
             return dict(json.loads(line))
 
 
+# long: one browser and one agent go through all of it, as starting them takes most of the time
 @pytest.mark.timeout(INSTALL_TIMEOUT_S + 3 * TIMEOUT_S)
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_nobody_between_visitor_and_agent_reads_along(browser: Browser, server: Server, tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ export class Device {
         this.#machine = machine;
         this.#me = me;
         this.#release = release;
-        void machine.registerRoomKeyUpdatedCallback(async () => this.onkeys());
+        void machine.registerRoomKeyUpdatedCallback(() => Promise.resolve(this.onkeys()));
     }
 
     /** Take the session's device up. `lost` is called when another tab takes it. Throws KeysLost. */
