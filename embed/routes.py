@@ -26,6 +26,7 @@ ROUTES: list[Route[EmbedServices]] = [
         body_limit=_START_BODY,
     ),
     Route("POST", f"{_SITE}/session/resume", widget.resume_session, auth=Auth.NONE, limit="support_sessions"),
+    Route("POST", f"{_SITE}/session/renew", widget.renew_session, auth=Auth.NONE, limit="support_sessions"),
     Route("POST", f"{_SITE}/session/end", widget.end_session, auth=Auth.NONE, limit="support_sessions"),
     Route("GET", f"{_SITE}/transcript", widget.get_transcript, auth=Auth.GUEST_OK, visitors="support_requests"),
     Route(

@@ -134,6 +134,16 @@ async def resume_session(embed: EmbedServices, *, request: Request, site: str) -
     return _session(embed, live, await embed.support.visitors.resume(live, who))
 
 
+async def renew_session(embed: EmbedServices, *, request: Request, site: str) -> Response:
+    """Go on as another device: for browsers that have lost the keys of theirs."""
+    _require_frame(request)
+    live = await embed.support.sites.get(site)
+    who = await _current(embed, request, live)
+    if who is None:
+        raise MatrixError(ErrCode.UNKNOWN_TOKEN, "There is no session", soft_logout=False)
+    return _session(embed, live, await embed.support.visitors.renew(live, who))
+
+
 async def end_session(embed: EmbedServices, *, request: Request, site: str) -> Response:
     """Forget this browser."""
     _require_frame(request)
@@ -253,7 +263,10 @@ def _session(embed: EmbedServices, live: LiveSite, started: Started) -> Response
         "rooms": list(started.rooms),
         "number": None if started.case is None else started.case.number,
         "name": started.visitor.name,
-        "mail": bool(started.visitor.email) and embed.support.letters.offered(live),
+        "encrypted": list(started.encrypted),
+        "staff": list(started.staff),
+        # What is encrypted cannot be written into a letter.
+        "mail": bool(started.visitor.email) and embed.support.letters.offered(live) and not started.encrypted,
         "verified": started.visitor.subject is not None,
     }
     return _json(value, _cookie(live, started.cookie, embed.support.session_days * 86_400))

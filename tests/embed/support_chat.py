@@ -35,7 +35,10 @@ def site_command(server: Server, *arguments: str, stdin: str | None = None, stat
     if server.options.database_url is not None:
         options += ["--database-url", server.options.database_url]
     command = [sys.executable, "-m", "homeserver", "site", *arguments, *options]
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT)
+    environment = {name: value for name, value in os.environ.items() if name != "HROMADA_FIGURES"}  # no setting
+    done = subprocess.run(
+        command, input=stdin, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT, env=environment
+    )
     assert done.returncode == status, done.stderr + done.stdout
     return done.stdout + (done.stderr if status else "")
 

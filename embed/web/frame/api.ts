@@ -13,6 +13,9 @@ export interface Session {
     room_id: string | null;
     rooms: string[];
     number: number | null;
+    /** Those of `rooms` in which messages are encrypted; staff that must be able to read what is said there. */
+    encrypted: string[];
+    staff: string[];
     name: string;
     verified: boolean;
 }
@@ -79,6 +82,9 @@ export async function resume(): Promise<Session> {
         .finally(() => (resuming = null));
     return resuming;
 }
+
+/** Go on as another device: the keys of this one are lost. */
+export const renew = async (): Promise<Session> => take(await ours("session/renew"));
 
 /** Forget this browser. */
 export async function end(): Promise<void> {

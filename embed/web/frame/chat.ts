@@ -4,17 +4,21 @@ import { StreamSync, type Status } from "../core/ws.mjs";
 import * as api from "./api.ts";
 import { given } from "./given.ts";
 import { fold, type Item, type RoomEvent } from "./timeline.ts";
-import { Outbox } from "./outbox.ts";
+import { Outbox, type Entry } from "./outbox.ts";
+import { sealing } from "./files.ts";
+import type { Device, DeviceUpdate } from "./crypto.ts";
+import { time, day } from "./i18n/t.ts";
 
 const PAGE = 50;
 const TYPING_MS = 20_000;
+const MOST_PAGES = 100;
 const FILTER = JSON.stringify({
     presence: { types: [] },
     account_data: { types: [] },
     room: { timeline: { limit: PAGE }, account_data: { types: [] }, ephemeral: { types: ["m.typing", "m.receipt"] } },
 });
 
-interface Update {
+interface Update extends DeviceUpdate {
     next_batch: string;
     rooms?: {
         join?: Record<string, Joined>;
@@ -27,7 +31,7 @@ interface Joined {
     ephemeral?: { events: { type: string; content: Record<string, unknown> }[] };
 }
 
-export type Phase = "loading" | "form" | "chat" | "blocked" | "gone";
+export type Phase = "loading" | "form" | "chat" | "blocked" | "gone" | "elsewhere";
 
 export class Chat {
     phase: Phase = "loading";
@@ -41,6 +45,8 @@ export class Chat {
     unread = 0;
     lastRead = "";
     failure = "";
+    /** This browser had to become another device: it cannot read what was said before. */
+    lostKeys = false;
     readonly outbox: Outbox;
 
     #listeners = new Set<() => void>();
@@ -53,19 +59,26 @@ export class Chat {
     #rooms: string[] = [];
     #reading = "";
     #running = 0;
+    /** Who may read an encrypted room: who is in it, and staff that may come. The device that encrypts. */
+    #members = new Set<string>();
+    #device: Promise<Device> | null = null;
     #typed = 0;
     #scheduled = false;
     onmessage: (item: RoomEvent, fresh: boolean) => void = () => undefined;
 
     constructor() {
         this.outbox = new Outbox(
-            (entry) => api.call("PUT", `/rooms/${encodeURIComponent(this.#room)}/send/${entry.type}/${entry.txn}`, entry.content),
+            (entry) => this.#post(entry),
             () => this.changed(),
         );
     }
 
     get room(): string {
         return this.#room;
+    }
+    /** Whether what is said now is encrypted. */
+    get encrypted(): boolean {
+        return api.current()?.encrypted.includes(this.#room) ?? false;
     }
     get me(): string {
         return api.current()?.user_id ?? "";
@@ -95,11 +108,13 @@ export class Chat {
 
     /** Take a session up: show its room and follow it. */
     enter(session: api.Session): void {
-        if (session.room_id !== this.#room) {
+        if (session.room_id !== this.#room || this.phase === "elsewhere") {
             this.#stream.close();
             this.#running++;
             this.events = [];
             this.names = new Map();
+            this.#members = new Set();
+            this.#lock();
             this.#since = this.#before = null;
             this.older = "more";
             this.readTo = null;
@@ -107,6 +122,7 @@ export class Chat {
             this.unread = 0;
         }
         this.#room = session.room_id ?? "";
+        sealing.wanted = session.encrypted.includes(this.#room);
         this.#earlier = session.rooms.filter((room) => room !== this.#room);
         this.phase = this.#room ? "chat" : "form";
         this.outbox.ready = Boolean(this.#room);
@@ -122,6 +138,9 @@ export class Chat {
         this.#running++;
         this.#stream.close();
         this.outbox.clear();
+        this.#lock();
+        sealing.wanted = this.lostKeys = false;
+        void indexedDB.databases?.().then((known) => known.forEach(({ name }) => name?.startsWith(`hromada:${given.site}:`) && indexedDB.deleteDatabase(name)), () => undefined);
         this.#room = "";
         this.#earlier = this.#rooms = [];
         this.events = [];
@@ -130,9 +149,69 @@ export class Chat {
         this.changed();
     }
 
+    /** Another tab has gone on: so does this one, if it is asked to. */
+    here(): void {
+        const session = api.current();
+        if (session) this.enter(session);
+    }
+
+    /** Let go of the device. */
+    #lock(): void {
+        void this.#device?.then((device) => device.close(), () => undefined);
+        this.#device = sealing.device = null;
+    }
+
+    /** The device of this session; made, with new keys, if there is none. */
+    #unlock(): Promise<Device> {
+        const open = async (): Promise<Device> => {
+            const { Device, KeysLost } = await import("./crypto.ts");
+            const lost = (): void => {
+                this.#running++;
+                this.#stream.close();
+                this.#device = sealing.device = null;
+                this.outbox.ready = false;
+                this.phase = "elsewhere";
+                this.changed();
+            };
+            let session = api.current() ?? (await api.resume());
+            let device;
+            try {
+                device = await Device.open(session, lost);
+            } catch (error) {
+                if (!(error instanceof KeysLost)) throw error;
+                session = await api.renew();
+                this.lostKeys = true;
+                device = await Device.open(session, lost);
+            }
+            device.onkeys = () => void this.#readAgain(device);
+            return (sealing.device = device);
+        };
+        if (!this.#device) {
+            const opening = (this.#device = open());
+            opening.catch(() => this.#device === opening && (this.#device = null));
+        }
+        return this.#device;
+    }
+
+    async #readAgain(device: Device): Promise<void> {
+        const sealed = this.events.filter((event) => event.type === "m.room.encrypted");
+        for (const event of sealed) await device.read(event, event.room_id ?? this.#room);
+        if (sealed.some((event) => event.type !== "m.room.encrypted")) this.changed();
+    }
+
+    async #post({ type, txn, content }: Entry): Promise<unknown> {
+        const path = `/rooms/${encodeURIComponent(this.#room)}/send`;
+        if (!this.encrypted || type !== "m.room.message") return api.call("PUT", `${path}/${type}/${txn}`, content);
+        const device = await this.#unlock();
+        const readers = [...(api.current()?.staff ?? []), ...this.#members].filter((id) => !id.startsWith("@support-"));
+        return api.call("PUT", `${path}/m.room.encrypted/${txn}`, await device.encrypt(this.#room, content, readers));
+    }
+
     async #follow(run: number): Promise<void> {
         for (let failures = 0; run === this.#running; ) {
             try {
+                const device = api.current()?.encrypted.length ? await this.#unlock() : null;
+                if (run !== this.#running) return;
                 const query = new URLSearchParams({ timeout: "30000", filter: FILTER, ...(this.#since && { since: this.#since }) });
                 const headers = { Authorization: `Bearer ${await api.token()}` };
                 const response = await this.#stream.fetch(`/_matrix/client/v3/sync?${query.toString()}`, { headers });
@@ -142,7 +221,10 @@ export class Chat {
                     continue;
                 }
                 if (!response.ok) throw new Error(`sync ${response.status}`);
-                this.#take((await response.json()) as Update);
+                const update = (await response.json()) as Update;
+                if (device) await this.#open(device, update);
+                if (run !== this.#running) return;
+                this.#take(update);
                 failures = 0;
             } catch (error) {
                 if (run !== this.#running) return;
@@ -154,6 +236,13 @@ export class Chat {
                 await new Promise((done) => setTimeout(done, Math.min(30_000, 500 * 2 ** failures++) * (0.5 + Math.random() / 2)));
             }
         }
+    }
+
+    /** Give the device what is for it, and read what came for the room. */
+    async #open(device: Device, update: Update): Promise<void> {
+        await device.take(update);
+        const joined = update.rooms?.join?.[this.#room];
+        for (const event of joined?.timeline?.events ?? []) await device.read(event, this.#room);
     }
 
     #take(update: Update): void {
@@ -186,7 +275,7 @@ export class Chat {
             this.events.push(event);
             if (event.state_key !== undefined) this.#state(event);
             if (event.sender === this.me) this.outbox.echoed(event.unsigned?.transaction_id);
-            else if (event.type === "m.room.message") this.#came(event, !first);
+            else if (event.type === "m.room.message" || event.type === "m.room.encrypted") this.#came(event, !first);
         }
         for (const { type, content } of joined.ephemeral?.events ?? []) {
             if (type === "m.typing") this.typing = (content.user_ids as string[]).filter((id) => id !== this.me);
@@ -203,11 +292,16 @@ export class Chat {
 
     #state(event: RoomEvent): void {
         if (event.type === "m.room.member" && typeof event.state_key === "string") {
-            const name = event.content.displayname;
-            if (typeof name === "string" && name) this.names.set(event.state_key, name);
+            if (event.content.membership === "join" || event.content.membership === "invite") this.#members.add(event.state_key);
+            else this.#members.delete(event.state_key);
+            this.#named(event);
         } else if (event.type === "chat.hromada.support.ticket") {
             this.resolved = event.content.status === "resolved";
         }
+    }
+
+    #named({ state_key: id, content: { displayname: name } }: RoomEvent): void {
+        if (id !== undefined && typeof name === "string" && name) this.names.set(id, name);
     }
 
     #receipts(content: Record<string, unknown>): void {
@@ -228,8 +322,12 @@ export class Chat {
             const query = new URLSearchParams({ dir: "b", limit: `${PAGE}`, ...(this.#before && { from: this.#before }) });
             const page = await api.call("GET", `/rooms/${encodeURIComponent(this.#reading)}/messages?${query.toString()}`);
             const events = (page.chunk as RoomEvent[]).reverse();
+            if (api.current()?.encrypted.includes(this.#reading)) {
+                const device = await this.#unlock();
+                for (const event of events) await device.read(event, this.#reading);
+            }
             for (const event of [...((page.state as RoomEvent[] | undefined) ?? []), ...events]) {
-                if (event.type === "m.room.member" && event.state_key !== undefined && !this.names.has(event.state_key)) this.#state(event);
+                if (event.type === "m.room.member" && event.state_key !== undefined && !this.names.has(event.state_key)) this.#named(event);
             }
             const known = new Set(this.events.map((event) => event.event_id));
             this.events = [...events.filter((event) => !known.has(event.event_id)), ...this.events];
@@ -247,6 +345,13 @@ export class Chat {
         this.#before = null;
         if (room) this.#reading = room;
         else this.older = "none";
+    }
+
+    /** What was said, as text: of an encrypted conversation only this browser can make it. */
+    async transcript(): Promise<string> {
+        for (let pages = 0; this.older === "more" && pages < MOST_PAGES; pages++) await this.loadOlder();
+        const rows = this.items.filter((item) => item.kind === "message" && item.body && !item.gone);
+        return rows.map(({ event, body }) => `[${day(event.origin_server_ts)} ${time(event.origin_server_ts)}] ${this.nameOf(event.sender)}: ${body}\n`).join("");
     }
 
     send(content: Record<string, unknown>, type = "m.room.message"): void {

@@ -3,6 +3,7 @@
 import { authed, Refused } from "./api.ts";
 import { given } from "./given.ts";
 import { t } from "./i18n/t.ts";
+import type { Device } from "./crypto.ts";
 
 const REDRAWN = new Set(["image/jpeg", "image/png", "image/webp"]);
 const MOST_PIXELS = 40_000_000;
@@ -13,6 +14,12 @@ export function bytes(size: number): string {
     const step = size < 1000 ? 0 : size < 1_000_000 ? 1 : 2;
     return new Intl.NumberFormat(document.documentElement.lang, { style: "unit", unit: units[step]!, unitDisplay: "short", maximumFractionDigits: 1 }).format(size / 1000 ** step);
 }
+
+/** How a file was encrypted.  spec: client-server-api#extensions-to-mroommessage-msgtypes */
+export type Sealed = Record<string, unknown>;
+
+/** What encrypts files, where the conversation is encrypted. */
+export const sealing: { wanted: boolean; device: Device | null } = { wanted: false, device: null };
 
 interface Shape {
     file: Blob;
@@ -43,12 +50,21 @@ async function send(original: File): Promise<Record<string, unknown>> {
     const { file, w, h } = await clean(original);
     const name = original.name.replace(/[\u0000-\u001f\u202a-\u202e\u2066-\u2069]/g, "").slice(0, 120) || t("file");
     const type = original.type || "application/octet-stream";
-    const response = await authed(`/_matrix/media/v3/upload?filename=${encodeURIComponent(name)}`, { method: "POST", body: file, headers: { "Content-Type": type } });
+    let [data, sent, query]: [BodyInit, string, string] = [file, type, `?filename=${encodeURIComponent(name)}`];
+    let sealed: Sealed | undefined;
+    if (sealing.wanted) {
+        if (!sealing.device) throw new TypeError("no keys");
+        const closed = sealing.device.seal(new Uint8Array(await file.arrayBuffer()));
+        sealed = closed.info;
+        [data, sent, query] = [closed.bytes as BodyInit, "application/octet-stream", ""];
+    }
+    const response = await authed(`/_matrix/media/v3/upload${query}`, { method: "POST", body: data, headers: { "Content-Type": sent } });
     const body = (await response.json()) as { content_uri?: string; errcode?: string; error?: string; retry_after_ms?: number };
     if (!response.ok) throw new Refused(response.status, body.errcode ?? "", body.error ?? "", body.retry_after_ms ?? null, "", "");
     const kind = type.split("/")[0] ?? "";
     const msgtype = kind === "image" || kind === "video" || kind === "audio" ? `m.${kind}` : "m.file";
-    return { msgtype, body: name, filename: name, url: body.content_uri, info: { mimetype: type, size: file.size, ...(w && { w, h }) } };
+    const place = sealed ? { file: { ...sealed, url: body.content_uri } } : { url: body.content_uri };
+    return { msgtype, body: name, filename: name, ...place, info: { mimetype: type, size: file.size, ...(w && { w, h }) } };
 }
 
 /** Why a file cannot be sent; nothing if it can. */

@@ -6,6 +6,7 @@ export interface RoomEvent {
     sender: string;
     origin_server_ts: number;
     state_key?: string;
+    room_id?: string;
     content: Record<string, unknown> & { "m.relates_to"?: { rel_type?: string; event_id?: string }; displayname?: unknown; status?: unknown };
     unsigned?: { transaction_id?: string; redacted_because?: unknown };
 }
@@ -19,6 +20,8 @@ export interface Item {
     body: string;
     edited: boolean;
     gone: boolean;
+    /** Encrypted, and its key is not here. */
+    sealed: boolean;
 }
 
 const text = (value: unknown): string => (typeof value === "string" ? value : "");
@@ -43,8 +46,12 @@ export function fold(events: RoomEvent[], me: string, names: Map<string, string>
     let status = "";
     const seen = new Set<string>();
     for (const event of events) {
-        const base = { key: event.event_id, event, own: event.sender === me, name: names.get(event.sender) ?? "", body: "", edited: false, gone: false };
-        if (event.type === "m.room.message") {
+        const base = { key: event.event_id, event, own: event.sender === me, name: names.get(event.sender) ?? "", body: "", edited: false, gone: false, sealed: false };
+        if (event.type === "m.room.encrypted") {
+            if (event.content["m.relates_to"]?.rel_type === "m.replace") continue;
+            const isGone = gone.has(event.event_id) || event.unsigned?.redacted_because !== undefined || !event.content.algorithm;
+            items.push({ ...base, key: event.unsigned?.transaction_id ?? event.event_id, kind: "message", gone: isGone, sealed: !isGone });
+        } else if (event.type === "m.room.message") {
             if (event.content["m.relates_to"]?.rel_type === "m.replace") continue;
             const edit = edits.get(event.event_id);
             const later = edit?.sender === event.sender ? (edit.content["m.new_content"] as Record<string, unknown> | undefined) : undefined;

@@ -60,6 +60,7 @@ class Cases:
             cards.room_name(number, visitor, opening.page),
             opening.page,
             cards.ticket(case, visitor),
+            encrypted=site.config.encryption == "on",
         )
         case = replace(case, room_id=room_id)
         async with self._store.write() as tx:

@@ -190,7 +190,8 @@ class Desk:
 
     async def _visitor_wrote(self, site: LiveSite, case: Case, event: Event) -> None:
         body = event.content.get("body")
-        excerpt = excerpt_of(body) if isinstance(body, str) else "(no text)"
+        other = "(encrypted: read it in the conversation)" if event.type == "m.room.encrypted" else "(no text)"
+        excerpt = excerpt_of(body) if isinstance(body, str) else other
 
         def decide(now: Case) -> Case:
             status = OPEN if now.status == PENDING else NEW if now.status == RESOLVED else now.status

@@ -33,11 +33,41 @@ _LONGEST = 2_000
 _DAY_MS = 86_400_000
 _AT_ONCE = 20
 _WORDS = {
-    "en": ("{site}: an answer to your question", "{name} writes:", "Go on in the chat: {page}", "Your conversation"),
-    "uk": ("{site}: відповідь на ваше запитання", "{name} пише:", "Продовжити в чаті: {page}", "Ваша розмова"),
-    "de": ("{site}: eine Antwort auf Ihre Frage", "{name} schreibt:", "Weiter im Chat: {page}", "Ihr Gespräch"),
-    "pl": ("{site}: odpowiedź na Twoje pytanie", "{name} pisze:", "Dalej na czacie: {page}", "Twoja rozmowa"),
-    "ar": ("{site}: رد على سؤالك", "{name}:", "تابع في المحادثة: {page}", "محادثتك"),
+    "en": (
+        "{site}: an answer to your question",
+        "{name} writes:",
+        "Go on in the chat: {page}",
+        "Your conversation",
+        "An encrypted message, which only the chat can show.",
+    ),
+    "uk": (
+        "{site}: відповідь на ваше запитання",
+        "{name} пише:",
+        "Продовжити в чаті: {page}",
+        "Ваша розмова",
+        "Зашифроване повідомлення: його показує лише чат.",
+    ),
+    "de": (
+        "{site}: eine Antwort auf Ihre Frage",
+        "{name} schreibt:",
+        "Weiter im Chat: {page}",
+        "Ihr Gespräch",
+        "Eine verschlüsselte Nachricht, die nur der Chat zeigen kann.",
+    ),
+    "pl": (
+        "{site}: odpowiedź na Twoje pytanie",
+        "{name} pisze:",
+        "Dalej na czacie: {page}",
+        "Twoja rozmowa",
+        "Zaszyfrowana wiadomość, którą pokaże tylko czat.",
+    ),
+    "ar": (
+        "{site}: رد على سؤالك",
+        "{name}:",
+        "تابع في المحادثة: {page}",
+        "محادثتك",
+        "رسالة مشفّرة لا تظهر إلا في المحادثة.",
+    ),
 }
 
 
@@ -100,7 +130,7 @@ class SupportLetters:
             visitor = await self._cases.visitor(case)
             unread = _Unread([])
             if case.status != BLOCKED and visitor.email and not self._is_online(visitor.user_id):
-                unread = await self._unread(case, visitor)
+                unread = await self._unread(case, visitor, _words(site)[4])
             if unread.lines:
                 try:
                     await self._mailer().send(self._letter(site, case, visitor, unread))
@@ -113,7 +143,7 @@ class SupportLetters:
                 await tx.support.set_mailed(case.room_id, case.said_ms or now)
         return sent
 
-    async def _unread(self, case: Case, visitor: Visitor) -> _Unread:
+    async def _unread(self, case: Case, visitor: Visitor, sealed: str) -> _Unread:
         page = await self._history.messages(Recipient(visitor.user_id), case.room_id, PageRequest(True, limit=_PAGE))
         events: list[dict[str, Any]] = [msgspec.json.decode(chunk) for chunk in page.chunk]
         async with self._store.read() as tx:
@@ -129,7 +159,11 @@ class SupportLetters:
             ):
                 break
             body = content.get("body")
-            if event["type"] != "m.room.message" or content.get("msgtype") == "m.notice" or not isinstance(body, str):
+            if event["type"] == "m.room.encrypted" and "algorithm" in content:
+                body = sealed
+            elif event["type"] != "m.room.message" or content.get("msgtype") == "m.notice":
+                continue
+            if not isinstance(body, str):
                 continue
             if (content.get("m.relates_to") or {}).get("rel_type") == "m.replace":
                 continue
@@ -137,7 +171,7 @@ class SupportLetters:
         return _Unread(said[::-1])
 
     def _letter(self, site: LiveSite, case: Case, visitor: Visitor, unread: _Unread) -> Letter:
-        subject, writes, on, _ = _words(site)
+        subject, writes, on, _, _ = _words(site)
         place = case.page or next((one for one in site.config.origins if "*" not in one and one != "null"), "")
         parts: list[tuple[str, str]] = [(writes.format(name=name), body) for name, body in unread.lines]
         foot = on.format(page=place) if place else ""
@@ -153,5 +187,5 @@ class SupportLetters:
         return Letter(visitor.email, clean(subject.format(site=site.config.name), 150), text, html + "</div>")
 
 
-def _words(site: LiveSite) -> tuple[str, str, str, str]:
+def _words(site: LiveSite) -> tuple[str, str, str, str, str]:
     return _WORDS[site.config.locale]

@@ -6,6 +6,7 @@ write in their room and nothing else; they see neither space nor desk.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ CASE_TYPE = "chat.hromada.support"
 TICKET = "chat.hromada.support.ticket"
 CANNED = "chat.hromada.support.canned"
 RATING = "chat.hromada.support.rating"
+ENCRYPTION = "m.room.encryption"
 AGENT_POWER = 50
 _NEVER = 101
 _PAGE = 100
@@ -81,7 +83,16 @@ class SupportRooms:
         return space, desk
 
     async def make_case(
-        self, bot: str, space: str, desk: str, visitor: str, name: str, topic: str, ticket: dict[str, Any]
+        self,
+        bot: str,
+        space: str,
+        desk: str,
+        visitor: str,
+        name: str,
+        topic: str,
+        ticket: dict[str, Any],
+        *,
+        encrypted: bool,
     ) -> str:
         """A case's room with the visitor in it; returns its id."""
         levels = {
@@ -90,7 +101,7 @@ class SupportRooms:
             "state_default": AGENT_POWER,
             "events": {
                 "m.room.name": _NEVER,
-                "m.room.encryption": _NEVER,
+                ENCRYPTION: _NEVER,
                 "m.room.power_levels": _NEVER,
                 "m.room.join_rules": _NEVER,
                 "m.room.guest_access": _NEVER,
@@ -114,6 +125,7 @@ class SupportRooms:
                 (TICKET, "", ticket),
                 ("m.room.name", "", {"name": name}),
                 *([("m.room.topic", "", topic_content(topic))] if topic else []),
+                *([(ENCRYPTION, "", {"algorithm": "m.megolm.v1.aes-sha2"})] if encrypted else []),
             ],
             [visitor],
             joins=True,
@@ -153,6 +165,10 @@ class SupportRooms:
             return {}
         found = (await self._memory.read_events(head.state, [(kind, key)])).get((kind, key))
         return {} if found is None else dict(found.event.content)
+
+    async def encrypted(self, room_ids: Sequence[str]) -> tuple[str, ...]:
+        """Those of the rooms in which messages are encrypted."""
+        return tuple([room_id for room_id in room_ids if await self.state(room_id, ENCRYPTION)])
 
     async def members(self, room_id: str) -> list[str]:
         """Who is joined, of this server."""

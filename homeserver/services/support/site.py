@@ -147,7 +147,8 @@ class SiteConfig(_Part, frozen=True):
     offline: Literal["open", "form"] = "form"
     """Out of hours: as always, or a form that says so."""
     identity: Identity = Identity()
-    encryption: Literal["off"] = "off"
+    encryption: Literal["off", "on"] = "off"
+    """Whether new conversations are encrypted; those that were begun stay as they are."""
     routing: Routing = Routing()
     files: Files = Files()
     rating: bool = True

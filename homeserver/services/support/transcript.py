@@ -16,6 +16,7 @@ from homeserver.services.support.texts import clean
 
 _PAGE = 500
 _MOST = 5_000
+SEALED = "(encrypted)"
 
 
 async def text_of(history: RoomHistory, visitor: Visitor, site: LiveSite) -> str:
@@ -34,9 +35,13 @@ async def text_of(history: RoomHistory, visitor: Visitor, site: LiveSite) -> str
         for event in events:
             if event.get("type") == "m.room.member" and isinstance(event["content"].get("displayname"), str):
                 names.setdefault(event["sender"], event["content"]["displayname"])
-            if event.get("type") == "m.room.message" and isinstance(event["content"].get("body"), str):
-                moment = datetime.fromtimestamp(event["origin_server_ts"] / 1000, UTC).astimezone(zone)
-                lines.append(f"{moment:%Y-%m-%d %H:%M}\0{event['sender']}\0{event['content']['body']}")
+            body = event["content"].get("body")
+            if event.get("type") == "m.room.encrypted" and "algorithm" in event["content"]:
+                body = SEALED  # the chat itself makes transcripts of what it can read
+            elif event.get("type") != "m.room.message" or not isinstance(body, str):
+                continue
+            moment = datetime.fromtimestamp(event["origin_server_ts"] / 1000, UTC).astimezone(zone)
+            lines.append(f"{moment:%Y-%m-%d %H:%M}\0{event['sender']}\0{body}")
         start = page.end
         if start is None:
             break

@@ -34,6 +34,7 @@ _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 _SEEN_EVERY_MS = _HOUR_MS
 _EXPIRED_AT_ONCE = 100
+_MOST_READERS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,11 @@ class Started:
     case: Case | None
     rooms: tuple[str, ...] = ()
     """All of the visitor's conversations, newest first."""
+    encrypted: tuple[str, ...] = ()
+    """Those of them in which messages are encrypted."""
+    staff: tuple[str, ...] = ()
+    """Who must be able to read what is said there: the desk, of which nobody needs to be in the room yet. Those who
+    are invited to it are among them; they may accept at any moment."""
 
 
 class Visitors:
@@ -253,6 +259,19 @@ class Visitors:
                 await tx.support.put_visitor(visitor)
         return await self._session(visitor, _opened(who), await self._current_case(visitor))
 
+    async def renew(self, site: LiveSite, who: Requester) -> Started:
+        """Go on as another device of the same visitor, since the keys of this one are lost; this one is gone.
+
+        Raises MatrixError: FORBIDDEN, UNKNOWN_TOKEN.
+        """
+        _require_enabled(site)
+        visitor = await self._of(site, who)
+        if visitor is None:
+            raise MatrixError(ErrCode.UNKNOWN_TOKEN, "There is no such session", soft_logout=False)
+        opened = await self._open(visitor)
+        await self._sessions.end(who)
+        return await self._session(visitor, opened, await self._current_case(visitor))
+
     def now_ms(self) -> int:
         """The time."""
         return self._clock.now_ms()
@@ -340,7 +359,13 @@ class Visitors:
             rooms = tuple(found.room_id for found in await tx.support.cases_of(visitor.user_id))
         token = self._sessions.short_token(session, TOKEN_MS)
         cookie = self._sessions.visitor_cookie(session)
-        return Started(visitor, token, TOKEN_MS, cookie, session.device_id, case, rooms)
+        encrypted = await self._rooms.encrypted(rooms)
+        staff: tuple[str, ...] = ()
+        if encrypted:
+            site = await self._sites.get(visitor.site_id)
+            members = await self._sites.staff(site)
+            staff = tuple([one.user_id for one in members][:_MOST_READERS])
+        return Started(visitor, token, TOKEN_MS, cookie, session.device_id, case, rooms, encrypted, staff)
 
     async def _of(self, site: LiveSite, who: Requester | None) -> Visitor | None:
         if who is None or who.site_id != site.id:

@@ -90,7 +90,16 @@ export function App(props: Props): JSX.Element {
                         </span>
                         <Close />
                     </div>
-                    <p class="empty">{t("blocked")}</p>
+                    {chat.phase === "elsewhere" ? (
+                        <div class="empty">
+                            <p>{t("elsewhere")}</p>
+                            <button type="button" class="btn go" onClick={() => chat.here()}>
+                                {t("goOn")}
+                            </button>
+                        </div>
+                    ) : (
+                        <p class="empty">{t("blocked")}</p>
+                    )}
                 </>
             )}
             <p class="foot">

@@ -51,6 +51,8 @@ export function Conversation({ chat, state, notice, setNotice }: Props & { notic
             <div class="log" role="log" aria-live="off" aria-label={t("messages")} tabIndex={0} ref={log} onScroll={scrolled}>
                 <ol>
                     {chat.older === "none" && <li class="sys">{t("beginning")}</li>}
+                    {chat.encrypted && <li class="sys">{t("encrypted")}</li>}
+                    {chat.lostKeys && <li class="sys">{t("lostKeys")}</li>}
                     {items.flatMap((item, index) => {
                         const date = day(item.event.origin_server_ts);
                         const rows = date === before ? [] : [<li class="sys" key={`day ${item.key}`}>{date}</li>];
@@ -112,8 +114,8 @@ function Line({ item, first, name, seen }: { item: Item; first: boolean; name: s
                 {media ? (
                     <Media content={item.event.content} />
                 ) : (
-                    <div class={item.gone ? "bub off" : "bub"}>
-                        {item.gone ? t("gone") : <Text body={item.body} />}
+                    <div class={item.gone || item.sealed ? "bub off" : "bub"}>
+                        {item.gone ? t("gone") : item.sealed ? t("sealed") : <Text body={item.body} />}
                         {item.edited && <span class="ed"> ({t("edited")})</span>}
                     </div>
                 )}

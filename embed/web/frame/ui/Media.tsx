@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { authed } from "../api.ts";
-import { bytes } from "../files.ts";
+import { bytes, sealing, type Sealed } from "../files.ts";
 import { t } from "../i18n/t.ts";
 import { Icon, IconButton } from "./parts.tsx";
 
@@ -31,15 +31,21 @@ const addressOf = (mxc: string, thumbnail: boolean): string | null => {
 };
 
 /** Media as an address of this page; as a type that cannot run. */
-function load(address: string, type: string): Promise<string> {
-    let found = kept.get(address);
+function load(address: string, type: string, sealed?: Sealed): Promise<string> {
+    const key = `${address} ${type}`;
+    let found = kept.get(key);
     if (!found) {
         found = authed(address).then(async (response) => {
             if (!response.ok) throw new Error(`media ${response.status}`);
-            return URL.createObjectURL(new Blob([await response.arrayBuffer()], { type }));
+            let data = await response.arrayBuffer();
+            if (sealed) {
+                if (!sealing.device) throw new Error("no keys");
+                data = sealing.device.unseal(new Uint8Array(data), sealed).slice().buffer;
+            }
+            return URL.createObjectURL(new Blob([data], { type }));
         });
-        found.catch(() => kept.delete(address));
-        kept.set(address, found);
+        found.catch(() => kept.delete(key));
+        kept.set(key, found);
     }
     return found;
 }
@@ -48,11 +54,12 @@ export function Media({ content }: { content: Record<string, unknown> }): JSX.El
     const info = (content.info ?? {}) as Info;
     const kind = String(content.msgtype);
     const mime = String(info.mimetype ?? "");
-    const url = textOf(content.url);
+    const sealed = content.file as (Sealed & { url?: unknown }) | undefined;
+    const url = textOf(sealed ? sealed.url : content.url);
     const name = textOf(content.filename) || textOf(content.body);
     const shown = Boolean(SHOWN[kind]?.test(mime)) && (info.size ?? 0) <= MOST;
     const isImage = kind === "m.image";
-    const small = isImage && (info.size ?? 0) > 200_000 && mime !== "image/gif";
+    const small = isImage && !sealed && (info.size ?? 0) > 200_000 && mime !== "image/gif";
     const address = addressOf(url, small);
     const [source, set] = useState("");
     const [failed, fail] = useState(false);
@@ -63,7 +70,7 @@ export function Media({ content }: { content: Record<string, unknown> }): JSX.El
         const seen = new IntersectionObserver((entries) => {
             if (!entries.some((entry) => entry.isIntersecting)) return;
             seen.disconnect();
-            load(address, small ? "image/png" : mime).then(set, () => fail(true));
+            load(address, small ? "image/png" : mime, sealed).then(set, () => fail(true));
         });
         seen.observe(place.current);
         return () => seen.disconnect();
@@ -72,7 +79,7 @@ export function Media({ content }: { content: Record<string, unknown> }): JSX.El
         const whole = addressOf(url, false);
         if (!whole) return;
         const link = document.createElement("a");
-        link.href = await load(whole, "application/octet-stream");
+        link.href = await load(whole, "application/octet-stream", sealed);
         link.download = name || t("file");
         link.click();
     };
@@ -91,7 +98,7 @@ export function Media({ content }: { content: Record<string, unknown> }): JSX.El
     return (
         <div class="bub pic" ref={place}>
             {isImage ? (
-                <button type="button" class="img" style={ratio} aria-label={`${t("enlarge")}: ${name}`} onClick={() => void load(addressOf(url, false) ?? "", mime).then(enlarge)}>
+                <button type="button" class="img" style={ratio} aria-label={`${t("enlarge")}: ${name}`} onClick={() => void load(addressOf(url, false) ?? "", mime, sealed).then(enlarge)}>
                     {source && <img src={source} alt={name} />}
                 </button>
             ) : kind === "m.video" ? (

@@ -38,7 +38,7 @@ export function Menu({ chat, redraw, notice }: Props & { notice: (text: string) 
         back();
         try {
             const link = document.createElement("a");
-            link.href = URL.createObjectURL(await api.transcript());
+            link.href = URL.createObjectURL(chat.encrypted ? new Blob([await chat.transcript()], { type: "text/plain" }) : await api.transcript());
             link.download = "conversation.txt";
             link.click();
             setTimeout(() => URL.revokeObjectURL(link.href), 60_000);

@@ -1,0 +1,135 @@
+"""Encrypted support chats: a visitor in Chromium, an agent with matrix-js-sdk who trusts signed devices only."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.embed.support_chat import Visitor, host, new_site, page_with
+from tests.interop import javascript
+from tests.interop.javascript import INSTALL_TIMEOUT_S, run_script
+from tests.support.fixtures import fresh
+from tests.support.server import Server
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+TIMEOUT_S = 90
+FORM = {"fields": [{"name": "name"}, {"name": "message", "required": True}]}
+
+
+async def _line(process: asyncio.subprocess.Process) -> dict[str, Any]:
+    """What the agent tells next."""
+    assert process.stdout is not None
+    while True:
+        line = await asyncio.wait_for(process.stdout.readline(), TIMEOUT_S)
+        if not line:
+            raise AssertionError((await process.communicate())[1].decode(errors="replace")[-4000:])
+        if line.strip() == b"ready":
+            return {}
+        if line.startswith(b"{"):
+            return dict(json.loads(line))
+
+
+# long: one browser and one agent go through all of it, as starting them takes most of the time
+@pytest.mark.timeout(INSTALL_TIMEOUT_S + 3 * TIMEOUT_S)
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_nobody_between_visitor_and_agent_reads_along(browser: Browser, server: Server, tmp_path: Path) -> None:
+    name = fresh("agent")
+    process = await run_script("sealed.mjs", tmp_path, await asyncio.to_thread(javascript.install), server.url, name)
+    try:
+        assert await _line(process) == {}
+        site = ""
+
+        def pages(origin: str) -> dict[str, tuple[str, ...]]:
+            nonlocal site
+            site = new_site(server, [origin], [name], form=FORM, encryption="on")
+            return {"/": ("text/html", page_with(server, site))}
+
+        async with host(pages) as origin:
+            context = await browser.new_context(locale="en")
+            context.set_default_timeout(30_000)
+            ada = Visitor(context, await context.new_page())
+            await ada.page.goto(f"{origin}/")
+            sent: list[str] = []
+            ada.page.on("request", lambda asked: sent.append(asked.post_data or "") if "/send/" in asked.url else None)
+            # Said before anybody of staff is in the room, and read all the same.
+            await ada.begin("where is my parcel?")
+            told = await _line(process)
+            assert told["said"] == "where is my parcel?"
+            assert told["shield"] == 0  # signed by its owner
+            assert "(encrypted: read it in the conversation)" in told["card"]
+            assert "parcel" not in told["card"]
+            await ada.sees("You said: where is my parcel?")
+            assert sent
+            assert not any("parcel" in body for body in sent)
+            await ada.frame.get_by_text("end-to-end encrypted").wait_for()
+
+            # A file, of which the server knows nothing but its size.
+            picker = ada.frame.locator("input[type=file]")
+            await picker.set_input_files(
+                {"name": "note.txt", "mimeType": "text/plain", "buffer": b"the parcel's number is 12"}
+            )
+            told = await _line(process)
+            assert (told["said"], told["file"]) == ("note.txt", True)
+
+            # After a reload everything is read with the keys of before.
+            await ada.page.reload()
+            await ada.framed()
+            await ada.sees("You said: where is my parcel?")
+            await ada.sees("You said: note.txt")
+            async with ada.page.expect_download() as download:
+                await ada.frame.get_by_role("button", name="note.txt").click()
+            saved = await (await download.value).path()
+            assert Path(saved).read_bytes() == b"the parcel's number is 12"
+            await ada.say("after a reload")
+            assert (await _line(process))["said"] == "after a reload"
+            await ada.sees("You said: after a reload")
+
+            # Another tab takes the device; the first says so, and takes it back when asked.
+            second = Visitor(context, await context.new_page())
+            await second.page.goto(f"{origin}/")
+            await second.open()
+            await second.sees("You said: after a reload")
+            await ada.frame.get_by_text("open in another tab").wait_for()
+            await ada.frame.get_by_role("button", name="Go on here").click()
+            await ada.sees("You said: after a reload")
+            await second.frame.get_by_text("open in another tab").wait_for()
+            await second.page.close()
+
+            # The keys are lost: another device goes on, says what it cannot read, and is heard.
+            await _lose_keys(ada)
+            await ada.page.reload()
+            await ada.framed()
+            await ada.frame.get_by_text("This browser has lost its keys").wait_for()
+            await ada.frame.get_by_text("cannot be read in this browser").first.wait_for()
+            await ada.say("goodbye")
+            told = await _line(process)
+            assert told["said"] == "goodbye"
+            await ada.sees("You said: goodbye")
+            assert ada.faults + second.faults == []
+        await asyncio.wait_for(process.communicate(), TIMEOUT_S)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def _lose_keys(visitor: Visitor) -> None:
+    """Delete what the frame keeps, as browsers do that run out of room; first its device lets go of it."""
+    names = "indexedDB.databases().then((all) => all.map(({ name }) => name))"
+    [device] = {name.partition("::")[0] for name in await visitor.frame.evaluate(names) if "::" in name}
+    await visitor.frame.evaluate("(name) => new BroadcastChannel(name).postMessage('yield')", device)
+    await visitor.frame.get_by_text("open in another tab").wait_for()
+    await visitor.frame.evaluate(
+        """async () => {
+            for (const { name } of await indexedDB.databases()) {
+                const request = indexedDB.deleteDatabase(name);
+                await new Promise((done) => { request.onsuccess = done; });
+            }
+        }"""
+    )
