@@ -270,6 +270,7 @@ async function finish({ metafile, errors }) {
     const name = `licences.${createHash("sha256").update(text).digest("hex").slice(0, 8).toUpperCase()}.txt`;
     await writeFile(path.join(assets, name), text);
     await cp(path.join(ROOT, "look/logo.svg"), path.join(assets, "logo.svg"));
+    for (const file of await readdir(path.join(ROOT, "look/art"))) await cp(path.join(ROOT, "look/art", file), path.join(assets, file));
 
     const sizes = {};
     const manifest = { build: options.define.BUILD.slice(1, -1), entries: { licences: name }, preload: [], assets: {} };

@@ -57,6 +57,7 @@ SWITCH = """async (count) => {
 }"""
 
 
+@pytest.mark.timeout(900 if FULL else 120)
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_starting_and_switching(browser: Browser, server: Server, anonymous: Client) -> None:
     ada = await person(browser, local(server), "ada", viewport={"width": 1440, "height": 900})

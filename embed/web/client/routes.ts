@@ -128,10 +128,37 @@ export const openRoom = computed(() => (route.value.page === "room" ? route.valu
 /** Go somewhere; `replace` leaves no step back. */
 export function go(to: Route, replace = false): void {
     const fragment = format(to);
-    if (replace) history.replaceState(null, "", fragment);
-    else if (location.hash !== fragment) history.pushState(null, "", fragment);
+    try {
+        if (replace) history.replaceState(null, "", fragment);
+        else if (location.hash !== fragment) history.pushState(null, "", fragment);
+    } catch {
+        // Safari throws where others only drop what comes too often
+    }
     route.value = to;
+    if (location.hash !== fragment) amend();
 }
+
+const AMEND_MS = 2_000;
+let amending: ReturnType<typeof setTimeout> | undefined;
+
+/** Browsers take 200 steps in 10 s and drop the rest: who walks faster sees the room, and its address follows later. */
+function amend(): void {
+    amending ??= setTimeout(() => {
+        amending = undefined;
+        const fragment = format(route.value);
+        if (location.hash !== fragment) go(route.value, true);
+    }, AMEND_MS);
+}
+
+/** Links within the client are followed here, not by the browser, which drops them too when they come too often. */
+globalThis.document?.addEventListener("click", (event) => {
+    if (event.defaultPrevented || event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    const link = (event.target as Element | null)?.closest?.("a");
+    const fragment = link?.getAttribute("href") ?? "";
+    if (!link || link.target || link.hasAttribute("download") || !fragment.startsWith("#/")) return;
+    event.preventDefault();
+    go(parse(fragment));
+});
 
 export const roomRoute = (room: string, event?: string): Route => ({ page: "room", room, event, via: [], panel: undefined });
 

@@ -7,6 +7,8 @@ import type { en } from "./en.ts";
 export type Text = string | { readonly one: string; readonly few?: string; readonly many?: string; readonly other: string };
 export type Key = keyof typeof en;
 export type Texts = { readonly [K in Key]: Text };
+/** What another language says in the place of these texts. */
+export type Same<T> = { readonly [K in keyof T]: Text };
 export type Language = "en" | "uk";
 export const LANGUAGES: Record<Language, string> = { en: "English", uk: "Українська" };
 

@@ -10,6 +10,8 @@ import { admin as isAdmin } from "../stores/app.ts";
 import { phone } from "../stores/ui.ts";
 import { AuditPage } from "./admin/Audit.tsx";
 import { a, admin } from "./admin/parts.tsx";
+import { FederationPage } from "./admin/Federation.tsx";
+import { HealthPage } from "./admin/Health.tsx";
 import { ReportsPage } from "./admin/Reports.tsx";
 import { RoomPage, RoomsPage } from "./admin/Rooms.tsx";
 import { TokensPage } from "./admin/Tokens.tsx";
@@ -18,7 +20,7 @@ import { UserPage, UsersPage } from "./admin/Users.tsx";
 const SitesPage = lazy(() => import("./admin/Sites.tsx").then(({ SitesPage }) => SitesPage));
 
 const TABS = [
-    ["sites", "message-circle-more"], ["users", "users"], ["rooms", "hash"], ["reports", "flag"], ["tokens", "ticket"], ["audit", "history"],
+    ["sites", "message-circle-more"], ["users", "users"], ["rooms", "hash"], ["reports", "flag"], ["federation", "network"], ["tokens", "ticket"], ["health", "activity"], ["audit", "history"],
 ] as const;
 type Tab = (typeof TABS)[number][0];
 
@@ -35,7 +37,9 @@ export function AdminPage({ tab, id }: { tab: string; id: string | undefined }):
         users: () => (id ? <UserPage id={id} key={id} /> : <UsersPage />),
         rooms: () => (id ? <RoomPage id={id} key={id} /> : <RoomsPage />),
         reports: () => <ReportsPage onTotal={setReports} />,
+        federation: () => <FederationPage />,
         tokens: () => <TokensPage />,
+        health: () => <HealthPage />,
         audit: () => <AuditPage />,
     };
     return (

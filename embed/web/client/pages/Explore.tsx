@@ -96,7 +96,7 @@ export function Explore({ to }: { to: Extract<Route, { page: "explore" }> }): JS
         <main class="main" aria-label={t("explore.title")}>
             <div class="scroll" tabIndex={0}>
                 <div class="wrap w">
-                    <div class="row wrapping"><h1 class="grow">{t("explore.title")}</h1><button type="button" class="btn" onClick={() => (newDialog.value = "room")}><Icon name="plus" />{t("explore.create")}</button></div>
+                    <div class="row"><h1 class="grow cut">{t("explore.title")}</h1><button type="button" class="btn" onClick={() => (newDialog.value = "room")}><Icon name="plus" />{t("explore.create")}</button></div>
                     <form class="row wrapping above" onSubmit={submit} role="search">
                         <span class="in finder"><Icon name="search" /><input type="search" value={term} placeholder={t("explore.search")} aria-label={t("explore.search-label")} onInput={(event) => setTerm(event.currentTarget.value)} /></span>
                         <span class="in server"><Icon name="server" /><input value={server} placeholder={the().commands.serverName} aria-label={t("explore.server")} onChange={(event) => setServer(event.currentTarget.value.trim())} /></span>

@@ -6,7 +6,7 @@ import { t } from "../i18n/t.ts";
 import { Face, RoomFace } from "../parts/faces.tsx";
 import { go } from "../routes.ts";
 import type { Found } from "../sdk/commands.ts";
-import type { RoomRow } from "../sdk/types.ts";
+import type { Person, RoomRow } from "../sdk/types.ts";
 import { attempt, openRoomById, the } from "../stores/app.ts";
 import { invites } from "../stores/list.ts";
 import { reporting } from "../stores/ui.ts";
@@ -36,6 +36,7 @@ export function Preview({ target, via, row }: { target: string; via: string[]; r
         await task();
         setBusy(false);
     };
+    const inviter = useInviter(row);
     const bar = <header class="bar phone-only"><IconButton icon="arrow-left" flip label={t("room.back")} onClick={() => go({ page: "home" })} /><h4>{t(row?.membership === "invite" ? "invite.title" : "preview.title")}</h4></header>;
     if (!row && found === null) {
         return <main class="main">{bar}<Empty icon="search" title={t("preview.unknown")} text={target}><button type="button" class="btn" onClick={() => go({ page: "explore", query: "", server: undefined })}>{t("nav.explore")}</button></Empty></main>;
@@ -58,9 +59,9 @@ export function Preview({ target, via, row }: { target: string; via: string[]; r
                     </div>
                     {row?.membership === "invite" ? (
                         <>
-                            {row.inviter && (
+                            {inviter && (
                                 <div class="card">
-                                    <div class="set"><Face person={row.inviter} /><span class="grow"><b>{t("invite.by", { name: row.inviter.name })}</b><small>{row.inviteReason ?? row.inviter.id}</small></span></div>
+                                    <div class="set"><Face person={inviter} /><span class="grow"><b>{t("invite.by", { name: inviter.name })}</b><small>{row.inviteReason ?? inviter.id}</small></span></div>
                                     <div class="set"><Icon name={row.encrypted ? "lock" : "lock-open"} /><span class="grow"><b>{t(row.encrypted ? "room.encrypted" : "room.plain")}</b></span></div>
                                 </div>
                             )}
@@ -68,9 +69,9 @@ export function Preview({ target, via, row }: { target: string; via: string[]; r
                                 <button type="button" class="btn go grow tall" disabled={busy} onClick={() => void run(() => accept(row.id, via))}>{t("invite.accept")}</button>
                                 <button type="button" class="btn grow tall" disabled={busy} onClick={() => void run(() => attempt(() => commands.leave(row.id)).then(() => go({ page: "home" })))}>{t("invite.decline")}</button>
                             </div>
-                            {row.inviter && (
+                            {inviter && (
                                 <div class="row centred">
-                                    <button type="button" class="btn plain s" onClick={() => void attempt(() => commands.ignore(row.inviter?.id ?? "", true).then(() => commands.leave(row.id)))}>{t("invite.ignore", { name: row.inviter.name })}</button>
+                                    <button type="button" class="btn plain s" onClick={() => void attempt(() => commands.ignore(inviter.id, true).then(() => commands.leave(row.id)))}>{t("invite.ignore", { name: inviter.name })}</button>
                                     <button type="button" class="btn plain s bad" onClick={() => (reporting.value = { room: row.id, message: undefined })}><Icon name="flag" />{t("panel.report")}</button>
                                 </div>
                             )}
@@ -95,6 +96,18 @@ export function Preview({ target, via, row }: { target: string; via: string[]; r
             </div>
         </main>
     );
+}
+
+/** Who invites; an invitation need not say by what name they go. */
+function useInviter(row: RoomRow | undefined): Person | undefined {
+    const known = row?.inviter;
+    const [found, setFound] = useState<Person>();
+    useEffect(() => {
+        let current = true;
+        if (known && !known.avatar) void the().commands.profile(known.id).then((person) => current && setFound(person), () => undefined);
+        return () => void (current = false);
+    }, [known?.id]);
+    return found?.id === known?.id ? (found ?? known) : known;
 }
 
 function Knock({ target, via }: { target: string; via: string[] }): JSX.Element {

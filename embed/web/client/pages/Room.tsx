@@ -5,7 +5,7 @@ import { Icon } from "../../ui/Icon.tsx";
 import { t } from "../i18n/t.ts";
 import { EmojiPicker } from "../parts/Emoji.tsx";
 import { Composer } from "../parts/Composer.tsx";
-import { RoomFace } from "../parts/faces.tsx";
+import { Face, RoomFace } from "../parts/faces.tsx";
 import { type Actions } from "../parts/Message.tsx";
 import { MessageMenu } from "../parts/MessageMenu.tsx";
 import { Panel } from "../parts/Panel.tsx";
@@ -120,12 +120,13 @@ export function usePeople(row: RoomRow, view: RoomView): () => readonly Person[]
 }
 
 function Typing({ row }: { row: RoomRow }): JSX.Element {
-    const names = row.typing;
+    const typing = row.typing;
     return (
         <div class="typ" aria-live="off">
-            {names.length > 0 && (
+            {typing.length > 0 && (
                 <>
-                    <span>{t("timeline.typing", { name: names[0] ?? "", other: names[1] ?? "", n: names.length })}</span>
+                    <span class="pile">{typing.slice(0, 3).map((person) => <Face key={person.id} person={person} size="1.25rem" />)}</span>
+                    <span>{t("timeline.typing", { name: typing[0]?.name ?? "", other: typing[1]?.name ?? "", n: typing.length })}</span>
                     <i aria-hidden="true"><span /></i>
                 </>
             )}
@@ -147,7 +148,9 @@ function Header({ row, shown }: { row: RoomRow; shown: string | undefined }): JS
                 </span>
             </button>
             <IconButton icon="search" class="wide-only" label={t("room.search")} onClick={() => go({ page: "search", query: "", room: row.id })} />
-            <IconButton icon="message-square-text" class="wide-only" label={t("room.threads")} aria-pressed={shown === "threads"} onClick={() => toggle("threads")} />
+            <IconButton icon="message-square-text" class="wide-only noted" label={row.threads ? t("room.threads-new", { n: row.threads }) : t("room.threads")} aria-pressed={shown === "threads"} onClick={() => toggle("threads")}>
+                {row.threads > 0 && <span class="badge you" aria-hidden="true">{row.threads}</span>}
+            </IconButton>
             <IconButton icon="panel-right" label={t("room.details")} aria-expanded={shown === "details"} onClick={() => toggle("details")} />
         </header>
     );

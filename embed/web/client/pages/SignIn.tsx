@@ -265,9 +265,9 @@ function Show(): JSX.Element {
         <div class="show" aria-hidden="true" inert>
             <div class="msgs">
                 <ol class="flow">
-                    <li class="msg first"><Avatar id="1" name="Олена Коваль" /><div class="b"><div class="who">Олена Коваль</div><div class="bub pale">Хто відчинить хвіртку в суботу?</div></div></li>
+                    <li class="msg first"><Avatar id="1" name="Олена Коваль" src="/assets/olena.svg" /><div class="b"><div class="who">Олена Коваль</div><div class="bub pale">Хто відчинить хвіртку в суботу?</div></div></li>
                     <li class="msg own first"><div class="b"><div class="bub">I can, from half past eight.</div></div></li>
-                    <li class="msg first"><Avatar id="2" name="Yusuf Demir" /><div class="b"><div class="who">Yusuf Demir</div><div class="bub pale">Чудово. I’ll bring the seedlings 🌱</div><div class="rx"><button tabIndex={-1}><span>🌱</span>12</button><button tabIndex={-1}><span>💙</span>8</button></div></div></li>
+                    <li class="msg first"><Avatar id="2" name="Yusuf Demir" src="/assets/yusuf.svg" /><div class="b"><div class="who">Yusuf Demir</div><div class="bub pic"><img class="art" src="/assets/garden.svg" alt="" loading="lazy" /></div><div class="rx"><button tabIndex={-1}><span>🌱</span>12</button><button tabIndex={-1}><span>💙</span>8</button></div></div></li>
                 </ol>
             </div>
             <div class="slogan"><h2>{t("login.slogan")}</h2><p class="mut">{t("login.slogan-text")}</p></div>

@@ -269,14 +269,15 @@ export function Composer(props: Props): JSX.Element {
     return (
         <div class="cmp">
             {options.length > 0 && (
-                <div class="pop menu" role="listbox" id="suggest" aria-label={t("composer.suggestions")}>
-                    {options.map((option, at) => (
+                <div class="pop menu">
+                    {options[0]?.mention && <h4 aria-hidden="true">{t("composer.people")}</h4>}
+                    <div role="listbox" id="suggest" aria-label={t("composer.suggestions")}>{options.map((option, at) => (
                         <button key={option.insert} id={`opt${at}`} type="button" class="opt" role="option" aria-selected={at === chosen} onPointerDown={(event) => event.preventDefault()} onClick={() => take(option)}>
                             {option.person ? <Face person={option.person} /> : option.row ? <RoomFace row={option.row} /> : <span class="sign">{option.sign}</span>}
-                            {option.label}
-                            <small>{option.note}</small>
+                            <span class="cut">{option.label}</span>
+                            <small class="cut">{option.note}</small>
                         </button>
-                    ))}
+                    ))}</div>
                 </div>
             )}
             {emoji && <EmojiPicker onPick={(sign) => insert(sign)} onClose={() => setEmoji(false)} />}

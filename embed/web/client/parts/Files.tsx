@@ -4,6 +4,7 @@ import { Empty, IconButton } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { t } from "../i18n/t.ts";
 import { day, short, size } from "../render/dates.ts";
+import { panel } from "../routes.ts";
 import { cookie, thumbnail } from "../sdk/media.ts";
 import { filesOf } from "../sdk/timeline.ts";
 import type { Message, RoomRow } from "../sdk/types.ts";
@@ -48,6 +49,33 @@ export function Files({ row }: { row: RoomRow }): JSX.Element {
     );
 }
 
+const STRIP = 3;
+
+/** The newest pictures and films of a room, in one line. */
+export function MediaStrip({ row }: { row: RoomRow }): JSX.Element | null {
+    const [list, setList] = useState<readonly Message[]>([]);
+    useEffect(() => {
+        let current = true;
+        void filesOf(the().engine, row.id, undefined).then(({ found }) => {
+            if (current) setList(found.filter(({ body }) => body.type === "image" || body.type === "video").slice(0, STRIP));
+        }, () => undefined);
+        return () => void (current = false);
+    }, [row.id]);
+    if (list.length === 0) return null;
+    return (
+        <>
+            <div class="cap2"><span>{t("panel.media")}</span><button type="button" class="plainly link" onClick={() => panel("files")}>{t("panel.media-all")}</button></div>
+            <div class="grid3">
+                {list.map((message) => (
+                    <button key={message.key} type="button" class="plainly" aria-label={t("media.open", { name: "media" in message.body ? message.body.media.name : "" })} onClick={() => openRoomById(row.id, message.id)}>
+                        <Thumb message={message} width={160} />
+                    </button>
+                ))}
+            </div>
+        </>
+    );
+}
+
 function Entry({ message, onOpen }: { message: Message; onOpen: () => void }): JSX.Element | null {
     const { body } = message;
     if (!("media" in body)) return null;
@@ -63,10 +91,10 @@ function Entry({ message, onOpen }: { message: Message; onOpen: () => void }): J
     );
 }
 
-function Thumb({ message }: { message: Message }): JSX.Element {
+function Thumb({ message, width = 96 }: { message: Message; width?: number }): JSX.Element {
     void cookie.value;
     const media = "media" in message.body ? message.body.media : undefined;
-    const plain = media?.file ? undefined : thumbnail(message.body.type === "video" ? media?.thumbnail : media?.url, 96);
+    const plain = media?.file ? undefined : thumbnail(message.body.type === "video" ? media?.thumbnail : media?.url, width);
     const { src } = useSource(media?.thumbnailFile ? { url: undefined, file: media.thumbnailFile } : undefined, "image/jpeg", plain);
     return <span class="filed-thumb">{src ? <img src={src} alt="" loading="lazy" /> : <Icon name={message.body.type === "video" ? "play" : "image"} />}</span>;
 }

@@ -157,7 +157,9 @@ function File({ body, message }: { body: MediaBodyData; message: Message }): JSX
 export function MediaBody({ body, message, actions }: { body: MediaBodyData; message: Message; actions: Actions }): JSX.Element {
     const { media } = body;
     void cookie.value;
-    const shown = INLINE.test(media.type) && media.size < LARGEST_BLOB;
+    // Some clients do not say what kind of picture it is; an unencrypted one the browser finds out itself.
+    const untold = !media.file && media.type === "application/octet-stream" && body.type !== "file";
+    const shown = (INLINE.test(media.type) || untold) && media.size < LARGEST_BLOB;
     const kind = shown || body.type === "sticker" || media.local ? body.type : "file";
     return (
         <>

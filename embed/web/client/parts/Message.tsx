@@ -193,7 +193,7 @@ export const MessageRow = memo(function MessageRow({ message, first, next, last,
                     {message.id && body.type !== "gone" && <Toolbar message={message} actions={actions} tabbable={focused} />}
                 </div>
                 <Reactions message={message} actions={actions} />
-                {message.thread && <ThreadLink id={message.id} thread={message.thread} />}
+                {message.thread && (actions.thread === message.id ? <div class="thr-count">{t("thread.replies", { n: message.thread.count })}</div> : <ThreadLink id={message.id} thread={message.thread} />)}
                 {mine ? <State message={message} actions={actions} last={last} /> : message.readers.length > 0 && !actions.dm && <div class="seen" title={list(message.readers.map(({ name }) => name))} aria-label={t("read.by", { names: list(message.readers.slice(0, 6).map(({ name }) => name)), n: message.readers.length })}><Pile people={message.readers} /></div>}
             </div>
         </li>

@@ -43,6 +43,7 @@ function Frame({ label, title, back, children }: { label: string; title: Compone
     );
 }
 
+const MediaStrip = lazy(() => import("./Files.tsx").then(({ MediaStrip }) => MediaStrip), null);
 const Files = lazy(() => import("./Files.tsx").then(({ Files }) => Files), null);
 
 const TABS = ["details", "members", "settings"] as const;
@@ -100,6 +101,7 @@ function About({ row }: { row: RoomRow }): JSX.Element {
             <button type="button" class="it" onClick={() => (jumping.value = row.id)}><Icon name="calendar" /><span>{t("jump.title")}</span></button>
             <button type="button" class="it" onClick={() => panel("threads")}><Icon name="message-square-text" /><span>{t("room.threads")}</span><span class="val"><Icon name="chevron-right" flip /></span></button>
             <button type="button" class="it" onClick={() => panel("members")}><Icon name="users" /><span>{t("panel.members")}</span><span class="val">{row.members}<Icon name="chevron-right" flip /></span></button>
+            <MediaStrip row={row} />
             <div class="rule" />
             <div class="it"><Icon name={row.encrypted ? "lock" : "lock-open"} /><span>{t(row.encrypted ? "room.encrypted" : "room.plain")}<small>{t(row.encrypted ? "room.encrypted-text" : "room.plain-text")}</small></span></div>
             {row.kind === "dm" && row.person && <button type="button" class="it" onClick={() => (personCard.value = { user: row.person ?? "", room: row.id })}><Icon name="user" /><span>{t("panel.person")}</span></button>}

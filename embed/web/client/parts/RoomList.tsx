@@ -18,13 +18,14 @@ const FILTERS: readonly Filter[] = ["all", "unread", "people", "rooms"];
 
 function Preview({ row }: { row: RoomRow }): JSX.Element {
     const draft = drafts.value.get(draftKey(row.id));
-    if (row.typing.length > 0) return <span class="pv"><span class="typing">{t("list.typing", { name: row.typing[0] ?? "", n: row.typing.length })}</span></span>;
+    if (row.typing.length > 0) return <span class="pv"><span class="typing">{t("list.typing", { name: row.typing[0]?.name ?? "", n: row.typing.length })}</span></span>;
     if (draft?.text && openRoom.value !== row.id) return <span class="pv"><span class="draft">{t("list.draft")}</span> {draft.text.slice(0, 80)}</span>;
     const last = row.preview;
     if (!last) return <span class="pv sub">{row.membership === "knock" ? t("list.asked") : row.topic}</span>;
-    const name = last.mine ? t("list.you") : last.sender;
+    const name = last.read ? "" : last.mine ? t("list.you") : last.sender;
     return (
         <span class="pv">
+            {last.read && <Icon name="check-check" label={t("read.read")} />}
             {last.icon && <Icon name={last.icon} />}
             {name && <b>{name}: </b>}
             {last.text}

@@ -18,6 +18,13 @@ const READ_MS = 500;
 const FLOAT_MS = 1_200;
 const ANCHORS = globalThis.CSS?.supports("overflow-anchor", "auto") ?? false;
 
+/** The sentence with the name in it set off. */
+function named(text: string, who: string | undefined): JSX.Element {
+    const at = who ? text.indexOf(who) : -1;
+    if (!who || at < 0) return <>{text}</>;
+    return <>{text.slice(0, at)}<b>{who}</b>{text.slice(at + who.length)}</>;
+}
+
 function happened(items: readonly Happening[]): JSX.Element {
     // Several of one kind become "Noor and 2 others joined".
     const lines: { item: Happening; others: number }[] = [];
@@ -33,7 +40,7 @@ function happened(items: readonly Happening[]): JSX.Element {
             {shown.map(({ item, others }, at) => (
                 <span key={item.key} title={full(item.time)}>
                     {at > 0 && " · "}
-                    {others > 0 ? tt(`${item.text}.many`, { ...item.slots, n: others }) : tt(item.text, item.slots)}
+                    {named(others > 0 ? tt(`${item.text}.many`, { ...item.slots, n: others }) : tt(item.text, item.slots), item.slots["who"])}
                 </span>
             ))}
             {more > 0 && ` · ${t("happened.more", { n: more })}`}
@@ -125,10 +132,17 @@ export function TimelineView({ view, actions, label, intro }: { view: RoomView; 
     const look = useReading(scroller, view);
     useAnchor(scroller, column, view, items);
     const resting = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+    const size = useRef("");
 
     const scrolled = useCallback(() => {
         const box = scroller.current;
         if (!box) return;
+        // A window that was turned, or a keyboard that came up, is no reader who scrolled: the end stays the end.
+        const measure = `${box.clientWidth} ${box.clientHeight}`;
+        if (size.current !== measure) {
+            if (size.current && view.atBottom) box.scrollTop = box.scrollHeight;
+            size.current = measure;
+        }
         const left = box.scrollHeight - box.scrollTop - box.clientHeight;
         const wasBottom = view.atBottom;
         view.atBottom = view.atEnd.value && left <= BOTTOM_PX;

@@ -8,9 +8,13 @@ export const Face = ({ person, size, back }: { person: Person; size?: string; ba
     <Avatar id={person.id} name={person.name} src={thumbnail(person.avatar, 96)} {...(size && { size })} {...(back && { back })} />
 );
 
-export const RoomFace = ({ row, size }: { row: Pick<RoomRow, "id" | "name" | "avatar" | "kind" | "person">; size?: string }): JSX.Element => (
-    <Avatar id={row.person ?? row.id} name={row.name} src={thumbnail(row.avatar, 96)} square={row.kind !== "dm"} {...(size && { size })} />
-);
+type Drawn = Pick<RoomRow, "id" | "name" | "avatar" | "kind" | "person"> & { faces?: RoomRow["faces"] };
+
+export function RoomFace({ row, size }: { row: Drawn; size?: string }): JSX.Element {
+    const [one, other] = row.avatar ? [] : (row.faces ?? []);
+    if (one && other) return <span class="duo" style={size ? { "--z": size } : undefined} aria-hidden="true"><Face person={one} /><Face person={other} /></span>;
+    return <Avatar id={row.person ?? row.id} name={row.name} src={thumbnail(row.avatar, 96)} square={row.kind !== "dm"} {...(size && { size })} />;
+}
 
 export function BadgeView({ count, mention, dot, dm }: { count: number; mention: boolean; dot: boolean; dm?: boolean }): JSX.Element | null {
     if (mention && !dm) {

@@ -4,6 +4,7 @@ import { ClientPrefix } from "matrix-js-sdk/lib/http-api/prefix.js";
 import { ApiError } from "./api.ts";
 import type { Engine } from "./engine.ts";
 import { directs } from "./rooms.ts";
+import { clean, localpart } from "./text.ts";
 import type { Person } from "./types.ts";
 
 type Json = Record<string, unknown>;
@@ -319,7 +320,7 @@ export class Commands {
 
     async profile(user: string): Promise<Person> {
         const { displayname, avatar_url } = await this.#ask<{ displayname?: string; avatar_url?: string }>("GET", `/profile/${enc(user)}`);
-        return { id: user, name: displayname ?? user.slice(1, user.indexOf(":")), avatar: avatar_url };
+        return { id: user, name: clean(displayname, 80) || localpart(user), avatar: avatar_url };
     }
     setName = (displayname: string): Promise<unknown> => this.#ask("PUT", `/profile/${enc(this.engine.userId)}/displayname`, { displayname });
     setAvatar = (avatar_url: string): Promise<unknown> => this.#ask("PUT", `/profile/${enc(this.engine.userId)}/avatar_url`, { avatar_url });

@@ -144,10 +144,11 @@ export class Engine extends Emitter<EngineEvents> {
             }
         });
         client.on(RoomEvent.Timeline, (event, room, toStart, removed, data) => {
-            if (!room) return;
+            // A page of history changes no row of the list, and whoever asked for it draws it once it is whole.
+            if (!room || toStart) return;
             this.touch(room.roomId);
             this.emit("timeline", room.roomId);
-            if (!toStart && !removed && data?.liveEvent && this.ready) {
+            if (!removed && data?.liveEvent && this.ready) {
                 this.emit("live", { roomId: room.roomId, eventId: event.getId() ?? "" });
             }
         });

@@ -178,6 +178,8 @@ export function messageOf(engine: Engine, room: Room, event: MatrixEvent, pins: 
     };
 }
 
+const list = (value: unknown): number => (Array.isArray(value) ? value.length : 0);
+
 function happening(room: Room, event: MatrixEvent, key: string, slots: Record<string, string>, readers: Person[]): Happening {
     const who = personOf(room, event.getSender() ?? "").name;
     return { kind: "happening", key: event.getId() ?? "", id: event.getId() ?? "", time: event.getTs(), text: key, slots: { who, ...slots }, readers };
@@ -203,7 +205,7 @@ function stateItem(engine: Engine, room: Room, event: MatrixEvent): Happening | 
         case "m.room.encryption":
             return line("happened.encrypted");
         case "m.room.pinned_events":
-            return line("happened.pinned");
+            return line(list(now["pinned"]) > list(before["pinned"]) ? "happened.pinned" : "happened.unpinned");
         case "m.room.tombstone":
             return line("happened.upgraded");
         case "m.room.join_rules":

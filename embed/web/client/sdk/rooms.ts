@@ -52,7 +52,8 @@ function preview(room: Room, engine: Engine, event: MatrixEvent | undefined, kin
     if (!event) return undefined;
     const mine = event.getSender() === engine.userId;
     const sender = mine || kind === "dm" ? "" : personOf(room, event.getSender() ?? "").name.split(" ")[0] ?? "";
-    return { text: bodyText(event), sender, mine, icon: bodyIcon(event) };
+    const read = mine && kind === "dm" && room.getReceiptsForEvent(event).some(({ userId }) => userId !== engine.userId);
+    return { text: bodyText(event), sender, mine, icon: bodyIcon(event), read };
 }
 
 /** Actions that tell nobody. */
@@ -70,10 +71,23 @@ function muted(engine: Engine, roomId: string): boolean {
     );
 }
 
-/** A direct chat is called by its person, unless it was given a name. */
-function roomName(room: Room, person: string | undefined): string {
+const NAMED = 3;
+
+/** Who else is in a room that was given neither name nor address; nobody in any other room. */
+function companions(room: Room, engine: Engine): Person[] {
+    if (content<{ name: string }>(room, "m.room.name").name || room.getCanonicalAlias()) return [];
+    const others = (state(room)?.getMembers() ?? []).filter(({ userId, membership }) => userId !== engine.userId && (membership === "join" || membership === "invite"));
+    return others.slice(0, NAMED).map(({ userId }) => personOf(room, userId));
+}
+
+/** A direct chat is called by its person, a room without a name by those in it, unless it was given a name. */
+function roomName(room: Room, person: string | undefined, others: readonly Person[]): string {
     const given = clean(content<{ name: string }>(room, "m.room.name").name, 120);
     if (person && !given) return personOf(room, person).name;
+    if (others.length > 1) {
+        const more = room.getInvitedAndJoinedMemberCount() - 1 - others.length;
+        return others.map(({ name }) => name.split(" ")[0]).join(", ") + (more > 0 ? ` +${more}` : "");
+    }
     return clean(room.name, 120) || localpart(room.roomId);
 }
 
@@ -95,9 +109,10 @@ export function roomRow(engine: Engine, room: Room, direct: Map<string, string>)
     const markedUnread = room.getAccountData("m.marked_unread")?.getContent()["unread"] === true;
     const avatarMember = person ? room.getMember(person) : undefined;
     const tags = room.tags;
+    const others = companions(room, engine);
     return {
         id: room.roomId,
-        name: roomName(room, person),
+        name: roomName(room, person, others),
         alias: room.getCanonicalAlias() ?? undefined,
         topic: clean(content<{ topic: string }>(room, "m.room.topic").topic, 500),
         avatar: room.getMxcAvatarUrl() ?? avatarMember?.getMxcAvatarUrl() ?? undefined,
@@ -125,7 +140,7 @@ export function roomRow(engine: Engine, room: Room, direct: Map<string, string>)
         typing: (state(room)?.getMembers() ?? [])
             .filter((member) => member.typing && member.userId !== engine.userId)
             .slice(0, 4)
-            .map((member) => personOf(room, member.userId).name),
+            .map((member) => personOf(room, member.userId)),
         inviter: inviterId ? personOf(room, inviterId) : undefined,
         inviteReason: invited ? clean(me?.events.member?.getContent()["reason"], 300) || undefined : undefined,
         successor,
@@ -135,6 +150,8 @@ export function roomRow(engine: Engine, room: Room, direct: Map<string, string>)
                       .filter((event) => Array.isArray(event.getContent()["via"]))
                       .map((event) => event.getStateKey() ?? "")
                 : [],
+        faces: person || others.length < 2 ? [] : others.slice(0, 2),
+        threads: room.getThreads().filter((thread) => room.getThreadUnreadNotificationCount(thread.id) > 0).length,
         joinRule: String(content<{ join_rule: string }>(room, "m.room.join_rules").join_rule ?? "invite"),
     };
 }

@@ -18,6 +18,8 @@ export interface Preview {
     readonly sender: string;
     readonly mine: boolean;
     readonly icon: string | undefined;
+    /** One's own, and somebody else has read it. */
+    readonly read: boolean;
 }
 
 export interface RoomRow {
@@ -38,7 +40,7 @@ export interface RoomRow {
     readonly members: number;
     /** The other person of a direct chat. */
     readonly person: string | undefined;
-    readonly typing: readonly string[];
+    readonly typing: readonly Person[];
     readonly inviter: Person | undefined;
     readonly inviteReason: string | undefined;
     /** The room that took this one's place. */
@@ -46,6 +48,10 @@ export interface RoomRow {
     /** Of a space: its rooms. */
     readonly children: readonly string[];
     readonly joinRule: string;
+    /** Two of those in a room that has neither name nor picture: it is drawn by them. */
+    readonly faces: readonly Person[];
+    /** Threads with something unread. */
+    readonly threads: number;
 }
 
 export interface Person {

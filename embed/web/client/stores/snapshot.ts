@@ -6,6 +6,8 @@ import * as kv from "../../core/kv.ts";
 import type { Person, RoomRow } from "../sdk/types.ts";
 import { app, loaded, me, rooms } from "./app.ts";
 
+/** Another name when rows change their shape: what an older build kept is not shown. */
+const KEPT_AS = "snapshot-2";
 const MOST = 400;
 const REST_MS = 2_000;
 interface Kept {
@@ -29,7 +31,7 @@ async function keyOf(): Promise<CryptoKey> {
 /** Show the list as it was; whether there was one. */
 export async function showKept(user: string): Promise<boolean> {
     try {
-        const sealed = await kv.get<Sealed>("kv", "snapshot");
+        const sealed = await kv.get<Sealed>("kv", KEPT_AS);
         if (!sealed) return false;
         const plain = await crypto.subtle.decrypt({ name: "AES-GCM", iv: sealed.iv }, await keyOf(), sealed.data);
         const kept = JSON.parse(new TextDecoder().decode(plain)) as Kept;
@@ -49,7 +51,7 @@ async function keep(user: string): Promise<void> {
     const iv = crypto.getRandomValues(new Uint8Array(12));
     const data = await crypto.subtle.encrypt({ name: "AES-GCM", iv }, await keyOf(), plain);
     // Somebody may have signed out meanwhile: then nothing is to stay.
-    if (app.value) await kv.put("kv", "snapshot", { iv, data } satisfies Sealed);
+    if (app.value) await kv.put("kv", KEPT_AS, { iv, data } satisfies Sealed);
 }
 
 /** Keep the list from now on: when it has rested, and when the page goes. */

@@ -1,0 +1,151 @@
+"""Pictures of every screen at three widths, light and dark, to be looked at beside the design.
+
+`HROMADA_SCREENSHOTS=folder` takes them; without it there is nothing to look at and nothing is run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.embed.people import Person, local, person
+from tests.embed.scenery import Scenery, scenery
+from tests.embed.test_admin_pages import SHOTS, shoot, sign_in
+from tests.support.client import Client
+from tests.support.server import Server
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+pytestmark = [
+    pytest.mark.skipif(not SHOTS, reason="HROMADA_SCREENSHOTS names no folder"),
+    pytest.mark.timeout(900),
+]
+
+SETTINGS = ("profile", "devices", "encryption", "notifications", "appearance", "language", "privacy", "keyboard",
+            "about")  # fmt: skip
+ADMIN = ("sites", "users", "rooms", "reports", "federation", "tokens", "health", "audit")
+
+
+async def show(who: Person, where: str) -> None:
+    """Go to a page of the client and let it come to rest."""
+    await who.page.evaluate("where => { location.hash = '#/' + where; }", where)
+    await who.page.wait_for_timeout(900)
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_every_screen(browser: Browser, server: Server, anonymous: Client) -> None:
+    painter = await (await browser.new_context()).new_page()
+    scene = await scenery(anonymous, painter)
+    newcomer = await person(browser, local(server), "maya", viewport={"width": 1440, "height": 900})
+    await entering(newcomer)
+    ada = await sign_in(browser, server, scene.ada, viewport={"width": 1440, "height": 900})
+    await conversation(ada, scene)
+    await around(ada, scene)
+    for tab in SETTINGS:
+        await show(ada, f"settings/{tab}")
+        await shoot(ada, f"settings-{tab}")
+    for tab in ADMIN:
+        await show(ada, f"admin/{tab}")
+        await shoot(ada, f"admin-{tab}")
+    assert ada.faults + newcomer.faults == []
+
+
+async def entering(who: Person) -> None:
+    page = who.page
+    await page.goto(f"{who.url}/#/login")
+    await page.get_by_label("User name").fill(who.name)
+    await shoot(who, "signin")
+    await page.get_by_label("Password", exact=True).fill("wrong")
+    await page.get_by_role("button", name="Sign in").click()
+    await page.get_by_role("alert").first.wait_for()
+    await shoot(who, "signin-bad")
+    await page.goto(f"{who.url}/#/register")
+    await shoot(who, "register")
+    await page.get_by_label("User name").fill(who.name)
+    await page.get_by_label("Password", exact=True).fill("correct horse battery staple")
+    await page.get_by_role("button", name="Create account").click()
+    await page.get_by_role("button", name="Remind me later").wait_for()
+    await shoot(who, "recovery")
+    await page.get_by_role("button", name="Remind me later").click()
+    await page.get_by_role("navigation", name="Main").first.wait_for()
+    await page.wait_for_timeout(500)
+    await shoot(who, "first")
+    second = await person(who.context.browser, who.url, "unused", viewport={"width": 1440, "height": 900})  # type: ignore[arg-type]
+    second.name = who.name
+    await second.page.goto(f"{who.url}/#/login")
+    await second.page.get_by_label("User name").fill(who.name)
+    await second.page.get_by_label("Password", exact=True).fill("correct horse battery staple")
+    await second.page.get_by_role("button", name="Sign in").click()
+    await second.page.get_by_role("navigation", name="Main").first.wait_for()
+    await show(second, "verify")
+    await shoot(second, "verify-start")
+    await show(second, "unlock")
+    await shoot(second, "unlock")
+
+
+async def conversation(ada: Person, scene: Scenery) -> None:
+    page = ada.page
+    await page.locator(".list .rm:has(.nm)").nth(8).wait_for()
+    await shoot(ada, "home")
+    bike = f"room/{scene.rooms['bike']}"
+    await show(ada, bike)
+    await ada.composer.fill("I can bring the chain tool")
+    garden = f"room/{scene.rooms['garden']}"
+    await show(ada, garden)
+    await ada.sees("They also have lavender")
+    taras = scene.people["taras"]
+    await taras.ok("PUT", f"/rooms/{scene.rooms['garden']}/typing/{taras.user_id}", {"typing": True, "timeout": 60_000})
+    await page.wait_for_timeout(1_000)
+    await shoot(ada, "chat")
+    await page.evaluate("document.querySelector('[role=log]').scrollTop = 0")
+    await page.wait_for_timeout(700)
+    await shoot(ada, "chat-top")
+    for tab in ("details", "members", "settings", "threads", "pinned", "files", f"thread:{scene.events['saturday']}"):
+        await show(ada, f"{garden}?panel={tab}")
+        await shoot(ada, f"panel-{tab.split(':')[0]}")
+    await show(ada, garden)
+    await ada.act("Anything else while", "Reply")
+    await ada.composer.press_sequentially("Thanks @ir")
+    await page.wait_for_timeout(300)
+    await shoot(ada, "reply")
+    await ada.composer.fill("")
+    await page.keyboard.press("Escape")
+    await page.get_by_role("button", name="Emoji").last.click()
+    await page.wait_for_timeout(600)
+    await shoot(ada, "emoji")
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("Control+k")
+    await page.wait_for_timeout(300)
+    await shoot(ada, "switcher")
+    await page.keyboard.press("Escape")
+    await page.get_by_role("button", name="New conversation").first.click()
+    await page.wait_for_timeout(300)
+    await shoot(ada, "new")
+    await page.keyboard.press("Escape")
+    await page.locator("li.msg img").last.click()
+    await page.wait_for_timeout(500)
+    await shoot(ada, "viewer")
+    await page.keyboard.press("Escape")
+    await page.context.set_offline(True)
+    await page.evaluate("dispatchEvent(new Event('offline'))")
+    await ada.say("I will send this when I am back")
+    await page.wait_for_timeout(6_000)
+    await shoot(ada, "offline")
+    await page.context.set_offline(False)
+
+
+async def around(ada: Person, scene: Scenery) -> None:
+    await show(ada, f"room/{scene.rooms['space']}")
+    await shoot(ada, "space")
+    await show(ada, "explore")
+    await shoot(ada, "explore")
+    await show(ada, "explore?q=nothing-of-this-name")
+    await shoot(ada, "explore-none")
+    await show(ada, "invites")
+    await shoot(ada, "invites")
+    await show(ada, f"room/{scene.rooms['invite-iryna']}")
+    await shoot(ada, "invite")
+    await show(ada, "search?q=насіння")
+    await shoot(ada, "search")
