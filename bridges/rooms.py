@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from bridges.config import Config
+from bridges.faults import reach
 from bridges.mapper import transaction_id
 from bridges.matrix import Homeserver, MatrixFailure, part
 from bridges.state import Delivery, State
@@ -44,7 +45,9 @@ class Rooms:
             "creation_content": {"m.federate": content["federate"]},
             "initial_state": initial,
         }
+        reach("making-room")
         room_id = await self._create(room.alias, body)
+        reach("made-room")
         if content.get("power"):
             await self._give_power(room_id, content["power"])
         if space is not None:
