@@ -31,12 +31,23 @@ class Settings:
     port: int
     server_name: str
     shared_secret: str
+    appservices: tuple[str, ...] = ()
+    """Registration files of application services."""
+
+
+def is_installed() -> bool:
+    """Whether `install` has nothing to do."""
+    return (_folder() / "installed").exists()
+
+
+def _folder() -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "hromada-bench" / f"synapse-{VERSION}"
 
 
 def install() -> Path:
     """The interpreter of the environment with Synapse, made on first use.  Raises CalledProcessError."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "hromada-bench" / f"synapse-{VERSION}"
+    folder = _folder()
     python = folder / "bin" / "python"
     installed = folder / "installed"
     if not installed.exists():
@@ -84,6 +95,7 @@ def _changes(settings: Settings, database: Postgres | Sqlite, *, preparing: bool
         "enable_registration_without_verification": True,
         "suppress_key_server_warning": True,
         "trusted_key_servers": [],
+        "app_service_config_files": list(settings.appservices),
         **({"bcrypt_rounds": PREPARING_BCRYPT_ROUNDS} if preparing else {}),
         **_rate_limits_off(),
     }

@@ -14,6 +14,7 @@ import structlog
 
 from bridges import metrics
 from bridges.config import Config, seconds
+from bridges.faults import reach
 from bridges.record import Recorder
 from bridges.scans import Scanner
 from bridges.sources import Batch, Gap, Source, SourceUnavailable, Watched
@@ -108,6 +109,8 @@ class Capture:
             notes = self._state.progress(self._name)
             batch = await self._feed.read(notes["position"], self._batch)
             self._drained = not batch.more
+            if batch.changes:
+                reach("read")
         except Gap as gap:
             await self._start_anew(gap)
             return True
@@ -126,10 +129,13 @@ class Capture:
         if batch.rescan:
             progress["reconcile_due"] = "0"
         what = self._recorder.record(batch.changes, progress)
+        reach("stored")
         if what.deliveries:
             self._stored()
         self._stop_on_error(what)
+        reach("acknowledging")
         await self._feed.acknowledge(batch)
+        reach("acknowledged")
         self._state.forget_taken(self._name)
         return batch.more
 

@@ -17,6 +17,7 @@ import structlog
 
 from bridges import metrics
 from bridges.config import Config, per_second
+from bridges.faults import reach
 from bridges.limits import Bucket
 from bridges.matrix import Homeserver, MatrixFailure, TryAgain, part
 from bridges.rooms import Rooms
@@ -136,6 +137,7 @@ class Sender:
                 answer = await self._homeserver.call(
                     "PUT", path, delivery.content, user=delivery.sender, device=True, **query
                 )
+                reach("sent")
                 return str(answer["event_id"])
             except MatrixFailure as failure:
                 if attempt == 2 or failure.status != 403:

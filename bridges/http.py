@@ -19,6 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from quart import Quart, Response, request
 
 from bridges.config import Config
+from bridges.faults import reach
 from bridges.metrics import REGISTRY
 from bridges.state import State
 
@@ -60,6 +61,7 @@ def make_app(  # noqa: C901 - one small function for each path
             return {"errcode": "M_BAD_JSON", "error": "A transaction has a list of events"}, 400
         if state.receive(txn_id, [event for event in events if isinstance(event, dict)]):
             arrived()
+            reach("received")
         return {}, 200
 
     @app.get("/_matrix/app/v1/users/<path:user_id>")

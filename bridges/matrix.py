@@ -89,7 +89,7 @@ class Homeserver:
             parsed = None
         if not isinstance(parsed, dict):
             raise TryAgain(f"the answer {status} is no JSON object")
-        if status == 200:
+        if status in (200, 201):  # a device that was not there before
             return parsed
         errcode, message = str(parsed.get("errcode", "")), str(parsed.get("error", ""))
         if status == 429:

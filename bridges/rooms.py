@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from bridges.config import Config
+from bridges.faults import reach
 from bridges.mapper import transaction_id
 from bridges.matrix import Homeserver, MatrixFailure, part
 from bridges.state import Delivery, State
@@ -44,9 +45,11 @@ class Rooms:
             "creation_content": {"m.federate": content["federate"]},
             "initial_state": initial,
         }
-        if content.get("power"):
-            body["power_level_content_override"] = {"users": {self._bot: 100, **content["power"]}}
+        reach("making-room")
         room_id = await self._create(room.alias, body)
+        reach("made-room")
+        if content.get("power"):
+            await self._give_power(room_id, content["power"])
         if space is not None:
             path = f"/rooms/{part(space)}/state/m.space.child/{part(room_id)}"
             await self._homeserver.call("PUT", path, {"via": [self._service.server_name]})
@@ -89,6 +92,14 @@ class Rooms:
         wanted = _NO_WRITER if archived else 0
         if levels.get("events_default", 0) != wanted:
             await self._homeserver.call("PUT", path, {**levels, "events_default": wanted})
+
+    async def _give_power(self, room_id: str, levels: dict[str, int]) -> None:
+        """Not while the room is made: whether its creator is named among them depends on the room's version."""
+        path = f"/rooms/{part(room_id)}/state/m.room.power_levels/"
+        before = await self._homeserver.call("GET", path)
+        users = before.get("users") or {}
+        if any(users.get(user) != level for user, level in levels.items()):
+            await self._homeserver.call("PUT", path, {**before, "users": {**users, **levels}})
 
     async def redact(self, lane: str, room_id: str) -> None:
         """Take every message away that the lane was sent."""

@@ -15,6 +15,7 @@ import structlog
 
 from bridges import metrics
 from bridges.config import Config, seconds
+from bridges.faults import reach
 from bridges.filters import Filter
 from bridges.mapper import image_hash
 from bridges.record import Recorder
@@ -99,6 +100,7 @@ class Scanner:
                 self._recorder.silent(what, row.key, image, scan["number"])
         what.progress = {"ahead": "1", **self._advance(scan, rows)}
         self._state.store(self._name, what)
+        reach("scanned")
         if "scan" not in what.progress:
             self._end(scan, backfilled=str(time.time()), backfill_due=None)
 

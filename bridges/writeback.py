@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridges.config import Config, Query, TableMapping, Update
+from bridges.faults import reach
 from bridges.mapper import image_hash, transaction_id
 from bridges.matrix import Homeserver, MatrixFailure, part
 from bridges.render import BadTemplate, Template
@@ -246,6 +247,7 @@ class Writeback:
         except Refused:
             self._state.forget_echo(name, asked.event_id)
             raise
+        reach("written")
         return written
 
     def _answer(self, asked: Asked, written: Written) -> Handled:

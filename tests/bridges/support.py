@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -39,17 +40,29 @@ class Bridge:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def start(self) -> None:
-        """Run."""
+    def start(self, fault: str = "") -> None:
+        """Run; with a fault of `bridges.faults`."""
+        environment = {**self.environment, "HROMADA_BRIDGES_FAULT": fault} if fault else self.environment
         command = [sys.executable, "-m", "homeserver", "bridges", "run", str(self.file)]
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
 
     @property
     def pid(self) -> int:
         """The process."""
         assert self._process is not None
         return self._process.pid
+
+    def faulted(self) -> bool:
+        """Whether the fault that it was started with has come: it is dead, or stopped."""
+        assert self._process is not None
+        if self._process.poll() is not None:
+            return True
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+    def go_on(self) -> None:
+        """Go on where it was stopped."""
+        os.kill(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """kill -9."""

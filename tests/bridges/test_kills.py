@@ -1,15 +1,19 @@
 """kill -9 of everything, while writers hold their transactions open: committed rows are messages, in order, once.
 
 What was committed is in a table of its own, written in the same transactions: nobody has to know whether a commit that
-was not answered went through. In a round two of five die; `--crash-kills` counts the dead.
+was not answered went through. The bridge dies at each of the places that `bridges.faults` names, and the homeserver and
+the databases while it stands still there; then everything dies at random. `--crash-kills` of 120 makes 30 such rounds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+import re
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -19,7 +23,8 @@ import aiomysql
 import asyncpg
 import pytest
 
-from tests.bridges.support import Bridge, registration, told
+from tests.bridges.support import Bridge, answers, find_room, registration, told
+from tests.support.appservice import free_port
 from tests.support.client import Client, eventually
 from tests.support.faultproxy import FaultProxy
 from tests.support.fixtures import unavailable
@@ -36,6 +41,7 @@ homeserver = "http://127.0.0.1:{port}"
 server_name = "hromada.test"
 as_token = {{ file = "{folder}/as_token" }}
 hs_token = {{ file = "{folder}/hs_token" }}
+listen = "127.0.0.1:{listen}"
 state = "{folder}/state.db"
 [source.postgres]
 driver = "postgresql"
@@ -49,16 +55,41 @@ MAPPING = """
 source = "{source}"
 table = "{name}"
 key = ["id"]
-columns = ["id", "n"]
+columns = ["id", "n", "who"]
 capture = {capture}
 room = {{ alias = "_db_{name}_{{{{ id }}}}", invite = ["@sales:hromada.test"] }}
-message = [{{ on = "update", sender = "ghost:n", text = "{{{{ old.n }}}} -> {{{{ n }}}}" }}]
+message = [{{ on = "update", sender = "ghost:who", text = "{{{{ old.n }}}} -> {{{{ n }}}}" }}]
+"""
+FILLED = (3, 250, 499, 500, 599)
+"""Those of the rows from before that are told; they are in two pages of the scan."""
+FILLING = """
+[mapping.filled]
+source = "postgres"
+table = "filled"
+key = ["id"]
+columns = ["id", "n"]
+capture = { mode = "outbox", poll = "50ms" }
+backfill = { mode = "where", filter = { col = "n", op = "eq", value = 1 } }
+room = { alias = "_db_filled_{{ id }}", invite = ["@sales:hromada.test"] }
+message = [{ on = "insert", text = "filled {{ id }}" }]
+[mapping.filled.write.message]
+insert = "replies"
+values = { id = "{{ event_uuid }}", body = "{{ body }}" }
 """
 MAPPINGS = {
     "drained": ("postgres", '{ mode = "outbox", poll = "50ms" }'),
     "logged": ("postgres", '{ mode = "logical", poll = "50ms" }'),
     "triggered": ("maria", '{ mode = "outbox", table = "bridge_outbox", poll = "50ms" }'),
 }
+FILLED_TABLE = (
+    "CREATE TABLE filled (id bigint PRIMARY KEY, n bigint NOT NULL); CREATE TABLE replies (id uuid PRIMARY KEY, "
+    f"body text); INSERT INTO filled SELECT id, (id IN {FILLED})::int FROM generate_series(0, 620) id;"
+)
+SCANNED = ("filled", "logged")
+ROOM_PLACES = ("making-room", "made-room")
+REPLY_PLACES = ("received", "written")
+PLACES = ("read", "stored", "acknowledging", "acknowledged", *ROOM_PLACES, "sent", *REPLY_PLACES)
+OTHERS = ("server", "postgres", "mariadb", "answers")
 
 
 class World:
@@ -69,19 +100,22 @@ class World:
         self.postgres, self.maria = cluster.make_database(), mariadb.make_database()
         self.bridge = Bridge(folder, POSTGRES_URL=self.postgres, MARIA_URL=self.maria)
         mappings = [MAPPING.format(name=n, source=s, capture=c) for n, (s, c) in MAPPINGS.items()]
-        self.bridge.file.write_text(CONFIG.format(port=proxy.port, folder=folder) + "".join(mappings))
+        self.bridge.file.write_text(
+            CONFIG.format(port=proxy.port, folder=folder, listen=free_port()) + "".join(mappings) + FILLING
+        )
         environment = {"HROMADA_APPSERVICES_FILES": registration(self.bridge, folder)}
         self.server = Server(folder / "data", ServerOptions(environment=environment))
-        tables = "CREATE TABLE {0} (id bigint PRIMARY KEY, n bigint NOT NULL);"
+        tables = "CREATE TABLE {0} (id bigint PRIMARY KEY, n bigint NOT NULL, who bigint);"
         history = "CREATE TABLE history (seq {0} PRIMARY KEY, name varchar(20), id bigint, n bigint);"
-        rows = "INSERT INTO {0} VALUES " + ", ".join(f"({row}, 0)" for row in range(ROWS)) + ";"
+        rows = "INSERT INTO {0} (id, n) VALUES " + ", ".join(f"({row}, 0)" for row in range(ROWS)) + ";"
         postgres = [history.format("bigint GENERATED ALWAYS AS IDENTITY"), "CREATE PUBLICATION bridge;"]
         postgres += ["ALTER ROLE hromada REPLICATION;"]
+        postgres += [FILLED_TABLE]
         for name in ("drained", "logged"):
             postgres += [tables.format(name)]
         ddl = self.bridge.ok("sql", "--role", "hromada").split("-- mapping.")
         postgres += ["ALTER PUBLICATION bridge ADD TABLE logged; ALTER TABLE logged REPLICA IDENTITY FULL;"]
-        postgres += ["-- mapping." + piece for piece in ddl if piece.startswith("drained")]
+        postgres += ["-- mapping." + piece for piece in ddl if piece.startswith(("drained", "filled"))]
         postgres += [rows.format(name) for name in ("drained", "logged")]
         cluster.sql("\n".join(postgres), self.postgres.rsplit("/", 1)[-1])
         maria = ["CREATE USER IF NOT EXISTS hromada;", tables.format("triggered")]
@@ -114,6 +148,31 @@ class World:
         finally:
             mine.close()
 
+    def left(self) -> str:
+        """What the bridge has not done yet, for a message."""
+        with closing(sqlite3.connect(self.bridge.file.parent / "state.db")) as state:
+            waiting = state.execute(
+                "SELECT lane, kind, count(*), max(attempts), max(error) FROM delivery WHERE state <> 'done' GROUP BY 1, 2"
+            ).fetchall()
+            return f"{waiting}, {state.execute('SELECT * FROM progress').fetchall()}"
+
+    async def meet(self, fault: str, cause: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Start the bridge anew, and wait until the fault came."""
+        await asyncio.to_thread(self.bridge.kill)
+        self.bridge.start(fault)
+        if cause is not None:
+            await cause()
+
+        async def faulted() -> bool:
+            return self.bridge.faulted()
+
+        try:
+            await eventually(faulted, PATIENCE_S)
+        except AssertionError:
+            raise AssertionError(f"{fault} did not come:\n{self.bridge.log()[-3000:]}") from None
+        if fault.startswith("kill:"):
+            self.bridge.kill()  # and is waited for
+
     async def kill(self, victim: str) -> None:
         """kill -9, and start again."""
         if victim == "bridge":
@@ -143,7 +202,6 @@ def world(tmp_path: Path) -> Iterator[World]:
             world = World(tmp_path, cluster, mariadb, proxy)
             world.server.start()
             proxy.target_port = urlsplit(world.server.url).port
-            world.bridge.start()
             try:
                 yield world
             finally:
@@ -161,20 +219,22 @@ async def write(world: World, name: str, row: int, done: asyncio.Event, chance: 
             async with world.connection(source) as run:
                 while not done.is_set():
                     await run("BEGIN")
-                    await run(f"UPDATE {name} SET n = n + 1 WHERE id = $1", row)
+                    await run(f"UPDATE {name} SET who = mod(n, 3), n = n + 1 WHERE id = $1", row)
                     number = (await run(f"SELECT n FROM {name} WHERE id = $1", row))[0][0]
                     await run(f"INSERT INTO history (name, id, n) VALUES ('{name}', {row}, {number})")
                     await asyncio.sleep(chance.uniform(0, 0.1))
                     await run("ROLLBACK" if chance.random() < 0.1 else "COMMIT")
-                    await asyncio.sleep(chance.uniform(0, 0.4))
+                    await asyncio.sleep(chance.uniform(0.2, 1.0))
         except Exception:  # the database is away, however the driver says it
             await asyncio.sleep(0.2)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 async def test_nothing_is_lost_or_doubled(
     world: World, http: aiohttp.ClientSession, pytestconfig: pytest.Config
 ) -> None:
+    await world.meet("kill:scanned:2")
+    world.bridge.start()
     sales = await Client(http, world.server.url).register("sales")
     await eventually(lambda: _begun(world.bridge), PATIENCE_S)  # what was before is told by backfill only
     chance = random.Random(pytestconfig.getoption("--crash-seed"))
@@ -185,9 +245,11 @@ async def test_nothing_is_lost_or_doubled(
         for row in range(ROWS)
         for number in range(WRITERS)
     ]
-    others = ("server", "postgres", "mariadb", "answers")
-    for number in range(max(1, pytestconfig.getoption("--crash-kills") // 2)):
-        for victim in ("bridge", others[number % len(others)]):
+    rounds = max(1, pytestconfig.getoption("--crash-kills") // 4)
+    moments = Moments(world, sales, chance)
+    for number in range(rounds):
+        await moments.named(thorough=number > 0)
+        for victim in ("bridge", *(OTHERS if number else ())):
             await asyncio.sleep(chance.uniform(0.2, 1.5))
             await world.kill(victim)
     done.set()
@@ -195,15 +257,84 @@ async def test_nothing_is_lost_or_doubled(
     sales.base_url = world.server.url
     for name, (source, _) in MAPPINGS.items():
         async with world.connection(source) as run:
-            for row in range(ROWS):
+            rows = await run(f"SELECT DISTINCT id FROM history WHERE name = '{name}' ORDER BY id")
+            assert len(rows) >= ROWS
+            for (row,) in rows:
                 numbers = await run(f"SELECT n FROM history WHERE name = '{name}' AND id = {row} ORDER BY seq")
-                expected = [f"{n - 1} -> {n}" for (n,) in numbers]
-                assert expected
-                await _until(world, sales, f"_db_{name}_{row}", expected)
+                await _until(world, sales, f"_db_{name}_{row}", [f"{n - 1} -> {n}" for (n,) in numbers])
+    for row in FILLED:
+        await _until(world, sales, f"_db_filled_{row}", [f"filled {row}", *moments.replies.get(row, [])])
+    await _answered(world, sales, moments)
+
+
+class Moments:
+    """Kills at the named places, each with what leads there."""
+
+    def __init__(self, world: World, sales: Client, chance: random.Random) -> None:
+        self._world, self._sales, self._chance = world, sales, chance
+        self._others = itertools.cycle(OTHERS)
+        self._rows = itertools.count(ROWS)
+        self.replies: dict[int, list[str]] = {}
+        self.sent: list[tuple[str, str]] = []
+        """Room and event of each reply."""
+
+    async def named(self, *, thorough: bool) -> None:
+        """The bridge at each place, and one of the others at each third of them, or at each."""
+        for number, place in enumerate(PLACES):
+            await self._at(place, "bridge")
+            if thorough or number % 3 == 0:
+                await self._at(place, next(self._others))
+
+    async def _at(self, place: str, victim: str) -> None:
+        times = 1 if place in ROOM_PLACES + REPLY_PLACES else self._chance.randint(1, 3)
+        action = "kill" if victim == "bridge" else "stop"
+        cause = self._new_row if place in ROOM_PLACES else self._reply if place in REPLY_PLACES else None
+        await self._world.meet(f"{action}:{place}:{times}", cause)
+        if victim != "bridge":
+            await self._world.kill(victim)
+            self._world.bridge.go_on()
+
+    async def _new_row(self) -> None:
+        name, row = self._chance.choice(list(MAPPINGS)), next(self._rows)
+        async with self._world.connection(MAPPINGS[name][0]) as run:
+            await run("BEGIN")
+            await run(f"INSERT INTO {name} (id, n) VALUES ({row}, 0)")
+            await run(f"UPDATE {name} SET n = 1 WHERE id = {row}")
+            await run(f"INSERT INTO history (name, id, n) VALUES ('{name}', {row}, 1)")
+            await run("COMMIT")
+
+    async def _reply(self) -> None:
+        row = self._chance.choice(FILLED)
+        body = f"reply {len(self.sent)}"
+        self._sales.base_url = self._world.server.url
+
+        async def there() -> bool:
+            return await find_room(self._sales, f"_db_filled_{row}") is not None
+
+        await eventually(there, PATIENCE_S)
+        room = str(await find_room(self._sales, f"_db_filled_{row}"))
+        self.sent.append((room, await self._sales.send(room, {"msgtype": "m.text", "body": body})))
+        self.replies.setdefault(row, []).append(body)
+
+
+async def _answered(world: World, sales: Client, moments: Moments) -> None:
+    """Every reply is in the database once, and was answered once."""
+    async with world.connection("postgres") as run:
+        bodies = [body for (body,) in await run("SELECT body FROM replies")]
+        applied = (await run("SELECT count(*) FROM bridge_applied"))[0][0]
+    assert sorted(bodies) == sorted(body for row in moments.replies.values() for body in row)
+    assert applied == len(moments.sent) > 0
+    for room, event in moments.sent:
+
+        async def answered(room: str = room, event: str = event) -> bool:
+            return await answers(sales, room, event) == ["✅"]
+
+        await eventually(answered, PATIENCE_S)
 
 
 async def _begun(bridge: Bridge) -> bool:
-    return "scan_ends" in bridge.log()
+    log = bridge.log()
+    return all(re.search(rf"scan_ends .*mapping={name}\b", log) for name in SCANNED)
 
 
 async def _until(world: World, sales: Client, alias: str, expected: list[str]) -> None:
@@ -213,4 +344,4 @@ async def _until(world: World, sales: Client, alias: str, expected: list[str]) -
     try:
         await eventually(holds, PATIENCE_S)
     except AssertionError:
-        assert await told(sales, alias) == expected, world.bridge.log()[-6000:]
+        assert await told(sales, alias) == expected, f"{alias}: {world.left()}\n{world.bridge.log()[-6000:]}"
