@@ -152,7 +152,8 @@ class World:
         """What the bridge has not done yet, for a message."""
         with closing(sqlite3.connect(self.bridge.file.parent / "state.db")) as state:
             waiting = state.execute(
-                "SELECT lane, kind, count(*), max(attempts), max(error) FROM delivery WHERE state <> 'done' GROUP BY 1, 2"
+                "SELECT lane, kind, count(*), max(attempts), max(error) FROM delivery"
+                " WHERE state <> 'done' GROUP BY lane, kind"
             ).fetchall()
             return f"{waiting}, {state.execute('SELECT * FROM progress').fetchall()}"
 

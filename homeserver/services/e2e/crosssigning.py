@@ -128,7 +128,7 @@ class CrossSigning:
         if asked and needs_authentication(new_keys(keys, stored), stored):
             operation = Operation("uploadCrossSigningKeys", who.user_id, body)
             proof = await self._interactive.authenticate(operation, [self._interactive.flow(PASSWORD)])
-        await self._committer.commit(_UploadKeys(who.user_id, keys, proof, free=who.site_id is not None))
+        await self._committer.commit(_UploadKeys(who.user_id, keys, proof, free=not asked))
 
     async def sign(self, signer: str, body: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """Store the signer's signatures on keys: `body[user][device or key] = the signed object`.
