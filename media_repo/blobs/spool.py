@@ -6,7 +6,6 @@ by the next one that starts, and deleted.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import mmap
@@ -26,9 +25,6 @@ _LARGE_BUFFER = 1024 * 1024
 _SMALL_BUFFER = 128 * 1024
 _MOST_BUFFERS = 16
 _KEPT_BUFFERS = 2
-_PAST_MEMORY = 8 * 1024 * 1024
-_BLOCK = 4096
-_DIRECT: int = getattr(os, "O_DIRECT", 0)  # not on macOS
 _MOST_PIECES = 256  # of one `writev`; POSIX promises 16, Linux takes 1024
 _LOCK = "lock"
 
@@ -98,7 +94,7 @@ class _Buffers:
 
     @contextmanager
     def one(self) -> Iterator[memoryview]:
-        """Memory for the length of the block, on a page's boundary if it is large."""
+        """Memory for the length of the block."""
         if self._given >= _MOST_BUFFERS:
             yield memoryview(bytearray(_SMALL_BUFFER))
             return
@@ -144,14 +140,12 @@ class _SpoolFile(SpoolFile):
 
     async def fill(self, read_into: ReadInto, length: int) -> None:
         await self._flush(final=False)
-        # What is as long is not read at once by many, nor soon by a worker: memory is for other files.
-        past_memory = length >= _PAST_MEMORY and self.size == 0
         with self._buffers.one() as memory:
             while length:
                 part = memory[: min(length, len(memory))]
                 length -= await read_into(part)
                 self.size += len(part)
-                await self._do(partial(self._append, part, past_memory=past_memory, final=not length))
+                await self._do(partial(self._append, part, final=not length))
 
     async def flush(self) -> None:
         await self._flush(final=False)
@@ -179,9 +173,9 @@ class _SpoolFile(SpoolFile):
 
         await self._do(write)
 
-    def _append(self, part: memoryview, *, past_memory: bool, final: bool) -> None:
+    def _append(self, part: memoryview, *, final: bool) -> None:
         self._hash.update(part)
-        written = _write_past_memory(self._file, part) if past_memory else 0
+        written = 0
         while written < len(part):
             written += os.write(self._file, part[written:])
         if final:
@@ -202,23 +196,6 @@ class _SpoolFile(SpoolFile):
             os.close(self._file)
             self._file = -1
             self.path.unlink(missing_ok=True)
-
-
-def _write_past_memory(file: int, part: memoryview) -> int:
-    """Write whole blocks to the disk without leaving them in memory; returns how many bytes. 0 where that cannot be."""
-    length = len(part) - len(part) % _BLOCK
-    if not length or not _DIRECT:
-        return 0
-    flags = fcntl.fcntl(file, fcntl.F_GETFL)
-    try:
-        fcntl.fcntl(file, fcntl.F_SETFL, flags | _DIRECT)
-        return os.write(file, part[:length])
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # of a file system that knows nothing of it
-            raise
-        return 0
-    finally:
-        fcntl.fcntl(file, fcntl.F_SETFL, flags)
 
 
 def _write_all(descriptor: int, pieces: list[bytes]) -> None:
