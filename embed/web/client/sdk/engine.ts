@@ -22,6 +22,8 @@ export interface EngineEvents {
     members: string;
     status: Status;
     ready: undefined;
+    /** The server has answered, so what the store lacked is there and what is not there is gone. */
+    answered: undefined;
     account: string;
     ended: boolean;
     /** A live event, for sounds and announcements. */
@@ -33,6 +35,7 @@ export class Engine extends Emitter<EngineEvents> {
     readonly tokens: Tokens;
     readonly stream: StreamSync;
     ready = false;
+    #answered = false;
     /** The key to the account's secrets, from when it is typed or made until the page goes. */
     secretKey: Uint8Array<ArrayBuffer> | undefined;
     #dirty = new Set<string>();
@@ -127,10 +130,16 @@ export class Engine extends Emitter<EngineEvents> {
     #listen(): void {
         const { client } = this;
         client.on(ClientEvent.Sync, (state) => {
-            if (this.ready || (state !== SyncState.Prepared && state !== SyncState.Syncing)) return;
-            this.ready = true;
-            for (const room of client.getRooms()) this.touch(room.roomId);
-            this.emit("ready", undefined);
+            if (state !== SyncState.Prepared && state !== SyncState.Syncing) return;
+            if (!this.ready) {
+                this.ready = true;
+                for (const room of client.getRooms()) this.touch(room.roomId);
+                this.emit("ready", undefined);
+            }
+            // The SDK is prepared from its store too, and that may be older than the list that is shown.
+            if (this.#answered || state !== SyncState.Syncing) return;
+            this.#answered = true;
+            this.emit("answered", undefined);
         });
         client.on(ClientEvent.Room, (room) => {
             room.on(RoomEvent.UnreadNotifications, () => this.touch(room.roomId));
@@ -144,11 +153,10 @@ export class Engine extends Emitter<EngineEvents> {
             }
         });
         client.on(RoomEvent.Timeline, (event, room, toStart, removed, data) => {
-            // A page of history changes no row of the list, and whoever asked for it draws it once it is whole.
-            if (!room || toStart) return;
+            if (!room) return;
             this.touch(room.roomId);
             this.emit("timeline", room.roomId);
-            if (!removed && data?.liveEvent && this.ready) {
+            if (!toStart && !removed && data?.liveEvent && this.ready) {
                 this.emit("live", { roomId: room.roomId, eventId: event.getId() ?? "" });
             }
         });

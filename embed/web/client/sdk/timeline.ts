@@ -65,10 +65,11 @@ export class Timeline {
         if (!window || this.#busy || !this.canGo(direction)) return false;
         this.#busy = true;
         try {
+            const before = this.items();
             for (let page = 0; page < EMPTY_PAGES && this.canGo(direction); page++) {
-                const known = new Set(window.getEvents());
                 if (!(await window.paginate(direction as never, PAGE))) break;
-                if (window.getEvents().some((event) => !known.has(event) && this.#shows(event))) break;
+                const after = this.items();
+                if (direction === "b" ? after[0]?.key !== before[0]?.key : after.at(-1)?.key !== before.at(-1)?.key) break;
             }
             return true;
         } catch {
@@ -100,13 +101,6 @@ export class Timeline {
 
     events(): MatrixEvent[] {
         return this.#window?.getEvents() ?? [];
-    }
-
-    /** Whether there is an item for the event, if nobody is ignored. */
-    #shows(event: MatrixEvent): boolean {
-        const room = this.#room;
-        const inThread = event.threadRootId !== undefined && !event.isThreadRoot;
-        return room !== null && (this.thread !== undefined || !inThread) && itemOf(this.engine, room, event, new Set()) !== undefined;
     }
 
     items(): Item[] {

@@ -84,6 +84,8 @@ export async function startApp(session: Session): Promise<App> {
     early = true;
     engine.on("ready", () => {
         loaded.value = true;
+    });
+    engine.on("answered", () => {
         early = false;
         refresh(started, new Set(rooms.value.keys()));
     });
