@@ -129,7 +129,8 @@ async def test_rooms_and_reports(browser: Browser, server: Server, anonymous: Cl
     await card.get_by_role("button", name="Settled").click()
     await card.wait_for(state="detached")
     (await ada.request("POST", "/createRoom", {})).error(403, "M_USER_SUSPENDED")
-    await page.get_by_role("button", name="Settled").click()
+    # Others may have reported something too: each open report has such a button.
+    await page.get_by_role("group", name="Reports").get_by_role("button", name="Settled").click()
     await page.get_by_role("row", name=re.compile(re.escape(sent["event_id"]))).wait_for()
     await go(who, "rooms")
     await page.get_by_label("Name, #address or !id").fill(name)
@@ -138,7 +139,7 @@ async def test_rooms_and_reports(browser: Browser, server: Server, anonymous: Cl
     await page.get_by_role("button", name="Delete the room").click()
     await page.get_by_role("dialog").get_by_role("button", name="Delete the room").click()
     await page.get_by_role("status").get_by_text("Done: 2 have left.").wait_for()
-    assert await page.get_by_role("switch", name="Blocked").is_checked()
+    await page.get_by_role("switch", name="Blocked", checked=True).wait_for()
     assert (await ada.ok("GET", "/joined_rooms"))["joined_rooms"] == []
     assert who.faults == []
 
