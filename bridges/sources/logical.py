@@ -75,6 +75,10 @@ class LogicalFeed:
         self._idle = not rows
         if not rows:
             return Batch([], await self._advance_idle(upto, position))
+        if end == position and len(rows) >= limit and not rescan:
+            # A server that was killed has forgotten how far we were: all of this is stored, and what follows is not
+            # seen before it is let go.
+            await self._let_go(position)
         return Batch(changes, end, len(rows) >= limit, rescan)
 
     async def _is_lost(self) -> bool:
@@ -85,9 +89,10 @@ class LogicalFeed:
 
     async def acknowledge(self, batch: Batch) -> None:
         """Let go of what is stored. Raises SourceUnavailable."""
-        await self._source.fetch_all(
-            "SELECT pg_replication_slot_advance($1, $2::text::pg_lsn)", self._slot, batch.position
-        )
+        await self._let_go(batch.position)
+
+    async def _let_go(self, position: str) -> None:
+        await self._source.fetch_all("SELECT pg_replication_slot_advance($1, $2::text::pg_lsn)", self._slot, position)
         self._advanced = time.monotonic()
 
     async def _advance_idle(self, upto: str, position: str) -> str:

@@ -229,6 +229,28 @@ async def test_a_lost_acknowledgement_doubles_nothing(bench: Bench, monkeypatch:
     assert (bench.told(1), bench.told(2)) == (["a", "a -> c"], ["b"])
 
 
+async def test_a_slot_that_was_set_back_is_caught_up_with(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a PostgreSQL that was killed does it, with more in its log than is read at once."""
+
+    async def forgotten(_batch: Batch) -> None:
+        pass
+
+    bench = make_bench(request, tmp_path, monkeypatch, "postgresql", '{ mode = "logical", batch = 5 }')
+    await bench.drain()
+    monkeypatch.setattr(bench.capture._feed, "acknowledge", forgotten)
+    async with bench.session() as run:
+        await run("INSERT INTO rows_ (id, state) VALUES (1, '0')")
+        for state in range(1, 30):
+            await run(f"UPDATE rows_ SET state = '{state}' WHERE id = 1")
+        for _ in range(200):
+            if not await bench.capture.step():
+                break
+    assert bench.told(1) == ["0", *(f"{state - 1} -> {state}" for state in range(1, 30))]
+    await bench.close()
+
+
 @pytest.mark.parametrize("driver", ["postgresql", "mysql"])
 @pytest.mark.parametrize("remembers", [True, False])
 async def test_a_write_whose_answer_was_lost_is_applied_once(
