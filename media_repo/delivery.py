@@ -98,7 +98,7 @@ class Place:
         self.end()
 
 
-class Body(FileBody):
+class Body(AsyncIterator[bytes]):
     """The bytes of an answer. Closes what it reads from, also if nobody ever asks for the first."""
 
     def __init__(self, source: OpenBlob | Incoming, pieces: AsyncIterator[bytes], place: Place) -> None:
@@ -117,13 +117,6 @@ class Body(FileBody):
             _log.warning("media_cut_off", error=str(error))
             raise
 
-    @property
-    def descriptor(self) -> int | None:
-        return None
-
-    def spans(self) -> AsyncIterator[tuple[int, int]]:
-        raise NotImplementedError
-
     async def aclose(self) -> None:
         """End it, wherever it is."""
         close = getattr(self._pieces, "aclose", None)
@@ -133,7 +126,7 @@ class Body(FileBody):
         self._place.end()
 
 
-class BlobBody(Body):
+class BlobBody(Body, FileBody):
     """A part of a blob."""
 
     def __init__(self, blob: OpenBlob, start: int, length: int, place: Place) -> None:
