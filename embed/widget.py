@@ -128,9 +128,7 @@ async def resume_session(embed: EmbedServices, *, request: Request, site: str) -
     """Go on with the session of this browser, by its cookie."""
     _require_frame(request)
     live = await embed.support.sites.get(site)
-    who = await _current(embed, request, live)
-    if who is None:
-        raise MatrixError(ErrCode.UNKNOWN_TOKEN, "There is no session", soft_logout=False)
+    who = await _known(embed, request, live)
     return _session(embed, live, await embed.support.visitors.resume(live, who))
 
 
@@ -138,9 +136,7 @@ async def renew_session(embed: EmbedServices, *, request: Request, site: str) ->
     """Go on as another device: for browsers that have lost the keys of theirs."""
     _require_frame(request)
     live = await embed.support.sites.get(site)
-    who = await _current(embed, request, live)
-    if who is None:
-        raise MatrixError(ErrCode.UNKNOWN_TOKEN, "There is no session", soft_logout=False)
+    who = await _known(embed, request, live)
     return _session(embed, live, await embed.support.visitors.renew(live, who))
 
 
@@ -230,6 +226,14 @@ def cookie_name(site_id: str) -> str:
 def _cookie(live: LiveSite, value: str, seconds: int) -> tuple[str, str]:
     attributes = f"Path=/; Max-Age={seconds}; Secure; HttpOnly; SameSite=None; Partitioned"
     return ("Set-Cookie", f"{cookie_name(live.id)}={value}; {attributes}")
+
+
+async def _known(embed: EmbedServices, request: Request, live: LiveSite) -> Requester:
+    """The visitor whose session this browser has. Raises UNKNOWN_TOKEN."""
+    who = await _current(embed, request, live)
+    if who is None:
+        raise MatrixError(ErrCode.UNKNOWN_TOKEN, "There is no session", soft_logout=False)
+    return who
 
 
 async def _current(embed: EmbedServices, request: Request, live: LiveSite) -> Requester | None:

@@ -99,32 +99,55 @@ async def test_a_visitor_reaches_no_other_room_and_says_no_other_things(
     (await agent.client.request("GET", f"/_embed/v1/sites/{site}/transcript")).error(403, "M_FORBIDDEN")
 
 
+AGAIN = ("session/resume", "session/renew")
+
+
+async def test_another_device_takes_the_place_of_the_one_before(server: Server, http: aiohttp.ClientSession) -> None:
+    site, other = new_site(server, [ORIGIN], []), new_site(server, [ORIGIN], [])
+    frame = Frame(http, server, site)
+    before = await frame.begin()
+    stranger = Frame(http, server, other)
+    stranger.handle = frame.handle
+    (await stranger.ask("session/renew")).error(401, "M_UNKNOWN_TOKEN")
+    after = (await frame.ask("session/renew")).ok()
+    assert after["user_id"] == before["user_id"]
+    assert after["device_id"] != before["device_id"]
+    (await frame.client.request("GET", "/account/whoami", token=before["access_token"])).error(401, "M_UNKNOWN_TOKEN")
+    (await frame.ask("session/resume")).error(401, "M_UNKNOWN_TOKEN")
+    who = await frame.client.request("GET", "/account/whoami", token=after["access_token"])
+    assert who.ok()["device_id"] == after["device_id"]
+
+
 async def test_sessions_begin_only_in_our_own_frame(server: Server, http: aiohttp.ClientSession) -> None:
     site, other = new_site(server, [ORIGIN], []), new_site(server, [ORIGIN], [])
     frame = Frame(http, server, site)
     good = {"nonce": await frame.nonce(), "key": fresh("key")}
     for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"X-Hromada-Embed": "0"}):
         (await frame.ask("session", good, **headers)).error(403, "M_FORBIDDEN")
-        (await frame.ask("session/resume", **headers)).error(403, "M_FORBIDDEN")
+        for again in AGAIN:
+            (await frame.ask(again, **headers)).error(403, "M_FORBIDDEN")
     until, _, signature = good["nonce"].partition(".")
     foreign = await Frame(http, server, other).nonce()
     for nonce in ("", "1.x", f"{int(until) + 1}.{signature}", f"1.{signature}", foreign, "9" * 150, "\u0664.x"):
         reply = await frame.ask("session", {**good, "nonce": nonce})
         assert reply.error(403, "M_FORBIDDEN")["reason"] == "nonce"
     # No other page may ask: there is no CORS here, also not for what it asks first.
-    path = f"/_embed/v1/sites/{site}/session"
-    for method in ("OPTIONS", "POST"):
-        reply = await frame.client.request(method, path, token=None, headers={"Origin": "https://evil.example"})
-        assert "Access-Control-Allow-Origin" not in reply.headers
+    for what in ("session", *AGAIN):
+        path = f"/_embed/v1/sites/{site}/{what}"
+        for method in ("OPTIONS", "POST"):
+            reply = await frame.client.request(method, path, token=None, headers={"Origin": "https://evil.example"})
+            assert "Access-Control-Allow-Origin" not in reply.headers
     token = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJAYSJ9."
     for handle in (token, "x", "a.b.c", ""):
         frame.handle = handle
-        (await frame.ask("session/resume")).error(401, "M_UNKNOWN_TOKEN")
+        for again in AGAIN:
+            (await frame.ask(again)).error(401, "M_UNKNOWN_TOKEN")
     # An access token is no handle, and a handle is no access token.
     frame.handle = ""
     session = await frame.begin()
     frame.handle = session["access_token"]
-    (await frame.ask("session/resume")).error(401, "M_UNKNOWN_TOKEN")
+    for again in AGAIN:
+        (await frame.ask(again)).error(401, "M_UNKNOWN_TOKEN")
     (await frame.client.request("GET", "/account/whoami", token=session["handle"])).error(401, "M_UNKNOWN_TOKEN")
 
 
