@@ -67,7 +67,7 @@ class SqliteConnection:
     async def end(self) -> None:
         """Commit what was begun. Nobody waits for the end of what only reads."""
         if self._ahead or (self._begun and self._begin == _WRITE):
-            await self._visit(_execute, "SELECT 1" if self._begin is None else "COMMIT", ())
+            await self._visit(_execute, "COMMIT", ())
         elif self._begun and self._begin is not None:
             self._raw._tx.put_nowait((None, self._raw._conn.commit))  # pinned
 
