@@ -72,7 +72,7 @@ async def entering(who: Person) -> None:
     await page.get_by_role("navigation", name="Main").first.wait_for()
     await page.wait_for_timeout(500)
     await shoot(who, "first")
-    second = await person(who.context.browser, who.url, "unused", viewport={"width": 1440, "height": 900})  # type: ignore[arg-type]
+    second = await person(who.context.browser, who.url, "unused", viewport={"width": 1440, "height": 900})  # type: ignore[arg-type]  # there is one
     second.name = who.name
     await second.page.goto(f"{who.url}/#/login")
     await second.page.get_by_label("User name").fill(who.name)

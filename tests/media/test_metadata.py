@@ -99,7 +99,7 @@ def test_comments_and_xmp_of_a_gif_go() -> None:
     assert b"Alice" not in lean
     assert lean.endswith(b"\x3b")
     before, after = Image.open(io.BytesIO(data)), Image.open(io.BytesIO(lean))
-    assert (after.n_frames, after.info["loop"], after.info["duration"]) == (2, 3, 50)  # type: ignore[attr-defined]
+    assert (after.n_frames, after.info["loop"], after.info["duration"]) == (2, 3, 50)  # type: ignore[attr-defined]  # of GIF only
     for number in (0, 1):
         before.seek(number)
         after.seek(number)

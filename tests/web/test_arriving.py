@@ -151,7 +151,7 @@ class Straight(Transport):
                 self.protocol.buffer_updated(count)
             else:
                 count = len(data)
-                self.protocol._stream_reader.feed_data(data)  # type: ignore[attr-defined]
+                self.protocol._stream_reader.feed_data(data)  # type: ignore[attr-defined]  # asyncio hides it
             data = data[count:]
         return data
 
