@@ -84,6 +84,10 @@ class Person:
         """The row of a message in the timeline."""
         return self.page.locator("li.msg").filter(has_text=text).last
 
+    async def sent(self, text: str) -> None:
+        """Wait until the server has taken a message of one's own."""
+        await self.page.locator("li.msg[data-id^='$']").filter(has_text=text).last.wait_for()
+
     async def act(self, text: str, name: str) -> None:
         """Press a button of a message's toolbar."""
         row = self.message(text)

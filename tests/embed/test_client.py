@@ -54,6 +54,7 @@ async def test_a_conversation_has_all_its_parts(browser: Browser, server: Server
     await maya.act("Count me in", "Reply")
     await maya.say("see you at nine")
     await ada.message("see you at nine").locator(".quote", has_text="Count me in").wait_for()
+    await maya.sent("see you at nine")
     await maya.composer.press("ArrowUp")
     await maya.say("see you at ten")
     await ada.message("see you at ten").get_by_text("edited").wait_for()

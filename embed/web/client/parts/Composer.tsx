@@ -255,8 +255,9 @@ export function Composer(props: Props): JSX.Element {
             if (sends) return act(() => void send());
         }
         if (event.key === "ArrowUp" && text === "" && !command && !event.shiftKey) {
-            const last = view.items.value.findLast((item): item is Message => item.kind === "message" && item.mine && item.id !== "" && item.body.type === "text");
-            if (last) act(() => props.setEdit(last));
+            const last = view.items.value.findLast((item): item is Message => item.kind === "message" && item.mine && item.body.type === "text");
+            // One that is still on its way cannot be changed yet; the one before it is not meant.
+            if (last && last.id !== "") act(() => props.setEdit(last));
         }
         return undefined;
     };
