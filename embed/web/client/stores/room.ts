@@ -29,6 +29,8 @@ export class RoomView {
     #receiptTimer: ReturnType<typeof setTimeout> | undefined;
     #receipt: string | undefined;
     #sent: string | undefined;
+    /** What to open as soon as the room is there. */
+    #awaited: { event: string | undefined } | undefined;
 
     constructor(
         readonly roomId: string,
@@ -39,12 +41,18 @@ export class RoomView {
         const update = (room: string): void => {
             if (room === roomId) this.schedule();
         };
-        this.#stops.push(engine.on("timeline", update), outbox.on("change", update));
+        const come = (rooms: ReadonlySet<string>): void => {
+            if (this.#awaited && rooms.has(roomId) && engine.room(roomId)) void this.open(this.#awaited.event);
+        };
+        this.#stops.push(engine.on("timeline", update), outbox.on("change", update), engine.on("rooms", come));
     }
 
     /** Load the end, or the surroundings of an event. */
     async open(event?: string): Promise<void> {
         this.state.value = "loading";
+        // The list is shown before the SDK has the rooms that it names.
+        this.#awaited = the().engine.room(this.roomId) ? undefined : { event };
+        if (this.#awaited) return;
         try {
             const line = this.thread ? undefined : this.#unreadFrom();
             await this.timeline.open(event);
