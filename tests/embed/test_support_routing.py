@@ -86,7 +86,7 @@ GOOD: dict[str, Any] = {"name": "Shop", "origins": [ORIGIN]}
         {"identity": {"mode": "required"}},
         {"identity": {"keys": [{"kid": "a", "alg": "HS256", "secret": "short"}]}},
         {"identity": {"keys": [{"kid": "a", "alg": "RS256", "secret": "x" * 40}]}},
-        {"encryption": "on"},
+        {"encryption": "yes"},
         {"unknown": 1},
     ],
 )
