@@ -83,6 +83,19 @@ class Matrix:
         """The members of a room, as sent."""
         return (await self.raw("GET", f"{CLIENT}/rooms/{quote(room)}/members", account)).body
 
+    async def joined_members(self, account: Account, room: str) -> bytes:
+        """The joined members of a room and their profiles, as sent."""
+        return (await self.raw("GET", f"{CLIENT}/rooms/{quote(room)}/joined_members", account)).body
+
+    async def receipt(self, account: Account, room: str, event_id: str) -> None:
+        """Say that everything up to an event has been read."""
+        await self.call("POST", f"{CLIENT}/rooms/{quote(room)}/receipt/m.read/{quote(event_id)}", account, {})
+
+    async def typing(self, account: Account, room: str, *, typing: bool) -> None:
+        """Say that one types, for half a minute, or has stopped."""
+        body = {"typing": typing} | ({"timeout": 30_000} if typing else {})
+        await self.call("PUT", f"{CLIENT}/rooms/{quote(room)}/typing/{quote(account.user_id)}", account, body)
+
     async def messages(self, account: Account, room: str, before: str | None, limit: int) -> dict[str, Any]:
         """A page of history, newest first, from `before` or from the end."""
         query = {"dir": "b", "limit": str(limit)} | ({"from": before} if before is not None else {})

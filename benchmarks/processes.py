@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -26,8 +28,19 @@ def cpu_seconds(pid: int) -> float:
     for process in _tree(pid):
         with contextlib.suppress(psutil.NoSuchProcess):
             times = process.cpu_times()
-            total += times.user + times.system + times.children_user + times.children_system
+            total += _own_seconds(process.pid, times.user + times.system) + times.children_user + times.children_system
     return total
+
+
+def _own_seconds(pid: int, rough: float) -> float:
+    """The process's own time, to the nanosecond where the system tells; `rough` is counted in ticks of 10 ms."""
+    if sys.platform != "linux":
+        return rough
+    try:
+        # As clock_getcpuclockid(3) makes it: the complement of the pid, and 2 for the scheduler's clock of a process.
+        return time.clock_gettime((~pid << 3) | 2)
+    except OSError:
+        return rough
 
 
 def memory(pid: int) -> Memory:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 
-from benchmarks.measure import Measurement, Meter, drive
+from benchmarks.measure import Measurement, Meter, drive, summary
 from benchmarks.world import World
 
 PAGE = 100
 READS = 200
-AGAIN = 10  # walks; CPU time is counted in ticks of 10 ms, so one would say little
+STARTS = 3
+AGAIN = 10  # walks; one would say little
 FEW = 4  # at a time, of the operations that take long
 
 
@@ -28,12 +29,40 @@ async def create(world: World) -> list[Measurement]:
 async def join(world: World) -> list[Measurement]:
     """Users who come to the large room."""
     meter = Meter("join", world.server)
-    visitors = list(world.visitors)
 
     async def join_one(_worker: int) -> None:
-        await world.matrix.join(visitors.pop(), world.hall)
+        await world.matrix.join(world.visitors.pop(), world.hall)
 
-    await drive(meter, FEW, world.scale.bounds(len(visitors) - FEW), join_one, warm_up=1)
+    await drive(meter, FEW, world.scale.bounds(len(world.visitors) - FEW - STARTS), join_one, warm_up=1)
+    return [await meter.finish()]
+
+
+async def join_cold(world: World) -> list[Measurement]:
+    """The first who comes to the large room after a start of the server; some starts, one after the other."""
+    parts = []
+    for _ in range(STARTS):
+        world.server.stop()
+        await world.server.start()
+        # Somebody is asked for something first: what every first request costs is not this scenario's.
+        await world.matrix.sync(world.senders[1])
+        meter = Meter("join-cold", world.server)
+        await drive(meter, 1, world.scale.bounds(1), lambda _: world.matrix.join(world.visitors.pop(), world.hall))
+        parts.append((await meter.finish(), meter.latencies))
+    latencies = [latency for _, each in parts for latency in each]
+    wall, server, database = (
+        sum(getattr(measured, name) for measured, _ in parts) for name in ("wall_s", "server_cpu_s", "database_cpu_s")
+    )
+    return [Measurement("join-cold", len(latencies), wall, server, database, summary(latencies))]
+
+
+async def joined_members(world: World) -> list[Measurement]:
+    """The large room's joined members with their profiles."""
+    meter = Meter("joined-members", world.server)
+
+    async def read(_worker: int) -> None:
+        meter.extra["bytes"] = len(await world.matrix.joined_members(world.senders[0], world.hall))
+
+    await drive(meter, 1, world.scale.bounds(READS), read, warm_up=1)
     return [await meter.finish()]
 
 
