@@ -114,7 +114,7 @@ class Memberships:
             return content
 
         await self._set(room_id, user_id, user_id, decide)
-        await self._in_all([room_id], lambda joined: self._show_newest(user_id, joined, content))
+        await self._left_out_if_refused(room_id, lambda joined: self._show_newest(user_id, joined, content))
         return room_id
 
     async def by_state(
@@ -157,7 +157,7 @@ class Memberships:
 
         event_id = await self._set(room_id, sender, target, decide, ts=ts)
         if own and membership == "join" and not names_itself:
-            await self._in_all([room_id], lambda joined: self._show_newest(target, joined, content))
+            await self._left_out_if_refused(room_id, lambda joined: self._show_newest(target, joined, content))
         return event_id
 
     async def knock(self, user_id: str, room_id_or_alias: str, *, reason: str | None = None) -> str:
@@ -282,12 +282,15 @@ class Memberships:
 
         async def one(room_id: str) -> None:
             async with slots:
-                try:
-                    await act(room_id)
-                except MatrixError as error:
-                    _log.info("room_left_out", room_id=room_id, error=str(error))
+                await self._left_out_if_refused(room_id, act)
 
         await asyncio.gather(*map(one, rooms))
+
+    async def _left_out_if_refused(self, room_id: str, act: Callable[[str], Awaitable[object]]) -> None:
+        try:
+            await act(room_id)
+        except MatrixError as error:
+            _log.info("room_left_out", room_id=room_id, error=str(error))
 
     async def joined_rooms(self, user_id: str) -> list[str]:
         """Rooms the user is joined to.  spec: client-server-api#get_matrixclientv3joined_rooms"""
