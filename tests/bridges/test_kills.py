@@ -170,7 +170,7 @@ class World:
         try:
             await eventually(faulted, PATIENCE_S)
         except AssertionError:
-            raise AssertionError(f"{fault} did not come:\n{self.bridge.log()[-3000:]}") from None
+            raise AssertionError(f"{fault} did not come: {self.left()}\n{self.bridge.log()[-3000:]}") from None
         if fault.startswith("kill:"):
             self.bridge.kill()  # and is waited for
 
