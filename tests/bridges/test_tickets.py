@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 from bson import ObjectId
 from pymongo import AsyncMongoClient
+from pymongo.errors import AutoReconnect
 
 from tests.bridges.support import PATIENCE_S, Bridge, answers, find_room, messages, registration, told
 from tests.support.appservice import free_port
@@ -132,11 +133,21 @@ async def _from_before_and_over_restarts(world: World, support: Client) -> None:
     if not world.mongo.outside:
         world.mongo.kill()
         world.mongo.start()
+        await eventually(lambda: _answers(world.tickets), PATIENCE_S)
     world.bridge.start()
     await world.until(lambda: told(support, alias(1)), ["And is"])
     more.append(said("m2", "bob", "Still"))
     await world.tickets.update_one(where, {"$set": {"messages": more, "updated_at": datetime.now(UTC)}})
     await world.until(lambda: told(support, alias(1)), ["And is", "Still"])
+
+
+async def _answers(tickets: Any) -> bool:
+    """Whether the helpdesk's own connections, which died with the server, are there again."""
+    try:
+        await tickets.find_one({})
+    except AutoReconnect:
+        return False
+    return True
 
 
 async def _what_people_write(world: World, support: Client, room: str) -> None:
