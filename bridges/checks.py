@@ -13,7 +13,7 @@ from bridges.render import BadTemplate, Template
 _NAME = r"[A-Za-z_][A-Za-z0-9_$]{0,62}"
 _CAPTURES = {
     "postgresql": {"outbox", "logical", "overlap", "horizon"},
-    "mysql": {"outbox", "overlap"},
+    "mysql": {"outbox", "binlog", "overlap"},
     "mongodb": {"changestream", "overlap"},
 }
 EVENT = frozenset({"sender", "body", "args", "event_id", "event_uuid", "now", "db_user"})

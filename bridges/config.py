@@ -147,7 +147,7 @@ class Source(_Section, frozen=True, kw_only=True):
 class Capture(_Section, frozen=True, kw_only=True):
     """How changes are noticed."""
 
-    mode: Literal["outbox", "logical", "overlap", "horizon", "changestream"]
+    mode: Literal["outbox", "logical", "binlog", "overlap", "horizon", "changestream"]
     """docs/bridges/index.md compares them."""
     poll: str = "200ms"
     """How often is looked."""

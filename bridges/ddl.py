@@ -22,8 +22,10 @@ def statements(config: Config, role: str) -> Iterator[str]:
             yield _publication(mapping, first=mapping.capture.publication not in published)
             published.add(mapping.capture.publication)
             yield f"ALTER ROLE {Dialect('postgresql').name(role)} REPLICATION;"
-        if driver == "postgresql":
-            yield _postgres_grants(mapping, role)
+        elif mapping.capture.mode == "binlog":
+            yield f"GRANT REPLICATION SLAVE ON *.* TO {Dialect('mysql').name(role)}; -- shows all of its log"
+        if driver == "postgresql" or mapping.capture.mode == "binlog":
+            yield _grants(Dialect(driver), mapping, role)
     for name, source in config.source.items():
         if source.driver != "mongodb" and _is_writer(config, name):
             yield f"-- write-back through source.{name}"
@@ -63,8 +65,7 @@ def _publication(mapping: TableMapping, *, first: bool) -> str:
     )
 
 
-def _postgres_grants(mapping: TableMapping, role: str) -> str:
-    dialect = Dialect("postgresql")
+def _grants(dialect: Dialect, mapping: TableMapping, role: str) -> str:
     wanted = dict.fromkeys((*mapping.columns, mapping.capture.cursor, mapping.backfill.ts))
     columns = ", ".join(dialect.name(column) for column in wanted if column)
     return f"GRANT SELECT ({columns}) ON {dialect.name(mapping.table)} TO {dialect.name(role)};"

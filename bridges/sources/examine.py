@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -172,6 +173,8 @@ async def examine_mysql(source: Tables, name: str, *, deep: bool) -> list[Findin
             there = bool(await source.columns(mapping.capture.outbox(_driver(source))))
             text = f"outbox {mapping.capture.table}{'' if there else ' is not there: see `hromada bridges sql`'}"
             found.append(Finding(there, text))
+        elif mapping.capture.mode == "binlog":
+            found += await _binlog(source, mapping)
         else:
             found += await _polled_mysql(source, mapping)
         if deep:
@@ -210,4 +213,33 @@ async def _polled_mysql(source: Tables, mapping: TableMapping) -> list[Finding]:
         found.append(
             Finding(bool(mapping.reconcile), f"cursor {cursor} may be NULL: only a reconcile scan sees such rows")
         )
+    return found
+
+
+async def _binlog(source: Tables, mapping: TableMapping) -> list[Finding]:
+    from bridges.sources.binlog import needed, settings  # noqa: PLC0415 - an extra
+
+    maria, wrong = await settings(source)
+    found = [Finding(False, f"the binary log: {needed({name: value})}") for name, value in wrong.items()]
+    if not found:
+        found = [Finding(True, "the binary log has whole rows, and their columns' names")]
+    grants = " ".join(str(row[0]).upper() for row in await source.fetch_all("SHOW GRANTS"))
+    may = re.search(r"REPLICATION (SLAVE|REPLICA)|GRANT ALL PRIVILEGES ON \*\.\*", grants) is not None
+    found.append(Finding(may, f"the role {'has' if may else 'lacks'} REPLICATION SLAVE"))
+    keep = "expire_logs_days" if maria else "binlog_expire_logs_seconds"
+    rows = await source.fetch_all(f"SHOW GLOBAL VARIABLES LIKE '{keep}'")
+    found += (
+        [Finding(True, f"{keep} is {rows[0][1]}: a bridge that is away for longer compares the table")] if rows else []
+    )
+    rules = await source.fetch_all(
+        "SELECT constraint_name FROM information_schema.referential_constraints WHERE constraint_schema = "
+        "coalesce(%s, database()) AND table_name = %s AND (delete_rule IN ('CASCADE', 'SET NULL') OR update_rule IN "
+        "('CASCADE', 'SET NULL'))",
+        *source.split(mapping.table),
+    )
+    if rules:
+        text = (
+            f"{', '.join(row[0] for row in rules)} cascades, which is in no binary log: only a reconcile scan sees it"
+        )
+        found.append(Finding(bool(mapping.reconcile), text))
     return found

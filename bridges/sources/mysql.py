@@ -1,25 +1,22 @@
-"""MySQL and MariaDB: connections and statements; an outbox that triggers fill, or polling.
+"""MySQL and MariaDB: connections, and what they say in a way of their own.
 
-As with PostgreSQL, the outbox has no mark of how far we are, and the lock of a row makes the order of its numbers that
-of its commits. Sessions speak UTC, InnoDB's consistent reads are one statement long.
+Sessions speak UTC, InnoDB's consistent reads are one statement long.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from bridges.config import Config, ConfigError, TableMapping, seconds
-from bridges.render import parse_image, parse_key
-from bridges.sources import Batch, Feed, Finding, Key, Refused, Row, Scanned, SourceUnavailable, Write, Written
+from bridges.config import Config, ConfigError, seconds
+from bridges.sources import Feed, Finding, Refused, SourceUnavailable
 from bridges.sources.examine import examine_mysql
 from bridges.sources.polling import PollFeed
-from bridges.sources.postgres import Unchanged, outbox_change
-from bridges.sources.reading import AT_ONCE, fetch_statement, in_order, scan_statement, update_statement
-from bridges.sources.statements import Binds, Dialect, equal, with_arguments
+from bridges.sources.sql import OutboxFeed, SqlSource
+from bridges.sources.statements import Binds, Dialect, with_arguments
 from bridges.sources.tls import tls_context
 
 try:
@@ -35,7 +32,7 @@ _REFUSALS = {1048, 1054, 1062, 1142, 1143, 1146, 1264, 1265, 1292, 1366, 1406, 1
 _TABLE_CHANGED = {1054, 1146}
 
 
-class MySQLSource:
+class MySQLSource(SqlSource):
     """One database. Connects when it is needed, and again after every failure."""
 
     dialect = DIALECT
@@ -44,8 +41,7 @@ class MySQLSource:
         """Raises ConfigError if aiomysql is missing, or the URL cannot be read."""
         if aiomysql is None:
             raise ConfigError(["MySQL and MariaDB need aiomysql: pip install 'hromada[mysql]'"])
-        self.config = config
-        self._settings = config.source[source_name]
+        super().__init__(config, source_name)
         url = self._settings.url.read()
         parts = urlsplit(url)
         self._database = parts.path.strip("/")
@@ -59,17 +55,18 @@ class MySQLSource:
         self._tls = tls_context(url, self._settings.tls)
         self._pool: Any = None
         self._opening = asyncio.Lock()
-        self._types: dict[str, dict[str, str]] = {}
-        self._applied: bool | None = None
+        self._tails: list[Any] = []
 
-    def mapping(self, name: str) -> TableMapping:
-        """A mapping of this source."""
-        return self.config.mapping[name]
+    @property
+    def database(self) -> str:
+        """The schema of tables that are named without one."""
+        return self._database
 
-    def split(self, table: str) -> tuple[str | None, str]:
-        """Schema (None for the connection's own) and table."""
-        schema, _, name = table.rpartition(".")
-        return schema or None, name
+    def login(self) -> dict[str, Any]:
+        """How PyMySQL connects, beside the pool."""
+        connect = seconds(self._settings.timeouts.connect)
+        options = {"charset": "utf8mb4", "connect_timeout": connect, "ssl": self._tls}
+        return {**self._address, **self._user, **options}
 
     # ---- connections ----
 
@@ -147,6 +144,8 @@ class MySQLSource:
 
     async def close(self) -> None:
         """Close the connections."""
+        for tail in self._tails:
+            tail.stop()
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.terminate()
@@ -163,59 +162,22 @@ class MySQLSource:
         )
         return {row[0]: row[1] for row in rows}
 
-    async def types(self, table: str) -> dict[str, str]:
-        """The same, remembered. Raises SourceUnavailable if there is no such table."""
-        if table not in self._types:
-            found = await self.columns(table)
-            if not found:
-                raise SourceUnavailable(f"there is no table {table}")
-            self._types[table] = found
-        return self._types[table]
-
     def feed(self, name: str) -> Feed:
-        """The changes of a mapping."""
-        return MySQLOutbox(self, name) if self.mapping(name).capture.mode == "outbox" else PollFeed(self, name)
+        """The changes of a mapping. Raises ConfigError if the package for its way of capture is missing."""
+        mode = self.mapping(name).capture.mode
+        if mode == "outbox":
+            return OutboxFeed(self, name)
+        if mode == "binlog":
+            from bridges.sources.binlog import BinlogFeed  # noqa: PLC0415 - an extra
 
-    async def scan(self, name: str, after: Key | None, limit: int, chosen: Any = None, ts: str = "") -> list[Scanned]:
-        """Rows in the order of the key. Raises SourceUnavailable."""
-        mapping = self.mapping(name)
-        types = await self.types(mapping.table)
-        statement, values = scan_statement(DIALECT, mapping, types, after, limit, chosen, ts)
-        rows = await self.fetch_all(statement, *values)
-        return [Scanned(parse_key(key), parse_image(image), bool(picked), at) for key, image, picked, at in rows]
+            self._tails.append(tail := BinlogFeed(self, name))
+            return tail
+        return PollFeed(self, name)
 
     async def count(self, name: str) -> int:
         """How many rows there are. Raises SourceUnavailable."""
         table = DIALECT.name(self.mapping(name).table)
         return int((await self.fetch_all(f"SELECT count(*) FROM {table}"))[0][0])
-
-    async def nth_last(self, name: str, n: int) -> Key | None:
-        """The key of the n-th row from the end. Raises SourceUnavailable."""
-        mapping = self.mapping(name)
-        order = ", ".join(f"{DIALECT.name(column)} DESC" for column in mapping.key)
-        rows = await self.fetch_all(
-            f"SELECT {DIALECT.array(mapping.key)} FROM {DIALECT.name(mapping.table)} "
-            f"ORDER BY {order} LIMIT 1 OFFSET {int(n) - 1}"
-        )
-        return parse_key(rows[0][0]) if rows else None
-
-    async def fetch(self, name: str, keys: Sequence[Key]) -> list[Row | None]:
-        """Rows as they are now. Raises SourceUnavailable."""
-        mapping, rows = self.mapping(name), []
-        types = await self.types(mapping.table)
-        for first in range(0, len(keys), AT_ONCE):
-            statement, values = fetch_statement(DIALECT, mapping, types, keys[first : first + AT_ONCE])
-            rows += await self.fetch_all(statement, *values)
-        return in_order(mapping, keys, rows)
-
-    async def _image(self, cursor: Any, name: str, key: Key) -> Row | None:
-        mapping = self.mapping(name)
-        types, binds = await self.types(mapping.table), Binds(DIALECT)
-        where = equal(mapping.key, key, types, binds, DIALECT)
-        image = DIALECT.image(mapping.columns)
-        await cursor.execute(f"SELECT {image} FROM {DIALECT.name(mapping.table)} WHERE {where}", binds.values)
-        row = await cursor.fetchone()
-        return parse_image(row[0]) if row else None
 
     async def quiet(self, name: str) -> bool:
         """Nothing here is cheaper than to look."""
@@ -247,77 +209,27 @@ class MySQLSource:
 
     # ---- writing ----
 
-    async def write(self, name: str, write: Write, intent: Callable[[Row | None], None]) -> Written:
-        """Write in one transaction. Raises SourceUnavailable, Refused."""
-        mapping = self.mapping(name)
-        await self.types(mapping.table)
-        statement, values = update_statement(DIALECT, write, mapping, await self.types(write.table))
-        try:
-            return await self._write(name, write, statement, values, intent)
-        except Unchanged as unchanged:  # the transaction is rolled back: nothing was applied
-            return unchanged.written
+    async def _execute(self, session: Any, statement: str, values: Sequence[Any]) -> int:
+        return int(await session.execute(statement, values))
 
-    async def _write(
-        self, name: str, write: Write, statement: str, values: Sequence[Any], intent: Callable[[Row | None], None]
-    ) -> Written:
-        async with self.writing() as cursor:
-            if await self._has_applied(cursor):
-                table = DIALECT.name(self._settings.applied)
-                await cursor.execute(f"SELECT 1 FROM {table} WHERE event_id = %s FOR UPDATE", (write.event_id,))
-                if await cursor.fetchone():
-                    return Written("already", await self._image(cursor, name, write.key))
-                await cursor.execute(f"INSERT INTO {table} (event_id) VALUES (%s)", (write.event_id,))
-            changed = await cursor.execute(statement, values)
-            row = await self._image(cursor, name, write.key)
-            if not changed:
-                raise Unchanged(write, row)
-            intent(row)
-            return Written("applied", row)
+    async def _first(self, session: Any, statement: str, values: Sequence[Any]) -> Any:
+        await session.execute(statement, values)
+        row = await session.fetchone()
+        return row[0] if row else None
 
-    async def _has_applied(self, cursor: Any) -> bool:
-        if not self._applied:  # it may be made later
-            await cursor.execute(
-                "SELECT count(*) FROM information_schema.tables WHERE table_schema = coalesce(%s, database()) "
-                "AND table_name = %s",
-                self.split(self._settings.applied),
-            )
-            self._applied = bool((await cursor.fetchone())[0])
-        return self._applied
+    async def _once(self, session: Any, event_id: str) -> bool:
+        table = DIALECT.name(self._settings.applied)
+        if await self._first(session, f"SELECT 1 FROM {table} WHERE event_id = %s FOR UPDATE", (event_id,)):
+            return False
+        await session.execute(f"INSERT INTO {table} (event_id) VALUES (%s)", (event_id,))
+        return True
+
+    async def _is_there(self, session: Any, table: str) -> bool:
+        count = "SELECT count(*) FROM information_schema.tables"
+        where = "WHERE table_schema = coalesce(%s, database()) AND table_name = %s"
+        return bool(await self._first(session, f"{count} {where}", self.split(table)))
 
 
 def _code(error: BaseException | None) -> int | None:
     code = error.args[0] if error is not None and error.args else None
     return code if isinstance(code, int) else None
-
-
-class MySQLOutbox:
-    """The outbox of one mapping."""
-
-    def __init__(self, source: MySQLSource, name: str) -> None:
-        self._source, self._name = source, name
-        self._mapping = source.mapping(name)
-        table = DIALECT.name(self._mapping.capture.outbox("mysql"))
-        columns = "seq, CAST(at AS CHAR), CAST(UNIX_TIMESTAMP(at) * 1000 AS SIGNED), `old`, `new`"
-        self._read = f"SELECT {columns} FROM {table} WHERE mapping = %s ORDER BY seq LIMIT %s"
-        self._delete = f"DELETE FROM {table} WHERE mapping = %s AND seq IN "
-
-    async def open(self, position: str | None) -> str:
-        """There is nothing to open: what is in the outbox is what is to be told."""
-        return position or "outbox"
-
-    async def read(self, position: str, limit: int) -> Batch:
-        """The oldest changes that are committed. Raises SourceUnavailable."""
-        rows = await self._source.fetch_all(self._read, self._name, limit)
-        changes = [outbox_change(self._mapping.key, *row) for row in rows]
-        return Batch(changes, position, len(rows) == limit)
-
-    async def acknowledge(self, batch: Batch) -> None:
-        """Delete what is stored. Raises SourceUnavailable."""
-        seqs = [int(change.position.partition(":")[0]) for change in batch.changes]
-        if not seqs:
-            return
-        try:
-            async with self._source.writing() as cursor:
-                await cursor.execute(f"{self._delete}({', '.join(['%s'] * len(seqs))})", (self._name, *seqs))
-        except Refused as error:
-            raise SourceUnavailable(str(error)) from error

@@ -57,7 +57,7 @@ class PollFeed:
                 return Batch([], position)
             place |= await self._begin(place["newest"], type_name)
         self._complete = False
-        types = await self._source.types(self._mapping.table)
+        types = await self._source.types(self._mapping.table, *self._mapping.columns)
         statement, values = poll_statement(self._source.dialect, self._mapping, types, place, limit)
         rows = await self._source.fetch_all(statement, *values)
         changes, last = [], None

@@ -1,37 +1,19 @@
-"""PostgreSQL: connections, statements, and the three ways of capture that read tables.
-
-The outbox: rows that are visible are read in the order of their numbers and deleted once they are stored by us. There
-is no mark of how far we are, so a transaction that commits late loses nothing; and a trigger takes its number while it
-holds the row's lock, so the changes of one row have their numbers in the order of their commits.
-"""
+"""PostgreSQL: connections, and what it says in a way of its own."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from bridges.config import Config, ConfigError, TableMapping, seconds
-from bridges.render import parse_image, parse_key
-from bridges.sources import (
-    Batch,
-    Change,
-    Feed,
-    Finding,
-    Key,
-    Refused,
-    Row,
-    Scanned,
-    SourceUnavailable,
-    Write,
-    Written,
-)
+from bridges.config import Config, ConfigError, seconds
+from bridges.sources import Feed, Finding, Refused, SourceUnavailable
 from bridges.sources.examine import examine_postgres
 from bridges.sources.logical import LogicalFeed
 from bridges.sources.polling import PollFeed
-from bridges.sources.reading import AT_ONCE, fetch_statement, in_order, scan_statement, update_statement
-from bridges.sources.statements import Binds, Dialect, equal, with_arguments
+from bridges.sources.sql import OutboxFeed, SqlSource
+from bridges.sources.statements import Binds, Dialect, with_arguments
 from bridges.sources.tls import tls_context
 
 try:
@@ -44,7 +26,7 @@ _LONGEST_IDLE_S = 3.0
 _WAL = "SELECT pg_current_wal_insert_lsn()::text"
 
 
-class PostgresSource:
+class PostgresSource(SqlSource):
     """One database. Connects when it is needed, and again after every failure."""
 
     dialect = DIALECT
@@ -53,8 +35,7 @@ class PostgresSource:
         """Raises ConfigError if asyncpg is missing, or the URL cannot be read."""
         if asyncpg is None:
             raise ConfigError(["PostgreSQL needs asyncpg: pip install 'hromada[bridges]'"])
-        self.config = config
-        self._settings = config.source[source_name]
+        super().__init__(config, source_name)
         self._url = self._settings.url.read()
         self._tls = tls_context(self._url, self._settings.tls)
         self._pool: Any = None
@@ -65,15 +46,6 @@ class PostgresSource:
         self._moves, self._moved = 0, asyncio.Event()
         self._watch_every = 1.0
         self._watcher: asyncio.Task[None] | None = None
-
-    def mapping(self, name: str) -> TableMapping:
-        """A mapping of this source."""
-        return self.config.mapping[name]
-
-    def split(self, table: str) -> tuple[str | None, str]:
-        """Schema (None for the connection's own) and table."""
-        schema, _, name = table.rpartition(".")
-        return schema or None, name
 
     # ---- connections ----
 
@@ -155,31 +127,14 @@ class PostgresSource:
         )
         return {row[0]: row[1] for row in rows}
 
-    async def types(self, table: str) -> dict[str, str]:
-        """The same, remembered. Raises SourceUnavailable if there is no such table."""
-        if table not in self._types:
-            found = await self.columns(table)
-            if not found:
-                raise SourceUnavailable(f"there is no table {table}")
-            self._types[table] = found
-        return self._types[table]
-
     def feed(self, name: str) -> Feed:
         """The changes of a mapping."""
         mode = self.mapping(name).capture.mode
         if mode == "outbox":
-            return PostgresOutbox(self, name)
+            return OutboxFeed(self, name)
         if mode == "logical":
             return LogicalFeed(self, name)
         return PollFeed(self, name)
-
-    async def scan(self, name: str, after: Key | None, limit: int, chosen: Any = None, ts: str = "") -> list[Scanned]:
-        """Rows in the order of the key. Raises SourceUnavailable."""
-        mapping = self.mapping(name)
-        types = await self.types(mapping.table)
-        statement, values = scan_statement(DIALECT, mapping, types, after, limit, chosen, ts)
-        rows = await self.fetch_all(statement, *values)
-        return [Scanned(parse_key(key), parse_image(image), bool(chosen), at) for key, image, chosen, at in rows]
 
     async def count(self, name: str) -> int:
         """About how many rows there are. Raises SourceUnavailable."""
@@ -188,33 +143,6 @@ class PostgresSource:
         if guess and guess[0][0] > 100_000:
             return int(guess[0][0])
         return int((await self.fetch_all(f"SELECT count(*) FROM {table}"))[0][0])
-
-    async def nth_last(self, name: str, n: int) -> Key | None:
-        """The key of the n-th row from the end. Raises SourceUnavailable."""
-        mapping = self.mapping(name)
-        order = ", ".join(f"{DIALECT.name(column)} DESC" for column in mapping.key)
-        rows = await self.fetch_all(
-            f"SELECT {DIALECT.array(mapping.key)}::text FROM {DIALECT.name(mapping.table)} "
-            f"ORDER BY {order} OFFSET {int(n) - 1} LIMIT 1"
-        )
-        return parse_key(rows[0][0]) if rows else None
-
-    async def fetch(self, name: str, keys: Sequence[Key]) -> list[Row | None]:
-        """Rows as they are now. Raises SourceUnavailable."""
-        mapping, rows = self.mapping(name), []
-        types = await self.types(mapping.table)
-        for first in range(0, len(keys), AT_ONCE):
-            statement, values = fetch_statement(DIALECT, mapping, types, keys[first : first + AT_ONCE])
-            rows += await self.fetch_all(statement, *values)
-        return in_order(mapping, keys, rows)
-
-    async def _image(self, connection: Any, name: str, key: Key) -> Row | None:
-        mapping = self.mapping(name)
-        types, binds = await self.types(mapping.table), Binds(DIALECT)
-        where = equal(mapping.key, key, types, binds, DIALECT)
-        image = DIALECT.image(mapping.columns)
-        statement = f"SELECT {image}::text FROM {DIALECT.name(mapping.table)} WHERE {where}"
-        return parse_image(await connection.fetchval(statement, *binds.values))
 
     async def quiet(self, name: str) -> bool:
         """Whether nothing was written into the whole database server since this was asked for that mapping."""
@@ -272,106 +200,24 @@ class PostgresSource:
 
     # ---- writing ----
 
-    async def write(self, name: str, write: Write, intent: Callable[[Row | None], None]) -> Written:
-        """Write in one transaction. Raises SourceUnavailable, Refused."""
-        types = await self.types(write.table)
-        statement, values = update_statement(DIALECT, write, self.mapping(name), types)
-        try:
-            return await self._write(name, write, statement, values, intent)
-        except Unchanged as unchanged:  # the transaction is rolled back: nothing was applied
-            return unchanged.written
+    async def _execute(self, session: Any, statement: str, values: Sequence[Any]) -> int:
+        return int((await session.execute(statement, *values)).rsplit(" ", 1)[-1])
 
-    async def _write(
-        self, name: str, write: Write, statement: str, values: Sequence[Any], intent: Callable[[Row | None], None]
-    ) -> Written:
-        async with self.writing() as connection:
-            if await self._has_applied(connection):
-                once = (
-                    f"INSERT INTO {DIALECT.name(self._settings.applied)} (event_id) VALUES ($1) ON CONFLICT DO NOTHING"
-                )
-                if _count(await connection.execute(once, write.event_id)) == 0:
-                    return Written("already", await self._image(connection, name, write.key))
-            changed = _count(await connection.execute(statement, *values))
-            row = await self._image(connection, name, write.key)
-            if not changed:
-                raise Unchanged(write, row)
-            intent(row)
-            return Written("applied", row)
+    async def _first(self, session: Any, statement: str, values: Sequence[Any]) -> Any:
+        return await session.fetchval(statement, *values)
 
-    async def _has_applied(self, connection: Any) -> bool:
-        if not self._applied:  # it may be made later
-            table = DIALECT.name(self._settings.applied)
-            self._applied = bool(await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", table))
-        return self._applied
+    async def _once(self, session: Any, event_id: str) -> bool:
+        table = DIALECT.name(self._settings.applied)
+        once = f"INSERT INTO {table} (event_id) VALUES ($1) ON CONFLICT DO NOTHING"
+        return bool(await self._execute(session, once, (event_id,)))
+
+    async def _is_there(self, session: Any, table: str) -> bool:
+        return bool(await session.fetchval("SELECT to_regclass($1) IS NOT NULL", DIALECT.name(table)))
 
 
 async def _leave(_connection: Any) -> None:
     """Nothing is to be reset: nothing outlives a statement or a transaction here."""
 
 
-class Unchanged(Exception):
-    """A guarded statement changed nothing; `written` says why."""
-
-    def __init__(self, write: Write, row: Row | None) -> None:
-        super().__init__()
-        wanted = write.values or {}
-        if write.kind == "insert":
-            self.written = Written("already", row)
-        elif row is None:
-            self.written = Written("gone")
-        else:
-            same = all(column in row and str(row[column]) == str(value) for column, value in wanted.items())
-            self.written = Written("already" if wanted and same else "conflict", row)
-
-
-def _count(status: str) -> int:
-    return int(status.rsplit(" ", 1)[-1])
-
-
 def _shown(value: Any) -> str:
     return "" if value is None else str(value)[:500]
-
-
-class PostgresOutbox:
-    """The outbox of one mapping."""
-
-    def __init__(self, source: PostgresSource, name: str) -> None:
-        self._source, self._name = source, name
-        self._mapping = source.mapping(name)
-        table = DIALECT.name(self._mapping.capture.outbox("postgresql"))
-        columns = "seq, at::text, (extract(epoch FROM at) * 1000)::bigint, old::text, new::text"
-        self._read = f"SELECT {columns} FROM {table} WHERE mapping = $1 ORDER BY seq LIMIT $2"
-        self._delete = f"DELETE FROM {table} WHERE mapping = $1 AND seq = ANY($2::bigint[])"
-        self._idle = False
-
-    async def open(self, position: str | None) -> str:
-        """There is nothing to open: what is in the outbox is what is to be told."""
-        return position or "outbox"
-
-    async def read(self, position: str, limit: int) -> Batch:
-        """The oldest changes that are committed. Raises SourceUnavailable."""
-        if await self._source.quiet(self._name) and self._idle:
-            return Batch([], position)
-        rows = await self._source.fetch_all(self._read, self._name, limit)
-        self._idle = not rows
-        changes = [outbox_change(self._mapping.key, *row) for row in rows]
-        return Batch(changes, position, len(rows) == limit)
-
-    async def acknowledge(self, batch: Batch) -> None:
-        """Delete what is stored. Raises SourceUnavailable."""
-        seqs = [int(change.position.partition(":")[0]) for change in batch.changes]
-        try:
-            async with self._source.writing() as connection:
-                await connection.execute(self._delete, self._name, seqs)
-        except Refused as error:
-            raise SourceUnavailable(str(error)) from error
-
-
-def outbox_change(key: Sequence[str], seq: int, at: str, ts: int, old_text: str | None, new_text: str | None) -> Change:
-    """A row of an outbox. With `at` the position names it even if the outbox was made anew."""
-    old, new = parse_image(old_text), parse_image(new_text)
-    op = "insert" if old is None else "delete" if new is None else "update"
-    keys = [None if image is None else [image[column] for column in key] for image in (old, new)]
-    now = keys[1] if keys[1] is not None else keys[0] or []
-    was = keys[0] if keys[0] != now else None
-    return Change(f"{seq}:{at}", op, now, new, old, was, ts)  # type: ignore[arg-type] # `op` is one of the three

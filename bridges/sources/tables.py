@@ -22,8 +22,11 @@ class Tables(Protocol):
     async def columns(self, table: str) -> dict[str, str]:
         """Column → type, empty if there is no such table."""
 
-    async def types(self, table: str) -> dict[str, str]:
-        """The same, remembered."""
+    async def types(self, table: str, *needed: str) -> dict[str, str]:
+        """The same, remembered until one that is needed lacks."""
+
+    def forget(self, table: str) -> None:
+        """The table may be another one now."""
 
     async def fetch_all(self, statement: str, *values: Any) -> list[Any]:
         """All rows of a statement."""

@@ -6,69 +6,20 @@ No homeserver: what would be sent is read in the bridge's state.
 from __future__ import annotations
 
 import asyncio
-import json
-import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
 
-import aiomysql
-import asyncpg
 import pytest
 
-from bridges.capture import Capture
-from bridges.config import Config, load
-from bridges.ddl import statements
 from bridges.matrix import Homeserver
 from bridges.sources import Batch, SourceUnavailable
-from bridges.sources.opening import open_source
 from bridges.state import RoomRow, State, StateInUse, Stored
 from bridges.writeback import Writeback
-from tests.bridges.support import Bridge
+from tests.bridges.bench import BINLOG, HORIZON, LOGICAL, OUTBOX, OVERLAP, Bench, make_bench
 from tests.support.fixtures import unavailable
 from tests.support.mariadb import MariaDb
 from tests.support.postgres import PostgresCluster, PostgresUnavailable, running_cluster
 
-CONFIG = """
-[appservice]
-id = "db"
-homeserver = "http://127.0.0.1:1"
-server_name = "hromada.test"
-listen = "127.0.0.1:1"
-as_token = {{ file = "{folder}/as_token" }}
-hs_token = {{ file = "{folder}/hs_token" }}
-[source.shop]
-driver = "{driver}"
-url = {{ env = "SHOP_URL" }}
-[mapping.rows]
-source = "shop"
-table = "rows_"
-key = ["id"]
-columns = ["id", "state"]
-capture = {capture}
-{more}
-room = {{ alias = "_db_rows_{{{{ id }}}}" }}
-message = [
-  {{ on = "insert", text = "{{{{ state }}}}" }},
-  {{ on = "update", text = "{{{{ old.state }}}} -> {{{{ state }}}}" }},
-  {{ on = "delete", text = "gone" }},
-]
-command.set = {{ set = {{ state = "{{{{ args }}}}" }}, require = {{ state = ["a"] }} }}
-"""
-TABLES = {
-    "postgresql": "CREATE TABLE rows_ (id bigint PRIMARY KEY, state text, at timestamptz NOT NULL DEFAULT now());"
-    "CREATE INDEX ON rows_ (at); CREATE PUBLICATION bridge FOR TABLE rows_;",
-    # Whole seconds: everything here is a tie.
-    "mysql": "CREATE TABLE rows_ (id bigint PRIMARY KEY, state varchar(80), at datetime NOT NULL "
-    "DEFAULT current_timestamp ON UPDATE current_timestamp, KEY (at));"
-    "CREATE USER IF NOT EXISTS hromada;",
-}
-OVERLAP = '{ mode = "overlap", cursor = "at", overlap = "10s" }'
-HORIZON = '{ mode = "horizon", cursor = "at" }'
-OUTBOX = '{ mode = "outbox" }'
-LOGICAL = '{ mode = "logical" }'
 WAYS = [
     ("postgresql", OVERLAP),
     ("postgresql", HORIZON),
@@ -76,6 +27,7 @@ WAYS = [
     ("postgresql", LOGICAL),
     ("mysql", OVERLAP),
     ("mysql", OUTBOX),
+    ("mysql", BINLOG),
 ]
 
 
@@ -89,67 +41,6 @@ def cluster() -> Iterator[PostgresCluster]:
         unavailable(str(reason))
 
 
-class Bench:
-    """A database with a table, and a bridge that is stepped by hand."""
-
-    def __init__(self, config: Config, url: str) -> None:
-        self.config, self.url = config, url
-        self.state = State(config.state_file)
-        self.source = open_source(config, "shop")
-        self.capture = Capture(config, "rows", self.state, self.source, lambda: None)
-
-    async def restart(self) -> None:
-        """As after kill -9."""
-        await self.close()
-        self.__init__(self.config, self.url)  # type: ignore[misc]
-
-    async def close(self) -> None:
-        """Stop."""
-        await self.source.close()
-        self.state.close()
-
-    async def drain(self) -> None:
-        """Take everything that is to be seen, twice: the second pass must not find it again."""
-        for _ in range(2):
-            while await self.capture.step():
-                pass
-
-    def told(self, row: int) -> list[str]:
-        """The messages of a row."""
-        with sqlite3.connect(self.config.state_file) as db:
-            found = db.execute(
-                "SELECT content FROM delivery WHERE kind = 'm.room.message' AND lane = ? ORDER BY id",
-                (f"rows:[{row}]",),
-            ).fetchall()
-        db.close()
-        return [json.loads(content)["body"] for (content,) in found]
-
-    @asynccontextmanager
-    async def session(self) -> AsyncIterator[Any]:
-        """A connection of an application: a function that runs a statement."""
-        if self.url.startswith("postgres"):
-            connection = await asyncpg.connect(self.url)
-            try:
-                yield connection.execute
-            finally:
-                await connection.close()
-            return
-        url = urlsplit(self.url)
-        mine = await aiomysql.connect(
-            host="127.0.0.1", port=url.port, user=url.username, password=unquote(url.password or ""), db=url.path[1:]
-        )
-        await mine.autocommit(True)
-
-        async def run(statement: str) -> None:
-            async with mine.cursor() as cursor:
-                await cursor.execute(statement)
-
-        try:
-            yield run
-        finally:
-            mine.close()
-
-
 @pytest.fixture(params=WAYS, ids=[f"{driver}-{capture.split(chr(34))[1]}" for driver, capture in WAYS])
 async def bench(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -160,30 +51,6 @@ async def bench(
     await made.drain()
     yield made
     await made.close()
-
-
-def make_bench(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    driver: str,
-    capture: str,
-    more: str = "",
-) -> Bench:
-    """A bridge on a database of its own."""
-    server: Any = request.getfixturevalue("cluster" if driver == "postgresql" else "mariadb")
-    url = server.make_database()
-    name = url.rsplit("/", 1)[-1]
-    monkeypatch.setenv("SHOP_URL", url)
-    bridge = Bridge(tmp_path, SHOP_URL=url)
-    if driver == "postgresql":
-        slot = f'publication = "bridge", slot = "slot_{name}"'
-        capture = capture.replace('"logical"', f'"logical", {slot}')
-    bridge.file.write_text(CONFIG.format(folder=tmp_path, driver=driver, capture=capture, more=more))
-    server.sql(TABLES[driver], name)
-    if "outbox" in capture:
-        server.sql("\n".join(statements(load(bridge.file), "hromada")).partition("-- write-back")[0], name)
-    return Bench(load(bridge.file), url)
 
 
 async def test_a_row_that_commits_late_is_not_passed_over(bench: Bench) -> None:

@@ -79,13 +79,14 @@ values = { id = "{{ event_uuid }}", body = "{{ body }}" }
 MAPPINGS = {
     "drained": ("postgres", '{ mode = "outbox", poll = "50ms" }'),
     "logged": ("postgres", '{ mode = "logical", poll = "50ms" }'),
+    "binlogged": ("maria", '{ mode = "binlog", poll = "50ms" }'),
     "triggered": ("maria", '{ mode = "outbox", table = "bridge_outbox", poll = "50ms" }'),
 }
 FILLED_TABLE = (
     "CREATE TABLE filled (id bigint PRIMARY KEY, n bigint NOT NULL); CREATE TABLE replies (id uuid PRIMARY KEY, "
     f"body text); INSERT INTO filled SELECT id, (id IN {FILLED})::int FROM generate_series(0, 620) id;"
 )
-SCANNED = ("filled", "logged")
+SCANNED = ("filled", "logged", "binlogged")
 ROOM_PLACES = ("making-room", "made-room")
 REPLY_PLACES = ("received", "written")
 PLACES = ("read", "stored", "acknowledging", "acknowledged", *ROOM_PLACES, "sent", *REPLY_PLACES)
@@ -121,7 +122,7 @@ class World:
         maria = ["CREATE USER IF NOT EXISTS hromada;", tables.format("triggered")]
         maria += [history.format("bigint AUTO_INCREMENT")]
         maria += ["-- mapping." + piece.partition("-- write-back")[0] for piece in ddl if piece.startswith("triggered")]
-        maria += [rows.format("triggered")]
+        maria += [tables.format("binlogged"), rows.format("binlogged"), rows.format("triggered")]
         mariadb.sql("\n".join(maria), self.maria.rsplit("/", 1)[-1])
 
     @asynccontextmanager
@@ -170,7 +171,7 @@ class World:
         try:
             await eventually(faulted, PATIENCE_S)
         except AssertionError:
-            raise AssertionError(f"{fault} did not come:\n{self.bridge.log()[-3000:]}") from None
+            raise AssertionError(f"{fault} did not come: {self.left()}\n{self.bridge.log()[-3000:]}") from None
         if fault.startswith("kill:"):
             self.bridge.kill()  # and is waited for
 
