@@ -35,6 +35,7 @@ class EventFlags(IntFlag):
     GAP = 16  # an event that it names as previous is not here
     PARTIAL = 32  # accepted while the room's state was not fully known
     RELAY = 64  # a membership of another server's user that this server brought about and passes on
+    APART = 128  # its own state says otherwise than the timeline who may see it (`NewEvent.views`)
 
 
 HIDDEN = EventFlags.OUTLIER | EventFlags.REJECTED | EventFlags.SOFT_FAILED
@@ -185,6 +186,9 @@ class NewEvent:
     known_as: int | None = None
     gaps: tuple[str, ...] = ()  # previous events that are not here
     fills_gap: bool = False  # others named it as previous before it came
+    views: Mapping[str, str] = field(default_factory=dict)
+    """Memberships by local user, and under "" the history visibility, just before it, where the room's current state
+    says otherwise: what decides who may see an event of a fork."""
 
     @property
     def is_hidden(self) -> bool:

@@ -26,6 +26,8 @@ class ViewChange:
     value: str
     erased: str | None = None
     """Instead of both: the user whose account was erased at this point. It is no event."""
+    apart: bool = False
+    """Not from this point on, but for the event at it alone, which stands aside."""
 
 
 class SyncRepo(Protocol):

@@ -16,6 +16,7 @@ from homeserver.core.event import Event, StateKey
 from homeserver.core.resolve.graph import AuthGraph, auth_row
 from homeserver.core.resolve.resolver import resolve
 from homeserver.core.versions import RoomVersion
+from homeserver.core.visibility import HISTORY_VISIBILITY, Before, may_see, visibility_in
 from homeserver.services.rooms.arrivals import Outcome
 
 State = dict[StateKey, str]
@@ -28,6 +29,7 @@ class Oracle:
     version: RoomVersion
     events: dict[str, Event] = field(default_factory=dict)
     after: dict[str, State] = field(default_factory=dict)
+    befores: dict[str, State] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     rejected: set[str] = field(default_factory=set)
     extremities: list[str] = field(default_factory=list)
@@ -46,6 +48,7 @@ class Oracle:
         return replace(
             self,
             after=dict(self.after),
+            befores=dict(self.befores),
             outcomes=dict(self.outcomes),
             rejected=set(self.rejected),
             extremities=list(self.extremities),
@@ -71,6 +74,7 @@ class Oracle:
         self.know(event)
         assert set(event.prev_events) == set(self.extremities)
         assert self._allows(event, self.state)
+        self.befores[event.event_id] = self.state
         self.state = self._with(self.state, event)
         self.after[event.event_id] = self.state
         self.outcomes[event.event_id] = Outcome.ACCEPTED
@@ -92,7 +96,7 @@ class Oracle:
         if event_id in self.after:
             return
         self.know(event)
-        before = self.before(event.prev_events, told)
+        before = self.befores[event_id] = self.before(event.prev_events, told)
         if not self._passes_auth_events(event) or not self._allows(event, before):
             self.after[event_id] = before
             self.rejected.add(event_id)
@@ -142,6 +146,20 @@ class Oracle:
             for (kind, user_id), event_id in self.state.items()
             if kind == "m.room.member" and self.events[event_id].membership == "join"
         }
+
+    def may_see(self, event_id: str, user_id: str) -> bool:
+        """Whether a user who is in the room now may see an accepted event: the state before it decides.
+
+        spec: client-server-api#room-history-visibility
+        """
+        before = self.befores.get(event_id)
+        if before is None:
+            return True  # from before the story begins
+        visibility = before.get(HISTORY_VISIBILITY)
+        member = before.get(("m.room.member", user_id))
+        membership = (self.events[member].membership if member is not None else None) or "leave"
+        held = Before(visibility_in(self.events[visibility] if visibility is not None else None), membership)
+        return may_see(self.events[event_id], user_id, held, joined_later=True)
 
     def know(self, event: Event) -> None:
         """Take in the event itself."""

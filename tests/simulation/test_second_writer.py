@@ -85,6 +85,7 @@ class Reader:
         if room is not None:
             events = [event["event_id"] for event in room["timeline"]["events"]]
             assert all(oracle.outcomes[event_id] is Outcome.ACCEPTED for event_id in events), "hidden events are hidden"
+            assert all(oracle.may_see(event_id, self.client.user_id) for event_id in events), "an event is not theirs"
             if is_told_whole(room, self.client.state_field.name):
                 self.told.clear()  # who came back begins the room anew
             assert not self.told & set(events), "an event came twice"
@@ -242,7 +243,11 @@ class Simulation:
                     await world.rooms.memberships.invite(who, self.room_id, random.choice([*USERS, CAROL]))
         except MatrixError:
             pass  # they may not
-        for event in await world.timeline(self.room_id):
+        await self.follow()
+
+    async def follow(self) -> None:
+        """Tell the oracle what was written here."""
+        for event in await self.world.timeline(self.room_id):
             if event.event_id not in self.oracle.after:
                 self.oracle.sent(event)
 
@@ -359,6 +364,7 @@ _COUNTS = {
     "corrections": Sql("SELECT count(*) FROM state_changes"),
     "late": Sql("SELECT count(*) FROM late_events"),
     "aside": Sql("SELECT count(*) FROM events WHERE flags = 8 AND ord IS NOT NULL"),
+    "apart": Sql("SELECT count(*) FROM events WHERE flags >= 128 AND ord IS NOT NULL"),
 }
 
 
@@ -395,3 +401,31 @@ async def test_a_second_writer_on_postgres(
     seeds: int = request.config.getoption("--simulation-seeds")
     first: int = request.config.getoption("--simulation-seed")
     await simulate(postgres_cluster.make_database(), version, range(first, first + max(seeds // 100, 1)))
+
+
+@pytest.mark.contributor
+async def test_who_came_meanwhile_is_not_told_of_the_fork(tmp_path: Path) -> None:
+    """An event from before somebody's join that comes after it, where only those who are in the room may see it."""
+    async with simulated(f"sqlite:///{tmp_path / 'simulation.db'}") as syncing:
+        simulation = Simulation(syncing, "11", 1)
+        await simulation.begin()
+        world, room_id, oracle = simulation.world, simulation.room_id, simulation.oracle
+        shown = {"history_visibility": "joined"}
+        await world.rooms.sending.set_state(room_id, ALICE, ("m.room.history_visibility", ""), shown)
+        await simulation.follow()
+        fork, before = list(oracle.extremities), oracle.state
+        await world.rooms.memberships.join(CAROL, room_id)
+        alice, carol, fresh = (syncing.client(user) for user in (ALICE, CAROL, CAROL))
+        await alice.sync()
+        await carol.sync()
+        message = simulation.peer.make(fork, before, USERS[0], "m.room.message", {"body": "aside"})
+        oracle.know(message)
+        name = simulation.peer.make([message.event_id], before, USERS[0], "m.room.name", {"name": "aside"}, "")
+        assert [await simulation.arrive(event) for event in (message, name)] == [Outcome.ACCEPTED] * 2
+        told, also = [(await client.sync())["rooms"]["join"][room_id] for client in (alice, carol)]
+        assert [event["event_id"] for event in told["timeline"]["events"]] == [message.event_id, name.event_id]
+        assert also["timeline"]["events"] == []
+        assert carol.rooms[room_id][("m.room.name", "")] == name.event_id, "the state is told all the same"
+        section = (await fresh.sync())["rooms"]["join"][room_id]
+        assert not {message.event_id, name.event_id} & {event["event_id"] for event in section["timeline"]["events"]}
+        assert fresh.rooms[room_id][("m.room.name", "")] == name.event_id

@@ -18,7 +18,8 @@ from homeserver.core.auth.rules import check, may_redact
 from homeserver.core.auth.select import auth_types_of
 from homeserver.core.auth.state import CREATE, POWER_LEVELS, MappingState
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
-from homeserver.core.event import Event, StateKey
+from homeserver.core.event import Event, StateKey, membership_value
+from homeserver.core.visibility import HISTORY_VISIBILITY, visibility_value
 from homeserver.ports.events import HIDDEN, EventFlags, Extremity, NewEvent, Replaced, RoomAppend, RoomHead, StoredEvent
 from homeserver.ports.state import RoomState
 from homeserver.services.rooms.decide import push_of
@@ -81,7 +82,9 @@ class _Prev:
 class ArrivingRoom:
     """A room head that grows as arrivals are decided, in the order in which they are given."""
 
-    def __init__(self, memory: RoomMemory, resolutions: Resolutions, head: RoomHead) -> None:
+    def __init__(self, memory: RoomMemory, resolutions: Resolutions, head: RoomHead, server_name: str) -> None:
+        """`server_name` is ours: nobody but our users reads here."""
+        self._ours = f":{server_name}"
         self._memory = memory
         self._resolutions = resolutions
         self._head = head
@@ -143,6 +146,9 @@ class ArrivingRoom:
         made = replace(made, state_after=after, gaps=gaps, fills_gap=fills_gap, **self._replaced(held))
         if arrival.refused or (is_aside and not _allows(event, await self._view(self._state, event))):
             return self._keep(replace(made, flags=flags | EventFlags.SOFT_FAILED, gaps=(), fills_gap=False))
+        if is_aside and (views := await self._views(before)):
+            flags |= EventFlags.APART
+            made = replace(made, views=views)
         made = await self._with_redactions(made, view)
         self._keep(replace(made, flags=flags, push=push_of(event, held, view)))
         await self._advance(event, prevs, fills_gap=fills_gap)
@@ -186,6 +192,28 @@ class ArrivingRoom:
             "unsigned": {"prev_content": before.content, "prev_sender": before.sender},
             "replaces": Replaced(before.event_id, order, before.membership),
         }
+
+    async def _views(self, before: RoomState) -> dict[str, str]:
+        """Of local users' memberships and the history visibility, what the event's state has and the room's has not.
+
+        spec: client-server-api#room-history-visibility
+        """
+        states = (before, self._state)
+        keys = [
+            key
+            for key in await self._resolutions.differing(states)
+            if key == HISTORY_VISIBILITY or (key[0] == "m.room.member" and key[1].endswith(self._ours))
+        ]
+        of_event, of_room = [
+            {key: _view_value(key, event) for key, event in (await self._events_of(state, keys)).items()}
+            for state in states
+        ]
+        views: dict[str, str] = {}
+        for key in keys:
+            value = of_event.get(key) or _view_value(key, None)
+            if value != (of_room.get(key) or _view_value(key, None)):
+                views["" if key == HISTORY_VISIBILITY else key[1]] = value
+        return views
 
     async def _fetch(self, event_ids: Collection[str]) -> dict[str, StoredEvent]:
         missing = [event_id for event_id in event_ids if event_id not in self._stored]
@@ -361,6 +389,13 @@ class ArrivingRoom:
             if _may_redact(redaction.event, event, await self._view(state, redaction.event)):
                 return redaction
         return None
+
+
+def _view_value(key: StateKey, event: Event | None) -> str:
+    """The membership or the history visibility that a state event sets; what holds without one."""
+    if key == HISTORY_VISIBILITY:
+        return "shared" if event is None else visibility_value(event.content)
+    return (None if event is None else membership_value(event.content)) or "leave"
 
 
 def _may_redact(redaction: Event, target: Event, view: MappingState) -> bool:

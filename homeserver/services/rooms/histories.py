@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 
 from homeserver.core.event import StateKey
 from homeserver.core.visibility import HISTORY_VISIBILITY
+from homeserver.ports.events import EventFlags
 from homeserver.ports.log import EventEntry, LogEntry, SessionsEntry, StateEntry
 from homeserver.ports.store import Store, Transaction
 from homeserver.services.rooms.visibility import History, history_of, load_history
@@ -35,6 +36,10 @@ class HistoryCache:
             if isinstance(entry, EventEntry):
                 if entry.stored.event.is_state:
                     self._set(entry.stored.room_nid, entry.stored.event.key)
+                if entry.stored.flags and entry.stored.flags & EventFlags.APART:
+                    self._set(
+                        entry.stored.room_nid, HISTORY_VISIBILITY
+                    )  # it may be seen by others than those around it
             elif isinstance(entry, StateEntry):
                 for key in entry.correction.changes:
                     self._set(entry.correction.room_nid, key)

@@ -69,7 +69,7 @@ class Resolutions:
         `new` are the events that the states name and that are not stored yet, or only as outliers.
         """
         everywhere = [*states, current]
-        keys = await self._differing(everywhere)
+        keys = await self.differing(everywhere)
         values = {key: [state.get(key) for state in states] for key in keys}
         conflicted, agreed = conflicts(version, values)
         resolved: dict[StateKey, str | None] = {**dict.fromkeys(keys), **agreed}
@@ -78,7 +78,7 @@ class Resolutions:
             resolved |= await run.resolve(conflicted, agreed, len(states), keys)
         return current.changed({key: event_id for key, event_id in resolved.items() if event_id != current.get(key)})
 
-    async def _differing(self, states: Sequence[RoomState]) -> set[StateKey]:
+    async def differing(self, states: Sequence[RoomState]) -> set[StateKey]:
         """The keys on which the states may differ; afterwards `get` of these costs nothing."""
         stored = {id(state.stored): state.stored for state in states}
         nids = {root.snapshot.nid for root in stored.values() if root.snapshot is not None}

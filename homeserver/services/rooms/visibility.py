@@ -26,7 +26,7 @@ from homeserver.core import canonical
 from homeserver.core.event import Event, StateKey
 from homeserver.core.redact import redact
 from homeserver.core.visibility import HISTORY_VISIBILITY, allows
-from homeserver.ports.events import StoredEvent
+from homeserver.ports.events import EventFlags, StoredEvent
 from homeserver.ports.relations import Span
 from homeserver.ports.store import Transaction
 from homeserver.ports.sync import ViewChange
@@ -98,6 +98,9 @@ class History:
     """The event by which the user last went from joined to something else, if they are not joined now."""
     erased: Mapping[str, int] = field(default_factory=dict)
     """Whose accounts were erased, and the order at which."""
+    apart: Mapping[int, Mapping[bool, str]] = field(default_factory=dict)
+    """Of events of forks, by order: the membership (True) and the visibility (False) that their own state has, where
+    that is not the timeline's."""
 
     @property
     def membership(self) -> str | None:
@@ -107,7 +110,7 @@ class History:
     @property
     def changes(self) -> int:
         """How many values it remembers, of 16 bytes each."""
-        return len(self.visibility.orders) + len(self.memberships.orders) + len(self.erased)
+        return len(self.visibility.orders) + len(self.memberships.orders) + len(self.erased) + len(self.apart)
 
     @property
     def is_world_readable(self) -> bool:
@@ -116,7 +119,12 @@ class History:
 
     def membership_at(self, stored: StoredEvent) -> str:
         """The user's membership after the event, `leave` if they had none: for `unsigned.membership`."""
-        return (self.memberships.at(stored.order) if stored.order is not None else None) or "leave"
+        if stored.order is None:
+            return "leave"
+        own = self.apart.get(stored.order, {}).get(True)
+        if own is not None and _key(stored) != ("m.room.member", self.user_id):
+            return own
+        return self.memberships.at(stored.order) or "leave"
 
     def visible(self, stored: StoredEvent) -> bool:
         """Whether the user may see the event."""
@@ -125,15 +133,18 @@ class History:
     def sees_at(self, order: int, key: StateKey | None) -> bool:
         """Whether the user may see the event at `order`, with this key if it is a state event."""
         before, after = self.visibility.around(order)
-        visibilities = {before or "shared"}
         membership, membership_after = self.memberships.around(order)
-        memberships = {membership or "leave"}
+        joined_later = self._joined_after(order)
+        if self.apart and (own := self.apart.get(order)) is not None:
+            joined_later = joined_later or membership == "join"  # here they had joined before it came
+            before, membership = own.get(False, before), own.get(True, membership)
+        visibilities, memberships = {before or "shared"}, {membership or "leave"}
         # For these two the specification lets what holds before or after the event allow it.
         if key == HISTORY_VISIBILITY and after is not None:
             visibilities.add(after)
         elif key == ("m.room.member", self.user_id) and membership_after is not None:
             memberships.add(membership_after)
-        return allows(visibilities, memberships, joined_later=self._joined_after(order))
+        return allows(visibilities, memberships, joined_later=joined_later)
 
     def shown(self, events: Iterable[StoredEvent], end: int | None = None) -> list[Visible]:
         """Those of the events that the user may see, up to the order `end`."""
@@ -157,6 +168,10 @@ class History:
             if self.sees_at(stored.redaction_order, None):
                 quoted["redacted_because"] = self._why(stored.redaction_json, stored.redaction_order)
         return quoted
+
+    def without_apart(self, events: Iterable[Visible]) -> list[Visible]:
+        """What `joined_all_along` gave, but for events of forks that the user may not see."""
+        return [seen for seen in events if not (seen.flags and seen.flags & EventFlags.APART) or self.visible(seen)]
 
     def known(self, events: Iterable[StoredEvent]) -> list[Visible]:
         """State of the room at a point that the user may know, whenever it was set.
@@ -218,11 +233,29 @@ class History:
                     low = spans.pop().low
                 spans.append(Span(room_nid, low, high))
             low = high
+        for order in sorted(self.apart):
+            if order <= limit:
+                _set_apart(spans, room_nid, order, is_seen=self.sees_at(order, None))
         return spans[-_MOST_SPANS:]
 
     def _joined_after(self, order: int) -> bool:
         first = bisect_right(self.memberships.orders, order)
         return "join" in self.memberships.values[first:]
+
+
+def _set_apart(spans: list[Span], room_nid: int, order: int, *, is_seen: bool) -> None:
+    """Put the event at `order` into the stretches, or take it out."""
+    at = bisect_left(spans, order, key=lambda span: span.high)
+    inside = at < len(spans) and spans[at].low < order
+    if inside == is_seen:
+        return
+    if is_seen:
+        spans.insert(at, Span(room_nid, order - 1, order))
+        return
+    span = spans[at]
+    spans[at : at + 1] = [
+        part for part in (Span(room_nid, span.low, order - 1), Span(room_nid, order, span.high)) if part.low < part.high
+    ]
 
 
 def has_quotes(stored: StoredEvent) -> bool:
@@ -239,8 +272,16 @@ def unfiltered_quotes(stored: StoredEvent) -> dict[str, Any]:
 
 
 def joined_all_along(events: Iterable[StoredEvent]) -> list[Visible]:
-    """Events from after a reader's join and before they left, who may see them all, erased since or not."""
+    """Events from after a reader's join and before they left, who may see them all, erased since or not.
+
+    Of events that stand apart (`EventFlags.APART`) only their own state says so: see `History.without_apart`.
+    """
     return cast("list[Visible]", list(events))
+
+
+def stands_apart(events: Iterable[StoredEvent]) -> bool:
+    """Whether one of the events has another state than the timeline says (`EventFlags.APART`)."""
+    return any(stored.flags and stored.flags & EventFlags.APART for stored in events)
 
 
 def _erased(stored: StoredEvent) -> StoredEvent:
@@ -267,7 +308,11 @@ def history_of(user_id: str, decisive: Iterable[ViewChange]) -> History:
     visibility, memberships = ValueHistory(), ValueHistory()
     left: ViewChange | None = None
     erased: dict[str, int] = {}
+    apart: dict[int, dict[bool, str]] = {}
     for event in decisive:
+        if event.apart:
+            apart.setdefault(event.order, {})[event.is_member] = event.value
+            continue
         if event.erased is not None:
             erased[event.erased] = event.order
             continue
@@ -277,4 +322,4 @@ def history_of(user_id: str, decisive: Iterable[ViewChange]) -> History:
         if memberships.last == "join" and event.value != "join":
             left = event
         memberships.add(event.order, event.value)
-    return History(user_id if memberships.last is not None else "", visibility, memberships, left, erased)
+    return History(user_id if memberships.last is not None else "", visibility, memberships, left, erased, apart)

@@ -235,7 +235,7 @@ class RoomWriter:
             if head is None:
                 _fail(batch, MatrixError(ErrCode.NOT_FOUND, "This room is not known here"))
                 return
-            room = ArrivingRoom(memory, self._resolutions, head)
+            room = ArrivingRoom(memory, self._resolutions, head, self._workshop.signer.server_name)
             outcomes: list[tuple[_Coming, Outcome]] = []
             for coming in batch:
                 try:

@@ -16,7 +16,7 @@ from homeserver.services.personal.receipts import receipt_events, typing_event
 from homeserver.services.rooms.filtered import select
 from homeserver.services.rooms.lists import Rooms
 from homeserver.services.rooms.present import Recipient
-from homeserver.services.rooms.visibility import Visible, joined_all_along
+from homeserver.services.rooms.visibility import Visible, joined_all_along, stands_apart
 from homeserver.services.sync import snapshot
 from homeserver.services.sync import window as windows
 from homeserver.services.sync.body import RoomSection, SyncBody, Timeline
@@ -134,6 +134,7 @@ class DeltaBuilder:
         No statement unless a member event of the timeline is not in memory.
         """
         await self._redact_erased(request, plan, window, body)
+        await self._withhold_apart(request, plan, body)
         if request.lazy or request.wishes:
             await self._add_lazy_members(request, body, window)
         wanted = request.filter.room.account_data
@@ -233,6 +234,24 @@ class DeltaBuilder:
                 ]
                 section = body.joined[membership.room_id]
                 section.state = history.known(section.state)
+
+    async def _withhold_apart(self, request: SyncRequest, plan: Plan, body: SyncBody) -> None:
+        """Take out events of forks in whose own state the user may not see them; state among them is still told."""
+        for membership in plan.changed:
+            section = body.joined[membership.room_id]
+            if not stands_apart(section.timeline.events):
+                continue
+            nid = membership.room_nid
+            history = (await self._reads.histories(None, request.user_id, [nid]))[nid]
+            kept = history.without_apart(section.timeline.events)
+            if not request.state_field.is_after:
+                hidden = {seen.event.event_id for seen in section.timeline.events} - {
+                    seen.event.event_id for seen in kept
+                }
+                newest = {seen.event.key: seen for seen in section.timeline.events if seen.event.is_state}
+                state = [seen for seen in newest.values() if seen.event.event_id in hidden]
+                section.state.extend(request.wanted_state(membership.room_id, history.known(state)))
+            section.timeline.events = kept
 
     async def _add_lazy_members(self, request: SyncRequest, body: SyncBody, window: Window) -> None:
         senders = {

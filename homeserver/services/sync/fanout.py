@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from homeserver.ports.events import StoredEvent
+from homeserver.ports.events import EventFlags, StoredEvent
 from homeserver.ports.log import (
     AccountDataEntry,
     DeviceListEntry,
@@ -142,7 +142,8 @@ def _stretch(entries: list[LogEntry], typing: Iterable[str] | None) -> Stretch |
         match entry:
             case EventEntry(_, stored):
                 event = stored.event
-                if event.redacts is not None or (event.is_state and event.type in _PERSONAL_STATE):
+                is_apart = stored.flags and stored.flags & EventFlags.APART  # not everybody may see it
+                if event.redacts is not None or is_apart or (event.is_state and event.type in _PERSONAL_STATE):
                     return None
                 rooms[event.room_id] = None
                 personal.add(event.sender)  # their devices get it with its transaction id

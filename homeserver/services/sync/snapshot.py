@@ -156,7 +156,7 @@ async def _timelines(
     for room in rooms:
         events, _ = recent[room.room_nid]
         count = bisect_left(events, order_of(room.position), key=lambda stored: stored.order or 0)
-        later[room.room_nid] = joined_all_along(events[count:])
+        later[room.room_nid] = histories[room.room_nid].without_apart(joined_all_along(events[count:]))
         if count:
             older[room.room_nid] = events[:count]
     timelines: dict[int, Timeline] = {}

@@ -33,9 +33,11 @@ from homeserver.storage.repos.graph import (
     INSERT_GAP,
     INSERT_LATE,
     INSERT_REDACTION_WAITING,
+    INSERT_VIEW,
     SET_PLACE,
     auth_row,
     gap_rows,
+    view_rows,
 )
 from homeserver.storage.repos.plan import AppendPlan, PlannedSnapshot, count_snapshots, plan_append
 from homeserver.storage.repos.planned import (
@@ -303,11 +305,13 @@ class Appender:
         gaps: list[dict[str, Any]] = []
         filled: list[dict[str, Any]] = []
         waiting: list[dict[str, Any]] = []
+        views: list[dict[str, Any]] = []
         arrived: list[dict[str, Any]] = []
         for plan, events in zip(plans, stored, strict=True):
             for item, event in zip(plan.append.events, events, strict=True):
                 auth.update(item.auth)
                 gaps.extend(gap_rows(item, event))
+                views.extend(view_rows(item, event))
                 if item.awaits_target:
                     row = {"room_nid": plan.room_nid, "target_id": item.event.redacts, "event_nid": event.nid}
                     waiting.append(row)
@@ -320,6 +324,7 @@ class Appender:
         await INSERT_AUTH.run_many(self._connection, rows)
         await INSERT_GAP.run_many(self._connection, gaps)
         await DROP_GAP.run_many(self._connection, filled)
+        await INSERT_VIEW.run_many(self._connection, views)
         await INSERT_REDACTION_WAITING.run_many(self._connection, waiting)
         await DROP_REDACTIONS_WAITING.run_many(self._connection, arrived)
 

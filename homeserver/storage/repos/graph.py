@@ -36,6 +36,7 @@ INSERT_CHANGE = Sql(
     """INSERT INTO state_changes (position, type, state_key, room_nid, event_nid, snapshot_nid)
     VALUES (:position, :type, :state_key, :room_nid, :event_nid, :snapshot_nid)"""
 )
+INSERT_VIEW = Sql("INSERT INTO event_views (room_nid, ord, user_id, value) VALUES (:room_nid, :ord, :user_id, :value)")
 INSERT_LATE = Sql("INSERT INTO late_events (position, event_nid) VALUES (:position, :event_nid)")
 SET_PLACE = Sql(
     """UPDATE events SET ord = :ord, snapshot_nid = :snapshot_nid, flags = :flags, unsigned = :unsigned,
@@ -80,6 +81,12 @@ def auth_row(stored: StoredEvent, nid_of: Callable[[str], int]) -> dict[str, Any
 def gap_rows(item: NewEvent, stored: StoredEvent) -> list[dict[str, Any]]:
     """Rows of the previous events that an event lacks."""
     return [{"room_nid": stored.room_nid, "event_id": event_id, "below_ord": stored.order} for event_id in item.gaps]
+
+
+def view_rows(item: NewEvent, stored: StoredEvent) -> list[dict[str, Any]]:
+    """Rows of what the event's own state says of who may see it."""
+    place = {"room_nid": stored.room_nid, "ord": stored.order}
+    return [place | {"user_id": user_id, "value": value} for user_id, value in item.views.items()]
 
 
 class RoomGraph:

@@ -38,7 +38,7 @@ _BUNDLED = Fragment(_NAMES, _NAMES)
 _BY_NID = Sql(_SELECT, bundled=_BUNDLED, wanted=in_ints("e.nid", "nids"))
 _BY_ID = Sql(_SELECT, bundled=_BUNDLED, wanted=in_texts("e.event_id", "ids"))
 _CONTENT = Sql("SELECT e.nid, e.json FROM events e WHERE {wanted}", wanted=in_ints("e.nid", "nids"))
-_FLAGS = [EventFlags(value) for value in range(2 * EventFlags.RELAY)]
+_FLAGS = [EventFlags(value) for value in range(2 * EventFlags.APART)]
 READ_BY_SQL = frozenset({"m.room.join_rules", "m.room.history_visibility"})
 """Types of events that statements look into (`people.py`); they are few, say nothing of people, and stay plain."""
 

@@ -40,18 +40,22 @@ _CORRECTED_MEMBERS = Sql(
     rooms=in_ints("s.room_nid", "rooms"),
 )
 _VISIBILITY_HISTORIES = Sql(
-    "SELECT e.nid, e.room_nid, e.ord, e.snapshot_nid, e.type = 'm.room.member', NULL FROM events e "
+    "SELECT e.nid, e.room_nid, e.ord, e.snapshot_nid, e.type = 'm.room.member', NULL, NULL FROM events e "
     "WHERE {rooms} AND e.ord IS NOT NULL AND ("
     "(e.type = 'm.room.history_visibility' AND e.state_key = '') OR "
     "(e.type = 'm.room.member' AND e.state_key = :user_id)) "
     # What state resolution has set, at the position where it did; without an event the value is the default.
-    f"UNION ALL SELECT c.event_nid, c.room_nid, c.position * {_STEP}, c.snapshot_nid, c.type = 'm.room.member', NULL "
+    f"UNION ALL SELECT c.event_nid, c.room_nid, c.position * {_STEP}, c.snapshot_nid, "
+    "c.type = 'm.room.member', NULL, NULL "
     "FROM state_changes c WHERE {changed} AND ("
     "(c.type = 'm.room.history_visibility' AND c.state_key = '') OR "
     "(c.type = 'm.room.member' AND c.state_key = :user_id)) "
-    "UNION ALL SELECT NULL, x.room_nid, x.ord, 0, false, x.user_id FROM erasures x WHERE {erased} ORDER BY 2, 3",
+    "UNION ALL SELECT NULL, v.room_nid, v.ord, 0, v.user_id <> '', NULL, v.value FROM event_views v "
+    "WHERE {apart} AND v.user_id IN ('', :user_id) "
+    "UNION ALL SELECT NULL, x.room_nid, x.ord, 0, false, x.user_id, NULL FROM erasures x WHERE {erased} ORDER BY 2, 3",
     rooms=in_ints("e.room_nid", "rooms"),
     changed=in_ints("c.room_nid", "rooms"),
+    apart=in_ints("v.room_nid", "rooms"),
     erased=in_ints("x.room_nid", "rooms"),
 )
 _LAST_OF_EACH_KEY = (
@@ -123,10 +127,10 @@ class SqlSyncRepo(SyncRepo):
             some = rows[first : first + _DECISIVE_AT_ONCE]
             nids = [row[0] for row in some if row[0] is not None]
             values = await self._reader.picked(nids, _membership_and_visibility)
-            for nid, room_nid, order, snapshot, is_member, erased in some:
+            for nid, room_nid, order, snapshot, is_member, erased, view in some:
                 membership, visibility = _NO_EVENT if nid is None else values[nid]
-                value = membership if is_member else visibility
-                found[room_nid].append(ViewChange(order, snapshot, bool(is_member), value, erased))
+                value = view or (membership if is_member else visibility)
+                found[room_nid].append(ViewChange(order, snapshot, bool(is_member), value, erased, view is not None))
         return found
 
     async def settled(self, rooms: Mapping[int, Bounds]) -> dict[int, dict[StateKey, StoredEvent | None]]:

@@ -144,6 +144,17 @@ redactions_waiting = Table(
     sqlite_with_rowid=False,
 )
 
+event_views = Table(
+    "event_views",
+    metadata,
+    # What an event's own state says of who may see it, where that is not what the timeline says at its place: forks.
+    Column("room_nid", BigInteger, primary_key=True),
+    Column("ord", BigInteger, primary_key=True),
+    Column("user_id", Text, primary_key=True),  # a local user's membership; empty: the history visibility
+    Column("value", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 state_changes = Table(
     "state_changes",
     metadata,

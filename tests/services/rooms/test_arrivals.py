@@ -13,8 +13,9 @@ from homeserver.core.event import Event
 from homeserver.core.versions import ROOM_VERSIONS
 from homeserver.ports.events import EventFlags, StoredEvent
 from homeserver.services.rooms.arrivals import Arrival, Outcome
+from homeserver.services.rooms.visibility import load_history
 from homeserver.storage.unit import Database
-from tests.services.rooms.conftest import ALICE, BOB, CountingEntropy, World, running_world
+from tests.services.rooms.conftest import ALICE, BOB, CAROL, CountingEntropy, World, running_world
 from tests.simulation.oracle import Oracle
 from tests.simulation.peer import USERS, Peer
 
@@ -236,3 +237,32 @@ async def test_what_was_made_before_a_ban_and_comes_after_it_is_hidden(world: Wo
     name = elsewhere.make("m.room.name", {"name": "from before the ban"}, "", prevs=before)
     assert await elsewhere.arrive(name) is Outcome.SOFT_FAILED
     assert await world.state(elsewhere.room_id, "m.room.name") is None
+
+
+async def test_an_event_of_a_fork_is_seen_by_its_own_state(world: World) -> None:
+    elsewhere = await Elsewhere.begin(world)
+    room_id, rooms = elsewhere.room_id, world.rooms
+    visibility = {"history_visibility": "joined"}
+    await rooms.sending.set_state(room_id, ALICE, ("m.room.history_visibility", ""), visibility)
+    await elsewhere.follow()
+    fork = list(elsewhere.oracle.extremities)
+    await rooms.memberships.join(CAROL, room_id)
+    await rooms.memberships.leave(BOB, room_id)
+    aside = elsewhere.make("m.room.message", {"body": "aside"}, prevs=fork)
+    plain = elsewhere.make("m.room.message", {"body": "plain"}, prevs=fork)
+    assert [await elsewhere.arrive(event) for event in (aside, plain)] == [Outcome.ACCEPTED] * 2
+    stored = await elsewhere.stored(aside)
+    assert stored is not None
+    assert stored.order is not None
+    assert stored.flags & (EventFlags.ASIDE | EventFlags.APART) == EventFlags.ASIDE | EventFlags.APART
+    seen = {}
+    for user in (ALICE, BOB, CAROL):
+        async with world.store.read() as tx:
+            history = await load_history(tx, stored.room_nid, user)
+        cached = await world.rooms.memory.histories.fetch(stored.room_nid, user, world.store)
+        assert cached.visible(stored) == history.visible(stored)
+        counted = any(span.low < stored.order <= span.high for span in history.spans(stored.room_nid))
+        assert counted == history.visible(stored)
+        seen[user] = (history.visible(stored), history.membership_at(stored))
+    # Bob was there when the other server sent it, whatever has come before it here; Carol was not.
+    assert seen == {ALICE: (True, "join"), BOB: (True, "join"), CAROL: (False, "leave")}

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001.99"
+revision = "0001.991"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -32,6 +32,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one call for each table
     _event_mentions()
     _event_relations()
     _event_txns()
+    _event_views()
     _events()
     _fallback_keys()
     _filters()
@@ -312,6 +313,18 @@ def _event_txns() -> None:
         sa.Column("txn_id", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("event_nid", name="pk_event_txns"),
         sa.UniqueConstraint("key", name="uq_event_txns_key"),
+    )
+
+
+def _event_views() -> None:
+    op.create_table(
+        "event_views",
+        sa.Column("room_nid", sa.BigInteger(), nullable=False),
+        sa.Column("ord", sa.BigInteger(), nullable=False),
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("room_nid", "ord", "user_id", name="pk_event_views"),
+        sqlite_with_rowid=False,
     )
 
 
