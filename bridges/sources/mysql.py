@@ -17,14 +17,15 @@ from bridges.sources.examine import examine_mysql
 from bridges.sources.polling import PollFeed
 from bridges.sources.sql import OutboxFeed, SqlSource
 from bridges.sources.statements import Binds, Dialect, with_arguments
-from bridges.sources.tls import tls_context
+from bridges.sources.tls import reason, tls_context
 
 try:
-    import aiomysql
     import pymysql.err
     from pymysql.constants import CLIENT
+
+    from bridges.sources.mysql_pool import Pool
 except ImportError:  # pragma: no cover - an extra
-    aiomysql = None
+    pymysql = None
 
 DIALECT = Dialect("mysql")
 _REFUSALS = {1048, 1054, 1062, 1142, 1143, 1146, 1264, 1265, 1292, 1366, 1406, 1451, 1452, 1644, 1690, 4025, 3819, 1064}
@@ -39,7 +40,7 @@ class MySQLSource(SqlSource):
 
     def __init__(self, config: Config, source_name: str) -> None:
         """Raises ConfigError if aiomysql is missing, or the URL cannot be read."""
-        if aiomysql is None:
+        if pymysql is None:
             raise ConfigError(["MySQL and MariaDB need aiomysql: pip install 'hromada[mysql]'"])
         super().__init__(config, source_name)
         url = self._settings.url.read()
@@ -53,8 +54,7 @@ class MySQLSource(SqlSource):
             raise ConfigError([f"source.{source_name}.url: {error}"]) from None
         self._user = {"user": unquote(parts.username or ""), "password": unquote(parts.password or "")}
         self._tls = tls_context(url, self._settings.tls)
-        self._pool: Any = None
-        self._opening = asyncio.Lock()
+        self._pool: Pool | None = None
         self._tails: list[Any] = []
 
     @property
@@ -70,23 +70,13 @@ class MySQLSource(SqlSource):
 
     # ---- connections ----
 
-    async def _open(self) -> Any:
-        async with self._opening:
-            if self._pool is None:
-                self._pool = await aiomysql.create_pool(
-                    minsize=0,
-                    maxsize=self._settings.pool,
-                    db=self._database,
-                    charset="utf8mb4",
-                    autocommit=True,
-                    connect_timeout=seconds(self._settings.timeouts.connect),
-                    client_flag=CLIENT.FOUND_ROWS,  # an update that changes nothing has found its row all the same
-                    ssl=self._tls,
-                    init_command="SET time_zone = '+00:00'",
-                    **self._address,
-                    **self._user,
-                )
-            return self._pool
+    def _open(self) -> Pool:
+        if self._pool is None:
+            login = self.login()
+            more = {"db": self._database, "autocommit": True, "init_command": "SET time_zone = '+00:00'"}
+            # An update that changes nothing has found its row all the same.
+            self._pool = Pool(self._settings.pool, {**login, **more, "client_flag": CLIENT.FOUND_ROWS})
+        return self._pool
 
     async def _prepare(self, connection: Any) -> None:
         """Limits of a new connection; MySQL and MariaDB have other names for them."""
@@ -108,15 +98,14 @@ class MySQLSource(SqlSource):
         """A cursor on a connection out of the pool. Raises SourceUnavailable for whatever goes wrong with it."""
         patience = seconds(self._settings.timeouts.statement) + 5
         try:
-            pool = await self._open()
-            async with asyncio.timeout(patience), pool.acquire() as connection:
+            async with asyncio.timeout(patience), self._open().acquire() as connection:
                 await self._prepare(connection)
                 async with connection.cursor() as cursor:
                     yield cursor
         except (OSError, TimeoutError, pymysql.err.Error, RuntimeError, ValueError) as error:
             if _code(error) in _TABLE_CHANGED:
                 self._types.clear()
-            raise SourceUnavailable(f"{type(error).__name__}: {error}") from error
+            raise SourceUnavailable(reason(error)) from error
 
     async def fetch_all(self, statement: str, *values: Any) -> list[Any]:
         """All rows of a statement. Raises SourceUnavailable."""
@@ -148,8 +137,7 @@ class MySQLSource(SqlSource):
             tail.stop()
         pool, self._pool = self._pool, None
         if pool is not None:
-            pool.terminate()
-            await pool.wait_closed()
+            await pool.close()
 
     # ---- reading ----
 

@@ -14,7 +14,7 @@ from bridges.sources.logical import LogicalFeed
 from bridges.sources.polling import PollFeed
 from bridges.sources.sql import OutboxFeed, SqlSource
 from bridges.sources.statements import Binds, Dialect, with_arguments
-from bridges.sources.tls import tls_context
+from bridges.sources.tls import reason, tls_context
 
 try:
     import asyncpg
@@ -87,7 +87,7 @@ class PostgresSource(SqlSource):
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
             if getattr(error, "sqlstate", None) in ("42703", "42P01", "42804", "22P02"):
                 self._types.clear()  # the table is another one now
-            raise SourceUnavailable(f"{type(error).__name__}: {error}") from error
+            raise SourceUnavailable(reason(error)) from error
 
     async def fetch_all(self, statement: str, *values: Any) -> list[Any]:
         """All rows of a statement. Raises SourceUnavailable."""

@@ -35,3 +35,15 @@ def _is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong with a database, for whoever has to mend it; drivers hide what is wrong with a certificate."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return (
+                f"the certificate of the database is not trusted: {cause.verify_message}; see tls.ca and the URL's host"
+            )
+        cause = cause.__cause__ or cause.__context__
+    return f"{type(error).__name__}: {error}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from bridges.users.people import BadTable, Row, SourceAway, Table, Tls
+
+if TYPE_CHECKING:
+    from bridges.sources.mysql_pool import Pool
 
 _MISSING = (1054, 1109, 1142, 1143, 1146)  # no such column or table, or not for this user
 _COLUMNS = "SELECT column_name AS name, data_type AS type FROM information_schema.columns WHERE table_schema = "
@@ -26,17 +28,18 @@ class MysqlUsers:
         """`url`: `mysql://USER:PASSWORD@HOST:PORT/DATABASE`. Raises ImportError without the driver, ValueError."""
         import aiomysql  # noqa: PLC0415 - an extra
 
+        from bridges.sources.mysql_pool import Pool  # noqa: PLC0415 - as above
+
         parts = urlsplit(url)
         if not parts.hostname or not parts.path.strip("/"):
             raise ValueError("a url for mysql is mysql://USER:PASSWORD@HOST:PORT/DATABASE")
-        self._driver = aiomysql
+        self._driver, self._make_pool = aiomysql, Pool
         self._table = table
         self._tls = None if tls is None else tls.context()
         self._seconds = seconds
         self._size = pool
-        self._pool: Any = None
+        self._pool: Pool | None = None
         self._types: dict[str, str] = {}
-        self._lock = asyncio.Lock()
         self._where: dict[str, Any] = {
             "host": parts.hostname,
             "port": parts.port or 3306,
@@ -97,8 +100,7 @@ class MysqlUsers:
         """See the port."""
         pool, self._pool = self._pool, None
         if pool is not None:
-            pool.terminate()
-            await pool.wait_closed()
+            await pool.close()
 
     def _names(self) -> tuple[str, str]:
         schema, _, name = self._table.name.rpartition(".")
@@ -125,8 +127,7 @@ class MysqlUsers:
         from pymysql.err import Error  # noqa: PLC0415 - an extra
 
         try:
-            pool = await self._opened()
-            async with pool.acquire() as connection, connection.cursor(self._driver.DictCursor) as cursor:
+            async with self._opened().acquire() as connection, connection.cursor(self._driver.DictCursor) as cursor:
                 await cursor.execute(statement, values)
                 return [dict(row) for row in await cursor.fetchall()]
         except Error as error:
@@ -138,21 +139,12 @@ class MysqlUsers:
         except (OSError, RuntimeError) as error:
             raise SourceAway(f"{type(error).__name__}: {error}") from None
 
-    async def _opened(self) -> Any:
-        async with self._lock:
-            if self._pool is None:
-                self._pool = await self._driver.create_pool(
-                    **self._where,
-                    minsize=0,
-                    maxsize=self._size,
-                    charset="utf8mb4",
-                    autocommit=True,
-                    connect_timeout=self._seconds,
-                    pool_recycle=60,
-                    ssl=self._tls,
-                    init_command=_SESSION.format(seconds=self._seconds, milliseconds=int(self._seconds * 1000)),
-                )
-            return self._pool
+    def _opened(self) -> Pool:
+        if self._pool is None:
+            session = _SESSION.format(seconds=self._seconds, milliseconds=int(self._seconds * 1000))
+            more = {"charset": "utf8mb4", "autocommit": True, "connect_timeout": self._seconds, "ssl": self._tls}
+            self._pool = self._make_pool(self._size, {**self._where, **more, "init_command": session})
+        return self._pool
 
 
 def _quoted(name: str) -> str:

@@ -41,7 +41,9 @@ class MariaDbUnavailable(Exception):
 class MariaDb:
     """One running server."""
 
-    def __init__(self) -> None:
+    def __init__(self, *settings: str) -> None:
+        """`settings` come behind the usual ones."""
+        self._settings = settings
         self._binaries = {name: _found(name) for name in ("mariadbd", "mariadb-install-db", "mariadb")}
         self.root = Path(tempfile.mkdtemp(prefix="hromada-mariadb-"))
         self.log = self.root / "mariadb.log"
@@ -65,7 +67,8 @@ class MariaDb:
                 raise MariaDbUnavailable(f"mariadb-install-db failed: {done.stdout[-1000:]}{done.stderr[-1000:]}")
         self.port = self.port or _free_port()
         command = [self._binaries["mariadbd"], "--no-defaults", f"--datadir={data}", f"--socket={self._socket}", *own]
-        command += [f"--port={self.port}", f"--pid-file={self.root / 'pid'}", f"--tmpdir={self.root}", *SETTINGS]
+        command += [f"--port={self.port}", f"--pid-file={self.root / 'pid'}", f"--tmpdir={self.root}"]
+        command += [*SETTINGS, *self._settings]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=self.root
@@ -137,9 +140,9 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_mariadb() -> Iterator[MariaDb]:
+def running_mariadb(*settings: str) -> Iterator[MariaDb]:
     """A server that is there inside the block. Raises MariaDbUnavailable."""
-    server = MariaDb()
+    server = MariaDb(*settings)
     try:
         server.start()
         yield server
