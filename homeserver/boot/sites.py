@@ -6,7 +6,6 @@ import os
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from bridges.users.directory import BadTable, Directory, InThread, Person, SourceAway
@@ -18,12 +17,9 @@ from homeserver.config.auth import LoginProvider as ProviderConfig
 from homeserver.config.keyfiles import read_private
 from homeserver.config.load import ConfigError
 from homeserver.config.model import Config
-from homeserver.ports.identity import Judgement, ProviderUnavailable, SitePerson, Verdict
+from homeserver.ports.identity import Judgement, LoginProvider, ProviderUnavailable, SitePerson, Verdict
 from homeserver.ports.outbound import OutboundSource
 from homeserver.remote.identity import RestProvider
-
-if TYPE_CHECKING:
-    from homeserver.ports.identity import LoginProvider
 
 _SOURCES: Mapping[str, Callable[..., Source]] = {
     "postgresql": PostgresUsers,
@@ -38,7 +34,7 @@ _SCHEMES = {
 }
 
 
-class TableProvider:
+class TableProvider(LoginProvider):
     """Implements `ports.identity.LoginProvider` on a users table."""
 
     def __init__(self, name: str, title: str, password_url: str, directory: Directory) -> None:
@@ -48,7 +44,6 @@ class TableProvider:
         self._directory = directory
 
     async def judge(self, login: str, key: str | None, password: str) -> Judgement:
-        """See the port."""
         try:
             verdict, person = await self._directory.check(login, key, password)
         except (SourceAway, BadTable) as error:
@@ -56,11 +51,9 @@ class TableProvider:
         return Judgement(Verdict[verdict.name], None if person is None else _person(person))
 
     async def pretend(self, password: str) -> None:
-        """See the port."""
         await self._directory.pretend(password)
 
     async def people(self, keys: Collection[str]) -> Mapping[str, SitePerson] | None:
-        """See the port."""
         try:
             found = await self._directory.people(keys)
         except (SourceAway, BadTable) as error:
@@ -68,7 +61,6 @@ class TableProvider:
         return {key: _person(person) for key, person in found.items()}
 
     async def everybody(self, page: int) -> AsyncIterator[Sequence[SitePerson]]:
-        """See the port."""
         try:
             async for people in self._directory.pages(page):
                 yield [_person(person) for person in people]
@@ -76,14 +68,12 @@ class TableProvider:
             raise ProviderUnavailable(str(error)) from None
 
     async def examine(self) -> str:
-        """See the port."""
         try:
             return await self._directory.examine()
         except (SourceAway, BadTable) as error:
             raise ProviderUnavailable(str(error)) from None
 
     async def close(self) -> None:
-        """See the port."""
         await self._directory.close()
 
 
@@ -173,9 +163,3 @@ def is_local(url: str) -> bool:
         return host in (None, "localhost") or ip_address(host or "").is_loopback
     except ValueError:
         return False
-
-
-if TYPE_CHECKING:
-
-    def _is_the_port(provider: TableProvider) -> LoginProvider:
-        return provider

@@ -44,7 +44,6 @@ class RestProvider(LoginProvider):
         self._seconds = seconds
 
     async def judge(self, login: str, key: str | None, password: str) -> Judgement:
-        """See the port."""
         user_id = f"@{key or login.lower()}:{self._server_name}"
         auth = await self._ask({"user": {"id": user_id, "password": password}})
         if auth.get("success") is not True:
@@ -64,15 +63,12 @@ class RestProvider(LoginProvider):
         """Its own answer takes as long for everybody, or should."""
 
     async def people(self, keys: Collection[str]) -> Mapping[str, SitePerson] | None:
-        """See the port: it cannot be asked."""
-        return None
+        return None  # it cannot be asked
 
     def everybody(self, page: int) -> AsyncIterator[Sequence[SitePerson]] | None:
-        """See the port: it cannot be asked."""
-        return None
+        return None  # it cannot be asked
 
     async def examine(self) -> str:
-        """See the port."""
         await self._ask({"user": {"id": f"@:{self._server_name}", "password": ""}})
         return "answers"
 
