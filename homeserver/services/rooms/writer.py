@@ -12,7 +12,7 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import structlog
 
@@ -50,32 +50,30 @@ _MAX_WAITING = 2_000
 _MAX_RECENT_TXNS = 2_000
 
 
+_Answer = TypeVar("_Answer")
+
+
 @dataclass(slots=True, eq=False)
-class _Waiting:
+class _Asked(Generic[_Answer]):
+    done: asyncio.Future[_Answer]
+
+    def settle(self, outcome: _Answer | Exception) -> None:
+        if self.done.done():
+            return
+        if isinstance(outcome, Exception):
+            self.done.set_exception(outcome)
+        else:
+            self.done.set_result(outcome)
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting(_Asked[str]):
     draft: Draft
-    done: asyncio.Future[str]
-
-    def settle(self, outcome: str | Exception) -> None:
-        if self.done.done():
-            return
-        if isinstance(outcome, str):
-            self.done.set_result(outcome)
-        else:
-            self.done.set_exception(outcome)
 
 
 @dataclass(slots=True, eq=False)
-class _Coming:
+class _Coming(_Asked[Outcome]):
     arrival: Arrival
-    done: asyncio.Future[Outcome]
-
-    def settle(self, outcome: Outcome | Exception) -> None:
-        if self.done.done():
-            return
-        if isinstance(outcome, Outcome):
-            self.done.set_result(outcome)
-        else:
-            self.done.set_exception(outcome)
 
 
 @dataclass(slots=True)
@@ -113,7 +111,7 @@ class RoomWriter:
         """
         done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         done.add_done_callback(_retrieve)
-        self._put(room_id, _Coming(arrival, done))
+        self._put(room_id, _Coming(done, arrival))
         return await asyncio.shield(done)
 
     def _enqueue(self, room_id: str, draft: Draft) -> asyncio.Future[str]:
@@ -121,7 +119,7 @@ class RoomWriter:
         if key is not None and (known := self._txns.get(key)) is not None:
             return known
         done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._put(room_id, _Waiting(draft, done))
+        self._put(room_id, _Waiting(done, draft))
         if key is not None:
             self._remember(key, done)
         else:
