@@ -85,3 +85,17 @@ print(*sorted({{name.partition(".")[0] for name in sys.modules}} & {set(PACKAGES
     ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     others = {package.partition(".")[0] for package in PACKAGES_OF_ROLES.values()}
     assert set(ran.stdout.split()) & others == {PACKAGES_OF_ROLES[role].partition(".")[0]}
+
+
+def test_the_start_imports_no_progress_bars() -> None:
+    """`rich` draws them for a few commands; structlog would import it everywhere."""
+    script = """
+import sys
+from homeserver.__main__ import main
+sys.argv = ["hromada", "routes"]
+main()
+import homeserver.boot
+print("rich" in sys.modules)
+"""
+    ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "False"
