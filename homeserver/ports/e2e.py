@@ -36,14 +36,25 @@ class KeyCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyQueue:
+    """A device's one-time keys of one algorithm, numbered from 1 in the order in which they are claimed."""
+
+    number: int
+    last: int
+    claimed: int
+    """Those up to this one were given out."""
+    cleared: int
+    """Of those up to this one only the ids are left."""
+
+
+@dataclass(frozen=True, slots=True)
 class KeyStanding:
     """What the keys of an upload are held against."""
 
-    counts: KeyCounts
+    queues: Mapping[str, KeyQueue]
+    """By algorithm."""
     known: Mapping[KeyName, bytes | None]
     """Those of the keys that the device has uploaded before; None for one that was claimed since."""
-    last: int
-    """The number of the key that would be claimed last; 0 if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +115,14 @@ class KeyRepo(Protocol):
         """What is left of the device's keys and what it has of these, in one statement; None if there is no device."""
         ...
 
-    async def add_one_time_keys(self, device: DeviceName, keys: Mapping[KeyName, bytes], last: int) -> None:
-        """Add keys that were not there, behind the one of the number `last` (`KeyStanding.last`)."""
+    async def add_one_time_keys(
+        self, device: DeviceName, keys: Mapping[KeyName, bytes], queues: Mapping[str, KeyQueue]
+    ) -> None:
+        """Add keys that were not there behind those of the queues (`KeyStanding.queues`).
+
+        What is left of claimed ones is deleted, but for their ids. Raises UniqueViolation if another process has
+        added some meanwhile.
+        """
         ...
 
     async def put_fallback_keys(self, device: DeviceName, keys: Mapping[KeyName, bytes]) -> None:

@@ -135,7 +135,7 @@ class SqlTransaction:
 
     @cached_property
     def keys(self) -> SqlKeyRepo:
-        return SqlKeyRepo(self._connection)
+        return SqlKeyRepo(self._connection, self.ids)
 
     @cached_property
     def pushers(self) -> SqlPusherRepo:

@@ -79,7 +79,7 @@ class DehydratedDevices:
             await tx.devices.create(Device(*device, self._clock.now_ms(), name))
             await tx.keys.put_dehydrated(user_id, DehydratedDevice(new.device_id, data))
             await tx.keys.put_device_keys(*device, canonical.encode(keys))
-            await tx.keys.add_one_time_keys(device, one_time, 0)
+            await tx.keys.add_one_time_keys(device, one_time, {})
             await tx.keys.put_fallback_keys(device, fallback)
             unit.tell(lambda position: DeviceListEntry(position, user_id))
 

@@ -26,7 +26,7 @@ from homeserver.core.devicekeys import (
 )
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.core.ids import domain_of, is_user_of
-from homeserver.ports.e2e import DeviceName, KeyName, KeySignature
+from homeserver.ports.e2e import DeviceName, KeyName, KeySignature, KeyStanding
 from homeserver.ports.log import DeviceListEntry, KeyCountsEntry, LogEntry
 from homeserver.ports.store import Store, Transaction, UniqueViolation
 from homeserver.services.commit import Committer
@@ -67,11 +67,11 @@ class _Upload:
         fresh = {name: json for name, json in self.one_time.items() if name not in known} if known else self.one_time
         if any(json not in (None, self.one_time[name]) for name, json in known.items()):
             raise MatrixError(ErrCode.INVALID_PARAM, "A one-time key of this id exists already, with another value")
-        self.counts = self._counts(standing.counts.one_time, fresh)
+        self.counts = self._counts(standing, fresh)
         if self._is_new and self.device_keys is not None:
             await tx.keys.put_device_keys(*self.device, canonical.encode(self.device_keys))
         if fresh:
-            await tx.keys.add_one_time_keys(self.device, fresh, standing.last)
+            await tx.keys.add_one_time_keys(self.device, fresh, standing.queues)
         if self.fallback:
             await tx.keys.put_fallback_keys(self.device, self.fallback)
         self._counted = bool(fresh or self.fallback)
@@ -88,9 +88,9 @@ class _Upload:
             raise MatrixError(ErrCode.INVALID_PARAM, "The device has other identity keys already; log in anew")
         return bool(known != self.device_keys)
 
-    def _counts(self, before: Mapping[str, int], fresh: Mapping[KeyName, bytes]) -> Mapping[str, int]:
+    def _counts(self, standing: KeyStanding, fresh: Mapping[KeyName, bytes]) -> Mapping[str, int]:
         """How many keys there are with the new ones. Raises MatrixError(INVALID_PARAM) if those are too many."""
-        after = dict(before)
+        after = {algorithm: queue.last - queue.claimed for algorithm, queue in standing.queues.items()}
         for algorithm, _ in fresh:
             after[algorithm] = after.get(algorithm, 0) + 1
         if len(after) > self.limits.algorithms or len(self.fallback) > self.limits.algorithms:
@@ -99,7 +99,7 @@ class _Upload:
             )
         if any(count > self.limits.one_time_keys for count in after.values()):
             raise MatrixError(ErrCode.INVALID_PARAM, f"A device has at most {self.limits.one_time_keys} one-time keys")
-        return after
+        return {algorithm: count for algorithm, count in after.items() if count}
 
     async def write(self, _tx: Transaction, first: int) -> Sequence[LogEntry]:
         """Tell those who share rooms with the user, and the device's other requests."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from homeserver.ports.e2e import (
@@ -11,12 +12,14 @@ from homeserver.ports.e2e import (
     DeviceName,
     KeyCounts,
     KeyName,
+    KeyQueue,
     KeyRepo,
     KeySignature,
     KeyStanding,
     PublishedKeys,
 )
 from homeserver.storage.dialect import Connection, Fragment, Rows, Sql, in_texts, json_rows, json_texts, rows_of
+from homeserver.storage.ids import TransactionIds
 
 _DEVICES = rows_of("devices", "w", user_id="text", device_id="text", algorithm="text")
 
@@ -31,14 +34,17 @@ _PUT_DEVICE_KEYS = Sql(
     "ON CONFLICT (user_id, device_id) DO UPDATE SET json = excluded.json"
 )
 _ADD_ONE_TIME_KEYS = Rows(
-    "INSERT INTO one_time_keys {rows}",
-    user_id="text",
-    device_id="text",
-    algorithm="text",
-    key_id="text",
-    ordinal="bigint",
-    json="bytea",
+    "INSERT INTO one_time_keys {rows}", queue="bigint", ordinal="bigint", key_id="text", json="bytea"
 )
+_ADD_QUEUE = Sql(
+    "INSERT INTO key_queues (user_id, device_id, algorithm, queue, last, claimed, cleared) "
+    "VALUES (:user_id, :device_id, :algorithm, :queue, :last, 0, 0)"
+)
+_LENGTHEN = Sql(
+    "UPDATE key_queues SET last = :last, cleared = :cleared "
+    "WHERE user_id = :user_id AND device_id = :device_id AND algorithm = :algorithm"
+)
+_CLEAR = Sql("UPDATE one_time_keys SET json = NULL WHERE queue = :queue AND ordinal > :cleared AND ordinal <= :claimed")
 _PUT_FALLBACK = Sql(
     "INSERT INTO fallback_keys (user_id, device_id, algorithm, key_id, used, json) "
     "VALUES (:user_id, :device_id, :algorithm, :key_id, :used, :json) "
@@ -46,41 +52,40 @@ _PUT_FALLBACK = Sql(
     "json = excluded.json WHERE fallback_keys.key_id <> excluded.key_id OR fallback_keys.json <> excluded.json"
 )
 _OF_DEVICE = "user_id = :user_id AND device_id = :device_id"
-_OF_KEYS = f"FROM one_time_keys WHERE {_OF_DEVICE} AND json IS NOT NULL GROUP BY algorithm"
 _OF_FALLBACK = f"FROM fallback_keys WHERE {_OF_DEVICE} AND NOT used"
-_COUNTS = Sql(f"SELECT algorithm, count(*) {_OF_KEYS} UNION ALL SELECT algorithm, 0 {_OF_FALLBACK}")
+_COUNTS = Sql(
+    f"SELECT algorithm, last - claimed FROM key_queues WHERE {_OF_DEVICE} AND last > claimed "
+    f"UNION ALL SELECT algorithm, 0 {_OF_FALLBACK}"
+)
 _STANDING = Sql(
-    f"SELECT 0, algorithm, 0, key_id, json FROM one_time_keys WHERE {_OF_DEVICE} AND {{names}} "
-    f"UNION ALL SELECT max(ordinal), algorithm, count(*), NULL, NULL {_OF_KEYS} "
-    f"UNION ALL SELECT 0, algorithm, 0, NULL, NULL {_OF_FALLBACK} "
-    f"UNION ALL SELECT 0, NULL, 0, NULL, NULL FROM devices WHERE {_OF_DEVICE}",
-    names=in_texts("key_id", "names"),
+    "SELECT q.queue, q.algorithm, q.claimed, k.ordinal, 0, k.key_id, k.json FROM key_queues q "
+    f"JOIN one_time_keys k ON k.queue = q.queue WHERE {_OF_DEVICE} AND {{names}} "
+    f"UNION ALL SELECT queue, algorithm, claimed, last, cleared, NULL, NULL FROM key_queues WHERE {_OF_DEVICE} "
+    f"UNION ALL SELECT 0, NULL, 0, 0, 0, NULL, NULL FROM devices WHERE {_OF_DEVICE}",
+    names=in_texts("k.key_id", "names"),
 )
-_OLDEST = (
-    "FROM one_time_keys o WHERE o.user_id = w.user_id AND o.device_id = w.device_id "
-    "AND o.algorithm = w.algorithm AND o.json IS NOT NULL ORDER BY o.ordinal LIMIT 1"
-)
-_OF_CLAIMED = (
-    "k.user_id = o.user_id AND k.device_id = o.device_id AND k.algorithm = o.algorithm AND k.key_id = o.key_id"
-)
+_IN_QUEUE = "q.user_id = w.user_id AND q.device_id = w.device_id AND q.algorithm = w.algorithm"
 _CLAIM = Sql(
     "{claim}",
     claim=Fragment(
-        f"SELECT k.user_id, k.device_id, k.algorithm, k.key_id, k.json FROM {_DEVICES.sqlite} "
-        "JOIN one_time_keys k ON k.user_id = w.user_id AND k.device_id = w.device_id AND k.algorithm = w.algorithm "
-        f"AND k.key_id = (SELECT o.key_id {_OLDEST})",
-        # Another process may be claiming the oldest: then this one takes the next.
-        "WITH k AS MATERIALIZED (SELECT found.* "
-        f"FROM {_DEVICES.postgres} CROSS JOIN LATERAL "
-        f"(SELECT o.user_id, o.device_id, o.algorithm, o.key_id, o.json {_OLDEST} FOR UPDATE SKIP LOCKED) found) "
-        f"UPDATE one_time_keys o SET json = NULL FROM k WHERE {_OF_CLAIMED} "
-        "RETURNING k.user_id, k.device_id, k.algorithm, k.key_id, k.json",
+        "SELECT q.user_id, q.device_id, q.algorithm, k.key_id, k.json, q.queue, k.ordinal "
+        f"FROM {_DEVICES.sqlite} JOIN key_queues q ON {_IN_QUEUE} "
+        "JOIN one_time_keys k ON k.queue = q.queue AND k.ordinal = q.claimed + 1",
+        # Always in the same order: another process may be claiming from the same devices.
+        "WITH w AS MATERIALIZED (SELECT q.user_id, q.device_id, q.algorithm "
+        f"FROM {_DEVICES.postgres} JOIN key_queues q ON {_IN_QUEUE} "
+        "WHERE q.claimed < q.last ORDER BY q.queue FOR UPDATE OF q), "
+        f"t AS (UPDATE key_queues q SET claimed = q.claimed + 1 FROM w WHERE {_IN_QUEUE} "
+        "RETURNING q.user_id, q.device_id, q.algorithm, q.queue, q.claimed) "
+        "SELECT t.user_id, t.device_id, t.algorithm, k.key_id, k.json, t.queue, t.claimed "
+        "FROM t LEFT JOIN one_time_keys k ON k.queue = t.queue AND k.ordinal = t.claimed",
     ),
 )
 _TAKE = Sql(
-    "UPDATE one_time_keys SET json = NULL "
-    "WHERE user_id = :user_id AND device_id = :device_id AND algorithm = :algorithm AND key_id = :key_id"
+    f"UPDATE key_queues AS q SET claimed = q.claimed + 1 FROM {{devices}} WHERE {_IN_QUEUE} AND q.claimed < q.last",
+    devices=_DEVICES,
 )
+_KEY_AT = Sql("SELECT key_id, json FROM one_time_keys WHERE queue = :queue AND ordinal = :ordinal")
 _FALLBACK = Sql(
     "SELECT k.user_id, k.device_id, k.algorithm, k.key_id, k.json, k.used FROM {devices} "
     "JOIN fallback_keys k ON k.user_id = w.user_id AND k.device_id = w.device_id AND k.algorithm = w.algorithm",
@@ -90,7 +95,14 @@ _USE = Sql(
     "UPDATE fallback_keys SET used = :used WHERE user_id = :user_id AND device_id = :device_id "
     "AND algorithm = :algorithm AND key_id = :key_id"
 )
-_OF_DEVICES = ("device_keys", "one_time_keys", "fallback_keys", "to_device", "dehydrated_devices")
+_DELETE_KEYS = Sql(
+    "DELETE FROM one_time_keys WHERE queue IN (SELECT queue FROM key_queues WHERE user_id = :user_id AND {devices})",
+    devices=in_texts("device_id", "ids"),
+)
+_DELETE_ALL_KEYS = Sql(
+    "DELETE FROM one_time_keys WHERE queue IN (SELECT queue FROM key_queues WHERE user_id = :user_id)"
+)
+_OF_DEVICES = ("device_keys", "key_queues", "fallback_keys", "to_device", "dehydrated_devices")
 _DELETE = {
     table: Sql(f"DELETE FROM {table} WHERE user_id = :user_id AND {{devices}}", devices=in_texts("device_id", "ids"))
     for table in _OF_DEVICES
@@ -136,8 +148,9 @@ _CHANGED = Sql(
 class SqlKeyRepo(KeyRepo):
     """Implements `ports.e2e.KeyRepo`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, ids: TransactionIds) -> None:
         self._connection = connection
+        self._ids = ids
 
     async def device_keys(self, user_ids: Collection[str]) -> list[DeviceKeys]:
         return [DeviceKeys(*row) for row in await _DEVICE_KEYS.rows(self._connection, users=json_texts(user_ids))]
@@ -153,27 +166,39 @@ class SqlKeyRepo(KeyRepo):
         user_id, device_id = device
         ids = json_texts(key_id for _, key_id in names)
         rows = await _STANDING.rows(self._connection, user_id=user_id, device_id=device_id, names=ids)
-        exists, last = False, 0
+        exists = False
         known: dict[KeyName, bytes | None] = {}
-        counted: list[tuple[str, int]] = []
+        queues: dict[str, KeyQueue] = {}
         wanted = set(names)
-        for ordinal, algorithm, count, key_id, json in rows:
+        for queue, algorithm, claimed, ordinal, cleared, key_id, json in rows:
             if algorithm is None:
                 exists = True
             elif key_id is None:
-                counted.append((algorithm, count))
-                last = max(last, ordinal)
+                queues[algorithm] = KeyQueue(queue, ordinal, claimed, cleared)
             elif (algorithm, key_id) in wanted:
-                known[algorithm, key_id] = json
-        return KeyStanding(_counts(counted), known, last) if exists else None
+                known[algorithm, key_id] = json if ordinal > claimed else None
+        return KeyStanding(queues, known) if exists else None
 
-    async def add_one_time_keys(self, device: DeviceName, keys: Mapping[KeyName, bytes], last: int) -> None:
-        user_id, device_id = device
-        # Each has its own number, so that the index gives the oldest without a look at the others.
-        rows = [
-            (user_id, device_id, algorithm, key_id, ordinal, keys[algorithm, key_id])
-            for ordinal, (algorithm, key_id) in enumerate(sorted(keys), last + 1)
-        ]
+    async def add_one_time_keys(
+        self, device: DeviceName, keys: Mapping[KeyName, bytes], queues: Mapping[str, KeyQueue]
+    ) -> None:
+        rows: list[tuple[int, int, str, bytes]] = []
+        new, longer, claimed = [], [], []
+        for algorithm, names in groupby(sorted(keys), lambda name: name[0]):
+            queue = queues.get(algorithm)
+            if queue is None:
+                queue = KeyQueue((await self._ids.take("key", 1))[0], 0, 0, 0)
+            rows += [(queue.number, at, name[1], keys[name]) for at, name in enumerate(names, queue.last + 1)]
+            key = {"user_id": device[0], "device_id": device[1], "algorithm": algorithm, "last": rows[-1][1]}
+            if not queue.last:
+                new.append({**key, "queue": queue.number})
+                continue
+            longer.append({**key, "cleared": queue.claimed})
+            if queue.claimed > queue.cleared:
+                claimed.append({"queue": queue.number, "cleared": queue.cleared, "claimed": queue.claimed})
+        await _ADD_QUEUE.run_many(self._connection, new)
+        await _LENGTHEN.run_many(self._connection, longer)
+        await _CLEAR.run_many(self._connection, claimed)
         await _ADD_ONE_TIME_KEYS.run(self._connection, rows)
 
     async def put_fallback_keys(self, device: DeviceName, keys: Mapping[KeyName, bytes]) -> None:
@@ -192,11 +217,20 @@ class SqlKeyRepo(KeyRepo):
         return _counts(await _COUNTS.rows(self._connection, user_id=device[0], device_id=device[1]))
 
     async def claim(self, wanted: Sequence[tuple[DeviceName, str]]) -> dict[DeviceName, tuple[KeyName, bytes]]:
-        rows = await _CLAIM.rows(self._connection, devices=_wanted(wanted)) if wanted else []
+        if not wanted:
+            return {}
+        devices = _wanted(wanted)
+        rows = await _CLAIM.rows(self._connection, devices=devices)
         if self._connection.is_sqlite:
-            # What an UPDATE of SQLite returns is never what stood there before.
-            await _TAKE.run_many(self._connection, [_key_row((row[0], row[1]), (row[2], row[3])) for row in rows])
-        return {(row[0], row[1]): ((row[2], row[3]), row[4]) for row in rows}
+            await _TAKE.run(self._connection, devices=devices)
+        found: dict[DeviceName, tuple[KeyName, bytes]] = {}
+        for user_id, device_id, algorithm, key_id, json, queue, ordinal in rows:
+            key = (key_id, json)
+            if json is None:
+                # Uploaded by another process since the statement began, and what was before it is taken.
+                key = await _KEY_AT.first(self._connection, queue=queue, ordinal=ordinal)
+            found[user_id, device_id] = ((algorithm, key[0]), key[1])
+        return found
 
     async def claim_fallback(self, wanted: Sequence[tuple[DeviceName, str]]) -> dict[DeviceName, tuple[KeyName, bytes]]:
         rows = await _FALLBACK.rows(self._connection, devices=_wanted(wanted)) if wanted else []
@@ -206,9 +240,11 @@ class SqlKeyRepo(KeyRepo):
 
     async def delete_devices(self, user_id: str, device_ids: Collection[str] | None) -> bool:
         if device_ids is None:
+            await _DELETE_ALL_KEYS.run(self._connection, user_id=user_id)
             deleted = [await _DELETE_ALL[table].run(self._connection, user_id=user_id) for table in _OF_DEVICES]
             return deleted[0] > 0
         ids = json_texts(device_ids)
+        await _DELETE_KEYS.run(self._connection, user_id=user_id, ids=ids)
         deleted = [await _DELETE[table].run(self._connection, user_id=user_id, ids=ids) for table in _OF_DEVICES]
         await _DELETE_SIGNATURES.run(self._connection, user_id=user_id, ids=ids)
         return deleted[0] > 0

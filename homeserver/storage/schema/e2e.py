@@ -5,7 +5,7 @@ Everything here ends with its device or its user; a message to a device ends whe
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, Table, Text
 
 from homeserver.storage.schema.base import metadata
 
@@ -18,25 +18,32 @@ device_keys = Table(
     sqlite_with_rowid=False,
 )
 
-one_time_keys = Table(
-    "one_time_keys",
+# A device's one-time keys of an algorithm, of which the oldest is claimed first: what is claimed is a number, so that a
+# claim changes one small row in place and no key, and what is left is counted without being looked at.
+key_queues = Table(
+    "key_queues",
     metadata,
     Column("user_id", Text, primary_key=True),
     Column("device_id", Text, primary_key=True),
     Column("algorithm", Text, primary_key=True),
-    Column("key_id", Text, primary_key=True),
-    Column("ordinal", BigInteger, nullable=False),  # lower ones are claimed first
-    Column("json", LargeBinary),  # NULL once claimed: the id stays, so that the key cannot come back
+    Column("queue", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),  # ordinal of the newest key
+    Column("claimed", BigInteger, nullable=False),  # those up to this one are
+    Column("cleared", BigInteger, nullable=False),  # of claimed ones up to this one nothing but the id is left
     sqlite_with_rowid=False,
+    postgresql_with={"fillfactor": "70"},
 )
-Index(
-    "ix_one_time_keys_unclaimed",
-    one_time_keys.c.user_id,
-    one_time_keys.c.device_id,
-    one_time_keys.c.algorithm,
-    one_time_keys.c.ordinal,
-    sqlite_where=text("json IS NOT NULL"),
-    postgresql_where=text("json IS NOT NULL"),
+
+one_time_keys = Table(
+    "one_time_keys",
+    metadata,
+    Column("queue", BigInteger, primary_key=True, autoincrement=False),  # of key_queues
+    Column("ordinal", BigInteger, primary_key=True, autoincrement=False),  # from 1, in the order of being claimed
+    Column("key_id", Text, nullable=False),
+    # NULL some time after it was claimed. The id stays, so that the key cannot come back.
+    Column("json", LargeBinary),
+    Index("ix_one_time_keys_id", "queue", "key_id", unique=True),
+    sqlite_with_rowid=False,
 )
 
 fallback_keys = Table(

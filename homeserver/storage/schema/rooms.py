@@ -22,7 +22,7 @@ from homeserver.storage.schema.base import BigId, metadata
 counters = Table(
     "counters",
     metadata,
-    # `log`: last committed position; `outlier`: last negative event id; `room`, `snapshot`: last ids given out;
+    # `log`: last committed position; `outlier`: last negative event id; `room`, `snapshot`, `key`: last ids given out;
     # `accounts`: changes made beside running servers; `day-…`: the position at the start of a day
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
@@ -30,7 +30,7 @@ counters = Table(
     postgresql_with={"fillfactor": "10"},
 )
 
-COUNTERS = ("log", "outlier", "room", "snapshot")
+COUNTERS = ("key", "log", "outlier", "room", "snapshot")
 
 
 log_entries = Table(

@@ -42,6 +42,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one call for each table
     _key_backup_counters()
     _key_backup_keys()
     _key_backups()
+    _key_queues()
     _key_signatures()
     _late_events()
     _log_entries()
@@ -178,7 +179,9 @@ def _counters() -> None:
         postgresql_with={"fillfactor": "10"},
         sqlite_with_rowid=False,
     )
-    op.execute("INSERT INTO counters (name, value) VALUES ('log', 0), ('outlier', 0), ('room', 0), ('snapshot', 0)")
+    op.execute(
+        "INSERT INTO counters (name, value) VALUES ('key', 0), ('log', 0), ('outlier', 0), ('room', 0), ('snapshot', 0)"
+    )
 
 
 def _cross_signing_keys() -> None:
@@ -475,6 +478,22 @@ def _key_backups() -> None:
     )
 
 
+def _key_queues() -> None:
+    op.create_table(
+        "key_queues",
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("device_id", sa.Text(), nullable=False),
+        sa.Column("algorithm", sa.Text(), nullable=False),
+        sa.Column("queue", sa.BigInteger(), nullable=False),
+        sa.Column("last", sa.BigInteger(), nullable=False),
+        sa.Column("claimed", sa.BigInteger(), nullable=False),
+        sa.Column("cleared", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "device_id", "algorithm", name="pk_key_queues"),
+        postgresql_with={"fillfactor": "70"},
+        sqlite_with_rowid=False,
+    )
+
+
 def _key_signatures() -> None:
     op.create_table(
         "key_signatures",
@@ -577,23 +596,14 @@ def _memberships() -> None:
 def _one_time_keys() -> None:
     op.create_table(
         "one_time_keys",
-        sa.Column("user_id", sa.Text(), nullable=False),
-        sa.Column("device_id", sa.Text(), nullable=False),
-        sa.Column("algorithm", sa.Text(), nullable=False),
+        sa.Column("queue", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("ordinal", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("key_id", sa.Text(), nullable=False),
-        sa.Column("ordinal", sa.BigInteger(), nullable=False),
         sa.Column("json", sa.LargeBinary(), nullable=True),
-        sa.PrimaryKeyConstraint("user_id", "device_id", "algorithm", "key_id", name="pk_one_time_keys"),
+        sa.PrimaryKeyConstraint("queue", "ordinal", name="pk_one_time_keys"),
         sqlite_with_rowid=False,
     )
-    op.create_index(
-        "ix_one_time_keys_unclaimed",
-        "one_time_keys",
-        ["user_id", "device_id", "algorithm", "ordinal"],
-        unique=False,
-        sqlite_where=sa.text("json IS NOT NULL"),
-        postgresql_where=sa.text("json IS NOT NULL"),
-    )
+    op.create_index("ix_one_time_keys_id", "one_time_keys", ["queue", "key_id"], unique=True)
 
 
 def _profile_fields() -> None:
