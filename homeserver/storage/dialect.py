@@ -19,6 +19,7 @@ from homeserver.storage.sealing import Sealing
 LOWEST = -(2**63)
 HIGHEST = 2**63 - 1
 
+_PLAIN_INSERT = re.compile(r"INSERT INTO ([a-z_]+) \{rows\}")
 _PARAMETER = re.compile(r"(?<!:):([a-z_][a-z0-9_]*)")
 
 
@@ -85,9 +86,13 @@ class Rows:
     fifth of as many statements; SQLite runs a prepared one for each row, which costs it nothing.
     """
 
-    __slots__ = ("postgres", "sqlite")
+    __slots__ = ("columns", "postgres", "sqlite", "table")
 
     def __init__(self, template: str, **columns: str) -> None:
+        plain = _PLAIN_INSERT.fullmatch(template)
+        self.table = plain[1] if plain else None
+        """What nothing but an `INSERT` stores into: many rows of it PostgreSQL may be sent by `COPY`."""
+        self.columns = tuple(columns)
         names = ", ".join(columns)
         numbers = ", ".join(f"?{number}" for number in range(1, len(columns) + 1))
         arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(columns.values(), 1))

@@ -24,6 +24,8 @@ _LOST = ("08", "57P0")
 _CLOSE_S = 1.0
 _STATEMENTS = 500
 """Statements a connection keeps prepared: more than there are."""
+_COPIED = 100
+"""So many rows are worth a `COPY`, which costs two messages to the server more than a prepared statement."""
 _SNAPSHOT = "repeatable_read"
 
 
@@ -53,7 +55,11 @@ class PostgresConnection:
 
     async def execute_rows(self, statement: Rows, rows: Sequence[Sequence[Any]]) -> None:
         """See the protocol."""
-        await self._raw.execute(statement.postgres, *zip(*rows, strict=True))
+        if statement.table is not None and len(rows) >= _COPIED:
+            # Rows are stored a page at a time, and their values encoded without a list of each column's.
+            await self._raw.copy_records_to_table(statement.table, records=rows, columns=statement.columns)
+        else:
+            await self._raw.execute(statement.postgres, *zip(*rows, strict=True))
 
 
 class PostgresEngine:
