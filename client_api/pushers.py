@@ -35,6 +35,7 @@ class PusherBody(msgspec.Struct):
     data: Content | None = None
     append: bool = False
     enabled: bool | None = msgspec.field(default=None, name=_ENABLED)
+    device_id: Id | None = msgspec.field(default=None, name=_DEVICE_ID)
 
 
 async def get_pushers(api: ClientServices, who: Requester) -> dict[str, Any]:
@@ -62,6 +63,7 @@ async def post_pusher(api: ClientServices, who: Requester, *, body: PusherBody) 
         profile_tag=body.profile_tag,
         enabled=body.enabled is not False,
         append=body.append,
+        device_id=body.device_id,
     )
     await api.personal.pushers.set(who, body.app_id, body.pushkey, wanted)
 

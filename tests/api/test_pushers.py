@@ -79,6 +79,20 @@ async def test_setting_and_listing(alice: Client) -> None:
     assert [one["pushkey"] for one in await pushers(alice)] == ["other"]
 
 
+async def test_switching_another_devices_pusher_off_and_on_leaves_it_there(alice: Client) -> None:
+    await alice.ok("POST", "/pushers/set", pusher("phone"))
+    laptop = await alice.another_device()
+    for enabled in (False, True):
+        (shown,) = await pushers(laptop)
+        await laptop.ok("POST", "/pushers/set", {**shown, ENABLED: enabled})  # as Element does
+        assert await pushers(alice) == [{**shown, ENABLED: enabled}] and shown[DEVICE_ID] == alice.device_id
+    await laptop.ok("POST", "/logout")
+    assert len(await pushers(alice)) == 1, "it ends with its own device only"
+    laptop = await alice.another_device()
+    await laptop.ok("POST", "/pushers/set", pusher("phone", **{DEVICE_ID: "NOBODYS"}))
+    assert (await pushers(alice))[0][DEVICE_ID] == laptop.device_id, "the app of this name moved"
+
+
 async def test_append(alice: Client, bob: Client) -> None:
     name = fresh("key")
     await alice.ok("POST", "/pushers/set", pusher(name))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -53,6 +53,8 @@ class Wanted:
     profile_tag: str | None = None
     enabled: bool = True
     append: bool = False
+    device_id: str | None = None
+    """The device whose pusher is changed, if the client says so. It says nothing of a new one."""
 
 
 class Pushers:
@@ -91,6 +93,9 @@ class Pushers:
             await tx.users.lock(who.user_id)
             known = await tx.pushers.of_users([who.user_id])
             before = next((one for one in known if one.name == pusher.name), None)
+            if before is not None and before.device_id is not None and before.device_id == wanted.device_id:
+                # Changed from afar (MSC3881): it stays that device's, and is found and ends with it.
+                pusher = replace(pusher, device_id=before.device_id)
             self._check_room(pusher, [one for one in known if one is not before])
             # Whoever knows an address must not end the letters that others get there: each is confirmed by itself.
             if not wanted.append and pusher.kind != EMAIL:
