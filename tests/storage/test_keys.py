@@ -1,0 +1,76 @@
+"""Queues of one-time keys, on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+
+from homeserver.ports.accounts import Device
+from homeserver.ports.e2e import KeyStanding
+from homeserver.ports.store import Transaction
+from homeserver.storage.dialect import Sql
+from homeserver.storage.unit import Database
+
+ALICE = "@alice:hromada.test"
+DEVICE = (ALICE, "PHONE")
+ALGORITHM = "signed_curve25519"
+_WAITING = Sql("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+_LEFT = Sql("SELECT key_id FROM one_time_keys WHERE json IS NOT NULL ORDER BY ordinal")
+
+
+async def standing(tx: Transaction, *names: str) -> KeyStanding:
+    found = await tx.keys.standing(DEVICE, [(ALGORITHM, name) for name in names])
+    assert found is not None
+    return found
+
+
+async def upload(tx: Transaction, *names: str) -> None:
+    keys = {(ALGORITHM, name): name.encode() for name in names}
+    await tx.keys.add_one_time_keys(DEVICE, keys, (await standing(tx)).queues)
+
+
+async def claim(store: Database) -> list[bytes]:
+    async with store.write() as tx:
+        return [json for _, json in (await tx.keys.claim([(DEVICE, ALGORITHM)])).values()]
+
+
+async def with_device(store: Database) -> None:
+    async with store.write() as tx:
+        await tx.devices.create(Device(*DEVICE, 1))
+
+
+async def test_the_next_upload_leaves_of_claimed_keys_the_ids(store: Database) -> None:
+    await with_device(store)
+    async with store.write() as tx:
+        await upload(tx, "b", "a")
+        await upload(tx, "c")
+    assert [await claim(store) for _ in range(2)] == [[b"a"], [b"b"]]
+    async with store.write() as tx:
+        assert (await standing(tx, "a", "c")).known == {(ALGORITHM, "a"): None, (ALGORITHM, "c"): b"c"}
+        await upload(tx, "d")
+    async with store.write() as tx:
+        assert await _LEFT.rows(tx._connection) == [("c",), ("d",)]
+        found = await standing(tx, "a", "b", "d", "e")
+        assert found.known == {(ALGORITHM, "a"): None, (ALGORITHM, "b"): None, (ALGORITHM, "d"): b"d"}
+        assert (found.queues[ALGORITHM].last, found.queues[ALGORITHM].claimed) == (4, 2)
+    assert [await claim(store) for _ in range(3)] == [[b"c"], [b"d"], []]
+    async with store.write() as tx:
+        await tx.keys.delete_devices(ALICE, ["PHONE"])
+        assert await _LEFT.rows(tx._connection) == []
+        await upload(tx, "a")
+    assert await claim(store) == [b"a"], "another device of this name begins anew"
+
+
+async def test_a_claim_that_waited_for_another_process_takes_what_that_one_has_uploaded(store: Database) -> None:
+    await with_device(store)
+    async with store.write() as tx:
+        await upload(tx, "a")
+    async with store.write() as tx:
+        assert list((await tx.keys.claim([(DEVICE, ALGORITHM)])).values()) == [((ALGORITHM, "a"), b"a")]
+        await upload(tx, "b")
+        waiting = asyncio.create_task(claim(store))
+        while not store.engine.is_sqlite:
+            async with store.engine.read_committed() as connection:
+                if (await _WAITING.rows(connection))[0][0]:
+                    break
+    assert await waiting == [b"b"]
+    assert await claim(store) == []
