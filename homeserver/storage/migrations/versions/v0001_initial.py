@@ -12,6 +12,7 @@ branch_labels = None
 depends_on = None
 
 
+# long: one call for each table
 def upgrade() -> None:  # noqa: PLR0915 - one call for each table
     """Create every table."""
     _account_data()
