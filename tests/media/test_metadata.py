@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import aiohttp
+import pillow_heif
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -149,6 +150,20 @@ def test_avif_keeps_its_picture_and_its_length() -> None:
     assert after.size == before.size
     assert after.info["icc_profile"] == b"a profile" * 20
     assert without_metadata(lean) is None
+
+
+@pytest.mark.parametrize("name", ["heic-phone.heic", "avif-animated-alpha.avif"])
+def test_real_boxed_pictures_look_the_same(name: str) -> None:
+    if not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    pillow_heif.register_heif_opener()
+    data = next(file.data for file in media_files() if file.name == name)
+    lean = without_metadata(data)
+    assert lean is None or len(lean) == len(data)
+    before, after = Image.open(io.BytesIO(data)), Image.open(io.BytesIO(lean or data))
+    assert after.convert("RGBA").tobytes() == before.convert("RGBA").tobytes()
+    assert not (set(after.getexif()) - {0x0112})
+    assert b"Exif\0\0MM" not in (lean or data)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov"])
