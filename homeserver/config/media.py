@@ -55,7 +55,10 @@ class Media(Section, frozen=True, kw_only=True):
     ] = 30
     strip_metadata: Annotated[
         bool,
-        _doc("Take location, times, devices and texts out of JPEG, PNG, WebP and GIF pictures as they are uploaded."),
+        _doc(
+            "Take location, times, devices and texts out of JPEG, PNG, WebP, GIF, AVIF and HEIC pictures "
+            "and MP4 and MOV videos as they are uploaded."
+        ),
     ] = False
     allow_legacy: Annotated[
         bool, _doc("Serve media from before `legacy_before` without a token, by the paths of old clients.")

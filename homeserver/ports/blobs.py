@@ -94,10 +94,11 @@ class BlobStore(Protocol):
     name: str
     """What the database calls the store."""
 
-    async def put(self, key: str, source: Path) -> None:
-        """Keep the content of the file `source`, which stays where it is. It is durable when this returns.
+    async def put(self, key: str, source: Path, *, may_move: bool = False) -> bool:
+        """Keep the content of the durable file `source`; it is durable here when this returns.
 
-        A blob that is there already, with this length, is left as it is: equal keys mean equal content.
+        A blob that is there already, with this length, is left as it is: equal keys mean equal content. False then.
+        Only with `may_move`, and if True is returned, `source` may be gone from where it was.
         """
         ...
 

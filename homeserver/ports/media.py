@@ -68,11 +68,22 @@ class Selection:
     with_protected: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class KeptBlob:
+    """What there is of content that was about to be kept."""
+
+    blob: Blob
+    quarantined_by: str | None
+    """Who put this content into quarantine."""
+    used: int
+    """Bytes of what the user had uploaded before; 0 without a user."""
+
+
 class MediaRepo(Protocol):
     """Media ids, blobs and URL previews."""
 
     async def add(self, media: Media) -> None:
-        """Insert a media id. Raises UniqueViolation."""
+        """Insert a media id. Raises UniqueViolation, which may come only out of the end of the transaction."""
         ...
 
     async def get(self, origin: str, media_id: str) -> Media | None:
@@ -114,10 +125,6 @@ class MediaRepo(Protocol):
         """
         ...
 
-    async def is_quarantined(self, digest: bytes) -> str | None:
-        """Who put content with this digest into quarantine."""
-        ...
-
     async def set_protected(self, origin: str, media_id: str, protected: bool) -> bool:
         """Protect a media id, or lift that; False if there is none."""
         ...
@@ -140,8 +147,11 @@ class MediaRepo(Protocol):
         """A blob by its digest."""
         ...
 
-    async def keep_blob(self, blob: Blob) -> Blob:
-        """Insert a blob, or take it back from being condemned; returns what there is, and locks it."""
+    async def keep_blob(self, blob: Blob, user_id: str | None = None) -> KeptBlob:
+        """Insert a blob, or take it back from being condemned; returns what there is, and locks it.
+
+        With a user, no other transaction that does so for the same user goes on before this one has ended.
+        """
         ...
 
     async def condemned(self, before_ms: int, limit: int) -> list[Blob]:

@@ -49,17 +49,17 @@ class EncryptedStore(BlobStore):
         self._spool = spool
         self._threads = threads
 
-    async def put(self, key: str, source: Path) -> None:
+    async def put(self, key: str, source: Path, *, may_move: bool = False) -> bool:
         size = (await self._threads.run(source.stat)).st_size
         found = await self._inner.stat(key)
         if found is not None and found.stored_size == stored_size(size):
-            return
+            return False
         try:
             async with self._spool.file() as sealed:
                 async for piece in self._sealed(source, size):
                     await sealed.write(piece)
                 await sealed.finish()
-                await self._inner.put(key, sealed.path)
+                return await self._inner.put(key, sealed.path, may_move=True)
         except SpoolFull as error:
             raise BlobStoreFailed(str(error)) from error
 

@@ -72,15 +72,15 @@ class GcsStore(BlobStore):
         self._sessions: list[AuthorizedSession] = []
         self._retry = DEFAULT_RETRY.with_timeout(settings.retry_s)
 
-    async def put(self, key: str, source: Path) -> None:
+    async def put(self, key: str, source: Path, *, may_move: bool = False) -> bool:
         # Larger files go in pieces that can be repeated one by one.
 
-        def keep() -> None:
+        def keep() -> bool:
             size = source.stat().st_size
             blob = self._blob(key, chunk_size=_UPLOAD_CHUNK)
             with suppress(NotFound):
                 if self._loaded(key).size == size:
-                    return
+                    return False
                 blob.delete(**self._patience())  # not what this server writes under such a name
             try:
                 blob.upload_from_filename(
@@ -94,8 +94,10 @@ class GcsStore(BlobStore):
                 blob.reload(**self._patience())
                 if blob.size != size:
                     raise
+                return False
+            return True
 
-        await self._do(key, keep)
+        return await self._do(key, keep)
 
     async def open(self, key: str) -> OpenObject:
         blob = await self._do(key, lambda: self._loaded(key))

@@ -28,22 +28,25 @@ class LocalStore(BlobCache):
         self._folder = folder
         self._threads = threads
 
-    async def put(self, key: str, source: Path) -> None:
-        # A link where the file system can, else a copy.
+    async def put(self, key: str, source: Path, *, may_move: bool = False) -> bool:
+        # A new name or a link where the file system can, else a copy.
         target = self._path(key)
 
-        def keep() -> None:
-            size = source.stat().st_size
-            if target.exists() and target.stat().st_size == size:
-                return
+        def keep() -> bool:
+            if _size(target) == os.stat(source).st_size:
+                return False
             self._make_folders(target.parent)
             try:
-                os.link(source, target)
+                if may_move:
+                    os.replace(source, target)
+                else:
+                    os.link(source, target)
             except OSError:  # one of another length is there, or the source is on another disk, or nothing knows links
                 self._replace(target, source)
             sync_folder(target.parent)
+            return True
 
-        await self._do(keep)
+        return await self._do(keep)
 
     async def open(self, key: str) -> OpenFile:
         path = self._path(key)
@@ -136,11 +139,14 @@ class LocalStore(BlobCache):
             part.unlink(missing_ok=True)
 
     def _make_folders(self, folder: Path) -> None:
-        if folder.is_dir():
+        try:
+            folder.mkdir()
+        except FileExistsError:
             return
-        folder.mkdir(parents=True, exist_ok=True)
-        for above in (folder.parent, folder.parent.parent):
-            sync_folder(above)
+        except FileNotFoundError:
+            folder.mkdir(parents=True, exist_ok=True)
+            sync_folder(folder.parent.parent)
+        sync_folder(folder.parent)
 
     def _files(self) -> Iterator[BlobStat]:
         for path in self._folder.glob("??/??/*"):
@@ -150,9 +156,9 @@ class LocalStore(BlobCache):
                 except FileNotFoundError:
                     continue
 
-    async def _do(self, work: Callable[[], None]) -> None:
+    async def _do(self, work: Callable[[], bool]) -> bool:
         try:
-            await self._threads.run(work)
+            return await self._threads.run(work)
         except OSError as error:
             what = "the disk is full" if is_full(error) else str(error)
             raise BlobStoreFailed(what) from error
@@ -163,6 +169,13 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfileobj(reader, writer, 1 << 20)
         writer.flush()
         os.fsync(writer.fileno())
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return None
 
 
 def _stat(path: Path) -> BlobStat:

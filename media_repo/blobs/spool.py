@@ -45,10 +45,10 @@ class FolderSpool(Spool):
     async def file(self) -> AsyncIterator[_SpoolFile]:
         file = _SpoolFile(self._place, self._threads, self._buffers)
         try:
-            await file.make()
             yield file
         finally:
-            await self._threads.run(file.remove)
+            if not file.close_if_moved():
+                await self._threads.run(file.remove)
 
     def sweep(self) -> int:
         """Delete the folders of processes that are no more; returns how many."""
@@ -109,7 +109,7 @@ class _Buffers:
 
 
 class _SpoolFile(SpoolFile):
-    """Written in larger pieces than what arrives: each costs a visit to a thread."""
+    """Written in larger pieces than what arrives: each costs a visit to a thread. Made by the first of them."""
 
     def __init__(self, place: Callable[[], Path], threads: FileThreads, buffers: _Buffers) -> None:
         self.size = 0
@@ -121,15 +121,8 @@ class _SpoolFile(SpoolFile):
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
         self._is_durable = False
-
-    async def make(self) -> None:
-        """Make it, empty. Raises SpoolFull."""
-
-        def make() -> None:
-            self.path = self._place()
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-
-        await self._do(make)
+        self._visited = threading.Lock()  # who waits for a visit may be cancelled, and remove the file under it
+        self._removed = False
 
     async def write(self, piece: bytes) -> None:
         self._waiting.append(piece)
@@ -164,38 +157,60 @@ class _SpoolFile(SpoolFile):
             return
 
         def write() -> None:
+            file = self._made()
             for piece in pieces:
                 self._hash.update(piece)
-            _write_all(self._file, pieces)
+            _write_all(file, pieces)
             if final:
-                os.fsync(self._file)
+                os.fsync(file)
             self._is_durable = final
 
         await self._do(write)
 
     def _append(self, part: memoryview, *, final: bool) -> None:
+        file = self._made()
         self._hash.update(part)
         written = 0
         while written < len(part):
-            written += os.write(self._file, part[written:])
+            written += os.write(file, part[written:])
         if final:
-            os.fsync(self._file)
+            os.fsync(file)
         self._is_durable = final
 
+    def _made(self) -> int:
+        if self._file < 0:
+            self.path = self._place()
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        return self._file
+
     async def _do(self, work: Callable[[], None]) -> None:
+        def visit() -> None:
+            with self._visited:
+                if not self._removed:
+                    work()
+
         try:
-            await self._threads.run(work)
+            await self._threads.run(visit)
         except OSError as error:
             if is_full(error):
                 raise SpoolFull("the disk is full") from error
             raise SpoolFull(str(error)) from error
 
+    def close_if_moved(self) -> bool:
+        """Whether the file is elsewhere by now, so that nothing but closing it was left to do: no disk is asked."""
+        if not self._is_durable or os.path.lexists(self.path):
+            return False
+        self.remove()
+        return True
+
     def remove(self) -> None:
-        """Delete the file. What was linked elsewhere stays there."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-            self.path.unlink(missing_ok=True)
+        """Delete the file. What was moved or linked elsewhere stays there."""
+        with self._visited:
+            self._removed = True
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = -1
+                self.path.unlink(missing_ok=True)
 
 
 def _write_all(descriptor: int, pieces: list[bytes]) -> None:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
 import struct
+import subprocess
+from pathlib import Path
 
 import aiohttp
+import pillow_heif
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from homeserver.services.media.metadata import without_metadata
 from tests.support.client import Client
 from tests.support.fixtures import StartServer
 from tests.support.media import MediaFile, download, media_files, upload
 
+_ITEMS = b"\0\0\0\x30meta\0\0\0\0\0\0\0\x24iloc\2\0\0\0\x44\x40\xff\xff\xff\xff" + bytes(16)
+_BOXED = b"\0\0\0\x10ftypavif\0\0\0\0" + _ITEMS * 8
 PLACE = b"50 deg 27 min N"
 FORMATS = ("JPEG", "PNG", "WEBP")
 
@@ -122,6 +129,84 @@ def test_lengths_that_lie_take_no_time() -> None:
     assert without_metadata(b"\xff\xd8" + b"\xff" * 1_000_000) is None
     many = b"\xff\xd8" + b"\xff\xe0\x00\x04ab" * 100_000
     assert without_metadata(many) is None
+
+
+def avif(turned: int = 6) -> bytes:
+    if not features.check("avif"):
+        pytest.skip("this Pillow writes no AVIF")
+    return photo("AVIF", turned)
+
+
+def test_avif_keeps_its_picture_and_its_length() -> None:
+    data = avif()
+    assert PLACE in data
+    lean = without_metadata(data)
+    assert lean is not None
+    assert len(lean) == len(data)
+    assert PLACE not in lean
+    assert b"Alice" not in lean
+    before, after = Image.open(io.BytesIO(data)), Image.open(io.BytesIO(lean))
+    assert after.convert("RGB").tobytes() == before.convert("RGB").tobytes()
+    assert after.size == before.size
+    assert after.info["icc_profile"] == b"a profile" * 20
+    assert without_metadata(lean) is None
+
+
+@pytest.mark.parametrize("name", ["heic-phone.heic", "avif-animated-alpha.avif"])
+def test_real_boxed_pictures_look_the_same(name: str) -> None:
+    if not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    pillow_heif.register_heif_opener()
+    data = next(file.data for file in media_files() if file.name == name)
+    lean = without_metadata(data)
+    assert lean is None or len(lean) == len(data)
+    before, after = Image.open(io.BytesIO(data)), Image.open(io.BytesIO(lean or data))
+    assert after.convert("RGBA").tobytes() == before.convert("RGBA").tobytes()
+    assert not (set(after.getexif()) - {0x0112})
+    assert b"Exif\0\0MM" not in (lean or data)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+def test_films_lose_place_time_and_title(tmp_path: Path, suffix: str) -> None:
+    program = shutil.which("ffmpeg")
+    if program is None:
+        assert not os.environ.get("CI"), "CI has ffmpeg"
+        pytest.skip("no ffmpeg")
+    file = tmp_path / f"film.{suffix}"
+    source = ["-f", "lavfi", "-i", "testsrc=size=64x48:rate=10:duration=1", "-c:v", "mpeg4"]
+    tags = ["title=Alice", "location=+50.4501+030.5234/", "creation_time=2024-05-06T07:08:09Z"]
+    told = [part for tag in tags for part in ("-metadata", tag)]
+    subprocess.run([program, "-v", "error", *source, *told, str(file)], check=True, timeout=60)
+    data = file.read_bytes()
+    assert b"Alice" in data
+    lean = without_metadata(data)
+    assert lean is not None
+    assert len(lean) == len(data)
+    assert b"Alice" not in lean
+    assert b"+50.4501" not in lean
+    assert without_metadata(lean) is None
+    other = tmp_path / f"lean.{suffix}"
+    other.write_bytes(lean)
+    frames = [
+        subprocess.run(
+            [program, "-v", "error", "-i", str(path), "-f", "framemd5", "-"],
+            check=True,
+            capture_output=True,
+            timeout=60,
+        ).stdout
+        for path in (file, other)
+    ]
+    assert frames[0] == frames[1]
+    seen = subprocess.run([program, "-i", str(other)], check=False, capture_output=True, timeout=60).stderr
+    assert b"2024-05-06" not in seen
+
+
+@given(at=st.integers(0, 400), noise=st.binary(min_size=1, max_size=12))
+def test_boxes_that_lie_take_no_time(at: int, noise: bytes) -> None:
+    data = bytearray(_BOXED)
+    data[at : at + len(noise)] = noise
+    lean = without_metadata(bytes(data))
+    assert lean is None or len(lean) == len(data)
 
 
 async def test_uploads_are_stripped_by_setting(start_server: StartServer, http: aiohttp.ClientSession) -> None:

@@ -290,7 +290,7 @@ class MediaControl:
                         await copy.write(piece)
                     if await copy.finish() != blob.digest:
                         raise BlobStoreFailed(f"{blob.store} has other content under {key} than was stored")
-                    await target.put(key, copy.path)
+                    await target.put(key, copy.path, may_move=True)
             finally:
                 await opened.close()
             async with self._store.write() as tx:

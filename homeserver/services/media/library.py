@@ -93,6 +93,11 @@ class BlobStores:
         """The names of all stores."""
         return tuple(self._stores)
 
+    @property
+    def only(self) -> BlobStore | None:
+        """The one that has everything, if there is but one."""
+        return next(iter(self._stores.values())) if len(self._stores) == 1 else None
+
     def for_content(self, content_type: str, size: int) -> BlobStore:
         """Where new content goes."""
         kind = essence(content_type)

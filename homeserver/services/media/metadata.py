@@ -1,7 +1,7 @@
 """Pictures without what cameras and programs write into them: where they were taken, when, with what, by whom.
 
 Nothing is decoded, so nothing gets worse: JPEG, PNG, WebP and GIF are rewritten part by part. What a picture
-needs to look as it does stays: its colour profile, and how it is to be turned.
+needs to look as it does stays: its colour profile, and how it is to be turned. HEIC, AVIF and films: `boxes`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+
+from homeserver.services.media.boxes import blanked, is_boxed
 
 MOST_BYTES = 64 * 1024 * 1024
 """Larger files are left as they are."""
@@ -33,6 +35,8 @@ def without_metadata(data: bytes) -> bytes | None:
             lean = _webp(data)
         elif data[:6] in (b"GIF87a", b"GIF89a"):
             lean = _gif(data)
+        elif is_boxed(data):
+            lean = blanked(data)
         else:
             return None
     except (struct.error, IndexError, ValueError):

@@ -207,7 +207,7 @@ class Thumbnails:
             if picture is not None:
                 await file.write(picture.data)
             await file.finish()
-            await self._cache.put(key, file.path)
+            await self._cache.put(key, file.path, may_move=True)
 
 
 def _fitted(wanted: ThumbnailSpec) -> ThumbnailSpec:

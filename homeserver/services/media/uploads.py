@@ -28,6 +28,8 @@ from homeserver.services.media.names import content_type, file_name
 _HOUR_MS = 3600 * 1000
 _RETRY_MS = 2_000
 _FORGET_STEP = 1_000
+_REMEMBERED_S = 60.0
+_MOST_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Uploads:
         self._clock = clock
         self._running: Counter[str] = Counter()
         self._stripping = asyncio.Lock()
+        self._used: dict[str, tuple[int, float]] = {}
 
     async def create(self, who: Requester) -> Media:
         """A media id whose content comes later. Raises MatrixError: USER_SUSPENDED, FORBIDDEN, LIMIT_EXCEEDED.
@@ -202,6 +205,11 @@ class Uploads:
             raise MatrixError(ErrCode.TOO_LARGE, f"Uploads have at most {self.settings.max_bytes} bytes")
         if not self.settings.quota_bytes:
             return None
+        used, then = self._used.get(user_id, (0, -_REMEMBERED_S))
+        left = self.settings.quota_bytes - used
+        # What others upload for the user meanwhile is seen when the row is written: that alone decides.
+        if self._clock.monotonic() - then < _REMEMBERED_S and left >= max(1, announced or 0):
+            return left
         async with self._store.read_committed() as tx:
             used = (await tx.media.usage(user_id)).size
         left = self.settings.quota_bytes - used
@@ -264,16 +272,18 @@ class Uploads:
         digest = media.digest
         assert digest is not None  # noqa: S101 - both callers have just computed it
         async with self._library.alone_with(digest):
-            blob, store, is_known = await self._store_content(media, digest, file)
+            blob, store, is_new_there = await self._store_content(media, digest, file)
             if faults.plan is not None:
                 await faults.plan.reach("media.stored")
             try:
                 kept, row = await self._record(media, blob, is_new=is_new)
             except MatrixError:
-                if not is_known:  # refused in the last moment: nothing was written, and nothing refers to it
-                    await store.delete(digest.hex())
+                if is_new_there:
+                    await self._take_back(digest, store)
                 raise
-            if is_known and kept.store == blob.store:
+            except BlobStoreFailed as error:
+                raise self._library.store_failed(error) from error
+            if not is_new_there and kept.store == blob.store:
                 await store.put(digest.hex(), file.path)  # another process may have deleted it before our row was there
             if kept.store != blob.store:  # another process was first, and chose another store
                 await store.delete(digest.hex())
@@ -283,28 +293,45 @@ class Uploads:
 
     async def _record(self, media: Media, blob: Blob, *, is_new: bool) -> tuple[Blob, Media]:
         async with self._store.write() as tx:
+            # Alone for the user, or two uploads at once would each find room for one.
+            kept = await tx.media.keep_blob(blob, media.user_id if self.settings.quota_bytes else None)
             if media.user_id is not None and self.settings.quota_bytes:
-                await tx.users.lock(media.user_id)  # or two uploads at once would each find room for one
-                await self._refuse_beyond_quota(tx, media.user_id, blob.size)
-            kept = await tx.media.keep_blob(blob)
-            row = replace(media, quarantined_by=await tx.media.is_quarantined(blob.digest))
+                if kept.used + blob.size > self.settings.quota_bytes:
+                    raise self._beyond_quota()
+                self._remember(media.user_id, kept.used + blob.size)
+            self._library.stores.named(kept.blob.store)  # or its content could not be read
+            row = replace(media, quarantined_by=kept.quarantined_by)
             if is_new:
                 await tx.media.add(row)
             elif not await tx.media.complete(row):
                 raise _has_content()
-        return kept, row
+        return kept.blob, row
 
-    async def _store_content(self, media: Media, digest: bytes, file: SpoolFile) -> tuple[Blob, BlobStore, bool]:
-        """Put the content into its store; also whether it was known before (it is put all the same: that heals)."""
+    def _remember(self, user_id: str, used: int) -> None:
+        if len(self._used) >= _MOST_REMEMBERED:
+            self._used.clear()
+        self._used[user_id] = used, self._clock.monotonic()
+
+    async def _take_back(self, digest: bytes, store: BlobStore) -> None:
+        """It was refused in the last moment: nothing was written, and nothing refers to it but what did before."""
         async with self._store.read_committed() as tx:
             known = await tx.media.blob(digest)
+        if known is None or known.store != store.name:
+            await store.delete(digest.hex())
+
+    async def _store_content(self, media: Media, digest: bytes, file: SpoolFile) -> tuple[Blob, BlobStore, bool]:
+        """Put the content into its store; also whether it was not there before, whatever rows say: that heals."""
         stores = self._library.stores
         try:
-            store = stores.for_content(media.content_type, file.size) if known is None else stores.named(known.store)
-            await store.put(digest.hex(), file.path)
+            store = stores.only
+            if store is None:
+                async with self._store.read_committed() as tx:
+                    known = await tx.media.blob(digest)
+                store = stores.named(known.store) if known else stores.for_content(media.content_type, file.size)
+            is_new = await store.put(digest.hex(), file.path, may_move=True)
         except BlobStoreFailed as error:
             raise self._library.store_failed(error) from error
-        return Blob(digest, store.name, file.size, self._clock.now_ms()), store, known is not None
+        return Blob(digest, store.name, file.size, self._clock.now_ms()), store, is_new
 
 
 def _require_active(who: Requester) -> None:

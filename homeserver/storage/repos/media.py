@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-from homeserver.ports.media import Blob, Media, MediaRepo, Selection, Usage
-from homeserver.storage.dialect import Connection, Sql, in_texts, json_texts
+from homeserver.ports.media import Blob, KeptBlob, Media, MediaRepo, Selection, Usage
+from homeserver.storage.dialect import FOR_UPDATE, Connection, Sql, in_texts, json_texts
 from homeserver.storage.repos.columns import Columns
 from homeserver.storage.repos.rows import opened
 
@@ -59,7 +59,6 @@ _SET_QUARANTINE = Sql(
         OR digest = (SELECT m.digest FROM media m WHERE m.origin = :origin AND m.media_id = :media_id))
         AND (protected = false OR CAST(:by AS text) IS NULL)"""
 )
-_IS_QUARANTINED = Sql("SELECT quarantined_by FROM media WHERE digest = :digest AND quarantined_by IS NOT NULL LIMIT 1")
 _SET_PROTECTED = Sql("UPDATE media SET protected = :protected WHERE origin = :origin AND media_id = :media_id")
 _DELETE = Sql("DELETE FROM media WHERE origin = :origin AND media_id = :media_id RETURNING digest")
 _CONDEMN = Sql(
@@ -76,8 +75,12 @@ _BLOB = Sql(f"SELECT {_BLOBS.names} FROM blobs WHERE digest = :digest")
 _KEEP_BLOB = Sql(
     f"""INSERT INTO blobs ({_BLOBS.names}) VALUES ({_BLOBS.parameters})
     ON CONFLICT (digest) DO UPDATE SET condemned_ms = NULL
-    RETURNING {_BLOBS.names}"""
+    RETURNING {_BLOBS.names},
+        (SELECT m.quarantined_by FROM media m
+            WHERE m.digest = :digest AND m.quarantined_by IS NOT NULL LIMIT 1),
+        (SELECT CAST(COALESCE(SUM(m.size), 0) AS bigint) FROM media m WHERE m.user_id = CAST(:user_id AS text))"""
 )
+_LOCK_USER = Sql("SELECT 1 FROM users WHERE user_id = :user_id{for_update}", for_update=FOR_UPDATE)
 _CONDEMNED = Sql(
     f"""SELECT {_BLOBS.names} FROM blobs WHERE condemned_ms IS NOT NULL AND condemned_ms <= :before_ms
     ORDER BY condemned_ms LIMIT :count"""
@@ -120,7 +123,7 @@ class SqlMediaRepo(MediaRepo):
         self._connection = connection
 
     async def add(self, media: Media) -> None:
-        await _ADD.run(self._connection, **asdict(media))
+        await _ADD.run_many(self._connection, [asdict(media)])  # on SQLite along with what follows
 
     async def get(self, origin: str, media_id: str) -> Media | None:
         row = await _GET.first(self._connection, origin=origin, media_id=media_id)
@@ -168,10 +171,6 @@ class SqlMediaRepo(MediaRepo):
     async def set_quarantine(self, origin: str, media_id: str, by: str | None) -> int:
         return await _SET_QUARANTINE.run(self._connection, origin=origin, media_id=media_id, by=by)
 
-    async def is_quarantined(self, digest: bytes) -> str | None:
-        row = await _IS_QUARANTINED.first(self._connection, digest=digest)
-        return None if row is None else row[0]
-
     async def set_protected(self, origin: str, media_id: str, protected: bool) -> bool:
         done = await _SET_PROTECTED.run(self._connection, origin=origin, media_id=media_id, protected=protected)
         return done > 0
@@ -214,8 +213,11 @@ class SqlMediaRepo(MediaRepo):
         row = await _BLOB.first(self._connection, digest=digest)
         return None if row is None else _BLOBS.record(row)
 
-    async def keep_blob(self, blob: Blob) -> Blob:
-        return _BLOBS.record(await _KEEP_BLOB.first(self._connection, **asdict(blob)))
+    async def keep_blob(self, blob: Blob, user_id: str | None = None) -> KeptBlob:
+        if user_id is not None and not self._connection.is_sqlite:  # which has one writer at a time
+            await _LOCK_USER.rows(self._connection, user_id=user_id)
+        *kept, by, used = await _KEEP_BLOB.first(self._connection, **asdict(blob), user_id=user_id)
+        return KeptBlob(_BLOBS.record(kept), by, int(used))
 
     async def condemned(self, before_ms: int, limit: int) -> list[Blob]:
         rows = await _CONDEMNED.rows(self._connection, before_ms=before_ms, count=limit)
