@@ -11,7 +11,7 @@ def main() -> int:
     gc.disable()
     # structlog imports rich where that is installed, a tenth of the start, for tracebacks that our logs do not use.
     sys.modules["rich"] = None  # type: ignore[assignment]  # what import takes for a module that is not there
-    import structlog  # noqa: F401, PLC0415
+    import structlog  # noqa: F401, PLC0415 - the import is the point
 
     del sys.modules["rich"]
     from homeserver.cli import main as command  # noqa: PLC0415 - the import is the point

@@ -76,7 +76,7 @@ class Bench:
     async def restart(self) -> None:
         """As after kill -9."""
         await self.close()
-        self.__init__(self.config, self.url)  # type: ignore[misc]
+        self.__init__(self.config, self.url)  # type: ignore[misc] # all of it anew, as a new process has it
 
     async def close(self) -> None:
         """Stop."""

@@ -415,9 +415,10 @@ async def test_who_came_meanwhile_is_not_told_of_the_fork(tmp_path: Path) -> Non
         await simulation.follow()
         fork, before = list(oracle.extremities), oracle.state
         await world.rooms.memberships.join(CAROL, room_id)
-        alice, carol, fresh = (syncing.client(user) for user in (ALICE, CAROL, CAROL))
+        alice, carol, again, fresh = (syncing.client(user) for user in (ALICE, CAROL, CAROL, CAROL))
         await alice.sync()
         await carol.sync()
+        await again.sync()
         message = simulation.peer.make(fork, before, USERS[0], "m.room.message", {"body": "aside"})
         oracle.know(message)
         name = simulation.peer.make([message.event_id], before, USERS[0], "m.room.name", {"name": "aside"}, "")
@@ -426,6 +427,8 @@ async def test_who_came_meanwhile_is_not_told_of_the_fork(tmp_path: Path) -> Non
         assert [event["event_id"] for event in told["timeline"]["events"]] == [message.event_id, name.event_id]
         assert also["timeline"]["events"] == []
         assert carol.rooms[room_id][("m.room.name", "")] == name.event_id, "the state is told all the same"
+        whole = (await again.sync(full_state=True))["rooms"]["join"][room_id]
+        assert whole["timeline"]["events"] == []
         section = (await fresh.sync())["rooms"]["join"][room_id]
         assert not {message.event_id, name.event_id} & {event["event_id"] for event in section["timeline"]["events"]}
         assert fresh.rooms[room_id][("m.room.name", "")] == name.event_id

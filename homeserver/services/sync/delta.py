@@ -184,7 +184,9 @@ class DeltaBuilder:
                 if not _stayed(window.own_members.get(membership.room_id, ())):
                     continue
                 room = window.rooms.get(membership.room_id, RoomNews())
-                timelines[membership.room_nid] = changed_room(request, membership.room_id, room, window.high).timeline
+                timeline = changed_room(request, membership.room_id, room, window.high).timeline
+                timeline.events = body.histories[membership.room_nid].without_apart(timeline.events)
+                timelines[membership.room_nid] = timeline
         if plan.whole:
             # The window of an initial sync has all that there is.
             known = window.account_data if request.since is None else None
@@ -196,7 +198,9 @@ class DeltaBuilder:
             )
         for membership in plan.left:
             if request.since is not None and not request.full_state and (inside := _while_inside(window, membership)):
-                body.left[membership.room_id] = changed_room(request, membership.room_id, inside, membership.position)
+                section = changed_room(request, membership.room_id, inside, membership.position)
+                section.timeline.events = body.histories[membership.room_nid].without_apart(section.timeline.events)
+                body.left[membership.room_id] = section
                 continue
             events = _until_left(window, membership) if request.since is not None else None
             history = body.histories[membership.room_nid]
