@@ -73,7 +73,20 @@ function take(value: unknown): Session {
 }
 
 /** Begin, or say who one is. */
-export const start = async (values: Start): Promise<Session> => take(await ours("session", { nonce: given.nonce, ...values }));
+export async function start(values: Start): Promise<Session> {
+    for (let tries = 0; ; tries++) {
+        try {
+            const { nonce, work: bits } = given;
+            const work = bits && !session && !values.jwt ? await (await import("./work.ts")).solve(nonce, values.key, bits) : "";
+            return take(await ours("session", { nonce, work, ...values }));
+        } catch (error) {
+            if (!(error instanceof Refused && error.reason === "nonce") || tries) throw error;
+            // Who takes their time over the first message has an old page by then.
+            const page = await (await fetch(location.href)).text();
+            given.nonce = /"nonce": ?"([\w.=-]+)"/.exec(page)?.[1] ?? "";
+        }
+    }
+}
 
 /** Go on with what this browser has; refused if that is nothing. */
 export async function resume(): Promise<Session> {
@@ -130,3 +143,21 @@ export const erase = async (): Promise<void> => {
     session = null;
     handle = "";
 };
+
+/** Make the visitor's account one of their own: same user, with a password. The session ends.  spec: client-server-api#guest-access */
+export async function keep(password: string): Promise<void> {
+    const guest = await token();
+    const username = session?.user_id.slice(1).split(":")[0];
+    const ask = (auth?: object): Promise<Response> =>
+        fetch("/_matrix/client/v3/register", {
+            method: "POST",
+            headers: { "Content-Type": "application/json" },
+            body: JSON.stringify({ username, password, guest_access_token: guest, inhibit_login: true, auth }),
+        });
+    let response = await ask();
+    if (response.status === 401) {
+        const { session: stage } = (await response.json()) as { session?: string };
+        response = await ask({ type: "m.login.dummy", session: stage });
+    }
+    await read(response);
+}

@@ -47,6 +47,7 @@ const words: Words = {
     transcript: "Gespräch herunterladen",
     mail: "Per E-Mail senden",
     mailed: "Es ist unterwegs an Ihre E-Mail-Adresse.",
+    account: "Als Konto behalten",
     language: "Sprache",
     erase: "Meine Daten löschen",
     eraseAsk: "Alles löschen, was Sie hier geschrieben haben und wer Sie sind? Das lässt sich nicht rückgängig machen.",

@@ -47,6 +47,7 @@ const en = {
     transcript: "Download the conversation",
     mail: "Send it by e-mail",
     mailed: "It is on its way to your e-mail address.",
+    account: "Keep it as an account",
     language: "Language",
     erase: "Erase my data",
     eraseAsk: "Erase everything you wrote here, and who you are? This cannot be undone.",

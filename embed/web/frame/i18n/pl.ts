@@ -47,6 +47,7 @@ const words: Words = {
     transcript: "Pobierz rozmowę",
     mail: "Wyślij e-mailem",
     mailed: "Jest w drodze na Twój adres e-mail.",
+    account: "Zachowaj jako konto",
     language: "Język",
     erase: "Usuń moje dane",
     eraseAsk: "Usunąć wszystko, co tu napisano, i dane o tobie? Nie można tego cofnąć.",

@@ -1,16 +1,19 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import * as api from "../api.ts";
+import { given } from "../given.ts";
 import { LANGUAGES, locale, speak, t } from "../i18n/t.ts";
 import { mute, muted } from "../sound.ts";
+import type { Account as Offer } from "./Account.tsx";
 import type { Props } from "./App.tsx";
 import { wordsFor } from "./Greeting.tsx";
 import { Icon, IconButton } from "./parts.tsx";
 
 /** Sound, transcript, language, erasing. */
-export function Menu({ chat, redraw, notice }: Props & { notice: (text: string) => void }): JSX.Element {
+export function Menu({ chat, redraw, reset, notice }: Props & { notice: (text: string) => void }): JSX.Element {
     const [open, show] = useState(false);
     const [asking, ask] = useState(false);
+    const [Account, offer] = useState<typeof Offer | null>(null);
     const menu = useRef<HTMLDivElement>(null);
     const dialog = useRef<HTMLDialogElement>(null);
     useEffect(() => {
@@ -42,6 +45,15 @@ export function Menu({ chat, redraw, notice }: Props & { notice: (text: string) 
             link.download = "conversation.txt";
             link.click();
             setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+        } catch (error) {
+            notice(wordsFor(error));
+        }
+    };
+    const keep = async (): Promise<void> => {
+        back();
+        try {
+            const { Account } = await import("./Account.tsx");
+            offer(() => Account);
         } catch (error) {
             notice(wordsFor(error));
         }
@@ -87,6 +99,7 @@ export function Menu({ chat, redraw, notice }: Props & { notice: (text: string) 
                     <div class="menu" role="group" aria-label={t("menu")} ref={menu} onKeyDown={keys} onClick={(event) => event.stopPropagation()}>
                         {item(muted() ? "volume-2" : "volume-x", muted() ? t("unmute") : t("mute"), () => (mute(!muted()), back()))}
                         {item("download", t("transcript"), () => void save())}
+                        {given.accounts && !chat.encrypted && item("log-in", t("account"), () => void keep())}
                         {api.current()?.mail && item("mail", t("mail"), () => void mail())}
                         <label class="language">
                             <Icon name="globe" />
@@ -103,6 +116,14 @@ export function Menu({ chat, redraw, notice }: Props & { notice: (text: string) 
                         {item("trash-2", t("erase"), () => (show(false), ask(true)), "bad")}
                     </div>
                 </div>
+            )}
+            {Account && (
+                <Account
+                    done={(text) => {
+                        offer(null);
+                        if (text) void reset().then(() => notice(text));
+                    }}
+                />
             )}
             {asking && (
                 <dialog ref={dialog} aria-label={t("erase")} onClose={() => ask(false)}>
