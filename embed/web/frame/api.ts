@@ -59,11 +59,11 @@ async function read(response: Response): Promise<unknown> {
     throw new Refused(response.status, text(body.errcode), text(body.error), retry, text(body.reason), text(body.field));
 }
 
-async function ours(name: string, body: unknown = {}): Promise<unknown> {
-    const headers: Record<string, string> = { "Content-Type": "application/json", "X-Hromada-Embed": "1" };
-    if (handle) headers["X-Hromada-Session"] = handle;
-    return read(await fetch(path + name, { method: "POST", headers, body: JSON.stringify(body), credentials: "same-origin" }));
-}
+const ask = (name: string, body: unknown = {}, by = ""): Promise<Response> => {
+    const headers = { "Content-Type": "application/json", "X-Hromada-Embed": "1", ...(by && { "X-Hromada-Session": by }) };
+    return fetch(path + name, { method: "POST", headers, body: JSON.stringify(body), credentials: "same-origin" });
+};
+const ours = async (name: string, body?: unknown): Promise<unknown> => read(await ask(name, body, handle));
 
 function take(value: unknown): Session {
     session = value as Session;
@@ -95,6 +95,9 @@ export async function resume(): Promise<Session> {
         .finally(() => (resuming = null));
     return resuming;
 }
+
+/** Whether the browser has kept the cookie: it goes on without what this page holds. */
+export const kept = (): Promise<boolean> => ask("session/resume").then(({ ok }) => ok, () => true);
 
 /** Go on as another device: the keys of this one are lost. */
 export const renew = async (): Promise<Session> => take(await ours("session/renew"));

@@ -70,6 +70,7 @@ const words: Words = {
     sealed: "Diese Nachricht ist in diesem Browser nicht lesbar.",
     lostKeys: "Dieser Browser hat seine Schlüssel verloren: frühere Nachrichten sind hier nicht mehr lesbar.",
     elsewhere: "Der Chat ist in einem anderen Tab geöffnet.",
+    apart: "Ein anderer Browser von Ihnen hat dieses Gespräch. Geht es hier weiter, endet es dort; frühere Nachrichten bleiben dort.",
     goOn: "Hier weitermachen",
     error: "Etwas ist schiefgegangen. Versuchen Sie es noch einmal.",
     busy: "Zu viele Anfragen. Versuchen Sie es in {when} noch einmal.",

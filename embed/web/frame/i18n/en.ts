@@ -70,6 +70,7 @@ const en = {
     sealed: "This message cannot be read in this browser.",
     lostKeys: "This browser has lost its keys: earlier messages cannot be read here any more.",
     elsewhere: "The chat is open in another tab.",
+    apart: "Another browser of yours has this conversation. If you go on here, it ends there; earlier messages stay there.",
     goOn: "Go on here",
     error: "Something went wrong. Try again.",
     busy: "Too many requests. Try again in {when}.",

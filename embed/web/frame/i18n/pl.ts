@@ -70,6 +70,7 @@ const words: Words = {
     sealed: "Tej wiadomości nie można odczytać w tej przeglądarce.",
     lostKeys: "Ta przeglądarka utraciła klucze: wcześniejszych wiadomości nie da się tu już odczytać.",
     elsewhere: "Czat jest otwarty w innej karcie.",
+    apart: "Tę rozmowę ma inna Twoja przeglądarka. Jeśli przejdziesz tutaj, tam się skończy; wcześniejsze wiadomości zostaną tam.",
     goOn: "Kontynuuj tutaj",
     error: "Coś poszło nie tak. Spróbuj ponownie.",
     busy: "Za dużo prób. Spróbuj ponownie za {when}.",

@@ -4,7 +4,6 @@ import * as api from "../api.ts";
 import { given } from "../given.ts";
 import { LANGUAGES, locale, speak, t } from "../i18n/t.ts";
 import { mute, muted } from "../sound.ts";
-import type { Account as Offer } from "./Account.tsx";
 import type { Props } from "./App.tsx";
 import { wordsFor } from "./Greeting.tsx";
 import { Icon, IconButton } from "./parts.tsx";
@@ -13,7 +12,6 @@ import { Icon, IconButton } from "./parts.tsx";
 export function Menu({ chat, redraw, reset, notice }: Props & { notice: (text: string) => void }): JSX.Element {
     const [open, show] = useState(false);
     const [asking, ask] = useState(false);
-    const [Account, offer] = useState<typeof Offer | null>(null);
     const menu = useRef<HTMLDivElement>(null);
     const dialog = useRef<HTMLDialogElement>(null);
     useEffect(() => {
@@ -49,11 +47,14 @@ export function Menu({ chat, redraw, reset, notice }: Props & { notice: (text: s
             notice(wordsFor(error));
         }
     };
-    const keep = async (): Promise<void> => {
+    const own = async (): Promise<void> => {
         back();
         try {
-            const { Account } = await import("./Account.tsx");
-            offer(() => Account);
+            const { offer } = await import("../account.ts");
+            const made = await offer({ id: chat.me, locale, title: t("account"), cancel: t("cancel"), keep: api.keep, wordsFor });
+            if (!made) return;
+            await reset();
+            notice(made);
         } catch (error) {
             notice(wordsFor(error));
         }
@@ -99,7 +100,7 @@ export function Menu({ chat, redraw, reset, notice }: Props & { notice: (text: s
                     <div class="menu" role="group" aria-label={t("menu")} ref={menu} onKeyDown={keys} onClick={(event) => event.stopPropagation()}>
                         {item(muted() ? "volume-2" : "volume-x", muted() ? t("unmute") : t("mute"), () => (mute(!muted()), back()))}
                         {item("download", t("transcript"), () => void save())}
-                        {given.accounts && !chat.encrypted && item("log-in", t("account"), () => void keep())}
+                        {given.accounts && !chat.encrypted && item("log-in", t("account"), () => void own())}
                         {api.current()?.mail && item("mail", t("mail"), () => void mail())}
                         <label class="language">
                             <Icon name="globe" />
@@ -116,14 +117,6 @@ export function Menu({ chat, redraw, reset, notice }: Props & { notice: (text: s
                         {item("trash-2", t("erase"), () => (show(false), ask(true)), "bad")}
                     </div>
                 </div>
-            )}
-            {Account && (
-                <Account
-                    done={(text) => {
-                        offer(null);
-                        if (text) void reset().then(() => notice(text));
-                    }}
-                />
             )}
             {asking && (
                 <dialog ref={dialog} aria-label={t("erase")} onClose={() => ask(false)}>
