@@ -174,6 +174,8 @@ function Devices(): JSX.Element {
         void theCrypto()?.confirmedDevices().then(setGood, () => undefined);
     };
     useEffect(load, [strangers.value]);
+    // A device is signed a moment after both sides have said that it is.
+    useEffect(() => theCrypto()?.on("change", () => void theCrypto()?.confirmedDevices(false).then(setGood, () => undefined)), []);
     const own = list.find(({ id }) => id === engine.session.deviceId);
     const others = list.filter((device) => device !== own);
     const end = (ids: string[]): void => {
