@@ -465,7 +465,6 @@ def per_second(text: str) -> float:
 def load(file: Path) -> Config:
     """The configuration in `file`. Raises ConfigError."""
     from bridges.checks import faults  # noqa: PLC0415 - which reads the sections above
-    from bridges.users.login import faults as users_faults  # noqa: PLC0415 - as above
     from bridges.webhooks.settings import faults as webhook_faults  # noqa: PLC0415 - as above
 
     try:
@@ -475,6 +474,11 @@ def load(file: Path) -> Config:
         raise ConfigError([f"{file}: {error}"]) from None
     except msgspec.ValidationError as error:
         raise ConfigError([f"{file}: {error}"]) from None
-    if found := [*faults(config), *users_faults(config), *webhook_faults(config)]:
+    found = [*faults(config), *webhook_faults(config)]
+    if config.users:
+        from bridges.users.login import faults as users_faults  # noqa: PLC0415 - only what is used is imported
+
+        found += users_faults(config)
+    if found:
         raise ConfigError(found)
     return config

@@ -19,7 +19,6 @@ from bridges.matrix import Homeserver
 from bridges.sources import Source
 from bridges.sources.opening import open_sources
 from bridges.state import Delivery, RoomRow, State, Stored
-from bridges.users.login import Logins, serve_logins
 from bridges.webhooks.incoming import Hooks, serve_hooks
 from bridges.webhooks.outgoing import Endpoints
 
@@ -81,6 +80,8 @@ async def serve(config: Config, state: State, homeserver: Homeserver, ready: Cal
         await hooks.open(homeserver)
         serve_hooks(app, hooks)
         if config.users:
+            from bridges.users.login import Logins, serve_logins  # noqa: PLC0415 - only what is used is imported
+
             serve_logins(app, Logins(config, state))
         inbound.told = endpoints.tell
         works += [inbound.run(), endpoints.run(), run(app, listener)]

@@ -36,11 +36,11 @@ class MongoUsers:
         self._errors = PyMongoError
 
     async def find(self, login: str, limit: int) -> list[Row]:
-        """See the port."""
+        """Rows with this text in a login column, at most `limit`. Raises SourceAway, BadTable."""
         return await self._rows({"$or": [{name: login} for name in self._table.login]}, limit)
 
     async def by_keys(self, keys: list[str]) -> list[Row]:
-        """See the port."""
+        """Rows with these keys, in any order; those that are gone are left out. Raises SourceAway, BadTable."""
         from bson import ObjectId  # noqa: PLC0415 - an extra
 
         values: list[Any] = list(keys)
@@ -49,12 +49,12 @@ class MongoUsers:
         return await self._rows({self._table.key: {"$in": values}}, 0)
 
     async def page(self, after: Row | None, limit: int) -> list[Row]:
-        """See the port."""
+        """At most `limit` rows in the order of their keys, behind a row. Raises SourceAway, BadTable."""
         where = {} if after is None else {self._table.key: {"$gt": after[self._table.key]}}
         return await self._rows(where, limit)
 
     async def check(self) -> str:
-        """See the port."""
+        """What there is, in words, once it was looked up. Raises SourceAway, BadTable."""
         rows = await self._rows({}, 1)
         if not rows:
             raise BadTable(f"collection {self._table.name} is empty, or not there")
@@ -63,7 +63,7 @@ class MongoUsers:
         return f"collection {self._table.name} is there"
 
     async def close(self) -> None:
-        """See the port."""
+        """End all connections."""
         await self._client.close()
 
     async def _rows(self, where: dict[str, Any], limit: int) -> list[Row]:

@@ -49,7 +49,7 @@ class MysqlUsers:
         }
 
     async def find(self, login: str, limit: int) -> list[Row]:
-        """See the port."""
+        """Rows with this text in a login column, at most `limit`. Raises SourceAway, BadTable."""
         await self._ready()
         tests = " OR ".join(f"{_quoted(name)} = %s" for name in self._table.login)
         rows = await self._rows(f"{self._select()} WHERE {tests} LIMIT {limit:d}", *[login] * len(self._table.login))
@@ -66,7 +66,7 @@ class MysqlUsers:
         ]
 
     async def by_keys(self, keys: list[str]) -> list[Row]:
-        """See the port."""
+        """Rows with these keys, in any order; those that are gone are left out. Raises SourceAway, BadTable."""
         await self._ready()
         if not keys:
             return []
@@ -76,7 +76,7 @@ class MysqlUsers:
         return [row for row in rows if str(row[self._table.key]) in known]
 
     async def page(self, after: Row | None, limit: int) -> list[Row]:
-        """See the port."""
+        """At most `limit` rows in the order of their keys, behind a row. Raises SourceAway, BadTable."""
         await self._ready()
         key = _quoted(self._table.key)
         if after is None:
@@ -85,7 +85,7 @@ class MysqlUsers:
         return await self._rows(f"{self._select()} {where}", after[self._table.key])
 
     async def check(self) -> str:
-        """See the port."""
+        """What there is, in words, once it was looked up. Raises SourceAway, BadTable."""
         self._types = {}
         await self._ready()
         schema, name = self._names()
@@ -97,7 +97,7 @@ class MysqlUsers:
         return f"table {self._table.name}, about {(found[0]['n'] if found else 0) or 0:,} rows"
 
     async def close(self) -> None:
-        """See the port."""
+        """End all connections."""
         pool, self._pool = self._pool, None
         if pool is not None:
             await pool.close()

@@ -30,7 +30,7 @@ class PostgresUsers:
         self._lock = asyncio.Lock()
 
     async def find(self, login: str, limit: int) -> list[Row]:
-        """See the port."""
+        """Rows with this text in a login column, at most `limit`. Raises SourceAway, BadTable."""
         await self._ready()
         tests = " OR ".join(
             f"{_quoted(name)} = $1" if self._types[name] in _TEXTS else f"{_quoted(name)}::text = $1"
@@ -39,14 +39,14 @@ class PostgresUsers:
         return await self._rows(f"{self._select()} WHERE {tests} LIMIT {limit:d}", login)
 
     async def by_keys(self, keys: list[str]) -> list[Row]:
-        """See the port."""
+        """Rows with these keys, in any order; those that are gone are left out. Raises SourceAway, BadTable."""
         await self._ready()
         key, kind = _quoted(self._table.key), self._types[self._table.key]
         # Keys come from this column: text that is no value of its type has been somebody's once, and is nobody's now.
         return await self._rows(f"{self._select()} WHERE {key} = ANY ($1::text[]::{kind}[])", keys)
 
     async def page(self, after: Row | None, limit: int) -> list[Row]:
-        """See the port."""
+        """At most `limit` rows in the order of their keys, behind a row. Raises SourceAway, BadTable."""
         await self._ready()
         key = _quoted(self._table.key)
         if after is None:
@@ -55,7 +55,7 @@ class PostgresUsers:
         return await self._rows(f"{self._select()} {where}", after[self._table.key])
 
     async def check(self) -> str:
-        """See the port."""
+        """What there is, in words, once it was looked up. Raises SourceAway, BadTable."""
         self._types = {}
         await self._ready()
         estimate = await self._rows(
@@ -65,7 +65,7 @@ class PostgresUsers:
         return f"table {self._table.name}, about {estimate[0]['n']:,} rows"
 
     async def close(self) -> None:
-        """See the port."""
+        """End all connections."""
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.terminate()

@@ -99,3 +99,10 @@ print("rich" in sys.modules)
 """
     ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines()[-1] == "False"
+
+
+def test_a_plain_bridge_imports_no_login() -> None:
+    """Passwords are the business of a bridge that maps a users table."""
+    script = "import sys, bridges.cli, bridges.service\nprint('bridges.users' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "False"

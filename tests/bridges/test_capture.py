@@ -199,3 +199,30 @@ async def test_who_took_the_state_over_is_the_one(tmp_path: Path) -> None:
     assert new.progress("rows") == {"position": "2"}
     old.close()
     new.close()
+
+
+@pytest.mark.parametrize("driver", ["postgresql", "mysql"])
+async def test_what_is_asked_for_by_time_alone_is_lost(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: str
+) -> None:
+    """The query that everybody writes first loses what the ways above do not: these tests would notice."""
+    bench = make_bench(request, tmp_path, monkeypatch, driver, OVERLAP)
+    told, newest = [], "1970-01-01 00:00:01"
+
+    async def ask() -> str:
+        sign = "$1::text::timestamptz" if driver == "postgresql" else "%s"
+        rows = await bench.source.fetch_all(  # type: ignore[attr-defined] # of both kinds of tables
+            f"SELECT id, at FROM rows_ WHERE at > {sign} ORDER BY at", newest
+        )
+        told.extend(row[0] for row in rows)
+        return str(rows[-1][1]) if rows else newest
+
+    async with bench.session() as early, bench.session() as late:
+        await late("BEGIN")
+        await late("INSERT INTO rows_ (id, state) VALUES (1, 'late')")
+        await early("INSERT INTO rows_ (id, state) VALUES (2, 'early')")
+        newest = await ask()
+        await late("COMMIT")
+        newest = await ask()
+    assert told == [2]
+    await bench.close()

@@ -37,6 +37,8 @@ _Result = TypeVar("_Result")
 _PAGE = 500
 _KEEP_CURSOR_S = 30.0
 """What is of no interest need not be looked at again after a restart; storing that costs more than looking."""
+_KEEP_TOLD_S = 1.0
+"""The next transaction is stored over the last: one that comes soon saves a write."""
 _WARN_EVERY_S = 60.0
 _NUDGES_S = 1.0
 _MOST_PRESENCE = 1_000
@@ -132,7 +134,9 @@ class AppServiceSender:
     def progress(self) -> Progress:
         """How it is doing now."""
         since = self._failing_since
-        behind = max(self._log.position - self._position, 0) + (self._kept is not None and self._kept.body is not None)
+        kept = self._kept
+        waits = kept is not None and kept.body is not None and kept.txn_id != self._delivered
+        behind = max(self._log.position - self._position, 0) + waits
         return Progress(self._id, behind, 0.0 if since is None else self._clock.monotonic() - since)
 
     async def run(self) -> None:
@@ -152,7 +156,7 @@ class AppServiceSender:
         kept = self._kept
         with suppress(StoreUnavailable, Elsewhere):
             if kept is not None and kept.body is not None and kept.txn_id == self._delivered:
-                await self._keep(kept.position, acknowledged=kept)
+                await self._keep(self._position, acknowledged=kept)
             elif kept is not None and kept.body is None and self._position > kept.position:
                 await self._keep(self._position)
 
@@ -187,29 +191,35 @@ class AppServiceSender:
             if kept.txn_id != self._delivered:
                 await self._deliver(kept.txn_id, kept.body)
                 self._delivered = kept.txn_id  # if the database is away now, it is not sent again
-            await self._make_next(acknowledged=kept)
-            return True
+            return await self._make_next(acknowledged=kept)
         return await self._make_next()
 
     async def _woken(self) -> None:
         try:
-            async with asyncio.timeout(_KEEP_CURSOR_S):
+            async with asyncio.timeout(self._keep_every):
                 await self._wake.wait()
         except TimeoutError:
             await self._keep_cursor()
         self._wake.clear()
 
+    @property
+    def _keep_every(self) -> float:
+        return _KEEP_CURSOR_S if self._kept is None or self._kept.body is None else _KEEP_TOLD_S
+
     async def _keep_cursor(self) -> None:
-        if self._kept is not None and self._position > self._kept.position:
+        """Nothing waits to be sent: what is in the row is acknowledged."""
+        kept = self._kept
+        if kept is not None and (kept.body is not None or self._position > kept.position):
             with suppress(StoreUnavailable):
-                await self._keep(self._position)
+                await self._keep(self._position, acknowledged=None if kept.body is None else kept)
 
     # Making
 
     async def _make_next(self, acknowledged: Delivery | None = None) -> bool:
         """Read on until there is a transaction, and store it: over the one that was acknowledged.
 
-        Returns whether there is anything to do now.
+        Returns whether there is anything to do now. Where there is no next one, what was acknowledged is forgotten a
+        moment later (`_woken`): a process that dies before that sends it again, under the same id and as it was.
         """
         draft = TransactionDraft(self._position, self._position)
         body: bytes | None = None
@@ -223,10 +233,10 @@ class AppServiceSender:
             if body is not None or draft.position >= self._log.position:
                 break
             draft = TransactionDraft(draft.position, draft.position)
-        if body is not None or acknowledged is not None:
+        if body is not None or (acknowledged is not None and self._done_with(acknowledged)):
             await self._keep(draft.position, body, acknowledged)
         self._position = draft.position
-        if self._clock.monotonic() - self._kept_at > _KEEP_CURSOR_S:
+        if self._clock.monotonic() - self._kept_at > self._keep_every:
             await self._keep_cursor()
         return body is not None
 
