@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from bridges.users.people import BadTable, Row, SourceAway, Table, Tls
-
-if TYPE_CHECKING:
-    from bridges.sources.mysql_pool import Pool
 
 _MISSING = (1054, 1109, 1142, 1143, 1146)  # no such column or table, or not for this user
 _COLUMNS = "SELECT column_name AS name, data_type AS type FROM information_schema.columns WHERE table_schema = "
@@ -38,7 +35,7 @@ class MysqlUsers:
         self._tls = None if tls is None else tls.context()
         self._seconds = seconds
         self._size = pool
-        self._pool: Pool | None = None
+        self._pool: Any = None  # a `Pool`, once somebody asks
         self._types: dict[str, str] = {}
         self._where: dict[str, Any] = {
             "host": parts.hostname,

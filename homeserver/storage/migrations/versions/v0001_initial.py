@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001.991"
+revision = "0001.992"
 down_revision = None
 branch_labels = None
 depends_on = None
