@@ -136,7 +136,7 @@ class MysqlUsers:
         except (OSError, RuntimeError) as error:
             raise SourceAway(f"{type(error).__name__}: {error}") from None
 
-    def _opened(self) -> Pool:
+    def _opened(self) -> Any:
         if self._pool is None:
             session = _SESSION.format(seconds=self._seconds, milliseconds=int(self._seconds * 1000))
             more = {"charset": "utf8mb4", "autocommit": True, "connect_timeout": self._seconds, "ssl": self._tls}
