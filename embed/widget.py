@@ -35,6 +35,7 @@ _PREVIEW = {
     **{"preview": True, "site": "", "nonce": "", "origins": [], "open": True, "next": None, "staff": []},
     **{"name": "", "locale": "en", "accent": "#2B58D8", "scheme": "light", "words": {}, "form": [], "consent": ""},
     **{"hours": None, "offline": "open", "identity": "anonymous", "files": {"max": 0, "types": []}, "rating": False},
+    **{"accounts": False, "work": 0},
 }
 
 Answer = Annotated[str, Meta(max_length=5_000)]
@@ -50,6 +51,7 @@ class StartBody(msgspec.Struct):
     page: Annotated[str, Meta(max_length=4_000)] = ""
     title: Annotated[str, Meta(max_length=1_000)] = ""
     jwt: Annotated[str, Meta(max_length=4_096)] = ""
+    work: Annotated[str, Meta(max_length=20)] = ""
     begin: bool = True
 
 
@@ -83,6 +85,8 @@ async def get_frame(embed: EmbedServices, *, request: Request, site: str) -> Res
         "open": desk.is_open(live),
         "next": hours.next_opening(opening, embed.support.visitors.now_ms()),
         "staff": [{"name": name, "here": here} for name, here in await desk.staff(live)],
+        "accounts": live.config.accounts and embed.info.registration == "open",
+        "work": live.config.proof_of_work,
         **public(live.config),
     }
     return embed.pages.render(
@@ -119,7 +123,8 @@ async def start_session(embed: EmbedServices, *, request: Request, site: str, bo
     embed.support.nonces.check(live.id, body.nonce)
     current = await _current(embed, request, live)
     page = body.page if is_web_url(body.page) else ""
-    start = Start(f"{body.key}", dict(body.answers), body.consent, page, body.title, body.jwt, body.begin)
+    answers, said = dict(body.answers), (body.nonce, body.work)
+    start = Start(body.key, answers, body.consent, page, body.title, body.jwt, *said, begin=body.begin)
     started = await embed.support.visitors.start(live, start, current)
     return _session(embed, live, started)
 

@@ -142,7 +142,7 @@ class UserRepo(Protocol):
         ...
 
     async def upgrade_guest(self, user_id: str, password_hash: str | None) -> None:
-        """Make a guest an ordinary user."""
+        """Make a guest, or a visitor of a support chat, an ordinary user."""
         ...
 
     async def set_flags(self, user_id: str, flags: UserFlags) -> None:

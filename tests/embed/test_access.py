@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.embed.people import Person, pair, person
+import pytest
+
+from tests.embed.people import PASSWORD, Person, local, pair, person
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ async def violations(who: Person, where: str) -> list[str]:
     return found
 
 
+@pytest.mark.timeout(400)  # every page twice: on a machine with much else to do that takes its time
 async def test_axe_finds_nothing(browser: Browser, server: Server) -> None:
     ada, maya, _ = await pair(browser, server, bypass_csp=True, viewport={"width": 1440, "height": 900})
     await ada.say("Hello **there**, `code`")
@@ -80,3 +83,32 @@ async def test_the_main_path_needs_no_mouse(browser: Browser, server: Server) ->
     await keys.press("Escape")
     await maya.page.get_by_role("dialog").wait_for(state="detached")
     assert ada.faults + maya.faults == []
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_axe_finds_nothing_on_the_pages_around_keys(browser: Browser, server: Server) -> None:
+    ada = await person(browser, local(server), "ada", bypass_csp=True)
+    await ada.sign_up()
+    await ada.page.goto(f"{ada.url}/#/recovery")
+    await ada.page.locator(".key:not(:has(.bone))").wait_for()
+    found = await violations(ada, "recovery")
+    again = await person(browser, ada.url, "again", bypass_csp=True)
+    again.name = ada.name
+    await again.page.goto(f"{again.url}/#/login")
+    await again.page.get_by_label("User name").fill(ada.name)
+    await again.page.get_by_label("Password", exact=True).fill(PASSWORD)
+    await again.page.get_by_role("button", name="Sign in").click()
+    await again.page.get_by_text("Open your encrypted messages").wait_for()
+    found += await violations(again, "verify")
+    await again.page.get_by_role("button", name="Recovery key").click()
+    await again.page.get_by_label("Key").fill("0000")
+    found += await violations(again, "unlock")
+    await again.page.go_back()
+    await ada.page.goto(f"{ada.url}/#/")
+    await again.page.get_by_text("Another device of mine").click()
+    await ada.page.get_by_role("button", name="Compare").click()
+    for device in (ada, again):
+        await device.page.get_by_role("button", name="They match").wait_for()
+        found += await violations(device, "emoji")
+    assert found == []

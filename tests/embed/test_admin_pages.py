@@ -217,6 +217,8 @@ async def test_screen_readers_find_nothing_wrong(browser: Browser, server: Serve
         "reports": "reports",
         "tokens": "tokens",
         "audit": "audit",
+        "federation": "federation",
+        "health": "health",
         "sites": "sites",
         "site": f"sites/{site_id}",
     }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.embed.people import local, pair, person
 from tests.support.server import Server
 
@@ -29,6 +31,33 @@ async def test_two_people_register_and_talk_over_the_socket(browser: Browser, se
     assert await maya.composer.input_value() == "half a tho"
     await maya.page.get_by_role("navigation", name="Chats").get_by_text(name).wait_for()
     assert ada.faults + maya.faults == []
+
+
+# Notes what stands in the place of the conversation before the SDK is there.
+KEPT = """new MutationObserver(() => {
+    const found = document.querySelector(".tl[aria-busy] li.msg:last-child");
+    if (found) globalThis.kept = document.querySelector(".tl[aria-busy]").textContent;
+}).observe(document, { childList: true, subtree: true });"""
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_the_open_room_is_shown_before_the_client_runs(browser: Browser, server: Server) -> None:
+    ada = await person(browser, local(server), "ada")
+    await ada.sign_up()
+    await ada.create_room(f"Garden {ada.name}")
+    await ada.say("kept for the morning")
+    await ada.sent("kept for the morning")
+    await ada.page.add_init_script(KEPT)
+    # It is kept a while after it has changed.
+    for attempt in range(1, 10):
+        await ada.page.wait_for_timeout(1_500 * attempt)
+        await ada.page.reload()
+        await ada.composer.wait_for()
+        if kept := await ada.page.evaluate("globalThis.kept"):
+            break
+    assert "kept for the morning" in kept
+    await ada.sees("kept for the morning")
+    assert ada.faults == []
 
 
 async def test_a_wrong_password_is_said_and_a_right_one_signs_in(browser: Browser, server: Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,10 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser
 
 
-async def second_device(browser: Browser, of: Person) -> Person:
-    """The same user on another device, which asks to be confirmed."""
+async def second_device(browser: Browser, of: Person, script: str = "") -> Person:
+    """The same user on another device, which asks to be confirmed. `script` runs there before the page's own."""
     device = await person(browser, of.url, "again")
+    await device.page.add_init_script(script)
     device.name = of.name
     await device.page.goto(f"{of.url}/#/login")
     await device.page.get_by_label("User name").fill(of.name)
@@ -55,6 +57,52 @@ async def test_a_direct_chat_is_encrypted_and_opens_on_confirmed_devices(browser
     await ada.say("for both devices")
     await phone.sees("for both devices")
     assert ada.faults + maya.faults + phone.faults == []
+
+
+# A camera that sees what `show` is given, since the machines that run this have none.
+CAMERA = """
+const canvas = document.createElement("canvas");
+[canvas.width, canvas.height] = [800, 600];
+let seen;
+globalThis.show = async (url) => {
+    const picture = new Image();
+    picture.src = url;
+    await picture.decode();
+    seen = picture;
+};
+if (navigator.mediaDevices) {
+    const camera = { kind: "videoinput", deviceId: "", label: "", groupId: "" };
+    navigator.mediaDevices.enumerateDevices = async () => [camera];
+    navigator.mediaDevices.getUserMedia = async () => {
+        const context = canvas.getContext("2d");
+        setInterval(() => {
+            context.fillStyle = "#777";
+            context.fillRect(0, 0, 800, 600);
+            if (seen) context.drawImage(seen, 170, 60, 470, 470);
+        }, 50);
+        return canvas.captureStream();
+    };
+}
+"""
+
+
+async def test_a_code_on_one_screen_confirms_the_device_that_scans_it(browser: Browser, server: Server) -> None:
+    ada = await person(browser, local(server), "ada")
+    await ada.sign_up()
+    phone = await second_device(browser, ada, CAMERA)
+    await phone.page.get_by_text("Another device of mine").click()
+    await ada.page.get_by_role("button", name="Compare").click()
+    await phone.page.get_by_role("heading", name="Scan the other screen").wait_for()
+    code = ada.page.get_by_role("img", name="Code for the other device")
+    picture = base64.b64encode(await code.screenshot()).decode()
+    await phone.page.evaluate("url => show(url)", f"data:image/png;base64,{picture}")
+    await phone.page.get_by_text("Now confirm on the other device").wait_for()
+    await ada.page.get_by_role("button", name="Yes, it does").click()
+    for device in (phone, ada):
+        await device.page.get_by_text("Done, this device is yours").wait_for()
+    await phone.page.goto(f"{ada.url}/#/settings/devices")
+    await phone.page.get_by_text("Yours").nth(1).wait_for()
+    assert ada.faults + phone.faults == []
 
 
 async def test_the_recovery_key_confirms_a_device(browser: Browser, server: Server) -> None:

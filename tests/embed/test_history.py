@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.embed.people import local, person
+import pytest
+
+from tests.embed.people import PASSWORD, local, person
+from tests.support.client import Client
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -82,4 +87,46 @@ async def test_scrolling_back_moves_nothing_and_loses_nothing(browser: Browser, 
     await ada.sees(f"message {MESSAGES - 1} ")
     await ada.say("and on")
     await ada.sees("and on")
+    assert ada.faults == []
+
+
+# How far the end of the conversation is under the lower edge, once two frames in a row say the same.
+PATIENCE_S = 20
+LEFT = """async () => {
+    const log = document.querySelector("[role=log]");
+    const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+    let before = -1;
+    for (let still = 0; still < 3; ) {
+        await frame();
+        const left = log.scrollHeight - log.scrollTop - log.clientHeight;
+        still = left === before ? still + 1 : 0;
+        before = left;
+    }
+    return before;
+}"""
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_the_end_stays_in_sight_when_the_window_turns(
+    browser: Browser, server: Server, anonymous: Client
+) -> None:
+    ada = await person(browser, local(server), "ada", viewport={"width": 1440, "height": 900})
+    await ada.sign_up()
+    client = await anonymous.anonymous().login(ada.name, PASSWORD)
+    data = (Path(__file__).parent / "media" / "picture.jpg").read_bytes()
+    reply = await client.request("POST", "/_matrix/media/v3/upload", data=data, headers={"Content-Type": "image/jpeg"})
+    picture = {"msgtype": "m.image", "body": "p.jpg", "url": reply.ok()["content_uri"],
+               "info": {"w": 640, "h": 480, "mimetype": "image/jpeg"}}  # fmt: skip
+    room = await client.create_room(name="Pictures")
+    for number in range(8):
+        await client.send(room, picture)
+        await client.send(room, f"line {number} " + "word " * 40)
+    await ada.page.goto(f"{ada.url}/#/room/{room}")
+    await ada.sees("line 7")
+    for width, height in ((1440, 900), (390, 844), (390, 420), (844, 390), (768, 1024), (1440, 900)):
+        await ada.page.set_viewport_size({"width": width, "height": height})
+        # What is drawn for the new size comes some frames later; on a busy machine those take their time.
+        async with asyncio.timeout(PATIENCE_S):
+            while await ada.page.evaluate(LEFT) > STILL_PX:
+                await asyncio.sleep(0.05)
     assert ada.faults == []

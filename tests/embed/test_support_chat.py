@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -11,12 +12,12 @@ from PIL import Image
 from tests.embed.support_chat import Agent, Visitor, host, new_site, page_with
 from tests.embed.test_support_host import visitor
 from tests.embed.test_support_identity import claims, keyed
-from tests.support.client import part
+from tests.support.client import PASSWORD, part
 from tests.support.fixtures import MakeUser, fresh
 from tests.support.server import Server
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser
+    from playwright.async_api import Browser, Route
 
 FORM = {"fields": [{"name": "name"}, {"name": "message", "required": True}]}
 
@@ -184,7 +185,7 @@ async def test_consent_badge_rating_and_erasing(browser: Browser, server: Server
         await frame.get_by_text("Your data was erased.").wait_for()
         await shop.agent.card(desk, "(erased)")
         await ada.page.reload()
-        assert await (await ada.framed()).get_by_role("button", name="Start chat").count() == 1
+        await (await ada.framed()).get_by_role("button", name="Start chat").wait_for()
 
 
 def _read(agent: Agent, room: str) -> bool:
@@ -218,3 +219,47 @@ async def test_signing_in_takes_the_conversation_along(browser: Browser, server:
         await phone.frame.get_by_role("button", name="Start chat").wait_for()
         assert await phone.context.cookies() == []
         assert ada.faults + phone.faults == []
+
+
+async def test_the_first_message_may_take_long_and_the_conversation_can_be_kept(
+    browser: Browser, server: Server, make_user: MakeUser
+) -> None:
+    shop = Shop(server, Agent(await make_user("agent")), proof_of_work=12, accounts=True)
+    stale = 1
+
+    async def late(route: Route) -> None:
+        """As if the page were older than what it shows may be."""
+        nonlocal stale
+        body = json.loads(route.request.post_data or "{}")
+        if stale:
+            stale -= 1
+            body["nonce"] = "1.x"
+        await route.continue_(post_data=json.dumps(body))
+
+    async with host(shop.pages) as origin:
+        desk = await shop.agent.join_desk()
+        ada = await visitor(browser)
+        await ada.context.route("**/session", late)
+        await ada.page.goto(origin)
+        await ada.begin("I have thought about it for long")
+        assert stale == 0
+        card = await shop.agent.card(desk, "I have thought")
+        room = await shop.agent.enter(card)
+        frame = ada.frame
+        await frame.get_by_role("button", name="Menu").click()
+        await frame.get_by_role("button", name="Keep it as an account").click()
+        dialog = frame.get_by_role("dialog", name="Keep it as an account")
+        user_id = await dialog.locator("b").inner_text()
+        await dialog.get_by_label("Choose a password").fill("x")
+        await dialog.get_by_role("button", name="Keep it").click()
+        await dialog.get_by_text("Choose a longer password.").wait_for()
+        await dialog.get_by_label("Choose a password").fill(PASSWORD)
+        await dialog.get_by_role("button", name="Keep it").click()
+        await frame.get_by_text(f"Your account: {user_id}.").wait_for()
+        assert await ada.context.cookies() == []
+        again = await shop.agent.client.anonymous().login(user_id)
+        await again.send(room, "from an account of my own")
+        await shop.agent.hears(room, "from an account of my own")
+        # The browser begins anew, as somebody else.
+        await ada.begin("a new question")
+        assert ada.faults == []

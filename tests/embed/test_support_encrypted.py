@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.embed.support_chat import Visitor, host, new_site, page_with
+from tests.embed.support_chat import Agent, Visitor, host, new_site, page_with
+from tests.embed.test_support_host import visitor
+from tests.embed.test_support_identity import claims, keyed, signed
 from tests.interop import javascript
 from tests.interop.javascript import INSTALL_TIMEOUT_S, run_script
-from tests.support.fixtures import fresh
+from tests.support.fixtures import MakeUser, fresh
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -37,7 +39,6 @@ async def _line(process: asyncio.subprocess.Process) -> dict[str, Any]:
 
 # long: one browser and one agent go through all of it, as starting them takes most of the time
 @pytest.mark.timeout(INSTALL_TIMEOUT_S + 3 * TIMEOUT_S)
-@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_nobody_between_visitor_and_agent_reads_along(browser: Browser, server: Server, tmp_path: Path) -> None:
     name = fresh("agent")
     process = await run_script("sealed.mjs", tmp_path, await asyncio.to_thread(javascript.install), server.url, name)
@@ -117,6 +118,67 @@ async def test_nobody_between_visitor_and_agent_reads_along(browser: Browser, se
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+@pytest.mark.parametrize("server", ["postgres"], indirect=True)
+async def test_one_browser_at_a_time_signs_for_a_known_user(
+    browser: Browser, server: Server, make_user: MakeUser
+) -> None:
+    agent = Agent(await make_user("agent"))
+    site = ""
+
+    def pages(origin: str) -> dict[str, tuple[str, ...]]:
+        nonlocal site
+        site = new_site(server, [origin], [agent.client.user_id], form=FORM, encryption="on")
+        return {"/": ("text/html", page_with(server, site))}
+
+    async def signing_key(user_id: str) -> Any:
+        """What everybody takes for the user's identity."""
+        found = await agent.client.ok("POST", "/keys/query", {"device_keys": {user_id: []}})
+        return found["master_keys"][user_id]["keys"]
+
+    async with host(pages) as origin:
+        key = keyed(server, site)
+        desk = await agent.join_desk()
+        people = [await visitor(browser), await visitor(browser)]
+        for one in people:
+            await one.page.goto(f"{origin}/")
+            await one.page.wait_for_function("() => !!globalThis.hromadaChat?.open")
+            token = signed(key, claims(site, name="Ada"))
+            await one.page.evaluate("token => hromadaChat.setUser({ jwt: token })", token)
+            if one is people[0]:
+                await one.begin("from the computer")
+                card = await agent.card(desk, "(encrypted")
+                room = await agent.enter(card)
+                await one.sees("from the computer")
+        computer, phone = people
+        who = (await agent.until(lambda: _sealed(agent, room), "the first message"))[0]["sender"]
+        first = await signing_key(who)
+        # Another browser of hers asks before it takes anything, and the one that has the keys goes on undisturbed.
+        await phone.page.evaluate("hromadaChat.open()")
+        await phone.framed()
+        await phone.frame.get_by_text("Another browser of yours has this conversation").wait_for()
+        await computer.say("still here")
+        await computer.sees("still here")
+        assert await signing_key(who) == first
+        # It is asked to go on there: the other says so, and can take it back.
+        await phone.frame.get_by_role("button", name="Go on here").click()
+        await phone.frame.get_by_role("textbox", name="Write a message").wait_for()
+        await phone.say("from the telephone")
+        await phone.sees("from the telephone")
+        await computer.frame.get_by_text("Another browser of yours has this conversation").wait_for()
+        second = await signing_key(who)
+        assert second != first
+        await computer.frame.get_by_role("button", name="Go on here").click()
+        await computer.sees("still here")
+        await phone.frame.get_by_text("Another browser of yours has this conversation").wait_for()
+        await computer.say("and back")
+        await agent.until(lambda: len(_sealed(agent, room)) == 4, "four messages")
+        assert computer.faults + phone.faults == []
+
+
+def _sealed(agent: Agent, room: str) -> list[Any]:
+    return [event for event in agent.events.get(room, []) if event["type"] == "m.room.encrypted"]
 
 
 async def _lose_keys(visitor: Visitor) -> None:

@@ -68,3 +68,35 @@ async def test_who_is_away_gets_the_answer_by_letter(start_server: StartServer, 
             f"{server.url}/_embed/v1/sites/{site}/transcript/mail", json={}, headers=headers
         ) as answer:
             assert answer.status == 404
+
+
+@pytest.mark.usefixtures("web_build")
+async def test_of_encrypted_conversations_letters_and_transcripts_say_nothing(
+    start_server: StartServer, http: aiohttp.ClientSession, database: str
+) -> None:
+    async with running_mail_server() as mail:
+        server = start_server(database, environment=environment(mail.port))
+        agent = Agent(await Client(http, server.url).register(fresh("agent")))
+        settings = {"form": FORM, "letters": {"enabled": True, "after_minutes": 0}, "encryption": "on"}
+        site = new_site(server, [ORIGIN], [agent.client.user_id], **settings)
+        desk = await agent.join_desk()
+        frame = Frame(http, server, site)
+        session = await frame.begin(answers={"name": "Ada", "email": "ada@example.org"}, page=f"{ORIGIN}/pricing")
+        assert (session["encrypted"], session["mail"]) == ([frame.room], False)  # the menu does not offer it
+        sealed = {"algorithm": "m.megolm.v1.aes-sha2", "ciphertext": "AwgAEnACgAkLmt6qF84IK", "session_id": "s"}
+        path = f"/rooms/{part(frame.room)}/send/m.room.encrypted/"
+        await frame.client.ok("PUT", path + fresh("m"), sealed)
+        card = await agent.card(desk, "(encrypted: read it in the conversation)")
+        await agent.enter(card)
+        await agent.client.ok("PUT", path + fresh("m"), sealed)
+        await mail.until(lambda: bool(mail.to("ada@example.org")))
+        letter = mail.to("ada@example.org")[0]
+        for kind in ("plain", "html"):
+            text = text_of(letter, kind)
+            assert "An encrypted message, which only the chat can show." in text and f"{ORIGIN}/pricing" in text
+            assert "AwgAEnACgAkLmt6qF84IK" not in text
+        text = (await frame.client.request("GET", f"/_embed/v1/sites/{site}/transcript")).raw.decode()
+        lines = text.splitlines()
+        assert len(lines) == 2
+        assert all(line.endswith(": (encrypted)") for line in lines)
+        assert lines[0].split("] ")[1].startswith("Ada")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from client_api.routes import ROUTES as CLIENT_ROUTES
 from client_api.visitors import ALLOWED
 from embed.routes import ROUTES as EMBED_ROUTES
+from homeserver.services.support.work import is_done
 from homeserver.web.route import Auth, Route
 from media_repo.routes import ROUTES as MEDIA_ROUTES
 from tests.embed.support_chat import Agent, Frame, new_site, site_command
@@ -238,6 +240,38 @@ async def test_floods_meet_their_limits(start_server: StartServer, http: aiohttp
         statuses.append((await ada.client.request("PUT", path, content)).status)
     assert statuses.count(200) in range(20, 24)
     assert statuses[-1] == 429
+
+
+def solved(nonce: str, key: str, bits: int) -> str:
+    """The work that a browser does."""
+    numbers = itertools.count()
+    return next(str(n) for n in numbers if is_done(nonce, key, str(n), bits))
+
+
+async def test_new_visitors_work_where_the_site_asks_for_it(server: Server, http: aiohttp.ClientSession) -> None:
+    bits = 10
+    site = new_site(server, [ORIGIN], [], proof_of_work=bits)
+    frame = Frame(http, server, site)
+    nonce, key = await frame.nonce(), fresh("key")
+    work = solved(nonce, key, bits)
+    good = {"nonce": nonce, "key": key, "work": work}
+    # Worth nothing: none, another's, of another page, and what is too long to be looked at.
+    later, other = await frame.nonce(), fresh("key")
+    wrong = next(str(n) for n in itertools.count() if not is_done(nonce, key, str(n), bits))
+    for bad in (
+        {**good, "work": ""},
+        {**good, "work": wrong},
+        {**good, "key": next(k for k in (other, other + "x", other + "y") if not is_done(nonce, k, work, bits))},
+    ):
+        assert (await frame.ask("session", bad)).error(403, "M_FORBIDDEN")["reason"] == "work"
+    if not is_done(later, key, work, bits):
+        assert (await frame.ask("session", {**good, "nonce": later})).error(403)["reason"] == "work"
+    (await frame.ask("session", {**good, "work": "0" * 21})).error(400)
+    first = frame.take((await frame.ask("session", good)).ok())
+    # It serves for one visitor: again it finds the same one. Who is here already works no more.
+    again = Frame(http, server, site)
+    assert again.take((await again.ask("session", good)).ok())["user_id"] == first["user_id"]
+    assert (await frame.begin())["user_id"] == first["user_id"]
 
 
 async def test_names_and_pages_are_made_harmless(

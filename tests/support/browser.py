@@ -6,11 +6,12 @@ it outlives the event loops of single tests, each of which connects to it anew.
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 START_TIMEOUT_S = 30.0
-# Sandboxing needs rights that containers seldom give; the pages are our own. No name but those of loopback resolves.
+# Sandboxing needs rights that containers seldom give; the pages are our own. No name but those of loopback resolves;
+# pages of `plain.test`, which is loopback too, are no secure context.
 ARGUMENTS = (
     "--headless=new",
     "--no-sandbox",
@@ -38,7 +40,8 @@ ARGUMENTS = (
     "--no-default-browser-check",
     "--mute-audio",
     "--autoplay-policy=no-user-gesture-required",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1, EXCLUDE *.localhost",
+    "--host-resolver-rules=MAP plain.test 127.0.0.1, MAP * ~NOTFOUND, "
+    "EXCLUDE localhost, EXCLUDE 127.0.0.1, EXCLUDE *.localhost",
     "--remote-debugging-port=0",
 )
 
@@ -46,11 +49,16 @@ ARGUMENTS = (
 class Chromium:
     """The process; `endpoint` is where its DevTools listen."""
 
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, more: Sequence[str] = (), preferences: Mapping[str, object] | None = None) -> None:
+        """`more` arguments, and a profile that has `preferences`."""
+        self.program = program
         self._profile = Path(tempfile.mkdtemp(prefix="hromada-chromium-"))
+        if preferences:
+            (self._profile / "Default").mkdir()
+            (self._profile / "Default" / "Preferences").write_text(json.dumps(preferences))
         self._log = (self._profile / "browser.log").open("wb")
         self._process = subprocess.Popen(
-            [program, *ARGUMENTS, f"--user-data-dir={self._profile}", "about:blank"],
+            [program, *ARGUMENTS, *more, f"--user-data-dir={self._profile}", "about:blank"],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,

@@ -13,7 +13,7 @@ import { app, openRow, signOut, startApp, the } from "./stores/app.ts";
 import { prepareCrypto } from "./stores/crypto.ts";
 import { loadDrafts } from "./stores/drafts.ts";
 import { waiting } from "./stores/list.ts";
-import { forgetViews } from "./stores/room.ts";
+import { forgetViews, keptRoom } from "./stores/room.ts";
 import { keepList, showKept } from "./stores/snapshot.ts";
 import { beLeader } from "./stores/tabs.ts";
 import { listenForKeys } from "./stores/keys.ts";
@@ -63,9 +63,12 @@ export async function start(root: HTMLElement, session: Session, fresh: "login" 
         const name = openRow.value?.name;
         const count = waiting.value ? `(${waiting.value}) ` : "";
         document.title = `${count}${name ? `${name} · ` : ""}Hromada`;
+    });
+    effect(() => {
         void (navigator as Navigator & { setAppBadge?: (n: number) => Promise<void> }).setAppBadge?.(waiting.value).catch(() => undefined);
     });
     engine.on("ready", () => keepList(session.userId));
+    engine.on("answered", () => (keptRoom.value = undefined));
     engine.on("ready", () => setTimeout(fetchAhead, 3_000));
     listenForKeys();
     watchForNotices();

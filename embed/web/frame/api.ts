@@ -59,11 +59,11 @@ async function read(response: Response): Promise<unknown> {
     throw new Refused(response.status, text(body.errcode), text(body.error), retry, text(body.reason), text(body.field));
 }
 
-async function ours(name: string, body: unknown = {}): Promise<unknown> {
-    const headers: Record<string, string> = { "Content-Type": "application/json", "X-Hromada-Embed": "1" };
-    if (handle) headers["X-Hromada-Session"] = handle;
-    return read(await fetch(path + name, { method: "POST", headers, body: JSON.stringify(body), credentials: "same-origin" }));
-}
+const ask = (name: string, body: unknown = {}, by = ""): Promise<Response> => {
+    const headers = { "Content-Type": "application/json", "X-Hromada-Embed": "1", ...(by && { "X-Hromada-Session": by }) };
+    return fetch(path + name, { method: "POST", headers, body: JSON.stringify(body), credentials: "same-origin" });
+};
+const ours = async (name: string, body?: unknown): Promise<unknown> => read(await ask(name, body, handle));
 
 function take(value: unknown): Session {
     session = value as Session;
@@ -73,7 +73,20 @@ function take(value: unknown): Session {
 }
 
 /** Begin, or say who one is. */
-export const start = async (values: Start): Promise<Session> => take(await ours("session", { nonce: given.nonce, ...values }));
+export async function start(values: Start): Promise<Session> {
+    for (let tries = 0; ; tries++) {
+        try {
+            const { nonce, work: bits } = given;
+            const work = bits && !session && !values.jwt ? await (await import("./work.ts")).solve(nonce, values.key, bits) : "";
+            return take(await ours("session", { nonce, work, ...values }));
+        } catch (error) {
+            if (!(error instanceof Refused && error.reason === "nonce") || tries) throw error;
+            // Who takes their time over the first message has an old page by then.
+            const page = await (await fetch(location.href)).text();
+            given.nonce = /"nonce": ?"([\w.=-]+)"/.exec(page)?.[1] ?? "";
+        }
+    }
+}
 
 /** Go on with what this browser has; refused if that is nothing. */
 export async function resume(): Promise<Session> {
@@ -82,6 +95,9 @@ export async function resume(): Promise<Session> {
         .finally(() => (resuming = null));
     return resuming;
 }
+
+/** Whether the browser has kept the cookie: it goes on without what this page holds. */
+export const kept = (): Promise<boolean> => ask("session/resume").then(({ ok }) => ok, () => true);
 
 /** Go on as another device: the keys of this one are lost. */
 export const renew = async (): Promise<Session> => take(await ours("session/renew"));
@@ -130,3 +146,21 @@ export const erase = async (): Promise<void> => {
     session = null;
     handle = "";
 };
+
+/** Make the visitor's account one of their own: same user, with a password. The session ends.  spec: client-server-api#guest-access */
+export async function keep(password: string): Promise<void> {
+    const guest = await token();
+    const username = session?.user_id.slice(1).split(":")[0];
+    const ask = (auth?: object): Promise<Response> =>
+        fetch("/_matrix/client/v3/register", {
+            method: "POST",
+            headers: { "Content-Type": "application/json" },
+            body: JSON.stringify({ username, password, guest_access_token: guest, inhibit_login: true, auth }),
+        });
+    let response = await ask();
+    if (response.status === 401) {
+        const { session: stage } = (await response.json()) as { session?: string };
+        response = await ask({ type: "m.login.dummy", session: stage });
+    }
+    await read(response);
+}

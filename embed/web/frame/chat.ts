@@ -47,6 +47,10 @@ export class Chat {
     failure = "";
     /** This browser had to become another device: it cannot read what was said before. */
     lostKeys = false;
+    /** It is another browser of the visitor's that has the conversation, not another tab. */
+    apart = false;
+    /** This browser keeps nothing for us. */
+    memory = false;
     readonly outbox: Outbox;
 
     #listeners = new Set<() => void>();
@@ -139,7 +143,7 @@ export class Chat {
         this.#stream.close();
         this.outbox.clear();
         this.#lock();
-        sealing.wanted = this.lostKeys = false;
+        sealing.wanted = this.lostKeys = this.apart = this.memory = false;
         void indexedDB.databases?.().then((known) => known.forEach(({ name }) => name?.startsWith(`hromada:${given.site}:`) && indexedDB.deleteDatabase(name)), () => undefined);
         this.#room = "";
         this.#earlier = this.#rooms = [];
@@ -149,7 +153,7 @@ export class Chat {
         this.changed();
     }
 
-    /** Another tab has gone on: so does this one, if it is asked to. */
+    /** Another tab, or browser, has gone on: so does this one, if it is asked to. */
     here(): void {
         const session = api.current();
         if (session) this.enter(session);
@@ -164,8 +168,9 @@ export class Chat {
     /** The device of this session; made, with new keys, if there is none. */
     #unlock(): Promise<Device> {
         const open = async (): Promise<Device> => {
-            const { Device, KeysLost } = await import("./crypto.ts");
-            const lost = (): void => {
+            const { Apart, Device, KeysLost } = await import("./crypto.ts");
+            const lost = (apart = false): void => {
+                this.apart = apart;
                 this.#running++;
                 this.#stream.close();
                 this.#device = sealing.device = null;
@@ -173,16 +178,19 @@ export class Chat {
                 this.phase = "elsewhere";
                 this.changed();
             };
-            let session = api.current() ?? (await api.resume());
-            let device;
-            try {
-                device = await Device.open(session, lost);
-            } catch (error) {
+            const move = this.apart;
+            this.apart = false;
+            const take = (session: api.Session): Promise<Device> =>
+                Device.open(session, lost, move).catch((error: unknown) => {
+                    if (error instanceof Apart) lost(true);
+                    throw error;
+                });
+            const device = await take(api.current() ?? (await api.resume())).catch(async (error: unknown) => {
                 if (!(error instanceof KeysLost)) throw error;
-                session = await api.renew();
+                const renewed = await api.renew();
                 this.lostKeys = true;
-                device = await Device.open(session, lost);
-            }
+                return take(renewed);
+            });
             device.onkeys = () => void this.#readAgain(device);
             return (sealing.device = device);
         };

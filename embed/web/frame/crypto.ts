@@ -45,6 +45,8 @@ interface Request {
 
 /** The server knows keys of this device that this browser has no more. */
 export class KeysLost extends Error {}
+/** Another browser of the same user has the keys that sign devices (docs/adr/0014). */
+export class Apart extends Error {}
 
 const trusting = (): DecryptionSettings => new DecryptionSettings(TrustRequirement.CrossSignedOrLegacy);
 const users = (ids: Iterable<string>): UserId[] => [...ids].map((id) => new UserId(id));
@@ -78,24 +80,25 @@ async function seize(name: string, lost: () => void): Promise<() => void> {
         release();
     };
     channel.postMessage("yield");
-    const locks = navigator.locks as LockManager | undefined; // not there on pages that are no secure context
-    if (locks === undefined) await new Promise((done) => setTimeout(done, SETTLE_MS));
-    else
-        await new Promise<void>((held) => {
-            const hold = (): Promise<void> =>
-                new Promise((done) => {
-                    release = done;
-                    held();
-                });
-            const patience = new AbortController();
-            const timer = setTimeout(() => patience.abort(), YIELD_MS);
-            locks
-                .request(name, { signal: patience.signal }, () => {
-                    clearTimeout(timer);
-                    return hold();
-                })
-                .catch(() => (mine ? gone() : locks.request(name, { steal: true }, hold).catch(gone)));
-        });
+    await new Promise<void>((held) => {
+        const hold = (): Promise<void> =>
+            new Promise((done) => {
+                release = done;
+                held();
+            });
+        // There are none on pages that are no secure context, and where storage is denied they refuse.
+        const without = (): unknown => setTimeout(held, SETTLE_MS);
+        const locks = navigator.locks as LockManager | undefined;
+        if (!locks) return void without();
+        const patience = new AbortController();
+        const timer = setTimeout(() => patience.abort(), YIELD_MS);
+        locks
+            .request(name, { signal: patience.signal }, () => {
+                clearTimeout(timer);
+                return hold();
+            })
+            .catch((error: Error) => (mine ? gone() : error.name === "AbortError" ? locks.request(name, { steal: true }, hold).catch(gone) : without()));
+    });
     mine = true;
     channel.onmessage = gone;
     return () => {
@@ -122,6 +125,7 @@ export class Device {
     #me: string;
     #last: Promise<unknown> = Promise.resolve();
     #closed = false;
+    #apart: (() => void) | null = null;
 
     private constructor(machine: OlmMachine, me: string, release: () => void) {
         this.#machine = machine;
@@ -130,8 +134,11 @@ export class Device {
         void machine.registerRoomKeyUpdatedCallback(() => Promise.resolve(this.onkeys()));
     }
 
-    /** Take the session's device up. `lost` is called when another tab takes it. Throws KeysLost. */
-    static async open(session: api.Session, lost: () => void): Promise<Device> {
+    /**
+     * Take the session's device up. `lost` is called when another tab takes it, or (`apart`) another browser has taken
+     * the place of this one. `move`: take the place of another browser. Throws KeysLost, Apart.
+     */
+    static async open(session: api.Session, lost: (apart?: boolean) => void, move: boolean): Promise<Device> {
         await initAsync(new URL(wasm, location.origin));
         const name = PREFIX + session.device_id;
         let device: Device | undefined;
@@ -143,7 +150,9 @@ export class Device {
             const [me, id] = [session.user_id, session.device_id];
             const machine = await OlmMachine.initialize(new UserId(me), new DeviceId(id), (await lasts()) ? name : undefined);
             device = new Device(machine, me, release);
-            await device.#settle(id);
+            // Only users whom the site knows have several browsers.
+            if (session.verified) device.#apart = () => (device?.close(), lost(true));
+            await device.#settle(id, move);
             void forget(id);
             return device;
         } catch (error) {
@@ -154,7 +163,7 @@ export class Device {
     }
 
     /** Publish the device's keys and sign it. */
-    async #settle(id: string): Promise<void> {
+    async #settle(id: string, move: boolean): Promise<void> {
         const machine = this.#machine;
         const known = await api.call("POST", "/keys/query", { device_keys: { [this.#me]: [id] } });
         const devices = known.device_keys as Record<string, Record<string, { keys: Record<string, string> }>> | undefined;
@@ -165,6 +174,8 @@ export class Device {
         await this.#flush();
         const { hasMaster, hasSelfSigning } = await machine.crossSigningStatus();
         if (hasMaster && hasSelfSigning) return;
+        // To make new ones would take the signature from the browser that has them: that is for the visitor to say.
+        if (this.#apart && !move && (known.master_keys as Record<string, unknown> | undefined)?.[this.#me]) throw new Apart();
         const made = await machine.bootstrapCrossSigning(true);
         if (made.uploadKeysRequest) await this.#send(made.uploadKeysRequest as Request);
         await api.call("POST", "/keys/device_signing/upload", JSON.parse(made.uploadSigningKeysRequest.body));
@@ -223,6 +234,8 @@ export class Device {
             const events = JSON.stringify(update.to_device?.events ?? []);
             await this.#machine.receiveSyncChanges(events, lists, counts, fallback && new Set(fallback), trusting());
             await this.#flush().catch(() => undefined); // asked for again with the next one
+            // New keys of this user are known here: the machine has forgotten the old ones.
+            if (this.#apart && !(await this.#machine.crossSigningStatus()).hasSelfSigning) this.#apart();
         });
     }
 

@@ -28,6 +28,10 @@ export interface Given {
     identity: "anonymous" | "optional" | "required";
     files: { max: number; types: string[] };
     rating: boolean;
+    /** Whether the conversation can be kept as an account. */
+    accounts: boolean;
+    /** Bits of work to do before one is a new visitor. */
+    work: number;
     staff: { name: string; here: boolean }[];
 }
 

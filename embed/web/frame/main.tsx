@@ -27,7 +27,16 @@ async function begin(answers: Record<string, string>, consent: boolean, first: s
     const session = await api.start({ key: state.key, answers: { ...extra, ...answers }, consent, page: url, title, jwt: state.jwt, begin: true });
     state.jwt = "";
     if (first) chat.outbox.add("m.room.message", { msgtype: "m.text", body: first });
+    take(session);
+}
+
+/** Go on with a session that this browser has just got, and find out whether it keeps it. */
+function take(session: api.Session): void {
     chat.enter(session);
+    void api.kept().then((kept) => {
+        chat.memory = !kept;
+        chat.changed();
+    });
 }
 
 /** Who one is, on the word of the site. Somebody it has not seen here yet is asked for a first message as all are. */
@@ -36,7 +45,7 @@ async function identify(jwt: string | null): Promise<void> {
     state.jwt = jwt;
     try {
         const { url, title } = state.page;
-        chat.enter(await api.start({ key: state.key, answers: {}, consent: false, page: url, title, jwt, begin: false }));
+        take(await api.start({ key: state.key, answers: {}, consent: false, page: url, title, jwt, begin: false }));
         state.jwt = "";
     } catch (error) {
         if (error instanceof api.Refused && error.code === "M_NOT_FOUND") return;

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from homeserver.core.errors import ErrCode, MatrixError
-from homeserver.ports.accounts import User, UserFlags
+from homeserver.ports.accounts import Session, User, UserFlags
 from homeserver.ports.appservices import AppServices
 from homeserver.ports.clock import Clock, Entropy
 from homeserver.ports.log import SessionsEntry
@@ -134,9 +134,14 @@ class Register:
         return guest
 
     async def _upgrade(self, user: User, guest: Requester, wanted: NewAccount, proof: Proof) -> Registered:
-        """Make a user of a guest, who keeps rooms, name, device and its keys, and gets new tokens."""
+        """Make a user of a guest, who keeps rooms, name, device and its keys, and gets new tokens.
+
+        A visitor of a support chat keeps rooms and name: what frames on other people's pages hold ends here.
+        """
         opened: Opened | None = None
-        device_id = device_id_of(wanted.device_id) or guest.device_id
+        ended: list[Session] = []
+        is_visitor = guest.site_id is not None
+        device_id = device_id_of(wanted.device_id) or (None if is_visitor else guest.device_id)
         keeps = device_id == guest.device_id
         async with self._committer.writing() as unit:
             tx = unit.tx
@@ -144,10 +149,13 @@ class Register:
             known = await tx.users.lock(user.user_id)
             if known is None or not known.is_guest or known.deactivated:
                 raise _no_guest()
-            is_first = await tx.users.claim_first() and self._settings.first_user_admin
+            # Whoever comes along on a website administers nothing, though nobody else has registered yet.
+            is_first = not is_visitor and await tx.users.claim_first() and self._settings.first_user_admin
             if not is_first and self._settings.mode is not Mode.OPEN and not self._was_allowed(proof):
                 raise _closed()
             await tx.users.upgrade_guest(user.user_id, user.password_hash)
+            if is_visitor:
+                ended = await self._sessions.end_devices_in(unit, user.user_id, None)
             if is_first:
                 await tx.users.set_flags(user.user_id, UserFlags(is_admin=True))
             if not wanted.inhibit_login:
@@ -156,7 +164,7 @@ class Register:
                     unit, user, device_id, name, refresh=wanted.refresh, keep_keys=keeps
                 )
             unit.tell(lambda position: SessionsEntry(position, user.user_id))
-        self._sessions.ended(() if opened is None else opened.replaced)
+        self._sessions.ended((*ended, *(() if opened is None else opened.replaced)))
         self._sessions.changed(user.user_id)
         return Registered(user.user_id, opened)
 

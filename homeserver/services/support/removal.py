@@ -1,10 +1,11 @@
-"""Closing the accounts of a site's visitors, when the site goes."""
+"""Closing the accounts of a site's visitors: of those who were away for long, and of all when the site goes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from homeserver.ports.store import Store
+from homeserver.ports.support import Visitor
 from homeserver.services.accounts.account import Account
 
 _STEP = 100
@@ -12,6 +13,17 @@ _STEP = 100
 
 def _unheard(_count: int) -> None:
     """Nobody listens."""
+
+
+async def close_visitor(store: Store, account: Account, visitor: Visitor) -> None:
+    """Close a visitor's account and forget who they were. Who has made it an account of their own keeps that."""
+    async with store.read() as tx:
+        user = await tx.users.get(visitor.user_id)
+    if user is not None and user.site_id is not None:
+        await account.deactivate(visitor.user_id, erase=False)
+    async with store.write() as tx:
+        await tx.support.delete_visitor(visitor.user_id)
+        await tx.users.announce()
 
 
 async def close_visitors(store: Store, account: Account, site_id: str, tell: Callable[[int], None] = _unheard) -> int:
@@ -26,9 +38,6 @@ async def close_visitors(store: Store, account: Account, site_id: str, tell: Cal
         if not visitors:
             return gone
         for visitor in visitors:
-            await account.deactivate(visitor.user_id, erase=False)
-            async with store.write() as tx:
-                await tx.support.delete_visitor(visitor.user_id)
-                await tx.users.announce()
+            await close_visitor(store, account, visitor)
             gone += 1
             tell(gone)

@@ -155,6 +155,10 @@ class SiteConfig(_Part, frozen=True):
     letters: Mails = Mails()
     keep_query: bool = False
     """Whether addresses of the site's pages are shown to staff with what is behind `?`."""
+    accounts: bool = False
+    """Whether the chat offers visitors to keep the conversation as an account here, where strangers may register."""
+    proof_of_work: Annotated[int, Meta(ge=0, le=22)] = 0
+    """Bits of work that a new visitor's browser does first; 16 take about half a second, 20 several seconds."""
     visitor_idle_days: Annotated[int, Meta(ge=1, le=3_650)] = 365
     canned: Annotated[
         dict[Annotated[str, Meta(max_length=32)], Annotated[str, Meta(max_length=4_000)]], Meta(max_length=200)

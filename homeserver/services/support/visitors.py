@@ -25,9 +25,11 @@ from homeserver.services.commit import Committer
 from homeserver.services.support import texts
 from homeserver.services.support.cases import Cases, Opening
 from homeserver.services.support.identity import Identities, Known, attributes_json, read_token
+from homeserver.services.support.removal import close_visitor
 from homeserver.services.support.rooms import SupportRooms
 from homeserver.services.support.site import Field
 from homeserver.services.support.sites import LiveSite, Sites
+from homeserver.services.support.work import is_done
 
 TOKEN_MS = 3_600_000
 _HOUR_MS = 3_600_000
@@ -49,6 +51,9 @@ class Start:
     page: str = ""
     title: str = ""
     jwt: str = ""
+    nonce: str = ""
+    work: str = ""
+    """What the site asks new visitors' browsers for (`work.is_done`)."""
     begin: bool = True
     """False only asks whether the site's user has been here before."""
 
@@ -138,6 +143,8 @@ class Visitors:
             visitor = await tx.support.visitor_begun(begun)
         if visitor is None:
             self._check_form(site, start)
+            if not is_done(start.nonce, start.key, start.work, site.config.proof_of_work):
+                raise MatrixError(ErrCode.FORBIDDEN, "Too little work was done", reason="work")
             self._count_visitor(site)
             visitor = self._new(site, start, None, begun)
             try:
@@ -172,8 +179,8 @@ class Visitors:
             visitor = await self._renamed(visitor, known)
             return await self._started(site, visitor, _opened(current), start)
         else:
-            visitor = await self._renamed(visitor, known)
             opened = await self._open(visitor)
+            visitor = await self._renamed(visitor, known)
         if before is not None and before.subject is None and current is not None:
             visitor = await self._hand_over(site, before, visitor)
             await self._sessions.end(current)
@@ -317,9 +324,7 @@ class Visitors:
             async with self._store.read() as tx:
                 idle = await tx.support.idle_visitors(site.id, before_ms, _EXPIRED_AT_ONCE)
             for visitor in idle:
-                await self._account.deactivate(visitor.user_id, erase=False)
-                async with self._store.write() as tx:
-                    await tx.support.delete_visitor(visitor.user_id)
+                await close_visitor(self._store, self._account, visitor)
             gone += len(idle)
         return gone
 
@@ -351,6 +356,9 @@ class Visitors:
             user = await tx.users.get(visitor.user_id)
         if user is None:
             raise MatrixError(ErrCode.NOT_FOUND, "There is no such visitor")
+        if user.site_id != visitor.site_id:
+            # They have a password now. No word of the site, and no repeated request, opens that account.
+            raise MatrixError(ErrCode.FORBIDDEN, "Go on in your account", reason="account", account=user.user_id)
         return await self._sessions.open(user, None, "Support chat", refresh=False)
 
     async def _session(self, visitor: Visitor, opened: Opened, case: Case | None) -> Started:

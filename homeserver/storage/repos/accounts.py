@@ -21,7 +21,9 @@ _GET_USER = Sql(_USER)
 _LOCK_USER = Sql(_USER + "{for_update}", for_update=FOR_UPDATE)
 _PAGE = Sql(f"SELECT {USERS.names} FROM users WHERE user_id > :after ORDER BY user_id LIMIT :count")
 _SET_PASSWORD = Sql("UPDATE users SET password_hash = :password_hash WHERE user_id = :user_id")
-_UPGRADE_GUEST = Sql("UPDATE users SET is_guest = false, password_hash = :password_hash WHERE user_id = :user_id")
+_UPGRADE_GUEST = Sql(
+    "UPDATE users SET is_guest = false, site_id = NULL, password_hash = :password_hash WHERE user_id = :user_id"
+)
 _SET_FLAGS = Sql(
     """UPDATE users SET is_admin = coalesce(:is_admin, is_admin), locked = coalesce(:locked, locked),
         suspended = coalesce(:suspended, suspended)

@@ -100,6 +100,7 @@ export const rooms = {
     "nav.settings": "Settings",
     "nav.skip": "Skip to the message field",
     "nav.space-unread": { one: "{name}, {n} unread", other: "{name}, {n} unread" },
+    "nav.toasts": "Short messages",
     "new.address": "Address",
     "new.create-room": "Create room",
     "new.create-space": "Create space",

@@ -103,6 +103,7 @@ export const rooms: Same<typeof en> = {
     "nav.settings": "Налаштування",
     "nav.skip": "До поля повідомлення",
     "nav.space-unread": { one: "{name}, {n} непрочитане", few: "{name}, {n} непрочитані", many: "{name}, {n} непрочитаних", other: "{name}, {n} непрочитані" },
+    "nav.toasts": "Короткі повідомлення",
     "new.address": "Адреса",
     "new.create-room": "Створити кімнату",
     "new.create-space": "Створити простір",

@@ -2,6 +2,7 @@ import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Dialog, IconButton, PasswordField } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
+import { lazy } from "../../ui/lazy.tsx";
 import { language, t } from "../i18n/t.ts";
 import { emojiName } from "../i18n/sas.ts";
 import { go } from "../routes.ts";
@@ -9,6 +10,9 @@ import { recoveryProblem } from "../stores/recovery.ts";
 import { attempt, the, toast } from "../stores/app.ts";
 import { check, confirmed, cryptoState, recovery, restoring, theCrypto } from "../stores/crypto.ts";
 import { copied } from "./Room.tsx";
+
+const ByCode = lazy(() => import("./ByCode.tsx").then((page) => page.ByCode), null);
+const Scanned = lazy(() => import("./ByCode.tsx").then((page) => page.Scanned), null);
 
 const home = (): void => go({ page: "home" }, true);
 
@@ -103,11 +107,16 @@ export function Comparing(): JSX.Element {
             </Quiet>
         );
     }
+    if (now.phase === "choose") return <Quiet><ByCode check={now} onClose={close} /></Quiet>;
+    if (now.phase === "scanned") return <Quiet><Scanned onClose={close} /></Quiet>;
     const step = now.phase === "emoji" || now.phase === "confirming" ? 2 : 1;
+    const scanning = now.phase === "confirming" && now.emoji.length === 0;
     return (
         <Quiet>
             <div class="row"><span class="steps grow" role="img" aria-label={t("verify.step", { n: step })}>{[1, 2, 3].map((each) => <i key={each} class={each <= step ? "on" : ""} />)}</span><IconButton icon="x" label={t("cancel")} onClick={close} /></div>
-            {step === 1 ? (
+            {scanning ? (
+                <div role="status"><h1 class="h2">{t("verify.confirm-there")}</h1><p class="mut lead-in">{t("verify.confirm-there-text")}</p></div>
+            ) : step === 1 ? (
                 <div><h1 class="h2">{t("verify.waiting")}</h1><p class="mut lead-in">{t(now.own ? "verify.waiting-text" : "verify.waiting-person")}</p></div>
             ) : (
                 <>

@@ -1,9 +1,9 @@
-import type { ComponentChildren, JSX } from "preact";
+import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { Dialog, Field, IconButton, PasswordField, Segments, Switch } from "../../ui/controls.tsx";
+import { Dialog, Field, IconButton, PasswordField, Segments } from "../../ui/controls.tsx";
 import { Avatar } from "../../ui/Avatar.tsx";
 import { Icon } from "../../ui/Icon.tsx";
-import { keepLocal, language, LANGUAGES, type Key, type Language, speak, t } from "../i18n/t.ts";
+import { keepLocal, language, LANGUAGES, type Language, speak, t } from "../i18n/t.ts";
 import { Face } from "../parts/faces.tsx";
 import { KeysTable } from "../parts/KeysTable.tsx";
 import { TabBar } from "../parts/Rail.tsx";
@@ -12,11 +12,13 @@ import { short } from "../render/dates.ts";
 import { go } from "../routes.ts";
 import { type Device, NeedsPassword } from "../sdk/commands.ts";
 import { admin, attempt, me, signOut, the, toast } from "../stores/app.ts";
-import { confirmed, cryptoState, recovery, theCrypto } from "../stores/crypto.ts";
-import { set, settings, type Settings } from "../stores/settings.ts";
+import { confirmed, cryptoState, recovery, strangers, theCrypto } from "../stores/crypto.ts";
+import { set, settings } from "../stores/settings.ts";
 import { phone, question } from "../stores/ui.ts";
 import { ResetDialog } from "./Confirm.tsx";
 import { copied } from "./Room.tsx";
+import { Row, Toggle } from "./rows.tsx";
+import { Notifications, Privacy } from "./Told.tsx";
 
 const TABS = [
     ["profile", "user"], ["devices", "monitor-smartphone"], ["encryption", "key-round"], ["notifications", "bell"], ["appearance", "palette"],
@@ -33,6 +35,7 @@ export function SettingsPage({ tab }: { tab: string }): JSX.Element {
             {TABS.map(([each, icon]) => (
                 <a key={each} href={`#/settings/${each}`} aria-current={now === each ? "page" : undefined}>
                     <Icon name={icon} /><span>{t(`settings.${each}`)}</span>
+                    {each === "devices" && strangers.value.length > 0 && <span class="dot you" role="img" aria-label={t("stranger.toast")} />}
                     {each === "encryption" && (recovery.value === false || confirmed.value === false) && <span class="dot you" />}
                 </a>
             ))}
@@ -69,15 +72,6 @@ function askToSignOut(): void {
         yes: t("settings.sign-out"), bad: true,
         run: () => void signOut(),
     };
-}
-
-function Row({ icon, title, text, children }: { icon?: string; title: ComponentChildren; text?: ComponentChildren; children?: ComponentChildren }): JSX.Element {
-    return <div class="set">{icon && <Icon name={icon} />}<span class="grow"><b>{title}</b>{text && <small>{text}</small>}</span>{children}</div>;
-}
-
-type Flag = { [K in keyof Settings]: Settings[K] extends boolean ? K : never }[keyof Settings];
-function Toggle({ name, title, text }: { name: Flag; title: Key; text?: Key }): JSX.Element {
-    return <Row title={t(title)} text={text && t(text)}><Switch checked={settings.value[name]} label={t(title)} onChange={(on) => set(name, on)} /></Row>;
 }
 
 /** Run what the server wants the password for; ask for it if so. */
@@ -179,7 +173,9 @@ function Devices(): JSX.Element {
         void attempt(() => commands.devices()).then((found) => found && setList(found.sort((a, b) => b.seen - a.seen)));
         void theCrypto()?.confirmedDevices().then(setGood, () => undefined);
     };
-    useEffect(load, []);
+    useEffect(load, [strangers.value]);
+    // A device is signed a moment after both sides have said that it is.
+    useEffect(() => theCrypto()?.on("change", () => void theCrypto()?.confirmedDevices(false).then(setGood, () => undefined)), []);
     const own = list.find(({ id }) => id === engine.session.deviceId);
     const others = list.filter((device) => device !== own);
     const end = (ids: string[]): void => {
@@ -207,6 +203,15 @@ function Devices(): JSX.Element {
         <>
             <h1>{t("settings.devices")}</h1>
             <p class="mut">{t("devices.text")}</p>
+            {others.filter(({ id }) => strangers.value.includes(id)).map((device) => (
+                <div class="sect card pad stranger" key={device.id} role="group" aria-label={t("stranger.title")}>
+                    <div class="row top"><span class="seal warn"><Icon name="shield-question" /></span><div class="grow"><h2 class="h3">{t("stranger.title")}</h2><p>{t("stranger.text", { name: device.name, when: device.seen ? short(device.seen) : "—" })}</p></div></div>
+                    <div class="row wrapping">
+                        <button type="button" class="btn go" onClick={() => void attempt(async () => theCrypto()?.ask({ device: device.id })).then(() => go({ page: "verify" }))}>{t("stranger.yes")}</button>
+                        <button type="button" class="btn bad" onClick={() => end([device.id])}>{t("stranger.no")}</button>
+                    </div>
+                </div>
+            ))}
             {own && <div class="sect"><h2 class="h3">{t("devices.this")}</h2><div class="card">{row(own)}</div></div>}
             {others.length > 0 && <div class="sect"><h2 class="h3">{t("devices.others")}</h2><div class="card">{others.map(row)}</div></div>}
             {others.length > 1 && <button type="button" class="btn plain bad above" onClick={() => end(others.map(({ id }) => id))}>{t("devices.end-all")}</button>}
@@ -253,26 +258,6 @@ function Encryption(): JSX.Element {
     );
 }
 
-function Notifications(): JSX.Element {
-    const [permission, setPermission] = useState(globalThis.Notification?.permission ?? "denied");
-    return (
-        <>
-            <h1>{t("settings.notifications")}</h1>
-            <p class="mut">{t("notifications.text")}</p>
-            {permission !== "granted" && (
-                <div class="note info sect"><Icon name="bell-ring" /><span class="grow">{t(permission === "denied" ? "notifications.denied" : "notifications.ask")}</span>
-                    {permission === "default" && <button type="button" class="btn s" onClick={() => void Notification.requestPermission().then(setPermission)}>{t("notifications.allow")}</button>}</div>
-            )}
-            <div class="sect"><h2 class="h3">{t("notifications.how")}</h2><div class="card">
-                <Toggle name="notify" title="notifications.show" />
-                <Toggle name="notifyText" title="notifications.body" text="notifications.body-text" />
-                <Toggle name="sound" title="notifications.sound" />
-                <Toggle name="quiet" title="notifications.quiet" text="notifications.quiet-text" />
-            </div></div>
-        </>
-    );
-}
-
 function Appearance(): JSX.Element {
     const now = settings.value;
     return (
@@ -310,27 +295,6 @@ function LanguageAndTime(): JSX.Element {
                 <Row title={t("lang.language")}><select class="sel" value={language.value} aria-label={t("lang.language")} onChange={(event) => change(event.currentTarget.value as Language)}>{Object.entries(LANGUAGES).map(([code, name]) => <option key={code} value={code}>{name}</option>)}</select></Row>
                 <Row title={t("lang.time")}><Segments label={t("lang.time")} value={settings.value.hour12 ? "12" : "24"} onChange={(value) => set("hour12", value === "12")} options={[["24", "18:05"], ["12", "6:05 pm"]]} /></Row>
                 <Toggle name="spellcheck" title="lang.spell" />
-            </div>
-        </>
-    );
-}
-
-function Privacy(): JSX.Element {
-    const { commands } = the();
-    const [ignored, setIgnored] = useState(commands.ignored());
-    return (
-        <>
-            <h1>{t("settings.privacy")}</h1>
-            <div class="sect card">
-                <Toggle name="receipts" title="privacy.receipts" />
-                <Toggle name="typing" title="privacy.typing" />
-                <Toggle name="previews" title="privacy.previews" text="privacy.previews-text" />
-                {settings.value.previews && <Toggle name="previewsEncrypted" title="privacy.previews-encrypted" text="privacy.previews-encrypted-text" />}
-            </div>
-            <div class="sect"><h2 class="h3">{t("privacy.ignored")}</h2>
-                {ignored.length === 0 ? <p class="small sub">{t("privacy.nobody")}</p> : (
-                    <div class="card">{ignored.map((user) => <Row key={user} icon="user-x" title={user}><button type="button" class="btn s" onClick={() => void attempt(() => commands.ignore(user, false)).then(() => setIgnored(ignored.filter((each) => each !== user)))}>{t("person.unignore")}</button></Row>)}</div>
-                )}
             </div>
         </>
     );

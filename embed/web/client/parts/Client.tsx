@@ -12,9 +12,10 @@ import { announced, app, loaded, me, rooms, toasts } from "../stores/app.ts";
 import { check, theCrypto } from "../stores/crypto.ts";
 import { newDialog, switcher } from "../stores/ui.ts";
 import { Dialogs } from "./Dialogs.tsx";
+import { RoomFace } from "./faces.tsx";
 import { Rail } from "./Rail.tsx";
 import { RoomList } from "./RoomList.tsx";
-import { TimelineSkeleton } from "./Skeleton.tsx";
+import { KeptTimeline } from "./Timeline.tsx";
 
 const Settings = lazy(() => import("../pages/Settings.tsx").then(({ SettingsPage }) => SettingsPage));
 const Search = lazy(() => import("../pages/Search.tsx").then(({ Search }) => Search));
@@ -79,10 +80,20 @@ function Home(): JSX.Element {
     );
 }
 
+function Kept({ room }: { room: string }): JSX.Element {
+    const row = rooms.value.get(room);
+    return (
+        <main class="main" aria-busy="true" aria-label={row?.name}>
+            {row && <header class="bar head"><RoomFace row={row} size="2.25rem" /><h2 class="cut">{row.name}</h2></header>}
+            <KeptTimeline room={room} />
+        </main>
+    );
+}
+
 function Page(): JSX.Element {
     const to = route.value;
     // The list is there before what opens a room is.
-    if (!app.value) return <main class="main" aria-busy="true"><TimelineSkeleton /></main>;
+    if (!app.value) return <Kept room={to.page === "room" ? to.room : ""} />;
     switch (to.page) {
         case "room":
             return <RoomPage to={to} />;
@@ -132,7 +143,7 @@ export function Client(): JSX.Element {
             </div>
             <Dialogs />
             <CheckCard />
-            <div class="toasts">
+            <div class="toasts" role="region" aria-label={t("nav.toasts")}>
                 {toasts.value.map(({ id, text, action }) => (
                     <div class="toast" key={id}><span>{text}</span>{action && <button type="button" onClick={action.run}>{action.label}</button>}</div>
                 ))}

@@ -1,8 +1,10 @@
 import type { JSX } from "preact";
+import { useComputed } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import { BadgeView, RoomFace, useAnchor } from "./faces.tsx";
 import { IconButton, Menu } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
+import { memo } from "../../ui/memo.ts";
 import { t } from "../i18n/t.ts";
 import { short } from "../render/dates.ts";
 import { format, go, openRoom, roomRoute } from "../routes.ts";
@@ -16,10 +18,9 @@ import { TabBar } from "./Rail.tsx";
 
 const FILTERS: readonly Filter[] = ["all", "unread", "people", "rooms"];
 
-function Preview({ row }: { row: RoomRow }): JSX.Element {
-    const draft = drafts.value.get(draftKey(row.id));
+function Preview({ row, current, draft }: { row: RoomRow; current: boolean; draft: string | undefined }): JSX.Element {
     if (row.typing.length > 0) return <span class="pv"><span class="typing">{t("list.typing", { name: row.typing[0]?.name ?? "", n: row.typing.length })}</span></span>;
-    if (draft?.text && openRoom.value !== row.id) return <span class="pv"><span class="draft">{t("list.draft")}</span> {draft.text.slice(0, 80)}</span>;
+    if (draft && !current) return <span class="pv"><span class="draft">{t("list.draft")}</span> {draft.slice(0, 80)}</span>;
     const last = row.preview;
     if (!last) return <span class="pv sub">{row.membership === "knock" ? t("list.asked") : row.topic}</span>;
     const name = last.read ? "" : last.mine ? t("list.you") : last.sender;
@@ -33,8 +34,10 @@ function Preview({ row }: { row: RoomRow }): JSX.Element {
     );
 }
 
-function Row({ row }: { row: RoomRow }): JSX.Element {
-    const current = openRoom.value === row.id;
+/** Drawn again when its own room changes, is opened or left: opening one draws two rows, not all. */
+const Row = memo(function Row({ row }: { row: RoomRow }): JSX.Element {
+    const current = useComputed(() => openRoom.value === row.id).value;
+    const draft = useComputed(() => drafts.value.get(draftKey(row.id))?.text).value;
     const { badge } = row;
     const unread = badge.count > 0 || (badge.dot && !row.muted);
     const [at, open, close] = useAnchor();
@@ -50,10 +53,10 @@ function Row({ row }: { row: RoomRow }): JSX.Element {
                 <RoomFace row={row} />
                 <span class="nm"><span>{row.name}</span></span>
                 <time dateTime={row.time ? new Date(row.time).toISOString() : undefined}>{short(row.time)}</time>
-                <Preview row={row} />
+                <Preview row={row} current={current} draft={draft} />
                 <span class="end">
                     {row.muted && <Icon name="bell-off" label={t("list.muted")} />}
-                    {drafts.value.get(draftKey(row.id))?.text && !current && <Icon name="pencil" />}
+                    {draft && !current && <Icon name="pencil" />}
                     <BadgeView {...badge} dm={row.kind === "dm"} />
                     {(badge.count > 0 || badge.dot) && <span class="vh">{badge.count > 0 ? t("list.unread", { n: badge.count }) : t("list.unread-dot")}</span>}
                 </span>
@@ -61,7 +64,7 @@ function Row({ row }: { row: RoomRow }): JSX.Element {
             {at && <RowMenu row={row} at={at} onClose={close} />}
         </>
     );
-}
+});
 
 function RowMenu({ row, at, onClose }: { row: RoomRow; at: DOMRect; onClose: () => void }): JSX.Element {
     const { commands, engine } = the();
@@ -80,7 +83,7 @@ function RowMenu({ row, at, onClose }: { row: RoomRow; at: DOMRect; onClose: () 
                     : { icon: "mail", label: t("row.unread"), run: () => void attempt(() => commands.markUnread(row.id, true)) },
                 { icon: row.favourite ? "star-off" : "star", label: t(row.favourite ? "row.unfavourite" : "row.favourite"), run: () => void attempt(() => commands.tag(row.id, "m.favourite", !row.favourite)) },
                 { icon: "arrow-down", label: t(row.low ? "row.not-low" : "row.low"), run: () => void attempt(() => commands.tag(row.id, "m.lowpriority", !row.low)) },
-                { icon: row.muted ? "bell" : "bell-off", label: t(row.muted ? "row.unmute" : "row.mute"), run: () => void attempt(() => commands.setLoudness(row.id, row.muted ? "all" : "mute")) },
+                { icon: row.muted ? "bell" : "bell-off", label: t(row.muted ? "row.unmute" : "row.mute"), run: () => void attempt(() => commands.setLoudness(row.id, row.muted ? "usual" : "mute")) },
                 null,
                 { icon: "log-out", label: t("row.leave"), bad: true, run: () => askToLeave(row) },
             ]}

@@ -7,7 +7,8 @@ import { t, tt } from "../i18n/t.ts";
 import { day as dayText, full } from "../render/dates.ts";
 import { group } from "../render/group.ts";
 import type { Happening, Message } from "../sdk/types.ts";
-import { type RoomView } from "../stores/room.ts";
+import { me } from "../stores/app.ts";
+import { keptRoom, type RoomView } from "../stores/room.ts";
 import { settings } from "../stores/settings.ts";
 import { type Actions, MessageRow } from "./Message.tsx";
 import { TimelineSkeleton } from "./Skeleton.tsx";
@@ -49,7 +50,7 @@ function happened(items: readonly Happening[]): JSX.Element {
 }
 
 /** Where the reader is, and where the browser cannot hold it itself, hold it. */
-function useAnchor(scroller: RefObject<HTMLDivElement | null>, column: RefObject<HTMLOListElement | null>, view: RoomView, deps: unknown): void {
+function useAnchor(scroller: RefObject<HTMLDivElement | null>, column: RefObject<HTMLOListElement | null>, view: RoomView, items: unknown, shown: boolean): void {
     const kept = useRef<{ key: string; offset: number } | undefined>(undefined);
     const remember = useCallback(() => {
         const box = scroller.current;
@@ -75,7 +76,7 @@ function useAnchor(scroller: RefObject<HTMLDivElement | null>, column: RefObject
         const row = box.querySelector<HTMLElement>(`[data-key="${CSS.escape(kept.current.key)}"]`);
         if (row) box.scrollTop += row.getBoundingClientRect().top - box.getBoundingClientRect().top - kept.current.offset;
     }, [view]);
-    useLayoutEffect(restore, [deps]);
+    useLayoutEffect(restore, [items]);
     useEffect(() => {
         const box = scroller.current, inner = column.current;
         if (!box || !inner) return undefined;
@@ -87,7 +88,7 @@ function useAnchor(scroller: RefObject<HTMLDivElement | null>, column: RefObject
             observer.disconnect();
             box.removeEventListener("scroll", remember);
         };
-    }, [view]);
+    }, [view, shown]);
 }
 
 /** Tell of what has been on screen for half a second, while somebody looks. */
@@ -117,6 +118,46 @@ function useReading(scroller: RefObject<HTMLDivElement | null>, view: RoomView):
     return look;
 }
 
+function drawn(days: ReturnType<typeof group>, actions: Actions, last?: string, focused?: string, flash?: string): JSX.Element[] {
+    return days.map((day) => (
+        <li class="dayg" key={day.key}>
+            <h3 class="day"><time dateTime={new Date(day.time).toISOString().slice(0, 10)}>{dayText(day.time)}</time></h3>
+            <ol>
+                {day.rows.map((row) =>
+                    row.kind === "line" ? (
+                        <li class="new" key="line">{t("timeline.new")}</li>
+                    ) : row.kind === "happened" ? (
+                        <li class="sys" key={row.key} data-key={row.key} data-id={row.items.at(-1)?.id}>{happened(row.items)}</li>
+                    ) : (
+                        <MessageRow
+                            key={row.key} message={row.message} first={row.first} next={row.next} last={row.key === last}
+                            focused={row.key === focused} flash={row.key === flash} actions={actions}
+                        />
+                    ),
+                )}
+            </ol>
+        </li>
+    ));
+}
+
+const nothing = (): void => undefined;
+
+/** The end of a conversation as it was when the page went, while the SDK comes. It can be read, not acted on. */
+export function KeptTimeline({ room }: { room: string }): JSX.Element {
+    const scroller = useRef<HTMLDivElement>(null);
+    const kept = keptRoom.value;
+    const items = kept?.room === room ? kept.items : [];
+    useLayoutEffect(() => {
+        if (scroller.current) scroller.current.scrollTop = scroller.current.scrollHeight;
+    }, [items]);
+    if (items.length === 0) return <TimelineSkeleton />;
+    const actions: Actions = {
+        context: { me: me.value.id, onPerson: nothing, nameOf: (user) => user }, roomId: room, thread: undefined, dm: false, mayReact: false,
+        jump: nothing, react: nothing, pick: nothing, reply: nothing, menu: nothing, retry: nothing, cancel: nothing, person: nothing, unlock: nothing,
+    };
+    return <div class="tl" ref={scroller} aria-busy="true"><ol class="col">{drawn(group(items, undefined), actions)}</ol></div>;
+}
+
 export function TimelineView({ view, actions, label, intro }: { view: RoomView; actions: Actions; label: string; intro?: JSX.Element | undefined }): JSX.Element {
     const scroller = useRef<HTMLDivElement>(null);
     const column = useRef<HTMLOListElement>(null);
@@ -130,15 +171,17 @@ export function TimelineView({ view, actions, label, intro }: { view: RoomView; 
     const newestOwn = useMemo(() => items.findLast((item): item is Message => item.kind === "message" && item.mine && item.state === "sent")?.key, [items]);
     const newest = items.at(-1)?.key;
     const look = useReading(scroller, view);
-    useAnchor(scroller, column, view, items);
+    const shown = state !== "loading" || items.length > 0;
+    useAnchor(scroller, column, view, items, shown);
     const resting = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
     const size = useRef("");
 
     const scrolled = useCallback(() => {
         const box = scroller.current;
         if (!box) return;
-        // A window that was turned, or a keyboard that came up, is no reader who scrolled: the end stays the end.
-        const measure = `${box.clientWidth} ${box.clientHeight}`;
+        // A window that was turned, a keyboard that came up, a picture that takes more room: that is no reader who
+        // scrolled, so the end stays the end.
+        const measure = `${box.clientWidth} ${box.clientHeight} ${box.scrollHeight}`;
         if (size.current !== measure) {
             if (size.current && view.atBottom) box.scrollTop = box.scrollHeight;
             size.current = measure;
@@ -187,6 +230,7 @@ export function TimelineView({ view, actions, label, intro }: { view: RoomView; 
         scrolled();
     }, [state, target, view]);
     useEffect(() => look(), [items, look]);
+    useEffect(() => () => clearTimeout(resting.current), []);
     useEffect(() => {
         const box = scroller.current;
         // A short page does not scroll, so nothing would ask for more.
@@ -207,7 +251,7 @@ export function TimelineView({ view, actions, label, intro }: { view: RoomView; 
         box.scrollTo({ top: box.scrollHeight, behavior: near && !calm ? "smooth" : "auto" });
     };
 
-    if (state === "loading" && items.length === 0) return <TimelineSkeleton />;
+    if (!shown) return view.thread ? <TimelineSkeleton /> : <KeptTimeline room={view.roomId} />;
     return (
         <>
             <div class="tl" ref={scroller} role="log" aria-live="off" aria-label={label} tabIndex={-1} onScroll={scrolled} onKeyDown={(event) => keys(event, view, actions, setFocused)}
@@ -218,25 +262,7 @@ export function TimelineView({ view, actions, label, intro }: { view: RoomView; 
             >
                 <ol class="col" ref={column}>
                     {!view.atStart.value ? <li class="filler" aria-hidden="true"><span class="bone" /></li> : intro && <li>{intro}</li>}
-                    {days.map((day) => (
-                        <li class="dayg" key={day.key}>
-                            <h3 class="day"><time dateTime={new Date(day.time).toISOString().slice(0, 10)}>{dayText(day.time)}</time></h3>
-                            <ol>
-                                {day.rows.map((row) =>
-                                    row.kind === "line" ? (
-                                        <li class="new" key="line">{t("timeline.new")}</li>
-                                    ) : row.kind === "happened" ? (
-                                        <li class="sys" key={row.key} data-key={row.key} data-id={row.items.at(-1)?.id}>{happened(row.items)}</li>
-                                    ) : (
-                                        <MessageRow
-                                            key={row.key} message={row.message} first={row.first} next={row.next} last={row.key === newestOwn}
-                                            focused={row.key === (focused ?? newest)} flash={flash === row.key} actions={actions}
-                                        />
-                                    ),
-                                )}
-                            </ol>
-                        </li>
-                    ))}
+                    {drawn(days, actions, newestOwn, focused ?? newest, flash)}
                     {!view.atEnd.value && <li class="filler" aria-hidden="true"><span class="bone" /></li>}
                 </ol>
             </div>

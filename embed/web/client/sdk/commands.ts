@@ -1,8 +1,10 @@
 // What the user can do, as requests. Each throws ApiError.
 
+import { JoinRule } from "matrix-js-sdk/lib/@types/partials.js";
 import { ClientPrefix } from "matrix-js-sdk/lib/http-api/prefix.js";
 import { ApiError } from "./api.ts";
 import type { Engine } from "./engine.ts";
+import { type Ask, loudness, type Loudness, setLoudness } from "./loudness.ts";
 import { directs } from "./rooms.ts";
 import { clean, localpart } from "./text.ts";
 import type { Person } from "./types.ts";
@@ -87,6 +89,9 @@ export class Commands {
             throw new ApiError(httpStatus ?? 0, errcode ?? "NETWORK", textOf(data?.["error"]) || message, data ?? {});
         }
     }
+
+    /** Any request of the Client-Server API, for the pages that have theirs. */
+    request: Ask = (method, path, body) => this.#ask(method, path, body);
 
     // --- rooms ---
 
@@ -197,8 +202,17 @@ export class Commands {
         });
     }
 
+    /** Move a room on; who is in one that not everybody may enter is invited to the new one. */
     async upgrade(room: string, version: string): Promise<string> {
-        return (await this.#ask<{ replacement_room: string }>("POST", `/rooms/${enc(room)}/upgrade`, { new_version: version })).replacement_room;
+        const members = (await this.engine.client.getJoinedRoomMembers(room)).joined;
+        const { replacement_room } = await this.#ask<{ replacement_room: string }>("POST", `/rooms/${enc(room)}/upgrade`, { new_version: version });
+        if (this.engine.room(room)?.getJoinRule() !== JoinRule.Public) {
+            for (const user of Object.keys(members)) {
+                // One who wants no invitations does not keep the others from theirs.
+                if (user !== this.engine.userId) await this.invite(replacement_room, user).catch(() => undefined);
+            }
+        }
+        return replacement_room;
     }
 
     setListed = (room: string, listed: boolean): Promise<unknown> =>
@@ -288,25 +302,8 @@ export class Commands {
         return this.#ask(on ? "PUT" : "DELETE", `/user/${enc(this.engine.userId)}/rooms/${enc(room)}/tags/${enc(tag)}`, on ? { order: 0.5 } : undefined);
     }
 
-    /** `all`, `mentions` or `mute`: how loud the room is. */
-    async setLoudness(room: string, loudness: "all" | "mentions" | "mute"): Promise<void> {
-        const drop = (kind: string): Promise<unknown> =>
-            this.#ask("DELETE", `/pushrules/global/${kind}/${enc(room)}`).catch((error: unknown) => {
-                if (!(error instanceof ApiError) || error.status !== 404) throw error;
-            });
-        const conditions = [{ kind: "event_match", key: "room_id", pattern: room }];
-        if (loudness === "mute") await this.#ask("PUT", `/pushrules/global/override/${enc(room)}`, { conditions, actions: [] });
-        else await drop("override");
-        if (loudness === "mentions") await this.#ask("PUT", `/pushrules/global/room/${enc(room)}`, { actions: [] });
-        else await drop("room");
-    }
-
-    loudness(room: string): "all" | "mentions" | "mute" {
-        const rules = this.engine.client.pushRules?.global;
-        const quiet = (list: { rule_id: string; enabled: boolean; actions: unknown[] }[] | undefined): boolean =>
-            list?.some((rule) => rule.rule_id === room && rule.enabled && rule.actions.every((action) => action === "dont_notify")) ?? false;
-        return quiet(rules?.override) ? "mute" : quiet(rules?.room) ? "mentions" : "all";
-    }
+    loudness = (room: string): Loudness => loudness(this.engine, room);
+    setLoudness = (room: string, wanted: Loudness | "usual"): Promise<void> => setLoudness(this.engine, this.request, room, wanted);
 
     async ignore(user: string, on: boolean): Promise<void> {
         const event = this.engine.client.getAccountData("m.ignored_user_list" as never);

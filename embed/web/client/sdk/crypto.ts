@@ -17,8 +17,12 @@ export interface Check {
     user: string;
     device: string | undefined;
     incoming: boolean;
-    phase: "asked" | "waiting" | "emoji" | "confirming" | "done" | "cancelled" | "differ" | "nobody";
+    phase: "asked" | "waiting" | "choose" | "scanned" | "emoji" | "confirming" | "done" | "cancelled" | "differ" | "nobody";
     emoji: readonly (readonly [string, string])[];
+    /** What the other device may scan from this screen. */
+    code: Uint8ClampedArray | undefined;
+    /** This device has a camera, and the other one has a code to show. */
+    scan: boolean;
 }
 export interface Restore {
     done: number;
@@ -28,15 +32,25 @@ export interface Restore {
 interface EncryptingBackend extends CryptoApi {
     /** On the SDK's internal type, public on its only implementation: kept behind `encrypt`. */
     encryptEvent(event: MatrixEvent, room: unknown): Promise<void>;
+    setSupportedVerificationMethods(methods: string[]): void;
 }
 
 const NOBODY_MS = 120_000;
+const SAS = "m.sas.v1", SHOW = "m.qr_code.show.v1", SCAN = "m.qr_code.scan.v1", RECIPROCATE = "m.reciprocate.v1";
+
+/** How this browser can confirm: a code is scanned only where there is a camera. */
+async function methods(): Promise<string[]> {
+    const devices = await navigator.mediaDevices?.enumerateDevices().catch(() => []);
+    return [SAS, SHOW, RECIPROCATE, ...(devices?.some(({ kind }) => kind === "videoinput") ? [SCAN] : [])];
+}
 
 export class Crypto extends Emitter<{ change: undefined; check: Check | undefined; restore: Restore | undefined }> {
     #check: Check | undefined;
     #request: VerificationRequest | undefined;
     #verifier: Verifier | undefined;
-    #confirm: { yes: () => Promise<void>; no: () => void } | undefined;
+    #confirm: { yes: () => Promise<void> | void; no: () => void } | undefined;
+    #offered: VerificationRequest | undefined;
+    #methods: readonly string[] = [SAS];
     #timer: ReturnType<typeof setTimeout> | undefined;
 
     private constructor(
@@ -66,7 +80,11 @@ export class Crypto extends Emitter<{ change: undefined; check: Check | undefine
         const api = engine.client.getCrypto();
         if (!api) throw new Error("no crypto");
         api.setDeviceIsolationMode(new OnlySignedDevicesIsolationMode());
-        return new Crypto(engine, api);
+        const machine = new Crypto(engine, api);
+        const can = await methods();
+        machine.#methods = can;
+        (api as EncryptingBackend).setSupportedVerificationMethods(can);
+        return machine;
     }
 
     #retry: ReturnType<typeof setTimeout> | undefined;
@@ -177,10 +195,17 @@ export class Crypto extends Emitter<{ change: undefined; check: Check | undefine
     importKeys = (json: string): Promise<void> => this.api.importRoomKeysAsJson(json);
 
     /** Which of the user's devices are confirmed. */
-    async confirmedDevices(): Promise<ReadonlySet<string>> {
-        const devices = (await this.api.getUserDeviceInfo([this.engine.userId], true)).get(this.engine.userId) ?? new Map<string, unknown>();
+    async confirmedDevices(fetch = true): Promise<ReadonlySet<string>> {
+        const devices = (await this.api.getUserDeviceInfo([this.engine.userId], fetch)).get(this.engine.userId) ?? new Map<string, unknown>();
         const checked = await Promise.all([...devices.keys()].map(async (id) => ((await this.api.getDeviceVerificationStatus(this.engine.userId, id))?.crossSigningVerified ? [id] : [])));
         return new Set(checked.flat());
+    }
+
+    /** The user's other devices that nobody has confirmed, as far as they are known here. */
+    async strangers(): Promise<string[]> {
+        const known = (await this.api.getUserDeviceInfo([this.engine.userId])).get(this.engine.userId);
+        const good = await this.confirmedDevices(false);
+        return [...(known?.entries() ?? [])].flatMap(([id, device]) => (id === this.engine.session.deviceId || device.dehydrated || good.has(id) ? [] : [id]));
     }
 
     personVerified = async (user: string): Promise<boolean> => (await this.api.getUserVerificationStatus(user)).isCrossSigningVerified();
@@ -193,7 +218,7 @@ export class Crypto extends Emitter<{ change: undefined; check: Check | undefine
     accept = (user: string): Promise<void> => this.api.pinCurrentUserIdentity(user);
     withdraw = (user: string): Promise<void> => this.api.withdrawVerificationRequirement(user);
 
-    // --- comparing emoji ---
+    // --- comparing emoji, scanning a code ---
 
     get check(): Check | undefined {
         return this.#check;
@@ -220,7 +245,7 @@ export class Crypto extends Emitter<{ change: undefined; check: Check | undefine
         this.#request = request;
         this.#verifier = undefined;
         const user = request.otherUserId;
-        this.#check = { own: request.isSelfVerification, user, device: request.otherDeviceId, incoming, phase: incoming ? "asked" : "waiting", emoji: [] };
+        this.#check = { own: request.isSelfVerification, user, device: request.otherDeviceId, incoming, phase: incoming ? "asked" : "waiting", emoji: [], code: undefined, scan: false };
         this.emit("check", this.#check);
         clearTimeout(this.#timer);
         this.#timer = setTimeout(() => {
@@ -237,8 +262,8 @@ export class Crypto extends Emitter<{ change: undefined; check: Check | undefine
                 this.#tell({ phase: "done" });
                 this.emit("change", undefined);
                 if (request.isSelfVerification) void this.restore();
-            } else if (request.phase === VerificationPhase.Ready && request.initiatedByMe) {
-                void request.startVerification("m.sas.v1").then((verifier) => this.#verify(verifier), () => this.#tell({ phase: "cancelled" }));
+            } else if (request.phase === VerificationPhase.Ready) {
+                void this.#offer(request);
             } else if (request.verifier) {
                 this.#verify(request.verifier);
             }
@@ -247,14 +272,54 @@ export class Crypto extends Emitter<{ change: undefined; check: Check | undefine
         change();
     }
 
+    /** Both are there: a code is shown or can be scanned, or emoji are compared at once. */
+    async #offer(request: VerificationRequest): Promise<void> {
+        if (this.#offered === request) return;
+        this.#offered = request;
+        const scan = this.#methods.includes(SCAN) && request.otherPartySupportsMethod(SHOW);
+        const code = request.otherPartySupportsMethod(SCAN) ? await request.generateQRCode().catch(() => undefined) : undefined;
+        if (this.#request !== request || request.phase !== VerificationPhase.Ready) return;
+        if (code || scan) this.#tell({ phase: "choose", code, scan });
+        else if (request.initiatedByMe) await this.byEmoji();
+    }
+
+    /** Compare emoji instead of scanning. */
+    async byEmoji(): Promise<void> {
+        const request = this.#request;
+        if (!request) return;
+        this.#tell({ phase: "waiting" });
+        await request.startVerification(SAS).then((verifier) => this.#verify(verifier), () => this.#tell({ phase: "cancelled" }));
+    }
+
+    /** The other device's code was read. Throws if it is no code of this request; then another can be scanned. */
+    async scanned(code: Uint8ClampedArray): Promise<void> {
+        const verifier = await this.#request?.scanQRCode(code);
+        if (!verifier) return;
+        this.#tell({ phase: "confirming" });
+        this.#verify(verifier);
+    }
+
+    /** The other device says that it has read the code of this screen. */
+    #read(verifier: Verifier): void {
+        const found = verifier.getReciprocateQrCodeCallbacks();
+        if (!found || this.#check?.phase === "confirming") return;
+        this.#confirm = { yes: () => found.confirm(), no: () => found.cancel() };
+        this.#tell({ phase: "scanned" });
+    }
+
     #verify(verifier: Verifier): void {
-        if (this.#verifier === verifier) return;
+        if (this.#verifier === verifier) {
+            this.#read(verifier);
+            return;
+        }
         this.#verifier = verifier;
+        verifier.on(VerifierEvent.ShowReciprocateQr, () => this.#read(verifier));
         verifier.on(VerifierEvent.ShowSas, (sas) => {
             this.#confirm = { yes: () => sas.confirm(), no: () => sas.mismatch() };
             this.#tell({ phase: "emoji", emoji: sas.sas.emoji ?? [] });
         });
         verifier.verify().catch(() => undefined);
+        this.#read(verifier);
     }
 
     async acceptCheck(): Promise<void> {

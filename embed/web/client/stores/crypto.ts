@@ -1,16 +1,20 @@
 // Encryption, where the server offers it. Its code and its wasm are loaded after the first paint.
 
 import { signal } from "@preact/signals";
+import * as kv from "../../core/kv.ts";
+import { t } from "../i18n/t.ts";
 import { go } from "../routes.ts";
 import { ask } from "../sdk/api.ts";
 import type { Check, Crypto, Restore } from "../sdk/crypto.ts";
-import type { App } from "./app.ts";
+import { type App, toast } from "./app.ts";
 
 export type CryptoState = "off" | "loading" | "ready" | "broken";
 export const cryptoState = signal<CryptoState>("loading");
 /** Whether this device is signed by its user; undefined while that is not known. */
 export const confirmed = signal<boolean | undefined>(undefined);
 export const recovery = signal<boolean | undefined>(undefined);
+/** Devices of the user that nobody has confirmed: somebody else's, perhaps. */
+export const strangers = signal<readonly string[]>([]);
 export const check = signal<Check | undefined>(undefined);
 export const restoring = signal<Restore | undefined>(undefined);
 let running: Crypto | undefined;
@@ -55,6 +59,20 @@ export async function prepareCrypto(app: App, fresh: "login" | "register" | unde
 async function look(machine: Crypto): Promise<void> {
     confirmed.value = await machine.confirmed().catch(() => confirmed.value);
     recovery.value = await machine.hasRecovery().catch(() => recovery.value);
+    const found = confirmed.value ? await machine.strangers().catch(() => strangers.value) : [];
+    if (found.join(" ") === strangers.value.join(" ")) return;
+    strangers.value = found;
+    await tellOfLogins(found);
+}
+
+const TOLD = "told-logins";
+
+/** A login that is new is told of once; those there were when this device began are known to the user. */
+async function tellOfLogins(found: readonly string[]): Promise<void> {
+    const known = await kv.get<readonly string[]>("kv", TOLD).catch(() => undefined);
+    await kv.put("kv", TOLD, found).catch(() => undefined);
+    if (known === undefined || found.every((id) => known.includes(id))) return;
+    toast(t("stranger.toast"), { label: t("stranger.look"), run: () => go({ page: "settings", tab: "devices" }) });
 }
 
 /** The first device makes the account's keys silently; a later one is asked once to show that it is the user's. */
@@ -65,6 +83,7 @@ async function settle(machine: Crypto, fresh: "login" | "register" | undefined):
     } catch (error) {
         console.error(error);
     }
+    if ((await kv.get("kv", TOLD).catch(() => undefined)) === undefined) await kv.put("kv", TOLD, strangers.value).catch(() => undefined);
     cryptoState.value = "ready";
     if (fresh === "login" && confirmed.value === false) go({ page: "verify" });
     if (fresh === "register" && recovery.value === false) go({ page: "recovery" });

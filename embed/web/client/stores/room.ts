@@ -183,6 +183,18 @@ export function viewOf(roomId: string, thread?: string): RoomView {
     return view;
 }
 
+const KEPT_ITEMS = 30;
+/** The end of the room that was open when the page went: it is shown until the SDK has the room. */
+export const keptRoom = signal<{ room: string; items: readonly Item[] } | undefined>(undefined);
+
+/** What is to be kept of the open room: sent messages and what happened, as they stand at the end. */
+export function endOf(room: string): { room: string; items: readonly Item[] } | undefined {
+    const view = views.get(`${room} `);
+    if (!view?.atEnd.value) return undefined;
+    const items = view.items.value.filter((item) => item.kind !== "message" || item.state === "sent").slice(-KEPT_ITEMS);
+    return items.length > 0 ? { room, items } : undefined;
+}
+
 export function forgetViews(): void {
     for (const view of views.values()) view.close();
     views.clear();

@@ -3,17 +3,22 @@
 
 import { effect } from "@preact/signals";
 import * as kv from "../../core/kv.ts";
+import { openRoom } from "../routes.ts";
 import type { Person, RoomRow } from "../sdk/types.ts";
 import { app, loaded, me, rooms } from "./app.ts";
+import { endOf, keptRoom } from "./room.ts";
 
 /** Another name when rows change their shape: what an older build kept is not shown. */
-const KEPT_AS = "snapshot-2";
+const KEPT_AS = "snapshot-3";
 const MOST = 400;
+/** Of an open room's end, in characters of JSON; a longer one is not kept. */
+const LONGEST = 150_000;
 const REST_MS = 2_000;
 interface Kept {
     user: string;
     me: Person;
     rows: RoomRow[];
+    open: ReturnType<typeof endOf>;
 }
 interface Sealed {
     iv: Uint8Array<ArrayBuffer>;
@@ -38,6 +43,7 @@ export async function showKept(user: string): Promise<boolean> {
         if (kept.user !== user || kept.rows.length === 0) return false;
         rooms.value = new Map(kept.rows.map((row) => [row.id, row]));
         me.value = kept.me;
+        keptRoom.value = kept.open;
         loaded.value = true;
         return true;
     } catch {
@@ -47,7 +53,9 @@ export async function showKept(user: string): Promise<boolean> {
 
 async function keep(user: string): Promise<void> {
     const rows = [...rooms.value.values()].sort((a, b) => b.time - a.time).slice(0, MOST).map((row) => ({ ...row, typing: [] }));
-    const plain = new TextEncoder().encode(JSON.stringify({ user, me: me.value, rows } satisfies Kept));
+    const end = openRoom.value ? endOf(openRoom.value) : undefined;
+    const open = end && JSON.stringify(end).length <= LONGEST ? end : undefined;
+    const plain = new TextEncoder().encode(JSON.stringify({ user, me: me.value, rows, open } satisfies Kept));
     const iv = crypto.getRandomValues(new Uint8Array(12));
     const data = await crypto.subtle.encrypt({ name: "AES-GCM", iv }, await keyOf(), plain);
     // Somebody may have signed out meanwhile: then nothing is to stay.
@@ -63,6 +71,7 @@ export function keepList(user: string): void {
         void keep(user).catch(() => undefined);
     };
     effect(() => {
+        void openRoom.value; // another room was opened
         if (rooms.value.size > 0) timer ??= setTimeout(now, REST_MS);
     });
     addEventListener("pagehide", () => timer && now());

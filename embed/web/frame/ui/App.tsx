@@ -92,7 +92,7 @@ export function App(props: Props): JSX.Element {
                     </div>
                     {chat.phase === "elsewhere" ? (
                         <div class="empty">
-                            <p>{t("elsewhere")}</p>
+                            <p>{t(chat.apart ? "apart" : "elsewhere")}</p>
                             <button type="button" class="btn go" onClick={() => chat.here()}>
                                 {t("goOn")}
                             </button>

@@ -52,6 +52,7 @@ export function Conversation({ chat, state, notice, setNotice }: Props & { notic
                 <ol>
                     {chat.older === "none" && <li class="sys">{t("beginning")}</li>}
                     {chat.encrypted && <li class="sys">{t("encrypted")}</li>}
+                    {chat.memory && <li class="sys">{t("memory")}</li>}
                     {chat.lostKeys && <li class="sys">{t("lostKeys")}</li>}
                     {items.flatMap((item, index) => {
                         const date = day(item.event.origin_server_ts);

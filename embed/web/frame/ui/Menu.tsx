@@ -1,6 +1,7 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import * as api from "../api.ts";
+import { given } from "../given.ts";
 import { LANGUAGES, locale, speak, t } from "../i18n/t.ts";
 import { mute, muted } from "../sound.ts";
 import type { Props } from "./App.tsx";
@@ -8,7 +9,7 @@ import { wordsFor } from "./Greeting.tsx";
 import { Icon, IconButton } from "./parts.tsx";
 
 /** Sound, transcript, language, erasing. */
-export function Menu({ chat, redraw, notice }: Props & { notice: (text: string) => void }): JSX.Element {
+export function Menu({ chat, redraw, reset, notice }: Props & { notice: (text: string) => void }): JSX.Element {
     const [open, show] = useState(false);
     const [asking, ask] = useState(false);
     const menu = useRef<HTMLDivElement>(null);
@@ -42,6 +43,18 @@ export function Menu({ chat, redraw, notice }: Props & { notice: (text: string) 
             link.download = "conversation.txt";
             link.click();
             setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+        } catch (error) {
+            notice(wordsFor(error));
+        }
+    };
+    const own = async (): Promise<void> => {
+        back();
+        try {
+            const { offer } = await import("../account.ts");
+            const made = await offer({ id: chat.me, locale, title: t("account"), cancel: t("cancel"), keep: api.keep, wordsFor });
+            if (!made) return;
+            await reset();
+            notice(made);
         } catch (error) {
             notice(wordsFor(error));
         }
@@ -87,6 +100,7 @@ export function Menu({ chat, redraw, notice }: Props & { notice: (text: string) 
                     <div class="menu" role="group" aria-label={t("menu")} ref={menu} onKeyDown={keys} onClick={(event) => event.stopPropagation()}>
                         {item(muted() ? "volume-2" : "volume-x", muted() ? t("unmute") : t("mute"), () => (mute(!muted()), back()))}
                         {item("download", t("transcript"), () => void save())}
+                        {given.accounts && !chat.encrypted && item("log-in", t("account"), () => void own())}
                         {api.current()?.mail && item("mail", t("mail"), () => void mail())}
                         <label class="language">
                             <Icon name="globe" />

@@ -1,0 +1,16 @@
+// Rows of the settings.
+
+import type { ComponentChildren, JSX } from "preact";
+import { Switch } from "../../ui/controls.tsx";
+import { Icon } from "../../ui/Icon.tsx";
+import { type Key, t } from "../i18n/t.ts";
+import { set, settings, type Settings } from "../stores/settings.ts";
+
+export function Row({ icon, title, text, children }: { icon?: string; title: ComponentChildren; text?: ComponentChildren; children?: ComponentChildren }): JSX.Element {
+    return <div class="set">{icon && <Icon name={icon} />}<span class="grow"><b>{title}</b>{text && <small>{text}</small>}</span>{children}</div>;
+}
+
+type Flag = { [K in keyof Settings]: Settings[K] extends boolean ? K : never }[keyof Settings];
+export function Toggle({ name, title, text }: { name: Flag; title: Key; text?: Key }): JSX.Element {
+    return <Row title={t(title)} text={text && t(text)}><Switch checked={settings.value[name]} label={t(title)} onChange={(on) => set(name, on)} /></Row>;
+}

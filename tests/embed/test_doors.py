@@ -1,0 +1,52 @@
+"""Ways into a room that ask somebody first, and rooms that go on in another one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.embed.people import PASSWORD, local, person
+from tests.support.client import Client
+from tests.support.server import Server
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_who_knocks_is_let_in_and_follows_the_room(browser: Browser, server: Server, anonymous: Client) -> None:
+    ada, maya = [await person(browser, local(server), word) for word in ("ada", "maya")]
+    await ada.sign_up()
+    await maya.sign_up()
+    client = await anonymous.anonymous().login(ada.name, PASSWORD)
+    knock = {"type": "m.room.join_rules", "content": {"join_rule": "knock"}}
+    room = await client.create_room(name="Council", room_version="10", initial_state=[knock])
+    await maya.page.goto(f"{maya.url}/#/room/{room}")
+    await maya.page.get_by_label("Why").or_(maya.page.locator("main textarea")).first.fill("the lift")
+    await maya.page.get_by_role("button", name="Ask to join").click()
+    await maya.page.get_by_text("You asked to join. Somebody will answer.").wait_for()
+    await ada.page.goto(f"{ada.url}/#/room/{room}?panel=members")
+    await ada.page.get_by_role("region", name="Asking to join").get_by_role("button").click()
+    await ada.page.get_by_role("dialog").get_by_role("button", name="Let in").click()
+    await maya.page.get_by_role("button", name="Accept").click()
+    await maya.composer.wait_for()
+    await ada.page.keyboard.press("Escape")
+    await ada.page.goto(f"{ada.url}/#/room/{room}?panel=settings")
+    await ada.page.get_by_role("button", name="Move to a newer version").click()
+    await ada.page.get_by_role("dialog").get_by_role("button", name="Move", exact=True).click()
+    await ada.page.wait_for_function(
+        "old => location.hash.includes('/room/') && !location.hash.includes(old)", arg=room
+    )
+    await ada.composer.wait_for()
+    new = ada.page.url.split("/room/")[1].split("?")[0]
+    assert (await client.ok("GET", f"/rooms/{new}/state/m.room.create"))["predecessor"]["room_id"] == room
+    await maya.page.get_by_text("This room goes on in a new one").first.wait_for()
+    await maya.page.get_by_role("button", name="Go there").click()
+    await maya.page.wait_for_function(
+        "old => location.hash.includes('/room/') && !location.hash.includes(old)", arg=room
+    )
+    await maya.composer.wait_for()
+    await maya.say("here, too")
+    await ada.sees("here, too")
+    assert ada.faults + maya.faults == []

@@ -1,0 +1,118 @@
+"""Browsers that keep nothing, and pages that are no secure context: the chat goes on as long as the page does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.embed.support_chat import Agent, Visitor, host, new_site, page_with
+from tests.embed.test_support_host import FORM, visitor
+from tests.support.browser import Chromium
+from tests.support.fixtures import MakeUser
+from tests.support.server import Server
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+pytestmark = pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+PLAIN = "plain.test"
+
+
+@pytest.fixture(scope="module")
+def wary(chromium: Chromium) -> Iterator[Chromium]:
+    """A browser that gives frames of other sites neither cookies nor storage."""
+    browser = Chromium(
+        chromium.program,
+        ("--disable-features=ThirdPartyStoragePartitioning,PartitionedCookies",),
+        {"profile": {"cookie_controls_mode": 1, "default_content_setting_values": {"cookies": 2}}},
+    )
+    yield browser
+    browser.stop()
+
+
+@pytest.fixture
+async def denying(wary: Chromium, web_build: object) -> AsyncIterator[Browser]:
+    """It, connected to for one test."""
+    from playwright.async_api import async_playwright  # noqa: PLC0415 - slow, and most runs need no browser
+
+    async with async_playwright() as playwright:
+        connected = await playwright.chromium.connect_over_cdp(wary.endpoint)
+        yield connected
+        for context in connected.contexts:
+            await context.close()
+        await connected.close()
+
+
+STORED = """async () => {
+    let local = true;
+    try { localStorage.setItem("x", "1"); localStorage.removeItem("x"); } catch { local = false; }
+    const indexed = await new Promise((done) => {
+        try {
+            const request = indexedDB.open("probe-of-the-test");
+            request.onsuccess = () => { request.result.close(); done(true); };
+            request.onerror = () => done(false);
+        } catch { done(false); }
+    });
+    return { local, indexed, secure: isSecureContext, subtle: globalThis.crypto.subtle !== undefined };
+}"""
+
+
+@asynccontextmanager
+async def talking(
+    browser: Browser, server: Server, make_user: MakeUser, name: str, encryption: str
+) -> AsyncIterator[Visitor]:
+    """A visitor on a page of a host of this name, who has been answered and has read their own words."""
+    agent = Agent(await make_user("agent"))
+    settings = {"form": FORM, "encryption": encryption}
+
+    def pages(origin: str) -> dict[str, tuple[str, ...]]:
+        return {"/": ("text/html", page_with(server, new_site(server, [origin], [agent.client.user_id], **settings)))}
+
+    async with host(pages, name) as origin:
+        desk = await agent.join_desk()
+        ada = await visitor(browser)
+        await ada.page.goto(origin)
+        await ada.begin("does this browser keep anything?")
+        card = await agent.card(desk, "(encrypted" if encryption == "on" else "does this browser")
+        room = await agent.enter(card)
+        await agent.say(room, "Not a thing.")
+        await ada.sees("Not a thing.")
+        await ada.say("then I say it again")
+        kind = "m.room.encrypted" if encryption == "on" else "m.room.message"
+        await agent.until(lambda: len(_of(agent, room, kind)) == 2, f"two {kind}")
+        await ada.sees("then I say it again")
+        assert await ada.frame.get_by_text("cannot be read in this browser").count() == 0
+        yield ada
+        assert ada.faults == []
+
+
+def _of(agent: Agent, room: str, kind: str) -> list[Any]:
+    """What the visitor has sent of this kind."""
+    found = [event for event in agent.events.get(room, []) if event["type"] == kind]
+    return [event for event in found if event["sender"].startswith("@visitor-")]
+
+
+@pytest.mark.parametrize("encryption", ["off", "on"])
+async def test_a_browser_that_keeps_nothing(
+    denying: Browser, server: Server, make_user: MakeUser, encryption: str
+) -> None:
+    async with talking(denying, server, make_user, "site-a.localhost", encryption=encryption) as ada:
+        assert await ada.frame.evaluate(STORED) == {"local": False, "indexed": False, "secure": True, "subtle": True}
+        await ada.frame.get_by_text("This browser keeps nothing for us").wait_for()
+        await ada.page.reload()
+        await ada.page.evaluate("hromadaChat.open()")
+        await (await ada.framed()).get_by_role("button", name="Start chat").wait_for()
+
+
+@pytest.mark.parametrize("encryption", ["off", "on"])
+async def test_a_page_that_is_no_secure_context(
+    browser: Browser, server: Server, make_user: MakeUser, encryption: str
+) -> None:
+    async with talking(browser, server, make_user, PLAIN, encryption=encryption) as ada:
+        assert await ada.frame.evaluate(STORED) == {"local": True, "indexed": True, "secure": False, "subtle": False}
+        await ada.page.reload()
+        await ada.framed()
+        await ada.sees("then I say it again")
