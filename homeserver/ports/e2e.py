@@ -43,8 +43,8 @@ class KeyQueue:
     last: int
     claimed: int
     """Those up to this one were given out."""
-    cleared: int
-    """Of those up to this one only the ids are left."""
+    ids: Sequence[str]
+    """Of the newest keys, in their order: all that are left, and some thousand that were claimed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class KeyRepo(Protocol):
         ...
 
     async def standing(self, device: DeviceName, names: Collection[KeyName]) -> KeyStanding | None:
-        """What is left of the device's keys and what it has of these, in one statement; None if there is no device."""
+        """What is left of the device's keys and what it has of these; None if there is no device."""
         ...
 
     async def add_one_time_keys(
@@ -120,8 +120,8 @@ class KeyRepo(Protocol):
     ) -> None:
         """Add keys that were not there behind those of the queues (`KeyStanding.queues`).
 
-        What is left of claimed ones is deleted, but for their ids. Raises UniqueViolation if another process has
-        added some meanwhile.
+        Claimed ones are deleted, but for the ids of the newest. Raises UniqueViolation if another process has added
+        some meanwhile.
         """
         ...
 

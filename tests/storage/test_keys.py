@@ -14,7 +14,9 @@ ALICE = "@alice:hromada.test"
 DEVICE = (ALICE, "PHONE")
 ALGORITHM = "signed_curve25519"
 _WAITING = Sql("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
-_LEFT = Sql("SELECT key_id FROM one_time_keys WHERE json IS NOT NULL ORDER BY ordinal")
+_LEFT = Sql("SELECT key_id FROM one_time_keys ORDER BY ordinal")
+_IDS = Sql("SELECT ids FROM one_time_key_ids")
+_CLAIM_ALL = Sql("UPDATE key_queues SET claimed = last")
 
 
 async def standing(tx: Transaction, *names: str) -> KeyStanding:
@@ -55,9 +57,24 @@ async def test_the_next_upload_leaves_of_claimed_keys_the_ids(store: Database) -
     assert [await claim(store) for _ in range(3)] == [[b"c"], [b"d"], []]
     async with store.write() as tx:
         await tx.keys.delete_devices(ALICE, ["PHONE"])
-        assert await _LEFT.rows(tx._connection) == []
+        assert [*await _LEFT.rows(tx._connection), *await _IDS.rows(tx._connection)] == []
         await upload(tx, "a")
     assert await claim(store) == [b"a"], "another device of this name begins anew"
+
+
+async def test_ids_of_claimed_keys_are_remembered_up_to_a_bound(store: Database) -> None:
+    await with_device(store)
+    for batch in range(3):
+        async with store.write() as tx:
+            await upload(tx, *[f"{batch}-{number:04}" for number in range(1000)])
+            await _CLAIM_ALL.run(tx._connection)
+    async with store.write() as tx:
+        await upload(tx, "new")
+        found = await standing(tx, "0-0999", "1-0000", "2-0999", "new")
+        gone = {(ALGORITHM, "1-0000"): None, (ALGORITHM, "2-0999"): None}
+        assert found.known == {**gone, (ALGORITHM, "new"): b"new"}
+        assert len(found.queues[ALGORITHM].ids) == 2001
+        assert await _LEFT.rows(tx._connection) == [("new",)]
 
 
 async def test_a_claim_that_waited_for_another_process_takes_what_that_one_has_uploaded(store: Database) -> None:

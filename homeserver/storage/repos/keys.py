@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+import orjson
+
 from homeserver.ports.e2e import (
     DehydratedDevice,
     DeviceKeys,
@@ -20,6 +22,7 @@ from homeserver.ports.e2e import (
 )
 from homeserver.storage.dialect import Connection, Fragment, Rows, Sql, in_texts, json_rows, json_texts, rows_of
 from homeserver.storage.ids import TransactionIds
+from homeserver.storage.repos.to_device import delete_messages
 
 _DEVICES = rows_of("devices", "w", user_id="text", device_id="text", algorithm="text")
 
@@ -36,15 +39,19 @@ _PUT_DEVICE_KEYS = Sql(
 _ADD_ONE_TIME_KEYS = Rows(
     "INSERT INTO one_time_keys {rows}", queue="bigint", ordinal="bigint", key_id="text", json="bytea"
 )
+_REMEMBERED = 2_000  # ids of claimed keys of a device and an algorithm
 _ADD_QUEUE = Sql(
-    "INSERT INTO key_queues (user_id, device_id, algorithm, queue, last, claimed, cleared) "
-    "VALUES (:user_id, :device_id, :algorithm, :queue, :last, 0, 0)"
+    "INSERT INTO key_queues (user_id, device_id, algorithm, queue, last, claimed) "
+    "VALUES (:user_id, :device_id, :algorithm, :queue, :last, 0)"
 )
 _LENGTHEN = Sql(
-    "UPDATE key_queues SET last = :last, cleared = :cleared "
-    "WHERE user_id = :user_id AND device_id = :device_id AND algorithm = :algorithm"
+    "UPDATE key_queues SET last = :last WHERE user_id = :user_id AND device_id = :device_id AND algorithm = :algorithm"
 )
-_CLEAR = Sql("UPDATE one_time_keys SET json = NULL WHERE queue = :queue AND ordinal > :cleared AND ordinal <= :claimed")
+_PUT_IDS = Sql(
+    "INSERT INTO one_time_key_ids (queue, ids) VALUES (:queue, :ids) "
+    "ON CONFLICT (queue) DO UPDATE SET ids = excluded.ids"
+)
+_CLEAR = Sql("DELETE FROM one_time_keys WHERE queue = :queue AND ordinal <= :claimed")
 _PUT_FALLBACK = Sql(
     "INSERT INTO fallback_keys (user_id, device_id, algorithm, key_id, used, json) "
     "VALUES (:user_id, :device_id, :algorithm, :key_id, :used, :json) "
@@ -58,12 +65,11 @@ _COUNTS = Sql(
     f"UNION ALL SELECT algorithm, 0 {_OF_FALLBACK}"
 )
 _STANDING = Sql(
-    "SELECT q.queue, q.algorithm, q.claimed, k.ordinal, 0, k.key_id, k.json FROM key_queues q "
-    f"JOIN one_time_keys k ON k.queue = q.queue WHERE {_OF_DEVICE} AND {{names}} "
-    f"UNION ALL SELECT queue, algorithm, claimed, last, cleared, NULL, NULL FROM key_queues WHERE {_OF_DEVICE} "
-    f"UNION ALL SELECT 0, NULL, 0, 0, 0, NULL, NULL FROM devices WHERE {_OF_DEVICE}",
-    names=in_texts("k.key_id", "names"),
+    "SELECT q.algorithm, q.queue, q.last, q.claimed, i.ids FROM key_queues q "
+    f"JOIN one_time_key_ids i ON i.queue = q.queue WHERE {_OF_DEVICE} "
+    f"UNION ALL SELECT NULL, 0, 0, 0, NULL FROM devices WHERE {_OF_DEVICE}"
 )
+_LEFT = Sql("SELECT key_id, json FROM one_time_keys WHERE queue = :queue AND ordinal > :claimed")
 _IN_QUEUE = "q.user_id = w.user_id AND q.device_id = w.device_id AND q.algorithm = w.algorithm"
 _CLAIM = Sql(
     "{claim}",
@@ -95,14 +101,19 @@ _USE = Sql(
     "UPDATE fallback_keys SET used = :used WHERE user_id = :user_id AND device_id = :device_id "
     "AND algorithm = :algorithm AND key_id = :key_id"
 )
-_DELETE_KEYS = Sql(
-    "DELETE FROM one_time_keys WHERE queue IN (SELECT queue FROM key_queues WHERE user_id = :user_id AND {devices})",
-    devices=in_texts("device_id", "ids"),
-)
-_DELETE_ALL_KEYS = Sql(
-    "DELETE FROM one_time_keys WHERE queue IN (SELECT queue FROM key_queues WHERE user_id = :user_id)"
-)
-_OF_DEVICES = ("device_keys", "key_queues", "fallback_keys", "to_device", "dehydrated_devices")
+_BY_QUEUE = ("one_time_keys", "one_time_key_ids")
+_DELETE_KEYS = [
+    Sql(
+        f"DELETE FROM {table} WHERE queue IN (SELECT queue FROM key_queues WHERE user_id = :user_id AND {{devices}})",
+        devices=in_texts("device_id", "ids"),
+    )
+    for table in _BY_QUEUE
+]
+_DELETE_ALL_KEYS = [
+    Sql(f"DELETE FROM {table} WHERE queue IN (SELECT queue FROM key_queues WHERE user_id = :user_id)")
+    for table in _BY_QUEUE
+]
+_OF_DEVICES = ("device_keys", "key_queues", "fallback_keys", "dehydrated_devices")
 _DELETE = {
     table: Sql(f"DELETE FROM {table} WHERE user_id = :user_id AND {{devices}}", devices=in_texts("device_id", "ids"))
     for table in _OF_DEVICES
@@ -163,42 +174,47 @@ class SqlKeyRepo(KeyRepo):
         await _PUT_DEVICE_KEYS.run(self._connection, user_id=user_id, device_id=device_id, json=json)
 
     async def standing(self, device: DeviceName, names: Collection[KeyName]) -> KeyStanding | None:
-        user_id, device_id = device
-        ids = json_texts(key_id for _, key_id in names)
-        rows = await _STANDING.rows(self._connection, user_id=user_id, device_id=device_id, names=ids)
-        exists = False
+        rows = await _STANDING.rows(self._connection, user_id=device[0], device_id=device[1])
+        queues = {
+            algorithm: KeyQueue(number, last, claimed, orjson.loads(ids))
+            for algorithm, number, last, claimed, ids in rows
+            if algorithm is not None
+        }
+        if len(queues) == len(rows):
+            return None
         known: dict[KeyName, bytes | None] = {}
-        queues: dict[str, KeyQueue] = {}
-        wanted = set(names)
-        for queue, algorithm, claimed, ordinal, cleared, key_id, json in rows:
-            if algorithm is None:
-                exists = True
-            elif key_id is None:
-                queues[algorithm] = KeyQueue(queue, ordinal, claimed, cleared)
-            elif (algorithm, key_id) in wanted:
-                known[algorithm, key_id] = json if ordinal > claimed else None
-        return KeyStanding(queues, known) if exists else None
+        for algorithm, queue in queues.items():
+            remembered = {(algorithm, key_id) for key_id in queue.ids}
+            if again := remembered.intersection(names):
+                left = dict(await _LEFT.rows(self._connection, queue=queue.number, claimed=queue.claimed))
+                known.update({name: left.get(name[1]) for name in again})
+        return KeyStanding(queues, known)
 
     async def add_one_time_keys(
         self, device: DeviceName, keys: Mapping[KeyName, bytes], queues: Mapping[str, KeyQueue]
     ) -> None:
         rows: list[tuple[int, int, str, bytes]] = []
-        new, longer, claimed = [], [], []
+        new, longer, claimed, remembered = [], [], [], []
         for algorithm, names in groupby(sorted(keys), lambda name: name[0]):
             queue = queues.get(algorithm)
             if queue is None:
-                queue = KeyQueue((await self._ids.take("key", 1))[0], 0, 0, 0)
-            rows += [(queue.number, at, name[1], keys[name]) for at, name in enumerate(names, queue.last + 1)]
-            key = {"user_id": device[0], "device_id": device[1], "algorithm": algorithm, "last": rows[-1][1]}
+                queue = KeyQueue((await self._ids.take("key", 1))[0], 0, 0, ())
+            added = [(queue.number, at, name[1], keys[name]) for at, name in enumerate(names, queue.last + 1)]
+            rows += added
+            last = added[-1][1]
+            ids = [*queue.ids, *[key_id for _, _, key_id, _ in added]][-(last - queue.claimed + _REMEMBERED) :]
+            remembered.append({"queue": queue.number, "ids": orjson.dumps(ids)})
+            key = {"user_id": device[0], "device_id": device[1], "algorithm": algorithm, "last": last}
             if not queue.last:
                 new.append({**key, "queue": queue.number})
                 continue
-            longer.append({**key, "cleared": queue.claimed})
-            if queue.claimed > queue.cleared:
-                claimed.append({"queue": queue.number, "cleared": queue.cleared, "claimed": queue.claimed})
+            longer.append(key)
+            if queue.claimed:
+                claimed.append({"queue": queue.number, "claimed": queue.claimed})
         await _ADD_QUEUE.run_many(self._connection, new)
         await _LENGTHEN.run_many(self._connection, longer)
         await _CLEAR.run_many(self._connection, claimed)
+        await _PUT_IDS.run_many(self._connection, remembered)
         await _ADD_ONE_TIME_KEYS.run(self._connection, rows)
 
     async def put_fallback_keys(self, device: DeviceName, keys: Mapping[KeyName, bytes]) -> None:
@@ -240,11 +256,15 @@ class SqlKeyRepo(KeyRepo):
 
     async def delete_devices(self, user_id: str, device_ids: Collection[str] | None) -> bool:
         if device_ids is None:
-            await _DELETE_ALL_KEYS.run(self._connection, user_id=user_id)
+            await delete_messages(self._connection, user_id)
+            for statement in _DELETE_ALL_KEYS:
+                await statement.run(self._connection, user_id=user_id)
             deleted = [await _DELETE_ALL[table].run(self._connection, user_id=user_id) for table in _OF_DEVICES]
             return deleted[0] > 0
         ids = json_texts(device_ids)
-        await _DELETE_KEYS.run(self._connection, user_id=user_id, ids=ids)
+        await delete_messages(self._connection, user_id, device_ids)
+        for statement in _DELETE_KEYS:
+            await statement.run(self._connection, user_id=user_id, ids=ids)
         deleted = [await _DELETE[table].run(self._connection, user_id=user_id, ids=ids) for table in _OF_DEVICES]
         await _DELETE_SIGNATURES.run(self._connection, user_id=user_id, ids=ids)
         return deleted[0] > 0

@@ -29,7 +29,6 @@ key_queues = Table(
     Column("queue", BigInteger, nullable=False),
     Column("last", BigInteger, nullable=False),  # ordinal of the newest key
     Column("claimed", BigInteger, nullable=False),  # those up to this one are
-    Column("cleared", BigInteger, nullable=False),  # of claimed ones up to this one nothing but the id is left
     sqlite_with_rowid=False,
     postgresql_with={"fillfactor": "70"},
 )
@@ -40,9 +39,17 @@ one_time_keys = Table(
     Column("queue", BigInteger, primary_key=True, autoincrement=False),  # of key_queues
     Column("ordinal", BigInteger, primary_key=True, autoincrement=False),  # from 1, in the order of being claimed
     Column("key_id", Text, nullable=False),
-    # NULL some time after it was claimed. The id stays, so that the key cannot come back.
-    Column("json", LargeBinary),
-    Index("ix_one_time_keys_id", "queue", "key_id", unique=True),
+    Column("json", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+one_time_key_ids = Table(
+    "one_time_key_ids",
+    metadata,
+    Column("queue", BigInteger, primary_key=True, autoincrement=False),
+    # JSON: the ids of the newest keys, claimed ones too, which must not come back. An index of them all would cost an
+    # upload as much as the keys themselves.
+    Column("ids", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -100,13 +107,15 @@ device_lists = Table(
 to_device = Table(
     "to_device",
     metadata,
-    # In this order a request for a thousand devices is written to one end of the table, not into a thousand queues.
-    Column("position", BigInteger, primary_key=True),
-    Column("user_id", Text, primary_key=True),
-    Column("device_id", Text, primary_key=True),
+    # The position in the log, and 20 bits to tell the messages of one request apart. In this order a request for a
+    # thousand devices is written to one end of the table, not into a thousand queues.
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    # Made from the two names, for an index of integers: one of the names was half of what a message costs.
+    Column("device", BigInteger, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("device_id", Text, nullable=False),
     Column("json", LargeBinary, nullable=False),  # the event as the device gets it
-    Index("ix_to_device_queue", "user_id", "device_id", "position"),
-    sqlite_with_rowid=False,
+    Index("ix_to_device_queue", "device", "id"),
 )
 
 request_txns = Table(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001.992"
+revision = "0001.993"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -50,6 +50,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one call for each table
     _login_tokens()
     _media()
     _memberships()
+    _one_time_key_ids()
     _one_time_keys()
     _profile_fields()
     _push_cursor()
@@ -488,7 +489,6 @@ def _key_queues() -> None:
         sa.Column("queue", sa.BigInteger(), nullable=False),
         sa.Column("last", sa.BigInteger(), nullable=False),
         sa.Column("claimed", sa.BigInteger(), nullable=False),
-        sa.Column("cleared", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("user_id", "device_id", "algorithm", name="pk_key_queues"),
         postgresql_with={"fillfactor": "70"},
         sqlite_with_rowid=False,
@@ -594,17 +594,26 @@ def _memberships() -> None:
     op.create_index("ix_memberships_room", "memberships", ["room_nid", "membership"], unique=False)
 
 
+def _one_time_key_ids() -> None:
+    op.create_table(
+        "one_time_key_ids",
+        sa.Column("queue", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("ids", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("queue", name="pk_one_time_key_ids"),
+        sqlite_with_rowid=False,
+    )
+
+
 def _one_time_keys() -> None:
     op.create_table(
         "one_time_keys",
         sa.Column("queue", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("ordinal", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("key_id", sa.Text(), nullable=False),
-        sa.Column("json", sa.LargeBinary(), nullable=True),
+        sa.Column("json", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("queue", "ordinal", name="pk_one_time_keys"),
         sqlite_with_rowid=False,
     )
-    op.create_index("ix_one_time_keys_id", "one_time_keys", ["queue", "key_id"], unique=True)
 
 
 def _profile_fields() -> None:
@@ -908,14 +917,14 @@ def _support_visitors() -> None:
 def _to_device() -> None:
     op.create_table(
         "to_device",
-        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("device", sa.BigInteger(), nullable=False),
         sa.Column("user_id", sa.Text(), nullable=False),
         sa.Column("device_id", sa.Text(), nullable=False),
         sa.Column("json", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("position", "user_id", "device_id", name="pk_to_device"),
-        sqlite_with_rowid=False,
+        sa.PrimaryKeyConstraint("id", name="pk_to_device"),
     )
-    op.create_index("ix_to_device_queue", "to_device", ["user_id", "device_id", "position"], unique=False)
+    op.create_index("ix_to_device_queue", "to_device", ["device", "id"], unique=False)
 
 
 def _url_previews() -> None:
