@@ -294,16 +294,20 @@ class Uploads:
     async def _record(self, media: Media, blob: Blob, *, is_new: bool) -> tuple[Blob, Media]:
         async with self._store.write() as tx:
             # Alone for the user, or two uploads at once would each find room for one.
-            kept = await tx.media.keep_blob(blob, media.user_id if self.settings.quota_bytes else None)
-            if media.user_id is not None and self.settings.quota_bytes:
-                if kept.used + blob.size > self.settings.quota_bytes:
+            quota = self.settings.quota_bytes if media.user_id is not None else 0
+            if is_new:
+                kept = await tx.media.keep(media, blob, quota)
+                used = kept.used
+            else:
+                kept = await tx.media.keep_blob(blob, media.user_id if quota else None)
+                used = kept.used + blob.size
+            if quota and media.user_id is not None:
+                if used > quota:
                     raise self._beyond_quota()
-                self._remember(media.user_id, kept.used + blob.size)
+                self._remember(media.user_id, used)
             self._library.stores.named(kept.blob.store)  # or its content could not be read
             row = replace(media, quarantined_by=kept.quarantined_by)
-            if is_new:
-                await tx.media.add(row)
-            elif not await tx.media.complete(row):
+            if not is_new and not await tx.media.complete(row):
                 raise _has_content()
         return kept.blob, row
 
