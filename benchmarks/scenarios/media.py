@@ -19,8 +19,8 @@ from benchmarks.servers import HOST
 from benchmarks.world import World
 
 MIB = 1 << 20
-SMALL = 40
-LARGE = 3
+SMALL = 200
+LARGE = 5
 PHOTOS = 8
 PHOTO = (4_000, 3_000)
 

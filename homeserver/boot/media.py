@@ -207,9 +207,10 @@ def _bucket(config: Config, name: str, below: str) -> BlobStore:
 
 def _thumbnail_cache(config: Config, folder: Path, threads: FileThreads, spool: FolderSpool) -> BlobCache:
     if not config.at_rest.enabled:
-        return LocalStore("thumbnails", folder / "thumbnails", threads)
+        return LocalStore("thumbnails", folder / "thumbnails", threads, digits=2)
     key = AtRestKey(*at_rest_keys(config)[0])
-    return EncryptedCache(LocalStore("thumbnails", folder / f"thumbnails-{key.kid}", threads), key, spool, threads)
+    inner = LocalStore("thumbnails", folder / f"thumbnails-{key.kid}", threads, digits=2)
+    return EncryptedCache(inner, key, spool, threads)
 
 
 def _drop_old_thumbnails(config: Config) -> None:

@@ -57,7 +57,7 @@ class Media(Section, frozen=True, kw_only=True):
         bool,
         _doc(
             "Take location, times, devices and texts out of JPEG, PNG, WebP, GIF, AVIF and HEIC pictures "
-            "and MP4 and MOV videos as they are uploaded."
+            "and MP4, MOV, WebM and Matroska videos as they are uploaded."
         ),
     ] = False
     allow_legacy: Annotated[

@@ -154,6 +154,14 @@ class MediaRepo(Protocol):
         """
         ...
 
+    async def keep(self, media: Media, blob: Blob, quota: int) -> KeptBlob:
+        """`add` and `keep_blob`, the last that a transaction does; media of quarantined content is so as well.
+
+        But if the blob is in another store than it says, or the uploads of the user have more bytes by now than a quota
+        that is not 0 allows, the transaction goes on, and can be undone.
+        """
+        ...
+
     async def condemned(self, before_ms: int, limit: int) -> list[Blob]:
         """Blobs condemned before a time."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,12 @@ class PostgresConnection:
         """See the protocol."""
         rows: Sequence[Any] = await self._raw.fetch(statement.postgres, *_values(statement, parameters))
         return rows
+
+    async def fetch_last(
+        self, statement: Sql, parameters: Mapping[str, Any], accept: Callable[[Sequence[Any]], bool]
+    ) -> Sequence[Any]:
+        """See the protocol. The commit is a round trip of its own all the same."""
+        return await self.fetch(statement, parameters)
 
     async def execute(self, statement: Sql, parameters: Mapping[str, Any]) -> int:
         """See the protocol."""

@@ -45,12 +45,27 @@ class SqliteConnection:
         self._raw = raw
         self._begin = begin
         self._begun = False
+        self._is_over = False
         self._ahead: list[tuple[str, Sequence[Sequence[Any]]]] = []
         self.sealing = sealing
 
     async def fetch(self, statement: Sql, parameters: Mapping[str, Any]) -> Sequence[Any]:
         """See the protocol."""
         return cast("Sequence[Any]", await self._visit(_fetch, statement.sqlite, _values(statement, parameters)))
+
+    async def fetch_last(
+        self, statement: Sql, parameters: Mapping[str, Any], accept: Callable[[Sequence[Any]], bool]
+    ) -> Sequence[Any]:
+        """See the protocol. Committed in the same visit."""
+
+        def act(raw: sqlite3.Connection, sql: str, values: Any) -> list[Any]:
+            rows = _fetch(raw, sql, values)
+            if accept(rows):
+                raw.execute("COMMIT")
+                self._is_over = True
+            return rows
+
+        return cast("Sequence[Any]", await self._visit(act, statement.sqlite, _values(statement, parameters)))
 
     async def execute(self, statement: Sql, parameters: Mapping[str, Any]) -> int:
         """See the protocol."""
@@ -66,12 +81,16 @@ class SqliteConnection:
 
     async def end(self) -> None:
         """Commit what was begun. Nobody waits for the end of what only reads."""
+        if self._is_over and not self._ahead:
+            return
         if self._ahead or (self._begun and self._begin == _WRITE):
             await self._visit(_execute, "COMMIT", ())
         elif self._begun and self._begin is not None:
             self._raw._tx.put_nowait((None, self._raw._conn.commit))  # pinned
 
     async def _visit(self, act: Callable[[sqlite3.Connection, str, Any], Any], sql: str, parameters: Any) -> Any:
+        if self._is_over:
+            raise RuntimeError("The transaction is over")
         begin, ahead = None if self._begun else self._begin, self._ahead
         self._begun, self._ahead = True, []
 

@@ -200,17 +200,23 @@ class _SpoolFile(SpoolFile):
         """Whether the file is elsewhere by now, so that nothing but closing it was left to do: no disk is asked."""
         if not self._is_durable or os.path.lexists(self.path):
             return False
-        self.remove()
+        with self._visited:
+            self._close()
         return True
 
     def remove(self) -> None:
         """Delete the file. What was moved or linked elsewhere stays there."""
         with self._visited:
-            self._removed = True
-            if self._file >= 0:
-                os.close(self._file)
-                self._file = -1
+            if self._close():
                 self.path.unlink(missing_ok=True)
+
+    def _close(self) -> bool:
+        self._removed = True
+        was_open = self._file >= 0
+        if was_open:
+            os.close(self._file)
+            self._file = -1
+        return was_open
 
 
 def _write_all(descriptor: int, pieces: list[bytes]) -> None:

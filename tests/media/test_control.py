@@ -191,8 +191,7 @@ async def test_check_finds_what_is_wrong(site: tuple[Server, Client]) -> None:
             path.write_bytes(b"s")
         elif data == b"spoiled":
             path.write_bytes(b"SPOILED")
-    orphan = server.data_dir / "media" / "content" / "ab" / "cd" / ("abcd" + "0" * 60)
-    orphan.parent.mkdir(parents=True)
+    orphan = server.data_dir / "media" / "content" / "a" / "b" / ("abcd" + "0" * 60)
     orphan.write_bytes(b"nobody's")
     status, out, _ = await asyncio.to_thread(command, server, "check", "--read-all")
     assert status == 1

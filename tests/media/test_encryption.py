@@ -43,7 +43,7 @@ async def put(store: EncryptedStore, folder: Path, data: bytes) -> tuple[str, Pa
     source = folder / secrets.token_hex(8)
     source.write_bytes(data)
     await store.put(key, source)
-    return key, folder / "blobs" / key[:2] / key[2:4] / key
+    return key, folder / "blobs" / key[0] / key[1] / key
 
 
 async def read(store: EncryptedStore, key: str, start: int = 0, length: int | None = None) -> bytes:

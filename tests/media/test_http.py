@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.client import Client, Reply, part
 from tests.support.fixtures import MakeUser, StartServer
-from tests.support.media import DOWNLOAD, download, media_file, png, thumbnail, upload, upload_reply
+from tests.support.media import DOWNLOAD, UPLOAD, download, media_file, png, thumbnail, upload, upload_reply
 
 DATA = bytes(range(256)) * 5_000
 SIZE = len(DATA)
@@ -190,9 +190,12 @@ async def test_names(alice: Client, given: str, kept: str | None) -> None:
     ],
 )
 async def test_what_is_no_media(alice: Client, origin: str, media_id: str, status: int) -> None:
+    code = "M_INVALID_PARAM" if status == 400 else "M_NOT_FOUND"
     for path in (DOWNLOAD, "/_matrix/media/v3/download"):
-        reply = await alice.request("GET", f"{path}/{origin}/{media_id}", params={"timeout_ms": 0})
-        reply.error(status, "M_INVALID_PARAM" if status == 400 else "M_NOT_FOUND")
+        for what in (path, path.replace("download", "thumbnail")):
+            params = {"timeout_ms": 0, "width": 32, "height": 32}
+            (await alice.request("GET", f"{what}/{origin}/{media_id}", params=params)).error(status, code)
+    (await alice.request("PUT", f"{UPLOAD}/{origin}/{media_id}", data=b"x")).error(status, code)
 
 
 async def test_who_may_read(alice: Client, bob: Client, anonymous: Client, media: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from tests.support.client import Client, Reply
-from tests.support.fixtures import DATABASES, fresh
+from tests.support.fixtures import DATABASES, StartServer, fresh
 from tests.support.media import VECTORS, download, media_file
 from tests.support.postgres import PostgresCluster
 from tests.support.server import Server, ServerOptions
@@ -28,6 +28,8 @@ class Site:
         self.statuses: dict[str, int] = {}
         self.redirects: dict[str, str] = {}
         self.slow: set[str] = set()
+        self.hanging: set[str] = set()
+        self.over = asyncio.Event()
         self.seen: list[web.Request] = []
 
     def asked(self, path: str) -> int:
@@ -38,6 +40,8 @@ class Site:
         path = request.path
         if path in self.slow:
             await asyncio.sleep(0.5)
+        if path in self.hanging:
+            await self.over.wait()
         if path in self.redirects:
             return web.Response(status=302, headers={"Location": self.redirects[path]})
         type_, data = self.pages.get(path, ("text/plain", b""))
@@ -60,6 +64,7 @@ async def serving() -> AsyncIterator[Site]:
     try:
         yield site
     finally:
+        site.over.set()
         await runner.cleanup()
 
 
@@ -182,6 +187,28 @@ async def test_the_text_stands_without_its_picture(world: tuple[Client, Site], w
     site.pages["/t"] = page(meta("og:title", "Stands"), meta("og:image", image))
     assert (await preview(user, f"{site.url}/t")).ok() == {"og:title": "Stands"}
     assert site.asked("/inside") == 0
+
+
+async def test_the_text_does_not_wait_for_ever(start_server: StartServer, http: aiohttp.ClientSession) -> None:
+    """A picture, and an oEmbed, that never come cost the preview nothing but time."""
+    server = start_server(
+        "sqlite",
+        environment={
+            "HROMADA_PREVIEWS_ENABLED": "true",
+            "HROMADA_PREVIEWS_SECONDS": "4",
+            "HROMADA_OUTBOUND_ALLOW": "127.0.0.1/32",
+        },
+    )
+    user = await Client(http, server.url).register("reader")
+    async with serving() as site:
+        site.hanging = {"/never", "/q"}
+        site.pages["/p"] = page(meta("og:title", "Stands"), meta("og:image", "/never"))
+        oembed = '<link rel="alternate" type="application/json+oembed" href="/never?o">'
+        site.pages["/o"] = page("<title>Stands</title>", oembed)
+        *found, nothing = await asyncio.gather(*(preview(user, f"{site.url}/{name}") for name in "poq"))
+        assert [answer.ok() for answer in found] == [{"og:title": "Stands"}] * 2
+        assert site.asked("/never") == 2
+        nothing.error(502, "M_UNKNOWN")
 
 
 async def test_what_is_not_fetched(world: tuple[Client, Site]) -> None:

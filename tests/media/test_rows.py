@@ -72,9 +72,11 @@ ROWS = {
     ],
     "matrix-media-repo#123: equal bytes at once": ["test_uploads.py::test_equal_bytes_at_once"],
     "synapse#5298, #12950: a preview's picture fails": [
+        "test_previews.py::test_the_text_does_not_wait_for_ever",
         "test_previews.py::test_the_text_stands_without_its_picture",
     ],
     "element-web#1731, synapse#1430: large pictures, huge texts": [
+        "test_bombs.py::test_many_large_ones_at_once",
         "test_previews.py::test_the_text_stands_without_its_picture",
         "test_pages.py::test_values_are_cut",
         "test_previews.py::test_what_is_not_fetched",

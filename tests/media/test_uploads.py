@@ -10,7 +10,7 @@ import pytest
 
 from tests.media.test_control import run
 from tests.support.client import Client, eventually
-from tests.support.fixtures import StartServer
+from tests.support.fixtures import MakeUser, StartServer
 from tests.support.media import UPLOAD, download, media_files, png, thumbnail, upload, upload_reply
 from tests.support.server import Server
 
@@ -77,10 +77,11 @@ async def test_few_may_wait(alice: Client) -> None:
     await create(alice)
 
 
-async def test_equal_bytes_at_once(alice: Client, server: Server) -> None:
+async def test_equal_bytes_at_once(alice: Client, bob: Client, make_user: MakeUser, server: Server) -> None:
     data = png(64, 64, (1, 2, 3)) + server.url.encode()
-    found = await asyncio.gather(*(upload(alice, data, "image/png") for _ in range(8)))
-    assert len(set(found)) == 8
+    users = [alice, bob, await make_user("carol")]
+    found = await asyncio.gather(*(upload(users[number % 3], data, "image/png") for number in range(20)))
+    assert len(set(found)) == 20
     for media in found:
         assert (await download(alice, media)).raw == data
 
@@ -156,7 +157,7 @@ async def test_cut_off(small: tuple[Server, Client]) -> None:
             writer.transport.abort()
         await eventually(lambda: nothing_left(server))
         await eventually(lambda: is_free(user))  # the places of both
-    content = list((server.data_dir / "media").glob("content/??/??/*"))
+    content = list((server.data_dir / "media").glob("content/?/?/*"))
     assert {path.stat().st_size for path in content} <= {1}
 
 

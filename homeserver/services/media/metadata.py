@@ -1,7 +1,8 @@
 """Pictures without what cameras and programs write into them: where they were taken, when, with what, by whom.
 
 Nothing is decoded, so nothing gets worse: JPEG, PNG, WebP and GIF are rewritten part by part. What a picture
-needs to look as it does stays: its colour profile, and how it is to be turned. HEIC, AVIF and films: `boxes`.
+needs to look as it does stays: its colour profile, and how it is to be turned. HEIC, AVIF and films: `boxes`,
+`matroska`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 import struct
 import zlib
 
+from homeserver.services.media import matroska
 from homeserver.services.media.boxes import blanked, is_boxed
 
 MOST_BYTES = 64 * 1024 * 1024
@@ -37,6 +39,8 @@ def without_metadata(data: bytes) -> bytes | None:
             lean = _gif(data)
         elif is_boxed(data):
             lean = blanked(data)
+        elif matroska.is_matroska(data):
+            lean = matroska.blanked(data)
         else:
             return None
     except (struct.error, IndexError, ValueError):

@@ -34,6 +34,7 @@ _HTML = frozenset(("text/html", "application/xhtml+xml"))
 _LONGEST_URL = 4_096
 _LONGEST_LANGUAGE = 100
 _REFUSED_S = 300.0
+_SHARE_OF_EXTRAS = 0.75  # of the time for a preview: until then its picture and its oEmbed are waited for
 _MOST_REFUSED = 10_000
 _LANGUAGE = re.compile(r"[A-Za-z0-9*;=,. -]*", re.ASCII)
 
@@ -151,6 +152,8 @@ class Previews:
         return body
 
     async def _fetch(self, address: str, language: str) -> dict[str, Any]:
+        # What is only nice to have ends early enough for the rest to be an answer.
+        until = asyncio.get_running_loop().time() + self._settings.seconds * _SHARE_OF_EXTRAS
         request = self._request(address, language, "text/html,application/xhtml+xml,image/*;q=0.9,*/*;q=0.5")
         async with (await self._outbound()).request(request) as answer:
             if answer.status != 200:
@@ -166,10 +169,10 @@ class Previews:
         # A page may take long to read: not in the event loop.
         page = await asyncio.to_thread(lambda: read_page(decoded(data, header), where))
         if page.oembed is not None and not page.has_own_title:
-            await self._ask_oembed(page, page.oembed, language)
+            await self._ask_oembed(page, page.oembed, language, until)
         found = _as_open_graph(page)
         if page.image is not None:
-            found |= await self._picture(page.image, language)
+            found |= await self._picture(page.image, language, until)
         return found
 
     def _request(self, url: str, language: str, accept: str) -> OutboundRequest:
@@ -180,14 +183,15 @@ class Previews:
             seconds=self._settings.seconds,
         )
 
-    async def _ask_oembed(self, page: Page, address: str, language: str) -> None:
+    async def _ask_oembed(self, page: Page, address: str, language: str, until: float) -> None:
         """What the page's oEmbed adds. A failure costs only what it would have added."""
+        request = self._request(address, language, "application/json")
         try:
-            async with (await self._outbound()).request(self._request(address, language, "application/json")) as answer:
+            async with asyncio.timeout_at(until), (await self._outbound()).request(request) as answer:
                 if answer.status != 200 or "json" not in answer.headers.get("Content-Type", ""):
                     return
                 told = orjson.loads(await _beginning(answer, 256 * 1024))
-        except (OutboundError, orjson.JSONDecodeError):
+        except (OutboundError, TimeoutError, orjson.JSONDecodeError):
             return
         if not isinstance(told, dict):
             return
@@ -204,14 +208,15 @@ class Previews:
         if page.image is None and image is not None and urlsplit(image).scheme in ("http", "https"):
             page.image = image
 
-    async def _picture(self, address: str, language: str) -> dict[str, Any]:
+    async def _picture(self, address: str, language: str, until: float) -> dict[str, Any]:
         """The page's picture. Whatever is wrong with it, the text stands without it."""
+        request = self._request(address, language, "image/*")
         try:
-            async with (await self._outbound()).request(self._request(address, language, "image/*")) as answer:
+            async with asyncio.timeout_at(until), (await self._outbound()).request(request) as answer:
                 if answer.status != 200:
                     return {}
                 picture = await self._keep_picture(answer)
-        except (OutboundError, MatrixError) as error:
+        except (OutboundError, TimeoutError, MatrixError) as error:
             _log.info("preview_picture_failed", host=urlsplit(address).hostname, error=type(error).__name__)
             return {}
         return {} if picture is None else _shown(picture)

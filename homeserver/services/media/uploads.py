@@ -277,14 +277,14 @@ class Uploads:
                 await faults.plan.reach("media.stored")
             try:
                 kept, row = await self._record(media, blob, is_new=is_new)
-            except MatrixError:
+            except (MatrixError, BlobStoreFailed) as error:
                 if is_new_there:
                     await self._take_back(digest, store)
-                raise
-            except BlobStoreFailed as error:
+                if isinstance(error, MatrixError):
+                    raise
                 raise self._library.store_failed(error) from error
             if not is_new_there and kept.store == blob.store:
-                await store.put(digest.hex(), file.path)  # another process may have deleted it before our row was there
+                await self._confirm(row, store, file, is_new=is_new)
             if kept.store != blob.store:  # another process was first, and chose another store
                 await store.delete(digest.hex())
         self._library.counts.uploads += 1
@@ -294,18 +294,36 @@ class Uploads:
     async def _record(self, media: Media, blob: Blob, *, is_new: bool) -> tuple[Blob, Media]:
         async with self._store.write() as tx:
             # Alone for the user, or two uploads at once would each find room for one.
-            kept = await tx.media.keep_blob(blob, media.user_id if self.settings.quota_bytes else None)
-            if media.user_id is not None and self.settings.quota_bytes:
-                if kept.used + blob.size > self.settings.quota_bytes:
+            quota = self.settings.quota_bytes if media.user_id is not None else 0
+            if is_new:
+                kept = await tx.media.keep(media, blob, quota)
+                used = kept.used
+            else:
+                kept = await tx.media.keep_blob(blob, media.user_id if quota else None)
+                used = kept.used + blob.size
+            if quota and media.user_id is not None:
+                if used > quota:
                     raise self._beyond_quota()
-                self._remember(media.user_id, kept.used + blob.size)
+                self._remember(media.user_id, used)
             self._library.stores.named(kept.blob.store)  # or its content could not be read
             row = replace(media, quarantined_by=kept.quarantined_by)
-            if is_new:
-                await tx.media.add(row)
-            elif not await tx.media.complete(row):
+            if not is_new and not await tx.media.complete(row):
                 raise _has_content()
         return kept.blob, row
+
+    async def _confirm(self, row: Media, store: BlobStore, file: SpoolFile, *, is_new: bool) -> None:
+        """Put the content of a row again: another process may have deleted it before the row was there.
+
+        If that fails, nobody is told the new id, so its row goes; an id that was given out before keeps what was there.
+        """
+        assert row.digest is not None  # noqa: S101 - it has content
+        try:
+            await store.put(row.digest.hex(), file.path)
+        except BlobStoreFailed as error:
+            if is_new:
+                async with self._store.write() as tx:
+                    await tx.media.delete([(row.origin, row.media_id)], self._clock.now_ms())
+            raise self._library.store_failed(error) from error
 
     def _remember(self, user_id: str, used: int) -> None:
         if len(self._used) >= _MOST_REMEMBERED:

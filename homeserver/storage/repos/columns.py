@@ -16,8 +16,17 @@ class Columns(Generic[Record]):
         self.names = ", ".join(kinds)
         self.parameters = ", ".join(f":{name}" for name in kinds)
         self.count = len(kinds)
+        self._fields = tuple(kinds)
         self._make = record
         self._is_bool = [kind is bool for kind in kinds.values()]
+
+    def index(self, name: str) -> int:
+        """Which column it is."""
+        return self._fields.index(name)
+
+    def values(self, record: Record) -> dict[str, Any]:
+        """The parameters of a statement by which this record is stored."""
+        return {name: getattr(record, name) for name in self._fields}
 
     def record(self, row: Iterable[Any]) -> Record:
         """The record of a row of exactly these columns."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -16,6 +15,7 @@ from homeserver.storage.repos.rows import opened
 
 _MEDIA = Columns(Media)
 _BLOBS = Columns(Blob)
+_STORE = _BLOBS.index("store")
 _MXC = re.compile(rb"mxc://[A-Za-z0-9.:\[\]-]{1,255}/[A-Za-z0-9_-]{1,255}")
 
 _ADD = Sql(f"INSERT INTO media ({_MEDIA.names}) VALUES ({_MEDIA.parameters})")
@@ -80,6 +80,12 @@ _KEEP_BLOB = Sql(
             WHERE m.digest = :digest AND m.quarantined_by IS NOT NULL LIMIT 1),
         (SELECT CAST(COALESCE(SUM(m.size), 0) AS bigint) FROM media m WHERE m.user_id = CAST(:user_id AS text))"""
 )
+_ADD_KEPT = Sql(
+    f"INSERT INTO media ({_MEDIA.names}) VALUES ({_MEDIA.parameters})".replace(
+        ":quarantined_by",
+        "(SELECT m.quarantined_by FROM media m WHERE m.digest = :digest AND m.quarantined_by IS NOT NULL LIMIT 1)",
+    )
+)
 _LOCK_USER = Sql("SELECT 1 FROM users WHERE user_id = :user_id{for_update}", for_update=FOR_UPDATE)
 _CONDEMNED = Sql(
     f"""SELECT {_BLOBS.names} FROM blobs WHERE condemned_ms IS NOT NULL AND condemned_ms <= :before_ms
@@ -123,14 +129,14 @@ class SqlMediaRepo(MediaRepo):
         self._connection = connection
 
     async def add(self, media: Media) -> None:
-        await _ADD.run_many(self._connection, [asdict(media)])  # on SQLite along with what follows
+        await _ADD.run_many(self._connection, [_MEDIA.values(media)])  # on SQLite along with what follows
 
     async def get(self, origin: str, media_id: str) -> Media | None:
         row = await _GET.first(self._connection, origin=origin, media_id=media_id)
         return None if row is None else _MEDIA.record(row)
 
     async def complete(self, media: Media) -> bool:
-        given = asdict(media)
+        given = _MEDIA.values(media)
         wanted = {name: given[name] for name in _COMPLETE.names}
         return await _COMPLETE.run(self._connection, **wanted) > 0
 
@@ -214,10 +220,26 @@ class SqlMediaRepo(MediaRepo):
         return None if row is None else _BLOBS.record(row)
 
     async def keep_blob(self, blob: Blob, user_id: str | None = None) -> KeptBlob:
+        await self._alone_for(user_id)
+        *kept, by, used = await _KEEP_BLOB.first(self._connection, **_BLOBS.values(blob), user_id=user_id)
+        return KeptBlob(_BLOBS.record(kept), by, int(used))
+
+    async def keep(self, media: Media, blob: Blob, quota: int) -> KeptBlob:
+        user_id = media.user_id if quota else None
+        await self._alone_for(user_id)
+        given = _MEDIA.values(media)
+        del given["quarantined_by"]
+        await _ADD_KEPT.run_many(self._connection, [given])
+
+        def is_right(row: Sequence[Any]) -> bool:
+            return row[_STORE] == blob.store and (not quota or row[-1] <= quota)
+
+        *kept, by, used = await _KEEP_BLOB.last(self._connection, is_right, **_BLOBS.values(blob), user_id=user_id)
+        return KeptBlob(_BLOBS.record(kept), by, int(used))
+
+    async def _alone_for(self, user_id: str | None) -> None:
         if user_id is not None and not self._connection.is_sqlite:  # which has one writer at a time
             await _LOCK_USER.rows(self._connection, user_id=user_id)
-        *kept, by, used = await _KEEP_BLOB.first(self._connection, **asdict(blob), user_id=user_id)
-        return KeptBlob(_BLOBS.record(kept), by, int(used))
 
     async def condemned(self, before_ms: int, limit: int) -> list[Blob]:
         rows = await _CONDEMNED.rows(self._connection, before_ms=before_ms, count=limit)
