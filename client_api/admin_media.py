@@ -7,9 +7,15 @@ from typing import Any, Literal
 from client_api.administration import DEFAULT_PAGE, next_token, paging
 from client_api.deps import ClientServices
 from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.core.folding import folded
+from homeserver.ports.administration import UploaderSearch
 from homeserver.ports.media import Media
 from homeserver.ports.requester import Requester
 from homeserver.services.administration.media import MEDIA_ORDERS, MediaAdministration
+from homeserver.services.administration.users import text_of
+
+_MAX_TERM = 256
+_MAX_TIME = 2**53
 
 
 async def get_media_of(
@@ -30,6 +36,40 @@ async def get_media_of(
     token = next_token(offset, len(page), total)
     # COMPAT(admin tools): a number here, where other lists have a string.
     return {"media": [_shown(media) for media in page], "total": total, **{key: int(at) for key, at in token.items()}}
+
+
+async def get_uploaders(  # noqa: PLR0913 - one parameter for each of the query's
+    api: ClientServices,
+    who: Requester,
+    *,
+    from_: int = 0,
+    limit: int = DEFAULT_PAGE,
+    search_term: str = "",
+    from_ts: int = 0,
+    until_ts: int | None = None,
+    order_by: Literal["user_id", "displayname", "media_length", "media_count"] = "user_id",
+    dir_: Literal["f", "b"] = "f",
+) -> dict[str, Any]:
+    """A page of who has uploaded how much."""
+    if len(search_term) > _MAX_TERM:
+        raise MatrixError(ErrCode.INVALID_PARAM, "Nobody's name is so long")
+    if not 0 <= from_ts <= _MAX_TIME or not (until_ts is None or from_ts < until_ts <= _MAX_TIME):
+        raise MatrixError(ErrCode.INVALID_PARAM, "from_ts and until_ts are times in milliseconds, one after the other")
+    offset, limit = paging(from_, limit, api.administration.max_page)
+    search = UploaderSearch(folded(search_term), from_ts, until_ts, order_by, descending=dir_ == "b")
+    rows, total = await api.administration.users.uploaders(search, offset, limit)
+    users = [
+        {
+            "user_id": row.user_id,
+            "displayname": text_of(row.displayname),
+            "media_count": row.count,
+            "media_length": row.size,
+        }
+        for row in rows
+    ]
+    token = next_token(offset, len(rows), total)
+    # COMPAT(admin tools): a number here, where other lists have a string.
+    return {"users": users, "total": total, **{key: int(at) for key, at in token.items()}}
 
 
 async def delete_media_of(

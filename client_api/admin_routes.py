@@ -50,6 +50,7 @@ ADMIN_ROUTES: list[Route[ClientServices]] = [
     Route("DELETE", f"{V2}/rooms/{{roomId}}", admin_rooms.delete_room, auth=ADMIN),
     Route("GET", f"{V2}/rooms/{{roomId}}/delete_status", admin_rooms.get_delete_statuses, auth=ADMIN),
     Route("GET", f"{V2}/rooms/delete_status/{{deleteId}}", admin_rooms.get_delete_status, auth=ADMIN),
+    Route("GET", f"{V1}/statistics/users/media", admin_media.get_uploaders, auth=ADMIN, query_names=_ORDER),
     Route("GET", f"{_USER_V1}/media", admin_media.get_media_of, auth=ADMIN, query_names=_ORDER),
     Route("DELETE", f"{_USER_V1}/media", admin_media.delete_media_of, auth=ADMIN, query_names=_ORDER),
     Route("DELETE", f"{V1}/media/{{serverName}}/{{mediaId}}", admin_media.delete_media, auth=ADMIN),

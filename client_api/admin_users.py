@@ -14,7 +14,7 @@ from client_api.deps import ClientServices
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.core.folding import folded
 from homeserver.ports.accounts import Device, UserFlags
-from homeserver.ports.administration import AccountRow, UserSearch
+from homeserver.ports.administration import AccountRow, Holdings, UserSearch
 from homeserver.ports.requester import Requester
 from homeserver.services.administration.users import AccountChange, text_of
 from homeserver.web.response import Json
@@ -125,8 +125,11 @@ async def list_accounts(  # noqa: PLR0913 - one parameter for each of the query'
         order,
         descending=dir_ == "b",
     )
-    rows, total = await api.administration.users.page(search, offset, limit)
-    return {"users": [_listed(row) for row in rows], "total": total, **next_token(offset, len(rows), total)}
+    users = api.administration.users
+    rows, total = await users.page(search, offset, limit)
+    held = await users.holdings([row.user.user_id for row in rows])
+    listed = [_listed(row, held.get(row.user.user_id, Holdings())) for row in rows]
+    return {"users": listed, "total": total, **next_token(offset, len(rows), total)}
 
 
 async def get_account(api: ClientServices, who: Requester, *, user_id: str) -> dict[str, Any]:
@@ -273,9 +276,14 @@ def _common(row: AccountRow) -> dict[str, Any]:
     }
 
 
-def _listed(row: AccountRow) -> dict[str, Any]:
+def _listed(row: AccountRow, held: Holdings) -> dict[str, Any]:
     # COMPAT(admin tools): milliseconds in lists, seconds in an account by itself.
-    return {**_common(row), "creation_ts": row.user.created_ms}
+    return {
+        **_common(row),
+        "creation_ts": row.user.created_ms,
+        "chat.hromada.devices": held.devices,
+        "chat.hromada.media_length": held.media_bytes,
+    }
 
 
 def _shown(row: AccountRow) -> dict[str, Any]:

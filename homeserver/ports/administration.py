@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -77,6 +78,43 @@ class AccountRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Holdings:
+    """What belongs to an account: devices, and uploads with their length in bytes."""
+
+    devices: int = 0
+    media: int = 0
+    media_bytes: int = 0
+
+
+UPLOADER_ORDERS = ("user_id", "displayname", "media_length", "media_count")
+
+
+@dataclass(frozen=True, slots=True)
+class UploaderSearch:
+    """Which uploads count, of which accounts, and in which order."""
+
+    name: str = ""
+    """Part of the user id or the display name, folded."""
+    from_ms: int = 0
+    until_ms: int | None = None
+    """Uploaded from one time (included) until another (not included)."""
+    order_by: str = "user_id"
+    """A key of `UPLOADER_ORDERS`."""
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UploaderRow:
+    """Who has uploaded something, and how much."""
+
+    user_id: str
+    displayname: bytes | None
+    """JSON."""
+    count: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class RoomRow:
     """What the database knows of a room without reading its events."""
 
@@ -124,6 +162,14 @@ class AdministrationRepo(Protocol):
 
     async def account(self, user_id: str) -> AccountRow | None:
         """One account."""
+        ...
+
+    async def holdings(self, user_ids: Sequence[str]) -> dict[str, Holdings]:
+        """What belongs to each of these accounts; who has nothing is not there."""
+        ...
+
+    async def uploaders(self, search: UploaderSearch, offset: int, limit: int) -> tuple[list[UploaderRow], int]:
+        """A page of who has uploaded something, and how many there are altogether."""
         ...
 
     async def rooms(self, limit: int) -> list[RoomRow]:

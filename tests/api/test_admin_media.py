@@ -87,3 +87,34 @@ async def test_quarantine_and_protection(admin: Client, alice: Client) -> None:
     (await admin.request("POST", f"{V1}/media/protect/unknown")).error(404, "M_NOT_FOUND")
     actions = [act["action"] for act in await acts(admin, target=f"mxc://{first}")]
     assert actions == ["media.release", "media.quarantine"]
+
+
+async def test_who_has_uploaded_how_much(admin: Client, alice: Client, bob: Client) -> None:
+    await uploaded(alice, b"1", b"22", b"333")
+    await uploaded(bob, b"of bob")
+    path = f"{V1}/statistics/users/media"
+
+    async def asked(**params: Any) -> dict[str, Any]:
+        found: dict[str, Any] = await admin.ok("GET", path, params={"limit": 1000, **params})
+        return found
+
+    one = await asked(search_term=alice.user_id.upper())
+    row = {"user_id": alice.user_id, "displayname": None, "media_count": 3, "media_length": 6}
+    assert one == {"users": [row], "total": 1}
+    for order, way in (("media_count", "b"), ("media_length", "f"), ("user_id", "f"), ("displayname", "b")):
+        rows = (await asked(order_by=order, dir=way))["users"]
+        assert {alice.user_id, bob.user_id} <= {each["user_id"] for each in rows}
+        values = [each[order] for each in rows if each[order] is not None]
+        assert values == sorted(values, reverse=way == "b")
+    page = await asked(limit=1)
+    assert len(page["users"]) == 1
+    assert page["next_token"] == 1
+    assert (await asked(from_ts=2**50))["users"] == []
+    assert (await asked(until_ts=1))["total"] == 0
+    for bad in ({"order_by": "age"}, {"dir": "x"}, {"from_ts": -1}, {"from_ts": 5, "until_ts": 5}, {"from": -1}):
+        (await admin.request("GET", path, params=bad)).error(400, "M_INVALID_PARAM")
+    (await admin.request("GET", path, params={"search_term": "x" * 300})).error(400, "M_INVALID_PARAM")
+    (await alice.request("GET", path)).error(403, "M_FORBIDDEN")
+    # The list of accounts says so, too, and how many devices each has.
+    (listed,) = (await admin.ok("GET", "/_synapse/admin/v2/users", params={"user_id": alice.user_id}))["users"]
+    assert (listed["chat.hromada.devices"], listed["chat.hromada.media_length"]) == (1, 6)

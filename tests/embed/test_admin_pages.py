@@ -14,6 +14,7 @@ from tests.embed.test_access import violations
 from tests.support.admin import OWN, acts, administrator
 from tests.support.client import Client, part
 from tests.support.fixtures import fresh
+from tests.support.media import upload
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -108,6 +109,36 @@ async def test_people_and_tokens(browser: Browser, server: Server, anonymous: Cl
     assert who.faults == []
 
 
+async def test_what_people_have_uploaded(browser: Browser, server: Server, anonymous: Client) -> None:
+    admin = await administrator(anonymous)
+    taras = await anonymous.anonymous().register(fresh("taras"))
+    uri = (await upload(taras, b"x" * 3_000, "text/plain", "plan.txt")).removeprefix("mxc://")
+    who = await sign_in(browser, server, admin, viewport={"width": 1440, "height": 900})
+    page = who.page
+    await go(who, "users")
+    await page.get_by_label("Name or address").fill(taras.user_id)
+    row = page.get_by_role("row", name=re.compile(taras.user_id))
+    await page.get_by_role("row").nth(2).wait_for(state="detached")
+    assert [await row.locator("td.n").nth(at).inner_text() for at in (0, 1)] == ["1", "3 kB"]
+    await go(who, "media")
+    await page.get_by_label("Name or address").fill(taras.user_id)
+    await page.get_by_role("row").nth(2).wait_for(state="detached")
+    assert [await row.locator("td.n").nth(at).inner_text() for at in (0, 1)] == ["1", "3 kB"]
+    await page.get_by_role("button", name="In 7 days").click()
+    await row.get_by_role("link").click()
+    uploads = page.get_by_role("region", name="Uploads")
+    await uploads.get_by_role("button", name="Put into quarantine: plan.txt").click()
+    await uploads.get_by_text("in quarantine").wait_for()
+    (await taras.request("GET", f"/_matrix/client/v1/media/download/{uri}")).error(404, "M_NOT_FOUND")
+    await uploads.get_by_role("button", name="Release from quarantine: plan.txt").click()
+    await uploads.get_by_text("in quarantine").wait_for(state="detached")
+    assert (await taras.request("GET", f"/_matrix/client/v1/media/download/{uri}")).raw == b"x" * 3_000
+    await uploads.get_by_role("button", name="Delete: plan.txt").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await uploads.get_by_text("Nothing was uploaded.").wait_for()
+    assert who.faults == []
+
+
 async def test_rooms_and_reports(browser: Browser, server: Server, anonymous: Client) -> None:
     admin = await administrator(anonymous)
     ada = await anonymous.anonymous().register(fresh("ada"))
@@ -164,6 +195,8 @@ async def test_sites_are_made_and_changed_before_ones_eyes(browser: Browser, ser
     # What is changed is seen at once, and saved when that is asked for.
     await page.get_by_role("switch", name="Ask for the name").check()
     await preview.get_by_label("Name").wait_for()
+    await page.get_by_role("switch", name="Visitors may keep their chat").check()
+    await page.get_by_label("Work before the first message").select_option("Half a second")
     words = page.get_by_text("Your own, in the place of the widget").locator("xpath=../..")
     await words.get_by_role("button", name="Edit").click()
     await page.get_by_role("dialog").get_by_label("Greeting").fill("Good day <b>to you</b>")
@@ -176,6 +209,7 @@ async def test_sites_are_made_and_changed_before_ones_eyes(browser: Browser, ser
     after = await admin.ok("GET", f"{OWN}/sites/{site_id}")
     assert after["settings"]["words"] == {"en": {"greeting": "Good day <b>to you</b>"}}
     assert after["settings"]["form"]["fields"] == [{"name": "name"}]
+    assert (after["settings"]["accounts"], after["settings"]["proof_of_work"]) == (True, 16)
     await page.get_by_role("button", name="New key").click()
     await page.get_by_role("dialog").get_by_role("button", name="New key").click()
     secret = await page.locator(".secret").inner_text()
@@ -218,6 +252,7 @@ async def test_screen_readers_find_nothing_wrong(browser: Browser, server: Serve
         "tokens": "tokens",
         "audit": "audit",
         "federation": "federation",
+        "media": "media",
         "health": "health",
         "sites": "sites",
         "site": f"sites/{site_id}",

@@ -25,7 +25,7 @@ pytestmark = [
 
 SETTINGS = ("profile", "devices", "encryption", "notifications", "appearance", "language", "privacy", "keyboard",
             "about")  # fmt: skip
-ADMIN = ("sites", "users", "rooms", "reports", "federation", "tokens", "health", "audit")
+ADMIN = ("sites", "users", "rooms", "reports", "federation", "media", "tokens", "health", "audit")
 
 
 async def show(who: Person, where: str) -> None:

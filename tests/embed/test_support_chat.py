@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import jwt
+import pytest
 from PIL import Image
 
 from tests.embed.support_chat import Agent, Visitor, host, new_site, page_with
@@ -19,6 +21,7 @@ from tests.support.server import Server
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Route
 
+MESSAGES = 1_000 if os.environ.get("HROMADA_FIGURES") else 181
 FORM = {"fields": [{"name": "name"}, {"name": "message", "required": True}]}
 
 
@@ -45,29 +48,30 @@ class Shop:
         return ada, await self.agent.enter(await self.agent.card(self.desk, text))
 
 
+@pytest.mark.timeout(600 if os.environ.get("HROMADA_FIGURES") else 120)
 async def test_a_long_history_is_read_without_jumps(browser: Browser, server: Server, make_user: MakeUser) -> None:
     shop = Shop(server, Agent(await make_user("agent")))
     async with host(shop.pages) as origin:
         ada, room = await shop.begin(browser, origin, "message number zero")
-        for number in range(1, 181):
+        for number in range(1, MESSAGES):
             await shop.agent.say(room, f"message number {number}")
         await ada.page.reload()
         await ada.framed()
-        await ada.sees("message number 180")
+        await ada.sees(f"message number {MESSAGES - 1}")
         log = ada.frame.get_by_role("log")
         jump = await ada.frame.evaluate(_SCROLL)
         assert jump <= 2
         await log.get_by_text("message number zero").wait_for()
         await log.get_by_text("The beginning of the conversation").wait_for()
         texts = await ada.frame.locator(".msg .bub").all_inner_texts()
-        assert texts == ["message number zero", *(f"message number {number}" for number in range(1, 181))]
+        assert texts == ["message number zero", *(f"message number {number}" for number in range(1, MESSAGES))]
 
 
 # Scrolls to the top until nothing comes any more; the furthest that a row in view has moved by itself, in pixels.
 _SCROLL = """async () => {
     const log = document.querySelector(".log");
     let worst = 0, still = 0;
-    for (let round = 0; round < 200 && still < 10; round++) {
+    for (let round = 0; round < 2000 && still < 10; round++) {
         log.scrollTop = Math.max(0, log.scrollTop - 400);
         await new Promise((done) => setTimeout(done, 30));
         const box = log.getBoundingClientRect();

@@ -69,7 +69,11 @@ export class Outbox {
 
     kick(): void {
         clearTimeout(this.#timer);
-        if (!this.#busy && this.ready) void this.#work();
+        if (this.#busy || !this.ready) return;
+        // A new message does not shorten the time for which the server asked.
+        const wait = (this.entries.find((each) => each.state === "waiting")?.retryAt ?? 0) - Date.now();
+        if (wait > 0) this.#timer = setTimeout(() => this.kick(), wait);
+        else void this.#work();
     }
 
     async #work(): Promise<void> {

@@ -14,7 +14,7 @@ import orjson
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.accounts import User, UserFlags
-from homeserver.ports.administration import AccountRow, UserSearch
+from homeserver.ports.administration import AccountRow, Holdings, UploaderRow, UploaderSearch, UserSearch
 from homeserver.ports.requester import Requester
 from homeserver.ports.store import Store
 from homeserver.services.accounts.account import Account
@@ -74,6 +74,16 @@ class UserAdministration:
         async with self._store.read() as tx:
             rows = await tx.administration.accounts(search, offset, min(limit, self._max_page))
             return rows, await tx.administration.count_accounts(search)
+
+    async def holdings(self, user_ids: Sequence[str]) -> dict[str, Holdings]:
+        """What belongs to each of these accounts; who has nothing is not there."""
+        async with self._store.read() as tx:
+            return await tx.administration.holdings(user_ids)
+
+    async def uploaders(self, search: UploaderSearch, offset: int, limit: int) -> tuple[list[UploaderRow], int]:
+        """A page of who has uploaded something, and how many there are altogether."""
+        async with self._store.read() as tx:
+            return await tx.administration.uploaders(search, offset, min(limit, self._max_page))
 
     async def find(self, user_id: str) -> AccountRow:
         """One account, closed ones included. Raises MatrixError: INVALID_PARAM, NOT_FOUND."""

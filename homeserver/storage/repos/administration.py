@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from homeserver.ports.administration import (
+    UPLOADER_ORDERS,
     USER_ORDERS,
     AccountRow,
     Act,
     ActSearch,
     AdministrationRepo,
+    Holdings,
     RoomBlock,
     RoomRow,
+    UploaderRow,
+    UploaderSearch,
     UserSearch,
 )
-from homeserver.storage.dialect import Connection, Fragment, Sql, is_storable
+from homeserver.storage.dialect import HIGHEST, Connection, Fragment, Sql, in_texts, is_storable, json_texts
 from homeserver.storage.repos.accounts import USERS
 from homeserver.storage.repos.columns import Columns
 
@@ -67,6 +72,25 @@ _PAGES = {
 }
 _COUNT = Sql(f"SELECT count(*) FROM users u {_MATCHING}", **_CONTAINS)
 _ONE = Sql(f"{_ACCOUNT}WHERE u.user_id = :user_id")
+
+_DEVICES_OF = Sql("SELECT user_id, count(*) FROM devices WHERE {ids} GROUP BY user_id", ids=in_texts("user_id", "ids"))
+_UPLOADS_OF = Sql(
+    """SELECT user_id, count(size), CAST(coalesce(sum(size), 0) AS bigint) FROM media WHERE {ids} GROUP BY user_id""",
+    ids=in_texts("user_id", "ids"),
+)
+_UPLOADERS = f"""SELECT u.user_id, {_FIELD.format("displayname")} AS displayname, m.media_count, m.media_length
+    FROM (SELECT user_id, count(*) AS media_count, CAST(sum(size) AS bigint) AS media_length FROM media
+        WHERE user_id IS NOT NULL AND size IS NOT NULL AND created_ms >= :from_ms AND created_ms < :until_ms
+        GROUP BY user_id) m JOIN users u ON u.user_id = m.user_id WHERE {{has_name}}"""
+_UPLOADER_PAGES = {
+    (order, descending): Sql(
+        f"SELECT * FROM ({_UPLOADERS}) a ORDER BY {order} {way} NULLS LAST, user_id {way} LIMIT :count OFFSET :skip",
+        has_name=_CONTAINS["has_name"],
+    )
+    for order in UPLOADER_ORDERS
+    for descending, way in ((False, "ASC"), (True, "DESC"))
+}
+_COUNT_UPLOADERS = Sql(f"SELECT count(*) FROM ({_UPLOADERS}) a", has_name=_CONTAINS["has_name"])
 
 _ROOM = """SELECT r.room_nid, r.room_id, r.room_version, r.creator, r.is_public,
         (SELECT count(*) FROM current_state c WHERE c.room_nid = r.room_nid AND c.membership = 'join'),
@@ -126,6 +150,25 @@ class SqlAdministrationRepo(AdministrationRepo):
     async def account(self, user_id: str) -> AccountRow | None:
         row = await _ONE.first(self._connection, user_id=user_id) if is_storable(user_id) else None
         return None if row is None else _account(row)
+
+    async def holdings(self, user_ids: Sequence[str]) -> dict[str, Holdings]:
+        ids = json_texts(user_ids)
+        devices = {row[0]: int(row[1]) for row in await _DEVICES_OF.rows(self._connection, ids=ids)}
+        uploads = {row[0]: row[1:] for row in await _UPLOADS_OF.rows(self._connection, ids=ids)}
+        return {
+            user_id: Holdings(devices.get(user_id, 0), *map(int, uploads.get(user_id, (0, 0))))
+            for user_id in devices.keys() | uploads.keys()
+        }
+
+    async def uploaders(self, search: UploaderSearch, offset: int, limit: int) -> tuple[list[UploaderRow], int]:
+        if not is_storable(search.name):
+            return [], 0
+        until = HIGHEST if search.until_ms is None else search.until_ms
+        wanted = {"name": search.name, "from_ms": search.from_ms, "until_ms": until}
+        page = _UPLOADER_PAGES[search.order_by, search.descending]
+        rows = await page.rows(self._connection, count=limit, skip=offset, **wanted)
+        total = await _COUNT_UPLOADERS.first(self._connection, **wanted)
+        return [UploaderRow(row[0], row[1], int(row[2]), int(row[3])) for row in rows], int(total[0])
 
     async def rooms(self, limit: int) -> list[RoomRow]:
         return [_ROOMS.record(row) for row in await _LIST_ROOMS.rows(self._connection, count=limit)]

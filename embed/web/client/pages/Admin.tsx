@@ -12,6 +12,7 @@ import { AuditPage } from "./admin/Audit.tsx";
 import { a, admin } from "./admin/parts.tsx";
 import { FederationPage } from "./admin/Federation.tsx";
 import { HealthPage } from "./admin/Health.tsx";
+import { MediaPage } from "./admin/Media.tsx";
 import { ReportsPage } from "./admin/Reports.tsx";
 import { RoomPage, RoomsPage } from "./admin/Rooms.tsx";
 import { TokensPage } from "./admin/Tokens.tsx";
@@ -20,7 +21,7 @@ import { UserPage, UsersPage } from "./admin/Users.tsx";
 const SitesPage = lazy(() => import("./admin/Sites.tsx").then(({ SitesPage }) => SitesPage));
 
 const TABS = [
-    ["sites", "message-circle-more"], ["users", "users"], ["rooms", "hash"], ["reports", "flag"], ["federation", "network"], ["tokens", "ticket"], ["health", "activity"], ["audit", "history"],
+    ["sites", "message-circle-more"], ["users", "users"], ["rooms", "hash"], ["reports", "flag"], ["federation", "network"], ["media", "hard-drive"], ["tokens", "ticket"], ["health", "activity"], ["audit", "history"],
 ] as const;
 type Tab = (typeof TABS)[number][0];
 
@@ -38,6 +39,7 @@ export function AdminPage({ tab, id }: { tab: string; id: string | undefined }):
         rooms: () => (id ? <RoomPage id={id} key={id} /> : <RoomsPage />),
         reports: () => <ReportsPage onTotal={setReports} />,
         federation: () => <FederationPage />,
+        media: () => <MediaPage />,
         tokens: () => <TokensPage />,
         health: () => <HealthPage />,
         audit: () => <AuditPage />,

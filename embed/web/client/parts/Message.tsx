@@ -1,4 +1,5 @@
 import type { JSX } from "preact";
+import { useState } from "preact/hooks";
 import { memo } from "../../ui/memo.ts";
 import { Avatar, voice } from "../../ui/Avatar.tsx";
 import { Icon } from "../../ui/Icon.tsx";
@@ -156,13 +157,15 @@ const bodyWords = (body: Body): string =>
 /** One message. Its name for screen readers says who, when and what. */
 export const MessageRow = memo(function MessageRow({ message, first, next, last, focused, flash, actions }: Props): JSX.Element {
     const { body, sender, mine } = message;
+    // Most rows are only read: a toolbar each would be more than half of what a long page consists of.
+    const [near, setNear] = useState(false);
     const pic = (body.type === "image" || body.type === "video" || body.type === "sticker") && !message.quote;
     const big = body.type === "text" && !message.quote && isBig(body.text);
     const classes = ["msg", mine && "own", first && "first", next && "next", message.mentionsMe && "me", flash && "flash"].filter(Boolean).join(" ");
     const label = [sender.name, clock(message.time), bodyWords(body), message.reactions.length > 0 && t("message.reactions", { n: message.reactions.length })].filter(Boolean).join(", ");
     const bubble = ["bub", pic && "pic", big && "big", body.type === "gone" && "gone"].filter(Boolean).join(" ");
     return (
-        <li class={classes} data-key={message.key} data-id={message.id}>
+        <li class={classes} data-key={message.key} data-id={message.id} onPointerEnter={() => setNear(true)}>
             {!mine && first && <button type="button" class="plainly" tabIndex={-1} aria-hidden="true" onClick={() => actions.person(sender.id)}><Face person={sender} /></button>}
             <div class="b" role="article" aria-label={label} tabIndex={focused ? 0 : -1}
                 onContextMenu={(event) => {
@@ -190,7 +193,7 @@ export const MessageRow = memo(function MessageRow({ message, first, next, last,
                     {message.edited && <span class="edited">{t("message.edited")}</span>}
                     {message.plainInEncrypted && <span class="edited" title={t("message.plain")}><Icon name="lock-open" label={t("message.plain")} size=".75rem" /></span>}
                     {message.pinned && <span class="edited"><Icon name="pin" label={t("message.pinned")} size=".75rem" /></span>}
-                    {message.id && body.type !== "gone" && <Toolbar message={message} actions={actions} tabbable={focused} />}
+                    {(near || focused) && message.id && body.type !== "gone" && <Toolbar message={message} actions={actions} tabbable={focused} />}
                 </div>
                 <Reactions message={message} actions={actions} />
                 {message.thread && (actions.thread === message.id ? <div class="thr-count">{t("thread.replies", { n: message.thread.count })}</div> : <ThreadLink id={message.id} thread={message.thread} />)}

@@ -56,14 +56,15 @@ function useAnchor(scroller: RefObject<HTMLDivElement | null>, column: RefObject
         const box = scroller.current;
         if (!box) return;
         const top = box.getBoundingClientRect().top;
-        for (const row of box.querySelectorAll<HTMLElement>("[data-key]")) {
-            const rect = row.getBoundingClientRect();
-            if (rect.bottom > top) {
-                kept.current = { key: row.dataset["key"] ?? "", offset: rect.top - top };
-                view.place = kept.current;
-                return;
-            }
+        const rows = box.querySelectorAll<HTMLElement>("[data-key]");
+        let from = 0;
+        for (let to = rows.length; from < to; ) {
+            const middle = (from + to) >> 1;
+            if ((rows[middle]?.getBoundingClientRect().bottom ?? 0) > top) to = middle;
+            else from = middle + 1;
         }
+        const row = rows[from];
+        if (row) view.place = kept.current = { key: row.dataset["key"] ?? "", offset: row.getBoundingClientRect().top - top };
     }, [view]);
     const restore = useCallback(() => {
         const box = scroller.current;

@@ -158,7 +158,10 @@ function Where({ now, set, path, again }: Part & { path: string; again: () => vo
     );
 }
 
+const WORK = { 0: "site.work-0", 16: "site.work-16", 18: "site.work-18", 20: "site.work-20" } as const;
+
 function Before({ now, set }: Part): JSX.Element {
+    const work = now.proof_of_work ?? 0;
     const fields = now.form?.fields ?? [];
     const form = (change: Settings["form"]): void => set({ form: { ...now.form, ...change } });
     const ask = (name: "name" | "email", on: boolean, required = false): void => {
@@ -182,6 +185,10 @@ function Before({ now, set }: Part): JSX.Element {
             {row("email", a("site.email"))}
             <Set title={a("site.consent")} text={a("site.consent-text")}><input class="sel" type="url" aria-label={a("site.consent")} placeholder="https://…" value={now.form?.consent_url ?? ""} maxLength={500} onInput={(event) => form({ consent_url: event.currentTarget.value })} /></Set>
             <Set title={a("site.files")} text={a("site.files-text")}><input class="sel short" type="number" min={0} max={100} aria-label={a("site.files")} value={Math.round((now.files?.max_bytes ?? 10 * MB) / MB)} onInput={(event) => set({ files: { ...now.files, max_bytes: Math.round(event.currentTarget.valueAsNumber || 0) * MB } })} /></Set>
+            <Set title={a("site.accounts")} text={a("site.accounts-text")}><Switch checked={now.accounts ?? false} label={a("site.accounts")} onChange={(accounts) => set({ accounts })} /></Set>
+            <Set title={a("site.work")} text={a("site.work-text")}><select class="sel" aria-label={a("site.work")} value={work} onChange={(event) => set({ proof_of_work: Number(event.currentTarget.value) })}>
+                {[0, 16, 18, 20, work].filter((bits, at, all) => all.indexOf(bits) === at).map((bits) => <option key={bits} value={bits}>{bits in WORK ? a(WORK[bits as 0]) : a("site.work-other", { n: bits })}</option>)}
+            </select></Set>
             <Set title={a("site.rating")}><Switch checked={now.rating ?? true} label={a("site.rating")} onChange={(rating) => set({ rating })} /></Set>
         </Section>
     );

@@ -23,6 +23,8 @@ export interface Account {
     last_seen_ts: number | null;
     appservice_id?: string | null;
     "chat.hromada.site_id": string | null;
+    "chat.hromada.devices"?: number;
+    "chat.hromada.media_length"?: number;
 }
 
 const STEP = 50;
@@ -73,6 +75,8 @@ export function UsersPage(): JSX.Element {
             <td><PersonCell id={user.name} name={user.displayname} avatar={user.avatar_url} href={hrefOf("users", user.name)} /></td>
             <td>{roleOf(user)}</td>
             <td><StateChip user={user} /></td>
+            <td class="n">{user["chat.hromada.devices"]?.toLocaleString()}</td>
+            <td class="n">{size(user["chat.hromada.media_length"] ?? 0)}</td>
             <td class="sub">{short(user.creation_ts)}</td>
             <td class="sub">{user.last_seen_ts ? short(user.last_seen_ts) : "–"}</td>
         </tr>
@@ -86,7 +90,7 @@ export function UsersPage(): JSX.Element {
                     {KINDS.map((one, at) => <button key={one} type="button" class="pill" aria-pressed={kind === one} onClick={() => (setKind(one), setFrom(0))}>{a(`users.${one}`)} {counts.got && <span class="num">{counts.got[at]?.toLocaleString()}</span>}</button>)}
                 </div>
             </div>
-            <Table head={[<span class="vh" key="v">{a("users.select", { name: "" })}</span>, a("user.person"), a("user.role"), a("user.state"), a("user.created"), a("user.seen")]} rows={rows} error={error} again={again} busy={!got}
+            <Table head={[<span class="vh" key="v">{a("users.select", { name: "" })}</span>, a("user.person"), a("user.role"), a("user.state"), [a("user.devices"), "n"], [a("media"), "n"], a("user.created"), a("user.seen")]} rows={rows} error={error} again={again} busy={!got}
                 none={<Empty icon="users" title={a("none")} />} />
             <Pager from={from} shown={got?.users.length ?? 0} total={got?.total ?? 0} step={STEP} onMove={setFrom} />
             {chosen.size > 0 && (
@@ -147,13 +151,16 @@ function NewUser({ onClose, onMade }: { onClose: () => void; onMade: () => void 
 
 interface Upload { media_id: string; media_type: string | null; media_length: number | null; upload_name: string | null; created_ts: number; quarantined_by: string | null }
 
+const UPLOADS = 20;
+
 /** All that can be known and done about one account. */
 export function UserPage({ id }: { id: string }): JSX.Element {
     const path = `/v2/users/${enc(id)}`;
     const { got: user, error, again } = useAsked(() => admin<Account>("GET", path), id);
     const devices = useAsked(() => admin<Devices>("GET", `${path}/devices`), id);
     const rooms = useAsked(() => admin<{ joined_rooms: string[] }>("GET", `/v1/users/${enc(id)}/joined_rooms`), id);
-    const media = useAsked(() => admin<{ media: Upload[]; total: number }>("GET", `/v1/users/${enc(id)}/media`, undefined, { limit: 20 }), id);
+    const [from, setFrom] = useState(0);
+    const media = useAsked(() => admin<{ media: Upload[]; total: number }>("GET", `/v1/users/${enc(id)}/media`, undefined, { from, limit: UPLOADS }), `${id} ${from}`);
     const [once, setOnce] = useState("");
     const [erase, setErase] = useState(false);
     const [closing, setClosing] = useState(false);
@@ -213,9 +220,11 @@ export function UserPage({ id }: { id: string }): JSX.Element {
                 <div class="card above-s">{media.got?.media.map((one) => (
                     <div class="set" key={one.media_id}><Icon name={one.media_type?.startsWith("image/") ? "image" : "file"} /><span class="grow"><b class="cut">{one.upload_name ?? one.media_id}</b><small>{[one.media_type, one.media_length === null ? "" : size(one.media_length), short(one.created_ts)].filter(Boolean).join(" · ")}</small></span>
                         {one.quarantined_by && <span class="chip bad">{a("media.quarantined")}</span>}
+                        <Hold one={one} onDone={media.again} />
                         <IconButton icon="trash-2" label={`${a("media.delete")}: ${one.upload_name ?? one.media_id}`} onClick={() => (question.value = { title: a("media.delete"), text: one.upload_name ?? one.media_id, yes: a("media.delete"), bad: true, run: () => void attempt(() => admin("DELETE", `/v1/media/${enc(the().commands.serverName)}/${enc(one.media_id)}`)).then(media.again) })} />
                     </div>
                 ))}</div>
+                <Pager from={from} shown={media.got?.media.length ?? 0} total={media.got?.total ?? 0} step={UPLOADS} onMove={setFrom} />
             </section>
             {once && <Once title={a("user.reset")} text={a("user.password-copy")} value={once} onClose={() => setOnce("")} />}
             {closing && (
@@ -225,6 +234,12 @@ export function UserPage({ id }: { id: string }): JSX.Element {
             )}
         </>
     );
+}
+
+/** Puts one upload into quarantine, or lets it out. */
+function Hold({ one, onDone }: { one: Upload; onDone: () => void }): JSX.Element {
+    const word = one.quarantined_by ? "unquarantine" : "quarantine";
+    return <IconButton icon={one.quarantined_by ? "circle-check" : "ban"} label={`${a(one.quarantined_by ? "media.one-release" : "media.one-quarantine")}: ${one.upload_name ?? one.media_id}`} onClick={() => void attempt(() => admin("POST", `/v1/media/${word}/${enc(the().commands.serverName)}/${enc(one.media_id)}`, {})).then(onDone)} />;
 }
 
 /** A room by its name, which is asked for. */

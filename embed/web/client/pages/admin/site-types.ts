@@ -36,6 +36,8 @@ export interface Settings {
     routing?: { mode?: "broadcast" | "round_robin" | "least_open"; auto_resolve_hours?: number };
     files?: { max_bytes?: number };
     rating?: boolean;
+    accounts?: boolean;
+    proof_of_work?: number;
     letters?: { enabled?: boolean; after_minutes?: number };
     canned?: Record<string, string>;
 }
