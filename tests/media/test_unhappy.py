@@ -12,15 +12,19 @@ import pytest
 
 from homeserver.core.errors import MatrixError
 from homeserver.ports.blobs import BlobStoreFailed
+from homeserver.ports.clock import Clock
 from homeserver.ports.media import Usage
 from homeserver.ports.requester import Requester
+from homeserver.services.media.control import MediaControl, Retention
 from homeserver.services.media.library import BlobStores, Library, LibrarySettings
+from homeserver.services.media.thumbnails import Thumbnails
 from homeserver.services.media.uploads import Arriving, Uploads, UploadSettings
 from homeserver.storage.unit import Database
 from homeserver.system import SystemClock, SystemEntropy
 from media_repo.blobs.files import FileThreads
 from media_repo.blobs.local import LocalStore
 from media_repo.blobs.spool import FolderSpool
+from media_repo.thumbnails.pool import PoolSettings, ThumbnailPool
 from tests.support.store import SERVER_NAME
 
 WHO = Requester(f"@alice:{SERVER_NAME}", "DEVICE")
@@ -49,12 +53,14 @@ class World:
     spool: FolderSpool
     content: Failing
 
-    def uploads(self, name: str = "local") -> Uploads:
+    def library(self, clock: Clock, name: str = "local") -> Library:
         self.content.name = name
         stores = BlobStores({name: self.content}, [], name)
-        clock = SystemClock()
-        library = Library(self.store, stores, clock, SystemEntropy(), LibrarySettings(SERVER_NAME))
-        return Uploads(self.store, library, self.spool, clock, UploadSettings(at_once=1))
+        return Library(self.store, stores, clock, SystemEntropy(), LibrarySettings(SERVER_NAME))
+
+    def uploads(self, name: str = "local", clock: Clock | None = None) -> Uploads:
+        clock = clock or SystemClock()
+        return Uploads(self.store, self.library(clock, name), self.spool, clock, UploadSettings(at_once=1))
 
     def left_behind(self) -> list[Path]:
         return [path for path in (self.folder / "incoming").rglob("*") if path.is_file() and path.name != "lock"]
@@ -170,3 +176,55 @@ async def test_a_store_that_fails(world: World, at: int) -> None:
     world.content.fails_from = 1 << 30
     await uploads.upload(WHO, arriving())
     assert (await world.usage()).count == at + 1
+
+
+class _Later:
+    """A clock some days ahead."""
+
+    def __init__(self, days: int) -> None:
+        self._ahead_ms = days * 24 * 3600 * 1000
+
+    def now_ms(self) -> int:
+        return SystemClock().now_ms() + self._ahead_ms
+
+    def monotonic(self) -> float:
+        return SystemClock().monotonic()
+
+
+async def test_content_that_comes_too_late(world: World) -> None:
+    """The id is refused when its time is over, counts for nothing from then on, and is forgotten."""
+    now, tomorrow = world.uploads(), world.uploads(clock=_Later(2))
+    made = [await now.create(WHO) for _ in range(5)]
+    with pytest.raises(MatrixError) as refused:
+        await now.create(WHO)
+    assert refused.value.code == "M_LIMIT_EXCEEDED"
+    with pytest.raises(MatrixError) as refused:
+        await tomorrow.upload_to(WHO, SERVER_NAME, made[0].media_id, arriving())
+    assert refused.value.code == "M_NOT_FOUND"
+    await now.upload_to(WHO, SERVER_NAME, made[1].media_id, arriving())
+    await tomorrow.create(WHO)
+    assert await now.forget_expired() == 0
+    assert await tomorrow.forget_expired() == 4
+    assert (await world.usage()).count == 1
+
+
+async def test_copies_of_other_servers_age(world: World) -> None:
+    """They go by when they were read last; what was uploaded here stays."""
+    uploads = world.uploads()
+    own = await uploads.upload(WHO, arriving(b"own"))
+    async with world.spool.file() as file:
+        await file.write(b"a copy")
+        await uploads.keep_remote("elsewhere.test", "abc", file, await file.finish(), "image/png", None)
+    pool = ThumbnailPool(PoolSettings())
+    cache = LocalStore("thumbnails", world.folder / "thumbnails", world.threads, digits=2)
+    for days, gone in ((29, 0), (31, 1), (31, 0)):
+        later = _Later(days)
+        library = world.library(later)
+        thumbnails = Thumbnails(library, cache, world.spool, pool, later, keep_days=30, max_source_bytes=1)
+        retention = Retention(local_days=0, remote_days=30, preview_days=0)
+        aged = await MediaControl(world.store, library, thumbnails, world.spool, later, retention).age()
+        assert (aged.media, aged.blobs) == (gone, gone)
+    assert [path.name for path in world.kept()] == [own.digest.hex() if own.digest else ""]
+    with pytest.raises(MatrixError):
+        await world.library(SystemClock()).find("elsewhere.test", "abc", 0)
+    await pool.close()
