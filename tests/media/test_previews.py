@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.support.client import Client, Reply
+from tests.support.client import Client, Reply, eventually
 from tests.support.fixtures import DATABASES, StartServer, fresh
 from tests.support.media import VECTORS, download, media_file
 from tests.support.postgres import PostgresCluster
@@ -30,7 +30,9 @@ class Site:
         self.slow: set[str] = set()
         self.hanging: set[str] = set()
         self.over = asyncio.Event()
+        self.endless: dict[str, str] = {}
         self.seen: list[web.Request] = []
+        self.ended: list[str] = []
 
     def asked(self, path: str) -> int:
         return len([request for request in self.seen if request.path == path])
@@ -42,6 +44,8 @@ class Site:
             await asyncio.sleep(0.5)
         if path in self.hanging:
             await self.over.wait()
+        if path in self.endless:
+            return await self._go_on(request)
         if path in self.redirects:
             return web.Response(status=302, headers={"Location": self.redirects[path]})
         type_, data = self.pages.get(path, ("text/plain", b""))
@@ -50,6 +54,18 @@ class Site:
             body=data,
             headers={"Content-Type": type_},
         )
+
+    async def _go_on(self, request: web.Request) -> web.StreamResponse:
+        """More and more of it, until nobody wants it any more."""
+        response = web.StreamResponse(headers={"Content-Type": self.endless[request.path]})
+        await response.prepare(request)
+        if "html" in self.endless[request.path]:
+            await response.write(page(meta("og:title", "Begins"))[1])
+        with suppress(ConnectionError):
+            while not self.over.is_set():
+                await response.write(b"<p>" * 20_000)
+        self.ended.append(request.path)
+        return response
 
 
 @asynccontextmanager
@@ -187,6 +203,22 @@ async def test_the_text_stands_without_its_picture(world: tuple[Client, Site], w
     site.pages["/t"] = page(meta("og:title", "Stands"), meta("og:image", image))
     assert (await preview(user, f"{site.url}/t")).ok() == {"og:title": "Stands"}
     assert site.asked("/inside") == 0
+
+
+async def test_what_never_ends_is_cut(world: tuple[Client, Site]) -> None:
+    """A page's beginning is enough; a picture has to end."""
+    user, site = world
+    site.pages["/large"] = page(meta("og:title", "Large"), "<p>" * 1_000_000)
+    assert (await preview(user, f"{site.url}/large")).ok() == {"og:title": "Large"}
+    site.endless = {"/page": "text/html", "/picture": "image/png"}
+    assert (await preview(user, f"{site.url}/page")).ok() == {"og:title": "Begins"}
+    site.pages["/t"] = page(meta("og:title", "Stands"), meta("og:image", "/picture"))
+    assert (await preview(user, f"{site.url}/t")).ok() == {"og:title": "Stands"}
+
+    async def is_left() -> bool:
+        return site.ended == ["/page", "/picture"]
+
+    await eventually(is_left)
 
 
 async def test_the_text_does_not_wait_for_ever(start_server: StartServer, http: aiohttp.ClientSession) -> None:

@@ -34,6 +34,7 @@ _HTML = frozenset(("text/html", "application/xhtml+xml"))
 _LONGEST_URL = 4_096
 _LONGEST_LANGUAGE = 100
 _REFUSED_S = 300.0
+_ANY_NUMBER = 1 << 62  # of bytes: all readers here stop by themselves, and the beginning of a large page is enough
 _SHARE_OF_EXTRAS = 0.75  # of the time for a preview: until then its picture and its oEmbed are waited for
 _MOST_REFUSED = 10_000
 _LANGUAGE = re.compile(r"[A-Za-z0-9*;=,. -]*", re.ASCII)
@@ -179,7 +180,7 @@ class Previews:
         return OutboundRequest(
             url,
             headers={"Accept": accept, "Accept-Language": language},
-            max_bytes=max(self._settings.image_bytes, self._settings.page_bytes),
+            max_bytes=_ANY_NUMBER,
             seconds=self._settings.seconds,
         )
 
@@ -223,6 +224,9 @@ class Previews:
 
     async def _keep_picture(self, answer: OutboundAnswer) -> tuple[Media, PictureFacts] | None:
         """Keep a picture as media; None if it is none."""
+        announced = answer.headers.get("Content-Length", "")
+        if announced.isdecimal() and int(announced[:20]) > self._settings.image_bytes:
+            return None
         try:
             async with self._spool.file() as file:
                 async for piece in answer.pieces():
