@@ -14,7 +14,7 @@ from homeserver.services.e2e.container import E2eServices
 from homeserver.services.personal.container import PersonalServices
 from homeserver.services.personal.ignored import IgnoredUsers
 from homeserver.services.reports import Reports
-from homeserver.services.rooms import Rooms
+from homeserver.services.rooms import RoomServices
 from homeserver.services.rooms.search import Search
 from homeserver.services.sync.peek import Peeks
 from homeserver.services.sync.service import SyncService
@@ -74,7 +74,7 @@ class ClientServices:
     e2e: E2eServices
     personal: PersonalServices
     search: Search
-    rooms: Rooms
+    rooms: RoomServices
     sync: SyncService
     peeks: Peeks
     sockets: Sockets

@@ -15,13 +15,13 @@ from homeserver.ports.requester import Requester
 from homeserver.services.sync.body import STATE_AFTER, STATE_BEFORE
 from homeserver.services.sync.frames import Start
 from homeserver.services.sync.request import SyncRequest
-from homeserver.services.sync.stream import Session
+from homeserver.services.sync.stream import StreamSession
 from homeserver.web.websocket import Upgrade
 
 
 async def stream(api: ClientServices, upgrade: Upgrade) -> None:
     """Serve one socket until it ends."""
-    await Session(upgrade.socket, _ClientHost(api, upgrade), api.sync, api.sockets).run()
+    await StreamSession(upgrade.socket, _ClientHost(api, upgrade), api.sync, api.sockets).run()
 
 
 class _ClientHost:

@@ -60,7 +60,7 @@ from homeserver.services.personal.tags import Tags
 from homeserver.services.personal.typing import TypingTracker
 from homeserver.services.push.unread import UnreadCounts
 from homeserver.services.renewal import Renewal
-from homeserver.services.rooms import Rooms, RoomsConfig, build_rooms
+from homeserver.services.rooms import RoomsConfig, RoomServices, build_rooms
 from homeserver.services.rooms.lists import RoomLists
 from homeserver.services.sync.held import HeldOpen
 from homeserver.services.sync.peek import Peeks
@@ -131,7 +131,7 @@ class Core:
     outbound: LazyOutbound
     queries: AppServiceQueries
     sessions: Sessions
-    rooms: Rooms
+    rooms: RoomServices
     accounts: AccountServices
     administration: AdministrationServices
     lists: RoomLists
@@ -399,7 +399,7 @@ def build_maintenance(core: Core, media: MediaSide | None) -> Maintenance:
 
 
 def build_personal(
-    base: Foundations, members: JoinedRooms, typing: TypingTracker, rooms: Rooms, push: PushParts
+    base: Foundations, members: JoinedRooms, typing: TypingTracker, rooms: RoomServices, push: PushParts
 ) -> PersonalServices:
     """Services of what belongs to one user and changes often."""
     limits = base.config.limits

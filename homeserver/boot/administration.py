@@ -16,7 +16,7 @@ from homeserver.services.administration.sites import SiteAdministration
 from homeserver.services.administration.users import UserAdministration
 from homeserver.services.audit import Audit
 from homeserver.services.media.control import MediaControl
-from homeserver.services.rooms import Rooms
+from homeserver.services.rooms import RoomServices
 from homeserver.services.support.sites import Sites
 
 
@@ -34,7 +34,7 @@ def build_audit(base: Foundations) -> Audit:
 
 
 def build_administration(
-    base: Foundations, audit: Audit, passwords: Passwords, accounts: AccountServices, rooms: Rooms, sites: Sites
+    base: Foundations, audit: Audit, passwords: Passwords, accounts: AccountServices, rooms: RoomServices, sites: Sites
 ) -> AdministrationServices:
     """What is behind the admin API."""
     limits = base.config.limits

@@ -25,7 +25,7 @@ from homeserver.services.appservices.registry import Registry
 from homeserver.services.appservices.sender import AppServiceSender, AppServiceSenders, Progress, SenderSettings
 from homeserver.services.appservices.transactions import TransactionLimits, TransactionMaker
 from homeserver.services.log import Log
-from homeserver.services.rooms import Rooms
+from homeserver.services.rooms import RoomServices
 from homeserver.services.rooms.lists import RoomLists
 from homeserver.system import SystemClock
 
@@ -61,7 +61,7 @@ def build_queries(config: Config, registry: Registry, outbound: OutboundSource) 
 
 
 def build_senders(
-    base: Foundations, log: Log, rooms: Rooms, lists: RoomLists, outbound: OutboundSource
+    base: Foundations, log: Log, rooms: RoomServices, lists: RoomLists, outbound: OutboundSource
 ) -> AppServiceSenders:
     """What tells application services."""
     appservices = base.config.appservices

@@ -14,7 +14,7 @@ from homeserver.boot.accounts import Foundations
 from homeserver.boot.support import SupportParts
 from homeserver.config.model import Config
 from homeserver.services.accounts.sessions import Sessions
-from homeserver.services.rooms import Rooms
+from homeserver.services.rooms import RoomServices
 from homeserver.services.support.desk import Desk
 from homeserver.services.support.letters import SupportLetters
 
@@ -25,7 +25,7 @@ class ServesEmbed(Protocol):
     @property
     def sessions(self) -> Sessions: ...
     @property
-    def rooms(self) -> Rooms: ...
+    def rooms(self) -> RoomServices: ...
 
 
 def build_embed(

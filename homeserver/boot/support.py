@@ -16,7 +16,7 @@ from homeserver.services.accounts.member_profiles import MemberProfiles
 from homeserver.services.accounts.passwords import Passwords, PasswordSettings
 from homeserver.services.accounts.sessions import Sessions
 from homeserver.services.log import Log
-from homeserver.services.rooms import Rooms
+from homeserver.services.rooms import RoomServices
 from homeserver.services.support.cases import Cases
 from homeserver.services.support.demo import AGENT, Demo
 from homeserver.services.support.desk import Desk
@@ -41,7 +41,7 @@ class SupportParts:
 
 
 def build_support(
-    base: Foundations, rooms: Rooms, sessions: Sessions, account: Account, nonce_secret: bytes
+    base: Foundations, rooms: RoomServices, sessions: Sessions, account: Account, nonce_secret: bytes
 ) -> SupportParts:
     """What stands on an open database."""
     name, store, clock = base.config.server.name, base.store, base.clock
@@ -61,7 +61,7 @@ class HasDesks(Protocol):
     @property
     def support(self) -> SupportParts: ...
     @property
-    def rooms(self) -> Rooms: ...
+    def rooms(self) -> RoomServices: ...
 
 
 def build_desk(  # what it stands on
@@ -83,7 +83,7 @@ def build_desk(  # what it stands on
     return desk, letters
 
 
-def demo_of(config: Config, base: Foundations, parts: SupportParts, rooms: Rooms) -> Demo:
+def demo_of(config: Config, base: Foundations, parts: SupportParts, rooms: RoomServices) -> Demo:
     """What makes the demo's site."""
     settings = PasswordSettings(min_length=config.auth.password_min_length, max_length=config.auth.password_max_length)
     passwords = Passwords(settings, base.entropy)

@@ -44,7 +44,7 @@ class RoomFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PushOutcome:
     """What the owner of the rules is told about an event."""
 
     notify: bool = False
@@ -56,7 +56,7 @@ class Outcome:
         return self.notify and self.tweaks.get("highlight") is True
 
 
-NOTHING = Outcome()
+NOTHING = PushOutcome()
 
 _Test = Callable[[Mapping[str, Any], RoomFacts], bool]
 
@@ -64,7 +64,7 @@ _Test = Callable[[Mapping[str, Any], RoomFacts], bool]
 @dataclass(frozen=True, slots=True)
 class _Compiled:
     tests: tuple[_Test, ...]
-    outcome: Outcome
+    outcome: PushOutcome
 
 
 class PushMatcher:
@@ -76,7 +76,7 @@ class PushMatcher:
             _Compiled(tuple(_tests(kind, rule)), _outcome(rule.actions)) for kind, rule in rules.all() if rule.enabled
         ]
 
-    def match(self, event: Mapping[str, Any], facts: RoomFacts) -> Outcome:
+    def match(self, event: Mapping[str, Any], facts: RoomFacts) -> PushOutcome:
         """The outcome of the first rule that `event`, in client format, meets; nothing for the user's own events."""
         if event.get("sender") == self._user_id:
             return NOTHING
@@ -86,12 +86,12 @@ class PushMatcher:
         return NOTHING
 
 
-def _outcome(actions: tuple[Any, ...]) -> Outcome:
+def _outcome(actions: tuple[Any, ...]) -> PushOutcome:
     tweaks: dict[str, Any] = {}
     for action in actions:
         if isinstance(action, dict) and isinstance(name := action.get("set_tweak"), str):
             tweaks[name] = action.get("value", True if name == "highlight" else None)
-    return Outcome("notify" in actions, tweaks)
+    return PushOutcome("notify" in actions, tweaks)
 
 
 def _tests(kind: str, rule: Rule) -> list[_Test]:

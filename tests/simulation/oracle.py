@@ -17,7 +17,7 @@ from homeserver.core.resolve.graph import AuthGraph, auth_row
 from homeserver.core.resolve.resolver import resolve
 from homeserver.core.versions import RoomVersion
 from homeserver.core.visibility import HISTORY_VISIBILITY, Before, may_see, visibility_in
-from homeserver.services.rooms.arrivals import Outcome
+from homeserver.services.rooms.arrivals import ArrivalOutcome
 
 State = dict[StateKey, str]
 
@@ -30,7 +30,7 @@ class Oracle:
     events: dict[str, Event] = field(default_factory=dict)
     after: dict[str, State] = field(default_factory=dict)
     befores: dict[str, State] = field(default_factory=dict)
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    outcomes: dict[str, ArrivalOutcome] = field(default_factory=dict)
     rejected: set[str] = field(default_factory=set)
     extremities: list[str] = field(default_factory=list)
     state: State = field(default_factory=dict)
@@ -77,7 +77,7 @@ class Oracle:
         self.befores[event.event_id] = self.state
         self.state = self._with(self.state, event)
         self.after[event.event_id] = self.state
-        self.outcomes[event.event_id] = Outcome.ACCEPTED
+        self.outcomes[event.event_id] = ArrivalOutcome.ACCEPTED
         self.extremities = [event.event_id]
 
     def outlier(self, event: Event) -> None:
@@ -85,10 +85,10 @@ class Oracle:
         if event.event_id in self.outcomes:
             return
         self.know(event)
-        self.outcomes[event.event_id] = Outcome.OUTLIER
+        self.outcomes[event.event_id] = ArrivalOutcome.OUTLIER
         if not self._passes_auth_events(event):
             self.rejected.add(event.event_id)
-            self.outcomes[event.event_id] = Outcome.REJECTED
+            self.outcomes[event.event_id] = ArrivalOutcome.REJECTED
 
     def arrived(self, event: Event, told: State | None = None) -> None:
         """An event came; `told` if some previous ones are not here."""
@@ -100,19 +100,19 @@ class Oracle:
         if not self._passes_auth_events(event) or not self._allows(event, before):
             self.after[event_id] = before
             self.rejected.add(event_id)
-            self.outcomes[event_id] = Outcome.REJECTED
+            self.outcomes[event_id] = ArrivalOutcome.REJECTED
             return
         self.after[event_id] = self._with(before, event)
         if not self._allows(event, self.state):
-            self.outcomes[event_id] = Outcome.SOFT_FAILED
+            self.outcomes[event_id] = ArrivalOutcome.SOFT_FAILED
             return
-        self.outcomes[event_id] = Outcome.ACCEPTED
+        self.outcomes[event_id] = ArrivalOutcome.ACCEPTED
         self.placed.append(event_id)
         named = set(event.prev_events)
         walk = list(named)
         while walk:
             prev = walk.pop()
-            if prev in self.after and self.outcomes[prev] in (Outcome.REJECTED, Outcome.SOFT_FAILED):
+            if prev in self.after and self.outcomes[prev] in (ArrivalOutcome.REJECTED, ArrivalOutcome.SOFT_FAILED):
                 behind = set(self.events[prev].prev_events) - named
                 named |= behind
                 walk.extend(behind)
@@ -134,7 +134,7 @@ class Oracle:
                 continue  # it names nothing any more
             state = self.after[redaction.event_id]
             view = MappingState({key: self.events[event_id] for key, event_id in state.items()})
-            if self.outcomes.get(target.event_id) is Outcome.ACCEPTED and may_redact(redaction, target, view):
+            if self.outcomes.get(target.event_id) is ArrivalOutcome.ACCEPTED and may_redact(redaction, target, view):
                 self._by.setdefault(target.event_id, redaction.event_id)
                 found.add(target.event_id)
         return found

@@ -25,7 +25,7 @@ from homeserver.ports.log import EventEntry, LogEntry, StateEntry
 from homeserver.services.log import Log
 from homeserver.services.personal.ignored import IgnoredUsers
 from homeserver.services.push.unread import UnreadCounts
-from homeserver.services.rooms.arrivals import Arrival, Outcome
+from homeserver.services.rooms.arrivals import Arrival, ArrivalOutcome
 from homeserver.services.sync.body import STATE_AFTER, STATE_BEFORE
 from homeserver.storage.dialect import Sql
 from homeserver.storage.repos import rooms as room_repo
@@ -84,7 +84,9 @@ class Reader:
         room = body.get("rooms", {}).get("join", {}).get(room_id)
         if room is not None:
             events = [event["event_id"] for event in room["timeline"]["events"]]
-            assert all(oracle.outcomes[event_id] is Outcome.ACCEPTED for event_id in events), "hidden events are hidden"
+            assert all(oracle.outcomes[event_id] is ArrivalOutcome.ACCEPTED for event_id in events), (
+                "hidden events are hidden"
+            )
             assert all(oracle.may_see(event_id, self.client.user_id) for event_id in events), "an event is not theirs"
             if is_told_whole(room, self.client.state_field.name):
                 self.told.clear()  # who came back begins the room anew
@@ -142,7 +144,7 @@ class Simulation:
             if event.type == "m.room.create":
                 self.oracle.know(event)
                 self.oracle.after[event.event_id] = self.oracle.state = {event.key: event.event_id}
-                self.oracle.outcomes[event.event_id] = Outcome.ACCEPTED
+                self.oracle.outcomes[event.event_id] = ArrivalOutcome.ACCEPTED
                 self.oracle.extremities = [event.event_id]
             else:
                 self.oracle.sent(event)
@@ -259,7 +261,7 @@ class Simulation:
         self.sent.append((event, told))
         assert outcome is self.oracle.outcomes[event.event_id], event.pdu
 
-    async def arrive(self, event: Event, *, told: State | None = None, outlier: bool = False) -> Outcome:
+    async def arrive(self, event: Event, *, told: State | None = None, outlier: bool = False) -> ArrivalOutcome:
         return await self.world.rooms.writer.arrive(self.room_id, Arrival(event, outlier=outlier, told=told))
 
     async def compare(self) -> None:
@@ -280,7 +282,7 @@ class Simulation:
             stored = await tx.events.get_many(self.oracle.outcomes)
             for event_id, state in self.oracle.after.items():
                 assert dict(await tx.rooms.state_at(stored[event_id].snapshot)) == state
-        assert {event_id: Outcome.of(item.flags) for event_id, item in stored.items()} == self.oracle.outcomes
+        assert {event_id: ArrivalOutcome.of(item.flags) for event_id, item in stored.items()} == self.oracle.outcomes
         async with self.world.store.read() as tx:
             again = await tx.log.between(self.begun, self.world.log.position)
         assert again is not None
@@ -288,12 +290,14 @@ class Simulation:
         redacted = {
             event_id
             for event_id, item in stored.items()
-            if item.redacted_by is not None and self.oracle.outcomes[event_id] is Outcome.ACCEPTED
+            if item.redacted_by is not None and self.oracle.outcomes[event_id] is ArrivalOutcome.ACCEPTED
         }
         assert redacted == self.oracle.redacted()
         timeline = [event.event_id for event in await self.world.timeline(self.room_id)]
         assert len(timeline) == len(set(timeline))
-        accepted = {event_id for event_id, outcome in self.oracle.outcomes.items() if outcome is Outcome.ACCEPTED}
+        accepted = {
+            event_id for event_id, outcome in self.oracle.outcomes.items() if outcome is ArrivalOutcome.ACCEPTED
+        }
         assert set(timeline) == accepted
 
 
@@ -307,7 +311,7 @@ def _told(entry: LogEntry) -> tuple[object, ...]:
     return entry.position, entry.stored.event.event_id, entry.stored.order, entry.stored.snapshot, entry.stored.flags
 
 
-def scratch_outlier(oracle: Oracle, event: Event) -> Outcome:
+def scratch_outlier(oracle: Oracle, event: Event) -> ArrivalOutcome:
     """What becomes of an outlier."""
     oracle.outlier(event)
     return oracle.outcomes[event.event_id]
@@ -355,7 +359,7 @@ async def simulate(url: str, version: str, seeds: range) -> None:
         here = url.replace(".db", f"-{number}.db") if url.startswith("sqlite") else url
         await play(here, version, range(first, min(first + each, seeds.stop)), seen)
     if len(seeds) >= 20:
-        outcomes = (Outcome.ACCEPTED, Outcome.REJECTED, Outcome.SOFT_FAILED)
+        outcomes = (ArrivalOutcome.ACCEPTED, ArrivalOutcome.REJECTED, ArrivalOutcome.SOFT_FAILED)
         wanted = {"resolutions", *_COUNTS, *(outcome.value for outcome in outcomes)}
         assert not {what for what in wanted if not seen[what]}
 
@@ -422,7 +426,7 @@ async def test_who_came_meanwhile_is_not_told_of_the_fork(tmp_path: Path) -> Non
         message = simulation.peer.make(fork, before, USERS[0], "m.room.message", {"body": "aside"})
         oracle.know(message)
         name = simulation.peer.make([message.event_id], before, USERS[0], "m.room.name", {"name": "aside"}, "")
-        assert [await simulation.arrive(event) for event in (message, name)] == [Outcome.ACCEPTED] * 2
+        assert [await simulation.arrive(event) for event in (message, name)] == [ArrivalOutcome.ACCEPTED] * 2
         told, also = [(await client.sync())["rooms"]["join"][room_id] for client in (alice, carol)]
         assert [event["event_id"] for event in told["timeline"]["events"]] == [message.event_id, name.event_id]
         assert also["timeline"]["events"] == []

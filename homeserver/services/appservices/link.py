@@ -22,7 +22,7 @@ _LEGACY_FOR_S = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ServiceAnswer:
     """What a service answered."""
 
     status: int
@@ -63,7 +63,7 @@ class Link:
         query: dict[str, str] | None = None,
         seconds: float,
         has_legacy: bool = True,
-    ) -> Answer:
+    ) -> ServiceAnswer:
         """Send a request to `/_matrix/app/v1` + `path`. Raises OutboundError.
 
         Where the service does not know the path, the one of older specifications is asked, and remembered for an
@@ -95,7 +95,7 @@ class Link:
         seconds: float,
         *,
         is_legacy: bool = False,
-    ) -> Answer:
+    ) -> ServiceAnswer:
         token = self.service.hs_token
         # COMPAT(old bridges): those that know the old paths only know the token in the query only.
         pairs = {**(query or {}), **({"access_token": token} if is_legacy else {})}
@@ -114,9 +114,9 @@ class Link:
         )
         async with (await self._outbound()).request(request) as answer:
             try:
-                return Answer(answer.status, await answer.read())
+                return ServiceAnswer(answer.status, await answer.read())
             except AnswerTooLarge:
-                return Answer(answer.status, b"")
+                return ServiceAnswer(answer.status, b"")
 
 
 def segment(text: str) -> str:
@@ -128,7 +128,7 @@ def _legacy(path: str) -> str:
     return _UNSTABLE + path if path.startswith("/thirdparty/") else path
 
 
-def _is_unknown(answer: Answer) -> bool:
+def _is_unknown(answer: ServiceAnswer) -> bool:
     """Whether the service does not know the path: an answer of its own says more than that there is nothing."""
     if answer.status == 405:
         return True

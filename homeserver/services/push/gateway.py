@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from homeserver.core.pushmatch import Outcome
+from homeserver.core.pushmatch import PushOutcome
 from homeserver.ports.outbound import Outbound, OutboundError, OutboundRequest
 from homeserver.ports.pushers import Pusher
 
@@ -23,7 +23,7 @@ class Notice:
 
     position: int
     event: Mapping[str, Any]  # in client format
-    outcome: Outcome
+    outcome: PushOutcome
     user_is_target: bool = False
     sender_display_name: str | None = None
     room_name: str | None = None

@@ -15,7 +15,7 @@ import orjson
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.core.pushbits import HIGHLIGHTS, NOTIFIES
-from homeserver.core.pushmatch import Outcome, PushMatcher
+from homeserver.core.pushmatch import PushMatcher, PushOutcome
 from homeserver.core.pushrules import default_rules
 from homeserver.ports.store import Store, Transaction
 from homeserver.ports.unread import PastEvent
@@ -61,7 +61,7 @@ class _Told:
     stored: Visible
     order: int
     room_id: str
-    outcome: Outcome
+    outcome: PushOutcome
 
 
 class Notifications:
@@ -179,11 +179,11 @@ def _was_there(window: RoomWindow, order: int) -> bool:
     return window.history.memberships.around(order)[0] == "join"
 
 
-def _outcome(matcher: PushMatcher, stored: Visible, room: PushRoom, user_id: str) -> Outcome:
+def _outcome(matcher: PushMatcher, stored: Visible, room: PushRoom, user_id: str) -> PushOutcome:
     return matcher.match(orjson.loads(client_json(stored)), room.facts(user_id, stored.event.sender))
 
 
-def _actions(outcome: Outcome) -> list[Any]:
+def _actions(outcome: PushOutcome) -> list[Any]:
     """As a rule would have them."""
     tweaks = [
         {"set_tweak": name} if value is None or value is True else {"set_tweak": name, "value": value}

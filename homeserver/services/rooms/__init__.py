@@ -24,10 +24,10 @@ from homeserver.services.rooms.histories import HistoryCache
 from homeserver.services.rooms.history import RoomHistory
 from homeserver.services.rooms.invites import InvitePermission
 from homeserver.services.rooms.membership import Memberships
-from homeserver.services.rooms.profiles import Profiles
+from homeserver.services.rooms.profiles import MemberProfiles
 from homeserver.services.rooms.relations import Relations
 from homeserver.services.rooms.sending import Sending
-from homeserver.services.rooms.state import RoomState
+from homeserver.services.rooms.state import StateReads
 from homeserver.services.rooms.upgrade import RoomUpgrades
 from homeserver.services.rooms.writer import RoomMemory, RoomWriter
 
@@ -53,7 +53,7 @@ class RoomsConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Rooms:
+class RoomServices:
     """The rooms services, for roles to pick from."""
 
     memory: RoomMemory
@@ -63,7 +63,7 @@ class Rooms:
     memberships: Memberships
     aliases: Aliases
     access: RoomAccess
-    state: RoomState
+    state: StateReads
     history: RoomHistory
     relations: Relations
     directory: Directory
@@ -71,7 +71,9 @@ class Rooms:
     upgrades: RoomUpgrades
 
 
-def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles, config: RoomsConfig) -> Rooms:
+def build_rooms(
+    store: Store, log: Log, committer: Committer, profiles: MemberProfiles, config: RoomsConfig
+) -> RoomServices:
     """Wire the rooms services and let their caches follow the log."""
     memory = RoomMemory(
         store,
@@ -97,7 +99,7 @@ def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles
     invites = InvitePermission(store, config.makers)
     guests = GuestAccess(memory, writer)
     memberships = Memberships(writer, committer, memory, profiles, aliases, invites, guests, server_name)
-    return Rooms(
+    return RoomServices(
         memory=memory,
         writer=writer,
         creation=RoomCreation(
@@ -113,7 +115,7 @@ def build_rooms(store: Store, log: Log, committer: Committer, profiles: Profiles
         memberships=memberships,
         aliases=aliases,
         access=access,
-        state=RoomState(memory, access),
+        state=StateReads(memory, access),
         history=RoomHistory(memory, access, max_page=config.messages_page, max_context=config.context_events),
         relations=relations,
         directory=Directory(memory, access),

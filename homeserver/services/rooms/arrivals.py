@@ -46,7 +46,7 @@ class Arrival:
     flags: EventFlags = EventFlags.NONE
 
 
-class Outcome(Enum):
+class ArrivalOutcome(Enum):
     """What became of an arrival."""
 
     ACCEPTED = "accepted"
@@ -55,7 +55,7 @@ class Outcome(Enum):
     REJECTED = "rejected"
 
     @classmethod
-    def of(cls, flags: EventFlags) -> Outcome:
+    def of(cls, flags: EventFlags) -> ArrivalOutcome:
         """The outcome that the flags of a stored event stand for."""
         for flag, outcome in _OUTCOMES.items():
             if flags & flag:
@@ -64,9 +64,9 @@ class Outcome(Enum):
 
 
 _OUTCOMES = {
-    EventFlags.REJECTED: Outcome.REJECTED,
-    EventFlags.SOFT_FAILED: Outcome.SOFT_FAILED,
-    EventFlags.OUTLIER: Outcome.OUTLIER,
+    EventFlags.REJECTED: ArrivalOutcome.REJECTED,
+    EventFlags.SOFT_FAILED: ArrivalOutcome.SOFT_FAILED,
+    EventFlags.OUTLIER: ArrivalOutcome.OUTLIER,
 }
 
 
@@ -95,7 +95,7 @@ class ArrivingRoom:
         self._stored: dict[str, StoredEvent] = {}
         self._roots: dict[int, RoomState] = {head.snapshot.nid: head.state}
 
-    async def take(self, arrival: Arrival) -> Outcome:
+    async def take(self, arrival: Arrival) -> ArrivalOutcome:
         """Decide one arrival. One that is here already changes nothing and gives its first outcome again.
 
         Raises MatrixError, which leaves the room unchanged: INVALID_PARAM if it is not of this room or names no
@@ -103,12 +103,12 @@ class ArrivingRoom:
         """
         event = arrival.event
         if (new := self._new.get(event.event_id)) is not None:
-            return Outcome.of(new.flags)
+            return ArrivalOutcome.of(new.flags)
         known = (await self._fetch([event.event_id])).get(event.event_id)
         if event.room_id != self._head.room_id or (known is not None and known.room_nid != self._head.room_nid):
             raise MatrixError(ErrCode.INVALID_PARAM, "The event is not of this room")
         if known is not None and (arrival.outlier or not known.flags & EventFlags.OUTLIER):
-            return Outcome.of(known.flags)
+            return ArrivalOutcome.of(known.flags)
         if not event.prev_events and not arrival.outlier:
             raise MatrixError(ErrCode.INVALID_PARAM, "The event names no previous event")
         known_as = None if known is None else known.nid
@@ -125,7 +125,7 @@ class ArrivingRoom:
             return self._keep(replace(made, flags=EventFlags.OUTLIER | (EventFlags.REJECTED if is_rejected else 0)))
         return await self._place(arrival, made, is_rejected=is_rejected)
 
-    async def _place(self, arrival: Arrival, made: NewEvent, *, is_rejected: bool) -> Outcome:
+    async def _place(self, arrival: Arrival, made: NewEvent, *, is_rejected: bool) -> ArrivalOutcome:
         event, flags = made.event, made.flags
         prevs = await self._previous(event)
         gaps = tuple(event_id for event_id in event.prev_events if event_id not in prevs)
@@ -153,7 +153,7 @@ class ArrivingRoom:
         self._keep(replace(made, flags=flags, push=push_of(event, held, view)))
         await self._advance(event, prevs, fills_gap=fills_gap)
         await self._settle_state(event, before, after)
-        return Outcome.ACCEPTED
+        return ArrivalOutcome.ACCEPTED
 
     def append(self) -> RoomAppend | None:
         """What is to be committed; None if there is nothing new."""
@@ -163,10 +163,10 @@ class ArrivingRoom:
             self._head, tuple(self._events), self._extremities, state=self._state, corrections=self._corrections()
         )
 
-    def _keep(self, made: NewEvent) -> Outcome:
+    def _keep(self, made: NewEvent) -> ArrivalOutcome:
         self._events.append(made)
         self._new[made.event.event_id] = made
-        return Outcome.of(made.flags)
+        return ArrivalOutcome.of(made.flags)
 
     def _corrections(self) -> dict[StateKey, str | None]:
         """Where the state is not what the room's visible events, one after the other, make of it."""

@@ -18,7 +18,7 @@ from homeserver.ports.store import StoreUnavailable, UniqueViolation
 from homeserver.services.rooms.claims import check_initial_state
 from homeserver.services.rooms.drafts import Draft
 from homeserver.services.rooms.invites import InvitePermission
-from homeserver.services.rooms.profiles import Profiles
+from homeserver.services.rooms.profiles import MemberProfiles
 from homeserver.services.rooms.replacement import CREATORS_ONLY, TOMBSTONE, raise_tombstone
 from homeserver.services.rooms.writer import RoomWriter
 
@@ -69,7 +69,7 @@ class RoomCreation:
     def __init__(
         self,
         writer: RoomWriter,
-        profiles: Profiles,
+        profiles: MemberProfiles,
         invites: InvitePermission,
         server_name: str,
         default_version: RoomVersion = DEFAULT_ROOM_VERSION,

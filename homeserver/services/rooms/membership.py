@@ -24,7 +24,7 @@ from homeserver.services.rooms.claims import own_words
 from homeserver.services.rooms.drafts import Decider, Draft, Existing, RoomView
 from homeserver.services.rooms.guests import GuestAccess
 from homeserver.services.rooms.invites import InvitePermission
-from homeserver.services.rooms.profiles import Profiles
+from homeserver.services.rooms.profiles import MemberProfiles
 from homeserver.services.rooms.restricted import Authorisers
 from homeserver.services.rooms.writer import RoomMemory, RoomWriter
 
@@ -72,7 +72,7 @@ class Memberships:
         writer: RoomWriter,
         committer: Committer,
         memory: RoomMemory,
-        profiles: Profiles,
+        profiles: MemberProfiles,
         aliases: AliasResolver,
         invites: InvitePermission,
         guests: GuestAccess,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 
-class Profiles(Protocol):
+class MemberProfiles(Protocol):
     """Profiles of users.  spec: client-server-api#events-on-change-of-profile-information"""
 
     async def member_profile(self, user_id: str) -> Mapping[str, str]:

@@ -29,7 +29,7 @@ StatePages = AsyncGenerator[list[bytes], None]
 """Rendered state events, page by page; a room of up to a thousand is one page."""
 
 
-class RoomState:
+class StateReads:
     """State reads for a requester."""
 
     def __init__(self, memory: RoomMemory, access: RoomAccess) -> None:

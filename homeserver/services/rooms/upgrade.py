@@ -22,7 +22,7 @@ from homeserver.core.versions import RoomVersion, room_version
 from homeserver.ports.events import NewRoom, RoomAppend, RoomHead
 from homeserver.services.rooms.access import RoomAccess
 from homeserver.services.rooms.drafts import Draft, Existing, RoomView
-from homeserver.services.rooms.profiles import Profiles
+from homeserver.services.rooms.profiles import MemberProfiles
 from homeserver.services.rooms.replacement import (
     SPACE_CHILD,
     TOMBSTONE,
@@ -110,7 +110,7 @@ class RoomUpgrades:
         memory: RoomMemory,
         writer: RoomWriter,
         access: RoomAccess,
-        profiles: Profiles,
+        profiles: MemberProfiles,
     ) -> None:
         self._memory = memory
         self._writer = writer

@@ -23,7 +23,7 @@ from homeserver.ports.events import NewRoom, RoomAppend, RoomHead
 from homeserver.ports.state import MissingStateError, RoomState
 from homeserver.ports.store import StoreUnavailable, UniqueViolation
 from homeserver.services.commit import Committer
-from homeserver.services.rooms.arrivals import Arrival, ArrivingRoom, Outcome
+from homeserver.services.rooms.arrivals import Arrival, ArrivalOutcome, ArrivingRoom
 from homeserver.services.rooms.decide import (
     EventsAtHand,
     MissingAnnotationsError,
@@ -72,7 +72,7 @@ class _Waiting(_Asked[str]):
 
 
 @dataclass(slots=True, eq=False)
-class _Coming(_Asked[Outcome]):
+class _Coming(_Asked[ArrivalOutcome]):
     arrival: Arrival
 
 
@@ -103,13 +103,13 @@ class RoomWriter:
         # Shielded: a caller who goes away must not take the answer from another one with the same transaction.
         return await asyncio.shield(self._enqueue(room_id, draft))
 
-    async def arrive(self, room_id: str, arrival: Arrival) -> Outcome:
+    async def arrive(self, room_id: str, arrival: Arrival) -> ArrivalOutcome:
         """Give an event that was made earlier or elsewhere its place in a room; returns what became of it.
 
         One that is here already changes nothing. Raises MatrixError: NOT_FOUND if events that it refers to, or the
         room, are not here, INVALID_PARAM if it is of another room; StoreUnavailable (outcome unknown).
         """
-        done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[ArrivalOutcome] = asyncio.get_running_loop().create_future()
         done.add_done_callback(_retrieve)
         self._put(room_id, _Coming(done, arrival))
         return await asyncio.shield(done)
@@ -234,7 +234,7 @@ class RoomWriter:
                 _fail(batch, MatrixError(ErrCode.NOT_FOUND, "This room is not known here"))
                 return
             room = ArrivingRoom(memory, self._resolutions, head, self._workshop.signer.server_name)
-            outcomes: list[tuple[_Coming, Outcome]] = []
+            outcomes: list[tuple[_Coming, ArrivalOutcome]] = []
             for coming in batch:
                 try:
                     outcomes.append((coming, await room.take(coming.arrival)))

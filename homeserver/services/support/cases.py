@@ -19,7 +19,7 @@ from homeserver.ports.clock import Clock
 from homeserver.ports.store import Store
 from homeserver.ports.support import BLOCKED, NEW, OPEN, PENDING, RESOLVED, Case, Visitor
 from homeserver.services.rooms.create import topic_content
-from homeserver.services.rooms.profiles import Profiles
+from homeserver.services.rooms.profiles import MemberProfiles
 from homeserver.services.support import cards
 from homeserver.services.support.rooms import AGENT_POWER, TICKET, SupportRooms
 from homeserver.services.support.sites import LiveSite
@@ -38,7 +38,9 @@ class Opening:
 class Cases:
     """Owns cases."""
 
-    def __init__(self, store: Store, rooms: SupportRooms, profiles: Profiles, clock: Clock, server_name: str) -> None:
+    def __init__(
+        self, store: Store, rooms: SupportRooms, profiles: MemberProfiles, clock: Clock, server_name: str
+    ) -> None:
         self._store = store
         self._rooms = rooms
         self._profiles = profiles

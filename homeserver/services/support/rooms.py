@@ -16,7 +16,7 @@ from homeserver.ports.events import NewRoom
 from homeserver.ports.relations import RelationQuery
 from homeserver.services.rooms.create import topic_content
 from homeserver.services.rooms.drafts import Draft
-from homeserver.services.rooms.profiles import Profiles
+from homeserver.services.rooms.profiles import MemberProfiles
 from homeserver.services.rooms.transactions import transaction
 from homeserver.services.rooms.writer import RoomMemory, RoomWriter
 
@@ -44,7 +44,7 @@ class Staff:
 class SupportRooms:
     """Makes rooms and writes in them as the site's bot."""
 
-    def __init__(self, writer: RoomWriter, memory: RoomMemory, profiles: Profiles, server_name: str) -> None:
+    def __init__(self, writer: RoomWriter, memory: RoomMemory, profiles: MemberProfiles, server_name: str) -> None:
         self._writer = writer
         self._memory = memory
         self._profiles = profiles

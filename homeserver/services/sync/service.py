@@ -47,7 +47,7 @@ _READING = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SyncAnswer:
     """A computed response and the position it brings the client to."""
 
     body: SyncBody
@@ -135,7 +135,7 @@ class SyncService:
         """Number of long polls being held."""
         return self._waiters.count
 
-    async def poll(self, request: SyncRequest, timeout_ms: int) -> Answer:
+    async def poll(self, request: SyncRequest, timeout_ms: int) -> SyncAnswer:
         """Answer as soon as there is something to tell, at the latest after `timeout_ms`."""
         deadline = self._clock.monotonic() + timeout_ms / 1000
         with self._waiters.waiting(request.user_id, request.session_id) as bell:
@@ -224,7 +224,7 @@ class SyncService:
         self._complete(made)
         return Update(None if made.body.is_empty else template_for(request, made.body, self._shared), made.token)
 
-    async def respond(self, request: SyncRequest) -> Answer:
+    async def respond(self, request: SyncRequest) -> SyncAnswer:
         """The response as of now. What the request's token acknowledges need not be kept any more."""
         if request.since is not None and request.device is not None:
             self._devices.to_device.acknowledge(request.device, request.since.acknowledged)
@@ -237,7 +237,7 @@ class SyncService:
                 return await self._respond(request)
         return await self._respond(request)
 
-    async def _respond(self, request: SyncRequest) -> Answer:
+    async def _respond(self, request: SyncRequest) -> SyncAnswer:
         rooms, since = await self.rooms.of(request.user_id), request.since
         if since is None and request.device is not None:
             self._sent.forget(request.device)
@@ -245,7 +245,7 @@ class SyncService:
         high = self._log.position
         rooms = self.rooms.peek(request.user_id) or rooms
         if since is not None and self.is_current(since) and not request.full_state:
-            return Answer(SyncBody(str(since), key_counts=await self._key_counts(request)), since)
+            return SyncAnswer(SyncBody(str(since), key_counts=await self._key_counts(request)), since)
         entries = None if since is None else self._log.since(since.position, high)
         if since is None or entries is None:
             async with self._store.read() as tx:
@@ -276,7 +276,7 @@ class SyncService:
         await self._builder.stripped(request, made.plan, made.body)
         self._complete(made)
         await self._add_counts(request, rooms, made.body)
-        return Answer(made.body, made.token)
+        return SyncAnswer(made.body, made.token)
 
     @staticmethod
     async def _read_window(tx: Transaction, request: SyncRequest, rooms: Rooms, high: int) -> Window:

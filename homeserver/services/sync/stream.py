@@ -92,18 +92,18 @@ class Sockets:
 
     def has(self, user_id: str) -> bool:
         """Whether the user has a socket open."""
-        return any(isinstance(held, Session) for held in self._held.of(user_id))
+        return any(isinstance(held, StreamSession) for held in self._held.of(user_id))
 
-    def add(self, session: Session) -> None:
+    def add(self, session: StreamSession) -> None:
         """Raises CloseSocket if the user has too many, or the server stops."""
         if self._held.released:
             raise _stopping()
         user_id, most = session.who.user_id, self.settings.sockets_per_user
-        if sum(isinstance(held, Session) for held in self._held.of(user_id)) >= most:
+        if sum(isinstance(held, StreamSession) for held in self._held.of(user_id)) >= most:
             raise CloseSocket(CloseCode.TOO_SLOW, f"A user may have {most} sockets")
         self._held.add(user_id, session)
 
-    def remove(self, session: Session) -> None:
+    def remove(self, session: StreamSession) -> None:
         """The session is over."""
         self._held.remove(session.who.user_id, session)
 
@@ -113,7 +113,7 @@ class Sockets:
             await asyncio.sleep(self.settings.heartbeat_seconds / 2)
             earliest = self.clock.monotonic() - _SILENCE * self.settings.heartbeat_seconds
             for session in self._held.all():
-                if not isinstance(session, Session):
+                if not isinstance(session, StreamSession):
                     continue
                 if session.heard < earliest:
                     session.close(CloseSocket(CloseCode.TOO_SLOW, "No sign of life"))
@@ -121,7 +121,7 @@ class Sockets:
                     session.recheck()
 
 
-class Session:
+class StreamSession:
     """One client on one socket."""
 
     def __init__(self, socket: Socket, host: StreamHost, sync: SyncService, sockets: Sockets) -> None:

@@ -15,7 +15,7 @@ from homeserver.core.build import Signer
 from homeserver.core.signatures import SigningKey
 from homeserver.services.commit import Committer
 from homeserver.services.log import Log
-from homeserver.services.rooms import Rooms, RoomsConfig, build_rooms
+from homeserver.services.rooms import RoomsConfig, RoomServices, build_rooms
 from homeserver.services.rooms.create import EncryptByDefault, RoomRequest
 from homeserver.storage.unit import Database
 from tests.support.store import SERVER_NAME
@@ -68,7 +68,7 @@ class World:
 
     store: Database
     log: Log
-    rooms: Rooms
+    rooms: RoomServices
     profiles: FakeProfiles
     committer: Committer
 

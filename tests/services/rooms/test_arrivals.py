@@ -12,7 +12,7 @@ from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.core.event import Event
 from homeserver.core.versions import ROOM_VERSIONS
 from homeserver.ports.events import EventFlags, StoredEvent
-from homeserver.services.rooms.arrivals import Arrival, Outcome
+from homeserver.services.rooms.arrivals import Arrival, ArrivalOutcome
 from homeserver.services.rooms.visibility import load_history
 from homeserver.storage.unit import Database
 from tests.services.rooms.conftest import ALICE, BOB, CAROL, CountingEntropy, World, running_world
@@ -37,7 +37,7 @@ class Elsewhere:
         room = cls(world, room_id, version)
         await room.follow()
         join = room.make("m.room.member", {"membership": "join"}, PIA)
-        assert await room.arrive(join) is Outcome.ACCEPTED
+        assert await room.arrive(join) is ArrivalOutcome.ACCEPTED
         room.oracle.arrived(join)
         return room
 
@@ -50,7 +50,7 @@ class Elsewhere:
             state = self.oracle.state
             self.oracle.state = {**state, event.key: event.event_id} if event.is_state else state
             self.oracle.after[event.event_id] = self.oracle.state
-            self.oracle.outcomes[event.event_id] = Outcome.ACCEPTED
+            self.oracle.outcomes[event.event_id] = ArrivalOutcome.ACCEPTED
             self.oracle.extremities = [event.event_id]
 
     def make(self, kind: str, content: dict[str, Any], state_key: str | None = None, **more: Any) -> Event:
@@ -58,7 +58,7 @@ class Elsewhere:
         prevs = more.pop("prevs", None) or list(self.oracle.extremities)
         return self.peer.make(prevs, self.oracle.before(prevs), PIA, kind, content, state_key, **more)
 
-    async def arrive(self, event: Event, **more: Any) -> Outcome:
+    async def arrive(self, event: Event, **more: Any) -> ArrivalOutcome:
         return await self.world.rooms.writer.arrive(self.room_id, Arrival(event, **more))
 
     async def stored(self, event: Event) -> StoredEvent | None:
@@ -100,7 +100,7 @@ async def test_an_event_comes_once_whichever_process_takes_it(store: Database) -
         there = [two.rooms.writer.arrive(elsewhere.room_id, Arrival(event)) for event in events]
         here = [elsewhere.arrive(event) for event in reversed(events)]
         outcomes = await asyncio.gather(*here, *there, *(elsewhere.arrive(event) for event in events))
-        assert set(outcomes) == {Outcome.ACCEPTED}
+        assert set(outcomes) == {ArrivalOutcome.ACCEPTED}
         timeline = [event.event_id for event in await one.timeline(elsewhere.room_id)]
         assert sorted(timeline[-5:]) == sorted(event.event_id for event in events)
         assert len(set(timeline)) == len(timeline)
@@ -117,18 +117,18 @@ async def test_hidden_events_are_no_news(world: World) -> None:
     elsewhere = await Elsewhere.begin(world)
     position = world.log.position
     topic = elsewhere.make("m.room.topic", {"topic": "mine"}, "")
-    assert await elsewhere.arrive(topic) is Outcome.REJECTED, "they have no power"
+    assert await elsewhere.arrive(topic) is ArrivalOutcome.REJECTED, "they have no power"
     message = elsewhere.make("m.room.message", {"body": "spam"})
-    assert await elsewhere.arrive(message, refused=True) is Outcome.SOFT_FAILED
+    assert await elsewhere.arrive(message, refused=True) is ArrivalOutcome.SOFT_FAILED
     outlier = elsewhere.make("m.room.message", {"body": "kept"})
-    assert await elsewhere.arrive(outlier, outlier=True) is Outcome.OUTLIER
+    assert await elsewhere.arrive(outlier, outlier=True) is ArrivalOutcome.OUTLIER
     assert world.log.position == position
     for event in (topic, message, outlier):
         stored = await elsewhere.stored(event)
         assert stored is not None
         assert (stored.position, stored.order) == (None, None)
         assert stored.nid < 0
-    assert await elsewhere.arrive(outlier) is Outcome.ACCEPTED
+    assert await elsewhere.arrive(outlier) is ArrivalOutcome.ACCEPTED
     stored = await elsewhere.stored(outlier)
     assert stored is not None
     assert stored.position == world.log.position == position + 1
@@ -147,13 +147,13 @@ async def test_an_outlier_that_another_server_names_takes_no_state_away(world: W
     here = list(elsewhere.oracle.extremities)
     unseen = elsewhere.make("m.room.message", {"body": "who knows what was here"}, prevs=here)
     elsewhere.oracle.know(unseen)
-    assert await elsewhere.arrive(unseen, outlier=True) is Outcome.OUTLIER
+    assert await elsewhere.arrive(unseen, outlier=True) is ArrivalOutcome.OUTLIER
     told = {create: before_power[create], ("m.room.member", PIA): before_power["m.room.member", PIA]}
     spam = elsewhere.peer.make([unseen.event_id], before_power, PIA, "m.room.message", {"body": "spam"})
-    assert await elsewhere.arrive(spam, told=told, refused=True) is Outcome.SOFT_FAILED
+    assert await elsewhere.arrive(spam, told=told, refused=True) is ArrivalOutcome.SOFT_FAILED
     elsewhere.oracle.know(spam)
     behind = elsewhere.peer.make([spam.event_id], before_power, PIA, "m.room.message", {"body": "behind"})
-    assert await elsewhere.arrive(behind) is Outcome.ACCEPTED
+    assert await elsewhere.arrive(behind) is ArrivalOutcome.ACCEPTED
     async with world.store.read() as tx:
         head = await tx.rooms.head(elsewhere.room_id)
     assert head is not None
@@ -168,7 +168,7 @@ async def test_a_redaction_from_elsewhere_takes_effect(world: World) -> None:
     await elsewhere.arrive(message)
     elsewhere.oracle.arrived(message)
     redaction = elsewhere.make("m.room.redaction", {"redacts": message.event_id})
-    assert await elsewhere.arrive(redaction) is Outcome.ACCEPTED
+    assert await elsewhere.arrive(redaction) is ArrivalOutcome.ACCEPTED
     stored = await elsewhere.stored(message)
     assert stored is not None
     assert stored.event.content == {}
@@ -182,14 +182,14 @@ async def test_a_redaction_waits_for_what_it_redacts(world: World, apart: bool) 
     other = elsewhere.make("m.room.message", {"body": "mine"}, prevs=list(elsewhere.oracle.extremities))
     redaction = elsewhere.make("m.room.redaction", {"redacts": message.event_id})
     foreign = elsewhere.make("m.room.redaction", {"redacts": "$nothing-that-ever-comes"})
-    assert await elsewhere.arrive(foreign) is Outcome.ACCEPTED
+    assert await elsewhere.arrive(foreign) is ArrivalOutcome.ACCEPTED
     if apart:
-        assert await elsewhere.arrive(redaction) is Outcome.ACCEPTED
+        assert await elsewhere.arrive(redaction) is ArrivalOutcome.ACCEPTED
         world.rooms.memory.events.clear()
-        assert await elsewhere.arrive(message) is Outcome.ACCEPTED
+        assert await elsewhere.arrive(message) is ArrivalOutcome.ACCEPTED
     else:
         both = [elsewhere.arrive(redaction), elsewhere.arrive(other), elsewhere.arrive(message)]
-        assert set(await asyncio.gather(*both)) == {Outcome.ACCEPTED}
+        assert set(await asyncio.gather(*both)) == {ArrivalOutcome.ACCEPTED}
     for _ in range(2):
         stored = await elsewhere.stored(message)
         assert stored is not None
@@ -203,7 +203,7 @@ async def test_a_redaction_from_elsewhere_without_power_does_nothing(world: Worl
     words = await world.say(elsewhere.room_id, "of this server")
     await elsewhere.follow()
     redaction = elsewhere.make("m.room.redaction", {"redacts": words})
-    assert await elsewhere.arrive(redaction) is Outcome.ACCEPTED
+    assert await elsewhere.arrive(redaction) is ArrivalOutcome.ACCEPTED
     async with world.store.read() as tx:
         stored = (await tx.events.get_many([words]))[words]
     assert stored.redacted_by is None, "they have no power, and it is not of their server"
@@ -213,9 +213,9 @@ async def test_an_outlier_that_was_redacted_before_it_got_its_place(world: World
     elsewhere = await Elsewhere.begin(world)
     message = elsewhere.make("m.room.message", {"body": "secret"})
     redaction = elsewhere.make("m.room.redaction", {"redacts": message.event_id})
-    assert await elsewhere.arrive(redaction) is Outcome.ACCEPTED
-    assert await elsewhere.arrive(message, outlier=True) is Outcome.OUTLIER
-    assert await elsewhere.arrive(message) is Outcome.ACCEPTED
+    assert await elsewhere.arrive(redaction) is ArrivalOutcome.ACCEPTED
+    assert await elsewhere.arrive(message, outlier=True) is ArrivalOutcome.OUTLIER
+    assert await elsewhere.arrive(message) is ArrivalOutcome.ACCEPTED
     world.rooms.memory.events.clear()
     stored = await elsewhere.stored(message)
     assert stored is not None
@@ -235,7 +235,7 @@ async def test_what_was_made_before_a_ban_and_comes_after_it_is_hidden(world: Wo
     await world.rooms.memberships.ban(ALICE, elsewhere.room_id, PIA)
     await elsewhere.follow()
     name = elsewhere.make("m.room.name", {"name": "from before the ban"}, "", prevs=before)
-    assert await elsewhere.arrive(name) is Outcome.SOFT_FAILED
+    assert await elsewhere.arrive(name) is ArrivalOutcome.SOFT_FAILED
     assert await world.state(elsewhere.room_id, "m.room.name") is None
 
 
@@ -250,7 +250,7 @@ async def test_an_event_of_a_fork_is_seen_by_its_own_state(world: World) -> None
     await rooms.memberships.leave(BOB, room_id)
     aside = elsewhere.make("m.room.message", {"body": "aside"}, prevs=fork)
     plain = elsewhere.make("m.room.message", {"body": "plain"}, prevs=fork)
-    assert [await elsewhere.arrive(event) for event in (aside, plain)] == [Outcome.ACCEPTED] * 2
+    assert [await elsewhere.arrive(event) for event in (aside, plain)] == [ArrivalOutcome.ACCEPTED] * 2
     stored = await elsewhere.stored(aside)
     assert stored is not None
     assert stored.order is not None
