@@ -116,6 +116,7 @@ async def conversation(ada: Person, scene: Scenery) -> None:
     garden = f"room/{scene.rooms['garden']}"
     await show(ada, garden)
     await ada.sees("They also have lavender")
+    await page.wait_for_timeout(3_000)  # the client asks who is in the room
     taras = scene.people["taras"]
     await taras.ok("PUT", f"/rooms/{scene.rooms['garden']}/typing/{taras.user_id}", {"typing": True, "timeout": 60_000})
     await page.get_by_text("is typing").first.wait_for()
