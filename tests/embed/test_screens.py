@@ -12,6 +12,7 @@ import pytest
 from tests.embed.people import Person, local, person
 from tests.embed.scenery import Scenery, scenery
 from tests.embed.test_admin_pages import SHOTS, shoot, sign_in
+from tests.support.admin import OWN
 from tests.support.client import Client
 from tests.support.server import Server
 
@@ -28,6 +29,22 @@ SETTINGS = ("profile", "devices", "encryption", "notifications", "appearance", "
 ADMIN = ("sites", "users", "rooms", "reports", "federation", "media", "tokens", "health", "audit")
 
 
+SITE = "teren"
+
+
+async def _site(scene: Scenery) -> None:
+    """A shop with a support chat."""
+    settings = {
+        "name": "Крамниця «Терен»",
+        "origins": ["https://teren.example"],
+        "theme": {"accent": "#8C3B4A"},
+        "form": {
+            "fields": [{"name": "name"}, {"name": "email", "type": "email"}, {"name": "message", "required": True}]
+        },
+    }
+    await scene.ada.request("POST", f"{OWN}/sites", {"site_id": SITE, "settings": settings})
+
+
 async def show(who: Person, where: str) -> None:
     """Go to a page of the client and let it come to rest."""
     await who.page.evaluate("where => { location.hash = '#/' + where; }", where)
@@ -40,7 +57,8 @@ async def test_every_screen(browser: Browser, server: Server, anonymous: Client)
     scene = await scenery(anonymous, painter)
     newcomer = await person(browser, local(server), "maya", viewport={"width": 1440, "height": 900})
     await entering(newcomer)
-    ada = await sign_in(browser, server, scene.ada, viewport={"width": 1440, "height": 900})
+    await _site(scene)
+    ada = await sign_in(browser, server, scene.ada, viewport={"width": 1440, "height": 900}, locale="en-GB")
     await conversation(ada, scene)
     await around(ada, scene)
     for tab in SETTINGS:
@@ -49,6 +67,9 @@ async def test_every_screen(browser: Browser, server: Server, anonymous: Client)
     for tab in ADMIN:
         await show(ada, f"admin/{tab}")
         await shoot(ada, f"admin-{tab}")
+    await show(ada, f"admin/sites/{SITE}")
+    await ada.page.frame_locator("iframe.widget").get_by_role("heading").wait_for()
+    await shoot(ada, "admin-site")
     assert ada.faults + newcomer.faults == []
 
 
@@ -95,9 +116,10 @@ async def conversation(ada: Person, scene: Scenery) -> None:
     garden = f"room/{scene.rooms['garden']}"
     await show(ada, garden)
     await ada.sees("They also have lavender")
+    await page.wait_for_timeout(3_000)  # the client asks who is in the room
     taras = scene.people["taras"]
     await taras.ok("PUT", f"/rooms/{scene.rooms['garden']}/typing/{taras.user_id}", {"typing": True, "timeout": 60_000})
-    await page.wait_for_timeout(1_000)
+    await page.get_by_text("is typing").first.wait_for()
     await shoot(ada, "chat")
     await page.evaluate("document.querySelector('[role=log]').scrollTop = 0")
     await page.wait_for_timeout(700)

@@ -17,6 +17,7 @@ from homeserver.services.support.work import is_done
 from homeserver.web.route import Auth, Route
 from media_repo.routes import ROUTES as MEDIA_ROUTES
 from tests.embed.support_chat import Agent, Frame, new_site, site_command
+from tests.embed.test_support_identity import claims, keyed, signed
 from tests.support.client import Client, part
 from tests.support.fixtures import MakeUser, StartServer, fresh
 from tests.support.server import Server
@@ -310,3 +311,30 @@ async def test_files_are_those_that_the_site_takes(server: Server, http: aiohttp
     (await upload(b"<svg/>", "image/svg+xml")).error(403, "M_FORBIDDEN")
     (await upload(b"x", "text/html")).error(403, "M_FORBIDDEN")
     (await upload(b"x" * 3000, "image/png")).error(413, "M_TOO_LARGE")
+
+
+async def test_logs_hold_no_secret(start_server: StartServer, http: aiohttp.ClientSession) -> None:
+    server = start_server("sqlite", log_level="debug")
+    site = new_site(server, [ORIGIN], [], identity={"mode": "optional"})
+    key = keyed(server, site)
+    ada, maya = Frame(http, server, site), Frame(http, server, site)
+    secrets = {key[1]}
+    token = signed(key, claims(site))
+    for frame, more in ((ada, {}), (maya, {"jwt": token})):
+        nonce = await frame.nonce()
+        await frame.begin(nonce=nonce, **more)
+        await frame.say("the blue mug, please 5f1c")
+        secrets |= {nonce, frame.handle, str(frame.client.token)}
+        resumed = (await frame.ask("session/resume")).ok()
+        secrets |= {str(resumed["access_token"]), str(resumed["handle"])}
+        frame.take(resumed)
+        wrong = {"nonce": "wrong-nonce-71", "key": "wrong-key-of-71-signs", "jwt": token}
+        assert (await frame.ask("session", wrong)).status == 403
+    secrets |= {token, "wrong-nonce-71", "wrong-key-of-71-signs", "the blue mug"}
+    secrets |= {cookie.value for cookie in http.cookie_jar}
+    assert (await ada.ask("erase", Authorization=f"Bearer {ada.client.token}")).status == 200
+    server.stop()
+    log = server.log.read_text()
+    assert "stopped" in log
+    found = [secret for secret in secrets if secret and secret in log]
+    assert found == []

@@ -124,7 +124,8 @@ async def test_contrast_and_zoom(browser: Browser, server: Server, make_user: Ma
         ada, _ = await shop.begin(browser, origin, "can this be read?")
         await ada.page.emulate_media(forced_colors="active")
         widths = await ada.frame.evaluate(
-            "[...document.querySelectorAll('.own .bub, .cmp .box')].map((e) => getComputedStyle(e).borderTopWidth)"
+            """() => [...document.querySelectorAll(".own .bub, .cmp .box")]
+                .map((each) => getComputedStyle(each).borderTopWidth)"""
         )
         assert widths == ["1px", "1px"]
         await ada.page.emulate_media(forced_colors="none")

@@ -185,14 +185,6 @@ export class Engine extends Emitter<EngineEvents> {
             this.touch(member.roomId);
             this.emit("typing", member.roomId);
         });
-        // Who types may be nobody yet whom the room's state here knows: members come when they are needed.
-        client.on(ClientEvent.Event, (event) => {
-            const room = event.getType() === "m.typing" && client.getRoom(event.getRoomId());
-            if (!room || room.getJoinedMemberCount() > MOST_TO_LOAD) return;
-            const who = event.getContent()["user_ids"] as unknown;
-            if (!Array.isArray(who) || who.every((id) => room.getMember(id as string))) return;
-            void room.loadMembersIfNeeded().then((asked) => asked && room.currentState.setTypingEvent(event), () => undefined);
-        });
         // Edits and late keys change events that stand in the timeline already.
         client.on("Event.decrypted" as ClientEvent.Event, (event) => {
             this.touch(event.getRoomId());
@@ -200,9 +192,6 @@ export class Engine extends Emitter<EngineEvents> {
         });
     }
 }
-
-/** Of larger rooms the members are asked for only where a page shows them. */
-const MOST_TO_LOAD = 2_000;
 
 const isRoom = (value: unknown): value is Room => typeof value === "object" && value !== null && "roomId" in value && "tags" in value;
 

@@ -9,6 +9,8 @@ import { the } from "./app.ts";
 
 const KEPT = 5;
 const RECEIPT_MS = 1_000;
+const MEET_MS = 1_000;
+const MOST_TO_MEET = 2_000;
 
 export class RoomView {
     readonly timeline: Timeline;
@@ -26,6 +28,7 @@ export class RoomView {
     atBottom = true;
     #scheduled = false;
     #stops: (() => void)[] = [];
+    #meeting: ReturnType<typeof setTimeout> | undefined;
     #receiptTimer: ReturnType<typeof setTimeout> | undefined;
     #receipt: string | undefined;
     #sent: string | undefined;
@@ -65,10 +68,20 @@ export class RoomView {
                 this.target.value = event;
             }
             this.state.value = "ready";
+            if (!this.thread) this.#meet();
         } catch {
             if (event) await this.open();
             else this.state.value = "gone";
         }
+    }
+
+    /** Ask who is here once the room stays open: the SDK tells of the typing of those only whom it knows. */
+    #meet(): void {
+        clearTimeout(this.#meeting);
+        this.#meeting = setTimeout(() => {
+            const room = the().engine.room(this.roomId);
+            if (room && room.getJoinedMemberCount() <= MOST_TO_MEET) room.loadMembersIfNeeded().catch(() => false);
+        }, MEET_MS);
     }
 
     #unreadFrom(): string | undefined {
@@ -163,6 +176,7 @@ export class RoomView {
 
     close(): void {
         for (const stop of this.#stops) stop();
+        clearTimeout(this.#meeting);
         clearTimeout(this.#receiptTimer);
     }
 }

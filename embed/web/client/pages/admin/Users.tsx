@@ -76,7 +76,7 @@ export function UsersPage(): JSX.Element {
             <td>{roleOf(user)}</td>
             <td><StateChip user={user} /></td>
             <td class="n">{user["chat.hromada.devices"]?.toLocaleString()}</td>
-            <td class="n">{size(user["chat.hromada.media_length"] ?? 0)}</td>
+            <td class="n">{user["chat.hromada.media_length"] ? size(user["chat.hromada.media_length"]) : "0"}</td>
             <td class="sub">{short(user.creation_ts)}</td>
             <td class="sub">{user.last_seen_ts ? short(user.last_seen_ts) : "–"}</td>
         </tr>
