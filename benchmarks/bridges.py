@@ -36,6 +36,7 @@ HEAD = """
 id = "db"
 homeserver = "http://127.0.0.1:{port}"
 server_name = "hromada.test"
+listen = "127.0.0.1:{back}"
 as_token = {{ file = "{folder}/as_token" }}
 hs_token = {{ file = "{folder}/hs_token" }}
 state = "{folder}/state.db"
@@ -85,7 +86,7 @@ def world(mappings: str, sql: str, *, queue: int = 10_000) -> Iterator[tuple[Pos
         bridge = Bridge(folder, SHOP_URL=url)
         os.environ["SHOP_URL"] = url
         listen = _port()
-        text = HEAD.format(port=listen, folder=folder, queue=queue) + mappings
+        text = HEAD.format(port=listen, back=_port(), folder=folder, queue=queue) + mappings
         bridge.file.write_text(text)
         server.reconfigure(
             listen=f"127.0.0.1:{listen}", environment={"HROMADA_APPSERVICES_FILES": registration(bridge, folder)}

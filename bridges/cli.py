@@ -8,6 +8,8 @@ import json
 import re
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 from bridges import ddl, operate
@@ -82,10 +84,19 @@ def _homeserver(config: Config) -> Homeserver:
 def _run(config: Config, _options: argparse.Namespace) -> int:
     state = State(config.state_file)
     try:
-        asyncio.run(_serve(config, state))
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(config, state))
     finally:
         state.close()
     return 0
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop, where it is installed."""
+    if find_spec("uvloop") is None:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = import_module("uvloop").new_event_loop
+    return factory
 
 
 async def _serve(config: Config, state: State) -> None:

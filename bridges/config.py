@@ -104,6 +104,10 @@ class AppService(_Section, frozen=True, kw_only=True):
         host, _, port = self.listen.rpartition(":")
         return (host.strip("[]"), int(port)) if host else None
 
+    def owns(self, user_id: str) -> bool:
+        """Whether it is a user of the bridge's own."""
+        return user_id.startswith(f"@{self.prefix}") and user_id.endswith(f":{self.server_name}")
+
 
 class TLS(_Section, frozen=True, kw_only=True):
     """Encryption of the connections to a database. Other hosts than this one are verified unless it is said here."""

@@ -21,11 +21,15 @@ from bridges.faults import reach
 from bridges.limits import Bucket
 from bridges.matrix import Homeserver, MatrixFailure, TryAgain, part
 from bridges.rooms import Rooms
-from bridges.state import Delivery, State
+from bridges.state import Delivery, Made, State, StateInUse
 
 _LONGEST_WAIT_S = 60.0
 _KEEP_DONE_MS = 14 * 24 * 3600 * 1000
 _LOOK_AGAIN_S = 2.0
+_PAGE = 20
+"""Deliveries of a room that are read at once, and after which a room gives way to others."""
+_NOTE_AFTER_S = 0.02
+_BUCKETS = 10_000
 _log = structlog.get_logger(__name__)
 
 
@@ -39,7 +43,11 @@ class Sender:
         self._homeserver = homeserver
         self._rooms = Rooms(config, state, homeserver)
         self._busy: set[str] = set()
+        self._crowded = False
         self._news = asyncio.Event()
+        self._made: list[Made] = []
+        self._to_note = asyncio.Event()
+        self._buckets: dict[str, Bucket] = {}
         self._totals = {name: Bucket(per_second(m.rate.total)) for name, m in config.mapping.items()}
         self._per_room = {name: per_second(m.rate.per_room) for name, m in config.mapping.items()}
         self._keep = {name for name, m in config.mapping.items() if m.on_delete == "redact"}
@@ -52,33 +60,74 @@ class Sender:
     async def run(self) -> None:
         """Until cancelled."""
         pruned = 0.0
-        async with asyncio.TaskGroup() as tasks:
-            while True:
-                self._news.clear()
-                for lane in self._state.lanes(self._busy, self._service.lanes - len(self._busy)):
-                    self._busy.add(lane)
-                    tasks.create_task(self._work(lane))
-                if time.monotonic() - pruned > 3600:
-                    pruned = time.monotonic()
-                    self._state.prune(int(time.time() * 1000) - _KEEP_DONE_MS)
-                metrics.QUEUE.set(self._state.waiting())
-                with suppress(TimeoutError):  # something may have been retried by the command line
-                    await asyncio.wait_for(self._news.wait(), _LOOK_AGAIN_S)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._keep_noting())
+                while True:
+                    self._news.clear()
+                    self._give_out(tasks)
+                    if time.monotonic() - pruned > 3600:
+                        pruned = time.monotonic()
+                        self._state.prune(int(time.time() * 1000) - _KEEP_DONE_MS)
+                    metrics.QUEUE.set(self._state.waiting())
+                    with suppress(TimeoutError):  # something may have been retried by the command line
+                        await asyncio.wait_for(self._news.wait(), _LOOK_AGAIN_S)
+        finally:
+            with suppress(StateInUse):  # then another bridge makes them, under the same transaction ids
+                self._note()
+
+    def _give_out(self, tasks: asyncio.TaskGroup) -> None:
+        free = self._service.lanes - len(self._busy)
+        if free <= 0:
+            self._crowded = True  # as far as is known: a room that gives way for nothing is taken up again at once
+            return
+        found = self._state.lanes(self._busy, free + 1)
+        self._crowded = len(found) > free
+        for lane in found[:free]:
+            self._busy.add(lane)
+            tasks.create_task(self._work(lane))
 
     async def _work(self, lane: str) -> None:
-        bucket: Bucket | None = None
         try:
-            while (delivery := self._state.head(lane)) is not None:
-                if delivery.mapping in self._totals:
-                    bucket = bucket or Bucket(self._per_room[delivery.mapping])
-                    await bucket.take()
-                    await self._totals[delivery.mapping].take()
-                await self._deliver(delivery)
+            while page := self._next(lane):
+                for delivery in page:
+                    if delivery.mapping in self._totals:
+                        await self._bucket(lane, delivery.mapping).take()
+                        await self._totals[delivery.mapping].take()
+                    if not await self._deliver(delivery):
+                        break
+                if self._crowded:
+                    return
         finally:
             self._busy.discard(lane)
             self._news.set()
 
-    async def _deliver(self, delivery: Delivery) -> None:
+    def _next(self, lane: str) -> list[Delivery]:
+        self._note()  # what is made and not noted would be found again
+        return self._state.heads(lane, _PAGE)
+
+    def _bucket(self, lane: str, mapping: str) -> Bucket:
+        if (known := self._buckets.get(lane)) is not None:
+            return known
+        if len(self._buckets) >= _BUCKETS:
+            self._buckets.pop(next(iter(self._buckets)))
+        return self._buckets.setdefault(lane, Bucket(self._per_room[mapping]))
+
+    async def _keep_noting(self) -> None:
+        """Note together what was made within a moment. After kill -9 it is made again, and has happened once."""
+        while True:
+            await self._to_note.wait()
+            await asyncio.sleep(_NOTE_AFTER_S)
+            self._note()
+
+    def _note(self) -> None:
+        self._to_note.clear()
+        if self._made:
+            made, self._made = self._made, []
+            self._state.settle_made(made)
+
+    async def _deliver(self, delivery: Delivery) -> bool:
+        """Whether it is made: the next one of the room may follow."""
         try:
             with metrics.DELIVERY_SECONDS.time():
                 event_id = await self._answered(delivery)
@@ -89,6 +138,7 @@ class Sender:
             _log.warning("delivery_postponed", lane=delivery.lane, error=str(trouble), again_in=round(wait, 2))
             self._state.settle(delivery, "waiting", error=str(trouble))
             await asyncio.sleep(wait)
+            return False
         except MatrixFailure as failure:
             # What is wrong with one message is no reason to keep the next; what is wrong with the room is.
             verdict = "parked" if failure.status in (401, 403, 404) or delivery.kind == "room" else "dead"
@@ -96,10 +146,12 @@ class Sender:
             self._state.settle(delivery, verdict, error=str(failure))
             metrics.DELIVERIES.labels(verdict).inc()
             self.failed(delivery, str(failure))
-        else:
-            keep = delivery.kind == "m.room.message" and delivery.mapping in self._keep
-            self._state.settle(delivery, "done", event_id=event_id, keep=keep)
-            metrics.DELIVERIES.labels("done").inc()
+            return False
+        keep = delivery.kind == "m.room.message" and delivery.mapping in self._keep
+        self._made.append(Made(delivery, event_id, keep))
+        self._to_note.set()
+        metrics.DELIVERIES.labels("done").inc()
+        return True
 
     async def _answered(self, delivery: Delivery) -> str | None:
         try:
@@ -121,6 +173,7 @@ class Sender:
             await self._rooms.set_archived(room.room_id, delivery.kind == "archive")
             return None
         if delivery.kind == "redact":
+            self._note()  # what is made and not noted is to be redacted, too
             await self._rooms.redact(delivery.lane, room.room_id)
             return None
         if delivery.kind.startswith("state:"):

@@ -33,8 +33,7 @@ class Inbound:
         stored: Callable[[], None],
     ) -> None:
         self._state, self._stored = state, stored
-        service = config.appservice
-        self._ours = (f"@{service.prefix}", f":{service.server_name}")
+        self._service = config.appservice
         self._writeback = Writeback(config, state, homeserver, sources)
         self._news = asyncio.Event()
         self.told: Callable[[Mapping[str, Any]], None] = lambda _event: None
@@ -49,6 +48,7 @@ class Inbound:
         while True:
             self._news.clear()
             held: set[str] = set()
+            passed: list[int] = []
             for id_, event in self._received():
                 room = str(event.get("room_id"))
                 if room in held:
@@ -59,9 +59,14 @@ class Inbound:
                     _log.warning("event_postponed", event_id=event.get("event_id"), error=str(error), again_in=wait)
                     held.add(room)
                     continue
-                self._state.handled(id_, answers)
+                passed.append(id_)
+                if answers or len(passed) >= _AT_ONCE:
+                    self._state.handled(passed, answers)
+                    passed = []
                 if answers:
                     self._stored()
+            if passed:
+                self._state.handled(passed)
             if held:
                 wait = min(wait * 2, _LONGEST_WAIT_S)
                 await asyncio.sleep(wait)
@@ -77,7 +82,7 @@ class Inbound:
 
     async def _handle(self, event: Mapping[str, Any]) -> list[Delivery]:
         sender = event.get("sender")
-        if not isinstance(sender, str) or (sender.startswith(self._ours[0]) and sender.endswith(self._ours[1])):
+        if not isinstance(sender, str) or self._service.owns(sender):
             return []
         self.told(event)
         try:

@@ -15,9 +15,12 @@ import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from bridges.stored import Delivery, Made, RoomRow, RowState, Stored
+
+__all__ = ["Delivery", "Made", "RoomRow", "RowState", "State", "StateInUse", "Stored"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS lease (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL);
@@ -58,65 +61,6 @@ _LARGEST_EVENT = 256 * 1024
 
 class StateInUse(Exception):
     """Another bridge runs on this file, or has taken it over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """Something to do at the homeserver, once."""
-
-    txn: str
-    mapping: str
-    lane: str
-    """Deliveries of one lane are made one after the other: it is the room of one row."""
-    kind: str
-    """`room`, `open`, `archive`, `redact`, `profile`, or the type of the event; of state with `state:` before it."""
-    sender: str
-    content: dict[str, Any]
-    ts: int | None = None
-    id: int = 0
-    attempts: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class RoomRow:
-    """The room of a lane as it was last rendered."""
-
-    lane: str
-    alias: str
-    name: str
-    topic: str
-    archived: bool = False
-    room_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RowState:
-    """A row as it was last seen."""
-
-    key: str
-    """The key as JSON."""
-    n: int
-    """How often it was seen to change."""
-    hash: str | None
-    """Of its image; None if it is gone."""
-    image: Mapping[str, Any] | None
-    ahead: bool = False
-    """A scan saw it: the log may still tell what led there."""
-    scan: int = 0
-    """The last scan that met it."""
-
-
-@dataclass(slots=True)
-class Stored:
-    """What is stored together, in one transaction."""
-
-    deliveries: list[Delivery] = field(default_factory=list)
-    rooms: dict[str, RoomRow] = field(default_factory=dict)
-    rows: dict[str, RowState] = field(default_factory=dict)
-    taken: list[str] = field(default_factory=list)
-    echoes: list[tuple[str, str]] = field(default_factory=list)
-    """(key, event id) of echoes that have come."""
-    progress: dict[str, str] = field(default_factory=dict)
 
 
 class State:
@@ -298,39 +242,41 @@ class State:
                     break
         return found
 
-    def head(self, lane: str) -> Delivery | None:
-        """What is to be done next in a lane; None if nothing is, or it is parked."""
-        row = self._db.execute(
+    def heads(self, lane: str, limit: int) -> list[Delivery]:
+        """What is to be done next in a lane, one after the other; nothing behind what is parked."""
+        rows = self._db.execute(
             "SELECT txn, mapping, lane, kind, sender, content, ts, id, attempts, state FROM delivery "
-            "WHERE lane = ? AND state IN ('waiting', 'parked') ORDER BY id LIMIT 1",
-            (lane,),
-        ).fetchone()
-        if row is None or row[9] == "parked":
-            return None
-        txn, mapping, lane, kind, sender, content, ts, id_, attempts, _ = row
-        return Delivery(txn, mapping, lane, kind, sender, json.loads(content), ts, id_, attempts)
+            "WHERE lane = ? AND state IN ('waiting', 'parked') ORDER BY id LIMIT ?",
+            (lane, limit),
+        )
+        found: list[Delivery] = []
+        for txn, mapping, name, kind, sender, content, ts, id_, attempts, state in rows.fetchall():
+            if state == "parked":
+                break
+            found.append(Delivery(txn, mapping, name, kind, sender, json.loads(content), ts, id_, attempts))
+        return found
 
-    def settle(
-        self,
-        delivery: Delivery,
-        state: str,
-        *,
-        event_id: str | None = None,
-        error: str | None = None,
-        keep: bool = False,
-    ) -> None:
-        """How a delivery ended: `done`, `dead` or `parked`; or `waiting`, to be tried again.
-
-        `keep` remembers the event for a redaction, as long as it takes.
-        """
+    def settle(self, delivery: Delivery, state: str, error: str) -> None:
+        """How a delivery ended that was not made: `dead` or `parked`; or `waiting`, to be tried again."""
         with self.transaction() as db:
             db.execute(
-                "UPDATE delivery SET state = ?, event_id = ?, error = ?, attempts = attempts + 1, done_ms = ? "
-                "WHERE id = ?",
-                (state, event_id, error, int(time.time() * 1000), delivery.id),
+                "UPDATE delivery SET state = ?, error = ?, attempts = attempts + 1, done_ms = ? WHERE id = ?",
+                (state, error, int(time.time() * 1000), delivery.id),
             )
-            if keep and event_id is not None:
-                db.execute("INSERT OR IGNORE INTO sent VALUES (?, ?)", (delivery.lane, event_id))
+
+    def settle_made(self, made: Sequence[Made]) -> None:
+        """These are done."""
+        now = int(time.time() * 1000)
+        with self.transaction() as db:
+            db.executemany(
+                "UPDATE delivery SET state = 'done', event_id = ?, error = NULL, attempts = attempts + 1, done_ms = ? "
+                "WHERE id = ?",
+                [(one.event_id, now, one.delivery.id) for one in made],
+            )
+            db.executemany(
+                "INSERT OR IGNORE INTO sent VALUES (?, ?)",
+                [(one.delivery.lane, one.event_id) for one in made if one.keep and one.event_id is not None],
+            )
 
     def sent(self, lane: str) -> list[str]:
         """Events of a lane that are to be redacted with its row."""
@@ -394,10 +340,10 @@ class State:
         )
         return [(id_, json.loads(body)) for id_, body in rows]
 
-    def handled(self, id_: int, answers: Iterable[Delivery] = ()) -> None:
-        """An event is handled, and these are the answers to it."""
+    def handled(self, ids: Sequence[int], answers: Iterable[Delivery] = ()) -> None:
+        """Events are handled, and these are the answers to them."""
         with self.transaction() as db:
-            db.execute("UPDATE inbox SET body = NULL WHERE id = ?", (id_,))
+            db.executemany("UPDATE inbox SET body = NULL WHERE id = ?", [(id_,) for id_ in ids])
             self._insert(db, answers)
 
     # ---- rooms and ghosts ----

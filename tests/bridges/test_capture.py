@@ -13,7 +13,7 @@ import pytest
 
 from bridges.matrix import Homeserver
 from bridges.sources import Batch, SourceUnavailable
-from bridges.state import RoomRow, State, StateInUse, Stored
+from bridges.state import Made, RoomRow, State, StateInUse, Stored
 from bridges.writeback import Writeback
 from tests.bridges.bench import BINLOG, HORIZON, LOGICAL, OUTBOX, OVERLAP, Bench, make_bench
 from tests.support.fixtures import unavailable
@@ -180,9 +180,8 @@ async def test_a_full_queue_leaves_the_rest_at_the_source(
         await run("INSERT INTO rows_ (id, state) SELECT n, 'x' FROM generate_series(1, 100) n")
         await bench.drain()
         assert bench.state.waiting() == 10
-        for delivery in [bench.state.head(f"rows:[{row}]") for row in range(1, 6)]:
-            assert delivery is not None
-            bench.state.settle(delivery, "done")
+        firsts = [bench.state.heads(f"rows:[{row}]", 1)[0] for row in range(1, 6)]
+        bench.state.settle_made([Made(delivery, None, keep=False) for delivery in firsts])
         await bench.drain()
         assert bench.state.waiting() == 15
     await bench.close()
