@@ -6,7 +6,7 @@ spec: client-server-api#receipts, client-server-api#fully-read-markers
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +29,7 @@ READ_PRIVATE = "m.read.private"
 FULLY_READ = "m.fully_read"
 MAIN_THREAD = "main"
 
+_MOST_REACHED = 20_000
 _MOST_HOPS = 3  # spec: client-server-api#threaded-read-receipts
 
 
@@ -63,6 +64,8 @@ class ReceiptService:
         self._edits = edits
         self._clock = clock
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        # The order that a receipt stands at, or one before it if another process has moved it on.
+        self._reached: OrderedDict[tuple[int, str, str, str | None], int] = OrderedDict()
 
     async def set(self, user_id: str, room_id: str, type_: str, event_id: str, thread_id: str | None) -> None:
         """The user, joined to the room (checked by the caller), has read up to `event_id`.
@@ -83,13 +86,27 @@ class ReceiptService:
                 if thread_id is not None:
                     await _require_thread(tx, target, thread_id)
                 room_nid = target.room_nid
-                known_id = await tx.receipts.get(room_nid, user_id, type_, thread_id)
-                if await _is_as_far(tx, known_id, target):
+                key = (room_nid, user_id, type_, thread_id)
+                reached = self._reached.get(key)
+                if reached is None:
+                    known_id = await tx.receipts.get(room_nid, user_id, type_, thread_id)
+                    if await _is_as_far(tx, known_id, target):
+                        return
+                elif target.order is not None and reached >= target.order:
                     return
             if faults.plan is not None:
                 await faults.plan.reach("receipts.decided")
             receipt = ReceiptChanged(room_id, room_nid, user_id, type_, thread_id, event_id, self._clock.now_ms())
             await self._committer.commit(_PutReceipt(receipt, self._most))
+            self._remember(key, target)
+
+    def _remember(self, key: tuple[int, str, str, str | None], target: StoredEvent) -> None:
+        if target.order is None or key[3] is not None:
+            return  # threads are many, and the oldest of a user are forgotten
+        self._reached[key] = target.order
+        self._reached.move_to_end(key)
+        if len(self._reached) > _MOST_REACHED:
+            self._reached.popitem(last=False)
 
     async def set_fully_read(self, user_id: str, room_id: str, event_id: str) -> None:
         """Move the user's marker, kept as account data `m.fully_read`. Raises NOT_FOUND as `set`."""
