@@ -199,7 +199,7 @@ async def backfill(rows: int) -> None:
     with world(mapping("a", LOGICAL, '{ mode = "last", limit = 100 }'), sql) as (_, _server, bridge, _url):
         bridge.start()
         process, most, began = psutil.Process(bridge.pid), 0, time.monotonic()
-        while "scan_ends" not in bridge.log() and time.monotonic() - began < 600:
+        while "scan_ends" not in bridge.log() and time.monotonic() - began < 1_800:
             most = max(most, process.memory_info().rss)
             await asyncio.sleep(0.1)
         took = time.monotonic() - began
