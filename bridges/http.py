@@ -52,13 +52,8 @@ def make_app(  # noqa: C901 - one small function for each path
         """Events: stored before they are answered, once each."""
         if (refused := refusal()) is not None:
             return refused
-        try:
-            body = json.loads(await request.get_data())
-            events = body["events"]
-            good = isinstance(events, list) and len(txn_id) <= 255
-        except (ValueError, KeyError, TypeError, RecursionError):
-            good = False
-        if not good:
+        events = _events(await request.get_data())
+        if events is None or len(txn_id) > 255:
             return {"errcode": "M_BAD_JSON", "error": "A transaction has a list of events"}, 400
         # What the bridge's own users said comes back, and means nothing to it.
         others = [event for event in events if isinstance(event, dict) and not service.owns(str(event.get("sender")))]
@@ -92,6 +87,15 @@ def make_app(  # noqa: C901 - one small function for each path
         return Response(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)
 
     return app
+
+
+def _events(body: str | bytes) -> list[object] | None:
+    """Those of a transaction; None if it has no list of them."""
+    try:
+        events = json.loads(body)["events"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return events if isinstance(events, list) else None
 
 
 def _unknown() -> Answer:

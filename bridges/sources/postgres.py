@@ -84,7 +84,12 @@ class PostgresSource(SqlSource):
             pool = await self._open()
             async with pool.acquire(timeout=seconds(self._settings.timeouts.connect) + 5) as connection:
                 yield connection
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        # InternalClientError: the server said why it goes away while nobody had asked anything.
+        except (asyncpg.InternalClientError, asyncpg.InterfaceError) as error:
+            if self._pool is not None:
+                await self._pool.expire_connections()
+            raise SourceUnavailable(reason(error)) from error
+        except (OSError, TimeoutError, asyncpg.PostgresError, ValueError) as error:
             if getattr(error, "sqlstate", None) in ("42703", "42P01", "42804", "22P02"):
                 self._types.clear()  # the table is another one now
             raise SourceUnavailable(reason(error)) from error

@@ -98,7 +98,15 @@ class PostgresUsers:
             return []
         except _SLOW_ANSWERS as error:
             raise SourceAway(str(error)) from None
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, OverflowError, ValueError) as error:
+        # InternalClientError: the server said why it goes away while nobody had asked anything.
+        except (
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+            OSError,
+            OverflowError,
+            ValueError,
+        ) as error:
             raise SourceAway(_said(error)) from None
 
     async def _opened(self) -> Any:

@@ -9,10 +9,12 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from bridges.matrix import Homeserver
 from bridges.sources import Batch, SourceUnavailable
+from bridges.sources.postgres import PostgresSource
 from bridges.state import Made, RoomRow, State, StateInUse, Stored
 from bridges.writeback import Writeback
 from tests.bridges.bench import BINLOG, HORIZON, LOGICAL, OUTBOX, OVERLAP, Bench, make_bench
@@ -115,6 +117,22 @@ async def test_a_slot_that_was_set_back_is_caught_up_with(
             if not await bench.capture.step():
                 break
     assert bench.told(1) == ["0", *(f"{state - 1} -> {state}" for state in range(1, 30))]
+    await bench.close()
+
+
+async def test_a_connection_that_is_out_of_step_is_used_no_more(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is killed says why when nothing was asked; asyncpg raises what is no other error of its own."""
+    bench = make_bench(request, tmp_path, monkeypatch, "postgresql", OUTBOX)
+    await bench.drain()
+    source = bench.capture._source
+    assert isinstance(source, PostgresSource)
+    (before,) = await source.fetch_all("SELECT pg_backend_pid()")
+    with pytest.raises(SourceUnavailable):
+        async with source.connection():
+            raise asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")
+    assert await source.fetch_all("SELECT pg_backend_pid()") != [before]
     await bench.close()
 
 
