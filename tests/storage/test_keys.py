@@ -62,6 +62,16 @@ async def test_the_next_upload_leaves_of_claimed_keys_the_ids(store: Database) -
     assert await claim(store) == [b"a"], "another device of this name begins anew"
 
 
+async def test_deleting_a_device_that_no_database_could_hold_deletes_nothing(store: Database) -> None:
+    await with_device(store)
+    async with store.write() as tx:
+        await tx.to_device.add(1, [(DEVICE, b"{}")])
+        await tx.keys.delete_devices(ALICE, ["PH\0NE", "\ud800"])
+        assert len(await tx.to_device.waiting(DEVICE, 0, 1, 10)) == 1
+        await tx.keys.delete_devices(ALICE, ["PHONE"])
+        assert await tx.to_device.waiting(DEVICE, 0, 1, 10) == []
+
+
 async def test_ids_of_claimed_keys_are_remembered_up_to_a_bound(store: Database) -> None:
     await with_device(store)
     for batch in range(3):

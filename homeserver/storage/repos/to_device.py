@@ -6,7 +6,17 @@ from collections.abc import Collection, Mapping, Sequence
 from zlib import crc32
 
 from homeserver.ports.e2e import DeviceMessage, DeviceName, ToDeviceRepo
-from homeserver.storage.dialect import Connection, Fragment, Rows, Sql, in_texts, json_rows, json_texts, rows_of
+from homeserver.storage.dialect import (
+    Connection,
+    Fragment,
+    Rows,
+    Sql,
+    in_texts,
+    is_storable,
+    json_rows,
+    json_texts,
+    rows_of,
+)
 
 _OF_USERS = Sql("SELECT user_id, device_id FROM devices WHERE {users}", users=in_texts("user_id", "users"))
 _LENGTHS = Sql(
@@ -52,7 +62,8 @@ async def delete_messages(connection: Connection, user_id: str, device_ids: Coll
         least = device_number(user_id, "") & ~0xFFFFFFFF
         await _DELETE_OF_USER.run(connection, least=least, most=least | 0xFFFFFFFF, user_id=user_id)
     else:
-        await _DELETE.run_many(connection, [_below(user_id, one, _POSITIONS) for one in sorted(device_ids)])
+        ids = sorted(one for one in device_ids if is_storable(one))
+        await _DELETE.run_many(connection, [_below(user_id, one, _POSITIONS) for one in ids])
 
 
 class SqlToDeviceRepo(ToDeviceRepo):
