@@ -23,6 +23,7 @@ from media_repo.blobs.files import FileThreads
 from media_repo.blobs.local import LocalStore
 from media_repo.blobs.spool import FolderSpool
 from media_repo.thumbnails.pool import PoolSettings, ThumbnailPool
+from tests.media.clocks import Later
 from tests.support.client import Client
 from tests.support.fixtures import StartServer
 from tests.support.gcs import BUCKET, Emulator
@@ -204,19 +205,6 @@ async def test_check_finds_what_is_wrong(site: tuple[Server, Client]) -> None:
     assert not orphan.exists()
 
 
-class _Later:
-    """A clock some days ahead."""
-
-    def __init__(self, days: int) -> None:
-        self._ahead_ms = days * 24 * 3600 * 1000
-
-    def now_ms(self) -> int:
-        return SystemClock().now_ms() + self._ahead_ms
-
-    def monotonic(self) -> float:
-        return SystemClock().monotonic()
-
-
 async def test_thumbnails_age(store: Database, tmp_path: Path) -> None:
     """Copies go after their days; what they were made of stays."""
     threads = FileThreads()
@@ -229,7 +217,7 @@ async def test_thumbnails_age(store: Database, tmp_path: Path) -> None:
     await cache.put("ab" * 32 + "-96x96-crop.png", source)
     await stores.named("local").put("ab" * 32, source)
     for days, removed in ((29, 0), (31, 1)):
-        aged = Thumbnails(library, cache, spool, pool, _Later(days), keep_days=30, max_source_bytes=1)
+        aged = Thumbnails(library, cache, spool, pool, Later(days), keep_days=30, max_source_bytes=1)
         assert await aged.expire() == removed
     assert await stores.named("local").stat("ab" * 32) is not None
     await pool.close()

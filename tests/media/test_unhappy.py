@@ -25,6 +25,7 @@ from media_repo.blobs.files import FileThreads
 from media_repo.blobs.local import LocalStore
 from media_repo.blobs.spool import FolderSpool
 from media_repo.thumbnails.pool import PoolSettings, ThumbnailPool
+from tests.media.clocks import Later
 from tests.support.store import SERVER_NAME
 
 WHO = Requester(f"@alice:{SERVER_NAME}", "DEVICE")
@@ -178,22 +179,9 @@ async def test_a_store_that_fails(world: World, at: int) -> None:
     assert (await world.usage()).count == at + 1
 
 
-class _Later:
-    """A clock some days ahead."""
-
-    def __init__(self, days: int) -> None:
-        self._ahead_ms = days * 24 * 3600 * 1000
-
-    def now_ms(self) -> int:
-        return SystemClock().now_ms() + self._ahead_ms
-
-    def monotonic(self) -> float:
-        return SystemClock().monotonic()
-
-
 async def test_content_that_comes_too_late(world: World) -> None:
     """The id is refused when its time is over, counts for nothing from then on, and is forgotten."""
-    now, tomorrow = world.uploads(), world.uploads(clock=_Later(2))
+    now, tomorrow = world.uploads(), world.uploads(clock=Later(2))
     made = [await now.create(WHO) for _ in range(5)]
     with pytest.raises(MatrixError) as refused:
         await now.create(WHO)
@@ -218,7 +206,7 @@ async def test_copies_of_other_servers_age(world: World) -> None:
     pool = ThumbnailPool(PoolSettings())
     cache = LocalStore("thumbnails", world.folder / "thumbnails", world.threads, digits=2)
     for days, gone in ((29, 0), (31, 1), (31, 0)):
-        later = _Later(days)
+        later = Later(days)
         library = world.library(later)
         thumbnails = Thumbnails(library, cache, world.spool, pool, later, keep_days=30, max_source_bytes=1)
         retention = Retention(local_days=0, remote_days=30, preview_days=0)
