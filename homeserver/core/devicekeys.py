@@ -78,24 +78,30 @@ def check_one_time_keys(user_id: str, keys: Mapping[str, Any], what: str) -> dic
     Raises MatrixError(BAD_JSON, INVALID_PARAM).  spec: client-server-api#one-time-and-fallback-keys
     """
     found: dict[tuple[str, str], bytes] = {}
-    canonical.check_numbers(keys)
     for name, key in keys.items():
         algorithm, _, key_id = name.partition(":")
         if not algorithm or not key_id or len(name) > 255:
             raise MatrixError(ErrCode.INVALID_PARAM, f"{what}: {name[:80]!r} must be <algorithm>:<key_id>")
-        if isinstance(key, dict):
-            if not isinstance(key.get("key"), str):
-                raise MatrixError(ErrCode.BAD_JSON, f"{what}: {name[:80]!r} has no key")
-            for owner in check_signatures(key.get("signatures"), f"{what}.signatures"):
-                if owner != user_id:
-                    raise MatrixError(ErrCode.INVALID_PARAM, f"{what}: {name[:80]!r} is signed by somebody else")
-        elif not isinstance(key, str):
-            raise MatrixError(ErrCode.BAD_JSON, f"{what}: {name[:80]!r} must be a string or an object")
+        if not isinstance(key, str):
+            _check_one_time_key(user_id, name, key, what)
         encoded = canonical.encode(key)
         if len(encoded) > _MAX_KEY_BYTES:
             raise _too_long(what, _MAX_KEY_BYTES)
         found[algorithm, key_id] = encoded
     return found
+
+
+def _check_one_time_key(user_id: str, name: str, key: Any, what: str) -> None:
+    if not isinstance(key, dict):
+        raise MatrixError(ErrCode.BAD_JSON, f"{what}: {name[:80]!r} must be a string or an object")
+    if not isinstance(key.get("key"), str):
+        raise MatrixError(ErrCode.BAD_JSON, f"{what}: {name[:80]!r} has no key")
+    signatures = key.get("signatures")
+    for owner in check_signatures(signatures, f"{what}.signatures"):
+        if owner != user_id:
+            raise MatrixError(ErrCode.INVALID_PARAM, f"{what}: {name[:80]!r} is signed by somebody else")
+    if len(key) > 1 + (signatures is not None):  # strings are all that has been seen so far
+        canonical.check_numbers(key)
 
 
 def check_signatures(signatures: Any, what: str) -> list[str]:
@@ -185,8 +191,11 @@ def _too_long(what: str, most: int) -> MatrixError:
 
 
 def _texts(value: Any, what: str, most: int) -> dict[str, str]:
-    if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+    if not isinstance(value, dict):
         raise MatrixError(ErrCode.BAD_JSON, f"{what} must be an object of strings")
+    for item in value.values():
+        if not isinstance(item, str):
+            raise MatrixError(ErrCode.BAD_JSON, f"{what} must be an object of strings")
     if len(value) > most:
         raise MatrixError(ErrCode.INVALID_PARAM, f"{what} has more than {most} entries")
     return value

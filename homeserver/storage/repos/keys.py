@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -37,8 +37,10 @@ _PUT_DEVICE_KEYS = Sql(
     "ON CONFLICT (user_id, device_id) DO UPDATE SET json = excluded.json"
 )
 _ADD_ONE_TIME_KEYS = Rows(
-    "INSERT INTO one_time_keys {rows}", queue="bigint", ordinal="bigint", key_id="text", json="bytea"
+    "INSERT INTO one_time_keys {rows}", queue="bigint", first="bigint", last="bigint", keys="bytea"
 )
+_PACK_BYTES = 940
+"""Of keys in one row. SQLite stores what is longer than 1,002 bytes of a row without a number elsewhere."""
 _REMEMBERED = 2_000  # ids of claimed keys of a device and an algorithm
 _ADD_QUEUE = Sql(
     "INSERT INTO key_queues (user_id, device_id, algorithm, queue, last, claimed) "
@@ -51,7 +53,7 @@ _PUT_IDS = Sql(
     "INSERT INTO one_time_key_ids (queue, ids) VALUES (:queue, :ids) "
     "ON CONFLICT (queue) DO UPDATE SET ids = excluded.ids"
 )
-_CLEAR = Sql("DELETE FROM one_time_keys WHERE queue = :queue AND ordinal <= :claimed")
+_CLEAR = Sql("DELETE FROM one_time_keys WHERE queue = :queue AND last <= :claimed")
 _PUT_FALLBACK = Sql(
     "INSERT INTO fallback_keys (user_id, device_id, algorithm, key_id, used, json) "
     "VALUES (:user_id, :device_id, :algorithm, :key_id, :used, :json) "
@@ -69,29 +71,37 @@ _STANDING = Sql(
     f"JOIN one_time_key_ids i ON i.queue = q.queue WHERE {_OF_DEVICE} "
     f"UNION ALL SELECT NULL, 0, 0, 0, NULL FROM devices WHERE {_OF_DEVICE}"
 )
-_LEFT = Sql("SELECT key_id, json FROM one_time_keys WHERE queue = :queue AND ordinal > :claimed")
+_LEFT = Sql("SELECT first, keys FROM one_time_keys WHERE queue = :queue AND last > :claimed")
+
+
+def _pack_with(queue: str, ordinal: str) -> str:
+    """The row of `one_time_keys k` in which a key is; none if a statement does not see it yet."""
+    begins = f"(SELECT max(p.first) FROM one_time_keys p WHERE p.queue = {queue} AND p.first <= {ordinal})"
+    return f"k.queue = {queue} AND k.first = {begins} AND k.last >= {ordinal}"
+
+
 _IN_QUEUE = "q.user_id = w.user_id AND q.device_id = w.device_id AND q.algorithm = w.algorithm"
 _CLAIM = Sql(
     "{claim}",
     claim=Fragment(
-        "SELECT q.user_id, q.device_id, q.algorithm, k.key_id, k.json, q.queue, k.ordinal "
-        f"FROM {_DEVICES.sqlite} JOIN key_queues q ON {_IN_QUEUE} "
-        "JOIN one_time_keys k ON k.queue = q.queue AND k.ordinal = q.claimed + 1",
+        "SELECT q.user_id, q.device_id, q.algorithm, k.first, k.keys, q.queue, q.claimed + 1 "
+        f"FROM {_DEVICES.sqlite} JOIN key_queues q ON {_IN_QUEUE} AND q.claimed < q.last "
+        f"JOIN one_time_keys k ON {_pack_with('q.queue', 'q.claimed + 1')}",
         # Always in the same order: another process may be claiming from the same devices.
         "WITH w AS MATERIALIZED (SELECT q.user_id, q.device_id, q.algorithm "
         f"FROM {_DEVICES.postgres} JOIN key_queues q ON {_IN_QUEUE} "
         "WHERE q.claimed < q.last ORDER BY q.queue FOR UPDATE OF q), "
         f"t AS (UPDATE key_queues q SET claimed = q.claimed + 1 FROM w WHERE {_IN_QUEUE} "
         "RETURNING q.user_id, q.device_id, q.algorithm, q.queue, q.claimed) "
-        "SELECT t.user_id, t.device_id, t.algorithm, k.key_id, k.json, t.queue, t.claimed "
-        "FROM t LEFT JOIN one_time_keys k ON k.queue = t.queue AND k.ordinal = t.claimed",
+        "SELECT t.user_id, t.device_id, t.algorithm, k.first, k.keys, t.queue, t.claimed "
+        f"FROM t LEFT JOIN one_time_keys k ON {_pack_with('t.queue', 't.claimed')}",
     ),
 )
 _TAKE = Sql(
     f"UPDATE key_queues AS q SET claimed = q.claimed + 1 FROM {{devices}} WHERE {_IN_QUEUE} AND q.claimed < q.last",
     devices=_DEVICES,
 )
-_KEY_AT = Sql("SELECT key_id, json FROM one_time_keys WHERE queue = :queue AND ordinal = :ordinal")
+_PACK_AT = Sql("SELECT first, keys FROM one_time_keys WHERE queue = :queue AND first <= :ordinal AND last >= :ordinal")
 _FALLBACK = Sql(
     "SELECT k.user_id, k.device_id, k.algorithm, k.key_id, k.json, k.used FROM {devices} "
     "JOIN fallback_keys k ON k.user_id = w.user_id AND k.device_id = w.device_id AND k.algorithm = w.algorithm",
@@ -186,23 +196,25 @@ class SqlKeyRepo(KeyRepo):
         for algorithm, queue in queues.items():
             remembered = {(algorithm, key_id) for key_id in queue.ids}
             if again := remembered.intersection(names):
-                left = dict(await _LEFT.rows(self._connection, queue=queue.number, claimed=queue.claimed))
+                left: dict[str, bytes] = {}
+                for first, keys in await _LEFT.rows(self._connection, queue=queue.number, claimed=queue.claimed):
+                    left.update(_unpacked(keys)[max(0, queue.claimed + 1 - first) :])
                 known.update({name: left.get(name[1]) for name in again})
         return KeyStanding(queues, known)
 
     async def add_one_time_keys(
         self, device: DeviceName, keys: Mapping[KeyName, bytes], queues: Mapping[str, KeyQueue]
     ) -> None:
-        rows: list[tuple[int, int, str, bytes]] = []
+        rows: list[tuple[int, int, int, bytes]] = []
         new, longer, claimed, remembered = [], [], [], []
-        for algorithm, names in groupby(sorted(keys), lambda name: name[0]):
+        for algorithm, of_algorithm in groupby(sorted(keys), lambda name: name[0]):
+            names = [key_id for _, key_id in of_algorithm]
             queue = queues.get(algorithm)
             if queue is None:
                 queue = KeyQueue((await self._ids.take("key", 1))[0], 0, 0, ())
-            added = [(queue.number, at, name[1], keys[name]) for at, name in enumerate(names, queue.last + 1)]
-            rows += added
-            last = added[-1][1]
-            ids = [*queue.ids, *[key_id for _, _, key_id, _ in added]][-(last - queue.claimed + _REMEMBERED) :]
+            last = queue.last + len(names)
+            rows += _packs(queue, [(key_id, keys[algorithm, key_id]) for key_id in names])
+            ids = [*queue.ids, *names][-(last - queue.claimed + _REMEMBERED) :]
             remembered.append({"queue": queue.number, "ids": orjson.dumps(ids)})
             key = {"user_id": device[0], "device_id": device[1], "algorithm": algorithm, "last": last}
             if not queue.last:
@@ -240,12 +252,12 @@ class SqlKeyRepo(KeyRepo):
         if self._connection.is_sqlite:
             await _TAKE.run(self._connection, devices=devices)
         found: dict[DeviceName, tuple[KeyName, bytes]] = {}
-        for user_id, device_id, algorithm, key_id, json, queue, ordinal in rows:
-            key = (key_id, json)
-            if json is None:
-                # Uploaded by another process since the statement began, and what was before it is taken.
-                key = await _KEY_AT.first(self._connection, queue=queue, ordinal=ordinal)
-            found[user_id, device_id] = ((algorithm, key[0]), key[1])
+        for user_id, device_id, algorithm, *seen, queue, ordinal in rows:
+            # Uploaded by another process since the statement began, and what was before it is taken.
+            missed = seen[1] is None
+            first, keys = await _PACK_AT.first(self._connection, queue=queue, ordinal=ordinal) if missed else seen
+            key_id, json = _unpacked_one(keys, ordinal - first)
+            found[user_id, device_id] = ((algorithm, key_id), json)
         return found
 
     async def claim_fallback(self, wanted: Sequence[tuple[DeviceName, str]]) -> dict[DeviceName, tuple[KeyName, bytes]]:
@@ -326,3 +338,34 @@ def _wanted(wanted: Sequence[tuple[DeviceName, str]]) -> str:
 
 def _key_row(device: DeviceName, name: KeyName) -> dict[str, object]:
     return {"user_id": device[0], "device_id": device[1], "algorithm": name[0], "key_id": name[1]}
+
+
+def _packs(queue: KeyQueue, keys: Iterable[tuple[str, bytes]]) -> Iterator[tuple[int, int, int, bytes]]:
+    """Rows of `one_time_keys` for keys (id, JSON) behind those that are there.
+
+    A line of a key is its canonical JSON and its id's, in neither of which a tab or the end of a line can be.
+    """
+    first, size = queue.last + 1, 0
+    lines: list[bytes] = []
+    for key_id, json in keys:
+        line = b"%b\t%b" % (json, orjson.dumps(key_id))
+        if lines and size + len(line) > _PACK_BYTES:
+            yield queue.number, first, first + len(lines) - 1, b"\n".join(lines)
+            first, lines, size = first + len(lines), [], 0
+        lines.append(line)
+        size += len(line) + 1
+    if lines:
+        yield queue.number, first, first + len(lines) - 1, b"\n".join(lines)
+
+
+def _unpacked(pack: bytes) -> list[tuple[str, bytes]]:
+    return [_unpacked_line(line) for line in pack.split(b"\n")]
+
+
+def _unpacked_one(pack: bytes, index: int) -> tuple[str, bytes]:
+    return _unpacked_line(pack.split(b"\n", index + 1)[index])
+
+
+def _unpacked_line(line: bytes) -> tuple[str, bytes]:
+    json, _, key_id = line.partition(b"\t")
+    return str(orjson.loads(key_id)), json

@@ -37,9 +37,11 @@ one_time_keys = Table(
     "one_time_keys",
     metadata,
     Column("queue", BigInteger, primary_key=True, autoincrement=False),  # of key_queues
-    Column("ordinal", BigInteger, primary_key=True, autoincrement=False),  # from 1, in the order of being claimed
-    Column("key_id", Text, nullable=False),
-    Column("json", LargeBinary, nullable=False),
+    # Ordinals, from 1, in the order of being claimed, of the first and the last key in the row: one for each would make
+    # an upload of fifty keys cost the database five times as much.
+    Column("first", BigInteger, primary_key=True, autoincrement=False),
+    Column("last", BigInteger, nullable=False),
+    Column("keys", LargeBinary, nullable=False),  # a line for each: its JSON, a tab, its id as JSON
     sqlite_with_rowid=False,
 )
 

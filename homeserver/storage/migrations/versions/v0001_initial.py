@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001.993"
+revision = "0001.994"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -608,10 +608,10 @@ def _one_time_keys() -> None:
     op.create_table(
         "one_time_keys",
         sa.Column("queue", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("ordinal", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("key_id", sa.Text(), nullable=False),
-        sa.Column("json", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("queue", "ordinal", name="pk_one_time_keys"),
+        sa.Column("first", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("last", sa.BigInteger(), nullable=False),
+        sa.Column("keys", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("queue", "first", name="pk_one_time_keys"),
         sqlite_with_rowid=False,
     )
 
