@@ -87,6 +87,28 @@ async def test_who_was_not_there_was_not_told(alice: Client, bob: Client, carol:
     assert await listed(bob) == [], "element-hq/synapse#16904: nothing of rooms that were left"
 
 
+async def test_invitations_that_wait_for_an_answer(alice: Client, bob: Client, carol: Client) -> None:
+    shared = await alice.shared_room(bob)
+    first = await alice.send(shared, "hello")
+    rooms = [await inviter.create_room(preset="private_chat") for inviter in (alice, carol)]
+    for inviter, room in zip((alice, carol), rooms, strict=True):
+        await inviter.ok("POST", f"/rooms/{part(room)}/invite", {"user_id": bob.user_id})
+        await inviter.send(room, "bob is not there yet")
+    last = await alice.send(shared, "bye")
+    told = await listed(bob)
+    assert [one["room_id"] for one in told[:4]] == [shared, *rooms[::-1], shared]
+    assert [ids(told)[0], ids(told)[3]] == [last, first]
+    for one, inviter in zip(told[1:3], (carol, alice), strict=True):
+        assert one["event"]["content"]["membership"] == "invite" and one["event"]["state_key"] == bob.user_id
+        assert one["event"]["sender"] == inviter.user_id and one["event"]["unsigned"]["membership"] == "invite"
+        assert "notify" in one["actions"] and one["read"] is False
+    assert ids(await listed(bob, limit=1)) == ids(told), "page by page"
+    await ignore(bob, carol.user_id)
+    assert [one["room_id"] for one in (await listed(bob))[:3]] == [shared, rooms[0], shared]
+    await bob.ok("POST", f"/rooms/{part(rooms[0])}/leave", {})
+    assert [one["room_id"] for one in (await listed(bob))[:2]] == [shared, shared]
+
+
 async def test_rules_of_ones_own_decide(alice: Client, bob: Client) -> None:
     muted, loud = await alice.shared_room(bob), await alice.shared_room(bob)
     cheese = await alice.send(loud, "about the cheese")

@@ -1,13 +1,14 @@
 """The list of what a user was told of, or would have been: /notifications, newest first over all their rooms.
 
-Nothing is stored for it. The timelines of the rooms that the user is in are walked backwards, and their push rules, as
-they are now, are asked again; so it agrees with the unread counts, and works without pushers.
+Nothing is stored for it. The timelines of the rooms that the user is in are walked backwards, with the invitations that
+wait for an answer, and their push rules, as they are now, are asked again; so it agrees with the unread counts, and
+works without pushers.
 spec: client-server-api#listing-notifications; see docs/subsystems/push.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.core.pushbits import HIGHLIGHTS, NOTIFIES
 from homeserver.core.pushmatch import PushMatcher, PushOutcome
 from homeserver.core.pushrules import default_rules
+from homeserver.ports.events import Membership, order_of
 from homeserver.ports.store import Store, Transaction
 from homeserver.ports.unread import PastEvent
 from homeserver.services.push.rooms import PushRoom, push_rooms
@@ -86,8 +88,9 @@ class Notifications:
             raise MatrixError(ErrCode.INVALID_PARAM, "limit must be at least 1")
         before: int | None = _NEWEST if start is None else timeline_order(start)
         limit = min(limit, self._max_page)
-        memberships = await self._lists.of(who.user_id)
-        rooms = {m.room_nid: room_id for room_id, m in memberships.items() if m.membership == "join"}
+        memberships = (await self._lists.of(who.user_id)).values()
+        rooms = {one.room_nid: one.room_id for one in memberships if one.membership == "join"}
+        invited = _newest_first([one for one in memberships if one.membership == "invite"])
         windows: dict[int, RoomWindow] = {}
         found: list[_Told] = []
         looked = 0
@@ -95,8 +98,15 @@ class Notifications:
             async with self._store.read() as tx:
                 past = await tx.unread.past(who.user_id, rooms, before, _STEP)
             told = await self._told(who, past, rooms, windows, only_highlights)
-            looked += len(past)
-            before = past[-1].order if len(past) == _STEP else None
+            end = past[-1].order if len(past) == _STEP else 0
+            invitations = [one for one in invited if end <= order_of(one.position) < before][:_STEP]
+            if len(invitations) == _STEP:
+                end = order_of(invitations[-1].position)
+                told = [one for one in told if one.order >= end]
+            told += await self._pending(who, invitations, windows, only_highlights)
+            told.sort(key=lambda one: one.order, reverse=True)
+            looked += len(past) + len(invitations)
+            before = end or None
             if len(found) + len(told) > limit:
                 told = told[: limit - len(found)]
                 before = told[-1].order
@@ -134,6 +144,32 @@ class Notifications:
                     told.append(_Told(stored, one.order, rooms[one.room_nid], outcome))
         return told
 
+    async def _pending(
+        self,
+        who: Recipient,
+        invitations: Sequence[Membership],
+        windows: dict[int, RoomWindow],
+        only_highlights: bool,
+    ) -> list[_Told]:
+        """Those of the invitations, which have no answer yet, that the user was told of."""
+        seen: list[tuple[RoomWindow, Visible]] = []
+        for one in invitations:
+            if one.sender not in who.ignored and (found := await self._access.invitation(one)) is not None:
+                seen.append(found)
+        if not seen:
+            return []
+        async with self._store.read() as tx:
+            matcher = await self._unread.matcher(tx, who.user_id)
+            facts = await push_rooms(tx, {window.room_nid: [who.user_id] for window, _ in seen})
+        matcher = matcher or PushMatcher(who.user_id, default_rules(who.user_id))
+        told: list[_Told] = []
+        for window, stored in seen:
+            outcome = _outcome(matcher, stored, facts[window.room_nid], who.user_id)
+            if outcome.notify and (outcome.highlight or not only_highlights):
+                windows[window.room_nid] = window
+                told.append(_Told(stored, window.end, window.room_id, outcome))
+        return told
+
     async def _shown(
         self, who: Recipient, found: Sequence[_Told], windows: Mapping[int, RoomWindow]
     ) -> list[Notification]:
@@ -146,6 +182,7 @@ class Notifications:
                 forms = await present(tx, windows[room_nid], who, events)
                 rendered.update(zip((stored.nid for stored in events), forms, strict=True))
             unread = await self._unread_of(tx, who, found, by_room)
+        unread.update(told.stored.nid for told in found if windows[told.stored.room_nid].history.membership == "invite")
         return [
             Notification(
                 told.order,
@@ -163,6 +200,10 @@ class Notifications:
     ) -> set[int]:
         nids = [told.stored.nid for told in found]
         return await tx.unread.unread_among(who.user_id, list(rooms), nids, who.ignored, self._unread.most)
+
+
+def _newest_first(memberships: Iterable[Membership]) -> list[Membership]:
+    return sorted(memberships, key=lambda one: one.position, reverse=True)
 
 
 def _may_tell(one: PastEvent, who: Recipient, has_own_rules: bool, only_highlights: bool) -> bool:

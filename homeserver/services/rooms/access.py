@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.ids import parse_event_id, parse_room_id
-from homeserver.ports.events import RoomHead, StoredEvent, order_of
-from homeserver.ports.state import RoomState, Snapshot
+from homeserver.ports.events import Membership, RoomHead, StoredEvent, order_of
+from homeserver.ports.state import EMPTY, RoomState, Snapshot
 from homeserver.ports.store import Transaction
 from homeserver.services.log import Log
 from homeserver.services.rooms.visibility import History, Visible
@@ -94,6 +94,19 @@ class RoomAccess:
         if window.until is not None:
             raise _not_a_member()
         return window
+
+    async def invitation(self, membership: Membership) -> tuple[RoomWindow, Visible] | None:
+        """A user's invitation, in a window that shows nothing else; None if it is not to be seen any more."""
+        memory, as_of, user_id = self._memory, self._log.position, membership.user_id
+        head = await memory.heads.fetch(membership.room_id, memory.store)
+        stored = (await memory.events.fetch([membership.event_id], memory.store)).get(membership.event_id)
+        if head is None or stored is None or stored.order is None:
+            return None
+        history = await memory.histories.fetch(head.room_nid, user_id, memory.store)
+        seen = history.invitation(stored)
+        state = RoomState(EMPTY)
+        window = RoomWindow(membership.room_id, head.room_nid, head, user_id, state, stored.order, as_of, history)
+        return None if seen is None else (window, seen)
 
     async def room_of(self, event_id: str) -> str:
         """The room of an event, for `event` to ask whether the requester may see it there: nothing is said by this.

@@ -154,6 +154,14 @@ class History:
             if (end is None or (stored.order is not None and stored.order <= end)) and self.visible(stored)
         ]
 
+    def invitation(self, stored: StoredEvent) -> Visible | None:
+        """The event if it invites the user: they are told of it (`invite_state`) whatever else the room hides.
+
+        spec: client-server-api#stripped-state
+        """
+        is_theirs = _key(stored) == ("m.room.member", self.user_id) and stored.event.membership == "invite"
+        return self._told(stored) if is_theirs else None
+
     def quotes(self, stored: StoredEvent) -> dict[str, Any]:
         """What of other events the user sees in the event's `unsigned`: of the state it replaced, of its redaction."""
         quoted: dict[str, Any] = {}
