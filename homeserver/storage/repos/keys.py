@@ -84,22 +84,21 @@ _IN_QUEUE = "q.user_id = w.user_id AND q.device_id = w.device_id AND q.algorithm
 _CLAIM = Sql(
     "{claim}",
     claim=Fragment(
-        "SELECT q.user_id, q.device_id, q.algorithm, k.first, k.keys, q.queue, q.claimed + 1 "
-        f"FROM {_DEVICES.sqlite} JOIN key_queues q ON {_IN_QUEUE} AND q.claimed < q.last "
-        f"JOIN one_time_keys k ON {_pack_with('q.queue', 'q.claimed + 1')}",
+        f"UPDATE key_queues AS q SET claimed = claimed + 1 FROM {_DEVICES.sqlite} WHERE {_IN_QUEUE} "
+        "AND q.claimed < q.last RETURNING user_id, device_id, algorithm, queue, claimed",
         # Always in the same order: another process may be claiming from the same devices.
         "WITH w AS MATERIALIZED (SELECT q.user_id, q.device_id, q.algorithm "
         f"FROM {_DEVICES.postgres} JOIN key_queues q ON {_IN_QUEUE} "
         "WHERE q.claimed < q.last ORDER BY q.queue FOR UPDATE OF q), "
         f"t AS (UPDATE key_queues q SET claimed = q.claimed + 1 FROM w WHERE {_IN_QUEUE} "
         "RETURNING q.user_id, q.device_id, q.algorithm, q.queue, q.claimed) "
-        "SELECT t.user_id, t.device_id, t.algorithm, k.first, k.keys, t.queue, t.claimed "
+        "SELECT t.user_id, t.device_id, t.algorithm, t.queue, t.claimed, k.first, k.keys "
         f"FROM t LEFT JOIN one_time_keys k ON {_pack_with('t.queue', 't.claimed')}",
     ),
 )
-_TAKE = Sql(
-    f"UPDATE key_queues AS q SET claimed = q.claimed + 1 FROM {{devices}} WHERE {_IN_QUEUE} AND q.claimed < q.last",
-    devices=_DEVICES,
+_PACKS = Sql(
+    f"SELECT t.queue, k.first, k.keys FROM {{taken}} JOIN one_time_keys k ON {_pack_with('t.queue', 't.ordinal')}",
+    taken=rows_of("taken", "t", queue="bigint", ordinal="bigint"),
 )
 _PACK_AT = Sql("SELECT first, keys FROM one_time_keys WHERE queue = :queue AND first <= :ordinal AND last >= :ordinal")
 _FALLBACK = Sql(
@@ -247,15 +246,15 @@ class SqlKeyRepo(KeyRepo):
     async def claim(self, wanted: Sequence[tuple[DeviceName, str]]) -> dict[DeviceName, tuple[KeyName, bytes]]:
         if not wanted:
             return {}
-        devices = _wanted(wanted)
-        rows = await _CLAIM.rows(self._connection, devices=devices)
-        if self._connection.is_sqlite:
-            await _TAKE.run(self._connection, devices=devices)
+        rows = await _CLAIM.rows(self._connection, devices=_wanted(wanted))
+        # What was uploaded by another process since PostgreSQL's statement began, when what was before it is taken, is
+        # not seen by the statement itself; and SQLite says of what it changed only what is in the same table.
+        unseen = [{"queue": row[3], "ordinal": row[4]} for row in rows if len(row) == 5 or row[6] is None]
+        packs = await _PACKS.rows(self._connection, taken=json_rows(unseen)) if unseen else []
+        seen = {queue: (first, keys) for queue, first, keys in packs}
         found: dict[DeviceName, tuple[KeyName, bytes]] = {}
-        for user_id, device_id, algorithm, *seen, queue, ordinal in rows:
-            # Uploaded by another process since the statement began, and what was before it is taken.
-            missed = seen[1] is None
-            first, keys = await _PACK_AT.first(self._connection, queue=queue, ordinal=ordinal) if missed else seen
+        for user_id, device_id, algorithm, queue, ordinal, *pack in rows:
+            first, keys = seen[queue] if queue in seen else pack
             key_id, json = _unpacked_one(keys, ordinal - first)
             found[user_id, device_id] = ((algorithm, key_id), json)
         return found
