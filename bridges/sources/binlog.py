@@ -31,6 +31,7 @@ try:
         MariadbGtidEvent,
         NotImplementedEvent,
         QueryEvent,
+        RotateEvent,
         XAPrepareEvent,
         XidEvent,
     )
@@ -308,7 +309,13 @@ class Tail(threading.Thread):
                 pymysql_wrapper=connect,
             )
             while not self.ended.is_set():
-                self._take(reader.fetchone())
+                event = reader.fetchone()
+                if isinstance(event, RotateEvent):
+                    # A server that starts numbers its tables anew. The reader forgets the old numbers only if the file
+                    # before was closed, which one that was killed does not: its tables would be taken for ours.
+                    reader.table_map = {}
+                else:
+                    self._take(event)
         except Exception as error:  # whatever it is, it is told where it can be dealt with
             self.failure = error
         finally:
@@ -398,6 +405,7 @@ def _events() -> list[type]:
         MariadbGtidEvent,
         GtidEvent,
         QueryEvent,
+        RotateEvent,
         XidEvent,
         XAPrepareEvent,
         HeartbeatLogEvent,

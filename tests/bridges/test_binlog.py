@@ -219,6 +219,31 @@ async def test_a_log_that_was_purged_makes_a_scan(bench: Bench, mariadb: MariaDb
     assert (bench.told(1), bench.told(2)) == (["a", "a -> c", "c -> d"], ["b", "gone"])
 
 
+async def test_a_server_that_was_killed_numbers_its_tables_anew(bench: Bench, mariadb: MariaDb) -> None:
+    """The log then goes on in a new file without a word at the end of the old one."""
+    database = bench.url.rsplit("/", 1)[-1]
+    again = "FLUSH LOCAL TABLES {0}; "  # the table has another number then
+    mariadb.sql("CREATE TABLE neighbours LIKE rows_;" + again.format("rows_") * 20, database)
+    await bench.drain()
+    await bench.restart()
+    mariadb.sql("INSERT INTO rows_ (id, state) VALUES (1, 'a')", database)
+    before = _numbers(mariadb, f"{database}.rows_")
+    mariadb.kill()
+    mariadb.start()
+    turn = "UPDATE neighbours SET state = concat(state, 'x'); " + again.format("neighbours")
+    mariadb.sql("INSERT INTO neighbours (id, state) VALUES (1, ''), (2, ''); " + turn * 30, database)
+    assert before & _numbers(mariadb, f"{database}.neighbours"), "no number was used twice"
+    mariadb.sql("UPDATE rows_ SET state = 'b'", database)
+    await bench.drain()
+    assert (bench.told(1), bench.told(2)) == (["a", "a -> b"], [])
+
+
+def _numbers(mariadb: MariaDb, table: str) -> set[str]:
+    """What the last file of the log calls a table."""
+    file = mariadb.sql("SHOW BINARY LOGS").split()[-2]
+    return set(re.findall(rf"table_id: (\d+) \({re.escape(table)}\)", mariadb.sql(f"SHOW BINLOG EVENTS IN '{file}'")))
+
+
 @pytest.mark.parametrize(
     ("setting", "value"),
     [("binlog_row_image", "MINIMAL"), ("binlog_row_metadata", "MINIMAL"), ("binlog_format", "MIXED")],
