@@ -13,6 +13,7 @@ import random
 import re
 import threading
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -45,6 +46,7 @@ try:
 except ImportError:  # pragma: no cover - an extra
     BinLogStreamReader = None
 
+LACKING = "the binary log needs mysql-replication: pip install 'hromada[binlog]'"
 _GONE = {1236, 1945, 1950}
 """The log does not go back so far, or never had this place."""
 _STANDALONE, _PREPARED = 1, 64
@@ -102,6 +104,11 @@ async def settings(source: Tables) -> tuple[bool, dict[str, str]]:
     return "mariadb" in values["version"].lower(), wrong
 
 
+def installed() -> bool:
+    """Whether there is what reads the log: it is an extra."""
+    return BinLogStreamReader is not None
+
+
 def needed(wrong: Mapping[str, str]) -> str:
     """What has to be set, for a message."""
     return ", ".join(
@@ -114,8 +121,8 @@ class BinlogFeed:
 
     def __init__(self, source: Server, name: str) -> None:
         """Raises ConfigError if mysql-replication is missing."""
-        if BinLogStreamReader is None:
-            raise ConfigError(["the binary log needs mysql-replication: pip install 'hromada[binlog]'"])
+        if not installed():
+            raise ConfigError([LACKING])
         self._source = source
         self._mapping = mapping = source.mapping(name)
         self._tail: Tail | None = None
@@ -283,6 +290,10 @@ class Tail(threading.Thread):
     def run(self) -> None:
         """Until `ended`, or something goes wrong."""
         connections: list[Any] = []
+        # mysql-replication reads TIMESTAMP columns with a function that Python 3.12 warns of: no reason to end.
+        warnings.filterwarnings(
+            "ignore", r"datetime\.datetime\.utcfromtimestamp", DeprecationWarning, "pymysqlreplication"
+        )
 
         def connect(**login: Any) -> Any:
             if len(connections) == 2:
