@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from bridges.capture import Capture
@@ -62,17 +63,20 @@ class Notices:
 
 
 async def serve(config: Config, state: State, homeserver: Homeserver, ready: Callable[[str], None]) -> None:
-    """Run until SIGTERM or SIGINT. Raises OSError if the address is taken, StateInUse if the state is."""
+    """Run until SIGTERM or SIGINT.
+
+    Raises OSError if the address is taken, StateInUse if the state is, ConfigError for want of a package.
+    """
     sources = open_sources(config)
     sender = Sender(config, state, homeserver)
     notices = Notices(config, state, sender.wake)
     notices.open()
     sender.failed = notices.failed
-    works: list[Coroutine[Any, Any, None]] = [sender.run()]
+    works: list[Callable[[], Coroutine[Any, Any, None]]] = [sender.run]
     for name, mapping in config.mapping.items():
         capture = Capture(config, name, state, sources[mapping.source], sender.wake)
         capture.notify = notices.tell
-        works.append(capture.run())
+        works.append(capture.run)
     inbound = Inbound(config, state, homeserver, sources, sender.wake)
     if (listener := listen(config)) is not None:
         app = make_app(config, state, inbound.wake)
@@ -84,8 +88,8 @@ async def serve(config: Config, state: State, homeserver: Homeserver, ready: Cal
 
             serve_logins(app, Logins(config, state))
         inbound.told = endpoints.tell
-        works += [inbound.run(), endpoints.run(), run(app, listener)]
-    tasks = [asyncio.create_task(work) for work in works]
+        works += [inbound.run, endpoints.run, partial(run, app, listener)]
+    tasks = [asyncio.create_task(work()) for work in works]
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: [task.cancel() for task in tasks])

@@ -13,6 +13,7 @@ import random
 import re
 import threading
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -31,6 +32,7 @@ try:
         MariadbGtidEvent,
         NotImplementedEvent,
         QueryEvent,
+        RotateEvent,
         XAPrepareEvent,
         XidEvent,
     )
@@ -44,6 +46,7 @@ try:
 except ImportError:  # pragma: no cover - an extra
     BinLogStreamReader = None
 
+LACKING = "the binary log needs mysql-replication: pip install 'hromada[binlog]'"
 _GONE = {1236, 1945, 1950}
 """The log does not go back so far, or never had this place."""
 _STANDALONE, _PREPARED = 1, 64
@@ -101,6 +104,11 @@ async def settings(source: Tables) -> tuple[bool, dict[str, str]]:
     return "mariadb" in values["version"].lower(), wrong
 
 
+def installed() -> bool:
+    """Whether there is what reads the log: it is an extra."""
+    return BinLogStreamReader is not None
+
+
 def needed(wrong: Mapping[str, str]) -> str:
     """What has to be set, for a message."""
     return ", ".join(
@@ -113,8 +121,8 @@ class BinlogFeed:
 
     def __init__(self, source: Server, name: str) -> None:
         """Raises ConfigError if mysql-replication is missing."""
-        if BinLogStreamReader is None:
-            raise ConfigError(["the binary log needs mysql-replication: pip install 'hromada[binlog]'"])
+        if not installed():
+            raise ConfigError([LACKING])
         self._source = source
         self._mapping = mapping = source.mapping(name)
         self._tail: Tail | None = None
@@ -282,6 +290,10 @@ class Tail(threading.Thread):
     def run(self) -> None:
         """Until `ended`, or something goes wrong."""
         connections: list[Any] = []
+        # mysql-replication reads TIMESTAMP columns with a function that Python 3.12 warns of: no reason to end.
+        warnings.filterwarnings(
+            "ignore", r"datetime\.datetime\.utcfromtimestamp", DeprecationWarning, "pymysqlreplication"
+        )
 
         def connect(**login: Any) -> Any:
             if len(connections) == 2:
@@ -308,7 +320,13 @@ class Tail(threading.Thread):
                 pymysql_wrapper=connect,
             )
             while not self.ended.is_set():
-                self._take(reader.fetchone())
+                event = reader.fetchone()
+                if isinstance(event, RotateEvent):
+                    # A server that starts numbers its tables anew. The reader forgets the old numbers only if the file
+                    # before was closed, which one that was killed does not: its tables would be taken for ours.
+                    reader.table_map = {}
+                else:
+                    self._take(event)
         except Exception as error:  # whatever it is, it is told where it can be dealt with
             self.failure = error
         finally:
@@ -398,6 +416,7 @@ def _events() -> list[type]:
         MariadbGtidEvent,
         GtidEvent,
         QueryEvent,
+        RotateEvent,
         XidEvent,
         XAPrepareEvent,
         HeartbeatLogEvent,

@@ -217,12 +217,13 @@ async def _polled_mysql(source: Tables, mapping: TableMapping) -> list[Finding]:
 
 
 async def _binlog(source: Tables, mapping: TableMapping) -> list[Finding]:
-    from bridges.sources.binlog import needed, settings  # noqa: PLC0415 - an extra
+    from bridges.sources.binlog import LACKING, installed, needed, settings  # noqa: PLC0415 - an extra
 
     maria, wrong = await settings(source)
     found = [Finding(False, f"the binary log: {needed({name: value})}") for name, value in wrong.items()]
     if not found:
         found = [Finding(True, "the binary log has whole rows, and their columns' names")]
+    found += [] if installed() else [Finding(False, LACKING)]
     grants = " ".join(str(row[0]).upper() for row in await source.fetch_all("SHOW GRANTS"))
     may = re.search(r"REPLICATION (SLAVE|REPLICA)|GRANT ALL PRIVILEGES ON \*\.\*", grants) is not None
     found.append(Finding(may, f"the role {'has' if may else 'lacks'} REPLICATION SLAVE"))

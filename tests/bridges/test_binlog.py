@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from bridges.ddl import statements
 from bridges.sources import SourceUnavailable
 from bridges.sources.binlog import _GtidSet
 from tests.bridges.bench import BINLOG, Bench, make_bench
+from tests.bridges.support import Bridge
 from tests.support.client import eventually
 from tests.support.mariadb import MariaDb
 
@@ -219,6 +221,31 @@ async def test_a_log_that_was_purged_makes_a_scan(bench: Bench, mariadb: MariaDb
     assert (bench.told(1), bench.told(2)) == (["a", "a -> c", "c -> d"], ["b", "gone"])
 
 
+async def test_a_server_that_was_killed_numbers_its_tables_anew(bench: Bench, mariadb: MariaDb) -> None:
+    """The log then goes on in a new file without a word at the end of the old one."""
+    database = bench.url.rsplit("/", 1)[-1]
+    again = "FLUSH LOCAL TABLES {0}; "  # the table has another number then
+    mariadb.sql("CREATE TABLE neighbours LIKE rows_;" + again.format("rows_") * 20, database)
+    await bench.drain()
+    await bench.restart()
+    mariadb.sql("INSERT INTO rows_ (id, state) VALUES (1, 'a')", database)
+    before = _numbers(mariadb, f"{database}.rows_")
+    mariadb.kill()
+    mariadb.start()
+    turn = "UPDATE neighbours SET state = concat(state, 'x'); " + again.format("neighbours")
+    mariadb.sql("INSERT INTO neighbours (id, state) VALUES (1, ''), (2, ''); " + turn * 30, database)
+    assert before & _numbers(mariadb, f"{database}.neighbours"), "no number was used twice"
+    mariadb.sql("UPDATE rows_ SET state = 'b'", database)
+    await bench.drain()
+    assert (bench.told(1), bench.told(2)) == (["a", "a -> b"], [])
+
+
+def _numbers(mariadb: MariaDb, table: str) -> set[str]:
+    """What the last file of the log calls a table."""
+    file = mariadb.sql("SHOW BINARY LOGS").split()[-2]
+    return set(re.findall(rf"table_id: (\d+) \({re.escape(table)}\)", mariadb.sql(f"SHOW BINLOG EVENTS IN '{file}'")))
+
+
 @pytest.mark.parametrize(
     ("setting", "value"),
     [("binlog_row_image", "MINIMAL"), ("binlog_row_metadata", "MINIMAL"), ("binlog_format", "MIXED")],
@@ -261,6 +288,17 @@ async def test_the_printed_rights_are_enough(bench: Bench, mariadb: MariaDb, mon
     await bench.drain()
     assert bench.told(1) == ["a"]
     assert [one for one in await bench.source.examine("rows", deep=True) if not one.good] == []
+
+
+async def test_without_the_package_it_ends_with_its_name(bench: Bench, tmp_path: Path) -> None:
+    lacking = "the binary log needs mysql-replication: pip install 'hromada[binlog]'"
+    (tmp_path / "pymysqlreplication.py").write_text("raise ImportError")
+    bridge = Bridge(tmp_path, SHOP_URL=bench.url, PYTHONPATH=str(tmp_path))
+    bridge.file.write_text(bridge.file.read_text().replace("[appservice]", '[appservice]\nstate = "another.db"'))
+    done = await asyncio.to_thread(bridge.call, "run")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"hromada bridges: {lacking}\n")
+    done = await asyncio.to_thread(bridge.call, "check")
+    assert f"FAIL mapping.rows: {lacking}\n" in done.stdout
 
 
 def test_positions_of_both_kinds() -> None:
