@@ -214,4 +214,8 @@ def _device(who: Requester) -> tuple[str, str]:
 
 def _massaged(who: Requester, ts: int | None) -> int | None:
     """The timestamp an application service chose; others cannot.  spec: application-service-api#timestamp-massaging"""
-    return ts if who.appservice is not None else None
+    if who.appservice is None or ts is None:
+        return None
+    if not 0 <= ts < 2**53:  # what an event may hold  spec: appendices#canonical-json
+        raise MatrixError(ErrCode.INVALID_PARAM, "ts must be milliseconds since 1970")
+    return ts

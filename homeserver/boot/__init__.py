@@ -412,7 +412,12 @@ def build_personal(
             max_results=base.config.limits.user_directory_results,
             shown=[provider.name for provider in base.config.auth.providers if provider.directory],
         ),
-        presence=PresenceTracker(base.clock, members),
+        presence=PresenceTracker(
+            base.clock,
+            members,
+            idle_s=base.config.presence.idle_seconds,
+            offline_s=base.config.presence.offline_seconds,
+        ),
         push_rules=push_rules,
         receipts=ReceiptService(base.store, base.committer, edits, base.clock, most=limits.receipts_per_room),
         succession=Succession(rooms.memory, edits, push_rules),

@@ -120,7 +120,7 @@ class Limits(Section, frozen=True, kw_only=True):
     aliases_per_user: Annotated[int, _doc("Aliases one user may make.", ge=1, le=10_000)] = 50
     transaction_days: Annotated[
         int, _doc("How long a repeated transaction id still gives the first answer, in days.", ge=1, le=365)
-    ] = 7
+    ] = 14
     messages_page: Annotated[int, _doc("Most events of one page of `/messages`.", ge=10, le=10_000)] = 1_000
     notifications_page: Annotated[int, _doc("Most entries of one page of `/notifications`.", ge=10, le=1_000)] = 100
     search_page: Annotated[int, _doc("Most results of one page of `/search`.", ge=10, le=500)] = 50
@@ -382,6 +382,22 @@ class AppServices(Section, frozen=True, kw_only=True):
     ] = 512
 
 
+class PresenceTimes(Section, frozen=True, kw_only=True):
+    """When silence changes what others see of a user."""
+
+    idle_seconds: Annotated[
+        int, _doc("A user who has done nothing for so long is shown as unavailable.", ge=1, le=86_400)
+    ] = 300
+    offline_seconds: Annotated[
+        int,
+        _doc(
+            "A user of whom no client was heard for so long is offline; longer than a sync may be held.",
+            ge=1,
+            le=86_400,
+        ),
+    ] = 300
+
+
 class Metrics(Section, frozen=True, kw_only=True):
     """Prometheus."""
 
@@ -413,5 +429,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     previews: Previews = Previews()
     outbound: Outbound = Outbound()
     appservices: AppServices = AppServices()
+    presence: PresenceTimes = PresenceTimes()
     logging: Logging = Logging()
     metrics: Metrics = Metrics()

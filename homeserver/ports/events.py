@@ -15,6 +15,8 @@ from homeserver.ports.state import RoomState, Snapshot, StateChanges, StateMap
 if TYPE_CHECKING:
     from homeserver.ports.log import LogEntry
 
+MAX_POSITION = 2**63 - 1
+"""No log position is beyond it."""
 ORDER_BITS = 20
 """Between two live events there is room for 2^20 - 1 that are found later and belong there."""
 
@@ -307,8 +309,8 @@ class EventRepo(Protocol):
         """
         ...
 
-    async def after(self, position: int, limit: int) -> list[StoredEvent]:
-        """Live events of all rooms after a log position, in order: for followers older than the tail."""
+    async def after(self, position: int, limit: int, upto: int = MAX_POSITION) -> list[StoredEvent]:
+        """Live events of all rooms after a log position up to another, in order: for followers older than the tail."""
         ...
 
     async def prune_txns(self, before_position: int, limit: int) -> int:

@@ -124,18 +124,21 @@ async def test_messages_to_devices(
         assert service.bodies()[-1]["to_device"] == service.bodies()[-1]["de.sorunome.msc2409.to_device"]
         # While it is away, none is lost.
         await service.stop()
-        for number in range(250):
-            body = {"messages": {devices[number % 6][0]: {devices[number % 6][1]: {"number": number}}}}
+        users = {user for user, _ in devices}
+        for number in range(170):
+            body = {"messages": {user: {"A": {"number": number}, "B": {"number": number}} for user in users}}
             await alice.ok("PUT", f"/sendToDevice/x.test/later{number}", body)
         here.server.kill()
         here.server.start()
         here.again()
         service.transactions.clear()
         await service.start()
-        await service.until(lambda: len(to_device(service)) >= 250)
+        await service.until(lambda: len(to_device(service)) >= 1020)
         # The last one before it went away may be repeated as it was.
-        numbers = [item["content"]["number"] for item in to_device(service)][-250:]
-        assert numbers == list(range(250))
+        late = to_device(service)[-1020:]
+        assert [item["content"]["number"] for item in late] == [number for number in range(170) for _ in range(6)]
+        for first in range(0, 1020, 6):
+            assert {(item["to_user_id"], item["to_device_id"]) for item in late[first : first + 6]} == set(devices)
         # What it has is not kept for a sync that never comes.
         await here.bot.create_room()
         await service.until(lambda: bool(service.events()))

@@ -89,6 +89,11 @@ class RunningService(Received):
         """JSON by path prefix; what is not there is M_NOT_FOUND."""
         self.on_query: Callable[[str], Any] | None = None
         self.legacy_only = False
+        self.prefix = ""
+        """Where it lives on its host."""
+        self.unknown_status = 404
+        self.unknown = 0
+        """Requests to paths that it does not know."""
         self._runner: web.AppRunner | None = None
         self._changed = asyncio.Condition()
 
@@ -120,9 +125,10 @@ class RunningService(Received):
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]
-        is_legacy = not path.startswith("/_matrix/app/v1/")
-        if is_legacy != self.legacy_only:
-            return web.Response(status=404, text="no such page")
+        is_legacy = not path.startswith(f"{self.prefix}/_matrix/app/v1/")
+        if is_legacy != self.legacy_only or not path.startswith(self.prefix):
+            self.unknown += 1
+            return web.Response(status=self.unknown_status, text="no such page")
         token = request.query.get("access_token") if is_legacy else None
         if HS_TOKEN not in (token, request.headers.get("Authorization", "").removeprefix("Bearer ")):
             return web.json_response({"errcode": "M_FORBIDDEN"}, status=403)

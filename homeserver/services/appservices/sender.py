@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import orjson
 import structlog
@@ -25,6 +25,7 @@ from homeserver.ports.log import LogEntry
 from homeserver.ports.outbound import OutboundError
 from homeserver.ports.store import Store, StoreUnavailable
 from homeserver.services.appservices.link import Link, segment
+from homeserver.services.appservices.presence import PresenceNews
 from homeserver.services.appservices.transactions import TransactionDraft, TransactionMaker
 from homeserver.services.log import Log
 from homeserver.services.personal.presence import PresenceTracker
@@ -41,7 +42,6 @@ _KEEP_TOLD_S = 1.0
 """The next transaction is stored over the last: one that comes soon saves a write."""
 _WARN_EVERY_S = 60.0
 _NUDGES_S = 1.0
-_MOST_PRESENCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,22 +103,15 @@ class AppServiceSender:
         self._retry = asyncio.Event()
         self._typing: TypingTracker | None = None
         self._typing_serial = 0
-        self._presence: PresenceTracker | None = None
-        self._present: dict[str, None] = {}
+        self._presence: PresenceNews | None = None
 
     def hear(self, typing: TypingTracker, presence: PresenceTracker) -> None:
         """From now on, tell of typing and presence as well, if the service wants to know."""
         if not self._link.service.receive_ephemeral:
             return
         self._typing, self._typing_serial = typing, typing.serial
-        self._presence = presence
+        self._presence = PresenceNews(presence, self._clock, self.wake)
         typing.on_change(lambda _: self.wake())
-        presence.on_change(self._note_presence)
-
-    def _note_presence(self, user_id: str) -> None:
-        if len(self._present) < _MOST_PRESENCE:  # while the service does not listen, more is of no use to it
-            self._present[user_id] = None
-            self.wake()
 
     def wake(self) -> None:
         """There may be something to tell."""
@@ -195,11 +188,15 @@ class AppServiceSender:
         return await self._make_next()
 
     async def _woken(self) -> None:
+        keep_every_s = self._keep_every
+        fades_in_s = None if self._presence is None else self._presence.due_in_s()
+        wait_s = keep_every_s if fades_in_s is None else min(keep_every_s, fades_in_s)
         try:
-            async with asyncio.timeout(self._keep_every):
+            async with asyncio.timeout(wait_s):
                 await self._wake.wait()
         except TimeoutError:
-            await self._keep_cursor()
+            if wait_s == keep_every_s:
+                await self._keep_cursor()
         self._wake.clear()
 
     @property
@@ -241,7 +238,28 @@ class AppServiceSender:
         return body is not None
 
     async def _read_on(self, draft: TransactionDraft, upto: int) -> None:
+        """Add the next page. What cannot be read must not keep what is behind it from being told."""
         upto = min(draft.position + _PAGE, upto)
+        try:
+            await self._read(draft, upto)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            _log.warning("appservice_reading_singly", id=self._id, position=draft.position, exc_info=error)
+            await self._read_singly(draft, upto)
+
+    async def _read_singly(self, draft: TransactionDraft, upto: int) -> None:
+        while draft.position < upto and not draft.is_full(self._maker.limits):
+            self._maker.interest.forget_all()
+            try:
+                await self._read(draft, draft.position + 1)
+            except StoreUnavailable:
+                raise
+            except Exception as error:
+                draft.position += 1
+                _log.error("appservice_entry_left_out", id=self._id, position=draft.position, error=repr(error))
+
+    async def _read(self, draft: TransactionDraft, upto: int) -> None:
         entries: Sequence[LogEntry] | None = self._log.since(draft.position, upto)
         if entries is None:
             async with self._store.read() as tx:
@@ -258,9 +276,7 @@ class AppServiceSender:
             self._typing_serial = self._typing.serial
             if rooms:
                 await self._maker.add_typing(draft, {room_id: self._typing.users(room_id) for room_id in rooms})
-        if self._presence is not None and self._present:
-            users, self._present = self._present, {}
-            shown: dict[str, dict[str, Any]] = {user_id: self._presence.of(user_id).to_json() for user_id in users}
+        if self._presence is not None and (shown := self._presence.take()):
             await self._maker.add_presence(draft, shown)
 
     async def _keep(self, position: int, body: bytes | None = None, acknowledged: Delivery | None = None) -> None:

@@ -126,9 +126,8 @@ class TransactionMaker:
         Receipts and changes of device lists of that time are not known any more.
         """
         async with self._store.read() as tx:
-            found = await tx.events.after(draft.position, self.limits.events)
-            events = [stored for stored in found if stored.position is not None and stored.position <= upto]
-            if len(found) == self.limits.events and events:
+            events = await tx.events.after(draft.position, self.limits.events, upto)
+            if len(events) == self.limits.events:
                 upto = events[-1].position or upto
             messages = await tx.to_device.between(draft.position, upto, self.limits.events)
             if len(messages) == self.limits.events:

@@ -19,9 +19,6 @@ State = Literal["offline", "online", "unavailable"]
 
 MAX_STATUS_BYTES = 2_048
 
-_IDLE_AFTER_S = 300
-_OFFLINE_AFTER_S = 300  # longer than the longest poll of a client that is connected
-
 
 @dataclass(frozen=True, slots=True)
 class Presence:
@@ -54,10 +51,21 @@ class _Known:
 class PresenceTracker:
     """Presence of local users, of at most `max_users` of them: those longest silent are forgotten first."""
 
-    def __init__(self, clock: Clock, members: RoomMembers, *, max_users: int = 100_000) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        members: RoomMembers,
+        *,
+        max_users: int = 100_000,
+        idle_s: float = 300,
+        offline_s: float = 300,
+    ) -> None:
+        """`idle_s` after the last activity a user is unavailable, `offline_s` after the last sign of a client gone."""
         self._clock = clock
         self._members = members
         self._max_users = max_users
+        self._idle_s = idle_s
+        self._offline_s = offline_s
         self._known: dict[str, _Known] = {}  # longest silent first
         self._on_change: list[Callable[[str], None]] = []
 
@@ -98,6 +106,17 @@ class PresenceTracker:
         known = self._known.get(user_id)
         return known is not None and self._now(known).state != "offline"
 
+    def fades_in_s(self, user_id: str) -> float | None:
+        """In how many seconds `of` will say something else, if nothing is heard of the user; None: it will not."""
+        known = self._known.get(user_id)
+        state = "offline" if known is None else self._now(known).state
+        if known is None or state == "offline":
+            return None
+        ends = known.heard + self._offline_s
+        if state == "online" and known.active is not None:
+            ends = min(ends, known.active + self._idle_s)
+        return max(ends - self._clock.monotonic(), 0.0) + 0.001  # it changes just after its end
+
     async def get(self, user_id: str, asked_by: str) -> Presence:
         """The user's presence. Raises FORBIDDEN unless they share a room with who asks."""
         if user_id != asked_by and not await self._members.share_a_room(user_id, asked_by):
@@ -111,9 +130,9 @@ class PresenceTracker:
     def _now(self, known: _Known) -> Presence:
         now = self._clock.monotonic()
         state = known.chosen
-        if now - known.heard > _OFFLINE_AFTER_S:
+        if now - known.heard > self._offline_s:
             state = "offline"
-        elif state == "online" and (known.active is None or now - known.active > _IDLE_AFTER_S):
+        elif state == "online" and (known.active is None or now - known.active > self._idle_s):
             state = "unavailable"
         ago = None if known.active is None else int((now - known.active) * 1000)
         return Presence(state, ago, known.status_msg)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from homeserver.ports.events import AppendResult, EventRepo, RoomAppend, StoredEvent, TimelinePage
+from homeserver.ports.events import MAX_POSITION, AppendResult, EventRepo, RoomAppend, StoredEvent, TimelinePage
 from homeserver.storage.dialect import (
     HIGHEST,
     LOWEST,
@@ -31,8 +31,9 @@ _RECENT = Sql(
 )
 # SQLite keeps the order of a CROSS JOIN: from the keys to their events, not through the room's timeline.
 _AFTER = Sql(
-    """SELECT nid, nid AS position FROM events WHERE nid > :position AND ord IS NOT NULL
-    UNION ALL SELECT event_nid, position FROM late_events WHERE position > :position ORDER BY 2 LIMIT :count"""
+    """SELECT nid, nid AS position FROM events WHERE nid > :position AND nid <= :upto AND ord IS NOT NULL
+    UNION ALL SELECT event_nid, position FROM late_events WHERE position > :position AND position <= :upto
+    ORDER BY 2 LIMIT :count"""
 )
 _BY_TXNS = Sql(
     "SELECT t.key, e.event_id FROM {keys} JOIN event_txns t ON t.key = w.key JOIN events e ON e.nid = t.event_nid",
@@ -103,8 +104,8 @@ class SqlEventRepo(EventRepo):
             found[stored.room_nid].append(stored)
         return found
 
-    async def after(self, position: int, limit: int) -> list[StoredEvent]:
-        rows = await _AFTER.rows(self._connection, position=position, count=limit)
+    async def after(self, position: int, limit: int, upto: int = MAX_POSITION) -> list[StoredEvent]:
+        rows = await _AFTER.rows(self._connection, position=position, upto=upto, count=limit)
         return await self._reader.at([row[0] for row in rows])
 
     async def prune_txns(self, before_position: int, limit: int) -> int:

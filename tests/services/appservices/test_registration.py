@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from homeserver.services.appservices.interest import Interest
 from homeserver.services.appservices.registration import BadRegistration, check_together, parse_registration
 
 GOOD: dict[str, Any] = {
@@ -64,3 +65,10 @@ def test_none_shares_a_secret() -> None:
     other = parse_registration(yaml.safe_dump({**GOOD, "id": "b", "sender_localpart": "b"}), "hromada.test")
     with pytest.raises(BadRegistration, match="as_token"):
         check_together([one, other])
+
+
+def test_only_local_users_are_its_own() -> None:
+    """spec: application-service-api#registration"""
+    interest = Interest(parse_registration(yaml.safe_dump(GOOD), "hromada.test"), "hromada.test")
+    assert interest.covers("@irc_one:hromada.test")
+    assert not interest.covers("@irc_one:elsewhere.test")
