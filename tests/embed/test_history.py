@@ -13,7 +13,7 @@ from tests.support.client import Client
 from tests.support.server import Server
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser
+    from playwright.async_api import Browser, Route
 
 MESSAGES = 260
 # The spec's own tolerance for this client: what one reads may move by two pixels.
@@ -87,6 +87,76 @@ async def test_scrolling_back_moves_nothing_and_loses_nothing(browser: Browser, 
     await ada.sees(f"message {MESSAGES - 1} ")
     await ada.say("and on")
     await ada.sees("and on")
+    assert ada.faults == []
+
+
+# The top of what is loaded is in view. Where each row and its text stand, and how high they are.
+STAND = """() => {
+    const log = document.querySelector("[role=log]");
+    const box = log.getBoundingClientRect();
+    const rows = [...log.querySelectorAll("[data-key]")].map((row) => [row, row.getBoundingClientRect()]);
+    const seen = rows.filter(([, { bottom, top }]) => bottom > box.top + 40 && top < box.bottom);
+    return Object.fromEntries(seen.map(([row, { top, height }]) => {
+        const text = (row.querySelector(".plain") ?? row).getBoundingClientRect().top;
+        return [row.dataset.key, [top, height, text]];
+    }));
+}"""
+TO_THE_TOP = """async () => {
+    const log = document.querySelector("[role=log]");
+    const frame = () => new Promise((done) => requestAnimationFrame(done));
+    for (let still = 0; still < 3; still = log.scrollTop <= 1 ? still + 1 : 0) { log.scrollTop = 1; await frame(); }
+    return log.querySelector("[data-key]").dataset.key;
+}"""
+GROWN = """key => {
+    const log = document.querySelector("[role=log]");
+    return log.querySelector("[data-key]").dataset.key !== key || log.querySelector(".intro") !== null;
+}"""
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_what_comes_above_the_rows_in_view_does_not_move_or_change_them(
+    browser: Browser, server: Server, anonymous: Client
+) -> None:
+    """The row that was the oldest had a heading; what it answers was not there; what happened was not in one line."""
+    ada = await person(browser, local(server), "ada", viewport={"width": 1440, "height": 900})
+    await ada.sign_up()
+    client = await anonymous.anonymous().login(ada.name, PASSWORD)
+    maya = await anonymous.anonymous().register(f"maya.{ada.name}")
+    room = await client.shared_room(maya, name="Still")
+    sent: list[str] = []
+    for number in range(100):
+        content: dict[str, object] = {"msgtype": "m.text", "body": f"message {number} " + "word " * 60}
+        if len(sent) >= 9:
+            content["m.relates_to"] = {"m.in_reply_to": {"event_id": sent[-9]}}
+        sent.append(await maya.send(room, content))
+        if number % 3 == 0:
+            for name in ("Still", "Stiller"):
+                await client.ok("PUT", f"/rooms/{room}/state/m.room.name", {"name": f"{name} {number}"})
+    gate = asyncio.Event()
+    gate.set()
+
+    async def hold(route: Route) -> None:
+        await gate.wait()
+        await route.continue_()
+
+    page = ada.page
+    await page.route("**/messages?*", hold)
+    await page.goto(f"{ada.url}/#/room/{room}")
+    await ada.sees("message 99 ")
+    pages = 0
+    while not await page.evaluate("document.querySelector('[role=log] .intro') !== null"):
+        gate.clear()
+        top = await page.evaluate(TO_THE_TOP)
+        before = await page.evaluate(STAND)
+        gate.set()
+        await page.wait_for_function(GROWN, arg=top)
+        after = await page.evaluate(STAND)
+        assert before
+        for key, row in before.items():
+            assert key in after, (pages, key)
+            assert max(abs(was - now) for was, now in zip(row, after[key], strict=True)) <= STILL_PX, (pages, key)
+        pages += 1
+    assert pages >= 2
     assert ada.faults == []
 
 

@@ -8,7 +8,7 @@ import { t } from "../i18n/t.ts";
 import { clock, full, list } from "../render/dates.ts";
 import { type Context, Html, isBig, Plain } from "../render/Rich.tsx";
 import { panel } from "../routes.ts";
-import type { Body, Message, Person, Reaction, ThreadSummary } from "../sdk/types.ts";
+import type { Body, Message, Person, Quote, Reaction, ThreadSummary } from "../sdk/types.ts";
 import { thumbnail } from "../sdk/media.ts";
 import { awaySince } from "../stores/app.ts";
 import { Face } from "./faces.tsx";
@@ -77,6 +77,16 @@ function BodyView({ body, message, actions }: { body: Body; message: Message; ac
         default:
             return <MediaBody body={body} message={message} actions={actions} />;
     }
+}
+
+/** What is answered. One that came with older history after its row was drawn keeps to one line: no row grows in view. */
+function QuoteView({ quote, jump }: { quote: Quote; jump: Actions["jump"] }): JSX.Element {
+    const [late] = useState(!quote.name);
+    return (
+        <button type="button" class={late ? "quote late" : "quote"} style={quote.sender ? { "--vc": voice(quote.sender) } : undefined} onClick={() => jump(quote.id)}>
+            <b>{quote.name || t("message.earlier")}</b><span>{quote.text || t("message.show-it")}</span>
+        </button>
+    );
 }
 
 function Reactions({ message, actions }: { message: Message; actions: Actions }): JSX.Element | null {
@@ -183,11 +193,7 @@ export const MessageRow = memo(function MessageRow({ message, first, next, last,
                 )}
                 {!mine && !first && <time class="gut" title={full(message.time)}>{clock(message.time)}</time>}
                 <div class={bubble}>
-                    {message.quote && (
-                        <button type="button" class="quote" style={message.quote.sender ? { "--vc": voice(message.quote.sender) } : undefined} onClick={() => actions.jump(message.quote?.id ?? "")}>
-                            <b>{message.quote.name || t("message.earlier")}</b><span>{message.quote.text || t("message.show-it")}</span>
-                        </button>
-                    )}
+                    {message.quote && <QuoteView quote={message.quote} jump={actions.jump} />}
                     <BodyView body={body} message={message} actions={actions} />
                     {body.type === "text" && body.text.includes("://") && settings.value.previews && <LinkPreview text={body.text} room={actions.roomId} />}
                     {message.edited && <span class="edited">{t("message.edited")}</span>}

@@ -17,6 +17,8 @@ const NEAR_PX = 1_500;
 const BOTTOM_PX = 80;
 const READ_MS = 500;
 const FLOAT_MS = 1_200;
+/** So many rows are looked at for one that is still there: the first in view may be taken away. */
+const HELD = 12;
 const ANCHORS = globalThis.CSS?.supports("overflow-anchor", "auto") ?? false;
 
 /** The sentence with the name in it set off. */
@@ -49,22 +51,50 @@ function happened(items: readonly Happening[]): JSX.Element {
     );
 }
 
+/** All rows, and the number of the first that is in view. */
+function inView(box: HTMLElement): [NodeListOf<HTMLElement>, number] {
+    const top = box.getBoundingClientRect().top;
+    const rows = box.querySelectorAll<HTMLElement>("[data-key]");
+    let from = 0;
+    for (let to = rows.length; from < to; ) {
+        const middle = (from + to) >> 1;
+        if ((rows[middle]?.getBoundingClientRect().bottom ?? 0) > top) to = middle;
+        else from = middle + 1;
+    }
+    return [rows, from];
+}
+
+/**
+ * What one reads stays where it is when rows come, go or change. The browser sees to it while the element that it chose
+ * is there and nothing around it changes its margins; where that fails, the scroller is moved before anything is painted.
+ */
+function useStill(scroller: RefObject<HTMLDivElement | null>, view: RoomView, days: unknown): void {
+    const drawn = useRef<unknown>(undefined);
+    const stood = useRef<[HTMLElement, number][]>([]);
+    if (drawn.current !== days) {
+        drawn.current = days;
+        const box = scroller.current;
+        const [rows, from] = box ? inView(box) : [[], 0];
+        stood.current = [...rows].slice(from, from + HELD).map((row) => [row, row.getBoundingClientRect().top]);
+    }
+    useLayoutEffect(() => {
+        const [row, top] = stood.current.find(([each]) => each.isConnected) ?? [];
+        stood.current = [];
+        if (!row || !scroller.current || view.atBottom) return;
+        const off = row.getBoundingClientRect().top - (top ?? 0);
+        if (Math.abs(off) >= 1) scroller.current.scrollTop += off;
+    }, [days]);
+}
+
 /** Where the reader is, and where the browser cannot hold it itself, hold it. */
 function useAnchor(scroller: RefObject<HTMLDivElement | null>, column: RefObject<HTMLOListElement | null>, view: RoomView, items: unknown, shown: boolean): void {
     const kept = useRef<{ key: string; offset: number } | undefined>(undefined);
     const remember = useCallback(() => {
         const box = scroller.current;
         if (!box) return;
-        const top = box.getBoundingClientRect().top;
-        const rows = box.querySelectorAll<HTMLElement>("[data-key]");
-        let from = 0;
-        for (let to = rows.length; from < to; ) {
-            const middle = (from + to) >> 1;
-            if ((rows[middle]?.getBoundingClientRect().bottom ?? 0) > top) to = middle;
-            else from = middle + 1;
-        }
+        const [rows, from] = inView(box);
         const row = rows[from];
-        if (row) view.place = kept.current = { key: row.dataset["key"] ?? "", offset: row.getBoundingClientRect().top - top };
+        if (row) view.place = kept.current = { key: row.dataset["key"] ?? "", offset: row.getBoundingClientRect().top - box.getBoundingClientRect().top };
     }, [view]);
     const restore = useCallback(() => {
         const box = scroller.current;
@@ -168,15 +198,27 @@ export function TimelineView({ view, actions, label, intro }: { view: RoomView; 
     const items = view.items.value;
     const line = view.line.value;
     const state = view.state.value;
-    const days = useMemo(() => group(items, line), [items, line]);
+    const days = useMemo(() => {
+        if (items[0]) view.apart.add(items[0].key);
+        return group(items, line, view.apart);
+    }, [items, line, view]);
     const newestOwn = useMemo(() => items.findLast((item): item is Message => item.kind === "message" && item.mine && item.state === "sent")?.key, [items]);
     const newest = items.at(-1)?.key;
     const look = useReading(scroller, view);
     const shown = state !== "loading" || items.length > 0;
     useAnchor(scroller, column, view, items, shown);
+    useStill(scroller, view, days);
     const resting = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
     const size = useRef("");
 
+    // Pages come until there is enough above and below. Who waits at the very end does not scroll any more.
+    const want = useCallback((): void => {
+        const box = scroller.current;
+        if (!box) return;
+        const up = box.scrollTop < NEAR_PX && !view.atStart.value;
+        if (!up && (box.scrollHeight - box.scrollTop - box.clientHeight >= NEAR_PX || view.atEnd.value)) return;
+        void view.more(up ? "b" : "f").then((came) => came && requestAnimationFrame(want));
+    }, [view]);
     const scrolled = useCallback(() => {
         const box = scroller.current;
         if (!box) return;
@@ -195,15 +237,14 @@ export function TimelineView({ view, actions, label, intro }: { view: RoomView; 
             view.schedule();
         }
         if (box.scrollTop === 0 && ANCHORS && box.scrollHeight > box.clientHeight) box.scrollTop = 1; // at 0 the browser does not anchor
-        if (box.scrollTop < NEAR_PX && !view.atStart.value) void view.more("b");
-        else if (left < NEAR_PX && !view.atEnd.value) void view.more("f");
+        want();
         box.classList.add("moving");
         clearTimeout(resting.current);
         resting.current = setTimeout(() => box.classList.remove("moving"), FLOAT_MS);
         const top = box.getBoundingClientRect().top;
         for (const pill of box.querySelectorAll(".day")) pill.classList.toggle("stuck", pill.getBoundingClientRect().top < top + 14);
         look();
-    }, [view, look]);
+    }, [view, look, want]);
 
     // After opening: the end, the line of new messages at a third of the height, the event asked for, or the old place.
     const target = view.target.value;
@@ -233,10 +274,8 @@ export function TimelineView({ view, actions, label, intro }: { view: RoomView; 
     useEffect(() => look(), [items, look]);
     useEffect(() => () => clearTimeout(resting.current), []);
     useEffect(() => {
-        const box = scroller.current;
-        // A short page does not scroll, so nothing would ask for more.
-        if (box && state === "ready" && box.scrollHeight <= box.clientHeight + NEAR_PX && !view.atStart.value) void view.more("b");
-    }, [items.length, state]);
+        if (state === "ready") want();
+    }, [state, want]);
 
     const toEnd = async (): Promise<void> => {
         if (!view.atEnd.value) {

@@ -15,16 +15,19 @@ export interface Day {
 const TOGETHER_MS = 5 * 60_000;
 const dayOf = (time: number): string => new Date(time).toDateString();
 
-/** `line` is the key of the first unread item. */
-export function group(items: readonly Item[], line: string | undefined): Day[] {
+/**
+ * `line` is the key of the first unread item. Items of `apart` begin a group whatever stands before them: where a page of
+ * history began, rows were drawn as beginning one, and must not change under the reader when older ones come.
+ */
+export function group(items: readonly Item[], line: string | undefined, apart?: ReadonlySet<string>): Day[] {
     const days: Day[] = [];
     let before: Message | undefined;
-    for (const [at, item] of items.entries()) {
+    for (const item of items) {
         const key = dayOf(item.time);
         let day = days.at(-1);
         if (day?.key !== key) {
             // A clock that went wrong must not make the same day twice under one key.
-            day = { key: days.some((each) => each.key === key) ? `${key} ${at}` : key, time: item.time, rows: [] };
+            day = { key: days.some((each) => each.key === key) ? `${key} ${item.key}` : key, time: item.time, rows: [] };
             days.push(day);
             before = undefined;
         }
@@ -32,9 +35,10 @@ export function group(items: readonly Item[], line: string | undefined): Day[] {
             day.rows.push({ kind: "line", key: "line" });
             before = undefined;
         }
+        if (apart?.has(item.key)) before = undefined;
         if (item.kind === "happening") {
             const last = day.rows.at(-1);
-            if (last?.kind === "happened") day.rows[day.rows.length - 1] = { ...last, items: [...last.items, item] };
+            if (last?.kind === "happened" && !apart?.has(item.key)) day.rows[day.rows.length - 1] = { ...last, items: [...last.items, item] };
             else day.rows.push({ kind: "happened", key: item.key, items: [item] });
             before = undefined;
             continue;

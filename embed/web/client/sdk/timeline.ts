@@ -66,12 +66,14 @@ export class Timeline {
         this.#busy = true;
         try {
             const before = this.items();
+            let came = false;
             for (let page = 0; page < EMPTY_PAGES && this.canGo(direction); page++) {
                 if (!(await window.paginate(direction as never, PAGE))) break;
+                came = true;
                 const after = this.items();
                 if (direction === "b" ? after[0]?.key !== before[0]?.key : after.at(-1)?.key !== before.at(-1)?.key) break;
             }
-            return true;
+            return came;
         } catch {
             return false;
         } finally {

@@ -26,6 +26,8 @@ export class RoomView {
     /** Kept while one is elsewhere: how far from the end one was. */
     place: { key: string; offset: number } | undefined;
     atBottom = true;
+    /** Items at which a page of history began, drawn as the first of a group. They stay so. */
+    readonly apart = new Set<string>();
     #scheduled = false;
     #stops: (() => void)[] = [];
     #meeting: ReturnType<typeof setTimeout> | undefined;
@@ -131,9 +133,11 @@ export class RoomView {
         return at < 0 ? 0 : live.slice(at + 1).filter((event) => event.getType() === "m.room.message" || event.getType() === "m.room.encrypted").length;
     }
 
-    async more(direction: "b" | "f"): Promise<void> {
-        await this.timeline.more(direction);
+    /** Whether there came more. False too while a page is on its way already. */
+    async more(direction: "b" | "f"): Promise<boolean> {
+        const came = await this.timeline.more(direction);
         this.refresh();
+        return came;
     }
 
     /** Everything up to this item has been on screen. */

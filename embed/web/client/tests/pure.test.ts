@@ -42,6 +42,7 @@ const message = (key: string, sender: string, time: number): Message => ({
     edited: false, quote: undefined, reactions: [], thread: undefined, mentionsMe: false, pinned: false, plainInEncrypted: false, unconfirmed: false, state: "sent", error: undefined, readers: [],
 });
 const NOON = new Date(2026, 5, 4, 12).getTime();
+const happened = (key: string) => ({ kind: "happening" as const, key, id: key, time: NOON, text: "happened.joined", slots: {}, readers: [] });
 
 test("messages are grouped by sender, time and day", () => {
     const minute = 60_000;
@@ -57,8 +58,16 @@ test("the line of new messages parts a group", () => {
     assert.equal(rows[2]?.kind === "message" && rows[2].first, true);
 });
 
+test("what began a page of history stays the first of its group when older items come", () => {
+    const items = [message("a", "x", NOON), message("b", "x", NOON + 1), message("c", "x", NOON + 2)];
+    const apart = new Set(["b"]);
+    const drawn = group(items.slice(1), undefined, apart)[0]?.rows ?? [];
+    assert.deepEqual(group(items, undefined, apart)[0]?.rows.slice(1), drawn);
+    const rows = group([happened("a"), happened("b"), happened("c")], undefined, apart)[0]?.rows ?? [];
+    assert.deepEqual(rows.map((row) => row.key), ["a", "b"]);
+});
+
 test("what happened in a row is one line", () => {
-    const happened = (key: string) => ({ kind: "happening" as const, key, id: key, time: NOON, text: "happened.joined", slots: {}, readers: [] });
     assert.equal(group([happened("a"), happened("b")], undefined)[0]?.rows.length, 1);
 });
 
