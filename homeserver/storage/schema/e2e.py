@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, Table, Text
 
-from homeserver.storage.schema.base import metadata
+from homeserver.storage.schema.base import BigId, metadata
 
 device_keys = Table(
     "device_keys",
@@ -111,7 +111,7 @@ to_device = Table(
     metadata,
     # The position in the log, and 20 bits to tell the messages of one request apart. In this order a request for a
     # thousand devices is written to one end of the table, not into a thousand queues.
-    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", BigId, primary_key=True, autoincrement=False),
     # Made from the two names, for an index of integers: one of the names was half of what a message costs.
     Column("device", BigInteger, nullable=False),
     Column("user_id", Text, nullable=False),

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001.994"
+revision = "0001.995"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -917,7 +917,7 @@ def _support_visitors() -> None:
 def _to_device() -> None:
     op.create_table(
         "to_device",
-        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("device", sa.BigInteger(), nullable=False),
         sa.Column("user_id", sa.Text(), nullable=False),
         sa.Column("device_id", sa.Text(), nullable=False),
