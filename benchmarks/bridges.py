@@ -164,7 +164,7 @@ async def rates(count: int) -> None:
     sql += "CREATE PUBLICATION bridge FOR TABLE a; ALTER TABLE a REPLICA IDENTITY FULL;"
     with world(mapping("a", LOGICAL), sql, queue=10 * count) as (_, server, bridge, url):
         config = load(bridge.file)
-        state, source = State(config.state_file), open_source(config, "shop")
+        state, source = State(config.state), open_source(config, "shop")
         capture = Capture(config, "a", state, source, lambda: None)
         while await capture.step():
             pass
@@ -180,7 +180,7 @@ async def rates(count: int) -> None:
         state.close()
         bridge.start()
         began = time.monotonic()
-        left, look = count, State(config.state_file, shared=True)
+        left, look = count, State(config.state, shared=True)
         while left and time.monotonic() - began < 180:
             await asyncio.sleep(0.5)
             left = look.waiting()

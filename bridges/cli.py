@@ -7,6 +7,7 @@ import asyncio
 import json
 import re
 import sys
+import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -18,8 +19,9 @@ from bridges.matrix import Homeserver, MatrixFailure, TryAgain
 from bridges.operate import write
 from bridges.service import serve
 from bridges.sources.opening import open_sources
-from bridges.state import State, StateInUse
+from bridges.state import State, StateAway, StateInUse, StateLost
 
+_LOOK_AGAIN_S = 1.0
 Command = Callable[[Config, argparse.Namespace], int]
 
 
@@ -33,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
         for fault in error.faults:
             sys.stderr.write(f"hromada bridges: {fault}\n")
         return 2
-    except (StateInUse, OSError) as error:
+    except (StateLost, OSError) as error:
         sys.stderr.write(f"hromada bridges: {error}\n")
         return 1
     except KeyboardInterrupt:
@@ -65,6 +67,10 @@ def _parser() -> argparse.ArgumentParser:
             action.add_argument("--mapping", action="append", metavar="NAME", help="only this one; may be repeated")
         if name == "plan":
             action.add_argument("--limit", type=int, default=20, metavar="ROWS", help="how many rows (20)")
+        if name == "run":
+            action.add_argument(
+                "--standby", action="store_true", help="wait while another bridge uses the state, and take over from it"
+            )
         if name == "pause":
             action.add_argument("--reason", default="-", help="what `status` says of it")
         if name == "sql":
@@ -81,14 +87,32 @@ def _homeserver(config: Config) -> Homeserver:
     return Homeserver(service.homeserver, service.as_token.read(), service.device_id)
 
 
-def _run(config: Config, _options: argparse.Namespace) -> int:
-    state = State(config.state_file)
-    try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(config, state))
-    finally:
-        state.close()
-    return 0
+def _run(config: Config, options: argparse.Namespace) -> int:
+    """Run until stopped. A state that is away is waited for; on standby, one that another bridge uses, too."""
+    waiting = ""
+    began = False
+    while True:
+        try:
+            state = State(config.state)
+            began, waiting = True, ""
+            try:
+                with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                    runner.run(_serve(config, state))
+                return 0
+            finally:
+                state.close()
+        except StateInUse as error:
+            if not options.standby:
+                raise
+            reason = f"standing by: {error}"
+        except StateAway as error:
+            if not (began or options.standby):
+                raise
+            reason = f"waiting: {error}"
+        if reason != waiting:
+            waiting = reason
+            write(reason)
+        time.sleep(_LOOK_AGAIN_S)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

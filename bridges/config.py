@@ -17,6 +17,9 @@ import msgspec
 
 from bridges.filters import Filter
 
+POSTGRES = ("postgresql://", "postgres://")
+"""What the URLs of PostgreSQL begin with."""
+
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -90,7 +93,8 @@ class AppService(_Section, frozen=True, kw_only=True):
     device_id: str = "DBBRIDGE"
     """The device of all of its users: with it, homeservers remember transaction ids over their restarts."""
     state: str | Secret = "bridges.db"
-    """The file (SQLite) with what is captured and not delivered yet; `sqlite:///` may stand before it."""
+    """Where what is captured and not delivered yet is kept: a file (SQLite), or the URL of a PostgreSQL database
+    (`postgresql://…`) that is the bridge's own, if several machines shall be able to run it."""
     max_queue: int = 10_000
     """With this many deliveries waiting nothing more is read; the databases keep it."""
     lanes: int = 8
@@ -443,11 +447,11 @@ class Config(_Section, frozen=True, kw_only=True):
     folder: str = "."
 
     @property
-    def state_file(self) -> Path:
-        """Where the state is."""
+    def state(self) -> Path | str:
+        """Where the state is: a file, or a URL."""
         state = self.appservice.state
         text = state.read() if isinstance(state, Secret) else state
-        return Path(self.folder) / text.removeprefix("sqlite:///")
+        return text if text.startswith(POSTGRES) else Path(self.folder) / text.removeprefix("sqlite:///")
 
 
 def seconds(text: str) -> float:

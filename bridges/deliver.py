@@ -21,7 +21,7 @@ from bridges.faults import reach
 from bridges.limits import Bucket
 from bridges.matrix import Homeserver, MatrixFailure, TryAgain, part
 from bridges.rooms import Rooms
-from bridges.state import Delivery, Made, State, StateInUse
+from bridges.state import Delivery, Made, State, StateLost
 
 _LONGEST_WAIT_S = 60.0
 _KEEP_DONE_MS = 14 * 24 * 3600 * 1000
@@ -73,7 +73,7 @@ class Sender:
                     with suppress(TimeoutError):  # something may have been retried by the command line
                         await asyncio.wait_for(self._news.wait(), _LOOK_AGAIN_S)
         finally:
-            with suppress(StateInUse):  # then another bridge makes them, under the same transaction ids
+            with suppress(StateLost):  # then another bridge makes them, under the same transaction ids
                 self._note()
 
     def _give_out(self, tasks: asyncio.TaskGroup) -> None:

@@ -21,7 +21,7 @@ from quart import Quart, Response, request
 from bridges.config import Config
 from bridges.faults import reach
 from bridges.metrics import REGISTRY
-from bridges.state import State
+from bridges.state import State, StateLost
 
 _LARGEST_BODY = 32 * 1024 * 1024  # a hundred events with their states' prev_content
 _log = structlog.get_logger(__name__)
@@ -38,6 +38,12 @@ def make_app(  # noqa: C901 - one small function for each path
     app.config["MAX_CONTENT_LENGTH"] = _LARGEST_BODY
     service = config.appservice
     secret = service.hs_token.read().encode()
+
+    @app.errorhandler(StateLost)
+    async def lost(error: StateLost) -> Answer:
+        """Nothing is stored, or nobody knows: it is to be asked again."""
+        _log.error("state_lost", error=str(error))
+        return {"errcode": "M_UNKNOWN", "error": "The state of the bridge is away"}, 503
 
     def refusal() -> Answer | None:
         kind, _, token = request.headers.get("Authorization", "").partition(" ")

@@ -115,9 +115,9 @@ def scan(config: Config, options: argparse.Namespace) -> int:
         write(f"mapping.{', '.join(off)}: backfill.mode is none, so nothing would be told")
         return 1
     try:
-        state = State(config.state_file)
+        state = State(config.state)
     except StateInUse:
-        state = State(config.state_file, shared=True)
+        state = State(config.state, shared=True)
         try:
             return max([_watch(state, name, options.kind, due) for name in names])
         finally:
@@ -207,7 +207,7 @@ def resume(config: Config, options: argparse.Namespace) -> int:
 
 
 def _each(config: Config, options: argparse.Namespace, word: str, reason: str | None) -> int:
-    state = State(config.state_file, shared=True)
+    state = State(config.state, shared=True)
     try:
         for name in chosen(config, options):
             state.note(name, paused=reason)
@@ -219,7 +219,7 @@ def _each(config: Config, options: argparse.Namespace, word: str, reason: str | 
 
 def status(config: Config, _options: argparse.Namespace) -> int:
     """Say how each mapping is, and what waits."""
-    state = State(config.state_file, shared=True)
+    state = State(config.state, shared=True)
     try:
         troubles = state.troubles()
         for name in config.mapping:
@@ -239,7 +239,7 @@ def status(config: Config, _options: argparse.Namespace) -> int:
 
 def dead(config: Config, options: argparse.Namespace) -> int:
     """List, retry or drop what could not be delivered."""
-    state = State(config.state_file, shared=True)
+    state = State(config.state, shared=True)
     try:
         if options.retry is not None or options.drop is not None:
             found = state.retry(options.retry) if options.retry is not None else state.drop(options.drop)

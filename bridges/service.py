@@ -19,7 +19,7 @@ from bridges.mapper import transaction_id
 from bridges.matrix import Homeserver
 from bridges.sources import Source
 from bridges.sources.opening import open_sources
-from bridges.state import Delivery, RoomRow, State, Stored
+from bridges.state import Delivery, RoomRow, State, StateLost, Stored
 from bridges.webhooks.incoming import Hooks, serve_hooks
 from bridges.webhooks.outgoing import Endpoints
 
@@ -65,7 +65,7 @@ class Notices:
 async def serve(config: Config, state: State, homeserver: Homeserver, ready: Callable[[str], None]) -> None:
     """Run until SIGTERM or SIGINT.
 
-    Raises OSError if the address is taken, StateInUse if the state is, ConfigError for want of a package.
+    Raises OSError if the address is taken, StateLost, ConfigError for want of a package.
     """
     sources = open_sources(config)
     sender = Sender(config, state, homeserver)
@@ -97,11 +97,20 @@ async def serve(config: Config, state: State, homeserver: Homeserver, ready: Cal
     with suppress(asyncio.CancelledError):
         try:
             await asyncio.gather(*tasks)
+        except BaseExceptionGroup as group:
+            if (lost := group.subgroup(StateLost)) is not None:
+                raise _first(lost) from None
+            raise
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await _close(sources)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
 async def _close(sources: dict[str, Source]) -> None:

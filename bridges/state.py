@@ -1,30 +1,26 @@
-"""What the bridge remembers, in an SQLite file of its own: what is to be sent, what was sent, rooms, rows and ghosts.
+"""What the bridge remembers, in a database of its own: what is to be sent, what was sent, rooms, rows and ghosts.
 
 Every method is one transaction or a single read; a change captured and the deliveries that it makes are stored
 together, before the source is told that they were (docs/bridges/index.md). What has to outlive a power failure waits
-for the disk: captured changes and received events. The rest is safe from kill -9, and made again after worse: it has
-transaction ids.
+for the disk: captured changes and received events. The rest is safe from kill -9 of the bridge, and made again after
+worse: it has transaction ids. Each write looks first whether another bridge has taken over (`bridges.database`).
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import sqlite3
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from bridges.database import Connection, StateAway, StateInUse, StateLost, open_database
 from bridges.stored import Delivery, Made, RoomRow, RowState, Stored
 
-__all__ = ["Delivery", "Made", "RoomRow", "RowState", "State", "StateInUse", "Stored"]
+__all__ = ["Delivery", "Made", "RoomRow", "RowState", "State", "StateAway", "StateInUse", "StateLost", "Stored"]
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS lease (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL);
-INSERT OR IGNORE INTO lease VALUES (1, 0);
 CREATE TABLE IF NOT EXISTS delivery (
     id INTEGER PRIMARY KEY AUTOINCREMENT, txn TEXT NOT NULL UNIQUE, mapping TEXT NOT NULL, lane TEXT NOT NULL,
     kind TEXT NOT NULL, sender TEXT NOT NULL, content TEXT NOT NULL, ts INTEGER, state TEXT NOT NULL DEFAULT 'waiting',
@@ -44,7 +40,7 @@ CREATE TABLE IF NOT EXISTS room (lane TEXT PRIMARY KEY, alias TEXT NOT NULL, nam
     archived INTEGER NOT NULL DEFAULT 0, room_id TEXT);
 CREATE INDEX IF NOT EXISTS room_by_id ON room (room_id);
 CREATE INDEX IF NOT EXISTS room_by_alias ON room (alias);
-CREATE TABLE IF NOT EXISTS sent (lane TEXT NOT NULL, event_id TEXT NOT NULL, PRIMARY KEY (lane, event_id));
+CREATE TABLE IF NOT EXISTS sent ({numbered}lane TEXT NOT NULL, event_id TEXT NOT NULL, PRIMARY KEY (lane, event_id));
 CREATE TABLE IF NOT EXISTS ghost (user_id TEXT PRIMARY KEY, name TEXT, avatar TEXT);
 CREATE TABLE IF NOT EXISTS space (alias TEXT PRIMARY KEY, room_id TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS linked (mxid TEXT PRIMARY KEY, users TEXT NOT NULL, key TEXT NOT NULL);
@@ -57,58 +53,37 @@ CREATE INDEX IF NOT EXISTS inbox_open ON inbox (id) WHERE body IS NOT NULL;
 CREATE INDEX IF NOT EXISTS inbox_by_age ON inbox (at_ms) WHERE body IS NULL;
 """
 _LARGEST_EVENT = 256 * 1024
-
-
-class StateInUse(Exception):
-    """Another bridge runs on this file, or has taken it over."""
+_PAGE = 200
 
 
 class State:
-    """The open file. One bridge at a time; `shared` is for looking in and for small changes beside it."""
+    """The open state. One bridge at a time; `shared` is for looking in and for small changes beside it."""
 
-    def __init__(self, path: Path, *, shared: bool = False) -> None:
-        """Raises StateInUse."""
-        self._lock = -1
-        self._epoch: int | None = None
-        if not shared:
-            self._lock = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                os.close(self._lock)
-                raise StateInUse(f"{path}: another bridge uses this file") from None
-        self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.executescript(_SCHEMA)
-        if not shared:
-            # A lock can fail to hold (a network file system, a copied folder): whoever came last has the number.
-            self._epoch = self._db.execute("UPDATE lease SET epoch = epoch + 1 RETURNING epoch").fetchone()[0]
+    def __init__(self, at: Path | str, *, shared: bool = False) -> None:
+        """`at` is a file (SQLite) or a URL of PostgreSQL. Raises StateInUse, StateAway."""
+        self._database = open_database(at, shared=shared)
+        self._db = self._database.db
+        self.define(_SCHEMA.replace("{numbered}", self._database.numbered))
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._db.close()
-        if self._lock >= 0:
-            os.close(self._lock)
+        """Let go of it."""
+        self._database.close()
 
-    @contextmanager
-    def transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
-        """All or nothing; `durable` waits for the disk. Raises StateInUse if another bridge has taken over."""
-        if durable:
-            self._db.execute("PRAGMA synchronous = FULL")
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                if self._epoch is not None and self._db.execute("SELECT epoch FROM lease").fetchone()[0] != self._epoch:
-                    raise StateInUse("another bridge has taken over the state file")
-                yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-        finally:
-            if durable:
-                self._db.execute("PRAGMA synchronous = NORMAL")
+    def define(self, schema: str) -> None:
+        """Make tables that are missing: those of `schema`, in SQLite's words. Raises StateAway."""
+        self._database.define(schema)
+
+    def transaction(self, *, durable: bool = False) -> AbstractContextManager[Connection]:
+        """All or nothing; `durable` waits for the disk.
+
+        Raises StateInUse if another bridge has taken over, StateAway: then it may have happened or not.
+        """
+        return self._database.transaction(durable=durable)
+
+    def _write(self, sql: str, values: Sequence[Any]) -> int:
+        """One statement; how many rows it changed."""
+        with self.transaction() as db:
+            return db.execute(sql, values).rowcount
 
     # ---- capture ----
 
@@ -119,18 +94,20 @@ class State:
     def store(self, mapping: str, what: Stored) -> None:
         """Store captured changes and what they make, together."""
         with self.transaction(durable=True) as db:
-            db.executemany("INSERT OR IGNORE INTO taken VALUES (?, ?)", [(mapping, place) for place in what.taken])
+            db.executemany(
+                "INSERT INTO taken VALUES (?, ?) ON CONFLICT DO NOTHING", [(mapping, place) for place in what.taken]
+            )
             db.executemany(
                 "INSERT INTO room (lane, alias, name, topic, archived) VALUES (?, ?, ?, ?, ?) ON CONFLICT (lane) "
                 "DO UPDATE SET name = excluded.name, topic = excluded.topic, archived = excluded.archived",
-                [(room.lane, room.alias, room.name, room.topic, room.archived) for room in what.rooms.values()],
+                [(room.lane, room.alias, room.name, room.topic, int(room.archived)) for room in what.rooms.values()],
             )
             db.executemany(
                 "INSERT INTO row_state VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (mapping, key) DO UPDATE SET "
                 "n = excluded.n, hash = excluded.hash, image = excluded.image, ahead = excluded.ahead, "
-                "scan = max(scan, excluded.scan)",
+                "scan = CASE WHEN row_state.scan > excluded.scan THEN row_state.scan ELSE excluded.scan END",
                 [
-                    (mapping, r.key, r.n, r.hash, None if r.image is None else _dump(r.image), r.ahead, r.scan)
+                    (mapping, r.key, r.n, r.hash, None if r.image is None else _dump(r.image), int(r.ahead), r.scan)
                     for r in what.rows.values()
                 ],
             )
@@ -141,20 +118,23 @@ class State:
             self._insert(db, what.deliveries)
             self._note(db, mapping, what.progress)
 
-    def _insert(self, db: sqlite3.Connection, deliveries: Iterable[Delivery]) -> None:
+    def _insert(self, db: Connection, deliveries: Iterable[Delivery]) -> None:
         db.executemany(
-            "INSERT OR IGNORE INTO delivery (txn, mapping, lane, kind, sender, content, ts, state, error) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO delivery (txn, mapping, lane, kind, sender, content, ts, state, error) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             [_row(delivery) for delivery in deliveries],
         )
 
-    def _note(self, db: sqlite3.Connection, mapping: str, values: Mapping[str, str]) -> None:
+    def _note(self, db: Connection, mapping: str, values: Mapping[str, str]) -> None:
         rows = [(mapping, name, value) for name, value in values.items()]
-        db.executemany("INSERT OR REPLACE INTO progress VALUES (?, ?, ?)", rows)
+        db.executemany(
+            "INSERT INTO progress VALUES (?, ?, ?) ON CONFLICT (mapping, name) DO UPDATE SET value = excluded.value",
+            rows,
+        )
 
     def forget_taken(self, mapping: str) -> None:
         """The source has been told."""
-        self._db.execute("DELETE FROM taken WHERE mapping = ?", (mapping,))
+        self._write("DELETE FROM taken WHERE mapping = ?", (mapping,))
 
     def progress(self, mapping: str) -> dict[str, str]:
         """What a mapping notes about itself: `position`, `scan`, `paused` …"""
@@ -177,7 +157,7 @@ class State:
     def clear_ahead(self, mapping: str) -> None:
         """The log has told everything from before the scan."""
         with self.transaction() as db:
-            db.execute("UPDATE row_state SET ahead = 0 WHERE mapping = ? AND ahead", (mapping,))
+            db.execute("UPDATE row_state SET ahead = 0 WHERE mapping = ? AND ahead <> 0", (mapping,))
             db.execute("DELETE FROM progress WHERE mapping = ? AND name = 'ahead'", (mapping,))
 
     def met(self, mapping: str, keys: Iterable[str], scan: int) -> None:
@@ -200,11 +180,15 @@ class State:
         """A write of ours will come back as a change."""
         with self.transaction(durable=True) as db:
             at = int(time.time() * 1000)
-            db.execute("INSERT OR REPLACE INTO echo VALUES (?, ?, ?, ?, ?)", (mapping, key, image_hash, event_id, at))
+            db.execute(
+                "INSERT INTO echo VALUES (?, ?, ?, ?, ?) ON CONFLICT (mapping, key, event_id) "
+                "DO UPDATE SET hash = excluded.hash, at_ms = excluded.at_ms",
+                (mapping, key, image_hash, event_id, at),
+            )
 
     def forget_echo(self, mapping: str, event_id: str) -> None:
         """It will not."""
-        self._db.execute("DELETE FROM echo WHERE mapping = ? AND event_id = ?", (mapping, event_id))
+        self._write("DELETE FROM echo WHERE mapping = ? AND event_id = ?", (mapping, event_id))
 
     def expects_echoes(self, mapping: str) -> bool:
         """Whether anything that we wrote is still to come back."""
@@ -234,13 +218,19 @@ class State:
         parked = self._db.execute("SELECT DISTINCT lane FROM delivery WHERE state = 'parked'")
         passed = {*but, *(row[0] for row in parked)}
         found: list[str] = []
-        for (lane,) in self._db.execute("SELECT lane FROM delivery WHERE state = 'waiting' ORDER BY id"):
-            if lane not in passed:
-                passed.add(lane)
-                found.append(lane)
-                if len(found) == limit:
-                    break
-        return found
+        after = 0
+        while True:
+            page = self._db.execute(
+                "SELECT id, lane FROM delivery WHERE state = 'waiting' AND id > ? ORDER BY id LIMIT ?", (after, _PAGE)
+            ).fetchall()
+            for after, lane in page:  # noqa: B007 - the last one is where the next page begins
+                if lane not in passed:
+                    passed.add(lane)
+                    found.append(lane)
+                    if len(found) == limit:
+                        return found
+            if len(page) < _PAGE:
+                return found
 
     def heads(self, lane: str, limit: int) -> list[Delivery]:
         """What is to be done next in a lane, one after the other; nothing behind what is parked."""
@@ -261,7 +251,7 @@ class State:
         with self.transaction() as db:
             db.execute(
                 "UPDATE delivery SET state = ?, error = ?, attempts = attempts + 1, done_ms = ? WHERE id = ?",
-                (state, error, int(time.time() * 1000), delivery.id),
+                (state, _text(error), int(time.time() * 1000), delivery.id),
             )
 
     def settle_made(self, made: Sequence[Made]) -> None:
@@ -274,17 +264,19 @@ class State:
                 [(one.event_id, now, one.delivery.id) for one in made],
             )
             db.executemany(
-                "INSERT OR IGNORE INTO sent VALUES (?, ?)",
+                "INSERT INTO sent (lane, event_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
                 [(one.delivery.lane, one.event_id) for one in made if one.keep and one.event_id is not None],
             )
 
     def sent(self, lane: str) -> list[str]:
         """Events of a lane that are to be redacted with its row."""
-        return [row[0] for row in self._db.execute("SELECT event_id FROM sent WHERE lane = ? ORDER BY rowid", (lane,))]
+        order = self._database.arrival
+        rows = self._db.execute(f"SELECT event_id FROM sent WHERE lane = ? ORDER BY {order}", (lane,))  # noqa: S608
+        return [row[0] for row in rows]
 
     def forget_sent(self, lane: str, event_id: str) -> None:
         """It is redacted."""
-        self._db.execute("DELETE FROM sent WHERE lane = ? AND event_id = ?", (lane, event_id))
+        self._write("DELETE FROM sent WHERE lane = ? AND event_id = ?", (lane, event_id))
 
     def prune(self, before_ms: int) -> None:
         """Forget what was done before that time."""
@@ -303,17 +295,17 @@ class State:
 
     def retry(self, id_: int) -> bool:
         """Try one of `troubles` again; whether there was one. What could not be rendered cannot be tried again."""
-        changed = self._db.execute(
+        changed = self._write(
             "UPDATE delivery SET state = 'waiting', attempts = 0 "
             "WHERE id = ? AND state IN ('dead', 'parked') AND kind <> 'failed'",
             (id_,),
         )
-        return changed.rowcount == 1
+        return changed == 1
 
     def drop(self, id_: int) -> bool:
         """Give one of `troubles` up; whether there was one."""
-        changed = self._db.execute("DELETE FROM delivery WHERE id = ? AND state IN ('dead', 'parked')", (id_,))
-        return changed.rowcount == 1
+        changed = self._write("DELETE FROM delivery WHERE id = ? AND state IN ('dead', 'parked')", (id_,))
+        return changed == 1
 
     # ---- from rooms ----
 
@@ -321,7 +313,7 @@ class State:
         """Store a transaction; how many of its events are new. The same transaction, or event, counts once."""
         now = int(time.time() * 1000)
         with self.transaction(durable=True) as db:
-            if not db.execute("INSERT OR IGNORE INTO txn VALUES (?, ?)", (txn_id, now)).rowcount:
+            if not db.execute("INSERT INTO txn VALUES (?, ?) ON CONFLICT DO NOTHING", (txn_id, now)).rowcount:
                 return 0
             new = 0
             for event in events:
@@ -329,7 +321,7 @@ class State:
                 if isinstance(event_id, str) and len(event_id) <= 255 and len(body) <= _LARGEST_EVENT:
                     row = (event_id, body, now)
                     new += db.execute(
-                        "INSERT OR IGNORE INTO inbox (event_id, body, at_ms) VALUES (?, ?, ?)", row
+                        "INSERT INTO inbox (event_id, body, at_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", row
                     ).rowcount
             return new
 
@@ -373,7 +365,7 @@ class State:
 
     def made_room(self, lane: str, room_id: str) -> None:
         """The room of a lane is there."""
-        self._db.execute("UPDATE room SET room_id = ? WHERE lane = ?", (room_id, lane))
+        self._write("UPDATE room SET room_id = ? WHERE lane = ?", (room_id, lane))
 
     def space(self, alias: str) -> str | None:
         """The room id of a space."""
@@ -382,7 +374,10 @@ class State:
 
     def made_space(self, alias: str, room_id: str) -> None:
         """The space is there."""
-        self._db.execute("INSERT OR REPLACE INTO space VALUES (?, ?)", (alias, room_id))
+        self._write(
+            "INSERT INTO space VALUES (?, ?) ON CONFLICT (alias) DO UPDATE SET room_id = excluded.room_id",
+            (alias, room_id),
+        )
 
     def has_ghost(self, user_id: str) -> bool:
         """Whether the user is registered and has its device."""
@@ -390,7 +385,7 @@ class State:
 
     def made_ghost(self, user_id: str) -> None:
         """The user is registered and has its device."""
-        self._db.execute("INSERT OR IGNORE INTO ghost (user_id) VALUES (?)", (user_id,))
+        self._write("INSERT INTO ghost (user_id) VALUES (?) ON CONFLICT DO NOTHING", (user_id,))
 
     def profile(self, user_id: str) -> tuple[str | None, str | None]:
         """The display name and avatar that the ghost was given."""
@@ -399,7 +394,7 @@ class State:
 
     def set_profile(self, user_id: str, name: str | None, avatar: str | None) -> None:
         """The ghost has them now."""
-        self._db.execute("UPDATE ghost SET name = ?, avatar = ? WHERE user_id = ?", (name, avatar, user_id))
+        self._write("UPDATE ghost SET name = ?, avatar = ? WHERE user_id = ?", (name, avatar, user_id))
 
     def linked(self, mxid: str) -> str | None:
         """The key of the row of a users' table that a real account belongs to."""
@@ -413,12 +408,17 @@ class State:
 
     def set_member(self, lane: str, user_id: str, joined: bool) -> None:
         """The user has joined the room of the lane, or may have left it."""
-        statement = "INSERT OR IGNORE INTO member (lane, user_id) VALUES (?, ?)"
-        self._db.execute(statement if joined else "DELETE FROM member WHERE lane = ? AND user_id = ?", (lane, user_id))
+        statement = "INSERT INTO member (lane, user_id) VALUES (?, ?) ON CONFLICT DO NOTHING"
+        self._write(statement if joined else "DELETE FROM member WHERE lane = ? AND user_id = ?", (lane, user_id))
 
 
 def _dump(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
+
+
+def _text(error: object) -> str:
+    """What was said of a fault, as every database can keep it."""
+    return str(error).replace("\0", "\ufffd")
 
 
 def _row_state(row: tuple[Any, ...]) -> RowState:
@@ -438,5 +438,5 @@ def _row(delivery: Delivery) -> tuple[Any, ...]:
         json.dumps(delivery.content),
         delivery.ts,
         "dead" if error else "waiting",
-        error,
+        _text(error) if error else None,
     )

@@ -12,11 +12,11 @@ from bridges.config import TLS, ConfigError
 def tls_context(url: str, settings: TLS | None) -> ssl.SSLContext | None:
     """How to encrypt; None for not at all. Raises ConfigError."""
     host = urlsplit(url).hostname or ""
-    if settings is None and _is_local(host):
+    if settings is None and is_local(host):
         return None
     settings = settings or TLS()
     if settings.mode == "disable":
-        if not _is_local(host):
+        if not is_local(host):
             raise ConfigError([f"a database at {host} is not spoken to without encryption"])
         return None
     try:
@@ -28,7 +28,8 @@ def tls_context(url: str, settings: TLS | None) -> ssl.SSLContext | None:
     return context
 
 
-def _is_local(host: str) -> bool:
+def is_local(host: str) -> bool:
+    """Whether it is this machine."""
     if host in ("", "localhost") or host.startswith("/"):
         return True
     try:

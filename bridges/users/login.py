@@ -274,7 +274,7 @@ class Logins:
             if owner is not None and owner != (name, person.key):
                 _log.warning("users_name_taken", users=name, key=person.key, mxid=mxid)
                 return {"auth": {"success": False}}, 200
-            db.execute("INSERT OR IGNORE INTO linked VALUES (?, ?, ?)", (mxid, name, person.key))
+            db.execute("INSERT INTO linked VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (mxid, name, person.key))
         profile: dict[str, Any] = {}
         if person.displayname:
             profile["display_name"] = person.displayname

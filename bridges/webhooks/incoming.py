@@ -22,7 +22,7 @@ from bridges.webhooks.signatures import STYLES, Received, is_authentic, message_
 _DEPTH = 32
 _KEEP_SEEN_MS = 30 * 24 * 3600 * 1000
 _SCHEMA = """CREATE TABLE IF NOT EXISTS hook_seen (hook TEXT NOT NULL, id TEXT NOT NULL, at_ms INTEGER NOT NULL,
-    PRIMARY KEY (hook, id)) WITHOUT ROWID"""
+    PRIMARY KEY (hook, id)) WITHOUT ROWID;"""
 _log = structlog.get_logger(__name__)
 
 Answer = tuple[dict[str, Any], int]
@@ -96,8 +96,8 @@ class Hooks:
             for name, hook in self._hooks.items()
         }
         self._gates = {name: _Gate(per_second(hook.rate)) for name, hook in self._hooks.items()}
+        state.define(_SCHEMA)
         with state.transaction() as db:
-            db.execute(_SCHEMA)
             db.execute("DELETE FROM hook_seen WHERE at_ms < ?", (int(now() * 1000) - _KEEP_SEEN_MS,))
 
     async def open(self, homeserver: Homeserver) -> None:
@@ -173,11 +173,14 @@ class Hooks:
             state = "done"
         txn = transaction_id(self._service.id, lane, id_)
         with self._state.transaction(durable=True) as db:
-            if db.execute("INSERT OR IGNORE INTO hook_seen VALUES (?, ?, ?)", (name, id_, at)).rowcount != 1:
+            if (
+                db.execute("INSERT INTO hook_seen VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (name, id_, at)).rowcount
+                != 1
+            ):
                 return False
             db.execute(
-                "INSERT OR IGNORE INTO delivery (txn, mapping, lane, kind, sender, content, state, error, done_ms) "
-                "VALUES (?, ?, ?, 'm.room.message', ?, ?, ?, ?, ?)",
+                "INSERT INTO delivery (txn, mapping, lane, kind, sender, content, state, error, done_ms) "
+                "VALUES (?, ?, ?, 'm.room.message', ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 (txn, lane, lane, self._bot, json.dumps(content), state, content.get("error"), at),
             )
         return True

@@ -31,6 +31,7 @@ WAITS_S = (5, 30, 120, 600, 3_600, 21_600, 60_000)
 """Between attempts: a day together."""
 _LONGEST_RETRY_AFTER_S = 86_400
 _IDLE_S = 5.0
+_ALL = 2**62
 _KEEP_DONE_MS = 14 * 24 * 3600 * 1000
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS outgoing (id INTEGER PRIMARY KEY AUTOINCREMENT, endpoint TEXT NOT NULL,
@@ -53,9 +54,7 @@ class Endpoints:
         self._secrets = {name: endpoint.secret.read() for name, endpoint in self._endpoints.items()}
         self._news = {name: asyncio.Event() for name in self._endpoints}
         self._disabled: set[str] = set()
-        with state.transaction() as db:
-            for statement in _SCHEMA.split(";"):
-                db.execute(statement)
+        state.define(_SCHEMA)
 
     def tell(self, event: Mapping[str, Any]) -> None:
         """Store an event for the endpoints that want it. Events may be told again: each is stored once."""
@@ -82,14 +81,15 @@ class Endpoints:
         message = "msg_" + hashlib.sha256(f"{name} {event_id}".encode()).hexdigest()[:32]
         with self._state.transaction(durable=True) as db:
             db.execute(
-                "INSERT OR IGNORE INTO outgoing (endpoint, message, body, not_before_ms) VALUES (?, ?, ?, 0)",
+                "INSERT INTO outgoing (endpoint, message, body, not_before_ms) VALUES (?, ?, ?, 0) "
+                "ON CONFLICT DO NOTHING",
                 (name, message, json.dumps(body, ensure_ascii=False)),
             )
             # What is too much is put aside from the front: the newest is worth most to somebody who was long away.
             db.execute(
                 "UPDATE outgoing SET state = 'dead', error = 'the queue is full' WHERE id IN (SELECT id FROM outgoing "
-                "WHERE endpoint = ? AND state = 'waiting' ORDER BY id DESC LIMIT -1 OFFSET ?)",
-                (name, endpoint.max_queue),
+                "WHERE endpoint = ? AND state = 'waiting' ORDER BY id DESC LIMIT ? OFFSET ?)",
+                (name, _ALL, endpoint.max_queue),
             )
         self._news[name].set()
 
@@ -181,9 +181,8 @@ class Endpoints:
 
 def troubles(state: State) -> list[tuple[int, str, str]]:
     """What could not be sent: number, endpoint, reason."""
+    state.define(_SCHEMA)
     with state.transaction() as db:
-        for statement in _SCHEMA.split(";"):
-            db.execute(statement)
         return db.execute(
             "SELECT id, endpoint, coalesce(error, '') FROM outgoing WHERE state = 'dead' ORDER BY id LIMIT 1000"
         ).fetchall()

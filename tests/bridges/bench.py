@@ -69,7 +69,7 @@ class Bench:
 
     def __init__(self, config: Config, url: str) -> None:
         self.config, self.url = config, url
-        self.state = State(config.state_file)
+        self.state = State(config.state)
         self.source = open_source(config, "shop")
         self.capture = Capture(config, "rows", self.state, self.source, lambda: None)
 
@@ -110,7 +110,7 @@ class Bench:
 
     def told(self, row: int) -> list[str]:
         """The messages of a row."""
-        with sqlite3.connect(self.config.state_file) as db:
+        with sqlite3.connect(self.config.state) as db:
             found = db.execute(
                 "SELECT content FROM delivery WHERE kind = 'm.room.message' AND lane = ? ORDER BY id",
                 (f"rows:[{row}]",),

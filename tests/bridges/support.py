@@ -40,10 +40,10 @@ class Bridge:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def start(self, fault: str = "") -> None:
-        """Run; with a fault of `bridges.faults`."""
+    def start(self, fault: str = "", arguments: tuple[str, ...] = ()) -> None:
+        """Run; with a fault of `bridges.faults`, or with more arguments."""
         environment = {**self.environment, "HROMADA_BRIDGES_FAULT": fault} if fault else self.environment
-        command = [sys.executable, "-m", "homeserver", "bridges", "run", str(self.file)]
+        command = [sys.executable, "-m", "homeserver", "bridges", "run", str(self.file), *arguments]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
 

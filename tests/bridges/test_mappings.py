@@ -260,7 +260,12 @@ async def until(world: World, get: Callable[[], Awaitable[Any]], expected: Any) 
 
 async def be_bot(world: World, sales: Client, room: str, event_type: str, content: dict[str, Any]) -> None:
     """Set a state as the bridge's bot."""
-    bot = Client(sales.session, world.server.url)
+    await be_bot_of(world.server, sales, room, event_type, content)
+
+
+async def be_bot_of(server: Server, sales: Client, room: str, event_type: str, content: dict[str, Any]) -> None:
+    """Set a state as the bot of the server's bridge."""
+    bot = Client(sales.session, server.url)
     bot.token = "the-as_token"
     await bot.set_state(room, event_type, content)
 

@@ -57,7 +57,7 @@ async def test_wordpress_as_designed(mariadb: MariaDb, tmp_path: Path, monkeypat
     monkeypatch.setenv("SITE_URL", url)
     (tmp_path / "bridges.toml").write_text(CONFIG)
     config = load(tmp_path / "bridges.toml")
-    state = State(config.state_file)
+    state = State(config.state)
     logins = Logins(config, state)
     try:
         body, status = await logins.answer(asked("@olena:example.org"))

@@ -104,7 +104,7 @@ async def test_what_is_answered_is_stored_once(tmp_path: Path, monkeypatch: pyte
     config = make_config(tmp_path, monkeypatch)
     now = time.time()
     woken: list[int] = []
-    state = State(config.state_file)
+    state = State(config.state)
     hooks = Hooks(config, state, lambda: woken.append(1), lambda: now)
     body = json.dumps({"order": {"id": 7}, "status": "<paid>"}).encode()
     assert hooks.receive("shop", signed(body, now), body) == ({"stored": True}, 202)
@@ -112,7 +112,7 @@ async def test_what_is_answered_is_stored_once(tmp_path: Path, monkeypatch: pyte
     assert hooks.receive("shop", signed(body, now, "old secret"), body)[1] == 202, "while secrets are being changed"
     state.close()
     # The process is gone as soon as it has answered: all is there.
-    state = State(config.state_file)
+    state = State(config.state)
     hooks = Hooks(config, state, lambda: woken.append(1), lambda: now)
     assert hooks.receive("shop", signed(body, now), body) == ({"stored": False}, 202)
     [delivery] = state.heads("hook:shop", 5)
@@ -206,7 +206,7 @@ async def test_told_in_order_signed_and_until_it_is_taken(tmp_path: Path, monkey
 
     async with receiver(answer) as url:
         config = make_config(tmp_path, monkeypatch, url=url, allow='allow = ["127.0.0.0/8"]')
-        state = State(config.state_file)
+        state = State(config.state)
         state.store("orders", Stored(rooms={"orders:[1]": RoomRow("orders:[1]", "_db_orders_1", "", "")}))
         state.made_room("orders:[1]", "!room:hromada.test")
         endpoints = Endpoints(config, state, lambda _who, _text: None)
@@ -234,7 +234,7 @@ async def test_put_aside_after_a_day_and_ended_by_gone(tmp_path: Path, monkeypat
 
     async with receiver(lambda _request, _data: web.Response(status=status)) as url:
         config = make_config(tmp_path, monkeypatch, url=url, allow='allow = ["127.0.0.1/32"]')
-        state = State(config.state_file)
+        state = State(config.state)
         endpoints = Endpoints(config, state, lambda who, text: told.append(f"{who} {text}"))
         endpoints.tell(event(1))
 
@@ -263,7 +263,7 @@ async def test_nothing_private_is_asked(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(outgoing, "WAITS_S", ())
     async with receiver(answer) as url:
         config = make_config(tmp_path, monkeypatch, url=url, allow='allow = ["10.1.2.0/24"]')
-        state = State(config.state_file)
+        state = State(config.state)
         endpoints = Endpoints(config, state, lambda _who, _text: None)
         endpoints.tell(event(1))
 
