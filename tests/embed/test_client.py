@@ -60,6 +60,7 @@ async def test_the_open_room_is_shown_before_the_client_runs(browser: Browser, s
     assert ada.faults == []
 
 
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_a_wrong_password_is_said_and_a_right_one_signs_in(browser: Browser, server: Server) -> None:
     ada = await person(browser, local(server), "ada")
     await ada.sign_up()
@@ -113,6 +114,7 @@ async def test_a_conversation_has_all_its_parts(browser: Browser, server: Server
     assert ada.faults + maya.faults == []
 
 
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_hostile_texts_become_harmless_nodes(browser: Browser, server: Server) -> None:
     ada, maya, _ = await pair(browser, server)
     send = """async ([html, room]) => {

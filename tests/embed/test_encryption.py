@@ -6,6 +6,8 @@ import base64
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.embed.people import PASSWORD, Person, local, person
 from tests.support.server import Server
 
@@ -86,6 +88,7 @@ if (navigator.mediaDevices) {
 """
 
 
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_a_code_on_one_screen_confirms_the_device_that_scans_it(browser: Browser, server: Server) -> None:
     ada = await person(browser, local(server), "ada")
     await ada.sign_up()
@@ -105,6 +108,7 @@ async def test_a_code_on_one_screen_confirms_the_device_that_scans_it(browser: B
     assert ada.faults + phone.faults == []
 
 
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_the_recovery_key_confirms_a_device(browser: Browser, server: Server) -> None:
     ada = await person(browser, local(server), "ada")
     await ada.sign_up()
@@ -128,6 +132,7 @@ async def test_the_recovery_key_confirms_a_device(browser: Browser, server: Serv
 MEDIA = Path(__file__).parent / "media"
 
 
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_pictures_and_films_are_sent_plain_and_encrypted(browser: Browser, server: Server) -> None:
     ada, maya = await direct_chat(browser, server)
     await _exchange(ada, maya)

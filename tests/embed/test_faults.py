@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.embed.people import local, pair, person
 from tests.support.fixtures import StartServer
 from tests.support.server import Server
@@ -44,6 +46,7 @@ async def test_an_unsent_message_outlives_a_reload_and_a_restart(browser: Browse
     assert await maya.page.get_by_role("log").get_by_text("kept on disk").count() == 1
 
 
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_one_tab_works_at_a_time_and_nothing_stays_after_sign_out(browser: Browser, server: Server) -> None:
     ada = await person(browser, local(server), "ada")
     await ada.sign_up()

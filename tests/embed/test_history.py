@@ -69,6 +69,7 @@ CLIMB = """async () => {
 }"""
 
 
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_scrolling_back_moves_nothing_and_loses_nothing(browser: Browser, server: Server) -> None:
     ada = await person(browser, local(server), "ada", viewport={"width": 1200, "height": 800})
     await ada.sign_up()

@@ -49,6 +49,7 @@ class Shop:
 
 
 @pytest.mark.timeout(600 if os.environ.get("HROMADA_FIGURES") else 120)
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_a_long_history_is_read_without_jumps(browser: Browser, server: Server, make_user: MakeUser) -> None:
     shop = Shop(server, Agent(await make_user("agent")))
     async with host(shop.pages) as origin:
@@ -107,6 +108,7 @@ async def test_what_is_written_without_a_connection_is_sent_later(
         await ada.frame.wait_for_function("() => document.querySelectorAll('.own .bub').length === 4")
 
 
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_pictures_come_and_go_and_what_could_run_is_only_saved(
     browser: Browser, server: Server, make_user: MakeUser
 ) -> None:

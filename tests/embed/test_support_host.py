@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from playwright.async_api import Browser
 
+# What a page does with the loader is the same whatever the server keeps its data in.
+one_database = pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+
 FORM = {"fields": [{"name": "name"}, {"name": "message", "required": True}]}
 
 
@@ -27,6 +30,7 @@ async def visitor(browser: Browser, **options: Any) -> Visitor:
 
 
 @pytest.mark.parametrize("isolation", ["", "require-corp", "credentialless"])
+@one_database
 async def test_pages_with_the_strictest_policies(browser: Browser, server: Server, isolation: str) -> None:
     widget = server.url.replace("127.0.0.1", "localhost")
     policy = (
@@ -49,6 +53,7 @@ async def test_pages_with_the_strictest_policies(browser: Browser, server: Serve
         assert ada.faults == []
 
 
+@one_database
 async def test_only_the_site_s_pages_show_the_frame(browser: Browser, server: Server) -> None:
     site = ""
 
@@ -65,6 +70,7 @@ async def test_only_the_site_s_pages_show_the_frame(browser: Browser, server: Se
             await eve.page.evaluate("hromadaChat.open()")
 
 
+@one_database
 async def test_the_page_is_left_as_it_was(browser: Browser, server: Server) -> None:
     before = """<script>
         globalThis.heard = []; globalThis.seen = [];
@@ -119,6 +125,7 @@ async def test_the_page_is_left_as_it_was(browser: Browser, server: Server) -> N
         assert ada.faults == []
 
 
+@one_database
 async def test_the_keyboard_and_the_focus(browser: Browser, server: Server, web_build: Path) -> None:
     def pages(origin: str) -> dict[str, tuple[str, ...]]:
         return {"/": ("text/html", page_with(server, new_site(server, [origin], [], form=FORM)))}
@@ -160,6 +167,7 @@ async def _clean(frame: Any, axe: str) -> None:
 
 
 @pytest.mark.parametrize(("locale", "direction"), [("uk", "ltr"), ("de", "ltr"), ("pl", "ltr"), ("ar", "rtl")])
+@one_database
 async def test_languages(browser: Browser, server: Server, locale: str, direction: str) -> None:
     def pages(origin: str) -> dict[str, tuple[str, ...]]:
         return {"/": ("text/html", page_with(server, new_site(server, [origin], [], form=FORM), lang=locale))}
@@ -181,6 +189,7 @@ async def test_sizes(web_build: Path) -> None:
     assert sizes["frame"] <= 30 * 1024
 
 
+@one_database
 async def test_dark_pages_and_printing(browser: Browser, server: Server, make_user: MakeUser) -> None:
     def pages(origin: str) -> dict[str, tuple[str, ...]]:
         return {"/": ("text/html", page_with(server, new_site(server, [origin], [], form=FORM)))}
