@@ -185,7 +185,12 @@ class OutboxFeed:
         ours = f"FROM {table} WHERE mapping = {'$1' if dialect.postgres else '%s'}"
         limit = "$2" if dialect.postgres else "%s"
         self._read = f"SELECT seq, {at}, {dialect.milliseconds('at')}, {old}, {new} {ours} ORDER BY seq LIMIT {limit}"
-        self._delete = f"DELETE {ours} AND seq "
+        # By their numbers alone: on its way by another index, InnoDB waits for changes that are not committed.
+        self._delete = (
+            f"DELETE {ours} AND seq = ANY($2::bigint[])"
+            if dialect.postgres
+            else f"DELETE o FROM {table} AS o FORCE INDEX (PRIMARY) WHERE o.mapping = %s AND o.seq IN "
+        )
         self._idle = False
 
     async def open(self, position: str | None) -> str:
@@ -206,9 +211,9 @@ class OutboxFeed:
         if not seqs:
             return
         if self._source.dialect.postgres:
-            await self._source.change(f"{self._delete}= ANY($2::bigint[])", self._name, seqs)
+            await self._source.change(self._delete, self._name, seqs)
         else:
-            await self._source.change(f"{self._delete}IN ({', '.join(['%s'] * len(seqs))})", self._name, *seqs)
+            await self._source.change(f"{self._delete}({', '.join(['%s'] * len(seqs))})", self._name, *seqs)
 
 
 def _change(key: Sequence[str], seq: int, at: str, ts: int, old_text: str | None, new_text: str | None) -> Change:

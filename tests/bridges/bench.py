@@ -108,8 +108,8 @@ class Bench:
         end = (await feed._source.fetch_all("SELECT @@global.gtid_binlog_pos"))[0][0]
         return bool(json.loads(place)["gtid"] == end and feed._tail.found.empty())
 
-    def told(self, row: int) -> list[str]:
-        """The messages of a row."""
+    def told(self, row: int | str) -> list[str]:
+        """The messages of a row, by its key as JSON."""
         with sqlite3.connect(self.config.state) as db:
             found = db.execute(
                 "SELECT content FROM delivery WHERE kind = 'm.room.message' AND lane = ? ORDER BY id",
