@@ -252,6 +252,8 @@ async def test_invites_show_stripped_state(alice: Client, bob: Client) -> None:
         events = rooms(answer, "invite")[room]["invite_state"]["events"]
         found = {(e["type"], e["state_key"]): e for e in events}
         assert found["m.room.member", bob.user_id]["content"]["membership"] == "invite"
+        assert found["m.room.member", alice.user_id]["content"]["membership"] == "join", "who invites has a name"
+        assert len(found) == len(events)
         assert found["m.room.name", ""]["content"]["name"] == "Party"
         assert {("m.room.create", ""), ("m.room.join_rules", "")} <= set(found)
         assert all({"type", "state_key", "sender", "content"} <= set(event) for event in events)

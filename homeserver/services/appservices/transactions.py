@@ -238,7 +238,8 @@ class TransactionMaker:
         ):
             async with self._store.read() as tx:
                 state = (await tx.rooms.current_state([stored.room_nid], types=STRIPPED_TYPES))[stored.room_nid]
-            extra["invite_room_state"] = [stripped(item) for item in state]
+                inviter = (await tx.rooms.member_events({stored.room_nid: [event.sender]})).get(stored.room_nid, ())
+            extra["invite_room_state"] = [stripped(item) for item in (*state, *inviter)]
         return for_recipient(joined_all_along([stored])[0], extra)
 
     def _add_receipt(self, draft: TransactionDraft, receipt: ReceiptChanged) -> None:

@@ -224,9 +224,9 @@ class DeltaBuilder:
         """Invites, of which users who block them hear nothing, and knocks."""
         invited = plan.invited if plan.invited and not await self._reads.blocks_invites(request.user_id) else []
         for membership in invited:
-            body.invited[membership.room_id] = await self._reads.stripped_state(membership.room_id, membership.event_id)
+            body.invited[membership.room_id] = await self._reads.stripped_state(membership)
         for membership in plan.knocked:
-            body.knocked[membership.room_id] = await self._reads.stripped_state(membership.room_id, membership.event_id)
+            body.knocked[membership.room_id] = await self._reads.stripped_state(membership)
 
     async def _redact_erased(self, request: SyncRequest, plan: Plan, window: Window, body: SyncBody) -> None:
         """State that resolution brought back may be from before the user came, and its sender erased since."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from homeserver.ports.events import StoredEvent
+from homeserver.ports.events import Membership, StoredEvent
 from homeserver.ports.store import Store, Transaction
 from homeserver.services.rooms.invites import InvitePermission
 from homeserver.services.rooms.present import Recipient, bundled
@@ -74,12 +74,15 @@ class RoomMemoryReads:
         """See the protocol."""
         return await self._invites.blocked_by(user_id)
 
-    async def stripped_state(self, room_id: str, own: str) -> list[dict[str, Any]]:
+    async def stripped_state(self, membership: Membership) -> list[dict[str, Any]]:
         """See the protocol."""
-        head = await self._memory.heads.fetch(room_id, self._store)
+        head = await self._memory.heads.fetch(membership.room_id, self._store)
         if head is None:
             return []
-        ids = list((await self._memory.read(head.state, [(kind, "") for kind in STRIPPED_TYPES])).values())
+        keys, own = [(kind, "") for kind in STRIPPED_TYPES], membership.event_id
+        if membership.membership == "invite":
+            keys.append(("m.room.member", membership.sender))
+        ids = [event_id for event_id in (await self._memory.read(head.state, keys)).values() if event_id != own]
         found = await self._memory.events.fetch([*ids, own], self._store)
         return [stripped(found[event_id]) for event_id in [*ids, own] if event_id in found]
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from homeserver.core.filters import Filter, RoomEventFilter
 from homeserver.ports.accounts import AccountDataChanged
-from homeserver.ports.events import StoredEvent
+from homeserver.ports.events import Membership, StoredEvent
 from homeserver.ports.store import Transaction
 from homeserver.services.rooms.filtered import ignores, select
 from homeserver.services.rooms.present import Recipient
@@ -121,9 +121,10 @@ class RoomReads(Protocol):
         """Whether the room has a name or a canonical alias now."""
         ...
 
-    async def stripped_state(self, room_id: str, own: str) -> list[dict[str, Any]]:
-        """Stripped state for an invited or knocking user, their member event `own` (an event id) included.
+    async def stripped_state(self, membership: Membership) -> list[dict[str, Any]]:
+        """Stripped state for an invited or knocking user, their member event included.
 
+        With an invitation comes who invites: clients show their name and avatar.
         spec: client-server-api#stripped-state
         """
         ...
