@@ -16,7 +16,7 @@ from typing import Any
 from bridges.config import Config, ConfigError, TableMapping, seconds
 from bridges.sources import Batch, Change, Feed, Finding, Gap, Key, Refused, Row, Scanned, SourceUnavailable, Write
 from bridges.sources import Written as Ended
-from bridges.sources.tls import tls_context
+from bridges.sources.tls import reason, tls_context
 
 try:
     from bson import ObjectId, json_util
@@ -430,7 +430,7 @@ def plain(value: Any) -> Any:
 
 
 def _unavailable(error: Exception) -> SourceUnavailable:
-    return SourceUnavailable(f"{type(error).__name__}: {str(error)[:300]}")
+    return SourceUnavailable(reason(error)[:300])
 
 
 def _lost(error: OperationFailure) -> Exception:
