@@ -6,6 +6,7 @@ No homeserver: what would be sent is read in the bridge's state.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -117,6 +118,50 @@ async def test_a_slot_that_was_set_back_is_caught_up_with(
             if not await bench.capture.step():
                 break
     assert bench.told(1) == ["0", *(f"{state - 1} -> {state}" for state in range(1, 30))]
+    await bench.close()
+
+
+async def test_a_slot_whose_log_the_server_gave_up_makes_a_scan(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cluster: PostgresCluster
+) -> None:
+    """`max_slot_wal_keep_size` is what keeps a disk from being filled by a bridge that is away."""
+    bench = make_bench(request, tmp_path, monkeypatch, "postgresql", LOGICAL)
+    database = bench.url.rsplit("/", 1)[-1]
+    status = f"SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'slot_{database}'"
+    notices = list[str]()
+
+    def give_up() -> None:
+        for _ in range(8):
+            cluster.sql("SELECT pg_logical_emit_message(false, '', ''); SELECT pg_switch_wal()")
+            cluster.sql("CHECKPOINT")
+            if cluster.sql(status) == "lost":
+                return
+        raise AssertionError("the server keeps it all")
+
+    cluster.sql("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'")
+    cluster.sql("SELECT pg_reload_conf()")
+    try:
+        await bench.drain()
+        async with bench.session() as run:
+            await run("INSERT INTO rows_ (id, state) VALUES (1, 'a'), (2, 'x')")
+            await bench.drain()
+            for before, after in (("a", "b"), ("b", "c")):  # running, and while it was away
+                bench.capture.notify = lambda _mapping, text: notices.append(text)
+                await run(f"UPDATE rows_ SET state = '{after}' WHERE id = 1")
+                await run("DELETE FROM rows_ WHERE id = 2")
+                give_up()
+                await bench.drain()
+                assert bench.told(1)[-1] == f"{before} -> {after}"
+                await bench.restart()
+            await run("UPDATE rows_ SET state = 'd' WHERE id = 1")
+        await bench.drain()
+    finally:
+        cluster.sql("ALTER SYSTEM RESET max_slot_wal_keep_size")
+        cluster.sql("SELECT pg_reload_conf()")
+    assert (bench.told(1), bench.told(2)) == (["a", "a -> b", "b -> c", "c -> d"], ["x", "gone"])
+    gone = re.compile("log of slot .* is gone.*the table is compared", re.DOTALL)
+    assert [bool(gone.search(text)) for text in notices] == [True, True]
+    assert cluster.sql(status) in ("reserved", "extended")
     await bench.close()
 
 
