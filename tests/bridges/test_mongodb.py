@@ -291,6 +291,24 @@ async def test_polling_sees_what_commits_late(source: MongoSource, tickets: Any)
     assert f"{8:024x}" in {change.key[0] for change in changes}
 
 
+async def test_polling_by_a_clock_that_was_set_back(source: MongoSource, tickets: Any) -> None:
+    now, hour = datetime.now(UTC), timedelta(hours=1)
+    behind = ticket(1, updated_at=now - 5 * hour)
+    await tickets.insert_many([behind, ticket(2, updated_at=now + hour)])
+    feed = PollFeed(source, "tickets")
+    position = await feed.open(None)
+    changes, _ = await read(feed, position, 2)
+    assert len(changes) == 2, "begins at the newest that is not of tomorrow"
+    fast = int((await source.now()) + hour.total_seconds() * 1000)
+    again = PollFeed(source, "tickets")
+    await tickets.insert_one(ticket(3, updated_at=now))
+    batch = await again.read(json.dumps({"newest": fast, "clock": fast}), 100)
+    assert [str(change.key[0])[-1] for change in batch.changes] == ["3", "2"]
+    assert batch.rescan, "nobody knows what was stamped since"
+    batch = await again.read(batch.position, 100)
+    assert (len(batch.changes), batch.rescan) == (2, False)
+
+
 async def test_scans_page_in_the_order_of_the_key(source: MongoSource, tickets: Any) -> None:
     await tickets.insert_many([ticket(number, status="spam" if number == 4 else "open") for number in range(1, 8)])
     after, seen = None, []
