@@ -85,6 +85,42 @@ async def test_what_goes_back_to_what_it_was_is_told(bench: Bench) -> None:
     assert bench.told(1) == ["a", "a -> b", "b -> a", "a -> b"]
 
 
+def _is_polled(bench: Bench) -> bool:
+    return bench.config.mapping["rows"].capture.mode in ("overlap", "horizon")
+
+
+async def test_keys_that_change_and_rows_that_come_again(bench: Bench) -> None:
+    async with bench.session() as run:
+        await run("INSERT INTO rows_ (id, state) VALUES (1, 'a'), (2, 'b')")
+        await bench.drain()
+        await run("UPDATE rows_ SET id = 3, at = current_timestamp WHERE id = 1")
+        await run("DELETE FROM rows_ WHERE id = 2")
+        await run("INSERT INTO rows_ (id, state) VALUES (2, 'c')")
+        await bench.drain()
+    if _is_polled(bench):
+        assert [bench.told(row) for row in (1, 2, 3)] == [["a"], ["b", "b -> c"], ["a"]]
+        bench.state.note("rows", reconcile_due="0")
+        await bench.drain()
+        assert [bench.told(row) for row in (1, 2, 3)] == [["a", "gone"], ["b", "b -> c"], ["a"]]
+    else:
+        assert [bench.told(row) for row in (1, 2, 3)] == [["a", "gone"], ["b", "gone", "c"], ["a"]]
+
+
+async def test_columns_that_come_and_go(bench: Bench) -> None:
+    wider = "ALTER state TYPE varchar(90)" if bench.url.startswith("postgres") else "MODIFY state varchar(90)"
+    changes = ["ADD COLUMN extra varchar(9) NOT NULL DEFAULT 'x'", "DROP COLUMN extra", wider]
+    async with bench.session() as run:
+        await run("INSERT INTO rows_ (id, state) VALUES (1, '0')")
+        await bench.drain()
+        for state, change in enumerate(changes, 1):
+            await run(f"ALTER TABLE rows_ {change}")
+            await run(f"UPDATE rows_ SET state = '{state}', at = current_timestamp")
+            if _is_polled(bench):
+                await bench.drain()
+    await bench.drain()
+    assert bench.told(1) == ["0", "0 -> 1", "1 -> 2", "2 -> 3"]
+
+
 async def test_a_lost_acknowledgement_doubles_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     async def away(_batch: Batch) -> None:
         raise SourceUnavailable("the connection was cut")
