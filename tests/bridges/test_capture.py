@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
@@ -21,9 +21,8 @@ from bridges.sources.postgres import PostgresSource
 from bridges.state import Made, RoomRow, State, StateInUse, Stored
 from bridges.writeback import Writeback
 from tests.bridges.bench import BINLOG, HORIZON, LOGICAL, OUTBOX, OVERLAP, Bench, make_bench
-from tests.support.fixtures import unavailable
 from tests.support.mariadb import MariaDb
-from tests.support.postgres import PostgresCluster, PostgresUnavailable, running_cluster
+from tests.support.postgres import PostgresCluster
 
 WAYS = [
     ("postgresql", OVERLAP),
@@ -34,18 +33,6 @@ WAYS = [
     ("mysql", OUTBOX),
     ("mysql", BINLOG),
 ]
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[PostgresCluster]:
-    """A PostgreSQL with logical decoding."""
-    try:
-        with running_cluster(
-            {"wal_level": "logical", "max_replication_slots": "30", "max_prepared_transactions": "5"}
-        ) as running:
-            yield running
-    except PostgresUnavailable as reason:
-        unavailable(str(reason))
 
 
 @pytest.fixture(params=WAYS, ids=[f"{driver}-{capture.split(chr(34))[1]}" for driver, capture in WAYS])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,6 @@ import pytest
 from bridges.sources.postgres import PostgresSource
 from tests.bridges.bench import LOGICAL, OUTBOX, make_bench
 from tests.support.client import eventually
-from tests.support.fixtures import unavailable
-from tests.support.postgres import PostgresCluster, PostgresUnavailable, running_cluster
 
 VALUES = {
     "short": ("smallint", "-32768"),
@@ -69,16 +66,6 @@ VALUES = {
     "cash": ("money", "'12.34'"),
     "nothing": ("text", "NULL"),
 }
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[PostgresCluster]:
-    """A PostgreSQL with logical decoding."""
-    try:
-        with running_cluster({"wal_level": "logical"}) as running:
-            yield running
-    except PostgresUnavailable as reason:
-        unavailable(str(reason))
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
