@@ -190,7 +190,7 @@ async def until_told(bench: Bench, expected: dict[str, list[str]]) -> None:
 
     async def told() -> bool:
         await bench.step()
-        return {row: bench.told(row) for row in expected} == expected
+        return {row: bench.told(json.dumps(row)) for row in expected} == expected
 
     await eventually(told)
     await bench.step()
