@@ -86,16 +86,20 @@ def postgres_outbox(name: str, mapping: TableMapping, role: str) -> str:
 );
 CREATE INDEX IF NOT EXISTS {index} ON {outbox} (mapping, seq);
 
+-- Sessions keep the plan of a statement, which fails for a column that has got another type: one that mentions
+-- the table is made anew. It is mentioned by its number, which stays if it is renamed.
+DO $do$ BEGIN EXECUTE replace($text$
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 BEGIN
-    INSERT INTO {outbox} (mapping, old, new) VALUES (
+    INSERT INTO {outbox} (mapping, old, new) SELECT
         '{name}',
         CASE WHEN TG_OP <> 'INSERT' THEN {dialect.image(mapping.columns, "OLD")} END,
         CASE WHEN TG_OP <> 'DELETE' THEN {dialect.image(mapping.columns, "NEW")} END
-    );
+        WHERE TG_RELID = '=number='::regclass OR TRUE;
     RETURN NULL;
 END $$;
+$text$, '=number=', '{table}'::regclass::oid::text); END $do$;
 
 DROP TRIGGER IF EXISTS {function} ON {table};
 CREATE TRIGGER {function} AFTER INSERT OR UPDATE OR DELETE ON {table}

@@ -8,6 +8,7 @@ statements that change it (TRUNCATE, ALTER, a session that logs statements), and
 from __future__ import annotations
 
 import json
+import logging
 import queue
 import random
 import re
@@ -45,6 +46,9 @@ try:
     )
 except ImportError:  # pragma: no cover - an extra
     BinLogStreamReader = None
+
+# Of a connection that is lost it warns in lines of its own; what ends a reading is told by who reads.
+logging.getLogger("pymysqlreplication").setLevel(logging.ERROR)
 
 LACKING = "the binary log needs mysql-replication: pip install 'hromada[binlog]'"
 _GONE = {1236, 1945, 1950}

@@ -16,7 +16,8 @@ from typing import Any
 from bridges.config import Config, ConfigError, TableMapping, seconds
 from bridges.sources import Batch, Change, Feed, Finding, Gap, Key, Refused, Row, Scanned, SourceUnavailable, Write
 from bridges.sources import Written as Ended
-from bridges.sources.tls import tls_context
+from bridges.sources.clocks import DatabaseClock
+from bridges.sources.tls import reason, tls_context
 
 try:
     from bson import ObjectId, json_util
@@ -32,6 +33,7 @@ _NO_STREAMS = {59, 115, 238, 40573}
 _REFUSALS = {2, 9, 13, 14, 66, 121}
 _LARGEST_INTEGER = 2**53 - 1
 _SAMPLE = 50
+_DAY_MS = 86_400_000
 
 
 class MongoSource:
@@ -101,6 +103,15 @@ class MongoSource:
             return [document async for document in cursor]
         except PyMongoError as error:
             raise _unavailable(error) from error
+
+    async def now(self) -> int:
+        """The time at the server, in milliseconds since 1970. Raises SourceUnavailable."""
+        try:
+            hello = await self._client.admin.command("hello")
+        except PyMongoError as error:
+            raise _unavailable(error) from error
+        at = hello.get("localTime")
+        return int((at.timestamp() if isinstance(at, datetime) else time.time()) * 1000)
 
     def feed(self, name: str) -> Feed:
         """The changes of a mapping."""
@@ -374,33 +385,51 @@ class PollFeed:
         self._source, self._name = source, name
         self._mapping = source.mapping(name)
         self._overlap = timedelta(seconds=seconds(self._mapping.capture.overlap))
+        self._clock = DatabaseClock(self._overlap.total_seconds())
 
     async def open(self, position: str | None) -> str:
-        """Where polling begins: now, by this machine's clock, less the overlap. Raises SourceUnavailable."""
-        return position or json.dumps({"newest": int(time.time() * 1000)})
+        """Where polling begins: at the newest document, by the clock of the server. Raises SourceUnavailable."""
+        if position is not None:
+            return position
+        now, cursor = await self._source.now(), self._mapping.capture.cursor
+        where = {cursor: {"$lte": _moment(now)}}
+        found = await self._source.documents(self._mapping.collection, where, limit=1, order=[(cursor, -1)])
+        return json.dumps({"newest": max([now - _DAY_MS, *_times(found, cursor)])})
 
     async def read(self, position: str, limit: int) -> Batch:
         """One page of a pass. Raises SourceUnavailable."""
         place, cursor, key = json.loads(position), self._mapping.capture.cursor, self._mapping.key[0]
-        since = place.get("since", place["newest"] - int(self._overlap.total_seconds() * 1000))
-        where: dict[str, Any] = {cursor: {"$gte": _moment(since)}}
+        rescan, where = False, dict[str, Any]()
         if "after" in place:
             at, last = place["after"]
             where = {"$or": [{cursor: {"$gt": _moment(at)}}, {cursor: _moment(at), key: {"$gt": native(last)}}]}
+        else:
+            asked = time.monotonic()
+            place["clock"], known = await self._source.now(), place.get("clock")
+            rescan = self._clock.is_set_back(place["clock"] / 1000, asked, None if known is None else known / 1000)
+            # Not from where no clock has been yet: who stamps documents may be wrong, or put right.
+            since = min(place["newest"], place["clock"]) - int(self._overlap.total_seconds() * 1000)
+            where = {cursor: {"$gte": _moment(since)}}
         order = [(cursor, 1), (key, 1)]
         found = await self._source.documents(self._mapping.collection, where, limit=limit, order=order)
         changes = [
             Change("", "seen", self._source.key(self._name, one), self._source.row(self._name, one)) for one in found
         ]
-        times = [one[cursor] for one in found if isinstance(one.get(cursor), datetime)]
-        newest = max([place["newest"], *(int(at.timestamp() * 1000) for at in times)])
+        times = _times(found, cursor)
         if len(found) == limit and times:
-            after = [int(found[-1][cursor].timestamp() * 1000), plain(found[-1][key])]
-            return Batch(changes, json.dumps({"newest": newest, "since": since, "after": after}), True)
-        return Batch(changes, json.dumps({"newest": newest}))
+            after = [times[-1], plain(found[-1][key])]
+            return Batch(changes, json.dumps({**place, "after": after}), True, rescan)
+        newest = times[-1] if times else place["after"][0] if "after" in place else place["newest"]
+        if newest == place["newest"] and "after" not in place and not rescan:
+            return Batch(changes, position)
+        return Batch(changes, json.dumps({"newest": newest, "clock": place.get("clock")}), rescan=rescan)
 
     async def acknowledge(self, batch: Batch) -> None:
         """There is nobody to be told."""
+
+
+def _times(documents: Sequence[Mapping[str, Any]], cursor: str) -> list[int]:
+    return [int(one[cursor].timestamp() * 1000) for one in documents if isinstance(one.get(cursor), datetime)]
 
 
 def _moment(milliseconds: int) -> datetime:
@@ -430,7 +459,7 @@ def plain(value: Any) -> Any:
 
 
 def _unavailable(error: Exception) -> SourceUnavailable:
-    return SourceUnavailable(f"{type(error).__name__}: {str(error)[:300]}")
+    return SourceUnavailable(reason(error)[:300])
 
 
 def _lost(error: OperationFailure) -> Exception:

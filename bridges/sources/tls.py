@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import ssl
 from urllib.parse import urlsplit
 
@@ -41,10 +42,13 @@ def is_local(host: str) -> bool:
 def reason(error: BaseException) -> str:
     """What went wrong with a database, for whoever has to mend it; drivers hide what is wrong with a certificate."""
     cause: BaseException | None = error
-    while cause is not None:
+    # MongoDB's keeps the text only.
+    told = re.search(r"certificate verify failed: (.+?)\.? \(_ssl\.c", str(error))
+    why = told[1] if told else ""
+    while cause is not None and not why:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return (
-                f"the certificate of the database is not trusted: {cause.verify_message}; see tls.ca and the URL's host"
-            )
+            why = cause.verify_message
         cause = cause.__cause__ or cause.__context__
+    if why:
+        return f"the certificate of the database is not trusted: {why}; see tls.ca and the URL's host"
     return f"{type(error).__name__}: {error}"

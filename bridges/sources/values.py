@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Any
 
 from bridges.render import parse_image
@@ -29,7 +30,7 @@ class Converter:
         if type_oid == _BOOLEAN:
             return text == "t"
         if type_oid in _INTEGERS or type_oid in _NUMBERS:
-            return _parsed(text) if re.fullmatch(r"-?[0-9][0-9.e+-]*", text) else text
+            return _parsed(_plain(text)) if re.fullmatch(r"-?[0-9][0-9.e+-]*", text) else text
         if type_oid in _TIMES:
             return _iso(text)
         if type_oid in _JSON:
@@ -38,8 +39,9 @@ class Converter:
 
     async def _asked(self, type_oid: int, text: str) -> Any:
         if type_oid not in self._names:
+            # With NULL for -1 it would be the type of SQL, which is one character or bit long.
             rows = await self._source.fetch_all(
-                "SELECT format_type(oid, NULL), typtype::text FROM pg_type WHERE oid = $1::bigint::oid", type_oid
+                "SELECT format_type(oid, -1), typtype::text FROM pg_type WHERE oid = $1::bigint::oid", type_oid
             )
             self._names[type_oid] = (rows[0][0], rows[0][1]) if rows else ("text", "e")
         name, kind = self._names[type_oid]
@@ -47,6 +49,11 @@ class Converter:
             return text
         rows = await self._source.fetch_all(f"SELECT to_jsonb($1::text::{name})::text", text)
         return _parsed(rows[0][0])
+
+
+def _plain(number: str) -> str:
+    """`1e+15` as `1000000000000000`, as JSON in the database has it."""
+    return f"{Decimal(number):f}" if "e" in number else number
 
 
 def _parsed(text: str) -> Any:

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import json
+import re
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bson import ObjectId
+from bson import Int64, ObjectId, Timestamp
 from pymongo import AsyncMongoClient
 
 from bridges.config import Config, load
-from bridges.sources import Batch, Change, Write
+from bridges.sources import Batch, Change, SourceUnavailable, Write
 from bridges.sources.mongodb import MongoSource, PollFeed, StreamFeed, plain
 from bridges.users.directory import Directory, Verdict
 from bridges.users.mongodb import MongoUsers
 from bridges.users.people import Table
+from tests.bridges.bench import Bench
+from tests.bridges.support import Bridge
 from tests.bridges.test_login import stored
-from tests.support.client import PASSWORD
+from tests.support.certificates import make_certificates
+from tests.support.client import PASSWORD, eventually
+from tests.support.faultproxy import FaultProxy
 from tests.support.fixtures import unavailable
 from tests.support.mongo import Mongo, MongoUnavailable, running_mongo
+from tests.support.mongofaults import HISTORY_LOST, MongoFaults
 
 CONFIG = """
 [appservice]
@@ -42,6 +52,31 @@ deliver = "latest"
 filter = { col = "status", op = "ne", value = "spam" }
 capture = { mode = "changestream", fallback = "overlap", cursor = "updated_at", overlap = "60s", poll = "100ms" }
 room = { alias = "_db_tickets_{{ _id }}", name = "{{ subject }}" }
+"""
+
+STEPPED = """
+[appservice]
+id = "db"
+homeserver = "http://127.0.0.1:1"
+server_name = "hromada.test"
+listen = "127.0.0.1:1"
+as_token = {{ file = "{folder}/as_token" }}
+hs_token = {{ file = "{folder}/hs_token" }}
+[source.shop]
+driver = "mongodb"
+url = {{ env = "SHOP_URL" }}
+[mapping.rows]
+source = "shop"
+collection = "rows_"
+key = ["_id"]
+columns = ["_id", "state"]
+capture = {{ mode = "changestream", poll = "20ms" }}
+room = {{ alias = "_db_rows_{{{{ _id }}}}" }}
+message = [
+  {{ on = "insert", text = "{{{{ state }}}}" }},
+  {{ on = "update", text = "{{{{ old.state }}}} -> {{{{ state }}}}" }},
+  {{ on = "delete", text = "gone" }},
+]
 """
 
 
@@ -127,6 +162,118 @@ async def test_a_stream_goes_on_where_it_was(source: MongoSource, tickets: Any, 
         await second.close()
 
 
+@pytest.fixture
+async def faults(mongo: Mongo) -> AsyncIterator[MongoFaults]:
+    """What stands between the server and the bridge."""
+    if mongo.outside:
+        pytest.skip("a server of somebody else is not in our hands")
+    async with MongoFaults(mongo.port).running() as between:
+        yield between
+
+
+@pytest.fixture
+async def bench(
+    mongo: Mongo, faults: MongoFaults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Bench]:
+    """A bridge that is stepped by hand, with the faults between it and its collection."""
+    url = mongo.url()
+    monkeypatch.setenv("SHOP_URL", url.replace(str(mongo.port), str(faults.port)))
+    bridge = Bridge(tmp_path)
+    bridge.file.write_text(STEPPED.format(folder=tmp_path))
+    made = Bench(load(bridge.file), url)
+    yield made
+    await made.close()
+
+
+async def until_told(bench: Bench, expected: dict[str, list[str]]) -> None:
+    """Step until all of it was told, and once more: nothing is told twice."""
+
+    async def told() -> bool:
+        await bench.step()
+        return {row: bench.told(json.dumps(row)) for row in expected} == expected
+
+    await eventually(told)
+    await bench.step()
+    assert await told()
+
+
+def _invalidated(command: dict[str, Any]) -> dict[str, Any]:
+    """The collection was dropped, renamed, or restored: the stream ends here."""
+    event = {"_id": {"_data": "82"}, "operationType": "invalidate", "clusterTime": Timestamp(1, 1)}
+    cursor = {
+        "id": Int64(0),
+        "ns": f"{command['$db']}.rows_",
+        "nextBatch": [event],
+        "postBatchResumeToken": event["_id"],
+    }
+    return {"ok": 1.0, "cursor": cursor}
+
+
+@pytest.mark.parametrize("fault", ["getMore", "aggregate", "invalidate"])
+async def test_a_stream_that_cannot_go_on_makes_a_scan(bench: Bench, faults: MongoFaults, fault: str) -> None:
+    client: Any = AsyncMongoClient(bench.url)
+    rows = client.get_default_database()["rows_"]
+    notices = list[str]()
+    try:
+        await bench.drain()
+        await rows.insert_many([{"_id": "x", "state": "a"}, {"_id": "y", "state": "b"}])
+        await until_told(bench, {"x": ["a"], "y": ["b"]})
+        if fault == "aggregate":  # which asks a server where to go on
+            await bench.restart()
+        bench.capture.notify = lambda _mapping, text: notices.append(text)
+        await rows.update_one({"_id": "x"}, {"$set": {"state": "c"}})
+        await rows.delete_one({"_id": "y"})
+        await rows.insert_one({"_id": "z", "state": "d"})
+        faults.answer(
+            "aggregate" if fault == "aggregate" else "getMore", _invalidated if fault == "invalidate" else HISTORY_LOST
+        )
+        await until_told(bench, {"x": ["a", "a -> c"], "y": ["b", "gone"], "z": ["d"]})
+        assert faults.answered == 1
+        assert json.loads(bench.state.progress("rows")["last_scan"])["kind"] == "reconcile"
+        assert [text for text in notices if "cannot go on" in text and "the table is compared" in text] == notices
+        assert len(notices) == (fault != "invalidate")
+        await rows.update_one({"_id": "z"}, {"$set": {"state": "e"}})
+        await until_told(bench, {"z": ["d", "d -> e"]})
+    finally:
+        await client.close()
+
+
+async def _asked(folder: Path, patch: pytest.MonkeyPatch, url: str, tls: str) -> str:
+    """What the first document is, or why there is none."""
+    patch.setenv("SHOP_URL", url)
+    bridge = Bridge(folder)
+    more = f'url = {{ env = "SHOP_URL" }}\ntls = {tls}\ntimeouts = {{ connect = "3s" }}'
+    bridge.file.write_text(STEPPED.format(folder=folder).replace('url = { env = "SHOP_URL" }', more))
+    source = MongoSource(load(bridge.file), "shop")
+    try:
+        return str(await source.documents("rows_", {}, limit=1))
+    except SourceUnavailable as error:
+        return str(error)
+    finally:
+        await source.close()
+
+
+# What pymongo could not encrypt, it leaves to the collector.
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+async def test_the_certificate_is_checked(mongo: Mongo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nx-27017 speaks no TLS: what ends it stands in front."""
+    if mongo.outside:
+        pytest.skip("a server of somebody else has a certificate of its own")
+    ours, other = make_certificates(tmp_path / "ours"), make_certificates(tmp_path / "other")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(ours.certificate, ours.key)
+    verified = f'{{ ca = "{ours.authority}" }}'
+    with FaultProxy.running(mongo.port, tls=context) as proxy:
+        right, wrong = (f"mongodb://{host}:{proxy.port}/shop" for host in ("localhost", "127.0.0.1"))
+        for tls in (verified, '{ mode = "require" }'):
+            assert await _asked(tmp_path, monkeypatch, right, tls) == "[]"
+        refused = [(right, f'{{ ca = "{other.authority}" }}'), (right, "{}"), (wrong, verified)]
+        asked = [_asked(tmp_path, monkeypatch, *one) for one in refused]
+        for answer in await asyncio.gather(*asked):
+            assert re.match(r"the certificate of the database is not trusted: .*; see tls\.ca", answer)
+    gc.collect()
+
+
 async def test_polling_sees_what_commits_late(source: MongoSource, tickets: Any) -> None:
     now = datetime.now(UTC)
     feed = PollFeed(source, "tickets")
@@ -142,6 +289,24 @@ async def test_polling_sees_what_commits_late(source: MongoSource, tickets: Any)
     await tickets.insert_one(ticket(8, updated_at=now - timedelta(seconds=30)))
     changes, position = await read(feed, position, 8)
     assert f"{8:024x}" in {change.key[0] for change in changes}
+
+
+async def test_polling_by_a_clock_that_was_set_back(source: MongoSource, tickets: Any) -> None:
+    now, hour = datetime.now(UTC), timedelta(hours=1)
+    behind = ticket(1, updated_at=now - 5 * hour)
+    await tickets.insert_many([behind, ticket(2, updated_at=now + hour)])
+    feed = PollFeed(source, "tickets")
+    position = await feed.open(None)
+    changes, _ = await read(feed, position, 2)
+    assert len(changes) == 2, "begins at the newest that is not of tomorrow"
+    fast = int((await source.now()) + hour.total_seconds() * 1000)
+    again = PollFeed(source, "tickets")
+    await tickets.insert_one(ticket(3, updated_at=now))
+    batch = await again.read(json.dumps({"newest": fast, "clock": fast}), 100)
+    assert [str(change.key[0])[-1] for change in batch.changes] == ["3", "2"]
+    assert batch.rescan, "nobody knows what was stamped since"
+    batch = await again.read(batch.position, 100)
+    assert (len(batch.changes), batch.rescan) == (2, False)
 
 
 async def test_scans_page_in_the_order_of_the_key(source: MongoSource, tickets: Any) -> None:

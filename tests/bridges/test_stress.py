@@ -20,12 +20,11 @@ from pymongo import AsyncMongoClient
 from bridges.config import load
 from tests.bridges.bench import BINLOG, HORIZON, LOGICAL, OUTBOX, Bench, make_bench
 from tests.bridges.support import Bridge
-from tests.bridges.test_capture import cluster
 from tests.bridges.test_mongodb import mongo
 from tests.support.client import eventually
 from tests.support.mongo import Mongo
 
-__all__ = ["cluster", "mongo"]
+__all__ = ["mongo"]
 
 WRITERS = 5
 TRANSACTIONS = int(os.environ.get("HROMADA_TEST_STRESS", "12"))

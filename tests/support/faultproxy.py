@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -23,8 +24,12 @@ _DRIP_S = 0.005
 class FaultProxy:
     """Forwards one port to another in a thread of its own; the switches may be used from any thread."""
 
-    def __init__(self, target_port: int, watch: Sequence[bytes] = ()) -> None:
-        """`watch`: what to count in `seen`. It must come in one piece, as the head of a small request does."""
+    def __init__(self, target_port: int, watch: Sequence[bytes] = (), tls: ssl.SSLContext | None = None) -> None:
+        """`watch`: what to count in `seen`. It must come in one piece, as the head of a small request does.
+
+        With `tls` clients have to encrypt, and the server is spoken to in plain text.
+        """
+        self._tls = tls
         self.port = 0
         self.seen = dict.fromkeys(watch, 0)
         self.target_port = target_port
@@ -84,7 +89,7 @@ class FaultProxy:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._flowing.set()
-        server = self._loop.run_until_complete(asyncio.start_server(self._accept, "127.0.0.1", 0))
+        server = self._loop.run_until_complete(asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls))
         self.port = server.sockets[0].getsockname()[1]
         self._started.set()
         self._loop.run_forever()
@@ -151,9 +156,11 @@ class FaultProxy:
 
     @classmethod
     @contextlib.contextmanager
-    def running(cls, target_port: int, watch: Sequence[bytes] = ()) -> Iterator[FaultProxy]:
+    def running(
+        cls, target_port: int, watch: Sequence[bytes] = (), tls: ssl.SSLContext | None = None
+    ) -> Iterator[FaultProxy]:
         """A running proxy for the length of the block."""
-        proxy = cls(target_port, watch)
+        proxy = cls(target_port, watch, tls)
         proxy._thread.start()
         proxy._started.wait(10)
         yield proxy
