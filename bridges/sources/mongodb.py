@@ -382,7 +382,9 @@ class PollFeed:
     async def read(self, position: str, limit: int) -> Batch:
         """One page of a pass. Raises SourceUnavailable."""
         place, cursor, key = json.loads(position), self._mapping.capture.cursor, self._mapping.key[0]
-        since = place.get("since", place["newest"] - int(self._overlap.total_seconds() * 1000))
+        # A clock that was ahead, here or where documents are written, must not hide what comes after it.
+        newest = min(place["newest"], int(time.time() * 1000))
+        since = place.get("since", newest - int(self._overlap.total_seconds() * 1000))
         where: dict[str, Any] = {cursor: {"$gte": _moment(since)}}
         if "after" in place:
             at, last = place["after"]
@@ -393,7 +395,7 @@ class PollFeed:
             Change("", "seen", self._source.key(self._name, one), self._source.row(self._name, one)) for one in found
         ]
         times = [one[cursor] for one in found if isinstance(one.get(cursor), datetime)]
-        newest = max([place["newest"], *(int(at.timestamp() * 1000) for at in times)])
+        newest = max([newest, *(int(at.timestamp() * 1000) for at in times)])
         if len(found) == limit and times:
             after = [int(found[-1][cursor].timestamp() * 1000), plain(found[-1][key])]
             return Batch(changes, json.dumps({"newest": newest, "since": since, "after": after}), True)

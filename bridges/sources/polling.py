@@ -18,12 +18,15 @@ from bridges.sources.statements import kind_of
 from bridges.sources.tables import Tables
 
 _HORIZON = """
-SELECT least(
+SELECT h::text, pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'),
+    (CASE WHEN h < $1::text::{0} THEN h - $2::text::interval ELSE $1::text::{0} END)::text
+FROM (SELECT least(
     clock_timestamp(),
     (SELECT min(xact_start) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()),
     (SELECT min(prepared) FROM pg_prepared_xacts WHERE database = current_database())
-)::%s::text, pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')
+)::{0} AS h) AS horizon
 """
+"""A horizon that lies before the last one shows that the clock was set back: what was written since is read again."""
 
 
 class PollFeed:
@@ -74,10 +77,12 @@ class PollFeed:
     async def _begin(self, newest: str, type_name: str) -> dict[str, Any]:
         if self._mapping.capture.mode == "horizon":
             # In a statement of its own, before the rows are read: what is not yet visible to it is not passed over.
-            before, may_see = (await self._source.fetch_all(_HORIZON % type_name))[0]
+            statement = _HORIZON.format(type_name)
+            asked = (newest, f"{self._overlap} seconds")
+            before, may_see, since = (await self._source.fetch_all(statement, *asked))[0]
             if not may_see:
                 raise SourceUnavailable("horizon needs the role pg_read_all_stats: without it, transactions are hidden")
-            return {"since": newest, "before": before}
+            return {"since": since, "before": before}
         if self._source.dialect.postgres:
             statement = (
                 f"SELECT (least($1::text::{type_name}, clock_timestamp()::{type_name}) - $2::text::interval)::text"

@@ -6,6 +6,7 @@ No homeserver: what would be sent is read in the bridge's state.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -242,4 +243,62 @@ async def test_what_is_asked_for_by_time_alone_is_lost(
         await late("COMMIT")
         newest = await ask()
     assert told == [2]
+    await bench.close()
+
+
+@pytest.mark.parametrize(("driver", "capture"), [("postgresql", OVERLAP), ("postgresql", HORIZON), ("mysql", OVERLAP)])
+async def test_a_clock_that_was_set_back(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: str, capture: str
+) -> None:
+    """What was read last is of a time that is still to come."""
+    bench = make_bench(request, tmp_path, monkeypatch, driver, capture)
+    await bench.drain()
+    ahead = "now() + interval '1 hour'" if driver == "postgresql" else "now() + interval 1 hour"
+    async with bench.session() as run:
+        await run(f"INSERT INTO rows_ (id, state, at) VALUES (1, 'of the future', {ahead})")
+        await bench.drain()
+        rows = await bench.source.fetch_all(f"SELECT {ahead}")  # type: ignore[attr-defined]
+        bench.state.note("rows", position=json.dumps({"newest": str(rows[0][0])}))
+        await run("INSERT INTO rows_ (id, state) VALUES (2, 'of now')")
+    await bench.drain()
+    assert bench.told(2) == ["of now"]
+    await bench.close()
+
+
+async def test_a_slot_that_was_lost(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cluster: PostgresCluster
+) -> None:
+    """The server has thrown the log away to save its disk: the table is compared, and nothing is passed over."""
+    bench = make_bench(request, tmp_path, monkeypatch, "postgresql", LOGICAL)
+    gaps: list[str] = []
+    bench.capture.notify = lambda _mapping, text: gaps.append(text)
+    await bench.drain()
+    async with bench.session() as run:
+        await run("INSERT INTO rows_ (id, state) VALUES (1, 'a'), (2, 'b'), (3, 'c')")
+        await bench.drain()
+        await run("UPDATE rows_ SET state = 'x' WHERE id = 1")
+        await run("DELETE FROM rows_ WHERE id = 2")
+        await run("INSERT INTO rows_ (id, state) VALUES (4, 'd')")
+        cluster.sql("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'")
+        cluster.sql("SELECT pg_reload_conf()")
+        try:
+            slot = f"slot_{bench.url.rsplit('/', 1)[-1]}"
+            for _ in range(20):
+                # A file of the log each, nearly empty.
+                await run("SELECT pg_logical_emit_message(false, 'bench', 'x'), pg_switch_wal()")
+                await run("CHECKPOINT")
+                if cluster.sql(f"SELECT wal_status FROM pg_replication_slots WHERE slot_name = '{slot}'") == "lost":
+                    break
+            else:
+                raise AssertionError("the slot was kept")
+        finally:
+            cluster.sql("ALTER SYSTEM RESET max_slot_wal_keep_size")
+            cluster.sql("SELECT pg_reload_conf()")
+    await bench.drain()
+    assert [bench.told(row) for row in (1, 2, 3, 4)] == [["a", "a -> x"], ["b", "gone"], ["c"], ["d"]]
+    assert any("slot" in text for text in gaps), gaps
+    async with bench.session() as run:
+        await run("UPDATE rows_ SET state = 'y' WHERE id = 1")
+    await bench.drain()
+    assert bench.told(1) == ["a", "a -> x", "x -> y"]
     await bench.close()

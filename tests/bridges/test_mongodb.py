@@ -144,6 +144,16 @@ async def test_polling_sees_what_commits_late(source: MongoSource, tickets: Any)
     assert f"{8:024x}" in {change.key[0] for change in changes}
 
 
+async def test_a_clock_that_was_set_back(source: MongoSource, tickets: Any) -> None:
+    feed = PollFeed(source, "tickets")
+    ahead = datetime.now(UTC) + timedelta(hours=1)
+    await tickets.insert_one(ticket(1, updated_at=ahead))
+    found, position = await read(feed, await feed.open(None), 1)
+    await tickets.insert_one(ticket(2, updated_at=datetime.now(UTC)))
+    found, position = await read(feed, position, 2)
+    assert {str(change.key[0])[-1] for change in found} >= {"2"}
+
+
 async def test_scans_page_in_the_order_of_the_key(source: MongoSource, tickets: Any) -> None:
     await tickets.insert_many([ticket(number, status="spam" if number == 4 else "open") for number in range(1, 8)])
     after, seen = None, []
