@@ -9,6 +9,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from bridges.config import load
+from bridges.ddl import statements
 from tests.bridges.support import PATIENCE_S, Bridge, answers, find_room, registration, told
 from tests.bridges.test_mappings import EXAMPLE, be_bot_of, example
 from tests.support.appservice import free_port
@@ -39,8 +41,7 @@ class World:
         self.server = Server(folder / "data", options)
         cluster.sql("ALTER ROLE hromada REPLICATION", self.shop)
         self.sql((EXAMPLE / "orders.sql").read_text().replace("reader", "hromada").replace("writer", "hromada"))
-        ddl = self.bridges[0].ok("sql", "--role", "hromada")
-        self.sql(ddl)
+        self.sql("\n".join(statements(load(self.bridges[0].file), "hromada")))
 
     def sql(self, statement: str) -> str:
         """Run a statement in the shop."""
