@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -92,6 +93,7 @@ def _run(config: Config, options: argparse.Namespace) -> int:
     waiting = ""
     began = False
     while True:
+        signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))  # while nothing runs that has to end
         try:
             state = State(config.state)
             began, waiting = True, ""

@@ -36,14 +36,9 @@ def make_app(  # noqa: C901 - one small function for each path
     """The application. `arrived` is called when events are stored."""
     app = Quart("bridges")
     app.config["MAX_CONTENT_LENGTH"] = _LARGEST_BODY
+    app.register_error_handler(StateLost, _lost)
     service = config.appservice
     secret = service.hs_token.read().encode()
-
-    @app.errorhandler(StateLost)
-    async def lost(error: StateLost) -> Answer:
-        """Nothing is stored, or nobody knows: it is to be asked again."""
-        _log.error("state_lost", error=str(error))
-        return {"errcode": "M_UNKNOWN", "error": "The state of the bridge is away"}, 503
 
     def refusal() -> Answer | None:
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -93,6 +88,12 @@ def make_app(  # noqa: C901 - one small function for each path
         return Response(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)
 
     return app
+
+
+async def _lost(error: Exception) -> Answer:
+    """Nothing is stored, or nobody knows: it is to be asked again."""
+    _log.error("state_lost", error=str(error))
+    return {"errcode": "M_UNKNOWN", "error": "The state of the bridge is away"}, 503
 
 
 def _events(body: str | bytes) -> list[object] | None:

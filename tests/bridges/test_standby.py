@@ -9,6 +9,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from bridges.config import load
+from bridges.ddl import statements
 from tests.bridges.support import PATIENCE_S, Bridge, answers, find_room, registration, told
 from tests.bridges.test_mappings import EXAMPLE, be_bot_of, example
 from tests.support.appservice import free_port
@@ -39,8 +41,7 @@ class World:
         self.server = Server(folder / "data", options)
         cluster.sql("ALTER ROLE hromada REPLICATION", self.shop)
         self.sql((EXAMPLE / "orders.sql").read_text().replace("reader", "hromada").replace("writer", "hromada"))
-        ddl = self.bridges[0].ok("sql", "--role", "hromada")
-        self.sql(ddl)
+        self.sql("\n".join(statements(load(self.bridges[0].file), "hromada")))
 
     def sql(self, statement: str) -> str:
         """Run a statement in the shop."""
@@ -96,14 +97,15 @@ async def test_one_takes_over_from_the_other(
     running, waiting = first, second
     for number in range(max(2, pytestconfig.getoption("--crash-kills") // 2)):
         change(5)
-        if number % 2:  # the database of both, and of the shop
+        ready = [bridge.log().count("ready") for bridge in world.bridges]
+        if number % 2:  # the database of both, and of the shop; whoever is first goes on
             world.cluster.kill()
             world.cluster.start()
+            running, waiting = await gone_on(world, ready)
         else:
             running.kill()
             change(5)
-            ready = waiting.log().count("ready")
-            await said(world, waiting, "ready", ready + 1)
+            await gone_on(world, ready)
             running, waiting = waiting, running
             waiting.start(arguments=("--standby",))
         await all_told(world, sales, expected)
@@ -122,7 +124,21 @@ async def test_one_takes_over_from_the_other(
 
     await eventually(answered, PATIENCE_S)
     assert world.sql("SELECT status FROM orders WHERE id = 100") == "shipped"
-    assert running.stop() == 0
+    assert [running.stop(), waiting.stop()] == [0, 0]
+
+
+async def gone_on(world: World, ready: list[int]) -> tuple[Bridge, Bridge]:
+    """Wait until one of the two runs anew; it, and the other."""
+
+    async def has() -> bool:
+        return any(bridge.log().count("ready") > before for bridge, before in zip(world.bridges, ready, strict=True))
+
+    try:
+        await eventually(has, PATIENCE_S)
+    except AssertionError:
+        raise AssertionError(f"nobody goes on: {world.log()}") from None
+    first, second = world.bridges
+    return (first, second) if first.log().count("ready") > ready[0] else (second, first)
 
 
 async def said(world: World, bridge: Bridge, text: str, times: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bridges.http import make_app
 from bridges.state import Delivery, Made, RoomRow, RowState, State, StateAway, StateInUse, Stored
 from bridges.webhooks import outgoing
 from bridges.webhooks.incoming import Hooks
@@ -239,3 +240,23 @@ def test_a_session_that_ends(postgres_cluster: PostgresCluster) -> None:
     with pytest.raises(StateAway):
         State(url.replace("hromada@", "nobody@"))
     postgres_cluster.drop_database(url)
+
+
+async def test_what_is_sent_to_a_lost_state_is_to_be_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config(tmp_path, monkeypatch)
+    old = State(config.state)
+    Path(f"{config.state}.lock").unlink()
+    new = State(config.state)
+    client = make_app(config, old, lambda: None).test_client()
+    token = config.appservice.hs_token.read()
+    answer = await client.put(
+        "/_matrix/app/v1/transactions/1",
+        json={"events": [{"event_id": "$e", "sender": "@a:x"}]},
+        headers={"Authorization": f"Bearer {token}"},
+    )
+    assert answer.status_code == 503
+    assert new.inbox(5) == []
+    old.close()
+    new.close()
