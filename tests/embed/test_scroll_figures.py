@@ -33,7 +33,7 @@ PICTURE = Path(__file__).parent / "media" / "picture.jpg"
 CLIMB = """async ([notch, most]) => {
     const log = document.querySelector("[role=log]");
     const frames = [], work = [], long = [];
-    let worst = 0, drops = 0;
+    let worst = 0, worstAt = 0, drops = 0;
     const lengths = (list) => long.push(...list.getEntries().map((each) => each.duration));
     new PerformanceObserver(lengths).observe({ type: "longtask" });
     const channel = new MessageChannel();
@@ -57,7 +57,7 @@ CLIMB = """async ([notch, most]) => {
         last = now;
         if (row?.isConnected) {
             const off = Math.abs(row.getBoundingClientRect().top - before - room);
-            if (off > worst) worst = off;
+            if (off > worst) { worst = off; worstAt = frames.length; }
             if (off > 2) drops++;
         }
     }
@@ -68,7 +68,7 @@ CLIMB = """async ([notch, most]) => {
     return {
         frames: frames.length, frame50: at(frames, 0.5), frame95: at(frames, 0.95),
         work50: at(work, 0.5), work95: at(work, 0.95), work99: at(work, 0.99),
-        long: long.length, longest: Math.max(0, ...long), worst, drops,
+        long: long.length, longest: Math.max(0, ...long), worst, worstAt, drops,
         rows: log.querySelectorAll("[data-key]").length, whole: Boolean(log.querySelector(".intro")),
     };
 }"""
@@ -120,7 +120,7 @@ async def test_scrolling_a_long_history(browser: Browser, server: Server, anonym
         f"\n{MESSAGES} messages in {seen['frames']} frames of 120 px: a frame every {seen['frame50']:.1f} ms, p95 "
         f"{seen['frame95']:.1f} ms; its rendering {seen['work50']:.1f} ms, p95 {seen['work95']:.1f}, p99 "
         f"{seen['work99']:.1f} ms; {seen['long']} long tasks, the longest {seen['longest']:.0f} ms; anchor off by at "
-        f"most {seen['worst']:.2f} px, {seen['drops']} times over 2; {seen['rows']} rows in the page, "
+        f"most {seen["worst"]:.2f} px, {seen["drops"]} times over 2; {seen['rows']} rows in the page, "
         f"{nodes} nodes, {heap:.0f} MB of scripts' objects; load {os.getloadavg()[0]:.1f}"
     )
     assert seen["whole"], seen

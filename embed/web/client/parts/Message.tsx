@@ -167,7 +167,8 @@ const bodyWords = (body: Body): string =>
 /** One message. Its name for screen readers says who, when and what. */
 export const MessageRow = memo(function MessageRow({ message, first, next, last, focused, flash, actions }: Props): JSX.Element {
     const { body, sender, mine } = message;
-    // Most rows are only read: a toolbar each would be more than half of what a long page consists of.
+    // Most rows are only read: a toolbar each would be more than half of what a long page consists of. Rows that are
+    // scrolled along under a resting pointer get none either: they are entered, but nothing moves over them.
     const [near, setNear] = useState(false);
     const pic = (body.type === "image" || body.type === "video" || body.type === "sticker") && !message.quote;
     const big = body.type === "text" && !message.quote && isBig(body.text);
@@ -175,7 +176,7 @@ export const MessageRow = memo(function MessageRow({ message, first, next, last,
     const label = [sender.name, clock(message.time), bodyWords(body), message.reactions.length > 0 && t("message.reactions", { n: message.reactions.length })].filter(Boolean).join(", ");
     const bubble = ["bub", pic && "pic", big && "big", body.type === "gone" && "gone"].filter(Boolean).join(" ");
     return (
-        <li class={classes} data-key={message.key} data-id={message.id} onPointerEnter={() => setNear(true)}>
+        <li class={classes} data-key={message.key} data-id={message.id} onPointerMove={() => setNear(true)}>
             {!mine && first && <button type="button" class="plainly" tabIndex={-1} aria-hidden="true" onClick={() => actions.person(sender.id)}><Face person={sender} /></button>}
             <div class="b" role="article" aria-label={label} tabIndex={focused ? 0 : -1}
                 onContextMenu={(event) => {

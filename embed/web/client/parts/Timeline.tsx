@@ -51,6 +51,10 @@ function happened(items: readonly Happening[]): JSX.Element {
     );
 }
 
+const sizeOf = (box: HTMLElement): string => `${box.clientWidth} ${box.clientHeight}`;
+/** How much is under the lower edge. */
+const under = (box: HTMLElement): number => box.scrollHeight - box.scrollTop - box.clientHeight;
+
 /** All rows, and the number of the first that is in view. */
 function inView(box: HTMLElement): [NodeListOf<HTMLElement>, number] {
     const top = box.getBoundingClientRect().top;
@@ -210,13 +214,17 @@ export function TimelineView({ view, actions, label, intro }: { view: RoomView; 
     useStill(scroller, view, days);
     const resting = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
     const size = useRef("");
+    const was = useRef(0);
+    // Who has scrolled away from the end is not taken back by what comes before the page is told of the scrolling.
+    const left = (box: HTMLElement): boolean => box.scrollTop < was.current && size.current.startsWith(sizeOf(box)) && under(box) > BOTTOM_PX;
+    if (scroller.current && left(scroller.current)) view.atBottom = false;
 
     // Pages come until there is enough above and below. Who waits at the very end does not scroll any more.
     const want = useCallback((): void => {
         const box = scroller.current;
         if (!box) return;
         const up = box.scrollTop < NEAR_PX && !view.atStart.value;
-        if (!up && (box.scrollHeight - box.scrollTop - box.clientHeight >= NEAR_PX || view.atEnd.value)) return;
+        if (!up && (under(box) >= NEAR_PX || view.atEnd.value)) return;
         void view.more(up ? "b" : "f").then((came) => came && requestAnimationFrame(want));
     }, [view]);
     const scrolled = useCallback(() => {
@@ -224,18 +232,16 @@ export function TimelineView({ view, actions, label, intro }: { view: RoomView; 
         if (!box) return;
         // A window that was turned, a keyboard that came up, a picture that takes more room: that is no reader who
         // scrolled, so the end stays the end.
-        const measure = `${box.clientWidth} ${box.clientHeight} ${box.scrollHeight}`;
+        const measure = `${sizeOf(box)} ${box.scrollHeight}`;
         if (size.current !== measure) {
-            if (size.current && view.atBottom) box.scrollTop = box.scrollHeight;
+            if (size.current && view.atBottom && !left(box)) box.scrollTop = box.scrollHeight;
             size.current = measure;
         }
-        const left = box.scrollHeight - box.scrollTop - box.clientHeight;
+        was.current = box.scrollTop;
         const wasBottom = view.atBottom;
-        view.atBottom = view.atEnd.value && left <= BOTTOM_PX;
-        if (view.atBottom !== wasBottom) {
-            setBottom(view.atBottom);
-            view.schedule();
-        }
+        view.atBottom = view.atEnd.value && under(box) <= BOTTOM_PX;
+        setBottom(view.atBottom);
+        if (view.atBottom !== wasBottom) view.schedule();
         if (box.scrollTop === 0 && ANCHORS && box.scrollHeight > box.clientHeight) box.scrollTop = 1; // at 0 the browser does not anchor
         want();
         box.classList.add("moving");
@@ -286,7 +292,7 @@ export function TimelineView({ view, actions, label, intro }: { view: RoomView; 
         if (!box) return;
         view.atBottom = true;
         view.refresh();
-        const near = box.scrollHeight - box.scrollTop - box.clientHeight < box.clientHeight * 1.5;
+        const near = under(box) < box.clientHeight * 1.5;
         const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
         box.scrollTo({ top: box.scrollHeight, behavior: near && !calm ? "smooth" : "auto" });
     };
