@@ -120,7 +120,7 @@ async def test_scrolling_a_long_history(browser: Browser, server: Server, anonym
         f"\n{MESSAGES} messages in {seen['frames']} frames of 120 px: a frame every {seen['frame50']:.1f} ms, p95 "
         f"{seen['frame95']:.1f} ms; its rendering {seen['work50']:.1f} ms, p95 {seen['work95']:.1f}, p99 "
         f"{seen['work99']:.1f} ms; {seen['long']} long tasks, the longest {seen['longest']:.0f} ms; anchor off by at "
-        f"most {seen["worst"]:.2f} px, {seen["drops"]} times over 2; {seen['rows']} rows in the page, "
+        f"most {seen['worst']:.2f} px, {seen['drops']} times over 2; {seen['rows']} rows in the page, "
         f"{nodes} nodes, {heap:.0f} MB of scripts' objects; load {os.getloadavg()[0]:.1f}"
     )
     assert seen["whole"], seen
