@@ -6,8 +6,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg.conninfo
 import pytest
 
+from bridges.config import ConfigError
+from bridges.database import parameters
 from bridges.http import make_app
 from bridges.state import Delivery, Made, RoomRow, RowState, State, StateAway, StateInUse, Stored
 from bridges.webhooks import outgoing
@@ -260,3 +263,26 @@ async def test_what_is_sent_to_a_lost_state_is_to_be_sent_again(
     assert new.inbox(5) == []
     old.close()
     new.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "mode"),
+    [
+        ("postgresql://b@127.0.0.1/x", None),
+        ("postgresql://b@localhost:5433/x", None),
+        ("postgresql:///x?host=/run/postgresql", None),
+        ("postgresql://b@db.example.org/x", "verify-full"),
+        ("postgresql://b@127.0.0.1,db.example.org/x", "verify-full"),
+        ("postgresql://b@db.example.org/x?sslmode=require", "require"),
+    ],
+)
+def test_beyond_this_machine_it_is_encrypted(url: str, mode: str | None) -> None:
+    found = parameters(psycopg.conninfo, url)
+    assert found.get("sslmode") == mode
+    assert found.get("sslrootcert") == ("system" if mode == "verify-full" else None)
+
+
+@pytest.mark.parametrize("url", ["postgresql://[", "postgresql://x/y?nonsense=1"])
+def test_a_url_that_is_none(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"appservice\.state"):
+        State(url)
