@@ -17,6 +17,7 @@ from pathlib import Path
 from bridges import ddl, operate
 from bridges.config import Config, ConfigError, load
 from bridges.matrix import Homeserver, MatrixFailure, TryAgain
+from bridges.moving import move
 from bridges.operate import write
 from bridges.service import serve
 from bridges.sources.opening import open_sources
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         ("reconcile", operate.scan, "compare whole tables with what was seen"),
         ("pause", operate.pause, "stop reading a mapping's database"),
         ("resume", operate.resume, "go on"),
+        ("move-state", move, "copy the state from a file into PostgreSQL"),
         ("dead", operate.dead, "list, retry or drop what could not be delivered"),
     ):
         action = actions.add_parser(name, help=text)
@@ -72,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
             action.add_argument(
                 "--standby", action="store_true", help="wait while another bridge uses the state, and take over from it"
             )
+        if name == "move-state":
+            action.add_argument("--from", dest="file", required=True, metavar="FILE", help="the SQLite file of before")
         if name == "pause":
             action.add_argument("--reason", default="-", help="what `status` says of it")
         if name == "sql":
@@ -148,6 +152,12 @@ async def _checked(config: Config, *, deep: bool) -> int:
             say(True, f"the homeserver knows the bridge as {who.get('user_id')}")
         except (MatrixFailure, TryAgain) as error:
             say(False, f"homeserver: {error}; is the registration file in its configuration?")
+    if isinstance(config.state, str):
+        try:
+            State(config.state, shared=True).close()
+            say(True, "the database of the state can be used")
+        except StateLost as error:
+            say(False, str(error))
     sources = open_sources(config)
     for name, mapping in config.mapping.items():
         for finding in await sources[mapping.source].examine(name, deep=deep):

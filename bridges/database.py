@@ -226,7 +226,7 @@ class _Postgres:
             self._connection = psycopg.connect(
                 "",
                 autocommit=True,
-                **_parameters(psycopg.conninfo, url),
+                **parameters(psycopg.conninfo, url),
             )
         # As with a file: what need not outlive a power failure does not wait for the disk (`State`).
         # A session whose machine is gone ends soon, and with it the lock that keeps another bridge from going on.
@@ -276,7 +276,7 @@ class _Postgres:
             self._connection = None
 
 
-def _parameters(conninfo: Any, url: str) -> dict[str, Any]:
+def parameters(conninfo: Any, url: str) -> dict[str, Any]:
     """What the URL says; beyond this machine, the server's certificate is checked unless it says otherwise."""
     try:
         found: dict[str, Any] = conninfo.conninfo_to_dict(url)

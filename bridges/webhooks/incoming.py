@@ -21,8 +21,9 @@ from bridges.webhooks.signatures import STYLES, Received, is_authentic, message_
 
 _DEPTH = 32
 _KEEP_SEEN_MS = 30 * 24 * 3600 * 1000
-_SCHEMA = """CREATE TABLE IF NOT EXISTS hook_seen (hook TEXT NOT NULL, id TEXT NOT NULL, at_ms INTEGER NOT NULL,
+SCHEMA = """CREATE TABLE IF NOT EXISTS hook_seen (hook TEXT NOT NULL, id TEXT NOT NULL, at_ms INTEGER NOT NULL,
     PRIMARY KEY (hook, id)) WITHOUT ROWID;"""
+"""What hooks need of the state."""
 _log = structlog.get_logger(__name__)
 
 Answer = tuple[dict[str, Any], int]
@@ -96,7 +97,7 @@ class Hooks:
             for name, hook in self._hooks.items()
         }
         self._gates = {name: _Gate(per_second(hook.rate)) for name, hook in self._hooks.items()}
-        state.define(_SCHEMA)
+        state.define(SCHEMA)
         with state.transaction() as db:
             db.execute("DELETE FROM hook_seen WHERE at_ms < ?", (int(now() * 1000) - _KEEP_SEEN_MS,))
 

@@ -33,12 +33,13 @@ _LONGEST_RETRY_AFTER_S = 86_400
 _IDLE_S = 5.0
 _ALL = 2**62
 _KEEP_DONE_MS = 14 * 24 * 3600 * 1000
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS outgoing (id INTEGER PRIMARY KEY AUTOINCREMENT, endpoint TEXT NOT NULL,
     message TEXT NOT NULL, body TEXT NOT NULL, state TEXT NOT NULL DEFAULT 'waiting',
     attempts INTEGER NOT NULL DEFAULT 0, not_before_ms INTEGER NOT NULL, error TEXT, UNIQUE (endpoint, message));
 CREATE INDEX IF NOT EXISTS outgoing_open ON outgoing (endpoint, id) WHERE state = 'waiting';
 """
+"""What endpoints need of the state."""
 _log = structlog.get_logger(__name__)
 
 
@@ -54,7 +55,7 @@ class Endpoints:
         self._secrets = {name: endpoint.secret.read() for name, endpoint in self._endpoints.items()}
         self._news = {name: asyncio.Event() for name in self._endpoints}
         self._disabled: set[str] = set()
-        state.define(_SCHEMA)
+        state.define(SCHEMA)
 
     def tell(self, event: Mapping[str, Any]) -> None:
         """Store an event for the endpoints that want it. Events may be told again: each is stored once."""
@@ -181,7 +182,7 @@ class Endpoints:
 
 def troubles(state: State) -> list[tuple[int, str, str]]:
     """What could not be sent: number, endpoint, reason."""
-    state.define(_SCHEMA)
+    state.define(SCHEMA)
     with state.transaction() as db:
         return db.execute(
             "SELECT id, endpoint, coalesce(error, '') FROM outgoing WHERE state = 'dead' ORDER BY id LIMIT 1000"

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+import psycopg.conninfo
 import pytest
 
+from bridges.config import ConfigError
+from bridges.database import parameters
 from bridges.http import make_app
+from bridges.moving import move
 from bridges.state import Delivery, Made, RoomRow, RowState, State, StateAway, StateInUse, Stored
 from bridges.webhooks import outgoing
 from bridges.webhooks.incoming import Hooks
@@ -260,3 +266,65 @@ async def test_what_is_sent_to_a_lost_state_is_to_be_sent_again(
     assert new.inbox(5) == []
     old.close()
     new.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "mode"),
+    [
+        ("postgresql://b@127.0.0.1/x", None),
+        ("postgresql://b@localhost:5433/x", None),
+        ("postgresql:///x?host=/run/postgresql", None),
+        ("postgresql://b@db.example.org/x", "verify-full"),
+        ("postgresql://b@127.0.0.1,db.example.org/x", "verify-full"),
+        ("postgresql://b@db.example.org/x?sslmode=require", "require"),
+    ],
+)
+def test_beyond_this_machine_it_is_encrypted(url: str, mode: str | None) -> None:
+    found = parameters(psycopg.conninfo, url)
+    assert found.get("sslmode") == mode
+    assert found.get("sslrootcert") == ("system" if mode == "verify-full" else None)
+
+
+@pytest.mark.parametrize("url", ["postgresql://[", "postgresql://x/y?nonsense=1"])
+def test_a_url_that_is_none(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"appservice\.state"):
+        State(url)
+
+
+def test_a_file_is_moved(postgres_cluster: PostgresCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = make_config(tmp_path, monkeypatch)
+    old = State(config.state)
+    hooks = Hooks(config, old, lambda: None, lambda: 1000.0)
+    body = b'{"order": {"id": 7}, "status": "paid"}'
+    hooks.receive("shop", signed(body, 1000.0), body)
+    old.enqueue(message("a", f"{number}") for number in range(2_500))
+    old.settle_made([Made(delivery, f"$z{delivery.id}", keep=True) for delivery in old.heads("a", 2)])
+    old.settle_made([Made(delivery, "$a", keep=True) for delivery in old.heads("a", 1)])
+    row = RowState("[1]", 2, "h", {"x": 1}, True, 5)
+    old.store("rows", Stored(rows={"[1]": row}, taken=["p"], progress={"n": "1"}))
+    old.receive("t", [{"event_id": "$e"}, {"event_id": "$f"}])
+    url = postgres_cluster.make_database()
+    moved = msgspec.structs.replace(config, appservice=msgspec.structs.replace(config.appservice, state=url))
+    options = argparse.Namespace(file=str(config.state))
+    with pytest.raises(StateInUse):
+        move(moved, options)
+    sent = old.sent("a")
+    old.close()
+    assert move(moved, options) == 0
+    assert move(moved, options) == 1, "not over what is there"
+    assert move(config, options) == 1, "not into a file"
+    new = State(url)
+    assert new.waiting() == 2_498
+    assert [delivery.content["body"] for delivery in new.heads("a", 2)] == ["3", "4"]
+    assert new.sent("a") == sent == [*sent[:2], "$a"]
+    assert new.row("rows", "[1]") == row
+    assert (new.taken("rows"), new.progress("rows")) == ({"p"}, {"n": "1"})
+    assert new.receive("t", [{"event_id": "$g"}]) == 0
+    hooks = Hooks(config, new, lambda: None, lambda: 1000.0)
+    assert hooks.receive("shop", signed(body, 1000.0), body) == ({"stored": False}, 202)
+    new.enqueue([message("a", "new")])
+    new.receive("t2", [{"event_id": "$h"}])
+    assert new.heads("a", 3_000)[-1].content["body"] == "new", "numbers go on"
+    assert [event["event_id"] for _, event in new.inbox(9)] == ["$e", "$f", "$h"]
+    new.close()
+    postgres_cluster.drop_database(url)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from tests.support.certificates import Certificates, make_certificates
 from tests.support.fixtures import unavailable
 from tests.support.mariadb import MariaDb, MariaDbUnavailable, running_mariadb
 from tests.support.postgres import PostgresUnavailable, running_cluster
+from tests.support.wiredouble import WireDouble
 
 CONFIG = """
 [appservice]
@@ -133,3 +136,33 @@ async def test_a_users_table_is_not_read_without_it(mariadb: MariaDb) -> None:
     with pytest.raises(SourceAway, match="no encryption"):
         await users.check()
     await users.close()
+
+
+# pymongo leaves the socket of a handshake that failed to the garbage collection.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_mongodb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same of a server that is named `localhost` by its certificate."""
+    certificates, other = make_certificates(tmp_path / "tls"), make_certificates(tmp_path / "other")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificates.certificate, certificates.key)
+    async with WireDouble().running(context) as server:
+        for host, tls, is_right in (
+            ("localhost", verified(certificates), True),
+            ("localhost", '{ mode = "require" }', True),
+            ("localhost", verified(other), False),
+            ("127.0.0.1", verified(certificates), False),
+        ):
+            server.host = host
+            # So long it is tried what never succeeds; what does succeed may take its time.
+            settings = f"{tls}\ntimeouts = {{ connect = '{20 if is_right else 3}s' }}"
+            async with source(tmp_path, monkeypatch, "mongodb", server.url, settings) as opened:
+                if is_right:
+                    assert await opened.documents("c", {}, limit=1, order=[("_id", 1)]) == []
+                    continue
+                with pytest.raises(SourceUnavailable, match=r"certificate"):
+                    await opened.documents("c", {}, limit=1, order=[("_id", 1)])
+    async with WireDouble().running() as plain:
+        async with source(tmp_path, monkeypatch, "mongodb", plain.url, "{ }\ntimeouts = { connect = '1s' }") as opened:
+            with pytest.raises(SourceUnavailable):
+                await opened.documents("c", {}, limit=1, order=[("_id", 1)])
+    gc.collect()

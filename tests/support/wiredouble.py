@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,7 +27,7 @@ class WireDouble:
     """A primary of a replica set. `script` has the answers to the next questions of change streams, in order."""
 
     def __init__(self) -> None:
-        self.port = 0
+        self.host, self.port = "127.0.0.1", 0
         self.script: list[dict[str, Any] | Cut] = []
         self.asked: list[dict[str, Any]] = []
         """The questions of change streams: aggregate and getMore."""
@@ -38,7 +39,7 @@ class WireDouble:
     @property
     def url(self) -> str:
         """For the driver."""
-        return f"mongodb://127.0.0.1:{self.port}/test?replicaSet=rs"
+        return f"mongodb://{self.host}:{self.port}/test?replicaSet=rs"
 
     def events(self, *events: dict[str, Any]) -> None:
         """The next question is answered with these, each with a token of its own."""
@@ -75,7 +76,7 @@ class WireDouble:
         if name.lower() in ("hello", "ismaster"):
             return {
                 **{"ok": 1, "helloOk": True, "ismaster": True, "isWritablePrimary": True, "setName": "rs"},
-                **{"hosts": [f"127.0.0.1:{self.port}"], "me": f"127.0.0.1:{self.port}", "setVersion": 1},
+                **{"hosts": [f"{self.host}:{self.port}"], "me": f"{self.host}:{self.port}", "setVersion": 1},
                 **{"minWireVersion": 0, "maxWireVersion": 21, "logicalSessionTimeoutMinutes": 30},
                 **{"maxBsonObjectSize": 1 << 24, "maxMessageSizeBytes": 48_000_000, "maxWriteBatchSize": 100_000},
             }
@@ -99,9 +100,9 @@ class WireDouble:
         writer.close()
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[WireDouble]:
-        """Listen."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+    async def running(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[WireDouble]:
+        """Listen, with or without encryption."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self

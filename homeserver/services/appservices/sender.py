@@ -273,6 +273,8 @@ class AppServiceSender:
         """Add typing and presence, which are of the moment and not kept."""
         if self._typing is not None:
             rooms = self._typing.changed_since(self._typing_serial)
+            if rooms is None:  # too long ago: those where somebody is typing now
+                rooms = self._typing.changed_since(0)
             self._typing_serial = self._typing.serial
             if rooms:
                 await self._maker.add_typing(draft, {room_id: self._typing.users(room_id) for room_id in rooms})
