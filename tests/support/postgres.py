@@ -92,7 +92,10 @@ class PostgresCluster:
         process = self._process
         if process is None:
             return
-        process.send_signal(signal.SIGINT)
+        self._end(process, signal.SIGINT)
+
+    def _end(self, process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+        process.send_signal(number)
         try:
             process.wait(20)
         except subprocess.TimeoutExpired:
@@ -135,8 +138,9 @@ class PostgresCluster:
         self.start()
 
     def destroy(self) -> None:
-        """Stop and delete everything."""
-        self.stop()
+        """Stop and delete everything; what will be deleted is not written to the disk before."""
+        if self._process is not None:
+            self._end(self._process, signal.SIGQUIT)
         shutil.rmtree(self.root, ignore_errors=True)
 
     # ---- databases ----
