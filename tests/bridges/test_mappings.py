@@ -313,10 +313,13 @@ async def test_a_command_is_guarded_and_its_echo_is_not_told(world: World, sales
     assert world.sql(f"SELECT count(*) FROM bridge_applied WHERE event_id = '{good}'") == "1"
     world.sql("UPDATE orders SET status = 'lost' WHERE id = 20")
     await until(world, lambda: sales.state(room, "m.room.name"), {"name": "Order 20 (lost)"})
-    texts = [text for text in await told(sales, "_db_orders_20") if "->" in text]
-    assert texts == ["new -> paid", "shipped -> lost"]
+    await until(world, lambda: _changes(sales, "_db_orders_20"), ["new -> paid", "shipped -> lost"])
     unknown = await sales.send(room, {"msgtype": "m.text", "body": "!drop table"})
     await until(world, lambda: answers(sales, room, unknown), ["There is no command !drop; !help lists them"])
+
+
+async def _changes(client: Client, alias: str) -> list[str]:
+    return [text for text in await told(client, alias) if "->" in text]
 
 
 async def test_polling_tells_what_was_before_and_what_comes(world: World, sales: Client) -> None:
