@@ -61,6 +61,7 @@ async def test_every_screen(browser: Browser, server: Server, anonymous: Client)
     ada = await sign_in(browser, server, scene.ada, viewport={"width": 1440, "height": 900}, locale="en-GB")
     await conversation(ada, scene)
     await around(ada, scene)
+    await in_the_way(ada, scene)
     for tab in SETTINGS:
         await show(ada, f"settings/{tab}")
         await shoot(ada, f"settings-{tab}")
@@ -171,3 +172,32 @@ async def around(ada: Person, scene: Scenery) -> None:
     await shoot(ada, "invite")
     await show(ada, "search?q=насіння")
     await shoot(ada, "search")
+
+
+async def in_the_way(ada: Person, scene: Scenery) -> None:
+    """What one cannot go on from at once: a room of others' words, a part that broke, another tab."""
+    levels = {"events_default": 50}
+    outages = await scene.people["taras"].create_room(name="Power outages", power_level_content_override=levels)
+    await scene.people["taras"].ok("POST", f"/rooms/{outages}/invite", {"user_id": scene.ada.user_id})
+    await scene.ada.join(outages)
+    await scene.people["taras"].send(outages, "On Thursday from 9 to 12 there is no power in Horikhova street")
+    await show(ada, f"room/{outages}")
+    await ada.sees("Horikhova street")
+    await shoot(ada, "denied")
+    # Whatever is drawn next throws.
+    await ada.page.evaluate(
+        "Object.defineProperty(Array.prototype, 'findLast', { get() { throw new Error('staged'); } })"
+    )
+    await show(ada, f"room/{scene.rooms['garden']}")
+    await ada.page.get_by_text("Something broke").first.wait_for()
+    await shoot(ada, "crash")
+    await ada.page.reload()
+    await ada.page.get_by_role("navigation", name="Main").first.wait_for()
+    ada.faults.clear()  # the staged one
+    first = ada.page
+    ada.page = await ada.context.new_page()
+    await ada.page.goto(f"{ada.url}/")
+    await ada.page.get_by_text("Hromada is open in another tab").wait_for()
+    await shoot(ada, "elsewhere")
+    await ada.page.close()
+    ada.page = first
