@@ -50,3 +50,23 @@ async def test_who_knocks_is_let_in_and_follows_the_room(browser: Browser, serve
     await maya.say("here, too")
     await ada.sees("here, too")
     assert ada.faults + maya.faults == []
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_a_new_account_on_a_telephone_is_told_where_to_begin(browser: Browser, server: Server) -> None:
+    maya = await person(browser, local(server), "maya", viewport={"width": 390, "height": 780})
+    await maya.sign_up()
+    await maya.page.get_by_role("button", name="Write to someone").wait_for()
+    await maya.page.get_by_role("link", name="Find a room").click()
+    await maya.page.get_by_role("heading", name="Explore rooms").wait_for()
+    await maya.page.evaluate("location.hash = '#/explore?q=nothing-of-this-name'")
+    await maya.page.get_by_text("Nothing found for “nothing-of-this-name”").wait_for()
+    await maya.page.go_back()
+    await maya.page.get_by_text("Nothing found").wait_for(state="detached")
+    await maya.page.get_by_role("button", name="Create a room").first.click()
+    await maya.page.get_by_role("dialog").get_by_label("Name").fill("Bees")
+    await maya.page.get_by_role("dialog").get_by_role("button", name="Create room").click()
+    await maya.page.get_by_role("main", name="Bees").wait_for()
+    await maya.page.evaluate("location.hash = '#/'")
+    await maya.page.get_by_role("link", name="Bees").wait_for()
+    assert maya.faults == []

@@ -85,6 +85,11 @@ export function Explore({ to }: { to: Extract<Route, { page: "explore" }> }): JS
         const timer = setTimeout(() => void load(), term === to.query ? 0 : 300);
         return () => clearTimeout(timer);
     }, [term, kind, server]);
+    // A link to other rooms, or Back, while the page is open.
+    useEffect(() => {
+        setTerm(to.query);
+        setServer(to.server ?? "");
+    }, [to.query, to.server]);
     const direct = /^[#!][^\s:]+:\S+$/.test(term.trim()) ? term.trim() : undefined;
     const submit = (event: Event): void => {
         event.preventDefault();

@@ -13,7 +13,7 @@ import { check, theCrypto } from "../stores/crypto.ts";
 import { newDialog, switcher } from "../stores/ui.ts";
 import { Dialogs } from "./Dialogs.tsx";
 import { RoomFace } from "./faces.tsx";
-import { Rail } from "./Rail.tsx";
+import { Rail, TabBar } from "./Rail.tsx";
 import { RoomList } from "./RoomList.tsx";
 import { KeptTimeline } from "./Timeline.tsx";
 
@@ -47,10 +47,11 @@ class Boundary extends Component<{ children: ComponentChildren; pane: string }, 
     }
 }
 
+const isNew = (): boolean => loaded.value && rooms.value.size === 0;
+
 /** No chat is chosen: a new account is told where to begin. */
 function Home(): JSX.Element {
-    const first = loaded.value && rooms.value.size === 0;
-    if (!first) {
+    if (!isNew()) {
         return (
             <main class="main">
                 <Strip />
@@ -76,6 +77,7 @@ function Home(): JSX.Element {
                     {card("image-up", t("home.photo"), t("home.photo-text"), "#/settings/profile")}
                 </div>
             </div>
+            <TabBar />
         </main>
     );
 }
@@ -136,7 +138,7 @@ export function Client(): JSX.Element {
                 event.preventDefault();
                 document.getElementById("composer")?.focus();
             }}>{t("nav.skip")}</a>}
-            <div class={shape} data-pane={to.page === "home" ? "list" : "main"}>
+            <div class={shape} data-pane={to.page === "home" && !isNew() ? "list" : "main"}>
                 <Rail />
                 {shape === "app" && <Boundary pane="list"><RoomList /></Boundary>}
                 <Boundary pane="main" key={to.page}><Page /></Boundary>
