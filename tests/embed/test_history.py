@@ -120,8 +120,7 @@ async def test_what_comes_above_the_rows_in_view_does_not_move_or_change_them(
 ) -> None:
     """The row that was the oldest had a heading; what it answers was not there; what happened was not in one line."""
     ada = await person(browser, local(server), "ada", viewport={"width": 1440, "height": 900})
-    await ada.sign_up()
-    client = await anonymous.anonymous().login(ada.name, PASSWORD)
+    client = await anonymous.anonymous().register(ada.name)
     maya = await anonymous.anonymous().register(f"maya.{ada.name}")
     room = await client.shared_room(maya, name="Still")
     sent: list[str] = []
@@ -133,23 +132,22 @@ async def test_what_comes_above_the_rows_in_view_does_not_move_or_change_them(
         if number % 3 == 0:
             for name in ("Still", "Stiller"):
                 await client.ok("PUT", f"/rooms/{room}/state/m.room.name", {"name": f"{name} {number}"})
-    gate = asyncio.Event()
-    gate.set()
+    pages_let_through = asyncio.Semaphore(0)
 
     async def hold(route: Route) -> None:
-        await gate.wait()
+        await pages_let_through.acquire()
         await route.continue_()
 
     page = ada.page
     await page.route("**/messages?*", hold)
+    await ada.sign_in()  # now, so that it has the end of the room and nothing of what came before
     await page.goto(f"{ada.url}/#/room/{room}")
     await ada.sees("message 99 ")
     pages = 0
     while not await page.evaluate("document.querySelector('[role=log] .intro') !== null"):
-        gate.clear()
         top = await page.evaluate(TO_THE_TOP)
         before = await page.evaluate(STAND)
-        gate.set()
+        pages_let_through.release()
         await page.wait_for_function(GROWN, arg=top)
         after = await page.evaluate(STAND)
         assert before
