@@ -39,6 +39,12 @@ CLIMB = """async ([notch, most]) => {
     const channel = new MessageChannel();
     const painted = () => new Promise((done) => { channel.port1.onmessage = done; channel.port2.postMessage(0); });
     const frame = () => new Promise((done) => requestAnimationFrame(done));
+    // From rest: while pictures still come at the end, the end is what is kept in sight.
+    const rest = () => `${log.scrollTop} ${log.scrollHeight}`;
+    for (let still = 0, before = ""; still < 60; before = rest()) {
+        await frame();
+        still = before === rest() ? still + 1 : 0;
+    }
     let last = await frame();
     const until = performance.now() + most;
     while (performance.now() < until) {
