@@ -38,7 +38,8 @@ def move(config: Config, options: argparse.Namespace) -> int:
         tables = [table for table in _tables(source.db) if table not in _OURS]
         with target.transaction(durable=True) as db:
             # Names come from the file's own schema, which the bridge has made.
-            filled = [table for table in tables if db.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()]  # noqa: S608
+            probes = {table: f"SELECT 1 FROM {table} LIMIT 1" for table in tables}  # noqa: S608 - see above
+            filled = [table for table, probe in probes.items() if db.execute(probe).fetchone()]
             if filled:
                 write(f"the state in PostgreSQL is not empty ({', '.join(filled)}): nothing was copied")
                 return 1

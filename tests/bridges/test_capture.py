@@ -307,7 +307,7 @@ async def test_a_clock_that_was_set_back_hides_nothing(
         await bench.drain()
         place = json.loads(bench.state.progress("rows")["position"])
         # Until then the clock was an hour fast.
-        rows = await bench.source.fetch_all(f"SELECT CAST({sign} AS CHAR(40))", place["newest"])  # type: ignore[attr-defined]
+        rows = await bench.source.fetch_all(f"SELECT CAST({sign} AS CHAR(40))", place["newest"])  # type: ignore[attr-defined] # as below
         place = {"newest": rows[0][0].strip(), "clock": place["clock"] + 3600}
         bench.state.note("rows", position=json.dumps(place))
         await bench.restart()
