@@ -10,6 +10,7 @@ import pytest
 
 from tests.embed.people import PASSWORD, local, person
 from tests.support.client import Client
+from tests.support.faultproxy import FaultProxy
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -199,3 +200,36 @@ async def test_the_end_stays_in_sight_when_the_window_turns(
             while await ada.page.evaluate(LEFT) > STILL_PX:
                 await asyncio.sleep(0.05)
     assert ada.faults == []
+
+
+BODIES = """() => [...document.querySelectorAll("[role=log] li.msg .plain")].map((row) => row.textContent)"""
+MISSED = 40
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_who_waited_at_the_end_sees_what_came_while_the_line_was_dead(
+    browser: Browser, server: Server, anonymous: Client
+) -> None:
+    with FaultProxy.running(int(server.url.rpartition(":")[2])) as proxy:
+        ada = await person(browser, f"http://localhost:{proxy.port}", "ada")
+        await ada.sign_up()
+        client = await anonymous.anonymous().login(ada.name, PASSWORD)
+        room = await client.create_room(name="Gap")
+        await client.send(room, "before 0")
+        await ada.page.goto(f"{ada.url}/#/room/{room}")
+        await ada.sees("before 0")
+        proxy.hold()
+        said = [f"missed {number}" for number in range(MISSED)]
+        for text in said:
+            await client.send(room, text)
+        # More than an update holds: the server leaves out the first of them.
+        proxy.cut()
+        proxy.flow()
+        await ada.sees(said[-1])
+        assert await ada.page.evaluate(LEFT) <= STILL_PX
+        async with asyncio.timeout(PATIENCE_S):
+            while (await ada.page.evaluate(BODIES)) != ["before 0", *said]:
+                await asyncio.sleep(0.05)
+        await client.send(room, "after")
+        await ada.sees("after")
+        assert ada.faults == []

@@ -1,6 +1,7 @@
 // A window over the history of one room or thread, as items; what is still on its way stands at the end.
 
 import { EventType } from "matrix-js-sdk/lib/@types/event.js";
+import { EventTimeline } from "matrix-js-sdk/lib/models/event-timeline.js";
 import type { EventTimelineSet } from "matrix-js-sdk/lib/models/event-timeline-set.js";
 import type { MatrixEvent } from "matrix-js-sdk/lib/models/event.js";
 import type { Room } from "matrix-js-sdk/lib/models/room.js";
@@ -20,6 +21,9 @@ const EMPTY_PAGES = 6;
 
 export class Timeline {
     #window: TimelineWindow | undefined;
+    #set: EventTimelineSet | undefined;
+    /** What was the newest part of the history when the window last reached it. */
+    #live: EventTimeline | undefined;
     #kept = new Map<string, { text: string; item: Item }>();
     #busy = false;
     /** Events that came while the window did not follow. */
@@ -44,6 +48,9 @@ export class Timeline {
         const window = new TimelineWindow(this.engine.client, set, { windowLimit: WINDOW });
         await window.load(eventId, PAGE);
         this.#window = window;
+        this.#set = set;
+        this.#live = undefined;
+        this.#reach();
         this.fresh = 0;
         if (!eventId) await this.#fill();
     }
@@ -89,7 +96,22 @@ export class Timeline {
         while (window.extend("f" as never, PAGE)) {
             // until the live end
         }
+        this.#reach();
         this.fresh = 0;
+    }
+
+    get #end(): EventTimeline | undefined {
+        return this.#window?.getTimelineIndex(EventTimeline.FORWARDS)?.timeline;
+    }
+
+    #reach(): void {
+        if (this.#end === this.#set?.getLiveTimeline()) this.#live = this.#end;
+    }
+
+    /** Whether what came last lies behind a gap, past what was the live end until then and is the window's. */
+    get cutOff(): boolean {
+        const live = this.#set?.getLiveTimeline();
+        return this.#live !== undefined && this.#live === this.#end && this.#live !== live && (live?.getEvents().length ?? 0) > 0;
     }
 
     get atEnd(): boolean {

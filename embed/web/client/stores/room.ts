@@ -117,6 +117,8 @@ export class RoomView {
         const before = this.items.value;
         const wasEnd = this.timeline.atEnd;
         this.timeline.follow(this.atBottom);
+        // Who waits at the end sees what is new. What lies between comes from above, with the history.
+        if (this.atBottom && this.state.value === "ready" && this.timeline.cutOff) void this.open();
         const items = this.timeline.items();
         this.atStart.value = !this.timeline.canGo("b");
         this.atEnd.value = this.timeline.atEnd;
