@@ -6,6 +6,7 @@ from typing import Any
 
 from client_api.accounts import require_self
 from client_api.deps import ClientServices
+from client_api.visitors import check_account_data
 from homeserver.ports.requester import Requester
 from homeserver.services.personal.pushrules import PUSH_RULES
 from homeserver.web.response import Json
@@ -14,6 +15,7 @@ from homeserver.web.response import Json
 async def get_account_data(api: ClientServices, who: Requester, *, user_id: str, type: str) -> Json:
     """Global account data of one type."""
     require_self(who, user_id)
+    check_account_data(who, type)
     if type == PUSH_RULES:  # everybody has some, stored or not
         return Json(await api.personal.push_rules.content(user_id))
     return Json(await api.accounts.account_data.get(user_id, None, type))
@@ -24,6 +26,7 @@ async def set_account_data(
 ) -> None:
     """Set global account data of one type."""
     require_self(who, user_id)
+    check_account_data(who, type, body)
     await api.accounts.account_data.put(user_id, None, type, body)
 
 

@@ -143,7 +143,7 @@ async def _put(api: ClientServices, who: Requester, version: str, rooms: dict[st
             )
             for session_id, key in room.sessions.items()
         }
-    return _stored(await api.e2e.backups.put_keys(who.user_id, version, keys))
+    return _stored(await api.e2e.backups.put_keys(who.user_id, version, keys, visitor=who.site_id is not None))
 
 
 def _answer(keys: bytes | AsyncIterator[bytes]) -> Json | Response:

@@ -49,8 +49,24 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("POST", f"{_V3}/keys/device_signing/upload"): _REQUESTS,
     ("POST", f"{_V3}/keys/signatures/upload"): _REQUESTS,
     ("PUT", f"{_V3}/sendToDevice/{{eventType}}/{{txnId}}"): _REQUESTS,
+    # A known visitor's browsers share their keys there (docs/adr/0016).
+    ("GET", f"{_V3}/user/{{userId}}/account_data/{{type}}"): _REQUESTS,
+    ("PUT", f"{_V3}/user/{{userId}}/account_data/{{type}}"): _REQUESTS,
+    ("GET", f"{_V3}/room_keys/version"): _REQUESTS,
+    ("POST", f"{_V3}/room_keys/version"): _REQUESTS,
+    ("GET", f"{_V3}/room_keys/keys"): _REQUESTS,
+    ("PUT", f"{_V3}/room_keys/keys"): _REQUESTS,
 }
 
+_SECRETS = (
+    "m.secret_storage.default_key",
+    "m.secret_storage.key.chat.hromada.site",
+    "m.cross_signing.master",
+    "m.cross_signing.self_signing",
+    "m.cross_signing.user_signing",
+    "m.megolm_backup.v1",
+)
+_SECRET_BYTES = 2_048
 _EVENTS = ("m.room.message", "m.reaction", "m.room.encrypted", "m.sticker", "chat.hromada.support.rating")
 
 
@@ -73,3 +89,13 @@ def check_sent(who: Requester, event_type: str, content: dict[str, object], most
         most_bytes += most_bytes // 2 + _SEAL  # what is encrypted is longer than what it says
     if len(canonical.encode_lenient(content)) > most_bytes:
         raise MatrixError(ErrCode.TOO_LARGE, f"A message has at most {most_bytes} bytes here")
+
+
+def check_account_data(who: Requester, type_: str, content: dict[str, object] | None = None) -> None:
+    """Raise MatrixError: FORBIDDEN, TOO_LARGE for account data that is not a visitor's; others may have any."""
+    if who.site_id is None:
+        return
+    if type_ not in _SECRETS:
+        raise MatrixError(ErrCode.FORBIDDEN, "Visitors of a support chat keep their keys here and nothing else")
+    if content is not None and len(canonical.encode_lenient(content)) > _SECRET_BYTES:
+        raise MatrixError(ErrCode.TOO_LARGE, f"A visitor's secret has at most {_SECRET_BYTES} bytes")

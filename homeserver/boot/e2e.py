@@ -39,6 +39,7 @@ def build_e2e(base: Foundations, follower: LogFollower, rooms: RoomLists, intera
                 encryption.backup_keys_per_user,
                 encryption.backup_bytes_per_user,
                 encryption.backup_key_bytes,
+                encryption.visitor_backup_keys,
             ),
         ),
         updates=DeviceUpdates(KeyCountsCache(store, follower.log), lists, to_device),

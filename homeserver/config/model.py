@@ -237,6 +237,9 @@ class Encryption(Section, frozen=True, kw_only=True):
     backup_key_bytes: Annotated[
         int, _doc("Largest key in a backup, and largest `auth_data` of a backup.", ge=1_024, le=1_048_576)
     ] = 16_384
+    visitor_backup_keys: Annotated[
+        int, _doc("Keys in all key backups of a visitor of a support chat, 2 KiB each on average.", ge=100, le=100_000)
+    ] = 5_000
     show_device_names: Annotated[
         bool, _doc("Whether everybody sees the names of everybody's devices, beside their keys.")
     ] = True

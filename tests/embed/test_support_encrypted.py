@@ -177,6 +177,81 @@ async def test_one_browser_at_a_time_signs_for_a_known_user(
         assert computer.faults + phone.faults == []
 
 
+SECRET = "of-ada-from-the-sites-own-server"
+
+
+# long: two browsers and an agent with keys go through all of it
+@pytest.mark.parametrize("server", ["postgres"], indirect=True)
+@pytest.mark.timeout(INSTALL_TIMEOUT_S + 3 * TIMEOUT_S)
+async def test_browsers_of_a_known_user_share_history_by_the_sites_secret(
+    browser: Browser, server: Server, tmp_path: Path
+) -> None:
+    name = fresh("agent")
+    process = await run_script("sealed.mjs", tmp_path, await asyncio.to_thread(javascript.install), server.url, name)
+    site = ""
+
+    def pages(origin: str) -> dict[str, tuple[str, ...]]:
+        nonlocal site
+        site = new_site(server, [origin], [name], form=FORM, encryption="on")
+        return {"/": ("text/html", page_with(server, site))}
+
+    async def come(secret: str) -> Visitor:
+        one = await visitor(browser)
+        one.page.on("request", lambda asked: asked_for.append(f"{asked.url} {asked.post_data or ''}"))
+        await one.page.goto(f"{origin}/")
+        await one.page.wait_for_function("() => !!globalThis.hromadaChat?.open")
+        user = {"jwt": signed(key, claims(site, name="Ada")), "secret": secret}
+        await one.page.evaluate("user => hromadaChat.setUser(user)", user)
+        return one
+
+    asked_for: list[str] = []
+    try:
+        assert await _line(process) == {}
+        async with host(pages) as origin:
+            key = keyed(server, site)
+            computer = await come(SECRET)
+            await computer.begin("from the computer")
+            assert (await _line(process))["said"] == "from the computer"
+            await computer.say("a second line")
+            assert (await _line(process))["said"] == "a second line"
+            # Another browser of hers reads what was said before, and goes on beside the first.
+            phone = await come(SECRET)
+            await phone.page.evaluate("hromadaChat.open()")
+            await phone.framed()
+            await phone.sees("You said: from the computer")
+            await phone.sees("You said: a second line")
+            await phone.say("from the telephone")
+            told = await _line(process)
+            assert (told["said"], told["shield"]) == ("from the telephone", 0)
+            await computer.sees("You said: from the telephone")
+            await computer.say("and back")
+            assert (await _line(process))["said"] == "and back"
+            await phone.sees("You said: and back")
+            # A browser that loses its keys takes them up again, and says nothing of it.
+            await _lose_keys(phone)
+            await phone.page.reload()
+            await phone.page.wait_for_function("() => !!globalThis.hromadaChat?.open")
+            user = {"jwt": signed(key, claims(site, name="Ada")), "secret": SECRET}
+            await phone.page.evaluate("user => hromadaChat.setUser(user)", user)
+            await phone.framed()
+            await phone.sees("You said: and back")
+            await phone.sees("You said: from the computer")
+            assert await phone.frame.get_by_text("has lost its keys").count() == 0
+            # With another secret nothing of it opens: that browser asks, as it does without one.
+            stranger = await come("of-ada-but-an-older-secret")
+            await stranger.page.evaluate("hromadaChat.open()")
+            await stranger.framed()
+            await stranger.frame.get_by_text("Another browser of yours has this conversation").wait_for()
+            await computer.say("undisturbed")
+            assert (await _line(process))["said"] == "undisturbed"
+            assert not [each for each in asked_for if SECRET in each]
+            assert computer.faults + phone.faults + stranger.faults == []
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
 def _sealed(agent: Agent, room: str) -> list[Any]:
     return [event for event in agent.events.get(room, []) if event["type"] == "m.room.encrypted"]
 

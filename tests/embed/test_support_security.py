@@ -47,8 +47,8 @@ def test_the_table_is_the_documented_one() -> None:
     assert others == MEDIA_ALLOWED | OWN
     # What must never be there, whatever is added.
     forbidden = ("createRoom", "/join/", "/invite", "/state", "publicRooms", "/directory", "user_directory", "/search",
-                 "/profile", "hierarchy", "pushers", "/account/", "/admin/", "openid", "/devices", "account_data",
-                 "/knock", "/ban", "/kick", "/upgrade", "room_keys", "/presence", "preview_url")  # fmt: skip
+                 "/profile", "hierarchy", "pushers", "/account/", "/admin/", "openid", "/devices",
+                 "/knock", "/ban", "/kick", "/upgrade", "/presence", "preview_url")  # fmt: skip
     named = [path for _, path in allowed if path != "/_matrix/client/v3/account/whoami"]
     assert not [path for path in named for word in forbidden if word in path]
 
@@ -100,6 +100,33 @@ async def test_a_visitor_reaches_no_other_room_and_says_no_other_things(
     path = f"/_embed/v1/sites/{other.site}"
     (await eve.client.request("GET", f"{path}/transcript")).error(403, "M_FORBIDDEN")
     (await agent.client.request("GET", f"/_embed/v1/sites/{site}/transcript")).error(403, "M_FORBIDDEN")
+
+
+async def test_a_visitor_keeps_keys_and_nothing_else(start_server: StartServer, http: aiohttp.ClientSession) -> None:
+    server = start_server("sqlite", environment={"HROMADA_ENCRYPTION_VISITOR_BACKUP_KEYS": "100"})
+    frame = Frame(http, server, new_site(server, [ORIGIN], []))
+    await frame.begin()
+    ada = frame.client
+    data = f"/user/{part(ada.user_id)}/account_data"
+    await ada.ok("PUT", f"{data}/m.cross_signing.master", {"encrypted": {"chat.hromada.site": {"iv": "x"}}})
+    assert (await ada.ok("GET", f"{data}/m.cross_signing.master"))["encrypted"]
+    for type_ in ("m.direct", "m.push_rules", "m.secret_storage.key.other", "com.example.notes"):
+        (await ada.request("PUT", f"{data}/{type_}", {"a": "b"})).error(403, "M_FORBIDDEN")
+        (await ada.request("GET", f"{data}/{type_}")).error(403, "M_FORBIDDEN")
+    large = {"encrypted": {"chat.hromada.site": {"ciphertext": "x" * 2_048}}}
+    (await ada.request("PUT", f"{data}/m.cross_signing.master", large)).error(413, "M_TOO_LARGE")
+    room = f"/user/{part(ada.user_id)}/rooms/{part(frame.room)}/account_data/m.cross_signing.master"
+    (await ada.request("PUT", room, {})).error(403, "M_FORBIDDEN")
+    about = {"algorithm": "m.megolm_backup.v1.curve25519-aes-sha2", "auth_data": {"public_key": "x"}}
+    version = (await ada.ok("POST", "/room_keys/version", about))["version"]
+
+    def keys(count: int) -> dict[str, Any]:
+        key = {"first_message_index": 0, "forwarded_count": 0, "is_verified": True, "session_data": {"ciphertext": "x"}}
+        return {"rooms": {frame.room: {"sessions": {f"s{number}": key for number in range(count)}}}}
+
+    where = {"version": version}
+    (await ada.request("PUT", "/room_keys/keys", keys(101), params=where)).error(403, "M_RESOURCE_LIMIT_EXCEEDED")
+    assert (await ada.ok("PUT", "/room_keys/keys", keys(100), params=where))["count"] == 100
 
 
 AGAIN = ("session/resume", "session/renew")

@@ -51,6 +51,7 @@ export class Chat {
     apart = false;
     /** This browser keeps nothing for us. */
     memory = false;
+    #secret = "";
     readonly outbox: Outbox;
 
     #listeners = new Set<() => void>();
@@ -77,6 +78,11 @@ export class Chat {
         );
     }
 
+    /** What the site gives its user: their browsers share their keys by it. It goes to no server. */
+    set secret(secret: string) {
+        this.#secret = secret;
+        if (secret) void this.#device?.then((device) => device.share(secret)).catch(() => undefined);
+    }
     get room(): string {
         return this.#room;
     }
@@ -181,15 +187,16 @@ export class Chat {
             const move = this.apart;
             this.apart = false;
             const take = (session: api.Session): Promise<Device> =>
-                Device.open(session, lost, move).catch((error: unknown) => {
+                Device.open(session, lost, move, this.#secret).catch((error: unknown) => {
                     if (error instanceof Apart) lost(true);
                     throw error;
                 });
             const device = await take(api.current() ?? (await api.resume())).catch(async (error: unknown) => {
                 if (!(error instanceof KeysLost)) throw error;
                 const renewed = await api.renew();
-                this.lostKeys = true;
-                return take(renewed);
+                const made = await take(renewed);
+                this.lostKeys = !made.restored;
+                return made;
             });
             device.onkeys = () => void this.#readAgain(device);
             return (sealing.device = device);

@@ -21,11 +21,14 @@ import {
 import wasm from "hromada:crypto.wasm";
 import * as api from "./api.ts";
 import { given } from "./given.ts";
+import { Secrets } from "./secrets.ts";
 import type { RoomEvent } from "./timeline.ts";
 import type { Sealed } from "./files.ts";
 
 const YIELD_MS = 4_000;
 const SETTLE_MS = 150;
+/** Between two looks into the backup for what could not be read. */
+const FETCH_MS = 30_000;
 const PREFIX = `hromada:${given.site}:`;
 
 /** What a sync says to the device. */
@@ -126,6 +129,11 @@ export class Device {
     #last: Promise<unknown> = Promise.resolve();
     #closed = false;
     #apart: (() => void) | null = null;
+    #secrets: Secrets | null = null;
+    #unread = false;
+    #fetched = 0;
+    /** What was said before can be read here, though this device is new. */
+    restored = false;
 
     private constructor(machine: OlmMachine, me: string, release: () => void) {
         this.#machine = machine;
@@ -136,9 +144,10 @@ export class Device {
 
     /**
      * Take the session's device up. `lost` is called when another tab takes it, or (`apart`) another browser has taken
-     * the place of this one. `move`: take the place of another browser. Throws KeysLost, Apart.
+     * the place of this one. `move`: take the place of another browser. `secret`: what the site gives its user, by which
+     * all their browsers share one identity and read everything. Throws KeysLost, Apart.
      */
-    static async open(session: api.Session, lost: (apart?: boolean) => void, move: boolean): Promise<Device> {
+    static async open(session: api.Session, lost: (apart?: boolean) => void, move: boolean, secret: string): Promise<Device> {
         await initAsync(new URL(wasm, location.origin));
         const name = PREFIX + session.device_id;
         let device: Device | undefined;
@@ -151,8 +160,12 @@ export class Device {
             const machine = await OlmMachine.initialize(new UserId(me), new DeviceId(id), (await lasts()) ? name : undefined);
             device = new Device(machine, me, release);
             // Only users whom the site knows have several browsers.
-            if (session.verified) device.#apart = () => (device?.close(), lost(true));
+            if (session.verified) {
+                device.#apart = () => (device?.close(), lost(true));
+                device.#secrets = await Secrets.with(secret, machine, me);
+            }
             await device.#settle(id, move);
+            await device.#secrets?.give().catch(() => undefined); // tried again when the chat is opened the next time
             void forget(id);
             return device;
         } catch (error) {
@@ -173,7 +186,7 @@ export class Device {
         await machine.markAllTrackedUsersAsDirty(); // what changed while the page was away was told to nobody
         await this.#flush();
         const { hasMaster, hasSelfSigning } = await machine.crossSigningStatus();
-        if (hasMaster && hasSelfSigning) return;
+        if ((hasMaster && hasSelfSigning) || (await this.#adopt(id))) return;
         // To make new ones would take the signature from the browser that has them: that is for the visitor to say.
         if (this.#apart && !move && (known.master_keys as Record<string, unknown> | undefined)?.[this.#me]) throw new Apart();
         const made = await machine.bootstrapCrossSigning(true);
@@ -183,6 +196,25 @@ export class Device {
         // The keys that go with what this device sends are the signed ones only once they have been read back.
         await machine.markAllTrackedUsersAsDirty();
         await this.#flush();
+    }
+
+    /** Be signed by the identity that another browser of this user has laid down. */
+    async #adopt(id: string): Promise<boolean> {
+        if (!(await this.#secrets?.take())) return false;
+        const own = await this.#machine.getDevice(new UserId(this.#me), new DeviceId(id));
+        if (!own) return false;
+        await this.#send(await own.verify());
+        await this.#machine.markAllTrackedUsersAsDirty();
+        await this.#flush();
+        return (this.restored = true);
+    }
+
+    /** The site has said its user's secret after the device was taken up. */
+    share(secret: string): Promise<void> {
+        return this.#alone(async () => {
+            this.#secrets ??= this.#apart && (await Secrets.with(secret, this.#machine, this.#me));
+            await this.#secrets?.give();
+        });
     }
 
     close(): void {
@@ -235,7 +267,11 @@ export class Device {
             await this.#machine.receiveSyncChanges(events, lists, counts, fallback && new Set(fallback), trusting());
             await this.#flush().catch(() => undefined); // asked for again with the next one
             // New keys of this user are known here: the machine has forgotten the old ones.
-            if (this.#apart && !(await this.#machine.crossSigningStatus()).hasSelfSigning) this.#apart();
+            if (this.#apart && !(await this.#machine.crossSigningStatus()).hasSelfSigning && !(await this.#adopt(this.#machine.deviceId.toString()))) this.#apart();
+            await this.#secrets?.save();
+            if (!this.#secrets || !this.#unread || Date.now() - this.#fetched < FETCH_MS) return;
+            [this.#unread, this.#fetched] = [false, Date.now()];
+            if (await this.#secrets.fetch().catch(() => 0)) this.onkeys();
         });
     }
 
@@ -252,6 +288,7 @@ export class Device {
             settings.sharingStrategy = CollectStrategy.identityBasedStrategy();
             for (const share of await machine.shareRoomKey(new RoomId(room), users(ids), settings)) await this.#send(share);
             const sealed = JSON.parse(await machine.encryptRoomEvent(new RoomId(room), "m.room.message", JSON.stringify(content))) as Record<string, unknown>;
+            void this.#alone(async () => this.#secrets?.save()).catch(() => undefined);
             const relation = content["m.relates_to"];
             return relation ? { ...sealed, "m.relates_to": relation } : sealed;
         });
@@ -267,7 +304,7 @@ export class Device {
             event.type = type;
             event.content = relation ? { ...content, "m.relates_to": relation } : content;
         } catch {
-            // Its key may come.
+            this.#unread = true; // its key may come
         }
     }
 

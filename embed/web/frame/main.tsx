@@ -57,7 +57,7 @@ async function identify(jwt: string | null): Promise<void> {
 
 async function reset(): Promise<void> {
     await api.end();
-    state.jwt = "";
+    state.jwt = chat.secret = "";
     state.key = crypto.getRandomValues(new Uint32Array(4)).join("-");
     chat.leave("form");
 }
@@ -84,6 +84,7 @@ function hear(name: string, value: unknown): void {
         draw();
         if (state.page.open) requestAnimationFrame(() => document.querySelector<HTMLElement>("textarea, input, button.go")?.focus());
     } else if (name === "user") void identify(typeof value === "string" ? value : null);
+    else if (name === "secret") chat.secret = String(value);
     else if (name === "context" && Array.isArray(value)) state.context = value as [string, string][];
     else if (name === "locale") void speak(String(value)).then(draw);
     else if (name === "theme") theme(String(value));

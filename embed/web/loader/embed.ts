@@ -259,7 +259,7 @@ iframe{all:unset;display:block;inline-size:384px;block-size:640px;max-inline-siz
         isOpen: () => chat?.open_ ?? false,
         show: () => void (begin().hidden = false),
         hide: () => void (chat && (chat.toggle(false), (chat.hidden = true))),
-        setUser: (user: { jwt: string } | null) => begin().send({ m: "user", v: user === null ? null : String(user.jwt) }),
+        setUser: (user: { jwt: string; secret?: string } | null) => (user?.secret && begin().send({ m: "secret", v: String(user.secret) }), begin().send({ m: "user", v: user === null ? null : String(user.jwt) })),
         setContext: (values: Record<string, unknown>) => begin().send({ m: "context", v: Object.fromEntries(Object.entries(values ?? {}).slice(0, 20).map(([k, v]) => [String(k).slice(0, 40), String(v).slice(0, 200)])) }),
         setLocale: (locale: string) => ((given.locale = String(locale)), begin().send({ m: "locale", v: String(locale) })),
         setTheme: (theme: string) => begin().send({ m: "theme", v: String(theme) }),

@@ -22,6 +22,7 @@ from homeserver.ports.store import Store, Transaction
 CHUNK = 1_000
 """Keys in memory at a time."""
 
+_VISITOR_KEY_BYTES = 2_048
 _FIRST: KeyPlace = ("", "")
 
 
@@ -33,6 +34,7 @@ class BackupLimits:
     keys: int = 500_000  # in all versions
     bytes: int = 536_870_912  # of session data in all versions
     key_bytes: int = 16_384  # of one key's `session_data`, and of a version's `auth_data`
+    visitor_keys: int = 5_000  # of a visitor of a support chat, 2 KiB each
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +107,10 @@ class Backups:
         async with self._store.write() as tx:
             return await tx.backups.purge(CHUNK)
 
-    async def put_keys(self, user_id: str, version: str, keys: Mapping[str, Mapping[str, BackedUp]]) -> Stored:
-        """Store keys by room and session, each unless a better one is there.
+    async def put_keys(
+        self, user_id: str, version: str, keys: Mapping[str, Mapping[str, BackedUp]], *, visitor: bool = False
+    ) -> Stored:
+        """Store keys by room and session, each unless a better one is there. A `visitor` may have fewer.
 
         Raises MatrixError: NOT_FOUND, WRONG_ROOM_KEYS_VERSION, TOO_LARGE, INVALID_PARAM, RESOURCE_LIMIT_EXCEEDED.
         spec: client-server-api#put_matrixclientv3room_keyskeys
@@ -138,13 +142,15 @@ class Backups:
                 return Stored(backup.etag, backup.count)
             await tx.backups.changed(user_id, backup.version, added, grown)
             if added or grown > 0:
-                await self._check_quota(tx, user_id)
+                await self._check_quota(tx, user_id, visitor)
         return Stored(backup.etag + 1, backup.count + added)
 
-    async def _check_quota(self, tx: Transaction, user_id: str) -> None:
+    async def _check_quota(self, tx: Transaction, user_id: str, visitor: bool) -> None:
         """Undo the transaction if the user has too much now."""
         _, keys, size = await tx.backups.totals(user_id)
-        for has, most, what in ((keys, self._limits.keys, "keys"), (size, self._limits.bytes, "bytes")):
+        most_keys = self._limits.visitor_keys if visitor else self._limits.keys
+        most_bytes = most_keys * _VISITOR_KEY_BYTES if visitor else self._limits.bytes
+        for has, most, what in ((keys, most_keys, "keys"), (size, most_bytes, "bytes")):
             if has > most:
                 raise MatrixError(
                     ErrCode.RESOURCE_LIMIT_EXCEEDED,
