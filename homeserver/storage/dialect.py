@@ -46,12 +46,15 @@ class Sql:
 
     def __init__(self, template: str, **fragments: Fragment) -> None:
         named = template.format(**{name: part.postgres for name, part in fragments.items()})
-        self.postgres, self.names = _numbered(named, "$")
+        self.names = tuple(dict.fromkeys(_PARAMETER.findall(named)))
+        self.postgres = _PARAMETER.sub(lambda found: f"${self.names.index(found[1]) + 1}", named)
         """The text with numbered parameters, as PostgreSQL takes it, and their names in the order of the numbers."""
         named = template.format(**{name: part.sqlite for name, part in fragments.items()})
-        # Numbers here as well: for names, the driver would ask SQLite for each parameter's at every execution.
-        self.sqlite, self.sqlite_names = _numbered(named, "?")
-        """The same, as SQLite takes it."""
+        # By position: for names the driver would ask SQLite for each parameter's at every execution, and numbers count
+        # as names, which go with no sequence of values from Python 3.14 on.
+        self.sqlite_names = tuple(_PARAMETER.findall(named))
+        self.sqlite = _PARAMETER.sub("?", named)
+        """The same, as SQLite takes it: a name for each mark, as often as it is used."""
 
     def rows(self, connection: Connection, **parameters: Any) -> Awaitable[Sequence[Any]]:
         """Execute once; all rows, as tuples."""
@@ -77,12 +80,6 @@ class Sql:
             await connection.execute_many(self, rows)
 
 
-def _numbered(text: str, mark: str) -> tuple[str, tuple[str, ...]]:
-    """A statement with numbers for the names of its parameters, and those names."""
-    names = tuple(dict.fromkeys(_PARAMETER.findall(text)))
-    return _PARAMETER.sub(lambda found: f"{mark}{names.index(found[1]) + 1}", text), names
-
-
 class Rows:
     """A statement that stores many rows at once: `Rows("INSERT INTO t {rows} ON CONFLICT …", id="bigint", …)`.
 
@@ -99,9 +96,9 @@ class Rows:
         """What nothing but an `INSERT` stores into: many rows of it PostgreSQL may be sent by `COPY`."""
         self.columns = tuple(columns)
         names = ", ".join(columns)
-        numbers = ", ".join(f"?{number}" for number in range(1, len(columns) + 1))
+        marks = ", ".join("?" for _ in columns)
         arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(columns.values(), 1))
-        self.sqlite = template.format(rows=f"({names}) VALUES ({numbers})")
+        self.sqlite = template.format(rows=f"({names}) VALUES ({marks})")
         self.postgres = template.format(rows=f"({names}) SELECT * FROM unnest({arrays})")
 
     async def run(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
