@@ -25,6 +25,8 @@ class WebInfo:
     version: str
     registration: str
     """`open`, `token` or `closed`."""
+    push_key: str | None
+    """What browsers subscribe to pushes with; None if there are none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ def client_policy(host: str) -> str:
             "form-action 'self'",
             "frame-ancestors 'none'",
             "require-trusted-types-for 'script'",
-            "trusted-types hromada",
+            "trusted-types hromada hromada-worker",
         )
     )
 

@@ -12,6 +12,7 @@ _START_BODY = 128 * 1024
 ROUTES: list[Route[EmbedServices]] = [
     Route("GET", "/", web_client.get_page, auth=Auth.NONE),
     Route("GET", "/assets/{name}", web_client.get_asset, auth=Auth.NONE),
+    Route("GET", "/worker.js", web_client.get_worker, auth=Auth.NONE),
     Route("GET", "/manifest.webmanifest", web_client.get_app_manifest, auth=Auth.NONE),
     Route("GET", "/_hromada/web/config", web_client.get_web_config, auth=Auth.NONE),
     Route("GET", "/embed.js", widget.get_loader, auth=Auth.NONE),

@@ -30,6 +30,17 @@ async def get_asset(embed: EmbedServices, *, request: Request, name: str) -> Res
     return embed.assets.respond(name, request.headers)
 
 
+async def get_worker(embed: EmbedServices, *, request: Request) -> Response:
+    """The service worker, which shows what is pushed. It has the whole site in its scope, and asks for nothing."""
+    manifest = embed.assets.manifest
+    if manifest is None:
+        raise MatrixError(ErrCode.NOT_FOUND, "The web client is not built")
+    found = embed.assets.respond(manifest.entries["worker"], request.headers)
+    own = {"Cache-Control": "no-cache", "Content-Security-Policy": "default-src 'none'"}
+    kept = [(name, value) for name, value in found.headers if name not in own]
+    return Response(found.status, (*kept, *own.items()), found.body)
+
+
 async def get_demo_file(embed: EmbedServices, *, name: str) -> Response:
     """A file of the demo shop."""
     if embed.demo is None:
@@ -64,4 +75,5 @@ async def get_web_config(embed: EmbedServices) -> dict[str, Any]:
         "version": embed.info.version,
         "registration": embed.info.registration,
         "build": manifest.build if manifest else None,
+        "push_key": embed.info.push_key,
     }

@@ -23,7 +23,7 @@ const require = createRequire(import.meta.url);
 /** Entry name → source. The page's template asks the manifest for these names. */
 const ENTRIES = { boot: "client/boot.tsx", style: "look/index.css" };
 const WIDGET = { frame: "frame/main.tsx", frame_style: "frame/frame.css" };
-const LOADER = { loader: "loader/embed.ts" };
+const LOADER = { loader: "loader/embed.ts", worker: "client/worker.ts" };
 
 /** Largest sizes in bytes, gzipped. webclient.md 3 */
 const KB = 1024;
@@ -311,7 +311,7 @@ function report(outputs, manifest, sizes, main) {
     const boot = closure(outputs, manifest.entries.boot);
     const start = main ? closure(outputs, main) : new Set();
     const first = new Set([...boot, ...start]);
-    const ours = (file) => inputs(outputs[file]).some((each) => /^(frame|loader)\//.test(each)) || file.startsWith("w.");
+    const ours = (file) => inputs(outputs[file]).some((each) => /^(frame|loader)\/|^client\/worker\./.test(each)) || file.startsWith("w.");
     const lazy = Object.keys(outputs).filter((file) => file.endsWith(".js") && !first.has(file) && !ours(file));
     const crypto = lazy.filter((file) => inputs(outputs[file]).some((each) => each.includes("sdk-crypto-wasm")));
     const data = lazy.filter((file) => inputs(outputs[file]).some((each) => /^(emoji:|.*highlight\.js)/.test(each)));

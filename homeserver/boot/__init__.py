@@ -136,7 +136,7 @@ class Core:
     administration: AdministrationServices
     lists: RoomLists
     e2e: E2eServices
-    link_key: bytes
+    push_keys: parts.PushKeys
     """Signs the links in letters: as old as the server, whatever happens to sessions."""
     support: SupportParts
     renewal: Renewal
@@ -211,7 +211,7 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
         administration,
         lists,
         e2e,
-        parts.link_key(secrets),
+        parts.push_keys(config, secrets, base.clock),
         support,
         Renewal(store, keeps_words=parts.keeps_words(config)),
     )
@@ -254,7 +254,7 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
     _end_what_is_open(core.sessions, held)
 
     mounts: list[Mount[Any]] = [watching(metrics, config)]
-    push = build_push(base, log, core.lists, core.rooms.access, unread, ignored, core.outbound.get, core.link_key)
+    push = build_push(base, log, core.lists, core.rooms.access, unread, ignored, core.outbound.get, core.push_keys)
     personal = build_personal(base, JoinedRooms(store, sync.rooms), typing, core.rooms, push)
     tell = build_telling(core, metrics, typing, personal.presence)
     media: MediaSide | None = None

@@ -11,6 +11,7 @@ from embed.nonces import Nonces
 from embed.pages import Pages
 from homeserver import __version__
 from homeserver.boot.accounts import Foundations
+from homeserver.boot.parts import PushKeys
 from homeserver.boot.support import SupportParts
 from homeserver.config.model import Config
 from homeserver.services.accounts.sessions import Sessions
@@ -26,6 +27,8 @@ class ServesEmbed(Protocol):
     def sessions(self) -> Sessions: ...
     @property
     def rooms(self) -> RoomServices: ...
+    @property
+    def push_keys(self) -> PushKeys: ...
 
 
 def build_embed(
@@ -33,7 +36,9 @@ def build_embed(
 ) -> EmbedServices:
     """The web client's files and what it is told; support chats."""
     config = base.config
-    info = WebInfo(config.server.name, __version__, config.registration.mode)
+    web = core.push_keys.web
+    push_key = None if web is None else web.public_key
+    info = WebInfo(config.server.name, __version__, config.registration.mode, push_key)
     support = SupportServices(
         sites=parts.sites,
         visitors=parts.visitors,

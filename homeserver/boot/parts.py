@@ -15,8 +15,9 @@ import msgspec
 from homeserver.config.keyfiles import create_private, dump_signing_key, load_signing_key, new_signing_key, read_private
 from homeserver.config.model import Config
 from homeserver.core.signatures import SigningKey
-from homeserver.ports.clock import Entropy
+from homeserver.ports.clock import Clock, Entropy
 from homeserver.ports.ratelimits import Rate
+from homeserver.services.push.webpush import WebPush
 from homeserver.services.sync.request import SyncLimits
 from homeserver.services.sync.stream import StreamSettings
 from homeserver.storage.engine import EngineSettings
@@ -84,9 +85,25 @@ def load_secrets(config: Config) -> Secrets:
     return Secrets(load_signing_key(signing_path), read_private(jwt_path, "server.jwt_key_file"))
 
 
-def link_key(secrets: Secrets) -> bytes:
-    """The key of links in letters, made of the server's own."""
-    return hmac.digest(secrets.signing_key.seed, b"chat.hromada links in letters", "sha256")
+@dataclass(frozen=True, slots=True)
+class PushKeys:
+    """What is made of the server's own key: for links in letters, and for push services of browsers."""
+
+    links: bytes
+    web: WebPush | None
+    """None if the operator wants no Web Push."""
+
+
+def push_keys(config: Config, secrets: Secrets, clock: Clock) -> PushKeys:
+    """The keys of what goes out to people who are not here."""
+
+    def made(purpose: bytes, digest: str) -> bytes:
+        return hmac.digest(secrets.signing_key.seed, purpose, digest)
+
+    links = made(b"chat.hromada links in letters", "sha256")
+    if not config.push.web:
+        return PushKeys(links, None)
+    return PushKeys(links, WebPush(made(b"chat.hromada web push", "sha512"), public_base_url(config), clock))
 
 
 def _new_jwt_keys(entropy: Entropy) -> bytes:

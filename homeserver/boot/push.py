@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from homeserver.boot.accounts import Foundations
-from homeserver.boot.parts import public_base_url
+from homeserver.boot.parts import PushKeys, public_base_url
 from homeserver.ports.mail import Mailer
 from homeserver.ports.outbound import OutboundSource
 from homeserver.services.log import Log
@@ -46,24 +46,25 @@ def build_push(  # the services that it stands on
     unread: UnreadCounts,
     ignored: IgnoredUsers,
     outbound: OutboundSource,
-    link_key: bytes,
+    keys: PushKeys,
 ) -> PushParts:
     """The services of pushers."""
     config, push = base.config, base.config.push
     settings = SenderSettings(outage_s=float(push.outage_seconds), waiting=push.waiting)
     badges = Badges(lists, unread, by_room=push.badge == "rooms")
-    sender = PushSender(base.store, log, base.clock, ignored, badges, outbound, settings)
+    sender = PushSender(base.store, log, base.clock, ignored, badges, outbound, settings, keys.web)
     notifications = Notifications(base.store, access, lists, unread, max_page=config.limits.notifications_page)
     mail, mailer = None, None
     if config.mail.host:
         reading = Reading(base.store, lists, ignored, notifications)
         mailer = _mailer_of(base)
-        mail = _letters_of(base, log, reading, link_key, mailer)
+        mail = _letters_of(base, log, reading, keys.links, mailer)
         sender.write_letters(mail)
     limits = PusherLimits(
         push.pushers_per_user,
         push.data_bytes,
         emails=config.mail.pushers_per_user if mail is not None else 0,
+        web=keys.web is not None,
         allow_http=push.insecure_gateways,
     )
     ask = None if mail is None else mail.ask

@@ -251,6 +251,13 @@ class Push(Section, frozen=True, kw_only=True):
     badge: Annotated[
         Literal["messages", "rooms"], _doc("What an application's icon counts: unread messages, or rooms with any.")
     ] = "messages"
+    web: Annotated[
+        bool,
+        _doc(
+            "Tell browsers of messages while no page of the web client is open, where their users ask for it (Web "
+            "Push). It goes, encrypted, through the push service of the browser's maker."
+        ),
+    ] = True
     pushers_per_user: Annotated[int, _doc("Pushers of one user.", ge=1, le=10_000)] = 100
     data_bytes: Annotated[int, _doc("Largest `data` of a pusher.", ge=1_024, le=65_536)] = 8_192
     insecure_gateways: Annotated[

@@ -21,6 +21,7 @@ from homeserver.ports.store import Store
 from homeserver.services.accounts.names import require_text
 from homeserver.services.log import Log
 from homeserver.services.push.mail import EMAIL
+from homeserver.services.push.webpush import WEB_PUSH, BadSubscription, check_subscription
 
 HTTP = "http"
 _ADDRESS = re.compile(
@@ -38,6 +39,7 @@ class PusherLimits:
     pushers: int = 100
     data_bytes: int = 8_192
     emails: int = 0  # pushers to e-mail addresses; 0: this server writes no letters
+    web: bool = False  # pushers of browsers
     allow_http: bool = False  # gateways without encryption, and with ports and paths of their own: for tests
 
 
@@ -123,7 +125,8 @@ class Pushers:
     def _checked(self, who: Requester, app_id: str, pushkey: str, wanted: Wanted) -> Pusher:
         require_text(app_id, "app_id", MAX_APP_ID)
         require_text(pushkey, "pushkey", MAX_PUSHKEY)
-        if wanted.kind != HTTP and not (wanted.kind == EMAIL and self._limits.emails):
+        kinds = {HTTP: True, EMAIL: self._limits.emails > 0, WEB_PUSH: self._limits.web}
+        if not kinds.get(wanted.kind):
             raise MatrixError(ErrCode.INVALID_PARAM, f"This server has no pushers of the kind {wanted.kind[:32]!r}")
         for value, what in (
             (wanted.app_display_name, "app_display_name"),
@@ -135,10 +138,7 @@ class Pushers:
         data = orjson.dumps(wanted.data)
         if len(data) > self._limits.data_bytes:
             raise MatrixError(ErrCode.TOO_LARGE, f"data has at most {self._limits.data_bytes} bytes")
-        if wanted.kind == HTTP:
-            self._check_url(wanted.data.get("url"))
-        elif len(pushkey) > _MAX_ADDRESS or _ADDRESS.fullmatch(pushkey) is None:
-            raise MatrixError(ErrCode.INVALID_PARAM, "pushkey is no e-mail address")
+        self._check_address(pushkey, wanted)
         if not isinstance(wanted.data.get("format", ""), str):
             raise MatrixError(ErrCode.INVALID_PARAM, "data.format must be a string")
         return Pusher(
@@ -155,10 +155,24 @@ class Pushers:
             set_ms=self._clock.now_ms(),
             enabled=wanted.enabled,
             position=self._log.position,
-            confirmed=wanted.kind == HTTP,
+            confirmed=wanted.kind != EMAIL,
         )
 
-    def _check_url(self, url: Any) -> None:
+    def _check_address(self, pushkey: str, wanted: Wanted) -> None:
+        """Whether it can be reached, as far as that shows."""
+        if wanted.kind == EMAIL:
+            if len(pushkey) > _MAX_ADDRESS or _ADDRESS.fullmatch(pushkey) is None:
+                raise MatrixError(ErrCode.INVALID_PARAM, "pushkey is no e-mail address")
+            return
+        self._check_url(wanted.data.get("url"), "" if wanted.kind == WEB_PUSH else _NOTIFY)
+        if wanted.kind == WEB_PUSH:
+            try:
+                check_subscription(pushkey, wanted.data)
+            except BadSubscription as error:
+                raise MatrixError(ErrCode.INVALID_PARAM, str(error)) from None
+
+    def _check_url(self, url: Any, path: str) -> None:
+        """`path` is the one that it must have; none if push services choose it."""
         if not isinstance(url, str) or not url:
             raise MatrixError(ErrCode.MISSING_PARAM, "data.url is required")
         require_text(url, "data.url", _MAX_URL)
@@ -171,5 +185,5 @@ class Pushers:
             raise MatrixError(ErrCode.INVALID_PARAM, "data.url is no address of a push gateway")
         if parts.scheme != "https" and not (self._limits.allow_http and parts.scheme == "http"):
             raise MatrixError(ErrCode.INVALID_PARAM, "data.url must begin with https://")
-        if parts.path != _NOTIFY:
-            raise MatrixError(ErrCode.INVALID_PARAM, f"The path of data.url must be {_NOTIFY}")
+        if path and parts.path != path:
+            raise MatrixError(ErrCode.INVALID_PARAM, f"The path of data.url must be {path}")

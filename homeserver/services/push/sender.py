@@ -30,9 +30,10 @@ from homeserver.services.log import Log
 from homeserver.services.personal.ignored import IgnoredUsers
 from homeserver.services.personal.pushrules import PUSH_RULES, push_rules
 from homeserver.services.push.badges import Badges
-from homeserver.services.push.gateway import Notice, Unreachable, notification, notify
+from homeserver.services.push.gateway import Notice, Unreachable
 from homeserver.services.push.mail import EMAIL, MailPushes
 from homeserver.services.push.rooms import PushRoom, push_rooms
+from homeserver.services.push.webpush import WebPush, tell
 from homeserver.services.rooms.render import client_json
 from homeserver.services.rooms.visibility import joined_all_along, load_history
 
@@ -104,6 +105,7 @@ class PushSender:
         badges: Badges,
         outbound: OutboundSource,
         settings: SenderSettings,
+        web: WebPush | None = None,
     ) -> None:
         self._store = store
         self._log = log
@@ -112,6 +114,7 @@ class PushSender:
         self._badges = badges
         self._outbound = outbound
         self._settings = settings
+        self._web = web
         self._users: set[str] = set()
         self._matchers: OrderedDict[str, PushMatcher] = OrderedDict()
         self._lines: dict[PusherName, _Line] = {}
@@ -420,7 +423,7 @@ class PushSender:
         unread = await self._badges.of(user_id)
         if notice is None and unread == line.shown and line.failing_ms is None:
             return True
-        if not await notify(await self._outbound(), pusher, notification(pusher, notice, unread)):
+        if not await tell(await self._outbound(), pusher, notice, unread, self._web):
             _log.info("pusher_rejected", user=user_id, app=line.name[1])
             line.pusher = None
             async with self._store.write() as tx:

@@ -75,6 +75,8 @@ export const settings = {
     "notifications.ask": "The browser has not allowed notifications yet.",
     "notifications.body": "Show the text",
     "notifications.body-text": "Otherwise only the name",
+    "notifications.closed": "Also while no page of this chat is open",
+    "notifications.closed-text": "Through the push service of your browser’s maker, which cannot read them",
     "notifications.denied": "The browser forbids notifications of this page; its settings can change that.",
     "notifications.how": "How",
     "notifications.quiet": "Quiet hours",

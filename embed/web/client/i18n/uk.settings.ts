@@ -78,6 +78,8 @@ export const settings: Same<typeof en> = {
     "notifications.ask": "Браузер ще не дозволив показувати сповіщення.",
     "notifications.body": "Показувати текст",
     "notifications.body-text": "Інакше лише ім’я",
+    "notifications.closed": "І коли жодна сторінка цього чату не відкрита",
+    "notifications.closed-text": "Через службу виробника вашого браузера, яка не може їх прочитати",
     "notifications.denied": "Браузер забороняє сповіщення цієї сторінки; це змінюють його налаштування.",
     "notifications.how": "Як",
     "notifications.quiet": "Тиша вночі",

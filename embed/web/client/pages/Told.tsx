@@ -4,9 +4,11 @@ import type { JSX } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { IconButton, Switch } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
-import { type Key, t } from "../i18n/t.ts";
+import { type Key, language, t } from "../i18n/t.ts";
 import { whole, type Whole } from "../sdk/loudness.ts";
+import { webConfig } from "../sdk/session.ts";
 import { Told } from "../sdk/told.ts";
+import { canPush, changePushes, endPushes, isPushed, startPushes } from "../sdk/webpush.ts";
 import { attempt, the } from "../stores/app.ts";
 import { settings } from "../stores/settings.ts";
 import { Row, Toggle } from "./rows.tsx";
@@ -65,6 +67,30 @@ function Words({ told, words }: { told: Told; words: readonly string[] }): JSX.E
     );
 }
 
+/** Pushes to this browser, where it and the server can. */
+function Closed({ told, onAsked }: { told: Told; onAsked: () => void }): JSX.Element | null {
+    const [key, setKey] = useState<string | null>();
+    const [on, setOn] = useState(false);
+    const text = settings.value.notifyText;
+    const lang = language.value;
+    useEffect(() => {
+        if (!canPush()) return;
+        void webConfig().then((config) => setKey(config.push_key));
+        void isPushed(told.engine).then(setOn, () => undefined);
+    }, [told]);
+    useEffect(() => {
+        if (on) void changePushes(told.engine, lang, text).catch(() => undefined);
+    }, [on, lang, text]);
+    if (!key) return null;
+    const change = (wanted: boolean): void => {
+        setOn(wanted);
+        void attempt(async () => (wanted ? startPushes(told.engine, key, lang, text) : (await endPushes(told.engine), false)))
+            .then((now) => setOn(now ?? !wanted))
+            .finally(onAsked);
+    };
+    return <Row title={t("notifications.closed")} text={t("notifications.closed-text")}><Switch checked={on} label={t("notifications.closed")} onChange={change} /></Row>;
+}
+
 export function Notifications(): JSX.Element {
     const told = useTold();
     const [permission, setPermission] = useState(globalThis.Notification?.permission ?? "denied");
@@ -89,6 +115,7 @@ export function Notifications(): JSX.Element {
                 <Toggle name="notify" title="notifications.show" />
                 <Toggle name="notifyText" title="notifications.body" text="notifications.body-text" />
                 <Toggle name="sound" title="notifications.sound" />
+                <Closed told={told} onAsked={() => setPermission(globalThis.Notification?.permission ?? "denied")} />
                 <Toggle name="quiet" title="notifications.quiet" text="notifications.quiet-text" />
             </div></div>
         </>

@@ -24,6 +24,8 @@ export interface WebConfig {
     server_name: string;
     version: string;
     registration: "open" | "token" | "closed";
+    /** What to subscribe to pushes with; null if the server sends none. */
+    push_key: string | null;
 }
 
 const EARLY_MS = 60_000;
