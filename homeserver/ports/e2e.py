@@ -187,16 +187,19 @@ class KeyRepo(Protocol):
 class ToDeviceRepo(Protocol):
     """Queues of messages to devices."""
 
-    async def existing(self, devices: Collection[DeviceName], users: Collection[str]) -> list[DeviceName]:
-        """Those of the devices that exist, and all devices of the users; each once, in order."""
+    async def queues(self, users: Collection[str]) -> Sequence[tuple[str, str, int]]:
+        """The devices that the users have: user id, device id, and the number of its queue, which no other ever has."""
         ...
 
-    async def lengths(self, devices: Collection[DeviceName], most: int) -> dict[DeviceName, int]:
-        """How many messages wait for devices, looking at no more than `most` of each."""
+    async def lengths(self, queues: Collection[int], most: int) -> dict[int, int]:
+        """How many messages wait in the queues, looking at no more than `most` of each."""
         ...
 
-    async def add(self, position: int, messages: Sequence[tuple[DeviceName, bytes]]) -> None:
-        """Queue messages that came at a position of the log."""
+    async def add(self, position: int, head: bytes, queues: Sequence[int], contents: Sequence[bytes]) -> None:
+        """Queue a message in each of the queues, all of which came at a position of the log.
+
+        They are JSON on one line: `head` is what all events begin with, up to their contents.
+        """
         ...
 
     async def waiting(self, device: DeviceName, after: int, upto: int, limit: int) -> list[DeviceMessage]:

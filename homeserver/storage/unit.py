@@ -75,7 +75,7 @@ class SqlTransaction:
 
     @cached_property
     def devices(self) -> SqlDeviceRepo:
-        return SqlDeviceRepo(self._connection)
+        return SqlDeviceRepo(self._connection, self.ids)
 
     @cached_property
     def sessions(self) -> SqlSessionRepo:

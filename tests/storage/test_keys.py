@@ -89,7 +89,8 @@ async def test_keys_that_share_rows_are_claimed_one_by_one(store: Database) -> N
 async def test_deleting_a_device_that_no_database_could_hold_deletes_nothing(store: Database) -> None:
     await with_device(store)
     async with store.write() as tx:
-        await tx.to_device.add(1, [(DEVICE, b"{}")])
+        [(*_, queue)] = await tx.to_device.queues([ALICE])
+        await tx.to_device.add(1, b"", [queue], [b"{}"])
         await tx.keys.delete_devices(ALICE, ["PH\0NE", "\ud800"])
         assert len(await tx.to_device.waiting(DEVICE, 0, 1, 10)) == 1
         await tx.keys.delete_devices(ALICE, ["PHONE"])

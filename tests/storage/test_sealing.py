@@ -11,7 +11,7 @@ import aiohttp
 import asyncpg
 import pytest
 
-from homeserver.ports.accounts import AccountDataChanged
+from homeserver.ports.accounts import AccountDataChanged, Device
 from homeserver.ports.appservices import Delivery
 from homeserver.ports.atrest import KeysMissing
 from homeserver.ports.events import NewEvent
@@ -88,7 +88,9 @@ async def write(store: Database, name: str) -> dict[str, str]:
     head = (await commit(store, decide(head, made, said)))[0].head
     async with store.write() as tx:
         await tx.account_data.put(AccountDataChanged(ALICE, room, "m.fully_read", SECRET.encode()), head.room_nid)
-        await tx.to_device.add(head.room_nid, [((ALICE, "DEVICE"), SECRET.encode())])
+        await tx.devices.create(Device(ALICE, name, 1))
+        queues = {device_id: queue for _, device_id, queue in await tx.to_device.queues([ALICE])}
+        await tx.to_device.add(head.room_nid, SECRET.encode(), [queues[name]], [b""])
         await tx.appservices.put_delivery(Delivery(name, 1, 1, "t", SECRET.encode()))
         await tx.media.put_preview(name.encode(), 1, 2**50, SECRET.encode())
         await tx.support.put_case(Case(room, "site", head.room_nid, ALICE, 1, 1, excerpt=SECRET))
@@ -104,8 +106,8 @@ async def check(store: Database, written: dict[str, str]) -> None:
         assert events[written["topic"]].unsigned == {"prev_content": {"topic": SECRET}}
         assert await tx.account_data.get(ALICE, written["room"], "m.fully_read") == SECRET.encode()
         assert SECRET.encode() in [change.content for change in await tx.account_data.after(ALICE, number - 1)]
-        waiting = await tx.to_device.waiting((ALICE, "DEVICE"), number - 1, number, 10)
-        assert [message.json for message in waiting] == [SECRET.encode()]
+        waiting = await tx.to_device.waiting((ALICE, written["room"][1:]), number - 1, number, 10)
+        assert [message.json for message in waiting] == [SECRET.encode() + b"}"]
         delivery = await tx.appservices.delivery(written["room"][1:])
         assert delivery is not None
         assert delivery.body == SECRET.encode()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -44,7 +44,7 @@ class ToDeviceLimits:
     content_bytes: int = 65_536
 
 
-class _Queues:
+class _Full:
     """Which queues take no more, without counting them for every message.
 
     A queue is counted when what was added to it since it was counted last could have filled half of the room that was
@@ -54,26 +54,26 @@ class _Queues:
     def __init__(self, most: int, *, max_known: int = 100_000) -> None:
         self._most = most
         self._max_known = max_known
-        self._unasked: OrderedDict[DeviceName, int] = OrderedDict()  # how many more are added before it is counted
+        self._unasked: OrderedDict[int, int] = OrderedDict()  # how many more are added before it is counted
 
-    async def full(self, tx: Transaction, devices: Sequence[DeviceName]) -> set[DeviceName]:
-        """Those of the devices that take nothing; one message is added to each of the others."""
+    async def among(self, tx: Transaction, queues: Collection[int]) -> set[int]:
+        """Those of the queues that take nothing; one message is added to each of the others."""
         unasked, unsure = self._unasked, []
-        for device in devices:
-            left = unasked.get(device, 0)
+        for queue in queues:
+            left = unasked.get(queue, 0)
             if left > 0:
-                unasked[device] = left - 1
+                unasked[queue] = left - 1
             else:
-                unsure.append(device)
-        full: set[DeviceName] = set()
+                unsure.append(queue)
+        full: set[int] = set()
         if unsure:
             lengths = await tx.to_device.lengths(unsure, self._most)
-            for device in unsure:
-                length = lengths[device]
+            for queue in unsure:
+                length = lengths[queue]
                 if length >= self._most:
-                    full.add(device)
+                    full.add(queue)
                 else:
-                    unasked[device] = (self._most - length + 1) // 2 - 1
+                    unasked[queue] = (self._most - length + 1) // 2 - 1
             while len(unasked) > self._max_known:
                 unasked.popitem(last=False)
         return full
@@ -85,35 +85,48 @@ class _Send:
 
     key: bytes
     noted_at: int
-    messages: Mapping[DeviceName, bytes]  # device id `*`: all of the user's
-    queues: _Queues
-    _to: list[tuple[DeviceName, bytes]] = field(default_factory=list, init=False)
+    head: bytes  # what all events begin with
+    messages: Mapping[str, Mapping[str, bytes]]  # contents by user and device; device id `*`: all of the user's
+    full: _Full
+    _devices: list[DeviceName] = field(default_factory=list, init=False)
+    _queues: list[int] = field(default_factory=list, init=False)
+    _contents: list[bytes] = field(default_factory=list, init=False)
 
     async def prepare(self, tx: Transaction) -> int:
         """Find the devices; nobody if the request has been done before."""
-        self._to = []
+        self._devices, self._queues, self._contents = [], [], []
         if not await tx.to_device.begin(self.key, self.noted_at):
             return 0
+        self._find(await tx.to_device.queues(self.messages.keys()))
+        if full := await self.full.among(tx, self._queues):
+            self._leave_out(full)
+        return bool(self._devices)
+
+    def _find(self, queues: Sequence[tuple[str, str, int]]) -> None:
+        """What goes to which of the devices: in lists side by side, since of pairs the garbage collector takes note."""
+        devices, numbers, contents = self._devices, self._queues, self._contents
         messages = self.messages
-        everywhere = {user_id for user_id, device_id in messages if device_id == EVERY_DEVICE}
-        existing = await tx.to_device.existing(messages.keys(), everywhere)
-        full = await self.queues.full(tx, existing)
-        for device in full:
-            _log.warning("to_device_queue_full", user_id=device[0], device_id=device[1])
-        # What is for one device goes before what is for all.
-        self._to = [
-            (device, messages[device] if device in messages else messages[device[0], EVERY_DEVICE])
-            for device in existing
-            if device not in full
-        ]
-        return bool(self._to)
+        for user_id, device_id, number in queues:
+            by_device = messages[user_id]
+            # What is for one device goes before what is for all.
+            content = by_device.get(device_id) or by_device.get(EVERY_DEVICE)
+            if content is not None:
+                devices.append((user_id, device_id))
+                numbers.append(number)
+                contents.append(content)
+
+    def _leave_out(self, full: Collection[int]) -> None:
+        for place in reversed([place for place, queue in enumerate(self._queues) if queue in full]):
+            user_id, device_id = self._devices.pop(place)
+            _log.warning("to_device_queue_full", user_id=user_id, device_id=device_id)
+            del self._queues[place], self._contents[place]
 
     async def write(self, tx: Transaction, first: int) -> Sequence[LogEntry]:
         """Queue the messages."""
-        if not self._to:
+        if not self._devices:
             return []
-        await tx.to_device.add(first, self._to)
-        return [ToDeviceEntry(first, frozenset([device for device, _ in self._to]))]
+        await tx.to_device.add(first, self.head, self._queues, self._contents)
+        return [ToDeviceEntry(first, frozenset(self._devices))]
 
 
 class ToDevice:
@@ -125,7 +138,7 @@ class ToDevice:
         self._log = log
         self._server_name = server_name
         self._limits = limits
-        self._queues = _Queues(limits.queue)
+        self._full = _Full(limits.queue)
         self._acknowledged: dict[DeviceName, int] = {}
         self._clean: OrderedDict[DeviceName, None] = OrderedDict()  # nothing to delete for them
 
@@ -134,29 +147,43 @@ class ToDevice:
         sender: tuple[str, str],
         event_type: str,
         txn_id: str,
-        messages: Mapping[str, Mapping[str, Mapping[str, Any]]],
+        messages: Mapping[str, Any],
     ) -> None:
         """Queue `messages[user][device or *]` from `sender` (user id, device id); unknown devices are passed over.
 
-        The same `txn_id` again does nothing. Raises MatrixError: INVALID_PARAM for too many devices, TOO_LARGE.
+        They are taken apart on the way. The same `txn_id` again does nothing.
+        Raises MatrixError: BAD_JSON, INVALID_PARAM for too many devices, TOO_LARGE.
         spec: client-server-api#put_matrixclientv3sendtodeviceeventtypetxnid
         """
-        if sum(map(len, messages.values())) > self._limits.devices:
-            raise MatrixError(ErrCode.INVALID_PARAM, f"Send to at most {self._limits.devices} devices at once")
         user_id, device_id = sender
-        encoded: dict[DeviceName, bytes] = {}
         head = orjson.dumps({"type": event_type, "sender": user_id})[:-1] + b',"content":'
-        most, encode = self._limits.content_bytes, orjson.dumps
-        for to_user, by_device in messages.items():
-            if not is_user_of(to_user, self._server_name):
-                continue
-            for to_device, content in by_device.items():
-                json = head + encode(content) + b"}"
-                if len(json) > most:
-                    raise MatrixError(ErrCode.TOO_LARGE, f"A message to a device has at most {most} bytes")
-                encoded[to_user, to_device] = json
+        contents = self._encoded(messages, self._limits.content_bytes - len(head) - 1)
         key = sha256("\0".join((user_id, device_id, "sendToDevice", event_type, txn_id)).encode()).digest()[:16]
-        await self._committer.commit(_Send(key, self._log.position, encoded, self._queues))
+        await self._committer.commit(_Send(key, self._log.position, head, contents, self._full))
+
+    def _encoded(self, messages: Mapping[str, Any], most: int) -> dict[str, dict[str, bytes]]:
+        """The contents, of at most so many bytes each, for users of this server."""
+        left = self._limits.devices
+        encode = orjson.dumps
+        found: dict[str, dict[str, bytes]] = {}
+        for user_id, by_device in messages.items():
+            if type(by_device) is not dict:
+                raise MatrixError(ErrCode.BAD_JSON, "Messages must be an object of each user's devices")
+            left -= len(by_device)
+            if left < 0:
+                raise MatrixError(ErrCode.INVALID_PARAM, f"Send to at most {self._limits.devices} devices at once")
+            is_ours = is_user_of(user_id, self._server_name)
+            for device_id, content in by_device.items():
+                if type(content) is not dict:
+                    raise MatrixError(ErrCode.BAD_JSON, "A message to a device must be an object")
+                if is_ours:
+                    by_device[device_id] = json = encode(content)
+                    if len(json) > most:
+                        size = self._limits.content_bytes
+                        raise MatrixError(ErrCode.TOO_LARGE, f"A message to a device has at most {size} bytes")
+            if is_ours:
+                found[user_id] = by_device
+        return found
 
     async def waiting(self, tx: Transaction, device: DeviceName, after: int, upto: int) -> list[DeviceMessage]:
         """The oldest messages after the position that the device has acknowledged: one more than are given out

@@ -74,10 +74,15 @@ def _function(name: str, operations: list[MigrateOperation]) -> str:
     operations.sort(key=lambda operation: not isinstance(operation, CreateTableOp))
     code = render_python_code(UpgradeOps(operations), render_as_batch=False)
     lines = [line for line in code.splitlines() if not line.lstrip().startswith("#")]
+    for index in metadata.tables[name].indexes:
+        if index._ddl_if is not None:  # SQLAlchemy has no other way to ask
+            condition = f"    if op.get_bind().dialect.name == {index._ddl_if.dialect!r}:\n        "
+            lines = [condition + line.lstrip() if f"'{index.name}'" in line else line for line in lines]
     body = re.sub(r"op\.f\(('[^']*')\)", r"\1", "\n".join(lines))
     if name == "counters":
-        values = ", ".join(f"('{counter}', 0)" for counter in COUNTERS)
-        body += f'\n    op.execute("INSERT INTO counters (name, value) VALUES {values}")'
+        values = "(" + "), (".join(f"'{counter}', 0" for counter in COUNTERS) + ")"
+        body += f"\n    values = {values!r}"
+        body += '\n    op.execute(f"INSERT INTO counters (name, value) VALUES {values}")'
     return f"\n\ndef _{name}() -> None:\n    {body.strip()}\n"
 
 

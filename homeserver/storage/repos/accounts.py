@@ -8,7 +8,9 @@ from dataclasses import asdict
 from homeserver.core.folding import folded
 from homeserver.ports.accounts import Device, DeviceRepo, User, UserFlags, UserRepo
 from homeserver.storage.dialect import FOR_UPDATE, Connection, Sql, in_texts, json_texts
+from homeserver.storage.ids import TransactionIds
 from homeserver.storage.repos.columns import Columns
+from homeserver.storage.repos.to_device import delete_messages
 
 USERS = Columns(User)
 _DEVICES = Columns(Device)
@@ -48,7 +50,7 @@ _ANNOUNCED = Sql("SELECT value FROM counters WHERE name = 'accounts'")
 _DEVICES_OF = Sql(f"SELECT {_DEVICES.names} FROM devices WHERE user_id = :user_id ORDER BY created_ms, device_id")
 _GET_DEVICE = Sql(f"SELECT {_DEVICES.names} FROM devices WHERE user_id = :user_id AND device_id = :device_id")
 _COUNT_DEVICES = Sql("SELECT count(*) FROM devices WHERE user_id = :user_id")
-_CREATE_DEVICE = Sql(f"INSERT INTO devices ({_DEVICES.names}) VALUES ({_DEVICES.parameters})")
+_CREATE_DEVICE = Sql(f"INSERT INTO devices ({_DEVICES.names}, nid) VALUES ({_DEVICES.parameters}, :nid)")
 _RENAME = Sql("UPDATE devices SET display_name = :display_name WHERE user_id = :user_id AND device_id = :device_id")
 _DELETE_DEVICES = Sql("DELETE FROM devices WHERE user_id = :user_id AND {ids}", ids=in_texts("device_id", "ids"))
 _DELETE_ALL_DEVICES = Sql("DELETE FROM devices WHERE user_id = :user_id")
@@ -115,8 +117,9 @@ class SqlUserRepo(UserRepo):
 class SqlDeviceRepo(DeviceRepo):
     """Devices (see the port)."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, ids: TransactionIds) -> None:
         self._connection = connection
+        self._ids = ids
 
     async def of_user(self, user_id: str) -> list[Device]:
         return [_DEVICES.record(row) for row in await _DEVICES_OF.rows(self._connection, user_id=user_id)]
@@ -129,13 +132,15 @@ class SqlDeviceRepo(DeviceRepo):
         return int((await _COUNT_DEVICES.first(self._connection, user_id=user_id))[0])
 
     async def create(self, device: Device) -> None:
-        await _CREATE_DEVICE.run(self._connection, **asdict(device))
+        (nid,) = await self._ids.take("device", 1)
+        await _CREATE_DEVICE.run(self._connection, **asdict(device), nid=nid)
 
     async def rename(self, user_id: str, device_id: str, display_name: str | None) -> bool:
         changed = await _RENAME.run(self._connection, user_id=user_id, device_id=device_id, display_name=display_name)
         return changed == 1
 
     async def delete(self, user_id: str, device_ids: Collection[str] | None) -> None:
+        await delete_messages(self._connection, user_id, device_ids)  # while their numbers are known
         if device_ids is None:
             await _DELETE_ALL_DEVICES.run(self._connection, user_id=user_id)
         else:

@@ -70,7 +70,8 @@ _TABLES = {
     values.table: (values, values.first(), values.following(), values.update())
     for values in (
         _Values("account_data", ("user_id", "room_id", "type"), "content", "account"),
-        _Values("to_device", ("id",), "json", "device"),
+        _Values("to_device", ("device", "pack"), "json", "device"),
+        _Values("to_device_packs", ("id",), "json", "device"),
         _Values("appservice_deliveries", ("service",), "body", "delivery"),
         _Values("support_cases", ("room_id",), "excerpt", "excerpt"),
     )

@@ -32,11 +32,14 @@ devices = Table(
     metadata,
     Column("user_id", Text, primary_key=True),
     Column("device_id", Text, primary_key=True),
+    Column("nid", BigInteger, nullable=False),  # never given twice
     Column("display_name", Text),
     Column("created_ms", BigInteger, nullable=False),
     Column("seen_ms", BigInteger),
     Column("seen_ip", Text),
     Column("seen_agent", Text),
+    Index("ix_devices_nid", "nid", unique=True),
+    sqlite_with_rowid=False,
 )
 
 sessions = Table(

@@ -109,15 +109,26 @@ device_lists = Table(
 to_device = Table(
     "to_device",
     metadata,
-    # The position in the log, and 20 bits to tell the messages of one request apart. In this order a request for a
-    # thousand devices is written to one end of the table, not into a thousand queues.
+    # A message that waits: for which device (`devices.nid`), and in which pack. On SQLite a row is two numbers, since a
+    # request for a thousand devices changes a thousand places of this table. PostgreSQL appends rows wherever they
+    # belong: there they have the events themselves, and numbers of packs that do not exist.
+    Column("device", BigInteger, primary_key=True, autoincrement=False),
+    Column("pack", BigInteger, primary_key=True, autoincrement=False),
+    Column("json", LargeBinary),
+    Index("ix_to_device_pack", "pack").ddl_if(dialect="postgresql"),
+    sqlite_with_rowid=False,
+)
+
+to_device_packs = Table(
+    "to_device_packs",
+    metadata,
+    # SQLite only: messages of one request, until none of them waits any more. A row for a few costs less than a row for
+    # each, and these are written to one end of the table, the id being the position in the log and 20 bits to tell a
+    # request's packs apart.
     Column("id", BigId, primary_key=True, autoincrement=False),
-    # Made from the two names, for an index of integers: one of the names was half of what a message costs.
-    Column("device", BigInteger, nullable=False),
-    Column("user_id", Text, nullable=False),
-    Column("device_id", Text, nullable=False),
-    Column("json", LargeBinary, nullable=False),  # the event as the device gets it
-    Index("ix_to_device_queue", "device", "id"),
+    Column("devices", Text, nullable=False),  # JSON: for whom they are, in order
+    # A line that all begin with, and one with the content of each. Both are JSON, in which no line ends.
+    Column("json", LargeBinary, nullable=False),
 )
 
 request_txns = Table(

@@ -30,7 +30,7 @@ counters = Table(
     postgresql_with={"fillfactor": "10"},
 )
 
-COUNTERS = ("key", "log", "outlier", "room", "snapshot")
+COUNTERS = ("device", "key", "log", "outlier", "room", "snapshot")
 
 
 log_entries = Table(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001.995"
+revision = "0001.997"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -72,6 +72,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one call for each table
     _support_sites()
     _support_visitors()
     _to_device()
+    _to_device_packs()
     _url_previews()
     _users()
     _event_search()
@@ -181,9 +182,8 @@ def _counters() -> None:
         postgresql_with={"fillfactor": "10"},
         sqlite_with_rowid=False,
     )
-    op.execute(
-        "INSERT INTO counters (name, value) VALUES ('key', 0), ('log', 0), ('outlier', 0), ('room', 0), ('snapshot', 0)"
-    )
+    values = "('device', 0), ('key', 0), ('log', 0), ('outlier', 0), ('room', 0), ('snapshot', 0)"
+    op.execute(f"INSERT INTO counters (name, value) VALUES {values}")
 
 
 def _cross_signing_keys() -> None:
@@ -256,13 +256,16 @@ def _devices() -> None:
         "devices",
         sa.Column("user_id", sa.Text(), nullable=False),
         sa.Column("device_id", sa.Text(), nullable=False),
+        sa.Column("nid", sa.BigInteger(), nullable=False),
         sa.Column("display_name", sa.Text(), nullable=True),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("seen_ms", sa.BigInteger(), nullable=True),
         sa.Column("seen_ip", sa.Text(), nullable=True),
         sa.Column("seen_agent", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("user_id", "device_id", name="pk_devices"),
+        sqlite_with_rowid=False,
     )
+    op.create_index("ix_devices_nid", "devices", ["nid"], unique=True)
 
 
 def _erasures() -> None:
@@ -917,14 +920,24 @@ def _support_visitors() -> None:
 def _to_device() -> None:
     op.create_table(
         "to_device",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
-        sa.Column("device", sa.BigInteger(), nullable=False),
-        sa.Column("user_id", sa.Text(), nullable=False),
-        sa.Column("device_id", sa.Text(), nullable=False),
-        sa.Column("json", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_to_device"),
+        sa.Column("device", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("pack", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("json", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("device", "pack", name="pk_to_device"),
+        sqlite_with_rowid=False,
     )
-    op.create_index("ix_to_device_queue", "to_device", ["device", "id"], unique=False)
+    if op.get_bind().dialect.name == "postgresql":
+        op.create_index("ix_to_device_pack", "to_device", ["pack"], unique=False)
+
+
+def _to_device_packs() -> None:
+    op.create_table(
+        "to_device_packs",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("devices", sa.Text(), nullable=False),
+        sa.Column("json", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_to_device_packs"),
+    )
 
 
 def _url_previews() -> None:
