@@ -120,6 +120,16 @@ class Connection(Protocol):
         """How what people write is stored."""
         ...
 
+    def foresee(self, statement: Sql) -> None:
+        """Ask a statement, which is asked again in this transaction before its answer changes, with the first other
+        one. Does nothing where that would cost a round trip.
+        """
+        ...
+
+    def foreseen(self, statement: Sql) -> Sequence[Any] | None:
+        """The rows of a statement that was foreseen, or None if they are not known."""
+        ...
+
     async def fetch(self, statement: Sql, parameters: Mapping[str, Any]) -> Sequence[Any]:
         """All rows of a statement."""
         ...

@@ -38,6 +38,12 @@ class PostgresConnection:
         self._raw = raw
         self.sealing = sealing
 
+    def foresee(self, statement: Sql) -> None:
+        """See the protocol."""
+
+    def foreseen(self, statement: Sql) -> None:
+        """See the protocol."""
+
     async def fetch(self, statement: Sql, parameters: Mapping[str, Any]) -> Sequence[Any]:
         """See the protocol."""
         rows: Sequence[Any] = await self._raw.fetch(statement.postgres, *_values(statement, parameters))

@@ -47,7 +47,18 @@ class SqliteConnection:
         self._begun = False
         self._is_over = False
         self._ahead: list[tuple[str, Sequence[Sequence[Any]]]] = []
+        self._foresee: str | None = None
+        self._foreseen: dict[str, Sequence[Any]] = {}
         self.sealing = sealing
+
+    def foresee(self, statement: Sql) -> None:
+        """See the protocol."""
+        if not self._begun:
+            self._foresee = statement.sqlite
+
+    def foreseen(self, statement: Sql) -> Sequence[Any] | None:
+        """See the protocol."""
+        return self._foreseen.get(statement.sqlite)
 
     async def fetch(self, statement: Sql, parameters: Mapping[str, Any]) -> Sequence[Any]:
         """See the protocol."""
@@ -92,12 +103,15 @@ class SqliteConnection:
         if self._is_over:
             raise RuntimeError("The transaction is over")
         begin, ahead = None if self._begun else self._begin, self._ahead
+        foresee, self._foresee = self._foresee, None
         self._begun, self._ahead = True, []
 
         def work() -> Any:
             raw = self._raw._conn  # pinned
             if begin is not None:
                 raw.execute(begin)
+            if foresee is not None:
+                self._foreseen[foresee] = raw.execute(foresee).fetchall()
             for text, rows in ahead:
                 raw.executemany(text, rows)
             return act(raw, sql, parameters)

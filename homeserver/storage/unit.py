@@ -22,7 +22,7 @@ from homeserver.storage.repos.backups import SqlBackupRepo
 from homeserver.storage.repos.events import SqlEventRepo
 from homeserver.storage.repos.identity import SqlIdentityRepo
 from homeserver.storage.repos.keys import SqlKeyRepo
-from homeserver.storage.repos.log import SqlLogRepo
+from homeserver.storage.repos.log import POSITION, SqlLogRepo
 from homeserver.storage.repos.media import SqlMediaRepo
 from homeserver.storage.repos.people import SqlPeopleRepo
 from homeserver.storage.repos.personal import SqlAccountDataRepo, SqlFilterRepo, SqlProfileRepo
@@ -205,6 +205,7 @@ class Database(Store):
                 async with self.engine.write() as connection:
                     self._refuse_if_broken()
                     transaction = self._transaction(connection, NoMemory())
+                    connection.foresee(POSITION)
                     yield transaction
                     if faults.plan is not None:
                         await faults.plan.reach("store.write.before_commit")
