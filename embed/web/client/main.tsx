@@ -3,6 +3,7 @@
 import { effect } from "@preact/signals";
 import { render } from "preact";
 import icons from "hromada:icons/all";
+import * as kv from "../core/kv.ts";
 import { learnIcons } from "../ui/Icon.tsx";
 import { Client, Elsewhere } from "./parts/Client.tsx";
 import { en } from "./i18n/en.ts";
@@ -24,7 +25,9 @@ learnIcons(icons);
 
 /** What a conversation needs next, while there is a connection and nothing else to do. */
 function fetchAhead(): void {
-    const parts = [() => import("./render/markdown.ts"), () => import("@floating-ui/dom"), () => import("./sdk/files.ts"), () => import("./sdk/blobs.ts"), () => import("./sdk/upload.ts")];
+    // Who has searched encrypted rooms will do so again.
+    const finder = (): Promise<unknown> => kv.get("kv", "finds").then((finds) => finds && import("./stores/finder.ts").then(({ theFinder }) => theFinder(the().engine)));
+    const parts = [finder, () => import("./render/markdown.ts"), () => import("@floating-ui/dom"), () => import("./sdk/files.ts"), () => import("./sdk/blobs.ts"), () => import("./sdk/upload.ts")];
     for (const part of parts) void part().catch(() => undefined);
 }
 

@@ -1,4 +1,4 @@
-// English: a conversation: its messages, the composer, files, search.
+// English: a conversation: its messages, the composer, files.
 
 export const chat = {
     "announce.many": { one: "{n} new message", other: "{n} new messages" },
@@ -22,7 +22,6 @@ export const chat = {
     "composer.label": "Message {name}",
     "composer.message": "Message",
     "composer.people": "People in this room",
-    "composer.replaced": "This room goes on in a new one.",
     "composer.send": "Send",
     "composer.suggestions": "Suggestions",
     "composer.thread": "Reply in thread",
@@ -89,7 +88,6 @@ export const chat = {
     "happened.unpinned": "{who} unpinned a message",
     "happened.upgraded": "{who} moved the room to a new one",
     "intro.dm": "The beginning of your conversation with {name}.",
-    "intro.encrypted": "Only members can read the messages",
     "intro.room": "The beginning of this room.",
     "jump.go": "Go there",
     "jump.label": "Date",
@@ -157,17 +155,7 @@ export const chat = {
     "report.message": "Report this message",
     "report.reason": "What is wrong with it?",
     "report.room": "Report this room",
-    "report.send": "Report",
     "report.text": "The server’s moderators see what you report and who reports it.",
-    "search.everywhere": "Everywhere",
-    "search.found": { one: "{n} found", other: "{n} found" },
-    "search.here": "Here",
-    "search.hint": "Type a word to search for.",
-    "search.label": "Search messages",
-    "search.off": "This server does not search messages.",
-    "search.title": "Search",
-    "search.where": "Where to search",
-    "send.delete": "Delete",
     "send.forbidden": "Not sent: you may not write here.",
     "send.large": "Not sent: it is too large.",
     "send.locked": "Not sent: this browser cannot encrypt now.",
@@ -200,8 +188,6 @@ export const chat = {
     "upload.label": "Files to send",
     "upload.large": "Over {size}",
     "upload.percent": "{n} % sent",
-    "upload.progress": "Sending",
-    "upload.remove": "Remove {name}",
     "voice.cancel": "Throw away",
     "voice.denied": "The microphone cannot be used. Allow it in the browser.",
     "voice.record": "Record a voice message",

@@ -1,4 +1,4 @@
-// Ukrainian: a conversation: its messages, the composer, files, search.
+// Ukrainian: a conversation: its messages, the composer, files.
 
 import type { chat as en } from "./en.chat.ts";
 import type { Same } from "./t.ts";
@@ -25,7 +25,6 @@ export const chat: Same<typeof en> = {
     "composer.label": "Повідомлення для {name}",
     "composer.message": "Повідомлення",
     "composer.people": "Люди в цій кімнаті",
-    "composer.replaced": "Ця кімната продовжується в новій.",
     "composer.send": "Надіслати",
     "composer.suggestions": "Підказки",
     "composer.thread": "Відповідь у гілці",
@@ -92,7 +91,6 @@ export const chat: Same<typeof en> = {
     "happened.unpinned": "{who}: повідомлення відкріплено",
     "happened.upgraded": "{who}: кімнату перенесено в нову",
     "intro.dm": "Початок вашої розмови з {name}.",
-    "intro.encrypted": "Лише учасники можуть читати повідомлення",
     "intro.room": "Початок цієї кімнати.",
     "jump.go": "Перейти",
     "jump.label": "Дата",
@@ -160,17 +158,7 @@ export const chat: Same<typeof en> = {
     "report.message": "Поскаржитися на повідомлення",
     "report.reason": "Що не так?",
     "report.room": "Поскаржитися на кімнату",
-    "report.send": "Поскаржитись",
     "report.text": "Модератори сервера побачать скаргу та її автора.",
-    "search.everywhere": "Усюди",
-    "search.found": { one: "{n} знайдено", few: "{n} знайдено", many: "{n} знайдено", other: "{n} знайдено" },
-    "search.here": "Тут",
-    "search.hint": "Введіть слово для пошуку.",
-    "search.label": "Пошук повідомлень",
-    "search.off": "Цей сервер не шукає в повідомленнях.",
-    "search.title": "Пошук",
-    "search.where": "Де шукати",
-    "send.delete": "Видалити",
     "send.forbidden": "Не надіслано: ви не можете тут писати.",
     "send.large": "Не надіслано: завелике.",
     "send.locked": "Не надіслано: цей браузер зараз не шифрує.",
@@ -203,8 +191,6 @@ export const chat: Same<typeof en> = {
     "upload.label": "Файли до надсилання",
     "upload.large": "Понад {size}",
     "upload.percent": "Надіслано {n} %",
-    "upload.progress": "Надсилання",
-    "upload.remove": "Прибрати {name}",
     "voice.cancel": "Викинути",
     "voice.denied": "Мікрофон недоступний. Дозвольте його в браузері.",
     "voice.record": "Записати голосове повідомлення",

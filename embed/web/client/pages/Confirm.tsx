@@ -156,12 +156,12 @@ function Recovery(): JSX.Element {
             <div><h1 class="h2">{t("recovery.title")}</h1><p class="mut lead-in">{t("recovery.text")}</p></div>
             {key ? <div class="key" tabIndex={0} role="group" aria-label={t("recovery.key")}>{grouped(key)}</div> : <div class="key"><span class="bone" /></div>}
             <div class="row wrapping">
-                <button type="button" class="btn grow" disabled={!key} onClick={() => copied(grouped(key))}><Icon name="copy" />{t("recovery.copy")}</button>
+                <button type="button" class="btn grow" disabled={!key} onClick={() => copied(grouped(key))}><Icon name="copy" />{t("profile.copy")}</button>
                 <button type="button" class="btn grow" disabled={!key} onClick={save}><Icon name="download" />{t("recovery.file")}</button>
                 <button type="button" class="btn grow" disabled={!key} onClick={() => print()}><Icon name="printer" />{t("recovery.print")}</button>
             </div>
             <label class="row top"><input type="checkbox" class="chk" checked={kept} onChange={(event) => setKept(event.currentTarget.checked)} /><span>{t("recovery.kept")}</span></label>
-            <div class="row"><button type="button" class="btn go grow tall" disabled={!kept} onClick={home}>{t("recovery.continue")}</button><button type="button" class="btn plain tall" onClick={home}>{t("recovery.tomorrow")}</button></div>
+            <div class="row"><button type="button" class="btn go grow tall" disabled={!kept} onClick={home}>{t("confirm.yes")}</button><button type="button" class="btn plain tall" onClick={home}>{t("recovery.tomorrow")}</button></div>
         </Quiet>
     );
 }

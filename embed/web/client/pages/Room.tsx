@@ -163,7 +163,7 @@ function Intro({ row }: { row: RoomRow }): JSX.Element {
             <RoomFace row={row} size="4rem" />
             <h3>{row.name}</h3>
             <p class="mut">{row.kind === "dm" ? t("intro.dm", { name: row.name }) : row.topic || t("intro.room")}</p>
-            {row.encrypted && <p class="small sub"><Icon name="lock" size=".875rem" /> {t("intro.encrypted")}</p>}
+            {row.encrypted && <p class="small sub"><Icon name="lock" size=".875rem" /> {t("room.encrypted-text")}</p>}
         </div>
     );
 }

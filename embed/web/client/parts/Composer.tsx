@@ -264,7 +264,7 @@ export function Composer(props: Props): JSX.Element {
 
     const placeholder = useMemo(() => (thread ? t("composer.thread") : row.encrypted ? t("composer.encrypted") : t("composer.message")), [thread, row.encrypted]);
     if (props.locked) return <div class="cmp">{props.locked}</div>;
-    if (rights && !rights.send) return <div class="cmp"><div class="deny">{t(row.successor ? "composer.replaced" : "composer.denied")}</div></div>;
+    if (rights && !rights.send) return <div class="cmp"><div class="deny">{t(row.successor ? "room.replaced" : "composer.denied")}</div></div>;
     const about = edit ?? reply;
     const files = uploadsOf(key);
     return (

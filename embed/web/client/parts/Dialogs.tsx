@@ -66,7 +66,7 @@ function ReportDialog(): JSX.Element | null {
     };
     return (
         <Dialog title={t(what.message ? "report.message" : "report.room")} onClose={close}
-            footer={<><button type="button" class="btn" onClick={close}>{t("cancel")}</button><button type="button" class="btn bad fill" onClick={() => void send()}>{t("report.send")}</button></>}
+            footer={<><button type="button" class="btn" onClick={close}>{t("cancel")}</button><button type="button" class="btn bad fill" onClick={() => void send()}>{t("message.report")}</button></>}
         >
             <div class="in-dlg stack">
                 <p class="mut">{t("report.text")}</p>

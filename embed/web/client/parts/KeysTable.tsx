@@ -6,7 +6,7 @@ const KEYS: readonly [Key, string[]][] = [
     ["keys.chat", ["Alt ↓", "Alt ↑"]],
     ["keys.unread", ["Alt Shift ↓"]],
     ["keys.search", ["Ctrl F"]],
-    ["keys.settings", ["Ctrl ,"]],
+    ["nav.settings", ["Ctrl ,"]],
     ["keys.regions", ["F6"]],
     ["keys.edit", ["↑"]],
     ["keys.marks", ["Ctrl B", "Ctrl I", "Ctrl E"]],

@@ -65,7 +65,7 @@ function Progress({ message }: { message: Message }): JSX.Element | null {
     const percent = Math.round(message.progress * 100);
     return (
         <>
-            <span class="ringp" style={{ "--p": `${percent}%` }} role="progressbar" aria-label={t("upload.progress")} aria-valuenow={percent} />
+            <span class="ringp" style={{ "--p": `${percent}%` }} role="progressbar" aria-label={t("send.sending")} aria-valuenow={percent} />
             <button type="button" class="stop ib" aria-label={t("upload.cancel")} onClick={() => the().outbox.cancel(message.key)}><Icon name="x" /></button>
         </>
     );

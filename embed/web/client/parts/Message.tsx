@@ -135,7 +135,7 @@ function State({ message, actions, last }: { message: Message; actions: Actions;
         return (
             <div class="st bad">
                 <Icon name="circle-alert" />{reason}{" "}
-                <button type="button" onClick={() => actions.retry(message)}>{t("send.retry")}</button> · <button type="button" onClick={() => actions.cancel(message)}>{t("send.delete")}</button>
+                <button type="button" onClick={() => actions.retry(message)}>{t("send.retry")}</button> · <button type="button" onClick={() => actions.cancel(message)}>{t("message.delete")}</button>
             </div>
         );
     }

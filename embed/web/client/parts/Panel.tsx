@@ -92,7 +92,7 @@ function About({ row }: { row: RoomRow }): JSX.Element {
             </div>
             <div class="quick">
                 <button type="button" aria-haspopup="menu" aria-label={t("loud.label", { now: t(`loud.${loudness}`) })} onClick={open}><Icon name={loudness === "mute" ? "bell-off" : "bell"} /><span>{t(`loud.${loudness}`)}</span></button>
-                <button type="button" onClick={() => go({ page: "search", query: "", room: row.id })}><Icon name="search" /><span>{t("panel.search")}</span></button>
+                <button type="button" onClick={() => go({ page: "search", query: "", room: row.id })}><Icon name="search" /><span>{t("list.search")}</span></button>
                 <button type="button" disabled={!rights?.invite} onClick={() => (inviteTo.value = row.id)}><Icon name="user-plus" /><span>{t("panel.invite")}</span></button>
                 <button type="button" onClick={() => copied(link)}><Icon name="link" /><span>{t("panel.share")}</span></button>
             </div>
@@ -108,7 +108,7 @@ function About({ row }: { row: RoomRow }): JSX.Element {
             <button type="button" class="it" onClick={() => (reporting.value = { room: row.id, message: undefined })}><Icon name="flag" /><span>{t("panel.report")}</span></button>
             <button type="button" class="it bad" onClick={() => askToLeave(row)}><Icon name="log-out" /><span>{t("row.leave")}</span></button>
             {at && (
-                <Menu label={t("panel.notifications")} at={at} onClose={close} items={LOUD.map((each) => ({
+                <Menu label={t("settings.notifications")} at={at} onClose={close} items={LOUD.map((each) => ({
                     icon: each === loudness ? "check" : each === "mute" ? "bell-off" : each === "mentions" ? "at-sign" : "bell",
                     label: t(`loud.${each}-long`),
                     run: () => void attempt(() => commands.setLoudness(row.id, each)).then(() => setLoudness(each)),
@@ -136,8 +136,8 @@ function Members({ row }: { row: RoomRow }): JSX.Element {
     }, [row.id]);
     const found = useMemo(() => (term ? all.filter(({ name, id }) => Math.max(score(name, term), score(id.slice(1), term)) > 0) : all), [all, term]);
     const groups: [string, Member[]][] = [
-        ["members.admins", found.filter(({ membership, level, creator }) => membership === "join" && (creator || level >= 100))],
-        ["members.moderators", found.filter(({ membership, level, creator }) => membership === "join" && !creator && level >= 50 && level < 100)],
+        ["power.100", found.filter(({ membership, level, creator }) => membership === "join" && (creator || level >= 100))],
+        ["power.50", found.filter(({ membership, level, creator }) => membership === "join" && !creator && level >= 50 && level < 100)],
         ["members.members", found.filter(({ membership, level, creator }) => membership === "join" && !creator && level < 50)],
         ["members.knocking", found.filter(({ membership }) => membership === "knock")],
         ["members.invited", found.filter(({ membership }) => membership === "invite")],
@@ -148,8 +148,8 @@ function Members({ row }: { row: RoomRow }): JSX.Element {
             <div class="inset"><label class="find"><Icon name="search" /><input type="search" placeholder={t("members.search", { n: row.members })} aria-label={t("members.search", { n: row.members })} onInput={(event) => setTerm(event.currentTarget.value)} /></label></div>
             {rights?.invite && <button type="button" class="it" onClick={() => (inviteTo.value = row.id)}><span class="soft-icon"><Icon name="user-plus" /></span><span>{t("members.invite")}</span></button>}
             {groups.filter(([, list]) => list.length > 0).map(([key, list]) => (
-                <section key={key} aria-label={t(key as "members.admins")}>
-                    <div class="cap2"><span>{t(key as "members.admins")}</span><span>{list.length}</span></div>
+                <section key={key} aria-label={t(key as "power.100")}>
+                    <div class="cap2"><span>{t(key as "power.100")}</span><span>{list.length}</span></div>
                     {list.slice(0, 300).map((member) => (
                         <button key={member.id} type="button" class="it" onClick={() => (personCard.value = { user: member.id, room: row.id })}>
                             <Face person={member} back="var(--canvas)" />

@@ -47,7 +47,7 @@ export function PersonCard({ user, room }: { user: string; room: string | undefi
                 <div class="hero"><Face person={person} /><h3>{person.name}</h3><span class="small sub">{user}</span></div>
                 <div class="card">
                     {!mine && <button type="button" class="it" onClick={() => void write()}><Icon name="message-square" /><span>{t("person.write")}</span></button>}
-                    <button type="button" class="it" onClick={() => copied(shareLink(user))}><Icon name="link" /><span>{t("person.link")}</span></button>
+                    <button type="button" class="it" onClick={() => copied(shareLink(user))}><Icon name="link" /><span>{t("message.link")}</span></button>
                     {room && rights?.power && member?.membership === "join" && (below || mine) && (
                         <Choice icon="crown" label={t("person.role")} value={level >= 100 ? "100" : level >= 50 ? "50" : "0"} values={["0", "50", "100"].filter((each) => Number(each) <= rights.level)} name={(each) => t(`role.${each === "100" ? "admin" : each === "50" ? "moderator" : "member"}`)} disabled={false}
                             onChange={(each) => void attempt(() => commands.setLevel(room, user, Number(each)))} />

@@ -65,7 +65,7 @@ export function RoomSettingsView({ row }: { row: RoomRow }): JSX.Element {
         void attempt(() => commands.editState(row.id, "m.room.join_rules", (content) => ({ ...content, join_rule: rule })));
     const encrypt = (): void => {
         question.value = {
-            title: t("encrypt.title"), text: t("encrypt.text"), yes: t("encrypt.yes"),
+            title: t("encrypt.title"), text: t("encrypt.text"), yes: t("roomset.encrypt"),
             run: () => void attempt(() => commands.setState(row.id, "m.room.encryption", { algorithm: "m.megolm.v1.aes-sha2" })),
         };
     };

@@ -68,7 +68,7 @@ export function UploadTray({ draft }: { draft: string }): JSX.Element {
                 return (
                     <div class="up" role="listitem" key={id}>
                         <div class={error ? "th bad" : "th"}>{url ? <img src={url} alt="" /> : <Icon name={error ? "circle-alert" : "file-text"} />}</div>
-                        <button type="button" class="x" aria-label={t("upload.remove", { name })} onClick={() => dropFile(draft, id)}><Icon name="x" /></button>
+                        <button type="button" class="x" aria-label={t("people.remove", { name })} onClick={() => dropFile(draft, id)}><Icon name="x" /></button>
                         <small class="cut">{name}</small>
                         <small class={error ? "bad" : ""}>{error ?? size(file.size)}</small>
                     </div>
