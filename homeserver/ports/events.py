@@ -44,8 +44,7 @@ HIDDEN = EventFlags.OUTLIER | EventFlags.REJECTED | EventFlags.SOFT_FAILED
 """Events with one of these flags are in no timeline, are no news and are shown to nobody."""
 
 
-@dataclass(frozen=True, slots=True)
-class Txn:
+class Txn(NamedTuple):
     """The client transaction by which the event's sender made it; `key` identifies it durably
     (see `rooms.transactions`).
     """
@@ -373,6 +372,10 @@ class RoomRepo(Protocol):
 
     async def state_at_filtered(self, snapshot: int, keys: Collection[StateKey]) -> dict[StateKey, str]:
         """Some keys of a snapshot's state."""
+        ...
+
+    async def newest_state_filtered(self, snapshot: int, keys: Collection[StateKey]) -> dict[StateKey, str]:
+        """The same, and cheaper, of a snapshot that is most likely its room's newest."""
         ...
 
     async def current_state(

@@ -33,7 +33,7 @@ class RoomMemory:
         if unknown := state.unknown(keys):
             stored = state.stored
             async with self.store.read_committed() as tx:
-                found = await tx.rooms.state_at_filtered(_nid(stored), unknown)
+                found = await tx.rooms.newest_state_filtered(_nid(stored), unknown)
             stored.learn({key: found.get(key) for key in unknown})
         return {key: event_id for key in keys if (event_id := state.get(key)) is not None}
 

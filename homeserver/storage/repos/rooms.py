@@ -43,26 +43,52 @@ _HEAD_STATE = Sql(
     """SELECT c.type, c.state_key, e.event_id FROM current_state c JOIN events e ON e.nid = c.event_nid
     WHERE c.room_nid = :room_nid"""
 )
+# Each key's row by the primary keys, whatever the planner thinks of the room's size; no row at all if it has moved.
+_NEWEST_KEYS = Sql(
+    """SELECT w.type, w.state_key, (
+        SELECT e.event_id FROM current_state c JOIN events e ON e.nid = c.event_nid
+        WHERE c.room_nid = r.room_nid AND c.type = w.type AND c.state_key = w.state_key)
+    FROM snapshots s JOIN rooms r ON r.room_nid = s.room_nid AND r.snapshot_nid = s.snapshot_nid CROSS JOIN {keys}
+    WHERE s.snapshot_nid = :snapshot""",
+    keys=rows_of("keys", "w", type="text", state_key="text"),
+)
+
+
+def _one_by_one(table: str, alias: str, condition: str) -> Fragment:
+    """A join in which PostgreSQL looks for each row in turn, by index.
+
+    It takes recursion to give ten times as many rows as it does, and would read whole tables instead. SQLite keeps the
+    order of a CROSS JOIN: from the few keys to their events and deltas, not through the whole state.
+    """
+    return Fragment(
+        f"CROSS JOIN {table} {alias} ON {condition}",
+        f"CROSS JOIN LATERAL (SELECT * FROM {table} {alias} WHERE {condition} OFFSET 0) {alias}",
+    )
+
+
 _CHAIN = """WITH RECURSIVE chain(snapshot_nid, parent_nid, chain_index) AS (
         SELECT snapshot_nid, parent_nid, chain_index FROM snapshots WHERE snapshot_nid = :snapshot
         UNION ALL
-        SELECT s.snapshot_nid, s.parent_nid, s.chain_index
-        FROM chain c JOIN snapshots s ON s.snapshot_nid = c.parent_nid)
+        SELECT s.snapshot_nid, s.parent_nid, s.chain_index FROM chain p {parents})
     SELECT e.type, e.state_key, e.event_id, d.removed """
+_PARENTS = _one_by_one("snapshots", "s", "s.snapshot_nid = p.parent_nid")
 _STATE_AT = Sql(
     _CHAIN
     + """FROM chain c JOIN snapshot_deltas d ON d.snapshot_nid = c.snapshot_nid JOIN events e ON e.nid = d.event_nid
-    ORDER BY c.chain_index"""
-)
-# From the few events of these keys to the deltas, not through the whole state.
-_STATE_AT_KEYS = Sql(
-    _CHAIN
-    + """FROM {keys} CROSS JOIN events e CROSS JOIN chain c
-    JOIN snapshot_deltas d ON d.snapshot_nid = c.snapshot_nid AND d.event_nid = e.nid
-    WHERE e.room_nid = (SELECT room_nid FROM snapshots WHERE snapshot_nid = :snapshot)
-        AND e.type = w.type AND e.state_key = w.state_key
     ORDER BY c.chain_index""",
+    parents=_PARENTS,
+)
+_STATE_AT_KEYS = Sql(
+    _CHAIN + "FROM {keys} {events} CROSS JOIN chain c {deltas} ORDER BY c.chain_index",
+    parents=_PARENTS,
     keys=rows_of("keys", "w", type="text", state_key="text"),
+    events=_one_by_one(
+        "events",
+        "e",
+        "e.room_nid = (SELECT room_nid FROM snapshots WHERE snapshot_nid = :snapshot) "
+        "AND e.type = w.type AND e.state_key = w.state_key",
+    ),
+    deltas=_one_by_one("snapshot_deltas", "d", "d.snapshot_nid = c.snapshot_nid AND d.event_nid = e.nid"),
 )
 _CURRENT = "SELECT c.event_nid FROM current_state c WHERE "
 _STATE = Sql(
@@ -209,10 +235,13 @@ class SqlRoomRepo(RoomRepo):
         return immutables.Map(_latest(await _STATE_AT.rows(self._connection, snapshot=snapshot)))
 
     async def state_at_filtered(self, snapshot: int, keys: Collection[StateKey]) -> dict[StateKey, str]:
-        wanted = json_rows(
-            {"type": kind, "state_key": key} for kind, key in keys if is_storable(kind) and is_storable(key)
-        )
-        return _latest(await _STATE_AT_KEYS.rows(self._connection, snapshot=snapshot, keys=wanted))
+        return _latest(await _STATE_AT_KEYS.rows(self._connection, snapshot=snapshot, keys=_json_keys(keys)))
+
+    async def newest_state_filtered(self, snapshot: int, keys: Collection[StateKey]) -> dict[StateKey, str]:
+        rows = await _NEWEST_KEYS.rows(self._connection, snapshot=snapshot, keys=_json_keys(keys))
+        if not rows:
+            return await self.state_at_filtered(snapshot, keys)
+        return {(kind, key): event_id for kind, key, event_id in rows if event_id is not None}
 
     async def current_state(
         self, room_nids: Collection[int], *, types: Collection[str] | None = None, not_types: Collection[str] = ()
@@ -308,6 +337,10 @@ class SqlRoomRepo(RoomRepo):
 
     async def public_rooms(self) -> list[tuple[int, str]]:
         return [(row[0], row[1]) for row in await _PUBLIC.rows(self._connection)]
+
+
+def _json_keys(keys: Collection[StateKey]) -> str:
+    return json_rows({"type": kind, "state_key": key} for kind, key in keys if is_storable(kind) and is_storable(key))
 
 
 def _latest(rows: Iterable[Any]) -> dict[StateKey, str]:
