@@ -20,9 +20,14 @@ def passes(event_filter: RoomEventFilter, stored: StoredEvent) -> bool:
     return event_filter.matches(event.type, event.sender, event.room_id, has_url)
 
 
+def lets_all_pass(event_filter: RoomEventFilter) -> bool:
+    """Whether the filter asks nothing of an event."""
+    return event_filter.is_open and event_filter.rooms is None and not event_filter.not_rooms
+
+
 def select(event_filter: RoomEventFilter, events: Iterable[Event]) -> list[Event]:
     """The events that the filter lets pass."""
-    if event_filter.is_open and event_filter.rooms is None and not event_filter.not_rooms:
+    if lets_all_pass(event_filter):
         return list(events)
     return [stored for stored in events if passes(event_filter, stored)]
 

@@ -14,7 +14,7 @@ from homeserver.core.filters import RoomEventFilter
 from homeserver.ports.events import StoredEvent, order_of
 from homeserver.ports.store import Transaction
 from homeserver.services.rooms.access import RoomAccess, RoomWindow
-from homeserver.services.rooms.filtered import ignores, select
+from homeserver.services.rooms.filtered import ignores, lets_all_pass, select
 from homeserver.services.rooms.present import Recipient, present
 from homeserver.services.rooms.state import stated
 from homeserver.services.rooms.tokens import timeline_order, timeline_token
@@ -223,11 +223,20 @@ class RoomHistory:
         shown: list[Visible] = []
         read = 0
         spare = 0 if event_filter.is_open else 10  # most events pass most filters
+        takes_all = not spare and not ignored and lets_all_pass(event_filter)
         while len(shown) < limit and read < _MAX_READ:
             page = await tx.events.timeline(
                 window.room_nid, start=position, stop=stop, backwards=backwards, limit=limit - len(shown) + spare
             )
             read += len(page.events)
+            if takes_all and page.events and (backwards or (page.events[-1].order or 0) <= window.end):
+                # No more of them than are wanted, and nothing to ask of each but whether it may be seen.
+                shown.extend(window.shown(page.events))
+                last = page.events[-1].order or 0
+                position = last - 1 if backwards else last
+                if page.end is None:
+                    return _Walk(shown, None)
+                continue
             for stored in page.events:
                 order = stored.order or 0
                 if not backwards and order > window.end:

@@ -15,7 +15,7 @@ from homeserver.ports.events import StoredEvent
 from homeserver.ports.relations import Reader
 from homeserver.ports.store import Transaction
 from homeserver.services.rooms.access import RoomWindow
-from homeserver.services.rooms.render import for_recipient
+from homeserver.services.rooms.render import for_member, for_recipient
 from homeserver.services.rooms.visibility import History, Visible, has_quotes
 
 
@@ -39,10 +39,14 @@ async def present(tx: Transaction, window: RoomWindow, recipient: Recipient, eve
 def told(stored: Visible, recipient: Recipient, history: History, aggregations: dict[str, Any] | None) -> bytes:
     """The client form of one timeline event for a recipient."""
     # spec: client-server-api#room-event-format (unsigned.membership, MSC4115)
-    extra: dict[str, Any] = {"membership": history.membership_at(stored)}
-    if has_quotes(stored):
+    membership = history.membership_at(stored)
+    txn, quotes = stored.sent_from(recipient.user_id, recipient.device_id), has_quotes(stored)
+    if txn is None and aggregations is None and not quotes:
+        return for_member(stored, membership)
+    extra: dict[str, Any] = {"membership": membership}
+    if quotes:
         extra.update(history.quotes(stored))
-    if (txn := stored.sent_from(recipient.user_id, recipient.device_id)) is not None:
+    if txn is not None:
         extra["transaction_id"] = txn.txn_id
     if aggregations is not None:
         extra["m.relations"] = aggregations

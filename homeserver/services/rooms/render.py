@@ -72,7 +72,8 @@ def for_recipient(stored: Visible, extra: Mapping[str, Any]) -> bytes:
 def for_member(stored: Visible, membership: str) -> bytes:
     """As `for_recipient` for somebody who had this membership and has nothing else of their own: most of all events."""
     shared = stored.client_json or client_json(stored)
-    return shared[:-2] + (_ALONE if shared.endswith(_EMPTY_UNSIGNED) else _BESIDE)[membership]
+    end = (_ALONE if shared.endswith(_EMPTY_UNSIGNED) else _BESIDE).get(membership)
+    return for_recipient(stored, {"membership": membership}) if end is None else shared[:-2] + end
 
 
 def federation_form(stored: Visible) -> bytes:

@@ -148,11 +148,19 @@ class History:
 
     def shown(self, events: Iterable[StoredEvent], end: int | None = None) -> list[Visible]:
         """Those of the events that the user may see, up to the order `end`."""
-        return [
-            self._told(stored)
-            for stored in events
-            if (end is None or (stored.order is not None and stored.order <= end)) and self.visible(stored)
-        ]
+        shown: list[Visible] = []
+        low = high = 0  # between these orders nothing changes that decides, so all or none are seen
+        seen = False
+        for stored in events:
+            order = stored.order
+            if order is None or (end is not None and order > end):
+                continue
+            if not low < order < high:
+                low, high = self._unchanged_around(order)
+                seen = self.sees_at(order, _key(stored))
+            if seen:
+                shown.append(self._told(stored) if self.erased else Visible(stored))
+        return shown
 
     def invitation(self, stored: StoredEvent) -> Visible | None:
         """The event if it invites the user: they are told of it (`invite_state`) whatever else the room hides.
@@ -245,6 +253,21 @@ class History:
             if order <= limit:
                 _set_apart(spans, room_nid, order, is_seen=self.sees_at(order, None))
         return spans[-_MOST_SPANS:]
+
+    def _unchanged_around(self, order: int) -> tuple[int, int]:
+        """The orders around `order` between which all events are seen alike; the same one twice where none are."""
+        low, high = -_FAR, _FAR
+        if self.apart:
+            return order, order
+        for orders in (self.visibility.orders, self.memberships.orders):
+            after = bisect_left(orders, order)
+            if after < len(orders):
+                if orders[after] == order:
+                    return order, order
+                high = min(high, orders[after])
+            if after:
+                low = max(low, orders[after - 1])
+        return low, high
 
     def _joined_after(self, order: int) -> bool:
         first = bisect_right(self.memberships.orders, order)
