@@ -32,11 +32,15 @@ class LogFollower:
 
     async def catch_up(self) -> None:
         """Take in everything that is committed now. Raises StoreUnavailable."""
-        async with self._reading, self._store.read() as tx:
-            low, high = self.log.position, await tx.log.position()
-            if high <= low:
-                return
-            entries = await tx.log.between(low, high) if high - low <= self._most_entries else None
+        async with self._reading:
+            async with self._store.read_committed() as tx:  # nearly always there is nothing, so it costs one statement
+                if await tx.log.position() <= self.log.position:
+                    return
+            async with self._store.read() as tx:
+                low, high = self.log.position, await tx.log.position()
+                if high <= low:
+                    return
+                entries = await tx.log.between(low, high) if high - low <= self._most_entries else None
         if entries is None:
             _log.warning("log_skipped", before=low, position=high)
             self.log.skip_to(high)

@@ -13,6 +13,7 @@ from homeserver.ports.store import StoreUnavailable, TransactionConflict, Unique
 from homeserver.storage.dialect import Connection, Rows, Sql
 from homeserver.storage.engine import Engine, EngineSettings
 from homeserver.storage.sealing import Sealing
+from homeserver.storage.slots import Slots
 
 _UNIQUE_VIOLATION = "23505"
 _CONFLICTS = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
@@ -75,7 +76,10 @@ class PostgresConnection:
 
 
 class PostgresEngine:
-    """Implements `storage.engine.Engine`. The connection used last is used next: it has its statements prepared."""
+    """Implements `storage.engine.Engine`. The connection used last is used next: it has its statements prepared.
+
+    Few are opened (`slots.py`), so that most statements find one that knows them.
+    """
 
     is_sqlite = False
     errors = asyncpg.PostgresError
@@ -85,6 +89,7 @@ class PostgresEngine:
         self.url = scheme.partition("+")[0] + separator + rest
         self._settings = settings
         self._pool: Any = None
+        self._slots = Slots(settings.pool_size)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Connection]:
@@ -114,11 +119,19 @@ class PostgresEngine:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
         try:
-            raw = await self._acquired()
             try:
-                yield raw
+                await self._slots.take(self._settings.pool_timeout_s)
+            except TimeoutError:
+                raise _no_connection() from None
+            try:
+                raw = await self._acquired()
+                try:
+                    self._slots.connected()
+                    yield raw
+                finally:
+                    await self._pool.release(raw)
             finally:
-                await self._pool.release(raw)
+                self._slots.give()
         except asyncpg.PostgresError as error:
             if (error.sqlstate or "").startswith(_LOST):
                 await self._pool.expire_connections()
@@ -138,7 +151,7 @@ class PostgresEngine:
             await self._pool
             return await self._pool.acquire(timeout=self._settings.pool_timeout_s)
         except TimeoutError:
-            raise StoreUnavailable("No connection to the database became free in time") from None
+            raise _no_connection() from None
         except OSError as error:
             raise StoreUnavailable(f"The database cannot be reached: {error}") from error
 
@@ -165,6 +178,10 @@ class PostgresEngine:
 
 async def _leave_as_it_is(_connection: object) -> None:
     """No statement of ours changes its session, and undoing nothing would cost a round trip each time."""
+
+
+def _no_connection() -> StoreUnavailable:
+    return StoreUnavailable("No connection to the database became free in time")
 
 
 def _values(statement: Sql, parameters: Mapping[str, Any]) -> list[Any]:

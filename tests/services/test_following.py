@@ -30,6 +30,7 @@ from homeserver.services.following import LogFollower
 from homeserver.services.log import Log
 from homeserver.storage.unit import Database
 from tests.storage.rooms import decide, make_room, message
+from tests.support.statements import counted
 
 ALICE = "@alice:hromada.test"
 
@@ -194,3 +195,15 @@ async def test_a_position_of_another_process_is_waited_for(store: Database) -> N
 def test_the_kinds_are_all_tried() -> None:
     tried = {AccountDataEntry, ReceiptEntry, ForgottenEntry, DeviceListEntry, ToDeviceEntry, KeyCountsEntry}
     assert tried | {EventEntry, SessionsEntry, StateEntry} == set(LogEntry.__args__)
+
+
+async def test_where_nothing_is_new_one_statement_says_so(store: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(store) as process:
+
+        def refuse() -> None:
+            raise AssertionError("a transaction was begun")
+
+        monkeypatch.setattr(process.follower._store, "read", refuse)
+        with counted(store) as statements:
+            await process.follower.catch_up()
+    assert len(statements) == 1

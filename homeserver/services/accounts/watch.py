@@ -38,7 +38,7 @@ class AccountWatch:
 
     async def look(self) -> None:
         """Act on what was announced since the last time; the first time always. Raises StoreUnavailable."""
-        async with self._store.read() as tx:
+        async with self._store.read_committed() as tx:
             announced = await tx.users.announced()
         if announced != self._seen:
             await self._sessions.recheck()

@@ -40,7 +40,7 @@ class IgnoredUsers:
         while forgotten != self._forgotten:
             # Where the log could not tell of a change while we read, we read again.
             forgotten = self._forgotten
-            async with self._store.read() as tx:
+            async with self._store.read_committed() as tx:
                 content = await tx.account_data.get(user_id, None, IGNORED_USER_LIST)
             if faults.plan is not None:
                 await faults.plan.reach("ignored.load")
