@@ -79,6 +79,9 @@ class SqlEventRepo(EventRepo):
         self, room_nid: int, *, start: int | None, stop: int | None, backwards: bool, limit: int
     ) -> TimelinePage:
         low, high = (stop, start) if backwards else (start, stop)
+        if backwards and start is not None and limit and self._reader.is_unread_before(start):
+            found, has_more = await self._reader.backwards(room_nid, LOWEST if low is None else low, start, limit)
+            return TimelinePage(found, (found[-1].order or 0) - 1 if has_more else None)
         rows = await (_BACKWARDS if backwards else _FORWARDS).rows(
             self._connection,
             room_nid=room_nid,

@@ -17,7 +17,7 @@ from homeserver.core.canonical import trimmed
 from homeserver.core.event import Event
 from homeserver.core.relations import BUNDLED
 from homeserver.core.versions import ROOM_VERSIONS
-from homeserver.ports.events import EventFlags, EventMemory, Replaced, StoredEvent, Txn
+from homeserver.ports.events import ORDER_BITS, EventFlags, EventMemory, Replaced, StoredEvent, Txn
 from homeserver.storage.dialect import Connection, Fragment, Sql, in_ints, in_texts, json_ints, json_texts
 from homeserver.storage.packing import pack, unpack
 from homeserver.storage.sealing import Sealing
@@ -30,13 +30,22 @@ _SELECT = """SELECT e.nid, e.ord, e.event_id, e.room_nid, e.snapshot_nid, e.flag
             AND c.rel_type IN ({bundled})),
         CASE WHEN e.nid > 0 THEN e.nid ELSE (SELECT l.position FROM late_events l WHERE l.event_nid = e.nid) END,
         e.push
-    FROM events e JOIN rooms r ON r.room_nid = e.room_nid LEFT JOIN events x ON x.event_id = e.redacted_by
+    FROM {events} e JOIN rooms r ON r.room_nid = e.room_nid LEFT JOIN events x ON x.event_id = e.redacted_by
     LEFT JOIN event_txns t ON t.event_nid = e.nid
     WHERE {wanted}"""
 _NAMES = ", ".join(f"'{rel_type}'" for rel_type in BUNDLED)
 _BUNDLED = Fragment(_NAMES, _NAMES)
-_BY_NID = Sql(_SELECT, bundled=_BUNDLED, wanted=in_ints("e.nid", "nids"))
-_BY_ID = Sql(_SELECT, bundled=_BUNDLED, wanted=in_texts("e.event_id", "ids"))
+_EVENTS = Fragment("events", "events")
+_BY_NID = Sql(_SELECT, bundled=_BUNDLED, events=_EVENTS, wanted=in_ints("e.nid", "nids"))
+_BY_ID = Sql(_SELECT, bundled=_BUNDLED, events=_EVENTS, wanted=in_texts("e.event_id", "ids"))
+_NEWEST = """(SELECT * FROM events n WHERE n.room_nid = :room_nid AND n.ord > :low AND n.ord <= :high
+        ORDER BY n.ord DESC LIMIT :count)"""
+_BACKWARDS = Sql(
+    _SELECT + " ORDER BY e.ord DESC",
+    bundled=_BUNDLED,
+    events=Fragment(_NEWEST, _NEWEST),
+    wanted=Fragment("1 = 1", "true"),
+)
 _CONTENT = Sql("SELECT e.nid, e.json FROM events e WHERE {wanted}", wanted=in_ints("e.nid", "nids"))
 _FLAGS = [EventFlags(value) for value in range(2 * EventFlags.APART)]
 READ_BY_SQL = frozenset({"m.room.join_rules", "m.room.history_visibility"})
@@ -83,6 +92,20 @@ class EventReader:
             for stored in await self._kept(await _BY_NID.rows(self._connection, nids=json_ints(missing))):
                 found[stored.nid] = stored
         return [found[nid] for nid in nids if nid in found]
+
+    def is_unread_before(self, order: int) -> bool:
+        """Whether memory is likely to lack the events up to `order`, by the one behind it and what that follows."""
+        behind = self._memory.at((order + 1) >> ORDER_BITS)
+        return behind is not None and not any(map(self._memory.get, behind.event.prev_events))
+
+    async def backwards(self, room_nid: int, low: int, high: int, count: int) -> tuple[list[StoredEvent], bool]:
+        """The newest events of a stretch of a room's timeline, newest first, and whether there are more.
+
+        One statement, for what memory is not likely to have: of the others it fetches rows that nobody needs.
+        """
+        rows = await _BACKWARDS.rows(self._connection, room_nid=room_nid, low=low, high=high, count=count + 1)
+        # Of what comes next memory learns nothing, or the next page would look as if it were there.
+        return await self._kept(rows[:count]), len(rows) > count
 
     async def by_id(self, event_ids: Collection[str]) -> dict[str, StoredEvent]:
         """Events by id; unknown ids are absent."""

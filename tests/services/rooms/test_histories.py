@@ -122,3 +122,23 @@ async def test_histories_in_memory_are_bounded_by_their_changes(world: World) ->
 
 def member(order: int, membership: str) -> ViewChange:
     return ViewChange(order, 1, is_member=True, value=membership)
+
+
+async def test_a_page_that_nobody_has_read_is_one_statement(world: World) -> None:
+    room_id = await world.create(ALICE, BOB)
+    said = [f"message {number}" for number in range(12)]
+    for text in said:
+        await world.say(room_id, text)
+    world.rooms.memory.events.clear()
+    bodies: list[str] = []
+    counts: list[int] = []
+    for _ in range(2):
+        token: str | None = None
+        for _ in range(3):
+            with counted(world.store) as statements:
+                page = await world.rooms.history.messages(B, room_id, PageRequest(True, token, limit=4))
+            token = page.end
+            counts.append(len(statements))
+            bodies += [event["content"]["body"] for event in map(orjson.loads, page.chunk)]
+    assert bodies == said[::-1] * 2
+    assert counts[1:] == [1, 1, 1, 1, 1]  # the second time the row ids are enough
