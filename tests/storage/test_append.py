@@ -182,7 +182,10 @@ async def test_transactions_are_found_again_and_pruned(store: Database) -> None:
         }
         assert await tx.events.by_txns([]) == {}
         read = await tx.events.get_many([first.event.event_id, last.event.event_id])
-        assert [stored.txn for stored in read.values()] == [txn, other]
+        assert {event_id: stored.txn for event_id, stored in read.items()} == {
+            event.event_id: txn,
+            last.event.event_id: other,
+        }
     with pytest.raises(UniqueViolation):
         assert second.head is not None
         await commit(store, decide(second.head, NewEvent(message("!a"), head.state, txn=txn)))
