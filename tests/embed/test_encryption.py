@@ -61,6 +61,35 @@ async def test_a_direct_chat_is_encrypted_and_opens_on_confirmed_devices(browser
     assert ada.faults + maya.faults + phone.faults == []
 
 
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_who_is_invited_late_reads_what_was_said_before(browser: Browser, server: Server) -> None:
+    ada = await person(browser, local(server), "ada")
+    await ada.sign_up()
+    page = ada.page
+    await page.get_by_role("button", name="New conversation").first.click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_role("button", name="Room", exact=True).click()
+    await dialog.get_by_label("Name").fill("Kitchen")
+    await dialog.get_by_role("button", name="Create room").click()
+    await ada.composer.wait_for()
+    await page.get_by_role("heading", name="Kitchen").first.wait_for()
+    await ada.say("the key is under the mat")
+    await ada.sent("the key is under the mat")
+    noor = await person(browser, local(server), "noor")
+    await noor.sign_up()
+    room = page.url.split("/room/")[1].split("?")[0]
+    await page.goto(f"{ada.url}/#/room/{room}?panel=members")
+    await page.get_by_role("button", name="Invite").first.click()
+    await dialog.get_by_role("combobox").fill(noor.name)
+    await dialog.get_by_role("option", name=noor.name).first.click()
+    await dialog.get_by_role("button", name="Invite").click()
+    await noor.accept()
+    await noor.sees("the key is under the mat")
+    await noor.say("found it")
+    await ada.sees("found it")
+    assert ada.faults + noor.faults == []
+
+
 # A camera that sees what `show` is given, since the machines that run this have none.
 CAMERA = """
 const canvas = document.createElement("canvas");

@@ -10,7 +10,7 @@ import { TabBar } from "../parts/Rail.tsx";
 import { pickFiles } from "../parts/Uploads.tsx";
 import { short } from "../render/dates.ts";
 import { go } from "../routes.ts";
-import { type Device, NeedsPassword } from "../sdk/commands.ts";
+import { Account, type Device, NeedsPassword } from "../sdk/account.ts";
 import { admin, attempt, me, signOut, the, toast } from "../stores/app.ts";
 import { confirmed, cryptoState, recovery, strangers, theCrypto } from "../stores/crypto.ts";
 import { set, settings } from "../stores/settings.ts";
@@ -74,6 +74,11 @@ function askToSignOut(): void {
     };
 }
 
+const account = (): Account => {
+    const { engine, commands } = the();
+    return new Account(engine.userId, commands.request);
+};
+
 /** Run what the server wants the password for; ask for it if so. */
 function useConfirmed(): [(run: (password?: string) => Promise<unknown>) => Promise<boolean>, JSX.Element | null] {
     const [waiting, setWaiting] = useState<{ run: (password?: string) => Promise<unknown>; done: (good: boolean) => void }>();
@@ -133,7 +138,7 @@ function Profile(): JSX.Element {
         }, "image/png,image/jpeg,image/webp");
     const changePassword = async (event: Event): Promise<void> => {
         event.preventDefault();
-        if (!(await confirm((password) => commands.setPassword(next, password)))) return;
+        if (!(await confirm((password) => account().setPassword(next, password)))) return;
         setChanging(false);
         setNext("");
         toast(t("profile.password-done"));
@@ -141,7 +146,7 @@ function Profile(): JSX.Element {
     const remove = (): void => {
         question.value = {
             title: t("profile.delete"), text: t("profile.delete-text"), yes: t("profile.delete"), bad: true,
-            run: () => void confirm((password) => commands.deactivate(password)).then((done) => done && void signOut()),
+            run: () => void confirm((password) => account().deactivate(password)).then((done) => done && void signOut()),
         };
     };
     return (
@@ -165,12 +170,12 @@ function Profile(): JSX.Element {
 }
 
 function Devices(): JSX.Element {
-    const { commands, engine } = the();
+    const { engine } = the();
     const [list, setList] = useState<readonly Device[]>([]);
     const [good, setGood] = useState<ReadonlySet<string>>(new Set());
     const [confirm, dialog] = useConfirmed();
     const load = (): void => {
-        void attempt(() => commands.devices()).then((found) => found && setList(found.sort((a, b) => b.seen - a.seen)));
+        void attempt(() => account().devices()).then((found) => found && setList(found.sort((a, b) => b.seen - a.seen)));
         void theCrypto()?.confirmedDevices().then(setGood, () => undefined);
     };
     useEffect(load, [strangers.value]);
@@ -181,12 +186,12 @@ function Devices(): JSX.Element {
     const end = (ids: string[]): void => {
         question.value = {
             title: t("devices.end"), text: t("devices.end-text", { n: ids.length }), yes: t("devices.end"), bad: true,
-            run: () => void confirm((password) => commands.deleteDevices(ids, password)).then((done) => done && load()),
+            run: () => void confirm((password) => account().deleteDevices(ids, password)).then((done) => done && load()),
         };
     };
     const rename = async (device: Device): Promise<void> => {
         const name = prompt(t("devices.name"), device.name);
-        if (name) await attempt(() => commands.renameDevice(device.id, name)).then(load);
+        if (name) await attempt(() => account().renameDevice(device.id, name)).then(load);
     };
     const chip = (id: string): JSX.Element | null =>
         cryptoState.value !== "ready" ? null : good.has(id) ? <span class="chip ok"><Icon name="shield-check" /><span>{t("devices.yours")}</span></span> : <span class="chip warn"><Icon name="shield-question" /><span>{t("devices.unconfirmed")}</span></span>;

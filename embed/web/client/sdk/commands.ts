@@ -64,30 +64,17 @@ export interface LinkPreview {
     image: string | undefined;
 }
 
-export interface Device {
-    id: string;
-    name: string;
-    ip: string;
-    seen: number;
-}
-
-/** The server asks who one is before it does something that cannot be undone. */
-export class NeedsPassword extends Error {
-    constructor(readonly session: string) {
-        super("needs password");
-    }
-}
+/** What the SDK gives, with errors of ours. */
+const told = <T>(asked: Promise<T>): Promise<T> =>
+    asked.catch(({ httpStatus = 0, errcode = "NETWORK", message, data = {} }: { httpStatus?: number; errcode?: string; message: string; data?: Json }) => {
+        throw new ApiError(httpStatus, errcode, textOf(data["error"]) || message, data);
+    });
 
 export class Commands {
     constructor(readonly engine: Engine) {}
 
-    async #ask<T = Json>(method: string, path: string, body?: Json, query?: Json, prefix: string = ClientPrefix.V3): Promise<T> {
-        try {
-            return await this.engine.client.http.authedRequest<T>(method as never, path, query as never, body, { prefix });
-        } catch (error) {
-            const { httpStatus, errcode, message, data } = error as { httpStatus?: number; errcode?: string; message: string; data?: Json };
-            throw new ApiError(httpStatus ?? 0, errcode ?? "NETWORK", textOf(data?.["error"]) || message, data ?? {});
-        }
+    #ask<T = Json>(method: string, path: string, body?: Json, query?: Json, prefix: string = ClientPrefix.V3): Promise<T> {
+        return told(this.engine.client.http.authedRequest<T>(method as never, path, query as never, body, { prefix }));
     }
 
     /** Any request of the Client-Server API, for the pages that have theirs. */
@@ -157,14 +144,13 @@ export class Commands {
         await this.setAccountData("m.direct", { ...now, [userId]: rooms });
     }
 
-    async join(idOrAlias: string, via: string[] = []): Promise<string> {
-        const room = this.engine.room(idOrAlias);
-        const member = room?.getMember(this.engine.userId);
-        const invite = room?.getMyMembership() === "invite" ? member?.events.member : undefined;
-        const { room_id } = await this.#ask<{ room_id: string }>("POST", `/join/${enc(idOrAlias)}`, {}, via.length ? { via } : undefined);
-        const inviter = invite?.getSender();
-        if (inviter && invite?.getContent()["is_direct"] === true) await this.markDirect(room_id, inviter);
-        return room_id;
+    async join(idOrAlias: string, viaServers: string[] = []): Promise<string> {
+        const before = this.engine.room(idOrAlias)?.getMember(this.engine.userId)?.events.member;
+        const { membership, is_direct } = before?.getContent() ?? {};
+        // The SDK takes the keys that go with an invitation (MSC4268).
+        const { roomId } = await told(this.engine.client.joinRoom(idOrAlias, { viaServers }));
+        if (membership === "invite" && is_direct === true) await this.markDirect(roomId, before?.getSender() ?? "");
+        return roomId;
     }
 
     async knock(idOrAlias: string, reason: string, via: string[] = []): Promise<string> {
@@ -178,7 +164,8 @@ export class Commands {
         this.engine.client.store.removeRoom(room);
         this.engine.touch(room);
     };
-    invite = (room: string, user_id: string): Promise<unknown> => this.#ask("POST", `/rooms/${enc(room)}/invite`, { user_id });
+    /** Invite; who may read what was said before gets the keys of it, too (MSC4268). */
+    invite = (room: string, user: string): Promise<unknown> => told(this.engine.client.invite(room, user));
     kick = (room: string, user_id: string): Promise<unknown> => this.#ask("POST", `/rooms/${enc(room)}/kick`, { user_id });
     ban = (room: string, user_id: string): Promise<unknown> => this.#ask("POST", `/rooms/${enc(room)}/ban`, { user_id });
     unban = (room: string, user_id: string): Promise<unknown> => this.#ask("POST", `/rooms/${enc(room)}/unban`, { user_id });
@@ -351,31 +338,6 @@ export class Commands {
     }
 
     // --- the account ---
-
-    async devices(): Promise<Device[]> {
-        const { devices } = await this.#ask<{ devices: { device_id: string; display_name?: string; last_seen_ip?: string; last_seen_ts?: number }[] }>("GET", "/devices");
-        return devices.map((device) => ({ id: device.device_id, name: device.display_name ?? device.device_id, ip: device.last_seen_ip ?? "", seen: device.last_seen_ts ?? 0 }));
-    }
-    renameDevice = (id: string, display_name: string): Promise<unknown> => this.#ask("PUT", `/devices/${enc(id)}`, { display_name });
-    deleteDevices = (devices: string[], password?: string): Promise<unknown> =>
-        this.#confirmed(password, (auth) => this.#ask("POST", "/delete_devices", { devices, ...auth }));
-    setPassword = (new_password: string, password?: string): Promise<unknown> =>
-        this.#confirmed(password, (auth) => this.#ask("POST", "/account/password", { new_password, logout_devices: false, ...auth }));
-    deactivate = (password?: string): Promise<unknown> =>
-        this.#confirmed(password, (auth) => this.#ask("POST", "/account/deactivate", { erase: true, ...auth }));
-
-    /** Run what needs the password again. Throws NeedsPassword until it is given. */
-    async #confirmed(password: string | undefined, run: (auth: Json) => Promise<unknown>): Promise<unknown> {
-        try {
-            return await run({});
-        } catch (error) {
-            if (!(error instanceof ApiError) || error.status !== 401 || !error.body["flows"]) throw error;
-            const session = String(error.body["session"]);
-            if (password === undefined) throw new NeedsPassword(session);
-            const identifier = { type: "m.id.user", user: this.engine.userId };
-            return run({ auth: { type: "m.login.password", identifier, password, session } });
-        }
-    }
 
     async isAdmin(): Promise<boolean> {
         const path = `/_synapse/admin/v1/users/${enc(this.engine.userId)}/admin`;
