@@ -227,15 +227,16 @@ async def test_browsers_of_a_known_user_share_history_by_the_sites_secret(
             await computer.say("and back")
             assert (await _line(process))["said"] == "and back"
             await phone.sees("You said: and back")
-            # A browser that loses its keys takes them up again, and says nothing of it.
-            await _lose_keys(phone)
-            await phone.page.reload()
-            await phone.page.wait_for_function("() => !!globalThis.hromadaChat?.open")
-            user = {"jwt": signed(key, claims(site, name="Ada")), "secret": SECRET}
-            await phone.page.evaluate("user => hromadaChat.setUser(user)", user)
-            await phone.framed()
-            await phone.sees("You said: and back")
-            await phone.sees("You said: from the computer")
+            # A browser that loses its keys takes them up again, and says nothing of it; nor does what it was hold them.
+            for _ in range(2):
+                await _lose_keys(phone)
+                await phone.page.reload()
+                await phone.page.wait_for_function("() => !!globalThis.hromadaChat?.open")
+                user = {"jwt": signed(key, claims(site, name="Ada")), "secret": SECRET}
+                await phone.page.evaluate("user => hromadaChat.setUser(user)", user)
+                await phone.framed()
+                await phone.sees("You said: and back")
+                await phone.sees("You said: from the computer")
             assert await phone.frame.get_by_text("has lost its keys").count() == 0
             # With another secret nothing of it opens: that browser asks, as it does without one.
             stranger = await come("of-ada-but-an-older-secret")

@@ -72,8 +72,17 @@ function take(value: unknown): Session {
     return session;
 }
 
+/** One after the other: what comes of each is what the next one goes on from. */
+let last: Promise<unknown> = Promise.resolve();
+function inTurn<T>(run: () => Promise<T>): Promise<T> {
+    const next = last.then(run);
+    last = next.catch(() => undefined);
+    return next;
+}
+
 /** Begin, or say who one is. */
-export async function start(values: Start): Promise<Session> {
+export const start = (values: Start): Promise<Session> => inTurn(() => begin(values));
+async function begin(values: Start): Promise<Session> {
     for (let tries = 0; ; tries++) {
         try {
             const { nonce, work: bits } = given;
@@ -90,7 +99,7 @@ export async function start(values: Start): Promise<Session> {
 
 /** Go on with what this browser has; refused if that is nothing. */
 export async function resume(): Promise<Session> {
-    resuming ??= ours("session/resume")
+    resuming ??= inTurn(() => ours("session/resume"))
         .then(take)
         .finally(() => (resuming = null));
     return resuming;
@@ -100,7 +109,7 @@ export async function resume(): Promise<Session> {
 export const kept = (): Promise<boolean> => ask("session/resume").then(({ ok }) => ok, () => true);
 
 /** Go on as another device: the keys of this one are lost. */
-export const renew = async (): Promise<Session> => take(await ours("session/renew"));
+export const renew = (): Promise<Session> => inTurn(() => ours("session/renew").then(take));
 
 /** Forget this browser. */
 export async function end(): Promise<void> {

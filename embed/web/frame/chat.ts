@@ -186,11 +186,19 @@ export class Chat {
             };
             const move = this.apart;
             this.apart = false;
-            const take = (session: api.Session): Promise<Device> =>
-                Device.open(session, lost, move, this.#secret).catch((error: unknown) => {
-                    if (error instanceof Apart) lost(true);
-                    throw error;
-                });
+            const take = async (session: api.Session): Promise<Device> => {
+                for (let secret = ""; ; ) {
+                    try {
+                        secret = this.#secret;
+                        return await Device.open(api.current() ?? session, lost, move, secret);
+                    } catch (error) {
+                        if (!(error instanceof Apart)) throw error;
+                        if (secret !== this.#secret) continue; // the page has said it meanwhile
+                        lost(true);
+                        throw error;
+                    }
+                }
+            };
             const device = await take(api.current() ?? (await api.resume())).catch(async (error: unknown) => {
                 if (!(error instanceof KeysLost)) throw error;
                 const renewed = await api.renew();

@@ -203,7 +203,9 @@ export class Device {
         if (!(await this.#secrets?.take())) return false;
         const own = await this.#machine.getDevice(new UserId(this.#me), new DeviceId(id));
         if (!own) return false;
-        await this.#send(await own.verify());
+        const request = await own.verify();
+        own.free(); // it holds the key store open
+        await this.#send(request);
         await this.#machine.markAllTrackedUsersAsDirty();
         await this.#flush();
         return (this.restored = true);
@@ -269,10 +271,15 @@ export class Device {
             // New keys of this user are known here: the machine has forgotten the old ones.
             if (this.#apart && !(await this.#machine.crossSigningStatus()).hasSelfSigning && !(await this.#adopt(this.#machine.deviceId.toString()))) this.#apart();
             await this.#secrets?.save();
-            if (!this.#secrets || !this.#unread || Date.now() - this.#fetched < FETCH_MS) return;
-            [this.#unread, this.#fetched] = [false, Date.now()];
-            if (await this.#secrets.fetch().catch(() => 0)) this.onkeys();
+            await this.#again();
         });
+    }
+
+    /** Look into the backup for what could not be read. */
+    async #again(): Promise<void> {
+        if (!this.#secrets || !this.#unread || Date.now() - this.#fetched < FETCH_MS) return;
+        [this.#unread, this.#fetched] = [false, Date.now()];
+        if (await this.#secrets.fetch().catch(() => 0)) this.onkeys();
     }
 
     /** A message for a room, readable by who is in it and by `others` (staff that may come into it). */
@@ -304,7 +311,9 @@ export class Device {
             event.type = type;
             event.content = relation ? { ...content, "m.relates_to": relation } : content;
         } catch {
-            this.#unread = true; // its key may come
+            if (this.#unread) return; // its key may come
+            this.#unread = true;
+            void this.#alone(() => this.#again()).catch(() => undefined);
         }
     }
 
