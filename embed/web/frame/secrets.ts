@@ -112,8 +112,9 @@ export class Secrets {
         return true;
     }
 
-    /** Lay down the identity of this device, unless it lies there already. */
+    /** Lay down the identity of this device, unless it lies there already. Does nothing once keys are backed up. */
     async give(): Promise<void> {
+        if (this.#version) return;
         const [keys, kept] = [await this.machine.exportCrossSigningKeys(), await this.#read()];
         if (!keys?.masterKey || !keys.self_signing_key || !keys.userSigningKey) return;
         if (kept?.[0] === keys.masterKey && kept[3] && (await this.#use(kept[3]))) return;
