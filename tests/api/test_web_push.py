@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
 
 from tests.support.client import Client
-from tests.support.fixtures import DATABASES, fresh
-from tests.support.postgres import PostgresCluster
+from tests.support.fixtures import fresh
 from tests.support.pushgateway import ENVIRONMENT
 from tests.support.pushservice import PushService, base64url, running_push_service
-from tests.support.server import Server, ServerOptions
+from tests.support.server import Server
 
 pytestmark = pytest.mark.all_only
 
 KIND = "chat.hromada.webpush"
-
-
-@pytest.fixture(scope="module", params=DATABASES)
-def push_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that asks push services on this machine."""
-    url = None
-    if request.param == "postgres":
-        cluster: PostgresCluster = request.getfixturevalue("postgres_cluster")
-        url = cluster.make_database()
-    options = ServerOptions(database_url=url, environment=ENVIRONMENT)
-    running = Server(tmp_path_factory.mktemp("server") / "data", options)
-    running.start()
-    yield running
-    running.stop()
 
 
 @pytest.fixture

@@ -31,11 +31,10 @@ async def test_positions_follow_one_another_however_they_are_reserved(store: Dat
         assert await tx.log.position() == start + 7
 
 
+@pytest.mark.parametrize("tables_url", ["sqlite"], indirect=True)  # PostgreSQL's connections have no such thread
 async def test_a_position_costs_no_visit_to_the_connections_thread(
     store: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not store.engine.is_sqlite:
-        pytest.skip("has no such thread")
     async with store.write() as tx:
         await tx.users.any()  # there is a connection from now on
     visits = []
