@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 
 from tests.api.test_key_faults import proven
-from tests.api.test_pushers import gateway, push_server, pusher, user  # noqa: F401 - fixtures
+from tests.api.test_pushers import gateway, pusher, user  # noqa: F401 - fixtures
 from tests.support.client import Client, part
 from tests.support.pushgateway import PushGateway, running_gateway
 from tests.support.server import Server
@@ -26,13 +26,13 @@ TEXT = {"msgtype": "m.text", "body": "hello"}
 
 
 @pytest.fixture
-async def alice(push_server: Server, http: aiohttp.ClientSession) -> Client:  # noqa: F811
+async def alice(push_server: Server, http: aiohttp.ClientSession) -> Client:
     """Somebody who writes."""
     return await user(push_server, http, "alice")
 
 
 @pytest.fixture
-async def bob(push_server: Server, http: aiohttp.ClientSession) -> Client:  # noqa: F811
+async def bob(push_server: Server, http: aiohttp.ClientSession) -> Client:
     """Somebody who is told."""
     return await user(push_server, http, "bob")
 
@@ -110,7 +110,7 @@ async def test_no_push_after_a_session(
     gateway: PushGateway,  # noqa: F811
     elsewhere: PushGateway,
     http: aiohttp.ClientSession,
-    push_server: Server,  # noqa: F811
+    push_server: Server,
     way: str,
 ) -> None:
     """matrix-org/synapse#8925, #9285: pushers lived on after log-out from elsewhere or deactivation."""
