@@ -6,7 +6,8 @@ import icons from "hromada:icons/all";
 import * as kv from "../core/kv.ts";
 import { learnIcons } from "../ui/Icon.tsx";
 import { Client, Elsewhere } from "./parts/Client.tsx";
-import { en } from "./i18n/en.ts";
+import { chat } from "./i18n/en.chat.ts";
+import { rooms } from "./i18n/en.rooms.ts";
 import { learn } from "./i18n/t.ts";
 import { go, route } from "./routes.ts";
 import { type Session, stored } from "./sdk/session.ts";
@@ -20,7 +21,7 @@ import { beLeader } from "./stores/tabs.ts";
 import { listenForKeys } from "./stores/keys.ts";
 import { watchForNotices } from "./stores/notify.ts";
 
-learn(en);
+learn({ ...chat, ...rooms });
 learnIcons(icons);
 
 /** What a conversation needs next, while there is a connection and nothing else to do. */

@@ -14,8 +14,8 @@ export const LANGUAGES: Record<Language, string> = { en: "English", uk: "Укр�
 
 const loaded: Record<Language, Partial<Texts>> = { en: entry, uk: {} };
 
-/** The rest of English: it comes with the client, after the sign-in page. */
-export const learn = (texts: Texts): void => void (loaded.en = texts);
+/** More of English: it comes with the client, after the sign-in page, and with the pages that say it. */
+export const learn = (texts: Partial<Texts>): void => void (loaded.en = { ...loaded.en, ...texts });
 export const language = signal<Language>("en");
 
 export type Slots = Readonly<Record<string, string | number>>;

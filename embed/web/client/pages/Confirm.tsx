@@ -2,6 +2,7 @@ import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Dialog, IconButton, PasswordField } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
+import "../i18n/settings.ts";
 import { lazy } from "../../ui/lazy.tsx";
 import { language, t } from "../i18n/t.ts";
 import { emojiName } from "../i18n/sas.ts";

@@ -2,6 +2,7 @@ import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Empty, IconButton } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
+import { lazy } from "../../ui/lazy.tsx";
 import { t } from "../i18n/t.ts";
 import { EmojiPicker } from "../parts/Emoji.tsx";
 import { Composer } from "../parts/Composer.tsx";
@@ -19,9 +20,10 @@ import { attempt, loaded, me, openRoomById, rooms, status, the, toast } from "..
 import { draftKey, handOn } from "../stores/drafts.ts";
 import { rightsOf, type RoomView, viewOf } from "../stores/room.ts";
 import { personCard } from "../stores/ui.ts";
-import { Preview } from "./Preview.tsx";
 import { useComposerLock } from "../parts/Locked.tsx";
-import { SpaceHome } from "./Space.tsx";
+
+const Preview = lazy(() => import("./Preview.tsx").then(({ Preview }) => Preview));
+const SpaceHome = lazy(() => import("./Space.tsx").then(({ SpaceHome }) => SpaceHome));
 
 type RoomRoute = Extract<Route, { page: "room" }>;
 

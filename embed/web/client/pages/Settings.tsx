@@ -3,6 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { Dialog, Field, IconButton, PasswordField, Segments } from "../../ui/controls.tsx";
 import { Avatar } from "../../ui/Avatar.tsx";
 import { Icon } from "../../ui/Icon.tsx";
+import "../i18n/settings.ts";
 import { keepLocal, language, LANGUAGES, type Language, speak, t } from "../i18n/t.ts";
 import { Face } from "../parts/faces.tsx";
 import { KeysTable } from "../parts/KeysTable.tsx";

@@ -4,8 +4,6 @@ import { Empty } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { lazy } from "../../ui/lazy.tsx";
 import { t } from "../i18n/t.ts";
-import { Explore } from "../pages/Explore.tsx";
-import { Invites } from "../pages/Preview.tsx";
 import { RoomPage, Strip } from "../pages/Room.tsx";
 import { go, route } from "../routes.ts";
 import { announced, app, loaded, me, rooms, toasts } from "../stores/app.ts";
@@ -17,6 +15,8 @@ import { Rail, TabBar } from "./Rail.tsx";
 import { RoomList } from "./RoomList.tsx";
 import { KeptTimeline } from "./Timeline.tsx";
 
+const Explore = lazy(() => import("../pages/Explore.tsx").then(({ Explore }) => Explore));
+const Invites = lazy(() => import("../pages/Preview.tsx").then(({ Invites }) => Invites));
 const Settings = lazy(() => import("../pages/Settings.tsx").then(({ SettingsPage }) => SettingsPage));
 const Search = lazy(() => import("../pages/Search.tsx").then(({ Search }) => Search));
 const Confirm = lazy(() => import("../pages/Confirm.tsx").then(({ ConfirmPage }) => ConfirmPage));
@@ -120,12 +120,18 @@ export function Client(): JSX.Element {
     const to = route.value;
     useEffect(() => {
         // On a new page the focus goes to its heading, so that a screen reader says where one is.
-        if (to.page === "room" || to.page === "home") return;
-        const heading = document.querySelector<HTMLElement>("main h1, main h2");
-        if (heading && !document.querySelector("dialog[open]")) {
-            heading.tabIndex = -1;
-            heading.focus({ preventScroll: true });
-        }
+        if (to.page === "room" || to.page === "home") return undefined;
+        const look = (): void => {
+            if (document.querySelector("dialog[open]")) return;
+            const heading = document.querySelector<HTMLElement>("main h1, main h2");
+            heading?.setAttribute("tabindex", "-1");
+            heading?.focus({ preventScroll: true });
+            // The page's code may be on its way.
+            if (!heading) again = setTimeout(look, 50);
+        };
+        let again: ReturnType<typeof setTimeout> | undefined;
+        look();
+        return () => clearTimeout(again);
     }, [to.page, "tab" in to ? to.tab : ""]);
     if (to.page === "verify" || to.page === "recovery" || to.page === "unlock") {
         return <><Boundary pane="main"><Confirm page={to.page} /></Boundary><Dialogs /><Announcer /></>;

@@ -17,7 +17,6 @@ import { Face, RoomFace, useAnchor } from "./faces.tsx";
 import { useComposerLock } from "./Locked.tsx";
 import { MessageRow } from "./Message.tsx";
 import { askToLeave } from "./RoomList.tsx";
-import { RoomSettingsView } from "./RoomSettings.tsx";
 import { TimelineView } from "./Timeline.tsx";
 import { Menu } from "../../ui/controls.tsx";
 
@@ -44,6 +43,7 @@ function Frame({ label, title, back, children }: { label: string; title: Compone
 }
 
 const MediaStrip = lazy(() => import("./Files.tsx").then(({ MediaStrip }) => MediaStrip), null);
+const RoomSettings = lazy(() => import("./RoomSettings.tsx").then(({ RoomSettings }) => RoomSettings), null);
 const Files = lazy(() => import("./Files.tsx").then(({ Files }) => Files), null);
 
 const TABS = ["details", "members", "settings"] as const;
@@ -67,7 +67,7 @@ function Details({ row, tab }: { row: RoomRow; tab: (typeof TABS)[number] }): JS
                 ))}
             </div>
             <div class="scroll" role="tabpanel" id="tabpanel" aria-labelledby={`tab-${tab}`} tabIndex={0}>
-                {tab === "details" ? <About row={row} /> : tab === "members" ? <Members row={row} /> : <RoomSettingsView row={row} />}
+                {tab === "details" ? <About row={row} /> : tab === "members" ? <Members row={row} /> : <RoomSettings row={row} />}
             </div>
         </Frame>
     );

@@ -11,8 +11,8 @@ import { attempt, me, openRoomById, the } from "../stores/app.ts";
 import { cryptoState } from "../stores/crypto.ts";
 import { rightsOf } from "../stores/room.ts";
 import { personCard, question } from "../stores/ui.ts";
+import { Choice } from "./Choice.tsx";
 import { Face } from "./faces.tsx";
-import { Choice } from "./RoomSettings.tsx";
 
 /** A person: write to them, and what their place in this room allows. */
 export function PersonCard({ user, room }: { user: string; room: string | undefined }): JSX.Element {

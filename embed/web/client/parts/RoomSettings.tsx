@@ -8,36 +8,14 @@ import type { RoomRow } from "../sdk/types.ts";
 import { rightsOf, settingsOf } from "../stores/room.ts";
 import { cryptoState } from "../stores/crypto.ts";
 import { question } from "../stores/ui.ts";
+import { Choice } from "./Choice.tsx";
 import { pickFiles } from "./Uploads.tsx";
 
 const RULES = ["invite", "knock", "restricted", "public"] as const;
 const HISTORY = ["joined", "invited", "shared", "world_readable"] as const;
 const NEWEST = "12";
 
-interface ChoiceProps<T extends string> {
-    icon: string;
-    label: string;
-    value: string;
-    values: readonly T[];
-    name: (value: T) => string;
-    disabled: boolean;
-    onChange: (value: T) => void;
-}
-
-/** A setting with a few values. */
-export function Choice<T extends string>({ icon, label, value, values, name, disabled, onChange }: ChoiceProps<T>): JSX.Element {
-    return (
-        <label class="it">
-            <Icon name={icon} />
-            <span class="grow">{label}</span>
-            <select class="sel" value={value} disabled={disabled} onChange={(event) => onChange(event.currentTarget.value as T)}>
-                {values.map((each) => <option key={each} value={each}>{name(each)}</option>)}
-            </select>
-        </label>
-    );
-}
-
-export function RoomSettingsView({ row }: { row: RoomRow }): JSX.Element {
+export function RoomSettings({ row }: { row: RoomRow }): JSX.Element {
     const { commands } = the();
     const now = settingsOf(row.id);
     const rights = rightsOf(row.id);

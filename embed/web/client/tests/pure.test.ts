@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
 import test from "node:test";
+import { settings } from "../i18n/en.settings.ts";
 import { fill } from "../i18n/t.ts";
 import { uk } from "../i18n/uk.ts";
 import { en } from "../i18n/en.ts";
@@ -142,4 +144,17 @@ test("languages: the same keys and slots, all plural forms", () => {
     for (const [n, word] of [[1, "учасник"], [2, "учасники"], [5, "учасників"], [21, "учасник"], [112, "учасників"]] as const) {
         assert.equal(fill(uk["room.members"], { n }, "uk"), `${n} ${word}`);
     }
+});
+
+test("what comes with the pages of settings is said by them alone", () => {
+    const theirs = /^(pages.(Settings|Told|Confirm|ByCode|rows)\.|i18n.|tests.)/;
+    const root = new URL("../", import.meta.url);
+    const files = readdirSync(root, { recursive: true, encoding: "utf8" }).filter((file) => /\.tsx?$/.test(file) && !theirs.test(file));
+    assert.ok(files.length > 50);
+    const keys = Object.keys(settings).filter((key) => key.includes("."));
+    const said = files.flatMap((file) => {
+        const text = readFileSync(new URL(file.replaceAll("\\", "/"), root), "utf8");
+        return keys.filter((key) => text.includes(`t("${key}"`)).map((key) => `${file}: ${key}`);
+    });
+    assert.deepEqual(said, []);
 });
