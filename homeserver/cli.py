@@ -120,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     group("user", _add_user_actions, "accounts")
     group("registration-token", _add_token_actions, "tokens that let people register")
     group("report", _add_report_actions, "what users reported")
+    group("database", _add_database_actions, "the database itself")
     group("search", _add_search_actions, "the index of messages")
     group("media", _add_media_actions, "images, videos and files")
     group("site", _add_site_actions, "support chats on other websites")
@@ -134,6 +135,12 @@ def _parser() -> argparse.ArgumentParser:
 def _add_report_actions(actions: Any) -> None:
     listing = _with_settings(actions.add_parser("list", help="print the newest reports"), _report_list)
     listing.add_argument("--limit", type=_positive, metavar="N", default=100, help="how many; default: 100")
+
+
+def _add_database_actions(actions: Any) -> None:
+    from homeserver.cli_database import add_database_actions  # noqa: PLC0415 - as below
+
+    add_database_actions(actions, _with_settings, _config)
 
 
 def _add_search_actions(actions: Any) -> None:

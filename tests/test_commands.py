@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -15,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.support.client import Client, eventually, part
-from tests.support.fixtures import StartServer
+from tests.support.fixtures import DATABASES, StartServer
+from tests.support.keys import device_keys, one_time_keys
 from tests.support.postgres import PostgresCluster
 
 pytestmark = pytest.mark.all_only
@@ -230,3 +233,62 @@ async def test_doctor_knows_how_the_server_was_started(start_server: StartServer
     server.stop()
     done = hromada("doctor", "--data-dir", str(server.data_dir))
     assert "registration      closed" in done.stdout
+
+
+@pytest.mark.parametrize("database", DATABASES)
+async def test_a_restored_database_gives_no_key_twice(
+    database: str, start_server: StartServer, http: aiohttp.ClientSession, request: pytest.FixtureRequest
+) -> None:
+    """And whoever was told something after the backup need not begin anew."""
+    server = start_server(database)
+    alice = await Client(http, server.url).register("alice")
+    bob = await Client(http, server.url).register("bob")
+    room = (await alice.ok("POST", "/createRoom", {"preset": "public_chat"}))["room_id"]
+    await bob.ok("POST", f"/join/{part(room)}")
+    keys = {"device_keys": device_keys(alice.user_id, alice.device_id)}
+    await alice.ok(
+        "POST", "/keys/upload", {**keys, "one_time_keys": one_time_keys(alice.user_id, alice.device_id, "a")}
+    )
+    before = (await bob.ok("GET", "/sync"))["next_batch"]
+    options = ("--data-dir", str(server.data_dir), "--server-name", server.name)
+    url = server.options.database_url
+    options = options if url is None else (*options, "--database-url", url)
+    assert hromada("database", "restored", *options).returncode == 1, "not while the server runs"
+    server.stop()
+    if url is None:
+        shutil.copy(server.data_dir / "hromada.db", server.data_dir / "backup.db")
+    else:
+        cluster: PostgresCluster = request.getfixturevalue("postgres_cluster")
+        copied = cluster.make_database(url)
+    server.start()
+    alice.base_url = bob.base_url = server.url
+    claim = {"one_time_keys": {alice.user_id: {alice.device_id: "signed_curve25519"}}}
+    taken = await bob.ok("POST", "/keys/claim", claim)
+    assert list(taken["one_time_keys"][alice.user_id][alice.device_id]) == ["signed_curve25519:a"]
+    await alice.ok("PUT", f"/rooms/{part(room)}/send/m.room.message/1", {"msgtype": "m.text", "body": "lost"})
+    told = (await bob.ok("GET", f"/sync?since={before}"))["next_batch"]
+    server.stop()
+
+    if url is None:
+        for left in server.data_dir.glob("hromada.db*"):
+            left.unlink()
+        shutil.copy(server.data_dir / "backup.db", server.data_dir / "hromada.db")
+    else:
+        server.options = replace(server.options, database_url=copied)
+        options = (*options[:-1], copied)
+    done = hromada("database", "restored", *options)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Dropped 1 one-time keys of 1 users")
+    server.start()
+    alice.base_url = bob.base_url = server.url
+    again = await bob.ok("POST", "/keys/claim", claim)
+    assert not again["one_time_keys"].get(alice.user_id, {}).get(alice.device_id)
+    assert not (await alice.ok("POST", "/keys/upload", {}))["one_time_key_counts"].get("signed_curve25519")
+    since = await bob.ok("GET", f"/sync?since={told}")
+    assert since["device_lists"]["changed"] == [alice.user_id]
+    await alice.ok("PUT", f"/rooms/{part(room)}/send/m.room.message/2", {"msgtype": "m.text", "body": "found"})
+    news = await bob.ok("GET", f"/sync?since={since['next_batch']}")
+    assert [event["content"]["body"] for event in news["rooms"]["join"][room]["timeline"]["events"]] == ["found"]
+    await alice.ok("POST", "/keys/upload", {"one_time_keys": one_time_keys(alice.user_id, alice.device_id, "b")})
+    taken = await bob.ok("POST", "/keys/claim", claim)
+    assert list(taken["one_time_keys"][alice.user_id][alice.device_id]) == ["signed_curve25519:b"]

@@ -141,6 +141,17 @@ class KeyRepo(Protocol):
         """The fallback keys of devices, which are used from now on. Those that have none are absent."""
         ...
 
+    async def drop_one_time_keys(self) -> int:
+        """Give no one-time key of anybody away any more; returns how many were left.
+
+        For a database that comes from a backup: some may have been claimed since, and none may be claimed twice.
+        """
+        ...
+
+    async def users(self) -> list[str]:
+        """All who have a device with identity keys."""
+        ...
+
     async def delete_devices(self, user_id: str, device_ids: Collection[str] | None) -> bool:
         """Delete everything of these devices (all of the user's if None), messages for them too.
 

@@ -101,6 +101,10 @@ _PACKS = Sql(
     taken=rows_of("taken", "t", queue="bigint", ordinal="bigint"),
 )
 _PACK_AT = Sql("SELECT first, keys FROM one_time_keys WHERE queue = :queue AND first <= :ordinal AND last >= :ordinal")
+_ALL_LEFT = Sql("SELECT coalesce(sum(last - claimed), 0) FROM key_queues")
+_CLAIM_ALL = Sql("UPDATE key_queues SET claimed = last")
+_CLEAR_ALL = Sql("DELETE FROM one_time_keys")
+_USERS = Sql("SELECT DISTINCT user_id FROM device_keys ORDER BY user_id")
 _FALLBACK = Sql(
     "SELECT k.user_id, k.device_id, k.algorithm, k.key_id, k.json, k.used FROM {devices} "
     "JOIN fallback_keys k ON k.user_id = w.user_id AND k.device_id = w.device_id AND k.algorithm = w.algorithm",
@@ -264,6 +268,15 @@ class SqlKeyRepo(KeyRepo):
         fresh = [_key_row((row[0], row[1]), (row[2], row[3])) for row in rows if not row[5]]
         await _USE.run_many(self._connection, [{**row, "used": True} for row in fresh])
         return {(row[0], row[1]): ((row[2], row[3]), row[4]) for row in rows}
+
+    async def drop_one_time_keys(self) -> int:
+        left = int((await _ALL_LEFT.first(self._connection))[0])
+        await _CLAIM_ALL.run(self._connection)
+        await _CLEAR_ALL.run(self._connection)
+        return left
+
+    async def users(self) -> list[str]:
+        return [row[0] for row in await _USERS.rows(self._connection)]
 
     async def delete_devices(self, user_id: str, device_ids: Collection[str] | None) -> bool:
         if device_ids is None:
