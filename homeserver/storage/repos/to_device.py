@@ -1,9 +1,9 @@
 """SQL for `ports.e2e.ToDeviceRepo`.
 
-On SQLite, what one request sends is stored in packs of a few messages, behind one another, and a row of two numbers
-says of each message that it waits; a pack goes with the last of its messages that does. PostgreSQL has the messages in
-these rows themselves: there a row costs nearly the same whatever its size, and to look after packs costs more than they
-spare.
+On SQLite, what one request sends is stored in packs of a few messages, behind one another. For which devices a pack's
+messages wait is said by a row for each block of devices with neighbouring numbers, a bit for each of them; a pack goes
+with the last such row. PostgreSQL has a row with the message for each device: there a row costs nearly the same
+whatever its size, and to look after packs costs more than they spare.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ _PACK_BYTES = 3_900
 _NUMBER_BYTES = 8  # of the number of a device in a pack, or so
 _PACKS = 1 << 20  # of one position, or messages
 _POSITIONS = (1 << 43) - 2  # and one more still fits in 64 bits
-_AT_ONCE = 10_000  # messages deleted by one statement
+_AT_ONCE = 10_000  # rows of blocks looked at by one statement
+_BLOCK = 16
+"""Devices in a block. A device's messages are found among those of its block, so there must not be many."""
 
 _OF_USERS = Sql(
     "SELECT d.user_id, d.device_id, d.nid FROM {devices}",
@@ -41,21 +43,29 @@ _OF_USERS = Sql(
         f"devices d WHERE {in_texts('d.user_id', 'users').postgres}",
     ),
 )
+_BLOCK_OF = f"b.block = d.nid / {_BLOCK}"
+_FOR_IT = f"b.waiting & (1 << (d.nid % {_BLOCK}))"
 _LENGTHS = Sql(
-    "SELECT d.nid, (SELECT count(*) FROM (SELECT 1 FROM to_device t WHERE t.device = d.nid LIMIT :most) q) "
-    "FROM devices d WHERE {devices}",
+    "SELECT d.nid, (SELECT count(*) FROM (SELECT 1 FROM {messages} LIMIT :most) q) FROM devices d WHERE {devices}",
+    messages=Fragment(f"to_device_blocks b WHERE {_BLOCK_OF} AND {_FOR_IT}", "to_device t WHERE t.device = d.nid"),
     devices=in_ints("d.nid", "devices"),
 )
 _ADD = Rows("INSERT INTO to_device {rows}", device="bigint", pack="bigint", json="bytea")
-_ADD_PACKED = Rows("INSERT INTO to_device {rows}", device="bigint", pack="bigint")
+_ADD_BLOCKS = Rows("INSERT INTO to_device_blocks {rows}", block="bigint", pack="bigint", waiting="bigint")
 _ADD_PACKS = Rows("INSERT INTO to_device_packs {rows}", id="bigint", devices="text", json="bytea")
+_NAMED = "d.user_id = :user_id AND d.device_id = :device_id"
 _WAITING = Sql(
-    f"SELECT t.pack / {_PACKS}, t.device, p.devices, coalesce(p.json, t.json) "
-    "FROM to_device t LEFT JOIN to_device_packs p ON p.id = t.pack "
-    "WHERE t.device = (SELECT d.nid FROM devices d WHERE d.user_id = :user_id AND d.device_id = :device_id) "
-    "AND t.pack >= :low AND t.pack < :high ORDER BY t.pack LIMIT :count"
+    "{waiting}",
+    waiting=Fragment(
+        f"SELECT p.id / {_PACKS}, d.nid, p.devices, p.json FROM devices d CROSS JOIN to_device_blocks b "
+        f"ON {_BLOCK_OF} AND {_FOR_IT} JOIN to_device_packs p ON p.id = b.pack "
+        f"WHERE {_NAMED} AND b.pack >= :low AND b.pack < :high ORDER BY b.pack LIMIT :count",
+        f"SELECT t.pack / {_PACKS}, t.device, NULL, t.json FROM to_device t "
+        f"WHERE t.device = (SELECT d.nid FROM devices d WHERE {_NAMED}) "
+        "AND t.pack >= :low AND t.pack < :high ORDER BY t.pack LIMIT :count",
+    ),
 )
-_EACH_DEVICE = "json_each(p.devices) AS e JOIN to_device t ON t.device = e.value AND t.pack = p.id"
+_EACH_BLOCK = f"json_each(p.devices) e JOIN to_device_blocks b ON b.block = e.value / {_BLOCK} AND b.pack = p.id"
 _FIRST_POSITIONS = (
     f"(SELECT max(position) + 1 FROM (SELECT DISTINCT {{id}} / {_PACKS} AS position FROM {{table}} "
     f"WHERE {{id}} >= :low AND {{id}} < :high ORDER BY position LIMIT :count) q) * {_PACKS}"
@@ -63,28 +73,36 @@ _FIRST_POSITIONS = (
 _BETWEEN = Sql(
     "{between}",
     between=Fragment(
-        f"SELECT p.id / {_PACKS}, d.user_id, d.device_id FROM to_device_packs p JOIN {_EACH_DEVICE} "
-        "JOIN devices d ON d.nid = t.device WHERE p.id >= :low "
+        f"SELECT p.id / {_PACKS}, d.user_id, d.device_id FROM to_device_packs p JOIN {_EACH_BLOCK} "
+        f"JOIN devices d ON d.nid = e.value AND {_FOR_IT} WHERE p.id >= :low "
         f"AND p.id < {_FIRST_POSITIONS.format(id='id', table='to_device_packs')} ORDER BY p.id",
         f"SELECT t.pack / {_PACKS}, d.user_id, d.device_id FROM to_device t JOIN devices d ON d.nid = t.device "
         f"WHERE t.pack >= :low AND t.pack < {_FIRST_POSITIONS.format(id='pack', table='to_device')} ORDER BY t.pack",
     ),
 )
+
+
+def _found(devices: str, further: str = "") -> str:
+    """SQLite: what waits for some devices d, by block and pack: their bits, and those of all for whom it waits."""
+    return (
+        f"SELECT b.block, b.pack, sum(1 << (d.nid % {_BLOCK})), b.waiting FROM {devices} CROSS JOIN to_device_blocks b "
+        f"ON {_BLOCK_OF} AND {_FOR_IT}{further} GROUP BY b.block, b.pack LIMIT :count"
+    )
+
+
 _ACKNOWLEDGED = Sql(
-    "SELECT t.device, t.pack FROM {named} JOIN devices d ON d.user_id = w.user_id AND d.device_id = w.device_id "
-    "JOIN to_device t ON t.device = d.nid AND t.pack < w.below ORDER BY t.pack LIMIT :count",
+    _found("{named} JOIN devices d ON d.user_id = w.user_id AND d.device_id = w.device_id", " AND b.pack < w.below"),
     named=rows_of("devices", "w", user_id="text", device_id="text", below="bigint"),
 )
 _DELETE_BELOW = Sql(
     "DELETE FROM to_device WHERE pack < :below "
     "AND device = (SELECT nid FROM devices WHERE user_id = :user_id AND device_id = :device_id)"
 )
-# On SQLite they are found, the oldest first, so that their packs can be looked at; PostgreSQL deletes them at once.
+# On SQLite they are found, so that their packs can be looked at; PostgreSQL deletes them at once.
 _OF_USER = Sql(
     "{take}",
     take=Fragment(
-        "SELECT t.device, t.pack FROM (SELECT nid FROM devices WHERE user_id = :user_id) d "
-        "JOIN to_device t ON t.device = d.nid ORDER BY t.pack LIMIT :count",
+        _found("(SELECT nid FROM devices WHERE user_id = :user_id) d"),
         "DELETE FROM to_device t USING devices d WHERE d.user_id = :user_id AND t.device = d.nid",
     ),
 )
@@ -92,14 +110,14 @@ _IDS = in_texts("d.device_id", "ids")
 _OF_DEVICES = Sql(
     "{take}",
     take=Fragment(
-        f"SELECT t.device, t.pack FROM (SELECT nid FROM devices d WHERE user_id = :user_id AND {_IDS.sqlite}) d "
-        "JOIN to_device t ON t.device = d.nid ORDER BY t.pack LIMIT :count",
+        _found(f"(SELECT nid FROM devices d WHERE user_id = :user_id AND {_IDS.sqlite}) d"),
         f"DELETE FROM to_device t USING devices d WHERE d.user_id = :user_id AND {_IDS.postgres} AND t.device = d.nid",
     ),
 )
-_DELETE = Sql("DELETE FROM to_device WHERE device = :device AND pack <= :pack")
+_KEEP_WAITING = Sql("UPDATE to_device_blocks SET waiting = :waiting WHERE block = :block AND pack = :pack")
+_DELETE_BLOCK = Sql("DELETE FROM to_device_blocks WHERE block = :block AND pack = :pack")
 _DELETE_PACKS = Sql(
-    f"DELETE FROM to_device_packs AS p WHERE {{packs}} AND NOT EXISTS (SELECT 1 FROM {_EACH_DEVICE})",
+    f"DELETE FROM to_device_packs AS p WHERE {{packs}} AND NOT EXISTS (SELECT 1 FROM {_EACH_BLOCK})",
     packs=in_ints("p.id", "packs"),
 )
 _BEGIN = Sql("INSERT INTO request_txns (key, position) VALUES (:key, :position) ON CONFLICT (key) DO NOTHING")
@@ -123,10 +141,16 @@ async def delete_messages(connection: Connection, user_id: str, device_ids: Coll
 async def _delete(connection: Connection, statement: Sql, **which: str) -> None:
     """Delete messages, and the packs of which none waits any more."""
     while found := await statement.rows(connection, **which, count=_AT_ONCE):
-        # All up to the newest of a device are among those found.
-        newest = {device: pack for device, pack in found}
-        await _DELETE.run_many(connection, [{"device": device, "pack": pack} for device, pack in newest.items()])
-        await _DELETE_PACKS.run_many(connection, [{"packs": json_ints({pack for _, pack in found})}])
+        shorter, gone = [], []
+        for block, pack, bits, waiting in found:
+            if waiting == bits:
+                gone.append({"block": block, "pack": pack})
+            else:
+                shorter.append({"block": block, "pack": pack, "waiting": waiting & ~bits})
+        await _KEEP_WAITING.run_many(connection, shorter)
+        await _DELETE_BLOCK.run_many(connection, gone)
+        if gone:
+            await _DELETE_PACKS.run_many(connection, [{"packs": json_ints({row["pack"] for row in gone})}])
         if len(found) < _AT_ONCE:
             return
 
@@ -149,12 +173,19 @@ class SqlToDeviceRepo(ToDeviceRepo):
             events = [seal(b"%b%b}" % (head, content), "device") for content in contents]
             await _ADD.run(self._connection, list(zip(queues, count(first), events, strict=False)))
             return
-        waiting, packs = [], []
+        # In the order of their numbers, neighbours share a pack, and so the row that says so.
+        order = sorted(range(len(queues)), key=queues.__getitem__)
+        queues, contents = [queues[place] for place in order], [contents[place] for place in order]
+        blocks, packs = [], []
         for pack, (devices, json) in enumerate(_packed(head, queues, contents), first):
             packs.append((pack, orjson.dumps(devices).decode(), seal(json, "device")))
-            waiting += [(device, pack) for device in devices]
+            bits: dict[int, int] = {}
+            for device in devices:
+                block = device // _BLOCK
+                bits[block] = bits.get(block, 0) | 1 << device % _BLOCK
+            blocks += [(block, pack, waiting) for block, waiting in bits.items()]
         await _ADD_PACKS.run(self._connection, packs)
-        await _ADD_PACKED.run(self._connection, waiting)
+        await _ADD_BLOCKS.run(self._connection, blocks)
 
     async def waiting(self, device: DeviceName, after: int, upto: int, limit: int) -> list[DeviceMessage]:
         low, high = (_end(position) for position in (after, upto))

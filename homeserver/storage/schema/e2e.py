@@ -109,13 +109,22 @@ device_lists = Table(
 to_device = Table(
     "to_device",
     metadata,
-    # A message that waits: for which device (`devices.nid`), and in which pack. On SQLite a row is two numbers, since a
-    # request for a thousand devices changes a thousand places of this table. PostgreSQL appends rows wherever they
-    # belong: there they have the events themselves, and numbers of packs that do not exist.
+    # PostgreSQL only: a message that waits, by its device (`devices.nid`), its place in the log and in its request.
     Column("device", BigInteger, primary_key=True, autoincrement=False),
     Column("pack", BigInteger, primary_key=True, autoincrement=False),
-    Column("json", LargeBinary),
+    Column("json", LargeBinary, nullable=False),
     Index("ix_to_device_pack", "pack").ddl_if(dialect="postgresql"),
+    sqlite_with_rowid=False,
+)
+
+to_device_blocks = Table(
+    "to_device_blocks",
+    metadata,
+    # SQLite only: that messages of a pack wait for devices of a block (`devices.nid` divided by the size of a block).
+    # Numbers, and one row for several devices, since a request for a thousand changes places all over the table.
+    Column("block", BigInteger, primary_key=True, autoincrement=False),
+    Column("pack", BigInteger, primary_key=True, autoincrement=False),
+    Column("waiting", BigInteger, nullable=False),  # a bit for each device of the block, by the remainder; never none
     sqlite_with_rowid=False,
 )
 

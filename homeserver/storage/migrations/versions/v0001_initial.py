@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001.997"
+revision = "0001.998"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -72,6 +72,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one call for each table
     _support_sites()
     _support_visitors()
     _to_device()
+    _to_device_blocks()
     _to_device_packs()
     _url_previews()
     _users()
@@ -922,12 +923,23 @@ def _to_device() -> None:
         "to_device",
         sa.Column("device", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("pack", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("json", sa.LargeBinary(), nullable=True),
+        sa.Column("json", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("device", "pack", name="pk_to_device"),
         sqlite_with_rowid=False,
     )
     if op.get_bind().dialect.name == "postgresql":
         op.create_index("ix_to_device_pack", "to_device", ["pack"], unique=False)
+
+
+def _to_device_blocks() -> None:
+    op.create_table(
+        "to_device_blocks",
+        sa.Column("block", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("pack", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("waiting", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("block", "pack", name="pk_to_device_blocks"),
+        sqlite_with_rowid=False,
+    )
 
 
 def _to_device_packs() -> None:
