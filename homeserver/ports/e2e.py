@@ -225,6 +225,13 @@ class ToDeviceRepo(Protocol):
         """Delete messages up to the positions that the devices have acknowledged."""
         ...
 
+    async def prune_lost(self, queues: int) -> int:
+        """Delete messages to devices that were deleted while these were sent, of at most so many devices.
+
+        Returns how many messages. Elsewhere a device's messages go with it.
+        """
+        ...
+
     async def begin(self, key: bytes, position: int) -> bool:
         """Note a request's transaction id; False if it was done before."""
         ...

@@ -36,7 +36,7 @@ class Maintenance:
         self._clock = clock
         self._transaction_days = transaction_days
         self._report_days = report_days
-        self._chores = (self._forget_sign_ins, self._forget_reports, *chores)
+        self._chores = (self._forget_sign_ins, self._forget_reports, self._forget_lost_messages, *chores)
 
     async def run(self) -> None:
         """Once at start and every hour, until cancelled. A database that is away is tried again next time."""
@@ -88,6 +88,10 @@ class Maintenance:
         before_ms = self._clock.now_ms() - self._report_days * _DAY_MS
         async with self._store.write() as tx:
             return await tx.reports.prune(before_ms, _STEP)
+
+    async def _forget_lost_messages(self) -> int:
+        async with self._store.write() as tx:
+            return await tx.to_device.prune_lost(_STEP)
 
 
 async def _repeat(step: Chore) -> int:

@@ -6,9 +6,11 @@ import pytest
 
 from homeserver.ports.accounts import Device
 from homeserver.ports.e2e import DeviceName
+from homeserver.services.maintenance import Maintenance
 from homeserver.storage.dialect import Sql
 from homeserver.storage.repos import to_device
 from homeserver.storage.unit import Database
+from homeserver.system import SystemClock
 
 ALICE, BOB = "@alice:hromada.test", "@bob:hromada.test"
 HEAD = b'{"type":"t","sender":"@carol:hromada.test","content":'
@@ -85,6 +87,27 @@ async def test_many_messages_and_large_ones_are_split(store: Database) -> None:
         assert await positions(store, device) == [1, 2, 3]
 
 
+async def test_neighbours_are_told_apart(store: Database) -> None:
+    devices = [(ALICE, f"D{number:03}") for number in range(40)]
+    await with_devices(store, *devices)
+    await send(store, 1, *devices[::-1])
+    await send(store, 2, *devices[::3])
+    await send(store, 3, *devices[20:], *devices[:20])
+    async with store.write() as tx:
+        await tx.to_device.delete_acknowledged({device: 1 + number % 3 for number, device in enumerate(devices[::2])})
+        await tx.devices.delete(ALICE, [device_id for _, device_id in devices[1::7]])
+    left = 0
+    for number, device in enumerate(devices):
+        upto = 3 if number % 7 == 1 else 0 if number % 2 else 1 + number // 2 % 3
+        expected = [position for position in (1, 2, 3) if position > upto and (position != 2 or number % 3 == 0)]
+        assert await positions(store, device) == expected
+        left += len(expected)
+    async with store.read() as tx:
+        queues = [queue for *_, queue in await tx.to_device.queues([ALICE])]
+        assert sum((await tx.to_device.lengths(queues, 10)).values()) == left
+    await check_rows(store, left, range(2, 4))
+
+
 async def test_devices_take_their_messages_along(store: Database) -> None:
     await with_devices(store, PHONE, LAPTOP, TABLET)
     await send(store, 1, PHONE, LAPTOP, TABLET)
@@ -126,3 +149,21 @@ async def test_who_is_told_of_a_stretch_are_those_for_whom_something_waits(store
         assert await tx.to_device.between(0, 9, 2) == {1: {PHONE}, 3: {LAPTOP, TABLET}}
         assert await tx.to_device.between(1, 3, 9) == {3: {LAPTOP, TABLET}}
         assert await tx.to_device.between(3, 9, 9) == {4: {LAPTOP}}
+
+
+async def test_what_is_sent_while_its_device_is_deleted_does_not_stay(store: Database) -> None:
+    await with_devices(store, PHONE, LAPTOP, TABLET)
+    await send(store, 1, PHONE, TABLET)
+    maintenance = Maintenance(store, SystemClock(), transaction_days=2, report_days=1)
+    if store.engine.is_sqlite:
+        assert await maintenance.once() == 0
+        return
+    async with store.write() as sender:
+        queues = {device_id: queue for _, device_id, queue in await sender.to_device.queues([ALICE])}
+        async with store.write() as tx:
+            await tx.devices.delete(ALICE, ["PHONE"])
+        await sender.to_device.add(2, HEAD, [queues["PHONE"], queues["LAPTOP"]], [b"{}", b"{}"])
+    await check_rows(store, 3, range(1))
+    assert await maintenance.once() == 1
+    await check_rows(store, 2, range(1))
+    assert await positions(store, TABLET) == [1]

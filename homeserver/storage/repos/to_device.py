@@ -120,6 +120,15 @@ _DELETE_PACKS = Sql(
     f"DELETE FROM to_device_packs AS p WHERE {{packs}} AND NOT EXISTS (SELECT 1 FROM {_EACH_BLOCK})",
     packs=in_ints("p.id", "packs"),
 )
+# The devices for which anything waits are found one after the other in the index.
+_PRUNE_LOST = Sql(
+    "WITH RECURSIVE w AS ((SELECT device FROM to_device ORDER BY device LIMIT 1) "
+    "UNION ALL SELECT (SELECT t.device FROM to_device t WHERE t.device > w.device ORDER BY t.device LIMIT 1) "
+    "FROM w WHERE w.device IS NOT NULL), "
+    "lost AS (SELECT device FROM w WHERE device IS NOT NULL "
+    "AND NOT EXISTS (SELECT 1 FROM devices d WHERE d.nid = w.device) LIMIT :count) "
+    "DELETE FROM to_device WHERE device IN (SELECT device FROM lost)"
+)
 _BEGIN = Sql("INSERT INTO request_txns (key, position) VALUES (:key, :position) ON CONFLICT (key) DO NOTHING")
 _PRUNE = Sql(
     "DELETE FROM request_txns WHERE {some}",
@@ -215,6 +224,10 @@ class SqlToDeviceRepo(ToDeviceRepo):
             await _delete(self._connection, _ACKNOWLEDGED, devices=json_rows(rows))
         else:
             await _DELETE_BELOW.run_many(self._connection, rows)
+
+    async def prune_lost(self, queues: int) -> int:
+        # SQLite's write transactions exclude each other: who sends sees a device that goes, or its messages go along.
+        return 0 if self._connection.is_sqlite else await _PRUNE_LOST.run(self._connection, count=queues)
 
     async def begin(self, key: bytes, position: int) -> bool:
         return await _BEGIN.run(self._connection, key=key, position=position) == 1
