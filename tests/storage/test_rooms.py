@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 from homeserver.core.event import Event
 from homeserver.ports.events import RoomHead
+from homeserver.storage.engine import sqlite_path
+from homeserver.storage.repos.sync import _VISIBILITY_HISTORIES
 from homeserver.storage.unit import Database
 from tests.storage.rooms import commit, decide, ids, make_event, make_room, message, whole
 from tests.support.statements import counted
@@ -121,3 +126,17 @@ async def test_what_decides_who_may_see_what_is_in_timeline_order(store: Databas
     assert [(one.is_member, one.value) for one in found[head.room_nid]][-5:] == values
     last = everything[events[-1].event_id]
     assert (found[head.room_nid][-1].order, found[head.room_nid][-1].snapshot) == (last.order, last.snapshot)
+
+
+async def test_what_decides_who_may_see_what_is_found_without_reading_the_timeline(store: Database) -> None:
+    """SQLite knows nothing of how long timelines are, and would read a million messages for two rows."""
+    if not store.engine.is_sqlite:
+        return
+    with counted(store) as statements:
+        async with store.read() as tx:
+            await tx.sync.visibility_histories([1], "@z:x")
+    with closing(sqlite3.connect(sqlite_path(store.engine.url))) as connection:
+        values = ["[1]" if "rooms" in name else "@z:x" for name in _VISIBILITY_HISTORIES.sqlite_names]
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statements[0]}", values)]
+    assert [step for step in plan if "ix_events_state" in step], plan
+    assert not [step for step in plan if "ix_events_timeline" in step], plan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from operator import itemgetter
 from sys import intern
 from typing import Any
 
@@ -40,10 +41,7 @@ _CORRECTED_MEMBERS = Sql(
     rooms=in_ints("s.room_nid", "rooms"),
 )
 _VISIBILITY_HISTORIES = Sql(
-    "SELECT e.nid, e.room_nid, e.ord, e.snapshot_nid, e.type = 'm.room.member', NULL, NULL FROM events e "
-    "WHERE {rooms} AND e.ord IS NOT NULL AND ("
-    "(e.type = 'm.room.history_visibility' AND e.state_key = '') OR "
-    "(e.type = 'm.room.member' AND e.state_key = :user_id)) "
+    "SELECT e.nid, e.room_nid, e.ord, e.snapshot_nid, e.type = 'm.room.member', NULL, NULL FROM {decisive} "
     # What state resolution has set, at the position where it did; without an event the value is the default.
     f"UNION ALL SELECT c.event_nid, c.room_nid, c.position * {_STEP}, c.snapshot_nid, "
     "c.type = 'm.room.member', NULL, NULL "
@@ -52,8 +50,16 @@ _VISIBILITY_HISTORIES = Sql(
     "(c.type = 'm.room.member' AND c.state_key = :user_id)) "
     "UNION ALL SELECT NULL, v.room_nid, v.ord, 0, v.user_id <> '', NULL, v.value FROM event_views v "
     "WHERE {apart} AND v.user_id IN ('', :user_id) "
-    "UNION ALL SELECT NULL, x.room_nid, x.ord, 0, false, x.user_id, NULL FROM erasures x WHERE {erased} ORDER BY 2, 3",
-    rooms=in_ints("e.room_nid", "rooms"),
+    "UNION ALL SELECT NULL, x.room_nid, x.ord, 0, false, x.user_id, NULL FROM erasures x WHERE {erased}",
+    # Asked for one kind or the other, or for an order, SQLite reads the rooms' whole timelines.
+    decisive=Fragment(
+        "json_each(:rooms) w CROSS JOIN (SELECT 'm.room.history_visibility' AS type, '' AS state_key "
+        "UNION ALL SELECT 'm.room.member', :user_id) k CROSS JOIN events e ON e.room_nid = w.value "
+        "AND e.type = k.type AND e.state_key = k.state_key AND e.ord IS NOT NULL",
+        f"events e WHERE {in_ints('e.room_nid', 'rooms').postgres} AND e.ord IS NOT NULL AND ("
+        "(e.type = 'm.room.history_visibility' AND e.state_key = '') OR "
+        "(e.type = 'm.room.member' AND e.state_key = :user_id))",
+    ),
     changed=in_ints("c.room_nid", "rooms"),
     apart=in_ints("v.room_nid", "rooms"),
     erased=in_ints("x.room_nid", "rooms"),
@@ -84,6 +90,7 @@ _SETTLED = Sql(
 
 
 _NO_EVENT = ("leave", "shared")
+_ORD = itemgetter(2)
 
 
 def _membership_and_visibility(content: Mapping[str, Any]) -> tuple[str, str]:
@@ -123,6 +130,7 @@ class SqlSyncRepo(SyncRepo):
         if not room_nids:
             return found
         rows = await _VISIBILITY_HISTORIES.rows(self._connection, rooms=json_ints(room_nids), user_id=user_id)
+        rows = sorted(rows, key=_ORD)
         for first in range(0, len(rows), _DECISIVE_AT_ONCE):
             some = rows[first : first + _DECISIVE_AT_ONCE]
             nids = [row[0] for row in some if row[0] is not None]
