@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntFlag
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -109,6 +109,10 @@ class EventMemory(Protocol):
 
     def at(self, nid: int) -> StoredEvent | None:
         """The event of a row id, if it is in memory."""
+        ...
+
+    def those_of(self, nids: Iterable[int]) -> dict[int, StoredEvent]:
+        """The events of these row ids that are in memory, by row id."""
         ...
 
     def get(self, event_id: str) -> StoredEvent | None:

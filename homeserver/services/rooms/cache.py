@@ -8,7 +8,7 @@ object and the client form that one of them rendered serves all.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from homeserver.core.relations import BUNDLED, relation_of
 from homeserver.ports.events import EventFlags, EventMemory, StoredEvent
@@ -59,6 +59,16 @@ class EventCache(EventMemory):
         if stored is not None:
             self._events.move_to_end(stored.event.event_id)
         return stored
+
+    def those_of(self, nids: Iterable[int]) -> dict[int, StoredEvent]:
+        by_nid, move_to_end = self._by_nid, self._events.move_to_end
+        found: dict[int, StoredEvent] = {}
+        for nid in nids:
+            stored = by_nid.get(nid)
+            if stored is not None:
+                move_to_end(stored.event.event_id)
+                found[nid] = stored
+        return found
 
     def get(self, event_id: str) -> StoredEvent | None:
         stored = self._events.get(event_id)

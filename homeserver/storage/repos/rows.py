@@ -61,6 +61,9 @@ class NoMemory(EventMemory):
     def at(self, nid: int) -> StoredEvent | None:
         return None
 
+    def those_of(self, nids: Iterable[int]) -> dict[int, StoredEvent]:
+        return {}
+
     def get(self, event_id: str) -> StoredEvent | None:
         return None
 
@@ -79,16 +82,8 @@ class EventReader:
 
     async def at(self, nids: Sequence[int]) -> list[StoredEvent]:
         """The events of these row ids, in their order."""
-        memory = self._memory
-        found: dict[int, StoredEvent] = {}
-        missing: list[int] = []
-        for nid in nids:
-            stored = memory.at(nid)
-            if stored is None:
-                missing.append(nid)
-            else:
-                found[nid] = stored
-        if missing:
+        found = self._memory.those_of(nids)
+        if missing := [nid for nid in nids if nid not in found]:
             for stored in await self._kept(await _BY_NID.rows(self._connection, nids=json_ints(missing))):
                 found[stored.nid] = stored
         return [found[nid] for nid in nids if nid in found]
@@ -125,15 +120,8 @@ class EventReader:
 
     async def picked(self, nids: Collection[int], pick: Callable[[Mapping[str, Any]], T]) -> dict[int, T]:
         """What `pick` takes from the content of each of these events, by row id. Memory takes none of them in."""
-        found: dict[int, T] = {}
-        missing: list[int] = []
-        for nid in nids:
-            stored = self._memory.at(nid)
-            if stored is None:
-                missing.append(nid)
-            else:
-                found[nid] = pick(stored.event.content)
-        if missing:
+        found = {nid: pick(stored.event.content) for nid, stored in self._memory.those_of(nids).items()}
+        if missing := [nid for nid in nids if nid not in found]:
             sealing = self._connection.sealing
             for nid, json in await _CONTENT.rows(self._connection, nids=json_ints(missing)):
                 found[nid] = pick(orjson.loads(opened(json, sealing))["content"])
