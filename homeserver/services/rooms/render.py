@@ -62,8 +62,10 @@ def client_json(stored: Visible) -> bytes:
 def for_recipient(stored: Visible, extra: Mapping[str, Any]) -> bytes:
     """The client form with `extra` members in `unsigned`: transaction_id, membership, m.relations, what it quotes."""
     shared = client_json(stored)
-    if not extra:
-        return shared
+    return _with_extra(shared, extra) if extra else shared
+
+
+def _with_extra(shared: bytes, extra: Mapping[str, Any]) -> bytes:
     # The shared form ends with the closing braces of `unsigned` and of the event.
     separator = b"" if shared.endswith(_EMPTY_UNSIGNED) else b","
     return shared[:-2] + separator + orjson.dumps(extra)[1:-1] + b"}}"
@@ -71,9 +73,13 @@ def for_recipient(stored: Visible, extra: Mapping[str, Any]) -> bytes:
 
 def for_member(stored: Visible, membership: str) -> bytes:
     """As `for_recipient` for somebody who had this membership and has nothing else of their own: most of all events."""
-    shared = stored.client_json or client_json(stored)
+    return with_membership(stored.client_json or client_json(stored), membership)
+
+
+def with_membership(shared: bytes, membership: str) -> bytes:
+    """The client form `shared` for somebody who had this membership: as `for_member`, where only bytes are at hand."""
     end = (_ALONE if shared.endswith(_EMPTY_UNSIGNED) else _BESIDE).get(membership)
-    return for_recipient(stored, {"membership": membership}) if end is None else shared[:-2] + end
+    return _with_extra(shared, {"membership": membership}) if end is None else shared[:-2] + end
 
 
 def federation_form(stored: Visible) -> bytes:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from sys import intern
 from typing import Any, NewType, cast
@@ -125,6 +125,16 @@ class History:
         if own is not None and _key(stored) != ("m.room.member", self.user_id):
             return own
         return self.memberships.at(stored.order) or "leave"
+
+    def memberships_at(self, events: Sequence[StoredEvent]) -> list[str]:
+        """As `membership_at` of each of the events: mostly what it is now."""
+        if self.apart or not self.memberships.orders:
+            return [self.membership_at(stored) for stored in events]
+        since, now = self.memberships.orders[-1], self.memberships.values[-1]
+        return [
+            now if stored.order is not None and stored.order >= since else self.membership_at(stored)
+            for stored in events
+        ]
 
     def visible(self, stored: StoredEvent) -> bool:
         """Whether the user may see the event."""

@@ -7,7 +7,7 @@ spec: client-server-api#get_matrixclientv3sync
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,10 +21,10 @@ from homeserver.services.push.unread import RoomUnread
 from homeserver.services.rooms.visibility import History, Visible, has_quotes
 from homeserver.services.sync.holes import Template
 from homeserver.services.sync.positions import prev_batch
-from homeserver.services.sync.shared import SharedKey, SharedSections
+from homeserver.services.sync.shared import Forms, SharedKey, SharedSections, finished
 
-RenderEvent = Callable[[Visible], bytes]
-"""The client form of an event for the requesting device."""
+RenderEvents = Callable[[Sequence[Visible]], Forms]
+"""The client forms of some events of a room, in timeline order, for the requesting device."""
 
 
 @dataclass(slots=True)
@@ -80,15 +80,16 @@ class SyncBody:
     with_threads: bool = False  # whether unread counts are told by thread
     histories: dict[int, History] = field(default_factory=dict)  # of rooms whose events quote others, by room_nid
 
-    def quoting(self) -> list[Visible]:
-        """The events that quote others, of which not every reader may see all."""
-        return [
-            stored
+    def quoting(self) -> set[int]:
+        """Rooms whose events quote others, of which not every reader may see all, and whose history is not here yet."""
+        return {
+            stored.room_nid
             for section in (*self.joined.values(), *self.left.values())
             for events in (section.timeline.events, section.state)
+            if events and events[0].room_nid not in self.histories
             for stored in events
             if has_quotes(stored)
-        ]
+        }
 
     @property
     def is_empty(self) -> bool:
@@ -123,8 +124,8 @@ STATE_AFTER_UNSTABLE = StateField("org.matrix.msc4222.state_after")
 
 def template(
     body: SyncBody,
-    render: RenderEvent,
-    render_state: RenderEvent,
+    render: RenderEvents,
+    render_state: RenderEvents,
     state_field: StateField = STATE_BEFORE,
     shared: SharedSections | None = None,
 ) -> Template:
@@ -168,7 +169,7 @@ def template(
 
 
 def _section(
-    room: RoomSection, renderers: tuple[RenderEvent, RenderEvent], state_field: StateField, shared: SharedSections
+    room: RoomSection, renderers: tuple[RenderEvents, RenderEvents], state_field: StateField, shared: SharedSections
 ) -> bytes:
     """A room's section up to where recipients differ; one of the `_part`s below completes it."""
     timeline = room.timeline
@@ -177,8 +178,8 @@ def _section(
     if first is None and timeline.events:
         first = timeline.events[0].order
     key = (
-        tuple([render(stored) for stored in timeline.events]),
-        tuple([render_state(stored) for stored in room.state]),
+        render(timeline.events),
+        render_state(room.state),
         timeline.limited,
         prev_batch(first if first is not None else timeline.before + 1),
         state_field.name,
@@ -189,8 +190,8 @@ def _section(
 def _shared_part(key: SharedKey) -> bytes:
     events, state, limited, before, state_name = key
     part = {
-        "timeline": {"events": _fragments(events), "limited": limited, "prev_batch": before},
-        state_name: {"events": _fragments(state)},
+        "timeline": {"events": _fragments(finished(events)), "limited": limited, "prev_batch": before},
+        state_name: {"events": _fragments(finished(state))},
     }
     return orjson.dumps(part)[:-1]
 

@@ -217,7 +217,7 @@ class DeltaBuilder:
 
     async def histories(self, tx: Transaction | None, request: SyncRequest, body: SyncBody) -> None:
         """What the user may see of what the body's events quote."""
-        if rooms := {stored.room_nid for stored in body.quoting()} - body.histories.keys():
+        if rooms := body.quoting():
             body.histories.update(await self._reads.histories(tx, request.user_id, rooms))
 
     async def stripped(self, request: SyncRequest, plan: Plan, body: SyncBody) -> None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import orjson
 
 from homeserver.core.filters import apply_event_fields
-from homeserver.services.rooms.render import client_json, federation_form, for_member, for_recipient
+from homeserver.services.rooms.render import client_json, federation_form, for_recipient
 from homeserver.services.rooms.visibility import Visible, has_quotes
-from homeserver.services.sync.body import RenderEvent, SyncBody, template
+from homeserver.services.sync.body import RenderEvents, SyncBody, template
 from homeserver.services.sync.holes import Template
 from homeserver.services.sync.request import SyncRequest
-from homeserver.services.sync.shared import SharedSections
+from homeserver.services.sync.shared import Forms, SharedSections, finished
 
-MembershipAt = Callable[[Visible], str | None]
-"""What to say of the reader's membership at an event; None: nothing."""
+MembershipsAt = Callable[[Sequence[Visible]], Sequence[str | None]]
+"""What to say of the reader's membership at events of a room; None: nothing."""
 _JOIN = "join"
 
 
@@ -40,12 +40,12 @@ def encode_parts(
 
 def template_for(request: SyncRequest, body: SyncBody, shared: SharedSections | None = None) -> Template:
     """As `encode_for`, with what is the recipient's own left open."""
-    renderers = _renderer(request, body, _in_timeline(body)), _renderer(request, body, lambda _: None)
+    renderers = _renderer(request, body, _in_timeline(body)), _renderer(request, body, _in_state)
     return template(body, *renderers, request.state_field, shared)
 
 
-def _in_timeline(body: SyncBody) -> MembershipAt:
-    """The reader's membership at an event of a timeline.
+def _in_timeline(body: SyncBody) -> MembershipsAt:
+    """The reader's membership at events of a timeline.
 
     State is told without: it takes much of the largest answers, and says what holds now.
     spec: client-server-api#room-event-format (unsigned.membership, MSC4115)
@@ -53,23 +53,41 @@ def _in_timeline(body: SyncBody) -> MembershipAt:
 
     histories = body.histories
 
-    def membership(stored: Visible) -> str:
-        history = histories.get(stored.room_nid)
+    def memberships(events: Sequence[Visible]) -> Sequence[str]:
+        history = histories.get(events[0].room_nid) if events else None
         # Rooms of which the body has no history are those that the reader was joined to all along.
-        return _JOIN if history is None else history.membership_at(stored)
+        return [_JOIN] * len(events) if history is None else history.memberships_at(events)
 
-    return membership
+    return memberships
 
 
-def _renderer(request: SyncRequest, body: SyncBody, membership: MembershipAt) -> RenderEvent:
+def _in_state(events: Sequence[Visible]) -> Sequence[None]:
+    return [None] * len(events)
+
+
+def _renderer(request: SyncRequest, body: SyncBody, memberships: MembershipsAt) -> RenderEvents:
     fields = request.filter.event_fields
-    shared = federation_form if request.filter.federation_format else _for_device(request, body, membership)
+    shared = _as_servers_do if request.filter.federation_format else _for_device(request, body, memberships)
     if fields is None:
         return shared
-    return lambda stored: orjson.dumps(apply_event_fields(orjson.loads(shared(stored)), fields))
+
+    def chosen(events: Sequence[Visible]) -> Forms:
+        return _whole(orjson.dumps(apply_event_fields(orjson.loads(form), fields)) for form in finished(shared(events)))
+
+    return chosen
 
 
-def _for_device(request: SyncRequest, body: SyncBody, membership_at: MembershipAt) -> RenderEvent:
+def _as_servers_do(events: Sequence[Visible]) -> Forms:
+    return _whole(map(federation_form, events))
+
+
+def _whole(forms: Iterable[bytes]) -> Forms:
+    """Forms into which nothing is to be put any more."""
+    whole = tuple(forms)
+    return whole, (None,) * len(whole)
+
+
+def _for_device(request: SyncRequest, body: SyncBody, memberships_at: MembershipsAt) -> RenderEvents:
     """The shared form, with the transaction id on the device's own events and what is bundled with some.
 
     spec: client-server-api#sending-events-to-a-room (UnsignedData.transaction_id)
@@ -77,21 +95,24 @@ def _for_device(request: SyncRequest, body: SyncBody, membership_at: MembershipA
     user_id, device_id = request.user_id, request.device_id
     relations = body.relations
 
-    def render(stored: Visible) -> bytes:
-        txn = None if stored.txn is None else stored.sent_from(user_id, device_id)
-        quotes = has_quotes(stored)
-        membership = membership_at(stored)
-        if txn is None and not quotes and stored.event.event_id not in relations:
-            if membership is None:
-                return client_json(stored)
-            return for_member(stored, membership)
-        extra: dict[str, Any] = {} if membership is None else {"membership": membership}
-        if quotes and (history := body.histories.get(stored.room_nid)) is not None:
-            extra.update(history.quotes(stored))
-        if txn is not None:
-            extra["transaction_id"] = txn.txn_id
-        if (aggregations := relations.get(stored.event.event_id)) is not None:
-            extra["m.relations"] = aggregations
-        return for_recipient(stored, extra)
+    def render(events: Sequence[Visible]) -> Forms:
+        forms: list[bytes] = []
+        memberships: list[str | None] = list(memberships_at(events))
+        for index, stored in enumerate(events):
+            txn = None if stored.txn is None else stored.sent_from(user_id, device_id)
+            quotes = has_quotes(stored)
+            if txn is None and not quotes and (not relations or stored.event.event_id not in relations):
+                forms.append(stored.client_json or client_json(stored))
+                continue
+            membership, memberships[index] = memberships[index], None
+            extra: dict[str, Any] = {} if membership is None else {"membership": membership}
+            if quotes and (history := body.histories.get(stored.room_nid)) is not None:
+                extra.update(history.quotes(stored))
+            if txn is not None:
+                extra["transaction_id"] = txn.txn_id
+            if (aggregations := relations.get(stored.event.event_id)) is not None:
+                extra["m.relations"] = aggregations
+            forms.append(for_recipient(stored, extra))
+        return tuple(forms), tuple(memberships)
 
     return render

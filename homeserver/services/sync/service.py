@@ -250,9 +250,10 @@ class SyncService:
         if since is None or entries is None:
             async with self._store.read() as tx:
                 if since is None:
-                    # All is read as of one moment, which the token names: a position from memory would be older.
+                    # All is read as of one moment, which the token names: a position from memory may be older.
                     high = await tx.log.position()
-                    rooms = rooms_of(await tx.rooms.memberships(request.user_id))
+                    known = self.rooms.peek(request.user_id) if high == self._log.position else None
+                    rooms = known or rooms_of(await tx.rooms.memberships(request.user_id))
                 window = await self._read_window(tx, request, rooms, high)
                 await self._builder.note_renamed(window)
                 made = self._begin(request, since, rooms, window)

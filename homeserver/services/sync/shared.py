@@ -10,8 +10,22 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
-SharedKey = tuple[tuple[bytes, ...], tuple[bytes, ...], bool, str, str]
+from homeserver.services.rooms.render import with_membership
+
+Forms = tuple[tuple[bytes, ...], tuple[str | None, ...]]
+"""Events as all readers share them, and of each the reader's membership, where that is still to be put in. Such bytes
+are those that are kept with the event: to look them up costs little, and only who is first puts memberships in."""
+
+SharedKey = tuple[Forms, Forms, bool, str, str]
 """Timeline events, state events, limited, prev_batch, name of the state's field."""
+
+
+def finished(forms: Forms) -> list[bytes]:
+    """The events with all that belongs to them."""
+    return [
+        form if membership is None else with_membership(form, membership)
+        for form, membership in zip(*forms, strict=True)
+    ]
 
 
 class SharedSections:

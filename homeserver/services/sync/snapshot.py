@@ -42,15 +42,15 @@ async def joined_rooms(
     timelines = dict(timelines or {})
     if missing := [membership for membership in rooms if membership.room_nid not in timelines]:
         timelines.update(await _timelines(tx, histories, request, missing, high))
-    current = await _current_state(tx, request, nids)
-    named = {nid for nid, events in current.items() if any(is_name(stored) for stored in events)}
-    summaries = await summarise(tx, nids, request.user_id, named)
-    members = await _members(tx, request, nids, timelines, summaries)
-    states: dict[int, dict[StateKey, StoredEvent]] = {
-        nid: {stored.event.key: stored for stored in (*current.get(nid, ()), *members.get(nid, ()))} for nid in nids
+    states = {
+        nid: {stored.event.key: stored for stored in events}
+        for nid, events in (await _current_state(tx, request, nids)).items()
     }
+    summaries = await summarise(tx, nids, request.user_id, {nid for nid, state in states.items() if _is_named(state)})
+    for nid, members in (await _members(tx, request, nids, timelines, summaries)).items():
+        states[nid].update((stored.event.key, stored) for stored in members)
     for nid, timeline in timelines.items():
-        if any(stored.event.state_key is not None for stored in timeline.events):
+        if _has_moved_on(timeline, states[nid]):
             begin_after_gaps(timeline, {**_gone(timeline, states[nid], request, nids[nid]), **states[nid]})
     if not request.state_field.is_after:
         await _rewind(tx, states, timelines)
@@ -112,6 +112,10 @@ def is_name(stored: StoredEvent) -> bool:
     event = stored.event
     member = NAME_TYPES.get(event.type) if event.state_key == "" else None
     return member is not None and bool(event.content.get(member))
+
+
+def _is_named(state: Mapping[StateKey, StoredEvent]) -> bool:
+    return any((stored := state.get((kind, ""))) is not None and is_name(stored) for kind in NAME_TYPES)
 
 
 async def summarise(
@@ -181,6 +185,14 @@ def _since_hidden(shown: list[Visible], events: Sequence[StoredEvent]) -> tuple[
     if hidden is None:
         return shown, False
     return [stored for stored in shown if (stored.order or 0) > hidden], True
+
+
+def _has_moved_on(timeline: Timeline, state: Mapping[StateKey, StoredEvent]) -> bool:
+    """Whether the timeline has state that is not the one behind it: rarely, and no look at what follows where not."""
+    for stored in timeline.events:
+        if stored.event.state_key is not None and state.get(stored.event.key) is not stored:
+            return True
+    return False
 
 
 def begin_after_gaps(timeline: Timeline, newest: Mapping[StateKey, StoredEvent | None]) -> None:
@@ -258,6 +270,8 @@ async def _members(
     Lazily those that a client needs to show the timelines and, by their heroes, rooms without a name.
     """
     needed: dict[int, set[str]] = {}
+    if not (request.lazy or request.wishes):
+        return {}
     for nid, room_id in rooms.items():
         required = request.required_of(room_id)
         users = set() if required is None else set(required.members or ())
@@ -294,18 +308,20 @@ async def _rewind(
     tx: Transaction, states: Mapping[int, dict[StateKey, StoredEvent]], timelines: Mapping[int, Timeline]
 ) -> None:
     """Take back, in place, what the timelines' own state events changed: state goes out as of the timeline's start."""
-    before: dict[tuple[int, StateKey], str | None] = {}
+    before: dict[tuple[int, StateKey], str] = {}
     for nid, timeline in timelines.items():
         state = states[nid]
         for stored in timeline.events:
-            event = stored.event
             # A key nobody loaded (a filtered type, a lazy member) needs no rewinding either.
-            if event.state_key is not None and (event.type, event.state_key) in state:
-                replaced = None if stored.replaces is None else stored.replaces.event_id
-                before.setdefault((nid, event.key), replaced)
-    found = await tx.events.get_many({event_id for event_id in before.values() if event_id is not None})
+            if stored.event.state_key is None or (key := stored.event.key) not in state or (nid, key) in before:
+                continue
+            if stored.replaces is None:
+                del state[key]
+            else:
+                before[nid, key] = stored.replaces.event_id
+    found = await tx.events.get_many(set(before.values()))
     for (nid, key), event_id in before.items():
-        earlier = found.get(event_id) if event_id is not None else None
+        earlier = found.get(event_id)
         if earlier is None:
             del states[nid][key]
         else:

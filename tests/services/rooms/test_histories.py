@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import orjson
 import pytest
 
 from homeserver.core.errors import MatrixError, NotAllowed
+from homeserver.ports.events import StoredEvent
 from homeserver.ports.sync import ViewChange
 from homeserver.services.rooms.histories import HistoryCache
 from homeserver.services.rooms.history import PageRequest
 from homeserver.services.rooms.present import Recipient
 from homeserver.services.rooms.visibility import history_of
 from tests.services.rooms.conftest import ALICE, BOB, World, members_of
+from tests.storage.rooms import make_event
 from tests.support.statements import counted
 
 B = Recipient(BOB, "DEV")
@@ -97,6 +100,20 @@ def test_a_history_grows_with_memberships_and_not_with_names() -> None:
     assert history.memberships.around(2_000) == ("join", "leave")
     assert history.membership == "join"
     assert history.changes == 4
+
+
+def test_memberships_of_many_events_are_those_of_each() -> None:
+    history = history_of(ALICE, [member(10, "invite"), member(20, "join")])
+    events = [stored_at(order) for order in (5, 10, 15, 20, 25, None)]
+    assert history.memberships_at(events) == ["leave", "invite", "invite", "join", "join", "leave"]
+    assert history.memberships_at(events) == [history.membership_at(event) for event in events]
+    apart = history_of(ALICE, [member(20, "join"), replace(member(25, "ban"), apart=True)])
+    assert apart.memberships_at(events) == ["leave", "leave", "leave", "join", "ban", "leave"]
+    assert history_of(ALICE, []).memberships_at(events) == ["leave"] * 6
+
+
+def stored_at(order: int | None) -> StoredEvent:
+    return StoredEvent(make_event("!a", "m.room.message", {}), 1, None, order, 1, 1)
 
 
 async def test_histories_in_memory_are_bounded_by_their_changes(world: World) -> None:

@@ -9,8 +9,11 @@ import os
 import time
 
 import orjson
+import pytest
 
 from homeserver.core.filters import Filter
+from homeserver.services.rooms.render import with_membership
+from homeserver.services.sync import shared
 from homeserver.services.sync.positions import SyncToken
 from homeserver.services.sync.render import encode_for
 from homeserver.services.sync.request import SyncRequest
@@ -88,3 +91,35 @@ async def test_a_message_is_evaluated_for_all_members_at_once(syncing: SyncWorld
         assert counts is not None and counts.total.notify == ROUNDS
     assert max(written[1:]) <= 12, "statements of a message do not depend on how many are in the room"
     print(f"\na message evaluated for {MEMBERS}: {evaluated / ROUNDS * 1000:.3f} ms of CPU")
+
+
+async def test_an_initial_sync_takes_its_rooms_from_memory_where_that_is_up_to_date(syncing: SyncWorld) -> None:
+    await syncing.world.create(ALICE)
+    request = SyncRequest(user_id=ALICE, device_id="DEV", filter=Filter())
+    await syncing.sync.respond(request)
+    with counted(syncing.world.store) as statements:
+        answer = await syncing.sync.respond(request)
+    assert len(answer.body.joined) == 1
+    assert not [text for text in statements if "FROM memberships" in text]
+
+
+async def test_memberships_are_put_into_what_many_get_once(syncing: SyncWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    room_id, members = await crowd(syncing)
+    await syncing.world.say(room_id, "to all")
+    made: list[bytes] = []
+
+    def counting(form: bytes, membership: str) -> bytes:
+        made.append(form)
+        return with_membership(form, membership)
+
+    monkeypatch.setattr(shared, "with_membership", counting)
+    bodies: list[bytes] = []
+    for reader in members[:2]:
+        answer = await syncing.sync.respond(SyncRequest(user_id=reader, device_id="DEV", filter=Filter()))
+        bodies.append(syncing.sync.encode(SyncRequest(user_id=reader, device_id="DEV", filter=Filter()), answer.body))
+        assert made
+        timeline = orjson.loads(bodies[-1])["rooms"]["join"][room_id]["timeline"]["events"]
+        assert {event["unsigned"]["membership"] for event in timeline} <= {"join", "leave"}
+        assert timeline[-1]["unsigned"]["membership"] == "join"
+    # The second reader came later: of what is told of both, the message and all who came after both are the same.
+    assert len(made) == len(timeline), "made for the first, and looked up for the second"
