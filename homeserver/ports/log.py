@@ -10,9 +10,10 @@ of a new kind. Whoever only has to know whom an entry concerns asks its `concern
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 
 from homeserver.ports.accounts import AccountDataChanged
 from homeserver.ports.events import Correction, StoredEvent
@@ -296,3 +297,16 @@ class Change(Protocol):
     def write(self, tx: Transaction, first: int) -> Awaitable[Sequence[LogEntry]]:
         """Write rows in `tx` at positions `first`, `first + 1`, …; return the entries in that order."""
         ...
+
+
+class JointChange(Change):
+    """A change that is written together with the others of its class in a transaction: in one statement for all."""
+
+    async def write(self, tx: Transaction, first: int) -> Sequence[LogEntry]:
+        (entries,) = await self.write_all(tx, [(self, first)])
+        return entries
+
+    @classmethod
+    @abstractmethod
+    def write_all(cls, tx: Transaction, changes: Sequence[tuple[Self, int]]) -> Awaitable[Sequence[Sequence[LogEntry]]]:
+        """As `write` for each of the changes with its first position, in their order."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,10 +33,11 @@ class ReceiptChanged:
 class ReceiptRepo(Protocol):
     """Receipts: one row per room, user, type and thread."""
 
-    async def put(self, receipt: ReceiptChanged, position: int) -> ReceiptChanged:
-        """Store the receipt at a log position, over the user's older one; returns what is stored now.
+    async def put(self, receipts: Sequence[tuple[ReceiptChanged, int]]) -> list[ReceiptChanged]:
+        """Store receipts at log positions, over the users' older ones; returns what is stored now for each of them.
 
-        One for a later event of the timeline stays, whoever comes last.
+        One for a later event of the timeline stays, whoever comes last. One statement, unless one stays or several
+        are of the same user, room, type and thread.
         """
         ...
 

@@ -19,7 +19,7 @@ import structlog
 from homeserver import faults
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.events import AppendResult, RoomAppend
-from homeserver.ports.log import Change, EventEntry, LogEntry, StateEntry
+from homeserver.ports.log import Change, EventEntry, JointChange, LogEntry, StateEntry
 from homeserver.ports.store import Store, StoreUnavailable, Transaction, TransactionConflict, UniqueViolation
 from homeserver.services.following import LogFollower
 from homeserver.services.log import Log
@@ -340,14 +340,24 @@ async def _write_changes(
     """Write the changes that were not refused, behind the `entries` of events, and add theirs."""
     results: list[Sequence[LogEntry] | MatrixError] = []
     position, of_events = first + len(entries), len(entries)
-    for change, positions in zip(changes, prepared, strict=True):
+    joint: dict[type[JointChange], list[tuple[int, JointChange, int]]] = {}
+    for index, (change, positions) in enumerate(zip(changes, prepared, strict=True)):
         if isinstance(positions, MatrixError):
             results.append(positions)
             continue
-        written = await change.write(tx, position)
+        if isinstance(change, JointChange):
+            joint.setdefault(type(change), []).append((index, change, position))
+            results.append(())
+        else:
+            results.append(await change.write(tx, position))
         position += positions
-        entries.extend(written)
-        results.append(written)
+    for kind, some in joint.items():
+        written = await kind.write_all(tx, [(change, at) for _, change, at in some])
+        for (index, _, _), own in zip(some, written, strict=True):
+            results[index] = own
+    for result in results:
+        if not isinstance(result, MatrixError):
+            entries.extend(result)
     if len(entries) > of_events:
         await tx.log.record(entries[of_events:])
     return results

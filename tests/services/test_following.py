@@ -90,11 +90,12 @@ class Put:
             await tx.account_data.put(one, first + offset)
         receipt = ReceiptChanged(room_id, room_nid, f"@{self.number}:hromada.test", "m.read", None, event_id, 5)
         private = ReceiptChanged(room_id, room_nid, f"@{self.number}:x", "m.read.private", "main", event_id, 6)
+        receipts = await tx.receipts.put([(receipt, first + 2), (private, first + 3)])
         return [
             AccountDataEntry(first, data[0]),
             AccountDataEntry(first + 1, data[1]),
-            ReceiptEntry(first + 2, await tx.receipts.put(receipt, first + 2)),
-            ReceiptEntry(first + 3, await tx.receipts.put(private, first + 3)),
+            ReceiptEntry(first + 2, receipts[0]),
+            ReceiptEntry(first + 3, receipts[1]),
             ForgottenEntry(first + 4, ALICE, room_id),
             DeviceListEntry(first + 5, ALICE, None if self.number % 2 else ALICE),
             ToDeviceEntry(first + 6, frozenset({(ALICE, "DEVICE"), (ALICE, "OTHER")})),

@@ -41,7 +41,7 @@ def personal_services(store: Database, log: Log, committer: Committer, clock: Cl
         people=People(store, max_results=50),
         presence=PresenceTracker(clock, members),
         push_rules=push_rules,
-        receipts=ReceiptService(store, committer, edits, clock),
+        receipts=ReceiptService(store, committer, edits, clock, events=memory.events),
         succession=Succession(memory, edits, push_rules),
         tags=Tags(edits),
         typing=TypingTracker(clock),

@@ -9,7 +9,7 @@ import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 from weakref import WeakValueDictionary
 
 import orjson
@@ -17,8 +17,8 @@ import orjson
 from homeserver import faults
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.clock import Clock
-from homeserver.ports.events import StoredEvent
-from homeserver.ports.log import LogEntry, ReceiptEntry
+from homeserver.ports.events import EventMemory, StoredEvent
+from homeserver.ports.log import JointChange, LogEntry, ReceiptEntry
 from homeserver.ports.receipts import ReceiptChanged
 from homeserver.ports.store import Store, Transaction
 from homeserver.services.commit import Committer
@@ -34,7 +34,7 @@ _MOST_HOPS = 3  # spec: client-server-api#threaded-read-receipts
 
 
 @dataclass(frozen=True, slots=True)
-class _PutReceipt:
+class _PutReceipt(JointChange):
     """The change for the committer."""
 
     receipt: ReceiptChanged
@@ -44,21 +44,32 @@ class _PutReceipt:
         """One position."""
         return 1
 
-    async def write(self, tx: Transaction, first: int) -> Sequence[LogEntry]:
-        """Store the receipt; if another process was further, repeat its. The oldest threads make room for new ones."""
-        if self.receipt.thread_id is not None:
-            await tx.receipts.keep_newest(self.receipt.room_nid, self.receipt.user_id, self.most - 1)
-        return [ReceiptEntry(first, await tx.receipts.put(self.receipt, first))]
+    @classmethod
+    async def write_all(cls, tx: Transaction, changes: Sequence[tuple[Self, int]]) -> Sequence[Sequence[LogEntry]]:
+        """Store receipts; where another process was further, repeat its. The oldest threads make room for new ones."""
+        for change, _ in changes:
+            if change.receipt.thread_id is not None:
+                await tx.receipts.keep_newest(change.receipt.room_nid, change.receipt.user_id, change.most - 1)
+        stored = await tx.receipts.put([(change.receipt, position) for change, position in changes])
+        return [[ReceiptEntry(position, receipt)] for (_, position), receipt in zip(changes, stored, strict=True)]
 
 
 class ReceiptService:
     """Stores receipts and fully read markers."""
 
     def __init__(
-        self, store: Store, committer: Committer, edits: AccountDataEdits, clock: Clock, *, most: int = 1_000
+        self,
+        store: Store,
+        committer: Committer,
+        edits: AccountDataEdits,
+        clock: Clock,
+        *,
+        most: int = 1_000,
+        events: EventMemory | None = None,
     ) -> None:
-        """`most`: threaded receipts of one user in one room that are kept."""
+        """`most`: threaded receipts of one user in one room that are kept. `events`: where to look before the store."""
         self._most = most
+        self._events = events
         self._store = store
         self._committer = committer
         self._edits = edits
@@ -80,25 +91,38 @@ class ReceiptService:
             raise MatrixError(ErrCode.INVALID_PARAM, "thread_id must be 'main' or an event id")
         lock = self._locks.setdefault((user_id, room_id), asyncio.Lock())
         async with lock:  # of two receipts at once, the older must not be stored last
-            # Each look stands alone: events keep their places, and the store lets no receipt go back.
-            async with self._store.read_committed() as tx:
-                target = await _timeline_event(tx, room_id, event_id)
-                if thread_id is not None:
-                    await _require_thread(tx, target, thread_id)
-                room_nid = target.room_nid
-                key = (room_nid, user_id, type_, thread_id)
-                reached = self._reached.get(key)
-                if reached is None:
-                    known_id = await tx.receipts.get(room_nid, user_id, type_, thread_id)
-                    if await _is_as_far(tx, known_id, target):
-                        return
-                elif target.order is not None and reached >= target.order:
+            target = None if self._events is None else self._events.get(event_id)
+            key = None if target is None else (target.room_nid, user_id, type_, thread_id)
+            reached = None if key is None else self._reached.get(key)
+            if target is None or key is None or reached is None or not _is_in_timeline(target, room_id):
+                target = await self._looked_up(user_id, room_id, type_, event_id, thread_id)
+                if target is None:
                     return
+                key = (target.room_nid, user_id, type_, thread_id)
+            elif target.order is not None and reached >= target.order:
+                return
             if faults.plan is not None:
                 await faults.plan.reach("receipts.decided")
-            receipt = ReceiptChanged(room_id, room_nid, user_id, type_, thread_id, event_id, self._clock.now_ms())
+            receipt = ReceiptChanged(
+                room_id, target.room_nid, user_id, type_, thread_id, event_id, self._clock.now_ms()
+            )
             await self._committer.commit(_PutReceipt(receipt, self._most))
             self._remember(key, target)
+
+    async def _looked_up(
+        self, user_id: str, room_id: str, type_: str, event_id: str, thread_id: str | None
+    ) -> StoredEvent | None:
+        """The event, unless the user has read further already; asking the store."""
+        # Each look stands alone: events keep their places, and the store lets no receipt go back.
+        async with self._store.read_committed() as tx:
+            target = await _timeline_event(tx, room_id, event_id)
+            if thread_id is not None:
+                await _require_thread(tx, target, thread_id)
+            reached = self._reached.get((target.room_nid, user_id, type_, thread_id))
+            if reached is None:
+                known_id = await tx.receipts.get(target.room_nid, user_id, type_, thread_id)
+                return None if await _is_as_far(tx, known_id, target) else target
+            return None if target.order is not None and reached >= target.order else target
 
     def _remember(self, key: tuple[int, str, str, str | None], target: StoredEvent) -> None:
         if target.order is None or key[3] is not None:
@@ -150,10 +174,14 @@ def typing_event(users: Sequence[str]) -> dict[str, Any]:
     return {"type": "m.typing", "content": {"user_ids": list(users)}}
 
 
+def _is_in_timeline(event: StoredEvent, room_id: str) -> bool:
+    return event.event.room_id == room_id and event.order is not None
+
+
 async def _timeline_event(tx: Transaction, room_id: str, event_id: str) -> StoredEvent:
     """An event of the room's timeline; no statement if memory holds it."""
     event = (await tx.events.get_many([event_id])).get(event_id)
-    if event is None or event.event.room_id != room_id or event.order is None:
+    if event is None or not _is_in_timeline(event, room_id):
         raise MatrixError(ErrCode.NOT_FOUND, "There is no such event in this room")
     return event
 

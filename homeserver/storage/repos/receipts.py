@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from homeserver.ports.receipts import ReceiptChanged, ReceiptRepo
 from homeserver.ports.sync import Bounds
@@ -15,13 +17,26 @@ _LOWEST = Fragment(f"({LOWEST + 1} - 1)", f"({LOWEST + 1} - 1)")
 
 _PUT = Sql(
     "INSERT INTO receipts (room_nid, user_id, type, thread_id, event_id, ord, ts, position) "
-    "VALUES (:room_nid, :user_id, :type, :thread_id, :event_id, "
-    "(SELECT n.ord FROM events n WHERE n.event_id = :event_id AND n.room_nid = :room_nid), :ts, :position) "
+    "SELECT w.room_nid, w.user_id, w.type, w.thread_id, w.event_id, "
+    "(SELECT n.ord FROM events n WHERE n.event_id = w.event_id AND n.room_nid = w.room_nid), w.ts, w.position "
+    # Without a condition SQLite would take what follows for one of the join's.
+    "FROM {receipts} WHERE w.position > 0 "
     "ON CONFLICT (room_nid, user_id, type, thread_id) "
     "DO UPDATE SET event_id = excluded.event_id, ord = excluded.ord, ts = excluded.ts, position = excluded.position "
     # Only forward: two processes may set it at once, and each sees the other's too late.
     # An event that is not here, of another server, has no place to compare.
-    "WHERE coalesce(excluded.ord, {highest}) > coalesce(receipts.ord, {lowest})",
+    "WHERE coalesce(excluded.ord, {highest}) > coalesce(receipts.ord, {lowest}) RETURNING position",
+    receipts=rows_of(
+        "receipts",
+        "w",
+        room_nid="bigint",
+        user_id="text",
+        type="text",
+        thread_id="text",
+        event_id="text",
+        ts="bigint",
+        position="bigint",
+    ),
     highest=_HIGHEST,
     lowest=_LOWEST,
 )
@@ -43,24 +58,47 @@ _BETWEEN = Sql(
 )
 
 
+def _key(receipt: ReceiptChanged) -> dict[str, Any]:
+    return {
+        "room_nid": receipt.room_nid,
+        "user_id": receipt.user_id,
+        "type": receipt.type,
+        "thread_id": receipt.thread_id or "",
+    }
+
+
 class SqlReceiptRepo(ReceiptRepo):
     """Implements `ports.receipts.ReceiptRepo`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def put(self, receipt: ReceiptChanged, position: int) -> ReceiptChanged:
-        key = {
-            "room_nid": receipt.room_nid,
-            "user_id": receipt.user_id,
-            "type": receipt.type,
-            "thread_id": receipt.thread_id or "",
-        }
-        values = {"event_id": receipt.event_id, "ts": receipt.ts, "position": position}
-        if await _PUT.run(self._connection, **key, **values):
-            return receipt
-        row = await _GET.first(self._connection, **key)
-        return replace(receipt, event_id=row[0], ts=row[1])
+    async def put(self, receipts: Sequence[tuple[ReceiptChanged, int]]) -> list[ReceiptChanged]:
+        found: list[ReceiptChanged] = []
+        waiting = deque(receipts)
+        while waiting:
+            # A statement may change a row once only.
+            now: dict[tuple[Any, ...], tuple[ReceiptChanged, int]] = {}
+            while waiting and (key := tuple(_key(waiting[0][0]).values())) not in now:
+                now[key] = waiting.popleft()
+            found.extend(await self._put_apart(list(now.values())))
+        return found
+
+    async def _put_apart(self, receipts: Sequence[tuple[ReceiptChanged, int]]) -> list[ReceiptChanged]:
+        """As `put`, of receipts that are all of different rows."""
+        rows = [
+            {**_key(receipt), "event_id": receipt.event_id, "ts": receipt.ts, "position": position}
+            for receipt, position in receipts
+        ]
+        stored = {row[0] for row in await _PUT.rows(self._connection, receipts=json_rows(rows))}
+        found: list[ReceiptChanged] = []
+        for receipt, position in receipts:
+            if position in stored:
+                found.append(receipt)
+                continue
+            event_id, ts = await _GET.first(self._connection, **_key(receipt))
+            found.append(replace(receipt, event_id=event_id, ts=ts))
+        return found
 
     async def get(self, room_nid: int, user_id: str, type_: str, thread_id: str | None) -> str | None:
         row = await _GET.first(

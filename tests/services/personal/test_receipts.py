@@ -11,10 +11,12 @@ from homeserver.ports.log import InRoom, OfUser, ReceiptEntry
 from homeserver.ports.receipts import ReceiptChanged
 from homeserver.services.personal.edits import AccountDataEdits
 from homeserver.services.personal.receipts import FULLY_READ, ReceiptService, receipt_events, typing_event
+from homeserver.services.rooms.cache import EventCache
 from homeserver.storage.unit import Database
 from homeserver.system import SystemClock
 from tests.services.personal.conftest import ALICE, BOB, ROOM, World, event, related
 from tests.storage.rooms import make_room
+from tests.support.statements import counted
 
 
 async def stored(world: World, type_: str = "m.read", thread_id: str | None = None, user_id: str = ALICE) -> str | None:
@@ -186,8 +188,9 @@ async def test_repository_reads_many_rooms_at_once(store: Database) -> None:
         (receipt(other.room_nid, BOB, "m.read"), 14),
     ]
     async with store.write() as tx:
-        for row, position in rows:
-            await tx.receipts.put(row, position)
+        with counted(store) as statements:
+            assert await tx.receipts.put(rows) == [row for row, _ in rows]
+            assert len(statements) == 2, "the last one is of the same row as the one before"
     async with store.read() as tx:
         both = {head.room_nid: (0, 20), other.room_nid: (13, 14)}
         assert await tx.receipts.between(both, ALICE) == [rows[0][0], rows[1][0], rows[4][0]]
@@ -204,14 +207,53 @@ async def test_a_receipt_that_another_process_moved_further_stays(world: World) 
 
     async def put(event_id: str, position: int) -> str:
         async with world.store.write() as tx:
-            return (
-                await tx.receipts.put(ReceiptChanged(ROOM, nid, ALICE, "m.read", None, event_id, 5), position)
-            ).event_id
+            receipts = [
+                (ReceiptChanged(ROOM, nid, user, "m.read", None, event_id, 5), position + number)
+                for number, user in enumerate((BOB, ALICE, "@carol:hromada.test"))
+            ]
+            bob, alice, carol = await tx.receipts.put(receipts)
+            assert bob.event_id == alice.event_id == carol.event_id
+            return alice.event_id
 
     # Each of them was decided when nothing was stored yet.
-    assert await put(second.event_id, 1001) == second.event_id
-    assert await put(first.event_id, 1002) == second.event_id
-    assert await put(second.event_id, 1003) == second.event_id
+    assert await put(second.event_id, 1010) == second.event_id
+    assert await put(first.event_id, 1020) == second.event_id
+    assert await put(second.event_id, 1030) == second.event_id
     assert await stored(world) == second.event_id
-    assert await put(third.event_id, 1004) == third.event_id
+    assert await put(third.event_id, 1040) == third.event_id
     assert await stored(world) == third.event_id
+
+
+async def test_receipts_of_one_moment_share_a_statement(world: World) -> None:
+    first, second = event({"body": "1"}), event({"body": "2"})
+    await world.room(first, second)
+    users = [f"@reader{number}:hromada.test" for number in range(8)]
+    await asyncio.gather(*(world.receipts.set(user, ROOM, "m.read", first.event_id, None) for user in users))
+    position = world.log.position
+    with counted(world.store) as statements:
+        await asyncio.gather(*(world.receipts.set(user, ROOM, "m.read", second.event_id, None) for user in users))
+    assert [await stored(world, user_id=user) for user in users] == [second.event_id] * 8
+    told = [entry.receipt.user_id for entry in world.log.since(position) or () if isinstance(entry, ReceiptEntry)]
+    assert sorted(told) == users
+    stores = [text for text in statements if text.startswith("INSERT INTO receipts")]
+    assert len(stores) <= 2, statements
+
+
+async def test_what_moves_nothing_asks_nothing(world: World) -> None:
+    """Nor does a receipt for what is in memory ask for anything before it is stored."""
+    first, second = event({"body": "1"}), event({"body": "2"})
+    await world.room(first, second)
+    memory = EventCache()
+    receipts = ReceiptService(world.store, world.committer, world.edits, world.clock, events=memory)
+    async with world.store.read() as tx:
+        for stored_event in (await tx.events.get_many([first.event_id, second.event_id])).values():
+            memory.keep(stored_event, memory.mark())
+    await receipts.set(ALICE, ROOM, "m.read", first.event_id, None)
+    with counted(world.store) as statements:
+        await receipts.set(ALICE, ROOM, "m.read", first.event_id, None)
+    assert not statements
+    with counted(world.store) as statements:
+        await receipts.set(ALICE, ROOM, "m.read", second.event_id, None)
+    assert [text.split()[0] for text in statements] == ["UPDATE", "INSERT", "INSERT"]
+    with pytest.raises(MatrixError):
+        await receipts.set(ALICE, "!other:hromada.test", "m.read", first.event_id, None)
