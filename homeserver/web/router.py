@@ -52,6 +52,11 @@ class Router(Generic[Target]):
         wanted = "GET" if method == "HEAD" else method
         known = False
         before, *segments = raw_path.split(b"/")
+        # Nearly always the first way is the one: it needs no going back.
+        if not before and (found := _straight(self._root, segments)) is not None:
+            target = found[0].methods.get(wanted)
+            if target is not None:
+                return target, [_decode(value) for value in found[1]]
         # What stands before the first slash is no path of ours: a proxy's rules did not see what we would serve.
         for node, values in () if before else _walk(self._root, segments, 0, []):
             target = node.methods.get(wanted)
@@ -61,6 +66,20 @@ class Router(Generic[Target]):
         if known:
             raise MatrixError(ErrCode.UNRECOGNIZED, "This path does not know this method", status=405)
         raise MatrixError(ErrCode.UNRECOGNIZED, "This server does not know this path")
+
+
+def _straight(node: _Node[Target], segments: list[bytes]) -> tuple[_Node[Target], list[bytes]] | None:
+    """The first node that `_walk` would give, if it gives one without going back."""
+    values: list[bytes] = []
+    for segment in segments:
+        following = node.literal.get(segment)
+        if following is None:
+            following = node.parameter
+            if following is None or not segment:
+                return None
+            values.append(segment)
+        node = following
+    return node, values
 
 
 def _walk(
