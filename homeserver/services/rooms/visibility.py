@@ -121,7 +121,7 @@ class History:
         """The user's membership after the event, `leave` if they had none: for `unsigned.membership`."""
         if stored.order is None:
             return "leave"
-        own = self.apart.get(stored.order, {}).get(True)
+        own = self.apart[stored.order].get(True) if self.apart and stored.order in self.apart else None
         if own is not None and _key(stored) != ("m.room.member", self.user_id):
             return own
         return self.memberships.at(stored.order) or "leave"
