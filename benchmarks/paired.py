@@ -55,7 +55,7 @@ async def measure_pair(before: Path, database: str, names: Sequence[str], scale:
             stack.callback(homeserver.stop)
             await homeserver.start(preparing=True)
             http = await open_now.enter_async_context(HttpClient(HOST, homeserver.port))
-            world = World(homeserver, Matrix(http, SHARED_SECRET), scale)
+            world = World(homeserver, Matrix(http, SHARED_SECRET), scale, rounds)
             await world.prepare(need for scenario in chosen.values() for need in scenario.needs)
             homeserver.stop()
             await homeserver.start()

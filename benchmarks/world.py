@@ -76,6 +76,8 @@ class World:
     server: Homeserver
     matrix: Matrix
     scale: Scale
+    turns: int = 1
+    """How often each scenario is run: those that use things up need as many times as much."""
     senders: list[Account] = field(default_factory=list)
     rooms: list[str] = field(default_factory=list)
     club: str = ""
@@ -126,7 +128,7 @@ class World:
 
     async def _make_hall(self) -> None:
         crowd = await self._users("member", self.scale.hall - 1)
-        self.visitors = await self._users("visitor", self.scale.repeats)
+        self.visitors = await self._users("visitor", self.scale.repeats * self.turns)
         self.hall = await self.matrix.create_room(self.senders[0], "hall")
         await self._fill(self.hall, crowd)
 

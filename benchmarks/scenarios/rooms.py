@@ -33,7 +33,7 @@ async def join(world: World) -> list[Measurement]:
     async def join_one(_worker: int) -> None:
         await world.matrix.join(world.visitors.pop(), world.hall)
 
-    await drive(meter, FEW, world.scale.bounds(len(world.visitors) - FEW - STARTS), join_one, warm_up=1)
+    await drive(meter, FEW, world.scale.bounds(world.scale.repeats - FEW - STARTS), join_one, warm_up=1)
     return [await meter.finish()]
 
 
