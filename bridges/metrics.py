@@ -17,6 +17,24 @@ MISMATCHES = Counter(
 )
 QUEUE = Gauge("bridge_queue", "Deliveries waiting.", registry=REGISTRY)
 DELIVERIES = Counter("bridge_deliveries_total", "Deliveries by how they ended.", ["result"], registry=REGISTRY)
+LOGINS = Counter(
+    "bridge_logins_total",
+    "Logins judged: right, wrong, unknown, disabled, unusable, throttled, unavailable.",
+    ["users", "result"],
+    registry=REGISTRY,
+)
+HOOKS = Counter(
+    "bridge_hooks_total",
+    "Webhooks received: stored, repeated, forged, bad, too_large, limited, not_rendered.",
+    ["hook", "result"],
+    registry=REGISTRY,
+)
+ENDPOINTS = Counter(
+    "bridge_endpoints_total",
+    "Attempts to tell sites: done, postponed, dead, gone.",
+    ["endpoint", "result"],
+    registry=REGISTRY,
+)
 RETRIES = Counter("bridge_retries_total", "Deliveries put off to be tried again.", registry=REGISTRY)
 DELIVERY_SECONDS = Histogram("bridge_delivery_seconds", "How long the homeserver took.", registry=REGISTRY)
 RECEIVED = Counter(

@@ -31,11 +31,17 @@ class Recorder:
         what.taken = [change.position for change in new if change.position]
         for change in self._latest(new) if self._mapping.deliver == "latest" else new:
             self._change(what, change, scan)
-        self._state.store(self._name, what)
+        self.keep(what)
         metrics.CAPTURED.labels(self._name).inc(len(new))
         if new and new[-1].ts is not None and not scan:
             metrics.LAG.labels(self._name).set(max(0.0, time.time() - new[-1].ts / 1000))
         return what
+
+    def keep(self, what: Stored) -> None:
+        """Store it; what cannot be rendered is dead from the start, and counted as such."""
+        self._state.store(self._name, what)
+        if failed := sum(delivery.kind == "failed" for delivery in what.deliveries):
+            metrics.DELIVERIES.labels("dead").inc(failed)
 
     def _latest(self, changes: Sequence[Change]) -> list[Change]:
         last: dict[str, Change] = {}

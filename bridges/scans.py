@@ -99,7 +99,7 @@ class Scanner:
             elif self._state.row(self._name, key_text(row.key)) is None:
                 self._recorder.silent(what, row.key, image, scan["number"])
         what.progress = {"ahead": "1", **self._advance(scan, rows)}
-        self._state.store(self._name, what)
+        self._recorder.keep(what)
         reach("scanned")
         if "scan" not in what.progress:
             self._end(scan, backfilled=str(time.time()), backfill_due=None)

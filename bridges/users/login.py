@@ -20,6 +20,7 @@ import msgspec
 import structlog
 from quart import Quart, request
 
+from bridges import metrics
 from bridges.config import Config, ConfigError, per_second, seconds
 from bridges.sources.tls import tls_context
 from bridges.state import State
@@ -250,12 +251,16 @@ class Logins:
         last = None
         for name, directory in self._directories.items():
             if not self._throttles[name].passes(localpart.casefold()):
+                metrics.LOGINS.labels(name, "throttled").inc()
                 return {"error": "too many tries"}, 429
             try:
                 verdict, person = await directory.check(localpart, None, password)
             except (SourceAway, BadTable) as error:
+                metrics.LOGINS.labels(name, "unavailable").inc()
                 _log.warning("users_unavailable", users=name, error=str(error))
                 return {"error": f"{name} does not answer"}, 503
+            if verdict is not Verdict.RIGHT:  # who is right may have no usable name: `_accepted` counts those
+                metrics.LOGINS.labels(name, verdict.name.lower()).inc()
             if verdict is Verdict.UNKNOWN or person is None:
                 last = directory
                 continue
@@ -265,22 +270,27 @@ class Logins:
         return refused
 
     def _accepted(self, name: str, person: Person) -> tuple[dict[str, Any], int]:
+        answer = self._linked(name, person)
+        metrics.LOGINS.labels(name, "right" if answer["auth"]["success"] else "unusable").inc()
+        return answer, 200
+
+    def _linked(self, name: str, person: Person) -> dict[str, Any]:
         if not re.fullmatch(r"[a-z0-9._=/+-]{1,200}", person.localpart) or person.localpart.startswith("_"):
             _log.warning("users_name_unusable", users=name, key=person.key)
-            return {"auth": {"success": False}}, 200
+            return {"auth": {"success": False}}
         mxid = f"@{person.localpart}:{self._server_name}"
         with self._state.transaction() as db:
             owner = db.execute("SELECT users, key FROM linked WHERE mxid = ?", (mxid,)).fetchone()
             if owner is not None and owner != (name, person.key):
                 _log.warning("users_name_taken", users=name, key=person.key, mxid=mxid)
-                return {"auth": {"success": False}}, 200
+                return {"auth": {"success": False}}
             db.execute("INSERT INTO linked VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (mxid, name, person.key))
         profile: dict[str, Any] = {}
         if person.displayname:
             profile["display_name"] = person.displayname
         if person.email:
             profile["three_pids"] = [{"medium": "email", "address": person.email}]
-        return {"auth": {"success": True, "mxid": mxid, "profile": profile}}, 200
+        return {"auth": {"success": True, "mxid": mxid, "profile": profile}}
 
 
 def serve_logins(app: Quart, logins: Logins) -> None:

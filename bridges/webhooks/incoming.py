@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 import structlog
 from quart import Quart, request
 
+from bridges import metrics
 from bridges.config import Config, per_second, seconds
 from bridges.mapper import transaction_id
 from bridges.matrix import Homeserver, MatrixFailure, TryAgain, part
@@ -125,33 +126,45 @@ class Hooks:
             return
         self._state.made_room(lane, str(joined["room_id"]))
 
-    def largest(self, name: str) -> int:
-        """The largest body of a hook, in bytes."""
-        return self._hooks[name].max_bytes if name in self._hooks else 0
+    def takes(self, name: str, size: int) -> bool:
+        """Whether a body of so many bytes is to be read."""
+        hook = self._hooks.get(name)
+        if hook is not None and size > hook.max_bytes:
+            metrics.HOOKS.labels(name, "too_large").inc()
+        return size <= (0 if hook is None else hook.max_bytes)
 
     def receive(self, name: str, headers: Mapping[str, str], data: bytes) -> Answer:
         """The answer to a request: 202 when it is stored, or was before."""
         hook = self._hooks.get(name)
-        if hook is None:
+        if hook is None:  # not counted: anybody could make as many names as they like
             return {"error": "there is no such hook"}, 404
+        result, answer = self._judged(name, hook, headers, data)
+        metrics.HOOKS.labels(name, result).inc()
+        return answer
+
+    def _judged(self, name: str, hook: Hook, headers: Mapping[str, str], data: bytes) -> tuple[str, Answer]:
         if not self._gates[name].passes():
-            return {"error": "too many requests"}, 429
+            return "limited", ({"error": "too many requests"}, 429)
         if len(data) > hook.max_bytes:
-            return {"error": f"more than {hook.max_bytes} bytes"}, 413
+            return "too_large", ({"error": f"more than {hook.max_bytes} bytes"}, 413)
         small = {key.lower(): value for key, value in headers.items()}
         received = Received(small, data, self._now(), seconds(hook.window))
         if not is_authentic(hook.style, received, self._secrets[name]):
             _log.warning("hook_signature_wrong", hook=name)
-            return {"error": "the signature is not right, or too old"}, 401
+            return "forged", ({"error": "the signature is not right, or too old"}, 401)
         try:
             body = parse_body(data, small.get("content-type", ""))
         except BadBody as error:
-            return {"error": str(error)}, 400
+            return "bad", ({"error": str(error)}, 400)
         event = small.get(STYLES[hook.style].type_header, "") if STYLES[hook.style].type_header else ""
-        is_new = self._keep(name, message_id(hook.style, received)[:255], self._content(name, hook, body, event))
+        content = self._content(name, hook, body, event)
+        is_new = self._keep(name, message_id(hook.style, received)[:255], content)
         if is_new:
             self._stored()
-        return {"stored": is_new}, 202
+        failed = "error" in content
+        if is_new and failed:
+            metrics.DELIVERIES.labels("dead").inc()
+        return "repeated" if not is_new else "not_rendered" if failed else "stored", ({"stored": is_new}, 202)
 
     def _content(self, name: str, hook: Hook, body: Any, event: str) -> dict[str, Any]:
         """The message; what cannot be rendered is stored as failed, with the reason."""
@@ -193,7 +206,7 @@ def serve_hooks(app: Quart, received: Hooks) -> None:
     @app.post("/hook/<name>")
     async def hook(name: str) -> Answer | tuple[dict[str, Any], int, dict[str, str]]:
         """One request of a site. What says that it is too large is not read."""
-        if (request.content_length or 0) > received.largest(name):
+        if not received.takes(name, request.content_length or 0):
             return {"error": "too large"}, 413
         data = await request.get_data()
         body = data.encode() if isinstance(data, str) else data

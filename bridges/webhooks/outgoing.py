@@ -18,6 +18,7 @@ from typing import Any
 
 import structlog
 
+from bridges import metrics
 from bridges.config import Config, seconds
 from bridges.render import BadTemplate, Template
 from bridges.state import State
@@ -132,18 +133,23 @@ class Endpoints:
             return float(not_before_ms - now_ms) / 1000
         status, error, after_s = await self._send(name, endpoint, client, message, body.encode())
         if status is not None and 200 <= status < 300:
+            result = "done"
             self._settle(id_, "done", attempts + 1, now_ms, "")
         elif status == 410:
+            result = "gone"
             self._disabled.add(name)
             self._settle(id_, "dead", attempts + 1, now_ms, error)
             self._notify(f"endpoint.{name}", "answered 410: it wants no more. Restart the bridge to begin anew.")
         elif attempts >= len(WAITS_S):
+            result = "dead"
             self._settle(id_, "dead", attempts + 1, now_ms, error)
             self._notify(f"endpoint.{name}", f"did not take an event for a day: {error}. It was put aside.")
         else:
+            result = "postponed"
             wait_s = max(after_s, WAITS_S[attempts] * random.uniform(0.9, 1.1))  # noqa: S311 - to spread retries
             _log.warning("webhook_postponed", endpoint=name, error=error, again_in=round(wait_s))
             self._settle(id_, "waiting", attempts + 1, now_ms + int(wait_s * 1000), error)
+        metrics.ENDPOINTS.labels(name, result).inc()
         return 0
 
     def _settle(self, id_: int, state: str, attempts: int, at_ms: int, error: str) -> None:

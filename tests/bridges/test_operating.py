@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -177,6 +178,27 @@ async def pause_and_resume(world: World, sales: Client) -> None:
     await until(world, sales, "_db_odd_10", ["ten "])
 
 
+async def it_counts(world: World, http: aiohttp.ClientSession) -> None:
+    """All that was done since it began, the row that no template could tell included."""
+    async with http.get(f"{world.address}/metrics") as answer:
+        text = await answer.text()
+    assert 'bridge_deliveries_total{result="dead"} 1.0' in text
+    for name in (
+        'deliveries_total{result="done"}',
+        'changes_total{mapping="items"}',
+        'changes_total{mapping="odd"}',
+        'reconcile_mismatches_total{mapping="odd"}',
+        'retained_bytes{mapping="items"}',
+        'source_up{mapping="items"}',
+        "delivery_seconds_count",
+    ):
+        found = re.search(rf"^bridge_{re.escape(name)} ([0-9.e+]+)$", text, re.MULTILINE)
+        assert found is not None, f"{name}: {text}"
+        assert float(found[1]) > 0, name
+    for name in ('lag_seconds{mapping="items"}', "queue", "retries_total"):
+        assert f"\nbridge_{name} " in text
+
+
 async def a_row_that_cannot_be_told_is_put_aside(world: World, sales: Client) -> None:
     world.sql("UPDATE items SET big = NULL, name = 'poison' WHERE id = 1199")  # NULL has no length
     world.sql("UPDATE items SET big = '', name = 'cured' WHERE id = 1199")
@@ -241,6 +263,7 @@ async def only_the_homeserver_is_heard(world: World, http: aiohttp.ClientSession
         text = await answer.text()
     assert 'bridge_events_total{result="ignored"}' in text
     assert 'bridge_gaps_total{mapping="items"} 1.0' in text
+    assert 'bridge_source_up{mapping="items"} 1.0' in text
 
 
 def doctor_and_plan(world: World) -> None:
@@ -263,6 +286,7 @@ async def test_a_bridge_is_seen_to(world: World, sales: Client, http: aiohttp.Cl
     await a_scan_finds_what_polling_cannot_see(world, sales)
     await pause_and_resume(world, sales)
     await a_row_that_cannot_be_told_is_put_aside(world, sales)
+    await it_counts(world, http)
     await a_slot_that_is_gone_is_not_passed_over(world, sales)
     await only_the_homeserver_is_heard(world, http)
     doctor_and_plan(world)

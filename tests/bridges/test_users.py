@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bridges import metrics
 from bridges.config import ConfigError, load
 from bridges.state import State
 from bridges.users.login import Logins
@@ -90,6 +91,15 @@ async def test_wordpress_as_designed(mariadb: MariaDb, tmp_path: Path, monkeypat
         assert not logins.may_ask("192.0.2.1", "")
         assert not logins.may_ask("192.0.2.1", "Bearer x")
         assert logins.may_ask("192.0.2.1", "Bearer t")
+        counted = {
+            sample.labels["result"]: sample.value
+            for metric in metrics.LOGINS.collect()
+            for sample in metric.samples
+            if sample.name.endswith("_total")
+        }
+        assert counted["throttled"] > 0
+        assert counted["wrong"] + counted["throttled"] == 2 + 7  # one with an empty password
+        assert (counted["right"], counted["disabled"], counted["unknown"], counted["unusable"]) == (1, 1, 1, 1)
         mariadb.sql("RENAME TABLE wp_users TO moved", database)
         assert (await logins.answer(asked("@ivan.petrenko:example.org")))[1] == 503
     finally:

@@ -17,7 +17,9 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from prometheus_client import Counter
 
+from bridges import metrics
 from bridges.config import Config, ConfigError, load
 from bridges.state import RoomRow, State, Stored
 from bridges.webhooks import outgoing
@@ -102,6 +104,8 @@ def signed(body: bytes, at: float, secret: str = "new secret") -> dict[str, str]
 
 async def test_what_is_answered_is_stored_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = make_config(tmp_path, monkeypatch)
+    before = {result: count(metrics.HOOKS, "shop", result) for result in HOOK_RESULTS}
+    dead = count(metrics.DELIVERIES, "dead")
     now = time.time()
     woken: list[int] = []
     state = State(config.state)
@@ -142,6 +146,12 @@ async def test_what_is_answered_is_stored_once(tmp_path: Path, monkeypatch: pyte
     statuses = {hooks.receive("shop", {}, b"")[1] for _ in range(50)}
     assert statuses == {401, 429}
     state.close()
+    counted = {result: count(metrics.HOOKS, "shop", result) - before[result] for result in HOOK_RESULTS}
+    assert counted["limited"] > 0
+    assert counted["limited"] + counted["forged"] == 5 + 50
+    del counted["limited"], counted["forged"]
+    assert counted == {"stored": 1, "repeated": 3, "bad": 3, "too_large": 1, "not_rendered": 1}
+    assert count(metrics.DELIVERIES, "dead") == dead + 1
 
 
 def test_bodies() -> None:
@@ -149,6 +159,15 @@ def test_bodies() -> None:
     for data, kind in ((b"a=1&" * 2000, "application/x-www-form-urlencoded"), (b"", ""), (b"[" * 100_000, "")):
         with pytest.raises(BadBody):
             parse_body(data, kind)
+
+
+HOOK_RESULTS = ("stored", "repeated", "forged", "bad", "too_large", "limited", "not_rendered")
+
+
+def count(counter: Counter, *labels: str) -> float:
+    """What was counted until now."""
+    names = dict(zip(counter._labelnames, labels, strict=True))
+    return metrics.REGISTRY.get_sample_value(f"{counter._name}_total", names) or 0
 
 
 @asynccontextmanager
@@ -229,6 +248,7 @@ async def test_told_in_order_signed_and_until_it_is_taken(tmp_path: Path, monkey
 async def test_put_aside_after_a_day_and_ended_by_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 23 * 3600 < sum(WAITS_S) < 25 * 3600
     monkeypatch.setattr(outgoing, "WAITS_S", (0.0,) * len(WAITS_S))
+    before = {result: count(metrics.ENDPOINTS, "site", result) for result in ("done", "postponed", "dead", "gone")}
     told: list[str] = []
     status = 500
 
@@ -247,6 +267,8 @@ async def test_put_aside_after_a_day_and_ended_by_gone(tmp_path: Path, monkeypat
             endpoints.tell(event(2))
             await eventually(dead)
             endpoints.tell(event(3))
+        made = {result: count(metrics.ENDPOINTS, "site", result) - n for result, n in before.items()}
+        assert made == {"done": 0, "postponed": len(WAITS_S), "dead": 1, "gone": 1}
         assert "500" in troubles(state)[0][2]
         assert "410" in told[1]
         assert len(troubles(state)) == 2, "nothing more is sent to who wants no more"
