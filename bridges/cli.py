@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         ("status", operate.status, "say how each mapping is, and what waits"),
         ("backfill", operate.scan, "give rooms to rows that were there before"),
         ("reconcile", operate.scan, "compare whole tables with what was seen"),
-        ("pause", operate.pause, "stop reading a mapping's database"),
+        ("pause", operate.pause, "stop reading a mapping's database, or telling a site"),
         ("resume", operate.resume, "go on"),
         ("move-state", move, "copy the state from a file into PostgreSQL"),
         ("dead", operate.dead, "list, retry or drop what could not be delivered"),
@@ -68,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
         action.add_argument("config", type=Path, metavar="FILE", help="the configuration, such as bridges.toml")
         if name in ("plan", "backfill", "reconcile", "pause", "resume"):
             action.add_argument("--mapping", action="append", metavar="NAME", help="only this one; may be repeated")
+        if name in ("pause", "resume"):
+            action.add_argument("--endpoint", action="append", metavar="NAME", help="this site; may be repeated")
         if name == "plan":
             action.add_argument("--limit", type=int, default=20, metavar="ROWS", help="how many rows (20)")
         if name == "run":

@@ -19,6 +19,7 @@ from bridges.mapper import Event, Mapper
 from bridges.sources import SourceUnavailable
 from bridges.sources.opening import open_source
 from bridges.state import State, StateInUse
+from bridges.webhooks.outgoing import notes_of
 from bridges.webhooks.outgoing import troubles as unsent
 
 _WATCH_S = 0.5
@@ -197,7 +198,7 @@ def _summary(name: str, text: str) -> str:
 
 
 def pause(config: Config, options: argparse.Namespace) -> int:
-    """Stop reading a mapping's database; what is read already is still sent."""
+    """Stop reading a mapping's database, while what is read already is still sent; or stop telling an endpoint."""
     return _each(config, options, "paused", f"by the command line: {options.reason}")
 
 
@@ -207,11 +208,18 @@ def resume(config: Config, options: argparse.Namespace) -> int:
 
 
 def _each(config: Config, options: argparse.Namespace, word: str, reason: str | None) -> int:
+    """Mappings or endpoints by name; of none, all mappings. What a site has ended begins anew by its name only."""
+    if unknown := [name for name in options.endpoint or () if name not in config.endpoint]:
+        raise ConfigError([f"there is no endpoint.{name}" for name in unknown])
+    names = [] if options.endpoint and not options.mapping else chosen(config, options)
     state = State(config.state, shared=True)
     try:
-        for name in chosen(config, options):
+        for name in names:
             state.note(name, paused=reason)
             write(f"mapping.{name}: {word}")
+        for name in options.endpoint or ():
+            state.note(notes_of(name), paused=reason)
+            write(f"endpoint.{name}: {word}")
     finally:
         state.close()
     return 0
@@ -231,6 +239,9 @@ def status(config: Config, _options: argparse.Namespace) -> int:
             mine = [row for row in troubles if row[2] == name]
             words += [f"{len(mine)} dead or parked"] if mine else []
             write(f"mapping.{name}: {', '.join(words)}")
+        for name in config.endpoint:
+            reason = state.progress(notes_of(name)).get("paused")
+            write(f"endpoint.{name}: {'following' if reason is None else f'paused ({reason})'}")
         write(f"{state.waiting():,} deliveries wait")
     finally:
         state.close()

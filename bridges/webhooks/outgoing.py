@@ -28,8 +28,8 @@ from homeserver.ports.outbound import OutboundError, OutboundRequest
 from homeserver.remote.addresses import AddressRules
 from homeserver.remote.client import OutboundClient
 
-WAITS_S = (5, 30, 120, 600, 3_600, 21_600, 60_000)
-"""Between attempts: a day together."""
+WAITS_S = (5, 30, 120, 600, 3_600, 21_600, 86_400)
+"""At least, between attempts. The last one alone is a day: nothing is given up sooner after it was first tried."""
 _LONGEST_RETRY_AFTER_S = 86_400
 _IDLE_S = 5.0
 _ALL = 2**62
@@ -55,7 +55,6 @@ class Endpoints:
         self._endpoints = endpoints(config)
         self._secrets = {name: endpoint.secret.read() for name, endpoint in self._endpoints.items()}
         self._news = {name: asyncio.Event() for name in self._endpoints}
-        self._disabled: set[str] = set()
         state.define(SCHEMA)
 
     def tell(self, event: Mapping[str, Any]) -> None:
@@ -126,7 +125,7 @@ class Endpoints:
                 "WHERE endpoint = ? AND state = 'waiting' ORDER BY id LIMIT 1",
                 (name,),
             ).fetchone()
-        if row is None or name in self._disabled:
+        if row is None or "paused" in self._state.progress(notes_of(name)):
             return _IDLE_S
         id_, message, body, attempts, not_before_ms = row
         if not_before_ms > now_ms:
@@ -137,16 +136,18 @@ class Endpoints:
             self._settle(id_, "done", attempts + 1, now_ms, "")
         elif status == 410:
             result = "gone"
-            self._disabled.add(name)
+            # First that nothing more is sent: what ends the process in between must not have another event sent.
+            self._state.note(notes_of(name), paused="it answered 410")
             self._settle(id_, "dead", attempts + 1, now_ms, error)
-            self._notify(f"endpoint.{name}", "answered 410: it wants no more. Restart the bridge to begin anew.")
+            again = f"hromada bridges resume --endpoint {name}"
+            self._notify(f"endpoint.{name}", f"answered 410: it wants no more. `{again}` begins anew.")
         elif attempts >= len(WAITS_S):
             result = "dead"
             self._settle(id_, "dead", attempts + 1, now_ms, error)
             self._notify(f"endpoint.{name}", f"did not take an event for a day: {error}. It was put aside.")
         else:
             result = "postponed"
-            wait_s = max(after_s, WAITS_S[attempts] * random.uniform(0.9, 1.1))  # noqa: S311 - to spread retries
+            wait_s = max(after_s, WAITS_S[attempts] * random.uniform(1, 1.1))  # noqa: S311 - to spread retries
             _log.warning("webhook_postponed", endpoint=name, error=error, again_in=round(wait_s))
             self._settle(id_, "waiting", attempts + 1, now_ms + int(wait_s * 1000), error)
         metrics.ENDPOINTS.labels(name, result).inc()
@@ -184,6 +185,11 @@ class Endpoints:
                 return answer.status, f"it answered {answer.status}", after_s
         except OutboundError as error:
             return None, str(error), 0
+
+
+def notes_of(name: str) -> str:
+    """What the state calls an endpoint among those that note something about themselves, such as `paused`."""
+    return f"endpoint.{name}"  # names of mappings have no dot
 
 
 def troubles(state: State) -> list[tuple[int, str, str]]:
