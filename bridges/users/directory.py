@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from enum import Enum, auto
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -24,7 +26,8 @@ InThread = Callable[[Callable[[], bool]], Awaitable[bool]]
 LONGEST_LOGIN = 320  # an e-mail address
 _AWAY_S = 2.0
 _WAITING = 64
-# Of nobody's password; replaced by one of the table's own kind and cost once somebody has logged in.
+_SAMPLE = 20
+# Of nobody's password, for a table that has none; else one of the table's own kind and cost is computed.
 _DUMMY = "$2y$10$udCNaHDU0Mq3BK6bMB2NzOJa9wMbEOuMCfvqUI80N7Wz6/QUd6bQO"
 
 
@@ -47,7 +50,7 @@ class Directory:
         self._source = source
         self._in_thread = in_thread
         self._seconds = seconds
-        self._dummy: tuple[tuple[str, ...], str] = (("bcrypt",), _DUMMY)
+        self._dummy: tuple[tuple[str, ...], str] | None = None
         self._away_until = 0.0
         self._away_because = ""
         self._waiting = 0
@@ -78,8 +81,21 @@ class Directory:
 
     async def pretend(self, password: str) -> None:
         """Take as long as for somebody who is known."""
-        schemes, stored = self._dummy
-        await self._in_thread(lambda: check(schemes, stored, password))
+        tried = [(self._table.schemes, stored) for stored in await self._sample()] if self._dummy is None else []
+        for schemes, stored in [*tried, self._dummy or (("bcrypt",), _DUMMY)]:
+            # What has no scheme of the table's costs nothing: one of these is computed.
+            with suppress(BadHash):
+                await self._in_thread(partial(check, schemes, stored, password))
+                self._dummy = self._dummy or (schemes, stored)
+                return
+
+    async def _sample(self) -> list[str]:
+        """Some passwords of the table as they are stored: before anybody has logged in, nobody knows of what kind."""
+        try:
+            rows = await self._ask(self._source.page(None, _SAMPLE))
+        except (SourceAway, BadTable):
+            return []
+        return [stored for stored in map(self._table.hash_of, rows) if stored]
 
     async def _row(self, login: str, key: str | None) -> Row | None:
         if key is not None:
