@@ -324,25 +324,6 @@ async def test_scans_page_in_the_order_of_the_key(source: MongoSource, tickets: 
     assert all(finding.good for finding in await source.examine("tickets", deep=True))
 
 
-async def test_elements_are_appended_once_and_are_values(source: MongoSource, tickets: Any, mongo: Mongo) -> None:
-    if not mongo.outside:
-        pytest.skip("nx-27017 updates nothing under a condition on elements: set MONGO_URL")
-    await tickets.insert_one(ticket(1, messages=[]))
-    key = [f"{1:024x}"]
-    intended: list[Any] = []
-    text = {"$set": {"status": "hacked"}, "plain": "$inc"}
-    push = Write("$event1", "push", "support_tickets", key, {"text": text}, array="messages", bump="rev")
-    assert (await source.write("tickets", push, intended.append)).verdict == "applied"
-    assert (await source.write("tickets", push, intended.append)).verdict == "already"
-    document = await tickets.find_one({})
-    assert document["messages"] == [{"text": text, "mx_event_id": "$event1"}]
-    assert (document["rev"], document["status"]) == (2, "open")
-    assert [row["rev"] for row in intended] == [2]
-    mark = Write("$event2", "mark", "support_tickets", key, {"deleted": True}, array="messages", target="$event1")
-    assert (await source.write("tickets", mark, intended.append)).verdict == "applied"
-    assert (await tickets.find_one({}))["messages"][0]["deleted"] is True
-
-
 async def test_documents_are_changed_under_their_condition(source: MongoSource, tickets: Any) -> None:
     await tickets.insert_one(ticket(1))
     key = [f"{1:024x}"]

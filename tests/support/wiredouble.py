@@ -93,7 +93,7 @@ class WireDouble:
                     answer = struct.pack("<iqii", 8, 0, 0, 1) + bson.encode(await self._answer(_first(body[start:])))
                     code = _OP_REPLY
                 else:
-                    answer = struct.pack("<iB", 0, 0) + bson.encode(await self._answer(_first(body[5:])))
+                    answer = struct.pack("<iB", 0, 0) + bson.encode(await self._answer(_message(body)))
                 writer.write(struct.pack("<iiii", 16 + len(answer), 0, request, code) + answer)
                 await writer.drain()
         self._writers.discard(writer)
@@ -111,6 +111,18 @@ class WireDouble:
             for writer in list(self._writers):
                 writer.close()
             await asyncio.sleep(0)
+
+
+def _message(body: bytes) -> dict[str, Any]:
+    """The command of an OP_MSG, with the lists of documents that follow it."""
+    command, rest = _first(body[5:]), body[5:]
+    rest = rest[struct.unpack_from("<i", rest)[0] :]
+    while len(rest) > 5 and rest[0] == 1:
+        size = struct.unpack_from("<i", rest, 1)[0]
+        name, _, documents = rest[5 : 1 + size].partition(b"\0")
+        command[name.decode()] = bson.decode_all(documents)
+        rest = rest[1 + size :]
+    return command
 
 
 def _first(data: bytes) -> dict[str, Any]:
