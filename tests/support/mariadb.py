@@ -1,6 +1,7 @@
 """A throwaway MariaDB for tests: one server in a temporary folder, any number of databases in it.
 
 Listens on loopback only, with a binary log of whole rows as change capture needs it, and is stopped by its pid.
+With MYSQL_URL (docs/bridges/mysql.md) it is a server that is there already, but for tests that end or configure theirs.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote, unquote, urlsplit
+
+import pytest
 
 START_TIMEOUT_S = 60.0
 USER = "hromada"
@@ -38,8 +43,30 @@ class MariaDbUnavailable(Exception):
     """No MariaDB on this machine, or it does not start."""
 
 
-class MariaDb:
-    """One running server."""
+class MariaDb(Protocol):
+    """A running server."""
+
+    port: int
+
+    def make_database(self) -> str:
+        """A new, empty database; its URL."""
+        ...
+
+    def sql(self, statements: str, database: str = "mysql") -> str:
+        """Run statements as the superuser and return their output, without headings. Raises RuntimeError."""
+        ...
+
+    def kill(self) -> None:
+        """kill -9. Skips the test if the server is somebody else's."""
+        ...
+
+    def start(self) -> None:
+        """Start it. Raises MariaDbUnavailable."""
+        ...
+
+
+class OwnMariaDb:
+    """A server of our own."""
 
     def __init__(self, *settings: str) -> None:
         """`settings` come behind the usual ones."""
@@ -118,12 +145,54 @@ class MariaDb:
 
     def sql(self, statements: str, database: str = "mysql") -> str:
         """Run statements as the superuser and return their output, without headings."""
-        command = [self._binaries["mariadb"], "--no-defaults", f"--socket={self._socket}", "--user=root", "-N", "-B"]
-        command += ["--default-character-set=utf8mb4", database]
-        done = subprocess.run(command, input=statements, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise RuntimeError(f"{statements[:200]}: {done.stderr.strip()}")
-        return done.stdout.strip()
+        return _run(self._binaries["mariadb"], [f"--socket={self._socket}", "--user=root"], statements, database)
+
+
+class OutsideMariaDb:
+    """That of MYSQL_URL: left as it is, but for databases of our own."""
+
+    def __init__(self, url: str) -> None:
+        """Raises MariaDbUnavailable."""
+        parts = urlsplit(url)
+        if parts.hostname not in ("127.0.0.1", "localhost") or parts.username != USER:
+            # Tests put a proxy before it that speaks to this machine only, and grant to that user.
+            raise MariaDbUnavailable(f"MYSQL_URL must be mysql://{USER}:PASSWORD@127.0.0.1:PORT/")
+        self.port = parts.port or 3306
+        self._password = unquote(parts.password or "")
+        self._client = _found("mariadb")
+        self._made: list[str] = []
+
+    def start(self) -> None:
+        """Nothing to do."""
+
+    def kill(self) -> None:
+        """Not that one."""
+        pytest.skip("the server of MYSQL_URL is not killed")
+
+    def destroy(self) -> None:
+        """Drop our databases."""
+        self.sql("".join(f"DROP DATABASE IF EXISTS {name};" for name in self._made))
+
+    def make_database(self) -> str:
+        """A new, empty database; its URL."""
+        self._made.append(f"hromada_test_{os.getpid()}_{len(self._made)}")
+        self.sql(f"CREATE DATABASE {self._made[-1]}")
+        return f"mysql://{USER}:{quote(self._password, safe='')}@127.0.0.1:{self.port}/{self._made[-1]}"
+
+    def sql(self, statements: str, database: str = "mysql") -> str:
+        """Run statements as the user of MYSQL_URL and return their output, without headings."""
+        where = ["--protocol=tcp", "--host=127.0.0.1", f"--port={self.port}", f"--user={USER}"]
+        return _run(self._client, where, statements, database, MYSQL_PWD=self._password)
+
+
+def _run(client: str, where: list[str], statements: str, database: str, **environment: str) -> str:
+    command = [client, "--no-defaults", *where, "-N", "-B", "--default-character-set=utf8mb4", database]
+    done = subprocess.run(
+        command, input=statements, capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"{statements[:200]}: {done.stderr.strip()}")
+    return done.stdout.strip()
 
 
 def _found(name: str) -> str:
@@ -140,9 +209,10 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_mariadb(*settings: str) -> Iterator[MariaDb]:
-    """A server that is there inside the block. Raises MariaDbUnavailable."""
-    server = MariaDb(*settings)
+def running_mariadb(*settings: str, own: bool = False) -> Iterator[MariaDb]:
+    """A server that is there inside the block; our own for who ends it or has settings. Raises MariaDbUnavailable."""
+    outside = "" if own or settings else os.environ.get("MYSQL_URL", "")
+    server = OutsideMariaDb(outside) if outside else OwnMariaDb(*settings)
     try:
         server.start()
         yield server
