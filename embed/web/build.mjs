@@ -317,9 +317,9 @@ function report(outputs, manifest, sizes, main) {
     const data = lazy.filter((file) => inputs(outputs[file]).some((each) => /^(emoji:|.*highlight\.js)/.test(each)));
     const others = lazy.filter((file) => !crypto.includes(file) && !data.includes(file));
     // What an ordinary encrypted session loads: no pages of settings or administration, no panel of files, no recording,
-    // no index of encrypted rooms (that comes when somebody first searches them, and is held by the budget of lazy parts),
-    // no jump to a date, no rooms made or set up, and one language.
-    const rare = (each) => /^client\/(pages|i18n|sdk\/find|stores\/finder|parts\/(Files|Jump|NewDialog|RoomSettings|Voice)\.)/.test(each);
+    // no second tab, no index of encrypted rooms (that comes when somebody first searches them, and is held by the budget of
+    // lazy parts), no jump to a date, no rooms made or set up, and one language.
+    const rare = (each) => /^client\/(pages|i18n|sdk\/(find|tabs)|stores\/finder|parts\/(Elsewhere|Files|Jump|NewDialog|RoomSettings|Voice)\.)/.test(each);
     const usual = others.filter((file) => !inputs(outputs[file]).some(rare));
     const style = sizes[manifest.entries.style].gz;
     const found = {

@@ -12,6 +12,7 @@ import pytest
 from tests.embed.people import Person, local, person
 from tests.embed.scenery import Scenery, scenery
 from tests.embed.test_admin_pages import SHOTS, shoot, sign_in
+from tests.embed.test_tabs import HOLDER
 from tests.support.admin import OWN
 from tests.support.client import Client
 from tests.support.server import Server
@@ -197,9 +198,12 @@ async def in_the_way(ada: Person, scene: Scenery) -> None:
     await ada.page.get_by_role("navigation", name="Main").first.wait_for()
     ada.faults.clear()  # the staged one
     first = ada.page
+    await first.goto(f"{ada.url}/assets/logo.svg")
+    await first.evaluate(HOLDER, [f"hromada:{scene.ada.user_id}", True])
     ada.page = await ada.context.new_page()
     await ada.page.goto(f"{ada.url}/")
     await ada.page.get_by_text("Hromada is open in another tab").wait_for()
     await shoot(ada, "elsewhere")
     await ada.page.close()
     ada.page = first
+    await first.goto(f"{ada.url}/")

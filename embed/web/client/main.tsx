@@ -5,31 +5,65 @@ import { render } from "preact";
 import icons from "hromada:icons/all";
 import * as kv from "../core/kv.ts";
 import { learnIcons } from "../ui/Icon.tsx";
-import { Client, Elsewhere } from "./parts/Client.tsx";
+import { Client } from "./parts/Client.tsx";
 import { chat } from "./i18n/en.chat.ts";
 import { rooms } from "./i18n/en.rooms.ts";
 import { learn } from "./i18n/t.ts";
-import { go, route } from "./routes.ts";
+import { go, openRoom, route } from "./routes.ts";
+import { DecryptionError, Engine, StreamSync } from "./sdk/engine.ts";
 import { type Session, stored } from "./sdk/session.ts";
-import { app, openRow, signOut, startApp, the } from "./stores/app.ts";
-import { prepareCrypto } from "./stores/crypto.ts";
+import type { Finder } from "./sdk/find/finder.ts";
+import type { Word } from "./sdk/tabs/words.ts";
+import { type App, app, openRow, signOut, startApp, the } from "./stores/app.ts";
+import { prepareCrypto, startMachine, theCrypto } from "./stores/crypto.ts";
 import { loadDrafts } from "./stores/drafts.ts";
 import { waiting } from "./stores/list.ts";
 import { forgetViews, keptRoom } from "./stores/room.ts";
 import { keepList, showKept } from "./stores/snapshot.ts";
-import { beLeader } from "./stores/tabs.ts";
+import { beLeader, type Leader } from "./stores/tabs.ts";
 import { listenForKeys } from "./stores/keys.ts";
 import { watchForNotices } from "./stores/notify.ts";
 
 learn({ ...chat, ...rooms });
 learnIcons(icons);
 
+const finder = async (engine: Engine): Promise<Finder> => (await import("./stores/finder.ts")).theFinder(engine);
+
 /** What a conversation needs next, while there is a connection and nothing else to do. */
 function fetchAhead(): void {
     // Who has searched encrypted rooms will do so again.
-    const finder = (): Promise<unknown> => kv.get("kv", "finds").then((finds) => finds && import("./stores/finder.ts").then(({ theFinder }) => theFinder(the().engine)));
-    const parts = [finder, () => import("./render/markdown.ts"), () => import("@floating-ui/dom"), () => import("./sdk/files.ts"), () => import("./sdk/blobs.ts"), () => import("./sdk/upload.ts")];
+    const found = (): Promise<unknown> => kv.get("kv", "finds").then((finds) => finds && !the().following && finder(the().engine));
+    const parts = [found, () => import("./render/markdown.ts"), () => import("@floating-ui/dom"), () => import("./sdk/files.ts"), () => import("./sdk/blobs.ts"), () => import("./sdk/upload.ts")];
     for (const part of parts) void part().catch(() => undefined);
+}
+
+let leading: Promise<App["leading"]> | undefined;
+
+/** From here on others can follow this tab. */
+function lead(led: App, channel: BroadcastChannel): Promise<App["leading"]> {
+    const { engine, outbox } = led;
+    leading ??= import("./sdk/tabs/lead.ts").then((tabs) => (led.leading = tabs.lead(channel, { engine, outbox, machine: theCrypto, finder: () => finder(engine), signOut }, BUILD)));
+    return leading;
+}
+
+/** Another tab speaks to this one, which leads. */
+async function hear(running: Promise<App>, channel: BroadcastChannel, word: Word): Promise<void> {
+    // At once: what it takes to be followed has yet to be loaded, and perhaps this tab itself.
+    if (word.op === "hello") channel.postMessage({ op: "soon", to: word.from } satisfies Word);
+    const led = await running;
+    (await (word.op === "hello" ? lead(led, channel) : leading))?.hear(word);
+}
+
+/** Be one of several tabs; undefined where the first cannot be followed. */
+async function join({ channel }: Leader, session: Session): Promise<App["following"]> {
+    const { follow } = await import("./sdk/tabs/follow.ts");
+    const looks = (room: string): boolean => openRoom.value === room && document.visibilityState === "visible" && document.hasFocus();
+    return channel && follow(channel, { session, build: BUILD, Engine, Stream: StreamSync, Refusal: DecryptionError, machine: startMachine, finder, looks });
+}
+
+async function elsewhere(root: HTMLElement, onHere: () => void): Promise<void> {
+    const { Elsewhere } = await import("./parts/Elsewhere.tsx");
+    render(<Elsewhere onHere={onHere} />, root);
 }
 
 type SignInAgain = (reason?: "ended", user?: string) => void;
@@ -42,16 +76,24 @@ export async function start(root: HTMLElement, session: Session, fresh: "login" 
         app.value = undefined;
         forgetViews();
         await running?.engine.stop();
-        render(<Elsewhere onHere={() => location.reload()} />, root);
+        await elsewhere(root, () => location.reload());
     };
-    const leader = await beLeader(session.userId, stop);
-    if (!leader.first) {
-        render(<Elsewhere onHere={() => void leader.take().then(async () => start(root, (await stored()) ?? session, fresh, again))} />, root);
-        return;
-    }
+    const up = Promise.withResolvers<App>();
+    const leader = await beLeader(session.userId, stop, (channel, word) => void hear(up.promise, channel, word as Word));
     const [kept] = await Promise.all([showKept(session.userId), loadDrafts()]);
     if (kept) render(<Client />, root);
-    const { engine, outbox } = await startApp(session);
+    const following = leader.first ? undefined : await join(leader, session);
+    if (!leader.first && !following) return elsewhere(root, () => void leader.take().then(async () => start(root, (await stored()) ?? session, fresh, again)));
+    const running = await startApp(session, following);
+    const { engine, outbox } = running;
+    if (!following) up.resolve(running);
+    else {
+        void leader.wait().then(async () => {
+            running.following = undefined;
+            await following.rise(() => lead(running, leader.channel as BroadcastChannel));
+            up.resolve(running);
+        });
+    }
     engine.on("ended", (soft) => {
         void engine.stop();
         leader.release();
@@ -60,8 +102,8 @@ export async function start(root: HTMLElement, session: Session, fresh: "login" 
         else void signOut();
     });
     render(<Client />, root);
-    await prepareCrypto(the(), fresh);
-    await outbox.load();
+    await prepareCrypto(the(), fresh, following?.machine);
+    if (!following) await outbox.load();
     await engine.run();
     effect(() => {
         const name = openRow.value?.name;

@@ -230,7 +230,7 @@ export const rooms = {
     "stranger.look": "Look",
     "stranger.toast": "A new device signed in to your account",
     "tabs.here": "Use it here",
-    "tabs.text": "One tab works at a time, so that your keys stay whole. Drafts are shared.",
+    "tabs.text": "That tab is of another version, or does not answer. Drafts are shared.",
     "tabs.title": "Hromada is open in another tab",
     "upgrade.text": "The conversation goes on in a new room of version {version}; everybody is asked to follow.",
     "upgrade.title": "Move this room?",

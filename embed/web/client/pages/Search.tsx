@@ -93,7 +93,7 @@ function useDevice(term: string, scope: readonly string[]): Side & { finder: Fin
     const [round, setRound] = useState(0);
     const wanted = Boolean(term) && scope.length > 0;
     useEffect(() => {
-        if (wanted && finder === undefined) import("../stores/finder.ts").then(({ theFinder }) => theFinder(the().engine)).then(setFinder, () => setFinder(null));
+        if (wanted && finder === undefined) void (the().following?.finder() ?? import("../stores/finder.ts").then(({ theFinder }) => theFinder(the().engine))).then(setFinder, () => setFinder(null));
     }, [wanted]);
     useEffect(() => {
         const again = (): void => setRound((n) => n + 1);

@@ -162,7 +162,7 @@ export function Composer(props: Props): JSX.Element {
         setOptions([]);
     };
     const send = async (): Promise<void> => {
-        const value = text.trim();
+        const value = (field.current?.value ?? text).trim();
         const files = uploadsOf(key);
         if (!value && files.length === 0) return;
         if (edit && !value) return;

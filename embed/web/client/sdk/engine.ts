@@ -11,6 +11,9 @@ import { type Status, StreamSync } from "../../core/ws.mjs";
 import { Emitter } from "./emitter.ts";
 import { type Session, Tokens } from "./session.ts";
 
+export { DecryptionError } from "matrix-js-sdk/lib/common-crypto/CryptoBackend.js";
+export { StreamSync };
+
 const INITIAL_EVENTS = 20;
 
 export interface EngineEvents {
@@ -34,6 +37,8 @@ export class Engine extends Emitter<EngineEvents> {
     readonly client: MatrixClient;
     readonly tokens: Tokens;
     readonly stream: StreamSync;
+    /** Other tabs follow this one: what was answered passes through here first. */
+    tap: ((resource: RequestInfo | URL, response: Response) => Promise<Response>) | undefined;
     ready = false;
     #answered = false;
     /** The key to the account's secrets, from when it is typed or made until the page goes. */
@@ -44,17 +49,22 @@ export class Engine extends Emitter<EngineEvents> {
     private constructor(
         readonly session: Session,
         store: IndexedDBStore | MemoryStore,
+        stream: StreamSync | undefined,
     ) {
         super();
         this.tokens = new Tokens(session);
         this.tokens.onended = (soft) => this.emit("ended", soft);
-        this.stream = new StreamSync({ fetch: (...request) => fetch(...request), onstatus: (status) => this.emit("status", status) });
+        this.stream = stream ?? new StreamSync({ fetch: (...request) => fetch(...request) });
+        this.stream.onstatus = (status) => this.emit("status", status);
         this.client = new MatrixClient({
             baseUrl: location.origin,
             userId: session.userId,
             deviceId: session.deviceId,
             accessToken: session.access,
-            fetchFn: this.tokens.wrap(this.stream.fetch),
+            fetchFn: this.tokens.wrap(async (resource, options) => {
+                const response = await this.stream.fetch(resource, options);
+                return this.tap ? this.tap(resource, response) : response;
+            }),
             store,
             timelineSupport: true,
             useAuthorizationHeader: true,
@@ -70,11 +80,9 @@ export class Engine extends Emitter<EngineEvents> {
         this.#listen();
     }
 
-    /** Open the stores and start to sync. */
-    static async start(session: Session): Promise<Engine> {
-        const store = await openStore(session);
-        const engine = new Engine(session, store);
-        return engine;
+    /** Open the stores. A tab that follows another has its `stream` from there. */
+    static async start(session: Session, stream?: StreamSync): Promise<Engine> {
+        return new Engine(session, await openStore(session), stream);
     }
 
     /** Begin to sync; crypto, if any, has been set up before. */

@@ -50,6 +50,10 @@ export class Outbox extends Emitter<{ change: string }> {
     #timers = new Map<string, ReturnType<typeof setTimeout>>();
     #count = 0;
     #aborts = new Map<string, AbortController>();
+    /** The tab that sends, if it is not this one: what is to be done is told to it (ADR 0017). */
+    leader: ((name: "adopt" | "retry" | "cancel", what: Entry | string) => void) | undefined;
+    /** What the leader has not told of yet. */
+    #unheard = new Set<string>();
     encrypt: Encrypt | undefined;
     sendFile: SendFile | undefined;
 
@@ -66,20 +70,26 @@ export class Outbox extends Emitter<{ change: string }> {
         addEventListener("online", () => this.hurry());
     }
 
-    /** What was left when the page was closed. */
+    /** What was left when the page was closed, or by the tab that sent until now. */
     async load(): Promise<void> {
         const kept = (await kv.all<Entry>("outbox")).map(([, entry]) => entry).filter((entry) => this.engine.userId === ownerOf(entry));
         for (const entry of kept.sort((a, b) => a.at - b.at)) {
             if (entry.state === "sent") entry.state = "waiting"; // the same id: sending again is harmless
             if (entry.state !== "failed") entry.state = Date.now() - entry.at > STALE_MS ? "failed" : "waiting";
             if (entry.state === "failed" && !entry.error) entry.error = "stale";
-            this.#entries.push(entry);
+            const same = this.#entries.find(({ txn }) => txn === entry.txn);
+            if (same) Object.assign(same, entry, { local: same.local });
+            else this.#entries.push(entry);
         }
         for (const room of new Set(this.#entries.map((entry) => entry.room))) this.#run(room);
     }
 
     of(room: string): readonly Entry[] {
         return this.#entries.filter((entry) => entry.room === room);
+    }
+
+    get all(): readonly Entry[] {
+        return this.#entries;
     }
 
     get size(): number {
@@ -100,13 +110,41 @@ export class Outbox extends Emitter<{ change: string }> {
             upload: options.upload,
             quoted: options.quoted ?? false,
         };
-        this.#entries.push(entry);
-        this.#keep(entry);
-        this.#run(room);
+        if (this.leader) this.#unheard.add(entry.txn);
+        this.adopt(entry);
+        this.leader?.("adopt", entry);
         return entry;
     }
 
+    /** Take in what was made here, or in another tab. */
+    adopt(entry: Entry): void {
+        if (this.#entries.some(({ txn }) => txn === entry.txn)) return;
+        this.#entries.push(entry);
+        this.#keep(entry);
+        this.#run(entry.room);
+    }
+
+    /** What the tab that sends has of all this. */
+    mirror(entries: readonly Entry[]): void {
+        const before = this.#entries;
+        this.#entries = entries.map((entry) => {
+            this.#unheard.delete(entry.txn);
+            const same = before.find(({ txn }) => txn === entry.txn);
+            if (!same) return entry;
+            const upload = entry.upload && same.upload && { ...entry.upload, blob: same.upload.blob };
+            return Object.assign(same, entry, { local: same.local, upload });
+        });
+        this.#entries.push(...before.filter(({ txn }) => this.#unheard.has(txn)));
+        for (const room of new Set([...before, ...entries].map((entry) => entry.room))) this.emit("change", room);
+    }
+
+    /** What may not have reached the tab that sends. */
+    again(): void {
+        for (const entry of this.#entries) if (this.#unheard.has(entry.txn)) this.leader?.("adopt", entry);
+    }
+
     retry(txn: string): void {
+        if (this.leader) return this.leader("retry", txn);
         const entry = this.#entries.find((each) => each.txn === txn);
         if (!entry) return;
         Object.assign(entry, { state: "waiting", error: undefined, tries: 0 });
@@ -118,6 +156,7 @@ export class Outbox extends Emitter<{ change: string }> {
     cancel(txn: string): Entry | undefined {
         const entry = this.#entries.find((each) => each.txn === txn);
         if (entry) this.#end(entry);
+        this.leader?.("cancel", txn);
         return entry;
     }
 
@@ -145,7 +184,7 @@ export class Outbox extends Emitter<{ change: string }> {
     }
 
     #run(room: string): void {
-        if (this.#running.has(room) || this.#timers.has(room)) return;
+        if (this.leader || this.#running.has(room) || this.#timers.has(room)) return;
         const entry = this.#entries.find((each) => each.room === room && each.state === "waiting");
         if (!entry) return;
         this.#running.add(room);

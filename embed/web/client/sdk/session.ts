@@ -197,9 +197,11 @@ export class Tokens {
         return this.session.access;
     }
 
-    /** One at a time; other tabs may have done it meanwhile. */
+    /** One at a time, in all tabs; another one may have done it meanwhile. */
     #refresh(): Promise<void> {
-        this.#refreshing ??= this.#renew().finally(() => (this.#refreshing = undefined));
+        const { locks } = navigator as { locks?: LockManager };
+        const renew = async (): Promise<void> => (locks ? locks.request("hromada.token", () => this.#renew()) : this.#renew());
+        this.#refreshing ??= renew().finally(() => (this.#refreshing = undefined));
         return this.#refreshing;
     }
 

@@ -11,12 +11,17 @@ import { Outbox } from "../sdk/outbox.ts";
 import { directs, roomRow } from "../sdk/rooms.ts";
 import { cookie } from "../sdk/media.ts";
 import type { Session } from "../sdk/session.ts";
+import type { Following } from "../sdk/tabs/follow.ts";
+import type { Leading } from "../sdk/tabs/lead.ts";
 import type { Person, RoomRow } from "../sdk/types.ts";
 
 export interface App {
     engine: Engine;
     outbox: Outbox;
     commands: Commands;
+    /** What this tab is to the others, once there are others (ADR 0017). */
+    leading?: Leading;
+    following?: Following | undefined;
 }
 
 export const app = signal<App | undefined>(undefined);
@@ -73,9 +78,10 @@ export async function attempt<T>(run: () => Promise<T>, failed: Key = "error.fai
 
 // --- life ---
 
-export async function startApp(session: Session): Promise<App> {
-    const engine = await Engine.start(session);
-    const started: App = { engine, outbox: new Outbox(engine), commands: new Commands(engine) };
+export async function startApp(session: Session, following?: Following): Promise<App> {
+    const engine = following?.engine ?? (await Engine.start(session));
+    const started: App = { engine, outbox: new Outbox(engine), commands: new Commands(engine), following };
+    following?.use(started.outbox);
     batch(() => {
         app.value = started;
         if (me.value.id !== session.userId) me.value = { id: session.userId, name: session.userId.slice(1).split(":")[0] ?? "", avatar: undefined };
@@ -145,8 +151,12 @@ function refresh({ engine }: App, dirty: ReadonlySet<string>): void {
 
 /** End the session here and on the server; nothing stays in this browser. */
 export async function signOut(): Promise<void> {
-    await app.value?.engine.logout();
+    const { leading, following, engine } = app.value ?? {};
+    if (following) return following.signOut();
+    leading?.over("over");
+    await engine?.logout();
     await kv.wipe();
+    leading?.over("gone");
     keepLocal("hromada.settings", JSON.stringify({}));
     location.replace(`${location.pathname}#/login`);
     location.reload();

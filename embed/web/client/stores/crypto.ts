@@ -30,16 +30,18 @@ async function offered(app: App): Promise<boolean> {
     }
 }
 
+/** The one machine of this device: where another tab has it, it is asked there. */
+export const startMachine = async (engine: App["engine"]): Promise<Crypto> => (await import("../sdk/crypto.ts")).Crypto.start(engine);
+
 /** Start the machine before the first sync, since that brings messages to this device. */
-export async function prepareCrypto(app: App, fresh: "login" | "register" | undefined): Promise<void> {
+export async function prepareCrypto(app: App, fresh: "login" | "register" | undefined, given?: Crypto | null): Promise<void> {
     cryptoState.value = "loading";
-    if (!(await offered(app))) {
+    if (given === null || (!given && !(await offered(app)))) {
         cryptoState.value = "off";
         return;
     }
     try {
-        const { Crypto: Machine } = await import("../sdk/crypto.ts");
-        running = await Machine.start(app.engine);
+        running = given ?? (await startMachine(app.engine));
     } catch (error) {
         console.error(error);
         cryptoState.value = "broken";

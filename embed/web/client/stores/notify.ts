@@ -79,12 +79,14 @@ export function watchForNotices(): void {
     const say = speaker();
     engine.on("live", ({ roomId, eventId }) => {
         if (Date.now() - started < QUIET_START_MS) return;
-        void noticeOf(engine, roomId, eventId).then((notice) => {
+        void noticeOf(engine, roomId, eventId).then(async (notice) => {
             if (!notice) return;
             const row = rooms.value.get(roomId);
             const here = openRoom.value === roomId && document.visibilityState === "visible";
             if (here && document.hasFocus() && atBottom()) say(`${notice.sender}: ${notice.text.slice(0, 200)}`);
             if (here && document.hasFocus()) return;
+            const { following, leading } = the();
+            if (following ?? (await leading?.elsewhere(roomId))) return;
             if (notice.notify) notify(roomId, row && row.kind !== "dm" ? `${notice.sender} · ${row.name}` : notice.sender, notice.text);
             if (settings.value.sound && (notice.highlight || (row?.kind === "dm" && notice.notify))) play();
         });
