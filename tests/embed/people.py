@@ -69,6 +69,17 @@ class Person:
         await page.get_by_role("main", name=name).wait_for()
         await self.composer.wait_for()
 
+    async def private_room(self, name: str) -> None:
+        """Open a room for those who are invited: it is encrypted."""
+        page = self.page
+        await page.get_by_role("button", name="New conversation").first.click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_role("button", name="Room", exact=True).click()
+        await dialog.get_by_label("Name").fill(name)
+        await dialog.get_by_role("button", name="Create room").click()
+        await page.get_by_role("main", name=name).wait_for()
+        await self.composer.wait_for()
+
     async def join(self, address: str) -> None:
         """Follow a link to a room and join it."""
         await self.page.goto(f"{self.url}/#/room/{address.replace('#', '%23')}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.embed.people import PASSWORD, Person, local, pair, person
-from tests.embed.test_encryption import CAMERA
+from tests.embed.test_encryption import CAMERA, scan
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -119,8 +119,23 @@ async def test_axe_finds_nothing_on_the_pages_around_keys(browser: Browser, serv
     found += await violations(again, "camera")
     await ada.page.get_by_role("img", name="Code for the other device").wait_for()
     found += await violations(ada, "code")
+    await scan(again, ada)
+    found += await violations(again, "scanning") + await violations(ada, "scanned")
+    # Once more, by emoji.
+    await ada.page.get_by_role("button", name="Cancel").click()
+    await again.page.get_by_role("button", name="Cancel").or_(again.page.get_by_role("button", name="Close")).first.click()
+    await again.page.goto(f"{again.url}/#/verify")
+    await again.page.get_by_text("Another device of mine").click()
+    await ada.page.get_by_role("button", name="Compare", exact=True).click()
     await ada.page.get_by_role("button", name="Compare emoji instead").click()
     for device in (ada, again):
         await device.page.get_by_role("button", name="They match").wait_for()
         found += await violations(device, "emoji")
+    await ada.page.goto(f"{ada.url}/#/")
+    await ada.private_room("Cellar")
+    await ada.say("a jar of honey")
+    await ada.sent("a jar of honey")
+    await ada.page.evaluate("location.hash = '#/search?q=honey'")
+    await ada.page.locator(".hits-list mark").wait_for()
+    found += await violations(ada, "search-encrypted")
     assert found == []

@@ -117,6 +117,14 @@ if (navigator.mediaDevices) {
 """
 
 
+async def scan(phone: Person, other: Person) -> None:
+    """Hold the phone's camera to the code on the other screen."""
+    code = other.page.get_by_role("img", name="Code for the other device")
+    picture = base64.b64encode(await code.screenshot()).decode()
+    await phone.page.evaluate("url => show(url)", f"data:image/png;base64,{picture}")
+    await phone.page.get_by_text("Now confirm on the other device").wait_for()
+
+
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_a_code_on_one_screen_confirms_the_device_that_scans_it(browser: Browser, server: Server) -> None:
     ada = await person(browser, local(server), "ada")
@@ -125,10 +133,7 @@ async def test_a_code_on_one_screen_confirms_the_device_that_scans_it(browser: B
     await phone.page.get_by_text("Another device of mine").click()
     await ada.page.get_by_role("button", name="Compare").click()
     await phone.page.get_by_role("heading", name="Scan the other screen").wait_for()
-    code = ada.page.get_by_role("img", name="Code for the other device")
-    picture = base64.b64encode(await code.screenshot()).decode()
-    await phone.page.evaluate("url => show(url)", f"data:image/png;base64,{picture}")
-    await phone.page.get_by_text("Now confirm on the other device").wait_for()
+    await scan(phone, ada)
     await ada.page.get_by_role("button", name="Yes, it does").click()
     for device in (phone, ada):
         await device.page.get_by_text("Done, this device is yours").wait_for()

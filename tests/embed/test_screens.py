@@ -186,6 +186,14 @@ async def in_the_way(ada: Person, scene: Scenery) -> None:
     await scene.people["taras"].send(outages, "On Thursday from 9 to 12 there is no power in Horikhova street")
     await show(ada, f"room/{outages}")
     await ada.sees("Horikhova street")
+    # Who may not write has one button, at the end of what was said.
+    row = ada.message("Horikhova street")
+    await row.hover()
+    toolbar = await row.get_by_role("toolbar").bounding_box()
+    bubble = await row.locator(".bub").bounding_box()
+    assert toolbar
+    assert bubble
+    assert 0 <= bubble["x"] + bubble["width"] - toolbar["x"] - toolbar["width"] <= 12
     await shoot(ada, "denied")
     # Whatever is drawn next throws.
     await ada.page.evaluate(

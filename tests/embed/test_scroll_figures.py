@@ -21,7 +21,7 @@ from tests.support.client import Client
 from tests.support.server import Server
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser
+    from playwright.async_api import Browser, Page
 
 FULL = bool(os.environ.get("HROMADA_FIGURES"))
 MESSAGES = 10_000 if FULL else 400
@@ -101,6 +101,27 @@ async def _write(clients: list[Client], room: str, picture: str) -> None:
     await asyncio.gather(*(write(client) for client in clients))
 
 
+async def _memory(browser: Browser, page: Page) -> tuple[float, float, int]:
+    """MB of the page's process, MB of its scripts' objects, and nodes, once what can be collected is."""
+    session = await page.context.new_cdp_session(page)
+    for _ in range(3):
+        await session.send("HeapProfiler.collectGarbage")
+    heap = (await session.send("Runtime.getHeapUsage"))["usedSize"] / 1e6
+    nodes = (await session.send("Memory.getDOMCounters"))["nodes"]
+    whole = await browser.new_browser_cdp_session()
+    processes = (await whole.send("SystemInfo.getProcessInfo"))["processInfo"]
+    return max(_resident(each["id"]) for each in processes if each["type"] == "renderer"), heap, nodes
+
+
+def _resident(process: int) -> float:
+    """MB of memory that a process has of its own."""
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:  # another system, or it is gone
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1e3
+
+
 @pytest.mark.timeout(1_400 if FULL else 260)
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_scrolling_a_long_history(browser: Browser, server: Server, anonymous: Client) -> None:
@@ -118,16 +139,13 @@ async def test_scrolling_a_long_history(browser: Browser, server: Server, anonym
     await page.locator("[role=log] li.msg").nth(15).wait_for()
     await page.evaluate("document.querySelector('[role=log]').scrollTop = 1e9")
     seen = await page.evaluate(CLIMB, [120, 900_000 if FULL else 180_000])
-    session = await page.context.new_cdp_session(page)
-    await session.send("HeapProfiler.collectGarbage")
-    heap = (await session.send("Runtime.getHeapUsage"))["usedSize"] / 1e6
-    nodes = (await session.send("Memory.getDOMCounters"))["nodes"]
+    held, heap, nodes = await _memory(browser, page)
     print(
         f"\n{MESSAGES} messages in {seen['frames']} frames of 120 px: a frame every {seen['frame50']:.1f} ms, p95 "
         f"{seen['frame95']:.1f} ms; its rendering {seen['work50']:.1f} ms, p95 {seen['work95']:.1f}, p99 "
         f"{seen['work99']:.1f} ms; {seen['long']} long tasks, the longest {seen['longest']:.0f} ms; anchor off by at "
         f"most {seen['worst']:.2f} px, {seen['drops']} times over 2; {seen['rows']} rows in the page, "
-        f"{nodes} nodes, {heap:.0f} MB of scripts' objects; load {os.getloadavg()[0]:.1f}"
+        f"{nodes} nodes, {heap:.0f} MB of scripts' objects, {held:.0f} MB held by the process; load {os.getloadavg()[0]:.1f}"
     )
     assert seen["whole"], seen
     assert seen["worst"] <= STILL_PX, seen
