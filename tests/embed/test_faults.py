@@ -12,7 +12,7 @@ from tests.support.fixtures import StartServer
 from tests.support.server import Server
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser
+    from playwright.async_api import Browser, WebSocketRoute
 
 
 async def test_what_is_written_offline_goes_out_once_and_in_order(browser: Browser, server: Server) -> None:
@@ -44,6 +44,48 @@ async def test_an_unsent_message_outlives_a_reload_and_a_restart(browser: Browse
     await ada.page.unroute("**/send/**")
     await maya.sees("kept on disk")
     assert await maya.page.get_by_role("log").get_by_text("kept on disk").count() == 1
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_a_dead_socket_is_found_when_the_browser_says_that_the_network_went(
+    browser: Browser, server: Server
+) -> None:
+    ada = await person(browser, local(server), "ada")
+    dead: list[bool] = []
+    sockets: list[WebSocketRoute] = []
+    alive = asyncio.Event()
+
+    def wire(socket: WebSocketRoute) -> None:
+        far = socket.connect_to_server()
+        sockets.append(socket)
+
+        def say(message: str | bytes) -> None:
+            if dead:
+                return
+            socket.send(message)
+            if "pong" in str(message):
+                alive.set()
+
+        socket.on_message(lambda message: None if dead else far.send(message))
+        far.on_message(say)
+
+    await ada.page.route_web_socket("**/stream", wire)
+    await ada.sign_up()
+    await ada.create_room(f"Hut {ada.name}")
+    # A hint only: a socket that answers goes on.
+    strip = ada.page.get_by_text("You are offline")
+    opened = len(sockets)
+    await ada.page.evaluate("dispatchEvent(new Event('offline'))")
+    await alive.wait()
+    assert len(sockets) == opened
+    dead.append(True)
+    await ada.page.evaluate("dispatchEvent(new Event('offline'))")
+    await strip.wait_for()
+    dead.clear()
+    await sockets[-1].close()
+    await strip.wait_for(state="detached")
+    assert len(sockets) > opened
+    assert ada.faults == []
 
 
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)

@@ -29,6 +29,8 @@ const BACKOFF_AT_MOST_MS = 30_000;
 const CONNECT_MS = 15_000;
 /** A sync with a timeout of 0 asks "is there anything?"; so long we let the server answer that. */
 const GRACE_MS = 500;
+/** The browser says that the network went or came: a socket that does not answer for so long is dead. */
+const PROBE_MS = 3_000;
 /** After two failed handshakes with a server that answers HTTP, `/sync` is polled for so long. */
 const POLLING_MS = 60_000;
 const UNSTABLE_STATE_AFTER = "org.matrix.msc4222.state_after";
@@ -81,6 +83,8 @@ export class StreamSync {
         this.onstatus = onstatus;
         // Coming back is better tried at once than after what may be left of half a minute.
         globalThis.addEventListener?.("online", this.#hurry);
+        globalThis.addEventListener?.("online", this.#probe);
+        globalThis.addEventListener?.("offline", this.#probe);
         globalThis.document?.addEventListener("visibilitychange", this.#hurry);
     }
 
@@ -124,6 +128,8 @@ export class StreamSync {
     dispose() {
         this.close();
         globalThis.removeEventListener?.("online", this.#hurry);
+        globalThis.removeEventListener?.("online", this.#probe);
+        globalThis.removeEventListener?.("offline", this.#probe);
         globalThis.document?.removeEventListener("visibilitychange", this.#hurry);
     }
 
@@ -239,6 +245,9 @@ export class StreamSync {
         if (globalThis.document?.visibilityState !== "hidden") this.#goOn();
     };
 
+    /** Its word is not taken for it: on some machines a network of containers going is "offline" too. */
+    #probe = () => this.#link?.probe(PROBE_MS);
+
     #goOn = () => {
         if (this.#retry === undefined) return;
         clearTimeout(this.#retry);
@@ -291,6 +300,7 @@ class Link {
     #beat;
     #connecting;
     #quiet;
+    #doubt;
 
     /**
      * @param {WebSocket} socket
@@ -351,8 +361,17 @@ class Link {
         }
     }
 
+    /** Ask the server for a sign of life; without one the connection has ended. */
+    probe(patience) {
+        if (!this.#streaming) return;
+        clearTimeout(this.#doubt);
+        this.#doubt = setTimeout(() => this.#end(1006), patience);
+        this.#send({ op: "ping" });
+    }
+
     #hear(frame) {
         this.#heard = Date.now();
+        clearTimeout(this.#doubt);
         if (this.#ended) return;
         if (frame.op === "sync") {
             this.update = frame.body;
@@ -401,6 +420,7 @@ class Link {
         this.#ended = true;
         clearTimeout(this.#connecting);
         clearTimeout(this.#quiet);
+        clearTimeout(this.#doubt);
         clearInterval(this.#beat);
     }
 }
