@@ -123,7 +123,8 @@ async def test_axe_finds_nothing_on_the_pages_around_keys(browser: Browser, serv
     found += await violations(again, "scanning") + await violations(ada, "scanned")
     # Once more, by emoji.
     await ada.page.get_by_role("button", name="Cancel").click()
-    await again.page.get_by_role("button", name="Cancel").or_(again.page.get_by_role("button", name="Close")).first.click()
+    cancel = again.page.get_by_role("button", name="Cancel")
+    await cancel.or_(again.page.get_by_role("button", name="Close")).first.click()
     await again.page.goto(f"{again.url}/#/verify")
     await again.page.get_by_text("Another device of mine").click()
     await ada.page.get_by_role("button", name="Compare", exact=True).click()

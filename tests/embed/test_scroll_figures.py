@@ -108,9 +108,22 @@ async def _memory(browser: Browser, page: Page) -> tuple[float, float, int]:
         await session.send("HeapProfiler.collectGarbage")
     heap = (await session.send("Runtime.getHeapUsage"))["usedSize"] / 1e6
     nodes = (await session.send("Memory.getDOMCounters"))["nodes"]
+    return await _held(browser), heap, nodes
+
+
+async def _held(browser: Browser) -> float:
+    """MB of memory that the largest process of a page has of its own now."""
     whole = await browser.new_browser_cdp_session()
     processes = (await whole.send("SystemInfo.getProcessInfo"))["processInfo"]
-    return max(_resident(each["id"]) for each in processes if each["type"] == "renderer"), heap, nodes
+    await whole.detach()
+    return max(_resident(each["id"]) for each in processes if each["type"] == "renderer")
+
+
+async def _watch(browser: Browser, seen: list[float]) -> None:
+    """Look at the memory now and then, for its peak."""
+    while True:
+        seen.append(await _held(browser))
+        await asyncio.sleep(5)
 
 
 def _resident(process: int) -> float:
@@ -138,14 +151,19 @@ async def test_scrolling_a_long_history(browser: Browser, server: Server, anonym
     await ada.composer.wait_for()
     await page.locator("[role=log] li.msg").nth(15).wait_for()
     await page.evaluate("document.querySelector('[role=log]').scrollTop = 1e9")
+    peaks: list[float] = []
+    watcher = asyncio.create_task(_watch(browser, peaks))
     seen = await page.evaluate(CLIMB, [120, 900_000 if FULL else 180_000])
+    watcher.cancel()
     held, heap, nodes = await _memory(browser, page)
     print(
         f"\n{MESSAGES} messages in {seen['frames']} frames of 120 px: a frame every {seen['frame50']:.1f} ms, p95 "
         f"{seen['frame95']:.1f} ms; its rendering {seen['work50']:.1f} ms, p95 {seen['work95']:.1f}, p99 "
         f"{seen['work99']:.1f} ms; {seen['long']} long tasks, the longest {seen['longest']:.0f} ms; anchor off by at "
         f"most {seen['worst']:.2f} px, {seen['drops']} times over 2; {seen['rows']} rows in the page, "
-        f"{nodes} nodes, {heap:.0f} MB of scripts' objects, {held:.0f} MB held by the process; load {os.getloadavg()[0]:.1f}"
+        f"{nodes} nodes, {heap:.0f} MB of scripts' objects, {held:.0f} MB held by the process, "
+        f"{max(peaks):.0f} at most; load "
+        f"{os.getloadavg()[0]:.1f}"
     )
     assert seen["whole"], seen
     assert seen["worst"] <= STILL_PX, seen
