@@ -106,6 +106,16 @@ async def test_a_conversation_has_all_its_parts(browser: Browser, server: Server
     await maya.composer.press_sequentially("look")
     await maya.composer.press("Enter")
     await ada.page.locator("li.msg.me .men.me").wait_for()
+    # Who may only look on has one button, and it stands at the end of what was said.
+    await ada.say("Apples, pears and quinces " * 4)
+    row = maya.message("quinces")
+    await row.hover()
+    bar = row.get_by_role("toolbar")
+    await bar.evaluate("bar => { while (bar.children.length > 1) bar.firstChild.remove(); }")
+    toolbar, bubble = await bar.bounding_box(), await row.locator(".bub").bounding_box()
+    assert toolbar
+    assert bubble
+    assert 0 <= bubble["x"] + bubble["width"] - toolbar["x"] - toolbar["width"] <= 12
     # What is deleted is gone for both.
     await maya.act("look", "More actions")
     await maya.page.get_by_role("menuitem", name="Delete").click()

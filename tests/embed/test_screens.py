@@ -186,14 +186,7 @@ async def in_the_way(ada: Person, scene: Scenery) -> None:
     await scene.people["taras"].send(outages, "On Thursday from 9 to 12 there is no power in Horikhova street")
     await show(ada, f"room/{outages}")
     await ada.sees("Horikhova street")
-    # Who may not write has one button, at the end of what was said.
-    row = ada.message("Horikhova street")
-    await row.hover()
-    toolbar = await row.get_by_role("toolbar").bounding_box()
-    bubble = await row.locator(".bub").bounding_box()
-    assert toolbar
-    assert bubble
-    assert 0 <= bubble["x"] + bubble["width"] - toolbar["x"] - toolbar["width"] <= 12
+    await ada.message("Horikhova street").hover()
     await shoot(ada, "denied")
     # Whatever is drawn next throws.
     await ada.page.evaluate(
@@ -215,3 +208,12 @@ async def in_the_way(ada: Person, scene: Scenery) -> None:
     await ada.page.close()
     ada.page = first
     await first.goto(f"{ada.url}/")
+    await ada.page.get_by_role("navigation", name="Main").first.wait_for()
+    # Words of encrypted rooms are looked for on this device.
+    await ada.private_room("Cellar")
+    for text in ("Twelve jars of honey on the lower shelf", "Honey for Iryna: two jars, the light one"):
+        await ada.say(text)
+        await ada.sent(text)
+    await show(ada, "search?q=honey")
+    await ada.page.locator(".hits-list mark").first.wait_for()
+    await shoot(ada, "search-encrypted")
