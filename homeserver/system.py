@@ -36,7 +36,7 @@ class SystemEntropy:
 # Parameters of glibc's mallopt(3) and what we set them to.
 _ALLOCATOR = {
     # M_MMAP_THRESHOLD: a password hash takes 19 MiB, which go back to the system afterwards. But orjson parses in the
-    # twelvefold memory of the text, and to get that from the system each time costs half as much as the parsing.
+    # twelvefold memory of the text, and to get that from the system each time costs as much again as the parsing.
     -3: 8 << 20,
     -1: 12 << 20,  # M_TRIM_THRESHOLD: what is free at the heap's end and more than this goes back at once
     -8: 1,  # M_ARENA_MAX: threads share what others have freed; one of them runs at a time anyway
