@@ -57,7 +57,7 @@ async def test_words_of_encrypted_rooms_are_found_here(browser: Browser, server:
     await look.evaluate("location.hash = '#/search?q=' + encodeURIComponent(\"ган м'ят\")")
     await hits.get_by_text("росте").wait_for()
     assert await hits.locator("mark").all_inner_texts() == ["ґан", "м’ят"]  # noqa: RUF001 - as it is typed
-    await look.get_by_text("messages that this device has read since").wait_for()
+    await look.get_by_text("messages that this device has read. The oldest").wait_for()
     # An edit takes the place of what was said.
     await ada.composer.press("ArrowUp")
     await ada.composer.fill("a greenhouse")

@@ -3,7 +3,7 @@
 import type { Text } from "./t.ts";
 
 export const searchEn = {
-    "device": { one: "Encrypted rooms: {n} message that this device has read since {day}.", other: "Encrypted rooms: {n} messages that this device has read since {day}." },
+    "device": { one: "Encrypted rooms: {n} message that this device has read. The oldest: {day}.", other: "Encrypted rooms: {n} messages that this device has read. The oldest: {day}." },
     "device-none": "Encrypted rooms: this device has read no messages yet.",
     "device-off": "Encrypted rooms cannot be searched in this browser.",
     "everywhere": "Everywhere",
