@@ -17,6 +17,7 @@ import structlog
 
 from bridges import metrics
 from bridges.config import Config, per_second
+from bridges.doubt import Doubts, marked
 from bridges.faults import reach
 from bridges.limits import Bucket
 from bridges.matrix import Homeserver, MatrixFailure, TryAgain, part
@@ -26,6 +27,7 @@ from bridges.state import Delivery, Made, State, StateLost
 _LONGEST_WAIT_S = 60.0
 _KEEP_DONE_MS = 14 * 24 * 3600 * 1000
 _LOOK_AGAIN_S = 2.0
+_PRUNE_EVERY_S, _ALIVE_EVERY_S = 3600.0, 60.0
 _PAGE = 20
 """Deliveries of a room that are read at once, and after which a room gives way to others."""
 _NOTE_AFTER_S = 0.02
@@ -42,6 +44,7 @@ class Sender:
         self._state = state
         self._homeserver = homeserver
         self._rooms = Rooms(config, state, homeserver)
+        self._doubts = Doubts(state, homeserver)
         self._busy: set[str] = set()
         self._crowded = False
         self._news = asyncio.Event()
@@ -59,19 +62,24 @@ class Sender:
 
     async def run(self) -> None:
         """Until cancelled."""
-        pruned = 0.0
+        pruned = alive = -_PRUNE_EVERY_S
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._keep_noting())
                 while True:
                     self._news.clear()
                     self._give_out(tasks)
-                    if time.monotonic() - pruned > 3600:
+                    if time.monotonic() - alive > _ALIVE_EVERY_S:
+                        alive = time.monotonic()
+                        self._doubts.alive()
+                    if time.monotonic() - pruned > _PRUNE_EVERY_S:
                         pruned = time.monotonic()
                         self._state.prune(int(time.time() * 1000) - _KEEP_DONE_MS)
                     metrics.QUEUE.set(self._state.waiting())
                     with suppress(TimeoutError):  # something may have been retried by the command line
-                        await asyncio.wait_for(self._news.wait(), _LOOK_AGAIN_S)
+                        # Not `wait_for`: in Python 3.11 it forgets that it was cancelled, if news come just then.
+                        async with asyncio.timeout(_LOOK_AGAIN_S):
+                            await self._news.wait()
         finally:
             with suppress(StateLost):  # then another bridge makes them, under the same transaction ids
                 self._note()
@@ -186,9 +194,11 @@ class Sender:
         query: dict[str, Any] = {} if delivery.ts is None else {"ts": delivery.ts}
         for attempt in (1, 2):
             await self._rooms.join(delivery.lane, room_id, delivery.sender)
+            if (event_id := await self._doubts.found(delivery, room_id)) is not None:
+                return event_id
             try:
                 answer = await self._homeserver.call(
-                    "PUT", path, delivery.content, user=delivery.sender, device=True, **query
+                    "PUT", path, marked(delivery), user=delivery.sender, device=True, **query
                 )
                 reach("sent")
                 return str(answer["event_id"])

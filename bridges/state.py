@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS delivery (
 CREATE INDEX IF NOT EXISTS delivery_open ON delivery (lane, id) WHERE state IN ('waiting', 'parked');
 CREATE INDEX IF NOT EXISTS delivery_waiting ON delivery (id, lane) WHERE state = 'waiting';
 CREATE INDEX IF NOT EXISTS delivery_troubled ON delivery (state, id) WHERE state IN ('dead', 'parked');
+CREATE TABLE IF NOT EXISTS tried (delivery INTEGER PRIMARY KEY, at_ms BIGINT NOT NULL);
 CREATE INDEX IF NOT EXISTS delivery_done ON delivery (done_ms) WHERE state = 'done';
 CREATE TABLE IF NOT EXISTS taken (mapping TEXT NOT NULL, position TEXT NOT NULL, PRIMARY KEY (mapping, position));
 CREATE TABLE IF NOT EXISTS progress (mapping TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
@@ -235,20 +236,23 @@ class State:
     def heads(self, lane: str, limit: int) -> list[Delivery]:
         """What is to be done next in a lane, one after the other; nothing behind what is parked."""
         rows = self._db.execute(
-            "SELECT txn, mapping, lane, kind, sender, content, ts, id, attempts, state FROM delivery "
-            "WHERE lane = ? AND state IN ('waiting', 'parked') ORDER BY id LIMIT ?",
+            "SELECT txn, mapping, lane, kind, sender, content, ts, id, attempts, at_ms, state FROM delivery "
+            "LEFT JOIN tried ON delivery = id WHERE lane = ? AND state IN ('waiting', 'parked') ORDER BY id LIMIT ?",
             (lane, limit),
         )
         found: list[Delivery] = []
-        for txn, mapping, name, kind, sender, content, ts, id_, attempts, state in rows.fetchall():
+        for txn, mapping, name, kind, sender, content, ts, id_, attempts, tried_ms, state in rows.fetchall():
             if state == "parked":
                 break
-            found.append(Delivery(txn, mapping, name, kind, sender, json.loads(content), ts, id_, attempts))
+            found.append(Delivery(txn, mapping, name, kind, sender, json.loads(content), ts, id_, attempts, tried_ms))
         return found
 
     def settle(self, delivery: Delivery, state: str, error: str) -> None:
         """How a delivery ended that was not made: `dead` or `parked`; or `waiting`, to be tried again."""
         with self.transaction() as db:
+            if state == "waiting":  # nobody knows whether it was made
+                now = int(time.time() * 1000)
+                db.execute("INSERT INTO tried VALUES (?, ?) ON CONFLICT DO NOTHING", (delivery.id, now))
             db.execute(
                 "UPDATE delivery SET state = ?, error = ?, attempts = attempts + 1, done_ms = ? WHERE id = ?",
                 (state, _text(error), int(time.time() * 1000), delivery.id),
@@ -267,6 +271,27 @@ class State:
                 "INSERT INTO sent (lane, event_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
                 [(one.delivery.lane, one.event_id) for one in made if one.keep and one.event_id is not None],
             )
+            tried = [(one.delivery.id,) for one in made if one.delivery.tried_ms is not None]
+            db.executemany("DELETE FROM tried WHERE delivery = ?", tried)
+
+    def newest_open(self) -> int:
+        """The number of the delivery that came last of those that are not made; 0 if all are."""
+        newest = "SELECT coalesce(max(id), 0) FROM delivery WHERE state <> 'done'"
+        return int(self._db.execute(newest).fetchone()[0])
+
+    def oldest_open(self) -> int:
+        """That of the first of them; 0 if all are made."""
+        oldest = "SELECT coalesce(min(id), 0) FROM delivery WHERE state <> 'done'"
+        return int(self._db.execute(oldest).fetchone()[0])
+
+    def last_made(self, lane: str) -> tuple[str, str] | None:
+        """The event that was sent last of a lane, and who sent it."""
+        row = self._db.execute(
+            "SELECT event_id, sender FROM delivery WHERE lane = ? AND state = 'done' AND event_id IS NOT NULL "
+            "ORDER BY id DESC LIMIT 1",
+            (lane,),
+        ).fetchone()
+        return None if row is None else (row[0], row[1])
 
     def sent(self, lane: str) -> list[str]:
         """Events of a lane that are to be redacted with its row."""
@@ -284,6 +309,10 @@ class State:
         with self.transaction() as db:
             db.execute("DELETE FROM delivery WHERE state = 'done' AND done_ms < ?", (before_ms,))
             db.execute("DELETE FROM txn WHERE at_ms < ?", (before_ms,))
+            db.execute(
+                "DELETE FROM tried WHERE NOT EXISTS "
+                "(SELECT 1 FROM delivery WHERE id = tried.delivery AND delivery.state <> 'done')"
+            )
             db.execute("DELETE FROM inbox WHERE body IS NULL AND at_ms < ?", (before_ms,))
             db.execute("DELETE FROM echo WHERE at_ms < ?", (before_ms,))
 

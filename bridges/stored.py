@@ -22,6 +22,8 @@ class Delivery:
     ts: int | None = None
     id: int = 0
     attempts: int = 0
+    tried_ms: int | None = None
+    """When it was first sent without being answered."""
 
 
 @dataclass(frozen=True, slots=True)

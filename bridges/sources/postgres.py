@@ -167,7 +167,8 @@ class PostgresSource(SqlSource):
         await asyncio.sleep(min(poll, 1.0) / 2)
         if mark == self._moves:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._moved.wait(), max(poll, _LONGEST_IDLE_S))
+                async with asyncio.timeout(max(poll, _LONGEST_IDLE_S)):  # `wait_for` can forget that it was cancelled
+                    await self._moved.wait()
 
     async def _watch(self) -> None:
         last = ""
