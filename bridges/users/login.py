@@ -118,11 +118,13 @@ class SiteUsers(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only
 
     @property
     def later(self) -> list[str]:
-        """Settings that only Hromada's own providers can keep: no public API ends other people's sessions."""
+        """Settings that only the homeserver can keep (docs/adr/0017): they are warned of, and change nothing here."""
         wanted = {
             "provision": self.provision == "all",
             "on_disable": bool(self.on_disable),
             "directory": self.directory,
+            "capture": bool(self.capture),
+            "throttle.per_ip": bool(self.throttle.per_ip),
         }
         return [name for name, is_wanted in wanted.items() if is_wanted]
 
@@ -194,8 +196,12 @@ class Logins:
         self._directories: dict[str, Directory] = {}
         self._throttles: dict[str, _Throttle] = {}
         for name, table in users(config).items():
-            if table.later:
-                _log.warning("users_settings_for_the_homeserver", users=name, settings=table.later)
+            for setting in table.later:
+                _log.warning(
+                    "users_setting_has_no_effect",
+                    setting=f"users.{name}.{setting}",
+                    instead="[[auth.providers]] of the homeserver: docs/bridges/login.md",
+                )
             settings = config.source[table.source]
             url = settings.url.read()
             tls = None
