@@ -81,13 +81,17 @@ MAPPINGS = {
     "drained": ("postgres", '{ mode = "outbox", poll = "50ms" }'),
     "logged": ("postgres", '{ mode = "logical", poll = "50ms" }'),
     "binlogged": ("maria", '{ mode = "binlog", poll = "50ms" }'),
+    "polled": ("postgres", '{ mode = "overlap", cursor = "at", overlap = "60s", poll = "50ms" }'),
+    "settled": ("postgres", '{ mode = "horizon", cursor = "at", poll = "50ms" }'),
     "triggered": ("maria", '{ mode = "outbox", table = "bridge_outbox", poll = "50ms" }'),
 }
+LOOKED_AT = ("polled", "settled")
+"""What is looked at from time to time: not every change is told, but how a row is in the end, and nothing twice."""
 FILLED_TABLE = (
     "CREATE TABLE filled (id bigint PRIMARY KEY, n bigint NOT NULL); CREATE TABLE replies (id uuid PRIMARY KEY, "
     f"body text); INSERT INTO filled SELECT id, (id IN {FILLED})::int FROM generate_series(0, 620) id;"
 )
-SCANNED = ("filled", "logged", "binlogged")
+SCANNED = ("filled", "logged", "binlogged", *LOOKED_AT)
 ROOM_PLACES = ("making-room", "made-room")
 REPLY_PLACES = ("received", "written")
 PLACES = ("read", "stored", "acknowledging", "acknowledged", *ROOM_PLACES, "sent", *REPLY_PLACES)
@@ -108,18 +112,19 @@ class World:
         )
         environment = {"HROMADA_APPSERVICES_FILES": registration(self.bridge, folder)}
         self.server = Server(folder / "data", ServerOptions(environment=environment))
-        tables = "CREATE TABLE {0} (id bigint PRIMARY KEY, n bigint NOT NULL, who bigint);"
+        tables = "CREATE TABLE {0} (id bigint PRIMARY KEY, n bigint NOT NULL, who bigint"
+        tables += ", at timestamp NOT NULL DEFAULT now());"
         history = "CREATE TABLE history (seq {0} PRIMARY KEY, name varchar(20), id bigint, n bigint);"
         rows = "INSERT INTO {0} (id, n) VALUES " + ", ".join(f"({row}, 0)" for row in range(ROWS)) + ";"
         postgres = [history.format("bigint GENERATED ALWAYS AS IDENTITY"), "CREATE PUBLICATION bridge;"]
         postgres += ["ALTER ROLE hromada REPLICATION;"]
         postgres += [FILLED_TABLE]
-        for name in ("drained", "logged"):
-            postgres += [tables.format(name)]
+        of_postgres = [name for name, (source, _) in MAPPINGS.items() if source == "postgres"]
+        postgres += [tables.format(name).replace("timestamp", "timestamptz") for name in of_postgres]
         ddl = self.bridge.ok("sql", "--role", "hromada").split("-- mapping.")
         postgres += ["ALTER PUBLICATION bridge ADD TABLE logged; ALTER TABLE logged REPLICA IDENTITY FULL;"]
         postgres += ["-- mapping." + piece for piece in ddl if piece.startswith(("drained", "filled"))]
-        postgres += [rows.format(name) for name in ("drained", "logged")]
+        postgres += [rows.format(name) for name in of_postgres]
         cluster.sql("\n".join(postgres), self.postgres.rsplit("/", 1)[-1])
         maria = ["CREATE USER IF NOT EXISTS hromada;", tables.format("triggered")]
         maria += [history.format("bigint AUTO_INCREMENT")]
@@ -201,7 +206,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         with (
             FaultProxy.running(1) as proxy,
             running_cluster({"wal_level": "logical"}) as cluster,
-            running_mariadb() as mariadb,
+            running_mariadb(own=True) as mariadb,
         ):
             world = World(tmp_path, cluster, mariadb, proxy)
             world.server.start()
@@ -223,7 +228,7 @@ async def write(world: World, name: str, row: int, done: asyncio.Event, chance: 
             async with world.connection(source) as run:
                 while not done.is_set():
                     await run("BEGIN")
-                    await run(f"UPDATE {name} SET who = mod(n, 3), n = n + 1 WHERE id = $1", row)
+                    await run(f"UPDATE {name} SET who = mod(n, 3), n = n + 1, at = now() WHERE id = $1", row)
                     number = (await run(f"SELECT n FROM {name} WHERE id = $1", row))[0][0]
                     await run(f"INSERT INTO history (name, id, n) VALUES ('{name}', {row}, {number})")
                     await asyncio.sleep(chance.uniform(0, 0.1))
@@ -247,7 +252,7 @@ async def test_nothing_is_lost_or_doubled(
         asyncio.create_task(write(world, name, row, done, random.Random(number)))
         for name in MAPPINGS
         for row in range(ROWS)
-        for number in range(WRITERS)
+        for number in range(1 if name in LOOKED_AT else WRITERS)
     ]
     asked = pytestconfig.getoption("--crash-kills") // 4
     moments = Moments(world, sales, chance)
@@ -266,7 +271,11 @@ async def test_nothing_is_lost_or_doubled(
             assert len(rows) >= ROWS
             for (row,) in rows:
                 numbers = await run(f"SELECT n FROM history WHERE name = '{name}' AND id = {row} ORDER BY seq")
-                await _until(world, sales, f"_db_{name}_{row}", [f"{n - 1} -> {n}" for (n,) in numbers])
+                expected = [n for (n,) in numbers]
+                if name in LOOKED_AT:
+                    await _arrives(world, sales, f"_db_{name}_{row}", 0 if row < ROWS else 1, expected)
+                else:
+                    await _until(world, sales, f"_db_{name}_{row}", [f"{n - 1} -> {n}" for n in expected])
     for row in FILLED:
         await _until(world, sales, f"_db_filled_{row}", [f"filled {row}", *moments.replies.get(row, [])])
     await _answered(world, sales, moments)
@@ -360,6 +369,23 @@ async def _answered(world: World, sales: Client, moments: Moments) -> None:
 async def _begun(bridge: Bridge) -> bool:
     log = bridge.log()
     return all(re.search(rf"scan_ends .*mapping={name}\b", log) for name in SCANNED)
+
+
+async def _arrives(world: World, sales: Client, alias: str, first: int, numbers: list[int]) -> None:
+    """What is told leads from the first number to the last, each step from where the one before ended."""
+
+    async def there() -> bool:
+        found = await told(sales, alias)
+        last = int(found[-1].partition(" -> ")[2]) if found else first
+        return last == numbers[-1] and await find_room(sales, alias) is not None
+
+    try:
+        await eventually(there, PATIENCE_S)
+    except AssertionError:
+        raise AssertionError(f"{alias}: {await told(sales, alias)}\n{world.bridge.log()[-6000:]}") from None
+    steps = [tuple(map(int, text.split(" -> "))) for text in await told(sales, alias)]
+    assert [before for before, _ in steps] == [first, *(after for _, after in steps)][: len(steps)], alias
+    assert all(before < after and after in numbers for before, after in steps), alias
 
 
 async def _until(world: World, sales: Client, alias: str, expected: list[str]) -> None:
