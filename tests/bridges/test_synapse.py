@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,26 @@ power_level = 50
 insert = "public.notes"
 values = {{ id = "{{{{ event_uuid }}}}", order_id = "{{{{ id }}}}", body = "{{{{ body }}}}" }}
 """
+LOOKED_AT = """
+[mapping.{name}]
+source = "shop"
+table = "public.{name}"
+key = ["id"]
+columns = ["id", "n"]
+capture = {capture}
+room = {{ alias = "_db_{name}_{{{{ id }}}}", invite = ["@sales:hromada.test"] }}
+message = [
+  {{ on = "insert", text = "is {{{{ n }}}}" }},
+  {{ on = "update", text = "{{{{ old.n }}}} -> {{{{ n }}}}" }},
+]
+"""
+CAPTURES = {
+    "logged": '{ mode = "logical", publication = "bridge", slot = "synapse_logged", poll = "50ms" }',
+    "polled": '{ mode = "overlap", cursor = "at", overlap = "60s", poll = "50ms" }',
+}
 TABLES = """
+CREATE TABLE logged (id bigint PRIMARY KEY, n bigint NOT NULL);
+CREATE TABLE polled (id bigint PRIMARY KEY, n bigint NOT NULL, at timestamptz NOT NULL DEFAULT now());
 CREATE TABLE orders (id bigint PRIMARY KEY, status text NOT NULL DEFAULT 'new', customer_id text, customer text);
 CREATE TABLE notes (id uuid PRIMARY KEY, order_id bigint, body text);
 INSERT INTO orders VALUES (1, 'new', 'anna', 'Anna');
@@ -90,22 +110,21 @@ class World:
 
 
 @pytest.mark.timeout(600)
-async def test_orders_on_synapse(
-    tmp_path: Path, postgres_cluster: PostgresCluster, http: aiohttp.ClientSession
-) -> None:
+async def test_orders_on_synapse(tmp_path: Path, cluster: PostgresCluster, http: aiohttp.ClientSession) -> None:
     try:
         synapse = Synapse(tmp_path)
     except SynapseUnavailable as reason:
         unavailable(str(reason))
-    url = postgres_cluster.make_database().replace("+asyncpg", "", 1)
+    url = cluster.make_database().replace("+asyncpg", "", 1)
     name = url.rsplit("/", 1)[-1]
     bridge = Bridge(tmp_path, SHOP_URL=url)
     text = CONFIG.format(homeserver=synapse.url, folder=tmp_path, listen=free_port())
+    text += "".join(LOOKED_AT.format(name=name, capture=capture) for name, capture in CAPTURES.items())
     bridge.file.write_text(text)
-    postgres_cluster.sql(TABLES, name)
-    postgres_cluster.sql(bridge.ok("sql", "--role", "hromada"), name)
+    cluster.sql(TABLES, name)
+    cluster.sql(bridge.ok("sql", "--role", "hromada"), name)
     file = registration(bridge, tmp_path)
-    world = World(synapse, bridge, lambda statement: postgres_cluster.sql(statement, name))
+    world = World(synapse, bridge, lambda statement: cluster.sql(statement, name))
     try:
         synapse.start(file)
         bridge.start()
@@ -149,14 +168,24 @@ async def _what_people_write(world: World, sales: Client) -> None:
 
 async def _kills(world: World, sales: Client, file: str) -> None:
     """Each side dies while the other has something for it."""
+
+    async def begun() -> bool:  # what was there before is not told
+        return all(re.search(rf"scan_ends .*mapping={name}\b", world.bridge.log()) for name in CAPTURES)
+
+    await eventually(begun, PATIENCE_S)
     world.bridge.kill()
     room = await find_room(sales, "_db_orders_1")
     assert room is not None
     note = await sales.send(room, {"msgtype": "m.text", "body": "while it was away"})
     world.sql("UPDATE orders SET status = 'a' WHERE id = 1")
+    for table in CAPTURES:
+        world.sql(f"INSERT INTO {table} VALUES (1, 0)")
     world.bridge.start()
+    for table in CAPTURES:
+        await world.until(lambda table=table: told(sales, f"_db_{table}_1"), ["is 0"])  # type: ignore[misc]
     await world.until(lambda: answers(sales, room, note), ["✅"])
     world.synapse.kill()
+    world.sql("UPDATE logged SET n = 1; UPDATE logged SET n = 2; UPDATE polled SET n = 2, at = now()")
     world.sql("INSERT INTO orders VALUES (2, 'new', 'borys', 'Borys')")
     for status in "bcd":
         world.sql(f"UPDATE orders SET status = '{status}' WHERE id = 1")
@@ -167,6 +196,8 @@ async def _kills(world: World, sales: Client, file: str) -> None:
         return [text for text in await told(sales, "_db_orders_1") if text in expected]
 
     await world.until(shipped, expected)
+    await world.until(lambda: told(sales, "_db_logged_1"), ["is 0", "0 -> 1", "1 -> 2"])
+    await world.until(lambda: told(sales, "_db_polled_1"), ["is 0", "0 -> 2"])
     await world.until(lambda: told(sales, "_db_orders_2"), ["New order 2"])
     world.sql("DELETE FROM orders WHERE id = 2")
     await world.until(lambda: told(sales, "_db_orders_2"), ["New order 2", "gone"])
