@@ -330,7 +330,8 @@ function report(outputs, manifest, sizes, main) {
         session: gz(first) + gz(crypto) + gz(usual) + style,
         style,
     };
-    // The widget: its script, its sheet and one language.
+    // The widget: its script, its sheet and one language. Not counted is what comes later and to few (`later` in
+    // frame/ui/parts.tsx): the menu, rating, the enlarged picture, opening hours; encryption; work; an account; the page of errors.
     const words = Object.keys(outputs).filter((file) => inputs(outputs[file]).some((each) => each.startsWith("frame/i18n/")));
     const shown = closure(outputs, manifest.entries.frame);
     const spoken = words.filter((file) => !shown.has(file)).map((file) => sizes[file].gz);

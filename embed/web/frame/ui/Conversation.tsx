@@ -7,9 +7,9 @@ import { pieces, type Item } from "../timeline.ts";
 import type { Props } from "./App.tsx";
 import { Composer } from "./Composer.tsx";
 import { Media } from "./Media.tsx";
-import { Face, Icon } from "./parts.tsx";
-import { Rating } from "./Rating.tsx";
+import { Face, Icon, later } from "./parts.tsx";
 
+const Rating = later((rare) => rare.Rating);
 const NEAR = 80;
 const AHEAD = 600;
 

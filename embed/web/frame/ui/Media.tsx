@@ -3,8 +3,9 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { authed } from "../api.ts";
 import { bytes, sealing, type Sealed } from "../files.ts";
 import { t } from "../i18n/t.ts";
-import { Icon, IconButton } from "./parts.tsx";
+import { Icon, later } from "./parts.tsx";
 
+const Large = later((rare) => rare.Large);
 const MOST = 25 * 1024 * 1024;
 /** What may be shown; everything else is only ever saved. */
 const SHOWN: Record<string, RegExp> = {
@@ -108,20 +109,5 @@ export function Media({ content }: { content: Record<string, unknown> }): JSX.El
             )}
             {large && <Large source={large} name={name} close={() => enlarge("")} save={() => void save()} />}
         </div>
-    );
-}
-
-/** The picture over everything; Esc closes it and gives the focus back. */
-function Large({ source, name, close, save }: { source: string; name: string; close: () => void; save: () => void }): JSX.Element {
-    const dialog = useRef<HTMLDialogElement>(null);
-    useEffect(() => dialog.current?.showModal(), []);
-    return (
-        <dialog class="large" ref={dialog} aria-label={name} onClose={close} onClick={() => dialog.current?.close()}>
-            <img src={source} alt={name} />
-            <div class="tools" onClick={(event) => event.stopPropagation()}>
-                <IconButton icon="download" label={t("download")} onClick={save} />
-                <IconButton icon="x" label={t("cancel")} onClick={() => dialog.current?.close()} />
-            </div>
-        </dialog>
     );
 }

@@ -1,7 +1,9 @@
 // Small parts: icons, faces, fields.
 
-import { h, type ComponentChildren, type JSX } from "preact";
+import { h, type ComponentChildren, type FunctionComponent, type JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
 import icons from "hromada:icons/frame";
+import type * as Rare from "./rare.ts";
 
 export function Icon({ name, flip }: { name: string; flip?: boolean }): JSX.Element {
     return (
@@ -45,4 +47,13 @@ export function Row({ label, hint, error, children }: { label: string; hint?: st
             )}
         </label>
     );
+}
+
+/** A part of rare.ts: it comes when it is wanted. */
+export function later<P extends object>(choose: (rare: typeof Rare) => FunctionComponent<P>): FunctionComponent<P> {
+    return (props) => {
+        const [part, set] = useState<{ as: FunctionComponent<P> } | null>(null);
+        useEffect(() => void import("./rare.ts").then((rare) => set({ as: choose(rare) }), () => undefined), []);
+        return part && h(part.as, props);
+    };
 }
