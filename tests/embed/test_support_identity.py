@@ -168,3 +168,38 @@ async def test_a_site_may_want_everybody_to_be_known(server: Server, http: aioht
             break
     assert reply.error(403)["reason"] == "identity_required"
     assert (await frame.begin(jwt=signed(key, claims(site))))["verified"] is True
+
+
+async def test_what_known_visitors_fill_in_is_asked_for_and_kept(
+    server: Server, http: aiohttp.ClientSession, make_user: MakeUser
+) -> None:
+    agent = Agent(await make_user("agent"))
+    fields = [{"name": "name", "required": True}, {"name": "order", "required": True}, {"name": "size"}]
+    form = {"fields": fields, "consent_url": "https://shop.example/privacy"}
+    site = new_site(server, [ORIGIN], [agent.client.user_id], form=form)
+    desk = await agent.join_desk()
+    key = keyed(server, site)
+    token = signed(key, claims(site, attrs={"plan": "pro"}))
+    frame = Frame(http, server, site)
+    body = {"nonce": await frame.nonce(), "key": fresh("key"), "jwt": token, "answers": {"size": "XL"}}
+    assert (await frame.ask("session", body)).error(400, "M_MISSING_PARAM")["field"] == "consent"
+    body["consent"] = True
+    assert (await frame.ask("session", body)).error(400, "M_MISSING_PARAM")["field"] == "order"
+    # The token serves still; the name is the site's word, and is not asked for again.
+    body["answers"] = {"size": "XL", "order": "A-1042"}
+    frame.take((await frame.ask("session", body)).ok())
+    await frame.say("where is it?")
+    await agent.card(desk, "Ada", "A-1042", "XL", "pro")
+    # Signed anew, with less to say: what they answered stays, what the site does not sign any more goes.
+    await frame.begin(jwt=signed(key, claims(site, attrs={"tier": "gold"})))
+    await frame.say("still waiting")
+    await agent.note(desk, await agent.card(desk, "where is it?"), "!priority high")
+    card = await agent.card(desk, "priority high", "A-1042", "XL", "gold")
+    assert "pro" not in card["body"].replace("priority", "").split()
+    # Who was somebody else before takes along what they answered.
+    anonymous = Frame(http, server, site)
+    await anonymous.begin(answers={"name": "Eva", "order": "B-7"}, consent=True)
+    await anonymous.say("and mine?")
+    await agent.card(desk, "Eva", "B-7")
+    await anonymous.begin(jwt=signed(key, claims(site, sub="u2", name="")))
+    await agent.card(desk, "Eva", "B-7", "verified by the site")

@@ -88,7 +88,7 @@ def card(case: Case, visitor: Visitor, server_name: str, assignee: str | None, o
         who.append(visitor.email)
     if case.page:
         who.append(case.page)
-    who += [f"{name}: {value}" for name, value in _told(visitor).items()]
+    who += [f"{name}: {value}" for name, value in told(visitor).items()]
     legend = " · ".join(f"{sign} {_LEGEND[sign]}" for sign in _OFFERED[case.status])
     body = "\n".join(
         (f"{_SIGNS[case.status]} {name}: {' · '.join(facts)}", f"> {case.excerpt}", " · ".join(who), link, legend)
@@ -107,7 +107,7 @@ def card(case: Case, visitor: Visitor, server_name: str, assignee: str | None, o
     }
 
 
-def _told(visitor: Visitor) -> dict[str, str]:
+def told(visitor: Visitor) -> dict[str, str]:
     """What the form asked besides, and what the site has signed."""
     return msgspec.json.decode(visitor.notice, type=dict[str, str]) if visitor.notice else {}
 

@@ -7,8 +7,10 @@ session: it serves only to get an access token of an hour, from the frame's own 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from types import MappingProxyType
 
 import msgspec
 
@@ -22,7 +24,7 @@ from homeserver.ports.support import BLOCKED, RESOLVED, Case, Visitor
 from homeserver.services.accounts.account import Account
 from homeserver.services.accounts.sessions import Opened, Sessions, Tokens
 from homeserver.services.commit import Committer
-from homeserver.services.support import texts
+from homeserver.services.support import cards, texts
 from homeserver.services.support.cases import Cases, Opening
 from homeserver.services.support.identity import Identities, Known, attributes_json, read_token
 from homeserver.services.support.removal import close_visitor
@@ -37,6 +39,7 @@ _DAY_MS = 24 * _HOUR_MS
 _SEEN_EVERY_MS = _HOUR_MS
 _EXPIRED_AT_ONCE = 100
 _MOST_READERS = 100
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +132,16 @@ class Visitors:
     async def _known(self, site: LiveSite, start: Start, before: Visitor | None) -> Known:
         if site.config.identity.mode == "anonymous" or not site.config.identity.keys:
             raise MatrixError(ErrCode.FORBIDDEN, "This site vouches for nobody", reason="identity_invalid")
-        if not start.begin and before is None:
-            # Nothing is made of somebody new who has not written yet, and their token serves when they do.
+        if before is None:
             known = read_token(site, start.jwt, self._clock.now_ms())
             async with self._store.read() as tx:
-                if await tx.support.visitor_of(site.id, known.subject) is None:
-                    raise MatrixError(ErrCode.NOT_FOUND, "Nobody of this name has been here")
+                is_new = await tx.support.visitor_of(site.id, known.subject) is None
+            # Nothing is made of somebody new who has not written yet, or who has left something out, and their token
+            # serves when they do.
+            if is_new and not start.begin:
+                raise MatrixError(ErrCode.NOT_FOUND, "Nobody of this name has been here")
+            if is_new:
+                self._check_form(site, start, {"name": known.name, "email": known.email, **known.attributes})
         return await self._identities.take(site, start.jwt)
 
     async def _as_anonymous(self, site: LiveSite, start: Start) -> Started:
@@ -176,22 +183,25 @@ class Visitors:
                     raise
                 opened = await self._open(visitor)
         elif before is not None and current is not None and before.user_id == visitor.user_id:
-            visitor = await self._renamed(visitor, known)
+            visitor = await self._renamed(site, visitor, known)
             return await self._started(site, visitor, _opened(current), start)
         else:
             opened = await self._open(visitor)
-            visitor = await self._renamed(visitor, known)
+            visitor = await self._renamed(site, visitor, known)
         if before is not None and before.subject is None and current is not None:
             visitor = await self._hand_over(site, before, visitor)
             await self._sessions.end(current)
         return await self._started(site, visitor, opened, start)
 
-    async def _renamed(self, visitor: Visitor, known: Known) -> Visitor:
+    async def _renamed(self, site: LiveSite, visitor: Visitor, known: Known) -> Visitor:
+        """The visitor by what the site says of them now; what they answered themselves stays."""
+        asked = set(_extra(site.config.form.fields))
+        answers = {name: value for name, value in cards.told(visitor).items() if name in asked}
         changed = replace(
             visitor,
             name=known.name or visitor.name,
             email=known.email or visitor.email,
-            notice=attributes_json(known.attributes) if known.attributes else visitor.notice,
+            notice=attributes_json(answers | known.attributes) if known.attributes else visitor.notice,
         )
         if changed != visitor:
             async with self._store.write() as tx:
@@ -216,8 +226,13 @@ class Visitors:
             await self._rooms.member(bot, case.room_id, before.user_id, "leave", by=before.user_id)
             if changed.card_id is not None:
                 await self._cases.tell(site, changed)
-        if before.room_id is not None and now.room_id is None:
-            now = replace(now, room_id=before.room_id)
+        now = replace(
+            now,
+            name=now.name or before.name,
+            email=now.email or before.email,
+            notice=attributes_json(cards.told(before) | cards.told(now)),
+            room_id=now.room_id or before.room_id,
+        )
         async with self._store.write() as tx:
             await tx.support.put_visitor(now)
             await tx.support.delete_visitor(before.user_id)
@@ -333,7 +348,7 @@ class Visitors:
     def _new(self, site: LiveSite, start: Start, known: Known | None, begun: bytes | None) -> Visitor:
         now = self._clock.now_ms()
         answers = {name: texts.answer_of(start.answers.get(name, "")) for name in _extra(site.config.form.fields)}
-        attributes = known.attributes if known is not None else answers
+        attributes = answers | known.attributes if known is not None else answers
         name = (known.name if known is not None else "") or texts.name_of(start.answers.get("name", ""))
         email = (known.email if known is not None else "") or texts.mail_of(start.answers.get("email", ""))
         user_id = f"@visitor-{site.id}-{self._entropy.letters(14).lower()}:{self._server_name}"
@@ -390,7 +405,8 @@ class Visitors:
             self._limits.give_back("support_visitors_address", address)
             raise
 
-    def _check_form(self, site: LiveSite, start: Start) -> None:
+    def _check_form(self, site: LiveSite, start: Start, told: Mapping[str, str] = _NOTHING) -> None:
+        """Whether all is there that the site asks for; what the site itself has `told` need not be said again."""
         form = site.config.form
         if form.consent_url and not start.consent:
             raise MatrixError(ErrCode.MISSING_PARAM, "The privacy notice has to be agreed to", field="consent")
@@ -399,7 +415,7 @@ class Visitors:
                 continue  # it is the first message, not an answer that is kept
             given = start.answers.get(field.name, "")
             value = texts.mail_of(given) if field.type == "email" else texts.answer_of(given)
-            if field.required and not value:
+            if field.required and not value and not told.get(field.name):
                 raise MatrixError(ErrCode.MISSING_PARAM, f"{field.name} is missing", field=field.name)
             if field.type == "select" and value and value not in field.options:
                 raise MatrixError(ErrCode.INVALID_PARAM, f"{field.name} has no such choice", field=field.name)
