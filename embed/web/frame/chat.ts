@@ -31,6 +31,9 @@ interface Joined {
     ephemeral?: { events: { type: string; content: Record<string, unknown> }[] };
 }
 
+const isMessage = ({ type, content }: RoomEvent): boolean =>
+    (type === "m.room.message" || type === "m.room.encrypted") && content["m.relates_to"]?.rel_type !== "m.replace";
+
 export type Phase = "loading" | "form" | "chat" | "blocked" | "gone" | "elsewhere";
 
 export class Chat {
@@ -128,6 +131,7 @@ export class Chat {
             this.#since = this.#before = null;
             this.older = "more";
             this.readTo = null;
+            this.lastRead = "";
             this.resolved = false;
             this.unread = 0;
         }
@@ -298,17 +302,24 @@ export class Chat {
             this.events.push(event);
             if (event.state_key !== undefined) this.#state(event);
             if (event.sender === this.me) this.outbox.echoed(event.unsigned?.transaction_id);
-            else if (event.type === "m.room.message" || event.type === "m.room.encrypted") this.#came(event, !first);
+            else this.#came(event, !first);
         }
         for (const { type, content } of joined.ephemeral?.events ?? []) {
             if (type === "m.typing") this.typing = (content.user_ids as string[]).filter((id) => id !== this.me);
             else if (type === "m.receipt") this.#receipts(content);
         }
+        if (first || joined.timeline?.limited) this.#count();
+    }
+
+    /** What came after the visitor's own receipt, or after what they said last. */
+    #count(): void {
+        const seen = this.events.findLastIndex((event) => event.sender === this.me || event.event_id === this.lastRead);
+        this.unread = this.events.slice(seen + 1).filter(isMessage).length;
     }
 
     #came(event: RoomEvent, fresh: boolean): void {
+        if (!isMessage(event)) return;
         this.typing = this.typing.filter((id) => id !== event.sender);
-        if (event.content["m.relates_to"]?.rel_type === "m.replace") return;
         if (fresh) this.unread++;
         this.onmessage(event, fresh);
     }
@@ -331,7 +342,11 @@ export class Chat {
         for (const [eventId, kinds] of Object.entries(content)) {
             const readers = Object.keys((kinds as Record<string, Record<string, unknown>>)["m.read"] ?? {});
             if (readers.some((id) => id !== this.me) && this.#index(eventId) >= this.#index(this.readTo)) this.readTo = eventId;
-            if (readers.includes(this.me)) this.lastRead = eventId;
+            if (readers.includes(this.me) && this.#index(eventId) >= this.#index(this.lastRead)) {
+                // Read here, or in another tab.
+                this.lastRead = eventId;
+                this.#count();
+            }
         }
     }
     #index = (eventId: string | null): number => this.events.findIndex((event) => event.event_id === eventId);

@@ -73,6 +73,7 @@ function hear(name: string, value: unknown): void {
     if (name === "page") {
         const page = value as Page;
         tell("accent", given.accent);
+        if (!state.page.url && chat.unread) tell("unread", { count: chat.unread, name: "", text: "" }); // counted before anybody listened
         const open = state.page.open;
         state.page = { url: String(page.url), title: String(page.title), locale: String(page.locale), open: page.open };
         if (!chosen()) void speak(state.page.locale in given.words || state.page.locale ? state.page.locale : given.locale).then(draw);
