@@ -16,7 +16,7 @@ ROUTES: list[Route[EmbedServices]] = [
     Route("GET", "/manifest.webmanifest", web_client.get_app_manifest, auth=Auth.NONE),
     Route("GET", "/_hromada/web/config", web_client.get_web_config, auth=Auth.NONE),
     Route("GET", "/embed.js", widget.get_loader, auth=Auth.NONE),
-    Route("GET", "/_embed/frame/{site}", widget.get_frame, auth=Auth.NONE, limit="support_sessions"),
+    Route("GET", "/_embed/frame/{site}", widget.get_frame, auth=Auth.NONE),
     Route("GET", "/_embed/preview", widget.get_preview, auth=Auth.NONE),
     Route(
         "POST",

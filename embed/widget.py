@@ -13,9 +13,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from embed.assets import Manifest
 from embed.deps import EmbedServices
 from homeserver.core.errors import ErrCode, MatrixError
-from homeserver.ports.requester import Requester
+from homeserver.ports.requester import CALLER_ADDRESS, Requester
 from homeserver.services.support import hours, transcript
 from homeserver.services.support.site import is_web_url, public
 from homeserver.services.support.sites import LiveSite
@@ -70,13 +71,22 @@ async def get_loader(embed: EmbedServices, *, request: Request) -> Response:
 
 
 async def get_frame(embed: EmbedServices, *, request: Request, site: str) -> Response:
-    """The page inside the frame. Only pages of the site's origins may show it; browsers see to that."""
+    """The page inside the frame. Only pages of the site's origins may show it; browsers see to that.
+
+    Who is refused gets a page as well, since it is people who see it: one that says what is wrong and can be closed,
+    or that there is no chat.
+    """
     manifest = embed.assets.manifest
-    live = await embed.support.sites.get(site)
     if manifest is None or "frame" not in manifest.entries:
         raise MatrixError(ErrCode.NOT_FOUND, "The support chat was not built: make web")
-    if not live.config.enabled:
-        raise MatrixError(ErrCode.NOT_FOUND, "The chat of this site is switched off")
+    live: LiveSite | None = None
+    try:
+        live = await embed.support.sites.get(site)
+        if not live.config.enabled:
+            raise MatrixError(ErrCode.NOT_FOUND, "The chat of this site is switched off")
+        embed.support.limits.take("support_sessions", CALLER_ADDRESS.get())
+    except MatrixError as error:
+        return _refusal(embed, manifest, live, error)
     desk, opening = embed.support.desk, live.config.hours
     given = {
         "site": live.id,
@@ -96,6 +106,20 @@ async def get_frame(embed: EmbedServices, *, request: Request, site: str) -> Res
         entries=manifest.entries,
         site_name=live.config.name,
         locale=live.config.locale,
+        given=json.dumps(given, ensure_ascii=True).replace("<", "\\u003c"),
+    )
+
+
+def _refusal(embed: EmbedServices, manifest: Manifest, live: LiveSite | None, error: MatrixError) -> Response:
+    """The page in place of the chat. It holds no secret, and any page may show the one of no site."""
+    origins = _ancestors(live) if live is not None else "*"
+    given = {"off": error.status == 404, "origins": list(live.config.origins) if live is not None else []}
+    return embed.pages.render(
+        "frame_error.html",
+        _policy(origins, ""),
+        status=error.status,
+        framed=True,
+        entries=manifest.entries,
         given=json.dumps(given, ensure_ascii=True).replace("<", "\\u003c"),
     )
 
@@ -192,7 +216,11 @@ def frame_policy(live: LiveSite, host: str) -> str:
     sockets = ""
     if _HOST.match(host):
         sockets = f" wss://{host}" + (f" ws://{host}" if _LOOPBACK.match(host) else "")
-    return _policy(" ".join("file:" if origin == "null" else origin for origin in live.config.origins), sockets)
+    return _policy(_ancestors(live), sockets)
+
+
+def _ancestors(live: LiveSite) -> str:
+    return " ".join("file:" if origin == "null" else origin for origin in live.config.origins)
 
 
 def _policy(ancestors: str, sockets: str) -> str:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.embed.support_chat import Visitor, host, new_site, page_with
+from tests.embed.support_chat import Visitor, host, new_site, page_with, site_command
 from tests.support.fixtures import MakeUser
 from tests.support.server import Server
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from playwright.async_api import Browser
+    from playwright.async_api import Browser, Route
 
 # What a page does with the loader is the same whatever the server keeps its data in.
 one_database = pytest.mark.parametrize("server", ["sqlite"], indirect=True)
@@ -156,6 +156,57 @@ async def test_the_keyboard_and_the_focus(browser: Browser, server: Server, web_
         await ada.page.keyboard.press("Escape")
         assert await ada.page.evaluate("hromadaChat.isOpen()") is False
         assert await ada.page.evaluate("document.activeElement.localName") == "hromada-chat"
+
+
+@one_database
+async def test_what_cannot_be_shown_can_be_closed_and_tried_again(browser: Browser, server: Server) -> None:
+    site = ""
+
+    def pages(origin: str) -> dict[str, tuple[str, ...]]:
+        nonlocal site
+        site = new_site(server, [origin], [], form=FORM)
+        return {"/": ("text/html", page_with(server, site))}
+
+    async with host(pages) as origin:
+        ada = await visitor(browser, viewport={"width": 390, "height": 780})
+        await ada.page.goto(origin)
+        await ada.page.wait_for_function("() => !!globalThis.hromadaChat?.open")
+        # Without a connection: a phone's screen is not left covered by nothing.
+        await ada.page.route("**/_embed/frame/*", lambda route: route.abort())
+        await ada.page.evaluate(
+            "globalThis.errors = []; hromadaChat.on('error', (e) => errors.push(e.message)); hromadaChat.open()"
+        )
+        await ada.page.wait_for_function("() => errors.includes('offline') && !hromadaChat.isOpen()")
+        await ada.page.unroute("**/_embed/frame/*")
+
+        async def busy(route: Route) -> None:
+            """What the server shows to whom it refuses for a while."""
+            refused = await route.fetch(url=f"{server.url}/_embed/frame/nobody")
+            text = (await refused.text()).replace('"off": true', '"off": false')
+            await route.fulfill(status=429, headers=refused.headers, body=text.replace("[]", json.dumps([origin])))
+
+        await ada.page.route("**/_embed/frame/*", busy)
+        frame = await ada.open()
+        await frame.get_by_role("alert").get_by_text("The chat cannot be reached just now.").wait_for()
+        await frame.get_by_role("button", name="Close the chat").click()
+        await ada.page.wait_for_function("() => !hromadaChat.isOpen()")
+        await ada.page.evaluate("hromadaChat.open()")
+        await ada.page.unroute("**/_embed/frame/*")
+        await frame.evaluate("setTimeout(() => document.querySelector('.btn').click())")  # it takes this frame away
+        while not (ada.frame and await ada.frame.locator(".hello").count()):
+            await ada.page.wait_for_timeout(50)
+        # A site that is switched off has no launcher, from the first opening on, until it is there again.
+        hidden = "() => document.querySelector('hromada-chat')?.hidden"
+        for switch, expected in (("--disable", True), ("--enable", False)):
+            site_command(server, "edit", site, switch)
+            while ((await ada.page.request.get(f"{server.url}/_embed/frame/{site}")).status == 404) is not expected:
+                await ada.page.wait_for_timeout(100)
+            await ada.page.reload()
+            await ada.page.wait_for_function("() => !!globalThis.hromadaChat?.open")
+            if expected:
+                await ada.page.evaluate("hromadaChat.open()")
+            await ada.page.wait_for_function(f"() => ({hidden})() === {json.dumps(expected)}")
+        assert ada.faults == []
 
 
 async def _clean(frame: Any, axe: str) -> None:

@@ -231,6 +231,13 @@ async def test_a_site_that_is_off_shows_nothing(server: Server, http: aiohttp.Cl
     await frame.begin()
     site_command(server, "edit", site, "--disable")
     await _until_off(frame)
+    for gone in (site, "nobody"):  # people see this page, in a frame, and its loader takes the launcher away
+        reply = await frame.client.request("GET", f"/_embed/frame/{gone}", token=None)
+        assert (reply.status, reply.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+        assert b'"off": true' in reply.raw
+        ancestors = ORIGIN if gone == site else "*"
+        assert f"frame-ancestors {ancestors};" in reply.headers["Content-Security-Policy"]
+        assert "X-Frame-Options" not in reply.headers
     (await frame.ask("session/resume")).error(403, "M_FORBIDDEN")
     site_command(server, "remove", site)
     for _ in range(300):  # another process has ended the session: noticed within a second or so
@@ -260,6 +267,13 @@ async def test_floods_meet_their_limits(start_server: StartServer, http: aiohttp
     error = reply.error(429, "M_LIMIT_EXCEEDED")
     assert error["retry_after_ms"] > 60_000
     assert int(reply.headers["Retry-After"]) > 60
+    for _ in range(100):
+        reply = await frames[0].client.request("GET", f"/_embed/frame/{site}", token=None)
+        if reply.status != 200:
+            break
+    assert (reply.status, reply.headers["Content-Type"]) == (429, "text/html; charset=utf-8")
+    assert b'"off": false' in reply.raw
+    assert ORIGIN.encode() in reply.raw
     ada = frames[0]
     content = {"msgtype": "m.text", "body": "again"}
     statuses = []

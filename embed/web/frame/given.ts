@@ -11,6 +11,8 @@ export interface Field {
 export interface Given {
     /** Shown to an administrator, who tells what to show; nothing is asked of the server. */
     preview?: boolean;
+    /** Of the page of errors: there is no chat, and none is to be shown. */
+    off?: boolean;
     site: string;
     nonce: string;
     origins: string[];

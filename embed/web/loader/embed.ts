@@ -11,12 +11,12 @@ const NAME = "hromada-chat";
 const SVG = "http://www.w3.org/2000/svg";
 const COLOUR = /^#[0-9a-f]{6}$/i;
 const EVENTS = /^(message|identity-expired|status|error)$/;
-const WORDS: Record<string, [open: string, close: string, unread: string]> = {
-    en: ["Open the chat", "Close the chat", "new messages"],
-    uk: ["Відкрити чат", "Закрити чат", "нових повідомлень"],
-    de: ["Chat öffnen", "Chat schließen", "neue Nachrichten"],
-    pl: ["Otwórz czat", "Zamknij czat", "nowych wiadomości"],
-    ar: ["فتح المحادثة", "إغلاق المحادثة", "رسائل جديدة"],
+const WORDS: Record<string, [open: string, close: string, unread: string, failed: string]> = {
+    en: ["Open the chat", "Close the chat", "new messages", "No connection"],
+    uk: ["Відкрити чат", "Закрити чат", "нових повідомлень", "Немає з’єднання"],
+    de: ["Chat öffnen", "Chat schließen", "neue Nachrichten", "Keine Verbindung"],
+    pl: ["Otwórz czat", "Zamknij czat", "nowych wiadomości", "Brak połączenia"],
+    ar: ["فتح المحادثة", "إغلاق المحادثة", "رسائل جديدة", "لا يوجد اتصال"],
 };
 const CHAT = "M7.9 20A9 9 0 1 0 4 16.1L2 22ZM8 12h.01M12 12h.01M16 12h.01";
 const DOWN = "m6 9 6 6 6-6";
@@ -32,11 +32,11 @@ button{all:unset;box-sizing:border-box;cursor:pointer}
 .l svg{inline-size:26px;block-size:26px;fill:none;stroke:currentColor;stroke-width:2;stroke-linecap:round;stroke-linejoin:round}
 .b{position:absolute;inset-block-start:-2px;inset-inline-end:-2px;min-inline-size:20px;block-size:20px;box-sizing:border-box;padding-inline:5px;border-radius:10px;background:#C2352C;color:#fff;box-shadow:0 0 0 2px #fff;font:600 12px/20px system-ui,sans-serif;text-align:center}
 .t{display:flex;gap:8px;margin-block-end:14px;max-inline-size:272px;box-sizing:border-box;padding:12px 36px 12px 14px;border-radius:16px;background:#fff;color:#1F1C17;font-size:14px;line-height:20px;box-shadow:0 4px 12px rgb(60 48 24/.2);position:relative;overflow-wrap:anywhere}
-.t b{font-weight:600}
+.t b{display:block;font-weight:600}
 .x{position:absolute;inset-block-start:4px;inset-inline-end:6px;inline-size:24px;block-size:24px;text-align:center;color:#5C564B}
 iframe{all:unset;display:block;inline-size:384px;block-size:640px;max-inline-size:calc(100vw - 2.5rem);max-block-size:calc(100vh - 7rem);max-block-size:calc(100dvh - 7rem);border-radius:18px;overflow:hidden;margin-block-end:14px;background:#fff;box-shadow:0 24px 64px rgb(60 48 24/.25)}
 [hidden]{display:none!important}
-@media (max-width:479px){:host([data-open]){inset:0!important}:host([data-open]) .l{display:none}iframe{inline-size:100vw;block-size:100vh;block-size:100dvh;max-inline-size:none;max-block-size:none;border-radius:0;margin:0}}
+@media (max-width:479px){:host([data-open]){inset:0!important}:host([data-open]) .l{position:absolute;inset:auto 1.25rem 1.25rem auto}:host([data-here][data-open]) .l{display:none}iframe{inline-size:100vw;block-size:100vh;block-size:100dvh;max-inline-size:none;max-block-size:none;border-radius:0;margin:0}}
 @media (prefers-color-scheme:dark){.t,iframe{background:#1F1E1B;color:#EFEBE4}.x{color:#B5AEA2}}
 @media (prefers-reduced-motion:reduce){.l{transition:none}}
 @media (forced-colors:active){.l{border:2px solid ButtonText}}
@@ -161,13 +161,33 @@ iframe{all:unset;display:block;inline-size:384px;block-size:640px;max-inline-siz
         load(): void {
             if (this.#frame) return;
             const frame = make("iframe");
+            const gone = (): void => void (this.#frame === frame && !this.#port && this.#fail());
             this.#frame = frame;
             frame.hidden = !this.open_;
             frame.title = this.#words()[0];
             frame.referrerPolicy = "strict-origin";
             frame.allow = "camera 'none'; microphone 'none'; geolocation 'none'; clipboard-write";
+            // The frame says that it is there before it has loaded; whatever else was loaded cannot even be closed.
+            frame.onload = () => setTimeout(gone, 2_000);
+            setTimeout(gone, 40_000);
             frame.src = `${base}/_embed/frame/${encodeURIComponent(given.site ?? "")}`;
             this.#root.insertBefore(frame, this.#tease);
+        }
+
+        /** Take the frame away; the next opening begins anew. */
+        #drop(): void {
+            this.#frame?.remove();
+            this.#port?.close();
+            this.#frame = this.#port = null;
+            this.toggleAttribute("data-here", false);
+        }
+
+        #fail(): void {
+            const seen = this.open_;
+            this.#drop();
+            this.toggle(false);
+            if (seen) this.#show("", this.#words()[3]);
+            tell("error", { message: "offline" });
         }
 
         send(command: Command): void {
@@ -194,7 +214,17 @@ iframe{all:unset;display:block;inline-size:384px;block-size:640px;max-inline-siz
 
         /** The frame says that it is there. Only it, and only from where we loaded it. */
         #hear = (event: MessageEvent): void => {
-            if (!this.#frame || event.source !== this.#frame.contentWindow || event.origin !== base || event.data !== "hromada:hello") return;
+            if (!this.#frame || event.source !== this.#frame.contentWindow || event.origin !== base) return;
+            if (event.data === "hromada:off") {
+                // There is no chat for this site: nothing is shown, and on the next page of this tab nothing to begin with.
+                this.#drop();
+                this.toggle(false);
+                keep("off");
+                this.hidden = true;
+            }
+            if (event.data !== "hromada:hello") return;
+            if (keep(null) === "off") this.hidden = Boolean(keep("closed"));
+            this.toggleAttribute("data-here", true);
             this.#port?.close();
             const { port1, port2 } = new MessageChannel();
             this.#port = port1;
@@ -206,6 +236,10 @@ iframe{all:unset;display:block;inline-size:384px;block-size:640px;max-inline-siz
 
         #told({ m, v }: Command): void {
             if (m === "close") this.toggle(false);
+            else if (m === "retry") {
+                this.#drop();
+                this.load();
+            }
             else if (m === "unread") {
                 const { count, name, text } = v as { count: number; name: string; text: string };
                 this.#unread = Number(count) || 0;
@@ -221,7 +255,7 @@ iframe{all:unset;display:block;inline-size:384px;block-size:640px;max-inline-siz
             const who = make("b");
             who.textContent = name;
             const words = make("span");
-            words.append(who, make("br"), text.slice(0, 140));
+            words.append(who, text.slice(0, 140));
             const away = make("button", "x");
             away.type = "button";
             away.textContent = "×";
@@ -248,6 +282,7 @@ iframe{all:unset;display:block;inline-size:384px;block-size:640px;max-inline-siz
         chat = new Chat();
         (document.body ?? document.documentElement).append(chat);
         const left = keep(null);
+        chat.hidden = left === "off";
         if (left === "open" && innerWidth >= 480) chat.toggle(true);
         else if (left) chat.load();
         return chat;
