@@ -187,6 +187,11 @@ async def test_consent_badge_rating_and_erasing(browser: Browser, server: Server
         await ada.page.wait_for_function("() => counts.at(-1) === 0")
         frame = await ada.framed()
         await ada.sees("<b>Please</b> do")  # a text, not markup
+        # What comes while it is open is read aloud.
+        await shop.agent.say(room, "We are listening")
+        await frame.locator("[aria-live=polite]", has_text="New message from").get_by_text("We are listening").wait_for(
+            state="attached"
+        )
         await shop.agent.until(lambda: _read(shop.agent, room), "a receipt")
         await shop.agent.react(desk, card, "✅")
         await frame.get_by_role("radio", name="Great").click()

@@ -45,6 +45,8 @@ export class Chat {
     readTo: string | null = null;
     resolved = false;
     older: "more" | "loading" | "none" = "more";
+    /** What somebody else said last while we listened: it is read aloud. */
+    news: RoomEvent | null = null;
     unread = 0;
     lastRead = "";
     failure = "";
@@ -159,6 +161,7 @@ export class Chat {
         this.#earlier = this.#rooms = [];
         this.events = [];
         this.unread = 0;
+        this.news = null;
         this.phase = phase;
         this.changed();
     }
@@ -320,7 +323,10 @@ export class Chat {
     #came(event: RoomEvent, fresh: boolean): void {
         if (!isMessage(event)) return;
         this.typing = this.typing.filter((id) => id !== event.sender);
-        if (fresh) this.unread++;
+        if (fresh) {
+            this.unread++;
+            this.news = event;
+        }
         this.onmessage(event, fresh);
     }
 

@@ -4,6 +4,7 @@ import type { Chat } from "../chat.ts";
 import { given } from "../given.ts";
 import { locale, moment, t } from "../i18n/t.ts";
 import { tell } from "../port.ts";
+import { bodyOf } from "../timeline.ts";
 import { Conversation } from "./Conversation.tsx";
 import { Greeting } from "./Greeting.tsx";
 import { Menu } from "./Menu.tsx";
@@ -57,9 +58,9 @@ export function App(props: Props): JSX.Element {
     useEffect(() => chat.listen(() => again((n) => n + 1)), [chat]);
     const [news, setNews] = useState("");
     useEffect(() => {
-        const last = chat.items.findLast((item) => item.kind === "message" && !item.own);
-        if (last && chat.unread) setNews(t("newMessage", { name: chat.nameOf(last.event.sender), text: last.body }));
-    }, [chat.events.length]);
+        const { news: last } = chat;
+        setNews(last ? t("newMessage", { name: chat.nameOf(last.sender), text: bodyOf(last.content) }) : "");
+    }, [chat.news]);
     return (
         <div class="panel" role="dialog" aria-label={siteName()}>
             {chat.phase === "loading" ? (
