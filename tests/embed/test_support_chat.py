@@ -189,8 +189,10 @@ async def test_consent_badge_rating_and_erasing(browser: Browser, server: Server
         await ada.sees("<b>Please</b> do")  # a text, not markup
         # What comes while it is open is read aloud.
         await shop.agent.say(room, "We are listening")
-        await frame.locator("[aria-live=polite]", has_text="New message from").get_by_text("We are listening").wait_for(
-            state="attached"
+        await (
+            frame.locator("[aria-live=polite]", has_text="New message from")
+            .get_by_text("We are listening")
+            .wait_for(state="attached")
         )
         await shop.agent.until(lambda: _read(shop.agent, room), "a receipt")
         await shop.agent.react(desk, card, "✅")
@@ -224,6 +226,35 @@ async def test_signing_in_takes_the_conversation_along(browser: Browser, server:
         await ada.sees("not signed in yet")
         await shop.agent.say(room, "Hello, Ada")
         await ada.sees("Hello, Ada")
+        # Somebody new, whose token has grown old over the form: the page gives another, and the message goes out.
+        late = await visitor(browser)
+        await late.page.goto(origin)
+        await late.page.wait_for_function("() => !!globalThis.hromadaChat?.open")
+        old = claims(shop.site, "newcomer")
+        old |= {"iat": old["iat"] - 900, "exp": old["iat"] - 600}
+        grown_old = [jwt.encode(old, secret, algorithm="HS256", headers={"kid": kid})]
+
+        async def over_the_form(route: Route) -> None:
+            body = json.loads(route.request.post_data or "{}")
+            if body["begin"] and grown_old:
+                body["jwt"] = grown_old.pop()
+            await route.continue_(post_data=json.dumps(body))
+
+        await late.context.route("**/session", over_the_form)
+        fresh_ones = [
+            jwt.encode(claims(shop.site, "newcomer", name="New"), secret, algorithm="HS256", headers={"kid": kid})
+            for _ in range(2)
+        ]
+        await late.page.evaluate(
+            """([first, second]) => {
+                hromadaChat.on("identity-expired", () => hromadaChat.setUser({ jwt: second }));
+                hromadaChat.setUser({ jwt: first });
+            }""",
+            fresh_ones,
+        )
+        await late.begin("I have thought about it for long")
+        assert grown_old == []
+        await shop.agent.card(shop.desk, "New", "I have thought about it for long", "verified by the site")
         # Her telephone has the same conversation.
         phone = await visitor(browser)
         await phone.page.goto(origin)

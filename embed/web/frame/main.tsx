@@ -19,12 +19,31 @@ export const state: { page: Page; jwt: string; draft: string; context: [string, 
 };
 const chat = new Chat();
 
+/** How long a page has to give another token; the form waits for it. */
+const RENEW_MS = 10_000;
+let renewed: (() => void) | null = null;
+const expired = (error: unknown): boolean => error instanceof api.Refused && error.reason === "identity_expired";
+
 /** Begin with what the form said; the first message goes out as soon as there is a room. */
 async function begin(answers: Record<string, string>, consent: boolean, first: string): Promise<void> {
     if (given.preview) return;
     const { url, title } = state.page;
     const extra = Object.fromEntries(state.context);
-    const session = await api.start({ key: state.key, answers: { ...extra, ...answers }, consent, page: url, title, jwt: state.jwt, begin: true });
+    const start = (): Promise<api.Session> =>
+        api.start({ key: state.key, answers: { ...extra, ...answers }, consent, page: url, title, jwt: state.jwt, begin: true });
+    const session = await start().catch(async (error: unknown) => {
+        if (!expired(error)) throw error;
+        // Who writes late has an old token: the page is asked for another, and the visitor need not know.
+        state.jwt = "";
+        tell("identity-expired");
+        await new Promise<void>((done) => {
+            renewed = done;
+            setTimeout(done, RENEW_MS);
+        });
+        renewed = null;
+        if (!state.jwt) throw error;
+        return start();
+    });
     state.jwt = "";
     if (first) chat.outbox.add("m.room.message", { msgtype: "m.text", body: first });
     take(session);
@@ -43,6 +62,7 @@ function take(session: api.Session): void {
 async function identify(jwt: string | null): Promise<void> {
     if (jwt === null) return reset();
     state.jwt = jwt;
+    if (renewed) return renewed();
     try {
         const { url, title } = state.page;
         take(await api.start({ key: state.key, answers: {}, consent: false, page: url, title, jwt, begin: false }));
@@ -50,7 +70,7 @@ async function identify(jwt: string | null): Promise<void> {
     } catch (error) {
         if (error instanceof api.Refused && error.code === "M_NOT_FOUND") return;
         state.jwt = "";
-        if (error instanceof api.Refused && error.reason === "identity_expired") tell("identity-expired");
+        if (expired(error)) tell("identity-expired");
         else tell("error", { message: error instanceof Error ? error.message : "" });
     }
 }

@@ -76,6 +76,7 @@ const words: Words = {
     busy: "Zu viele Anfragen. Versuchen Sie es in {when} noch einmal.",
     required: "Bitte ausfüllen",
     identity: "Bitte melden Sie sich auf der Website an.",
+    expired: "Ihre Anmeldung auf der Website ist abgelaufen. Melden Sie sich neu an, oder senden Sie ohne sie.",
     newMessage: "Neue Nachricht von {name}: {text}",
     picture: "Bild",
     file: "Datei",

@@ -76,6 +76,7 @@ const en = {
     busy: "Too many requests. Try again in {when}.",
     required: "Please fill this in",
     identity: "Please sign in on the website to chat.",
+    expired: "Your sign-in on the website has run out. Sign in again, or send this without.",
     newMessage: "New message from {name}: {text}",
     picture: "Picture",
     file: "File",

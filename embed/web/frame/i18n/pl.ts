@@ -76,6 +76,7 @@ const words: Words = {
     busy: "Za dużo prób. Spróbuj ponownie za {when}.",
     required: "Wypełnij to pole",
     identity: "Zaloguj się na stronie, aby pisać.",
+    expired: "Twoje logowanie na stronie wygasło. Zaloguj się ponownie albo wyślij bez niego.",
     newMessage: "Nowa wiadomość, {name}: {text}",
     picture: "Obraz",
     file: "Plik",

@@ -16,6 +16,7 @@ const labelOf = (field: Field): string =>
 export function wordsFor(error: unknown): string {
     if (!(error instanceof Refused)) return t("error");
     if (error.status === 429) return t("busy", { when: span(error.retryMs ?? 60_000) });
+    if (error.reason === "identity_expired") return t("expired");
     if (error.reason === "identity_required") return t("identity");
     if (error.reason === "blocked") return t("blocked");
     return t("error");
