@@ -264,8 +264,15 @@ async def test_signing_in_takes_the_conversation_along(browser: Browser, server:
         await phone.sees("Hello, Ada")
         await phone.say("from the telephone")
         await ada.sees("from the telephone")
+        await phone.frame.get_by_role("textbox", name="Write a message").fill("not for who comes next")
+        await phone.frame.wait_for_function("() => Object.keys(localStorage).some((key) => key.startsWith('draft:'))")
+        await phone.page.evaluate("hromadaChat.sendMessage('nor this')")
         await phone.page.evaluate("hromadaChat.setUser(null)")
         await phone.frame.get_by_role("button", name="Start chat").wait_for()
+        assert await phone.frame.get_by_label("Your question").input_value() == ""
+        kept = await phone.frame.evaluate("JSON.stringify({ ...localStorage })")
+        assert "draft" not in kept
+        assert "next" not in kept
         assert await phone.context.cookies() == []
         assert ada.faults + phone.faults == []
 

@@ -9,6 +9,8 @@ import { sealing } from "./files.ts";
 import type { Device, DeviceUpdate } from "./crypto.ts";
 import { time, day } from "./i18n/t.ts";
 
+/** Where the composer keeps what is not sent yet. */
+export const DRAFT = `draft:${given.site}`;
 const PAGE = 50;
 const TYPING_MS = 20_000;
 const MOST_PAGES = 100;
@@ -74,6 +76,7 @@ export class Chat {
     #device: Promise<Device> | null = null;
     #typed = 0;
     #scheduled = false;
+    onleave: () => void = () => undefined;
     onmessage: (item: RoomEvent, fresh: boolean) => void = () => undefined;
 
     constructor() {
@@ -154,6 +157,12 @@ export class Chat {
         this.#running++;
         this.#stream.close();
         this.outbox.clear();
+        try {
+            localStorage.removeItem(DRAFT); // who comes next is somebody else
+        } catch {
+            // Then there is none.
+        }
+        this.onleave();
         this.#lock();
         sealing.wanted = this.lostKeys = this.apart = this.memory = false;
         void indexedDB.databases?.().then((known) => known.forEach(({ name }) => name?.startsWith(`hromada:${given.site}:`) && indexedDB.deleteDatabase(name)), () => undefined);

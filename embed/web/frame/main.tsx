@@ -129,6 +129,10 @@ export function draw(): void {
     if (root) render(<App chat={chat} state={state} begin={begin} reset={reset} redraw={draw} />, root);
 }
 
+chat.onleave = () => {
+    state.draft = "";
+    state.context = [];
+};
 let told = "";
 chat.onmessage = (event, fresh) => {
     if (!fresh) return;

@@ -1,13 +1,13 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { Chat } from "../chat.ts";
+import { DRAFT, type Chat } from "../chat.ts";
 import { given } from "../given.ts";
 import { t } from "../i18n/t.ts";
 import { upload } from "../files.ts";
 import { wordsFor } from "./Greeting.tsx";
 import { IconButton } from "./parts.tsx";
 
-const KEY = `draft:${given.site}`;
+const KEY = DRAFT;
 const MOST = 4_000;
 
 const kept = (): string => {
