@@ -17,7 +17,7 @@ from embed.assets import Manifest
 from embed.deps import EmbedServices
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.requester import CALLER_ADDRESS, Requester
-from homeserver.services.support import hours, transcript
+from homeserver.services.support import hours, texts, transcript
 from homeserver.services.support.site import is_web_url, public
 from homeserver.services.support.sites import LiveSite
 from homeserver.services.support.visitors import Start, Started
@@ -94,7 +94,7 @@ async def get_frame(embed: EmbedServices, *, request: Request, site: str) -> Res
         "origins": list(live.config.origins),
         "open": desk.is_open(live),
         "next": hours.next_opening(opening, embed.support.visitors.now_ms()),
-        "staff": [{"name": name, "here": here} for name, here in await desk.staff(live)],
+        "staff": [{"name": texts.clean(name, 60), "here": here} for name, here in await desk.staff(live)],
         "accounts": live.config.accounts and embed.info.registration == "open",
         "work": live.config.proof_of_work,
         **public(live.config),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -114,6 +115,8 @@ async def test_pictures_come_and_go_and_what_could_run_is_only_saved(
 ) -> None:
     shop = Shop(server, Agent(await make_user("agent")))
     async with host(shop.pages) as origin:
+        name = {"displayname": "Olena\u202e\u2066 gro"}
+        await shop.agent.client.ok("PUT", f"/profile/{shop.agent.client.user_id}/displayname", name)
         ada, room = await shop.begin(browser, origin, "look at this")
         picture = io.BytesIO()
         exif = Image.Exif()
@@ -139,7 +142,7 @@ async def test_pictures_come_and_go_and_what_could_run_is_only_saved(
         for number, mime in enumerate(("image/svg+xml", "image/png", "text/html")):
             content = {
                 "msgtype": "m.image",
-                "body": f"evil{number}.svg",
+                "body": f"evil\u202e{number}.svg",
                 "url": kept.body["content_uri"],
                 "info": {"mimetype": mime, "size": len(svg)},
             }
@@ -147,6 +150,15 @@ async def test_pictures_come_and_go_and_what_could_run_is_only_saved(
             await shop.agent.client.ok("PUT", path, content)
         await ada.frame.locator(".doc", has_text="evil2.svg").wait_for()
         await ada.frame.locator(".doc", has_text="evil0.svg").wait_for()
+        await ada.frame.get_by_text("Olena gro joined").wait_for()
+        await ada.frame.evaluate(
+            "globalThis.saved = []; HTMLAnchorElement.prototype.click = function () { saved.push(this.download); }; 0"
+        )
+        await ada.frame.locator(".doc", has_text="evil0.svg").click()
+        await ada.frame.wait_for_function("() => saved.length === 1")
+        assert await ada.frame.evaluate("saved") == ["evil0.svg"]
+        page = await ada.frame.content()
+        assert re.findall(r"\\u20[26]|[\u202a-\u202e\u2066-\u2069]", page) == []
         assert await ada.frame.locator("svg[onload], iframe, object, embed").count() == 0
         chosen = {"name": "x.html", "mimeType": "text/html", "buffer": b"<b>x</b>"}
         await ada.frame.locator("input[type=file]").set_input_files([chosen])  # type: ignore[list-item] # a mapping is a FilePayload

@@ -3,7 +3,7 @@
 import { StreamSync, type Status } from "../core/ws.mjs";
 import * as api from "./api.ts";
 import { given } from "./given.ts";
-import { fold, type Item, type RoomEvent } from "./timeline.ts";
+import { fold, plain, type Item, type RoomEvent } from "./timeline.ts";
 import { Outbox, type Entry } from "./outbox.ts";
 import { sealing } from "./files.ts";
 import type { Device, DeviceUpdate } from "./crypto.ts";
@@ -350,7 +350,7 @@ export class Chat {
     }
 
     #named({ state_key: id, content: { displayname: name } }: RoomEvent): void {
-        if (id !== undefined && typeof name === "string" && name) this.names.set(id, name);
+        if (id !== undefined && plain(name)) this.names.set(id, plain(name).slice(0, 80));
     }
 
     #receipts(content: Record<string, unknown>): void {

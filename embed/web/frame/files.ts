@@ -3,6 +3,7 @@
 import { authed, Refused } from "./api.ts";
 import { given } from "./given.ts";
 import { t } from "./i18n/t.ts";
+import { plain } from "./timeline.ts";
 import type { Device } from "./crypto.ts";
 
 const REDRAWN = new Set(["image/jpeg", "image/png", "image/webp"]);
@@ -48,7 +49,7 @@ async function clean(file: File): Promise<Shape> {
 /** Upload a file; the content of the message that shows it. */
 async function send(original: File): Promise<Record<string, unknown>> {
     const { file, w, h } = await clean(original);
-    const name = original.name.replace(/[\u0000-\u001f\u202a-\u202e\u2066-\u2069]/g, "").slice(0, 120) || t("file");
+    const name = plain(original.name).slice(0, 120) || t("file");
     const type = original.type || "application/octet-stream";
     let [data, sent, query]: [BodyInit, string, string] = [file, type, `?filename=${encodeURIComponent(name)}`];
     let sealed: Sealed | undefined;

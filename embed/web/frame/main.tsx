@@ -7,7 +7,7 @@ import { type Given, given } from "./given.ts";
 import { speak } from "./i18n/t.ts";
 import { connect, tell, type Page } from "./port.ts";
 import { App } from "./ui/App.tsx";
-import { bodyOf } from "./timeline.ts";
+import { bodyOf, plain } from "./timeline.ts";
 import { ring } from "./sound.ts";
 
 export const state: { page: Page; jwt: string; draft: string; context: [string, string][]; key: string } = {
@@ -140,7 +140,7 @@ chat.onmessage = (event, fresh) => {
     tell("message", { mine });
     if (state.page.open && document.visibilityState === "visible") return;
     ring();
-    const text = bodyOf(event.content);
+    const text = plain(bodyOf(event.content));
     tell("unread", { count: chat.unread, name: chat.nameOf(event.sender), text });
 };
 chat.listen(() => {

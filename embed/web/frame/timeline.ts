@@ -24,6 +24,10 @@ export interface Item {
     sealed: boolean;
 }
 
+/** A name as it may be shown: on one line, without signs that hide or turn what stands beside them. */
+export const plain = (value: unknown): string =>
+    typeof value === "string" ? value.replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g, "") : "";
+
 const text = (value: unknown): string => (typeof value === "string" ? value : "");
 
 /** What an event says, without what a reply quotes. */
@@ -61,7 +65,7 @@ export function fold(events: RoomEvent[], me: string, names: Map<string, string>
         } else if (event.type === "m.room.member" && event.state_key !== me && event.content.membership === "join" && event.state_key === event.sender) {
             if (seen.has(event.sender) || /^@(support|visitor)-/.test(event.sender)) continue;
             seen.add(event.sender);
-            items.push({ ...base, kind: "joined", name: text(event.content.displayname) });
+            items.push({ ...base, kind: "joined", name: plain(event.content.displayname) });
         } else if (event.type === "chat.hromada.support.ticket") {
             const now = text(event.content.status);
             if (now === "resolved" && status !== "resolved") items.push({ ...base, kind: "done" });

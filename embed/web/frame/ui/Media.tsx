@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { authed } from "../api.ts";
 import { bytes, sealing, type Sealed } from "../files.ts";
 import { t } from "../i18n/t.ts";
+import { plain } from "../timeline.ts";
 import { Icon, later } from "./parts.tsx";
 
 const Large = later((rare) => rare.Large);
@@ -57,7 +58,7 @@ export function Media({ content }: { content: Record<string, unknown> }): JSX.El
     const mime = String(info.mimetype ?? "");
     const sealed = content.file as (Sealed & { url?: unknown }) | undefined;
     const url = textOf(sealed ? sealed.url : content.url);
-    const name = textOf(content.filename) || textOf(content.body);
+    const name = plain(content.filename) || plain(content.body);
     const shown = Boolean(SHOWN[kind]?.test(mime)) && (info.size ?? 0) <= MOST;
     const isImage = kind === "m.image";
     const small = isImage && !sealed && (info.size ?? 0) > 200_000 && mime !== "image/gif";
