@@ -18,7 +18,7 @@ from tests.support.fixtures import MakeUser, fresh
 from tests.support.server import Server
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser
+    from playwright.async_api import Browser, Route
 
 TIMEOUT_S = 90
 FORM = {"fields": [{"name": "name"}, {"name": "message", "required": True}]}
@@ -35,6 +35,14 @@ async def _line(process: asyncio.subprocess.Process) -> dict[str, Any]:
             return {}
         if line.startswith(b"{"):
             return dict(json.loads(line))
+
+
+async def _flip(route: Route) -> None:
+    """Change a bit of what is fetched."""
+    fetched = await route.fetch()
+    data = bytearray(await fetched.body())
+    data[0] ^= 1
+    await route.fulfill(response=fetched, body=bytes(data))
 
 
 # long: one browser and one agent go through all of it, as starting them takes most of the time
@@ -83,6 +91,12 @@ async def test_nobody_between_visitor_and_agent_reads_along(browser: Browser, se
             await ada.framed()
             await ada.sees("You said: where is my parcel?")
             await ada.sees("You said: note.txt")
+            # With one bit changed on the way it is no file, and says so instead of saving what is none.
+            await ada.page.route("**/media/download/**", _flip)
+            await ada.frame.get_by_role("button", name="note.txt").click()
+            await ada.frame.get_by_role("button", name="This file cannot be opened.").wait_for()
+            await ada.page.unroute("**/media/download/**")
+            await ada.frame.get_by_role("button", name="This file cannot be opened.").click()
             async with ada.page.expect_download() as download:
                 await ada.frame.get_by_role("button", name="note.txt").click()
             saved = await (await download.value).path()

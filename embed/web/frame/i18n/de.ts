@@ -77,6 +77,7 @@ const words: Words = {
     required: "Bitte ausfüllen",
     identity: "Bitte melden Sie sich auf der Website an.",
     expired: "Ihre Anmeldung auf der Website ist abgelaufen. Melden Sie sich neu an, oder senden Sie ohne sie.",
+    broken: "Diese Datei lässt sich nicht öffnen.",
     newMessage: "Neue Nachricht von {name}: {text}",
     picture: "Bild",
     file: "Datei",

@@ -77,6 +77,7 @@ const en = {
     required: "Please fill this in",
     identity: "Please sign in on the website to chat.",
     expired: "Your sign-in on the website has run out. Sign in again, or send this without.",
+    broken: "This file cannot be opened.",
     newMessage: "New message from {name}: {text}",
     picture: "Picture",
     file: "File",

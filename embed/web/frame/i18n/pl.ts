@@ -77,6 +77,7 @@ const words: Words = {
     required: "Wypełnij to pole",
     identity: "Zaloguj się na stronie, aby pisać.",
     expired: "Twoje logowanie na stronie wygasło. Zaloguj się ponownie albo wyślij bez niego.",
+    broken: "Nie można otworzyć tego pliku.",
     newMessage: "Nowa wiadomość, {name}: {text}",
     picture: "Obraz",
     file: "Plik",

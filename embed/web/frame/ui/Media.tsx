@@ -65,6 +65,7 @@ export function Media({ content }: { content: Record<string, unknown> }): JSX.El
     const address = addressOf(url, small);
     const [source, set] = useState("");
     const [failed, fail] = useState(false);
+    const [tries, again] = useState(0);
     const [large, enlarge] = useState("");
     const place = useRef<HTMLDivElement>(null);
     useEffect(() => {
@@ -76,16 +77,32 @@ export function Media({ content }: { content: Record<string, unknown> }): JSX.El
         });
         seen.observe(place.current);
         return () => seen.disconnect();
-    }, [address]);
+    }, [address, tries]);
     const save = async (): Promise<void> => {
         const whole = addressOf(url, false);
         if (!whole) return;
         const link = document.createElement("a");
-        link.href = await load(whole, "application/octet-stream", sealed);
+        try {
+            link.href = await load(whole, "application/octet-stream", sealed);
+        } catch {
+            return fail(true);
+        }
         link.download = name || t("file");
         link.click();
     };
-    if (!shown || failed || !address)
+    if (failed)
+        return (
+            <button type="button" class="bub doc broken" onClick={() => (fail(false), again((n) => n + 1))}>
+                <Icon name="circle-alert" />
+                <span>
+                    <bdi>{name || t("file")}</bdi>
+                    <small>
+                        {t("broken")} {t("retry")}
+                    </small>
+                </span>
+            </button>
+        );
+    if (!shown || !address)
         return (
             <button type="button" class="bub doc" onClick={() => void save()}>
                 <Icon name="file" />
@@ -100,8 +117,8 @@ export function Media({ content }: { content: Record<string, unknown> }): JSX.El
     return (
         <div class="bub pic" ref={place}>
             {isImage ? (
-                <button type="button" class="img" style={ratio} aria-label={`${t("enlarge")}: ${name}`} onClick={() => void load(addressOf(url, false) ?? "", mime, sealed).then(enlarge)}>
-                    {source && <img src={source} alt={name} />}
+                <button type="button" class="img" style={ratio} aria-label={`${t("enlarge")}: ${name}`} onClick={() => void load(addressOf(url, false) ?? "", mime, sealed).then(enlarge, () => fail(true))}>
+                    {source && <img src={source} alt={name} onError={() => fail(true)} />}
                 </button>
             ) : kind === "m.video" ? (
                 <video src={source} controls preload="metadata" style={ratio} aria-label={name} />
