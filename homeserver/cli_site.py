@@ -79,8 +79,10 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
 def _add(options: argparse.Namespace, config: Config) -> int:
     site = asyncio.run(commands_site.add(config, options.site, _given(options), options.agent))
     write(f"Made the site {site.id}. Put this into its pages:")
-    accent = "" if site.config.theme == Theme() else f' data-accent="{readable(site.config.theme.accent)}"'
-    write(f'  <script async src="{public_base_url(config)}/embed.js" data-site="{site.id}"{accent}></script>')
+    theme = site.config.theme
+    accent = "" if theme.accent == Theme().accent else f' data-accent="{readable(theme.accent)}"'
+    side = "" if theme.side == "end" else f' data-side="{theme.side}"'
+    write(f'  <script async src="{public_base_url(config)}/embed.js" data-site="{site.id}"{accent}{side}></script>')
     write(f"Its desk is {site.row.desk_id}" + (f"; invited: {', '.join(options.agent)}" if options.agent else ""))
     return 0
 

@@ -235,7 +235,11 @@ async def test_sites_are_made_and_changed_before_ones_eyes(browser: Browser, ser
 async def test_screen_readers_find_nothing_wrong(browser: Browser, server: Server, anonymous: Client) -> None:
     admin = await administrator(anonymous)
     site_id = fresh("s").lower().replace("-", "")[:20]
-    settings = {"name": "Крамниця «Терен»", "origins": ["https://teren.example"], "theme": {"accent": "#8C3B4A"}}
+    settings = {
+        "name": "Крамниця «Терен»",
+        "origins": ["https://teren.example"],
+        "theme": {"accent": "#8C3B4A", "side": "start"},
+    }
     assert (await admin.request("POST", f"{OWN}/sites", {"site_id": site_id, "settings": settings})).status == 201
     room = (await admin.ok("POST", "/createRoom", {"name": "Bike workshop", "preset": "public_chat"}))["room_id"]
     await admin.ok("POST", f"/rooms/{part(room)}/report", {"reason": "free goods"})
@@ -261,4 +265,5 @@ async def test_screen_readers_find_nothing_wrong(browser: Browser, server: Serve
         await go(who, where)
         found += await violations(who, name)
         await shoot(who, f"admin-{name}")
+    assert 'data-side="start"' in await who.page.locator("pre.snip").inner_text()
     assert found == [], "\n".join(found)

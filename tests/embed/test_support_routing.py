@@ -14,7 +14,7 @@ from homeserver.core.errors import MatrixError
 from homeserver.services.support import hours, texts
 from homeserver.services.support.site import Hours, allows, parse_config, readable
 from tests.embed.support_chat import Agent, Frame, new_site, site_command
-from tests.support.fixtures import MakeUser
+from tests.support.fixtures import MakeUser, fresh
 from tests.support.server import Server
 
 ORIGIN = "https://shop.example"
@@ -53,6 +53,10 @@ async def test_cases_are_offered_in_turn_to_who_is_there(
 @pytest.mark.usefixtures("web_build")
 async def test_the_command_tells_what_is_wrong(server: Server) -> None:
     site = new_site(server, [ORIGIN], [])
+    theme = '{"theme": {"side": "start"}}'
+    said = site_command(server, "add", fresh("s"), "--name", "x", "--origin", ORIGIN, "--file", "-", stdin=theme)
+    assert ' data-side="start"></script>' in said
+    assert "data-accent" not in said
     assert "already" in site_command(server, "add", site, "--name", "x", "--origin", ORIGIN, status=1)
     assert "no origin" in site_command(server, "edit", site, "--origin", "shop.example/path", status=1)
     assert "no account" in site_command(server, "edit", site, "--agent", "nobody", status=1)

@@ -65,7 +65,7 @@ export function SitePage({ id }: { id: string }): JSX.Element {
             <Kpis of={got.figures} />
             <div class="split sect">
                 <div class="stack parts">
-                    <Code id={id} accent={now.theme?.accent} />
+                    <Code id={id} accent={now.theme?.accent} side={now.theme?.side} />
                     <Look now={now} set={set} path={path} />
                     <Where now={now} set={set} path={path} again={again} />
                     <Before now={now} set={set} />
@@ -88,10 +88,10 @@ function Section({ title, children }: { title: string; children: ComponentChildr
     return <section aria-label={title}><h2 class="h3 part-title">{title}</h2><div class="card">{children}</div></section>;
 }
 
-function Code({ id, accent }: { id: string; accent: string | undefined }): JSX.Element {
+function Code({ id, accent, side }: { id: string; accent: string | undefined; side: string | undefined }): JSX.Element {
     const [esm, setEsm] = useState(false);
     const base = location.origin;
-    const extra = accent ? ` data-accent="${accent}"` : "";
+    const extra = (accent ? ` data-accent="${accent}"` : "") + (side === "start" ? ' data-side="start"' : "");
     const text = esm
         ? `const script = document.createElement("script");\nscript.async = true;\nscript.src = "${base}/embed.js";\nscript.dataset.site = "${id}";\ndocument.head.append(script);\nwindow.hromada ??= { q: [] };`
         : `<script async src="${base}/embed.js"\n        data-site="${id}"${extra}></script>`;
