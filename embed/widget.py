@@ -184,7 +184,8 @@ async def get_transcript(embed: EmbedServices, who: Requester, *, site: str) -> 
     live = await embed.support.sites.get(site)
     visitor = await embed.support.visitors.of(live, who)
     embed.support.limits.take("support_exports", who.user_id)
-    text = await transcript.text_of(embed.support.history, visitor, live)
+    rooms = await embed.support.visitors.rooms_of(visitor)
+    text = await transcript.text_of(embed.support.history, visitor, live, rooms)
     headers = (
         ("Content-Type", "text/plain; charset=utf-8"),
         ("Content-Disposition", 'attachment; filename="conversation.txt"'),

@@ -144,6 +144,10 @@ async def test_one_history_everywhere_and_no_merging_by_address(
     handed = card["chat.hromada.support.case"]["room_id"]
     page = await anonymous.client.ok("GET", f"/rooms/{part(handed)}/messages", params={"dir": "b", "limit": 50})
     assert "before signing in" in str(page)
+    text = (await anonymous.client.request("GET", f"/_embed/v1/sites/{site}/transcript")).raw.decode()
+    lines = [line.partition("] ")[2] for line in text.splitlines()]
+    assert lines[0].endswith(": before signing in")  # the rooms of all cases, as they are scrolled through
+    assert lines[1:] == ["Ada: from the phone"]
     await agent.card(desk, "before signing in", "verified by the site")
     await agent.enter(card)
     members = await agent.client.ok("GET", f"/rooms/{part(handed)}/joined_members")

@@ -108,7 +108,9 @@ class SupportLetters:
         """
         if self._mailer is None or not site.config.letters.enabled or not visitor.email:
             raise MatrixError(ErrCode.NOT_FOUND, "There is no address for it")
-        text = await transcript.text_of(self._history, visitor, site)
+        async with self._store.read() as tx:
+            rooms = [case.room_id for case in await tx.support.cases_of(visitor.user_id)]
+        text = await transcript.text_of(self._history, visitor, site, rooms)
         subject = f"{site.config.name}: {_words(site)[3]}"
         html = f"<pre>{escape(text)}</pre>"
         try:

@@ -305,6 +305,11 @@ class Visitors:
             raise MatrixError(ErrCode.FORBIDDEN, "You are no visitor of this site")
         return visitor
 
+    async def rooms_of(self, visitor: Visitor) -> tuple[str, ...]:
+        """All of the visitor's conversations, newest first."""
+        async with self._store.read() as tx:
+            return tuple(found.room_id for found in await tx.support.cases_of(visitor.user_id))
+
     async def erase(self, site: LiveSite, who: Requester) -> None:
         """Forget the visitor: their messages, files' owners, names, the account."""
         visitor = await self.of(site, who)
@@ -378,8 +383,7 @@ class Visitors:
 
     async def _session(self, visitor: Visitor, opened: Opened, case: Case | None) -> Started:
         session = opened.session
-        async with self._store.read() as tx:
-            rooms = tuple(found.room_id for found in await tx.support.cases_of(visitor.user_id))
+        rooms = await self.rooms_of(visitor)
         token = self._sessions.short_token(session, TOKEN_MS)
         cookie = self._sessions.visitor_cookie(session)
         encrypted = await self._rooms.encrypted(rooms)
