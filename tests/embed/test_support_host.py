@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from homeserver.services.support.site import DAYS
 from tests.embed.support_chat import Visitor, host, new_site, page_with, site_command
 from tests.support.fixtures import MakeUser
 from tests.support.server import Server
@@ -242,13 +244,21 @@ async def test_sizes(web_build: Path) -> None:
 
 @one_database
 async def test_dark_pages_and_printing(browser: Browser, server: Server, make_user: MakeUser) -> None:
+    far = (datetime.now(UTC) + timedelta(days=3)).weekday()
+    hours = {"tz": "UTC", "weekly": {DAYS[far]: [["22:00", "23:30"]]}}
+
     def pages(origin: str) -> dict[str, tuple[str, ...]]:
-        return {"/": ("text/html", page_with(server, new_site(server, [origin], [], form=FORM)))}
+        return {"/": ("text/html", page_with(server, new_site(server, [origin], [], form=FORM, hours=hours)))}
 
     async with host(pages) as origin:
-        ada = await visitor(browser, color_scheme="dark")
+        ada = await visitor(browser, color_scheme="dark", timezone_id="Asia/Tokyo")
         await ada.page.goto(origin)
         frame = await ada.open()
+        # Late in the evening there is early on the next day here.
+        await frame.locator(".hours dd").first.wait_for()
+        week = await frame.locator(".hours dd").all_inner_texts()
+        assert len([text for text in week if text != "closed"]) == 1
+        assert [part.strip()[:4] for part in week[(far + 1) % 7].split("–")] == ["7:00", "8:30"]
         background = "getComputedStyle(document.body).backgroundColor"
         assert await frame.evaluate(background) == "rgb(21, 20, 18)"
         await ada.page.evaluate("hromadaChat.setTheme('light')")

@@ -4,16 +4,25 @@ import { locale, t } from "../i18n/t.ts";
 
 const DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
-/** The hours of a week in the visitor's own zone. */
+const DAY = 1_440;
+
+/** The hours of a week in the visitor's own zone, on whose day they begin there. */
 export function Hours(): JSX.Element {
     const { tz, weekly } = given.hours ?? { tz: "UTC", weekly: {} };
     const shift = offset(tz);
-    const shown = (text: string): string => {
+    const minutes = (text: string): number => {
         const [hour, minute] = text.split(":").map(Number);
-        return new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit", timeZone: "UTC" }).format(((hour ?? 0) * 60 + (minute ?? 0) + shift) * 60_000);
+        return (hour ?? 0) * 60 + (minute ?? 0) + shift;
     };
+    const shown = (at: number): string => new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit", timeZone: "UTC" }).format(at * 60_000);
     const name = (index: number): string => new Intl.DateTimeFormat(locale, { weekday: "long", timeZone: "UTC" }).format((index + 4) * 86_400_000);
     const today = (new Date().getDay() + 6) % 7;
+    const spans = DAYS.flatMap((key, index) =>
+        (weekly[key] ?? []).map(([from, to]) => {
+            const begins = index * DAY + minutes(from);
+            return { begins: (begins + 7 * DAY) % (7 * DAY), text: `${shown(minutes(from))}–${shown(minutes(to))}` };
+        }),
+    ).sort((a, b) => a.begins - b.begins);
     return (
         <div class="hours">
             <p>{t("hours")}</p>
@@ -23,7 +32,7 @@ export function Hours(): JSX.Element {
                         {name(index)}
                     </dt>,
                     <dd class={index === today ? "now" : ""} key={`${key}-`}>
-                        {(weekly[key] ?? []).map(([from, to]) => `${shown(from)}–${shown(to)}`).join(", ") || t("shut")}
+                        {spans.filter(({ begins }) => Math.floor(begins / DAY) === index).map(({ text }) => text).join(", ") || t("shut")}
                     </dd>,
                 ])}
             </dl>
