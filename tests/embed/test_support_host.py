@@ -77,7 +77,8 @@ async def test_the_page_is_left_as_it_was(browser: Browser, server: Server) -> N
     before = """<script>
         globalThis.heard = []; globalThis.seen = [];
         window.onmessage = (event) => heard.push(event.data);
-        window.hromadaChat = { q: [["on", "open", () => seen.push(1)], ["sendMessage", "first"], ["close"], ["open"]] };
+        window.hromadaChat = { q: [["on", "open", () => seen.push(1)], ["setContext", { name: "Ada", plan: "pro" }],
+            ["sendMessage", "first"], ["close"], ["open"]] };
     </script><style>* { display: none !important; font-size: 90px !important } html, body { display: block !important }
     </style>"""
 
@@ -93,6 +94,7 @@ async def test_the_page_is_left_as_it_was(browser: Browser, server: Server) -> N
         assert await ada.page.evaluate("seen") == [1, 1]  # in the order of the calls
         assert await ada.page.locator("hromada-chat").count() == 1  # though it was included twice
         assert await frame.get_by_label("Your question").input_value() == "first"  # a draft, and not sent
+        assert await frame.get_by_label("Name").input_value() == "Ada"  # what the page knows need not be typed
         # A forged hello gets no port: neither from the page itself nor from a frame of its own.
         await ada.page.evaluate("""() => {
             window.postMessage("hromada:hello", "*");
@@ -258,7 +260,7 @@ async def test_dark_pages_and_printing(browser: Browser, server: Server, make_us
         await frame.locator(".hours dd").first.wait_for()
         week = await frame.locator(".hours dd").all_inner_texts()
         assert len([text for text in week if text != "closed"]) == 1
-        assert [part.strip()[:4] for part in week[(far + 1) % 7].split("–")] == ["7:00", "8:30"]
+        assert [part.strip()[:4] for part in week[(far + 1) % 7].split("\u2013")] == ["7:00", "8:30"]
         background = "getComputedStyle(document.body).backgroundColor"
         assert await frame.evaluate(background) == "rgb(21, 20, 18)"
         await ada.page.evaluate("hromadaChat.setTheme('light')")

@@ -28,9 +28,8 @@ const expired = (error: unknown): boolean => error instanceof api.Refused && err
 async function begin(answers: Record<string, string>, consent: boolean, first: string): Promise<void> {
     if (given.preview) return;
     const { url, title } = state.page;
-    const extra = Object.fromEntries(state.context);
     const start = (): Promise<api.Session> =>
-        api.start({ key: state.key, answers: { ...extra, ...answers }, consent, page: url, title, jwt: state.jwt, begin: true });
+        api.start({ key: state.key, answers, consent, page: url, title, jwt: state.jwt, begin: true });
     const session = await start().catch(async (error: unknown) => {
         if (!expired(error)) throw error;
         // Who writes late has an old token: the page is asked for another, and the visitor need not know.
@@ -106,8 +105,10 @@ function hear(name: string, value: unknown): void {
         if (state.page.open) requestAnimationFrame(() => document.querySelector<HTMLElement>("textarea, input, button.go")?.focus());
     } else if (name === "user") void identify(typeof value === "string" ? value : null);
     else if (name === "secret") chat.secret = String(value);
-    else if (name === "context" && Array.isArray(value)) state.context = value as [string, string][];
-    else if (name === "locale") void speak(String(value)).then(draw);
+    else if (name === "context" && typeof value === "object" && value) {
+        state.context = Object.entries(value).map(([key, said]) => [key, String(said)]);
+        draw();
+    } else if (name === "locale") void speak(String(value)).then(draw);
     else if (name === "theme") theme(String(value));
     else if (name === "draft") {
         state.draft = String(value);

@@ -13,6 +13,8 @@ import { Face, IconButton } from "./parts.tsx";
 export interface State {
     page: { url: string; title: string; locale: string; open: boolean };
     draft: string;
+    /** What the page has answered already. */
+    context: [string, string][];
 }
 export interface Props {
     chat: Chat;

@@ -30,7 +30,7 @@ export function Greeting({ begin, state, notice }: Props & { notice: string }): 
     const [bad, fault] = useState<{ field: string; text: string } | null>(null);
     const [busy, work] = useState(false);
     const closed = !given.open && given.offline !== "open";
-    const value = (name: string): string => values[name] ?? (name === "message" ? state.draft : "");
+    const value = (name: string): string => values[name] ?? (name === "message" ? state.draft : (state.context.find(([key]) => key === name)?.[1] ?? ""));
     const submit = async (event: Event): Promise<void> => {
         event.preventDefault();
         if (busy) return;
@@ -40,7 +40,7 @@ export function Greeting({ begin, state, notice }: Props & { notice: string }): 
         work(true);
         fault(null);
         try {
-            const others = Object.fromEntries(Object.entries(values).filter(([name]) => name !== "message"));
+            const others = Object.fromEntries(fields.filter(({ name }) => name !== "message").map(({ name }) => [name, value(name)]));
             await begin(others, consent, value("message").trim());
         } catch (error) {
             const field = error instanceof Refused && error.field ? error.field : "";
