@@ -191,7 +191,8 @@ async def test_consent_badge_rating_and_erasing(browser: Browser, server: Server
         await ada.page.wait_for_function("() => counts.at(-1) === 1")
         # It stays counted on the next page, until it is read.
         await ada.context.add_init_script(
-            "globalThis.counts = []; window.hromadaChat = { q: [['on', 'unread', (n) => counts.push(n)]] };"
+            "globalThis.counts = []; globalThis.heard = []; window.hromadaChat = { q: ["
+            "['on', 'unread', (n) => counts.push(n)], ['on', 'message', ({ mine }) => heard.push(mine)]] };"
         )
         await ada.page.reload()
         await ada.page.wait_for_function("() => counts.at(-1) === 1")
@@ -199,6 +200,8 @@ async def test_consent_badge_rating_and_erasing(browser: Browser, server: Server
         await ada.page.wait_for_function("() => counts.at(-1) === 0")
         frame = await ada.framed()
         await ada.sees("<b>Please</b> do")  # a text, not markup
+        await ada.say("I am here again")
+        await ada.page.wait_for_function("() => heard.length === 1 && heard[0] === true")
         # What comes while it is open is read aloud.
         await shop.agent.say(room, "We are listening")
         await (

@@ -313,8 +313,10 @@ export class Chat {
             if (known.has(event.event_id)) continue;
             this.events.push(event);
             if (event.state_key !== undefined) this.#state(event);
-            if (event.sender === this.me) this.outbox.echoed(event.unsigned?.transaction_id);
-            else this.#came(event, !first);
+            if (event.sender === this.me) {
+                this.outbox.echoed(event.unsigned?.transaction_id);
+                if (isMessage(event)) this.onmessage(event, !first);
+            } else this.#came(event, !first);
         }
         for (const { type, content } of joined.ephemeral?.events ?? []) {
             if (type === "m.typing") this.typing = (content.user_ids as string[]).filter((id) => id !== this.me);

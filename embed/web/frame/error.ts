@@ -20,6 +20,13 @@ function button(name: string, text: string, act: () => void): HTMLButtonElement 
     return made;
 }
 
+function box(name: string, ...inside: Node[]): HTMLElement {
+    const made = document.createElement("div");
+    made.className = name;
+    made.append(...inside);
+    return made;
+}
+
 function draw(locale: string): void {
     const name = locale.slice(0, 2).toLowerCase();
     const [text, again, close] = WORDS[name] ?? WORDS.en!;
@@ -30,19 +37,9 @@ function draw(locale: string): void {
     const says = document.createElement("p");
     says.setAttribute("role", "alert");
     says.textContent = text;
-    const [head, middle, grow, box] = ["head", "empty", "grow", ""].map((kind) => {
-        const element = document.createElement("div");
-        element.className = kind;
-        return element;
-    }) as [HTMLElement, HTMLElement, HTMLElement, HTMLElement];
-    head.append(grow, shut);
-    box.append(says, button("btn", again, () => tell("retry")));
-    middle.append(box);
-    const panel = document.createElement("div");
-    panel.className = "panel";
+    const panel = box("panel", box("head", box("grow"), shut), box("empty", box("", says, button("btn", again, () => tell("retry")))));
     panel.setAttribute("role", "dialog");
     panel.ariaLabel = text;
-    panel.append(head, middle);
     document.getElementById("chat")?.replaceChildren(panel);
 }
 

@@ -27,10 +27,19 @@ const expired = (error: unknown): boolean => error instanceof api.Refused && err
 /** Begin with what the form said; the first message goes out as soon as there is a room. */
 async function begin(answers: Record<string, string>, consent: boolean, first: string): Promise<void> {
     if (given.preview) return;
+    try {
+        await start(answers, consent, first);
+    } catch (error) {
+        tell("error", { message: error instanceof Error ? error.message : "" });
+        throw error;
+    }
+}
+
+async function start(answers: Record<string, string>, consent: boolean, first: string): Promise<void> {
     const { url, title } = state.page;
-    const start = (): Promise<api.Session> =>
+    const ask = (): Promise<api.Session> =>
         api.start({ key: state.key, answers, consent, page: url, title, jwt: state.jwt, begin: true });
-    const session = await start().catch(async (error: unknown) => {
+    const session = await ask().catch(async (error: unknown) => {
         if (!expired(error)) throw error;
         // Who writes late has an old token: the page is asked for another, and the visitor need not know.
         state.jwt = "";
@@ -41,7 +50,7 @@ async function begin(answers: Record<string, string>, consent: boolean, first: s
         });
         renewed = null;
         if (!state.jwt) throw error;
-        return start();
+        return ask();
     });
     state.jwt = "";
     if (first) chat.outbox.add("m.room.message", { msgtype: "m.text", body: first });
@@ -139,7 +148,7 @@ chat.onmessage = (event, fresh) => {
     if (!fresh) return;
     const mine = event.sender === chat.me;
     tell("message", { mine });
-    if (state.page.open && document.visibilityState === "visible") return;
+    if (mine || (state.page.open && document.visibilityState === "visible")) return;
     ring();
     const text = plain(bodyOf(event.content));
     tell("unread", { count: chat.unread, name: chat.nameOf(event.sender), text });
