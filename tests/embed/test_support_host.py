@@ -197,8 +197,9 @@ async def test_what_cannot_be_shown_can_be_closed_and_tried_again(browser: Brows
         await ada.page.evaluate("hromadaChat.open()")
         await ada.page.unroute("**/_embed/frame/*")
         await frame.evaluate("setTimeout(() => document.querySelector('.btn').click())")  # it takes this frame away
-        while not (ada.frame and await ada.frame.locator(".hello").count()):
+        while ada.frame in (None, frame):
             await ada.page.wait_for_timeout(50)
+        await ada.frame.locator(".hello").wait_for()
         # A site that is switched off has no launcher, from the first opening on, until it is there again.
         hidden = "() => document.querySelector('hromada-chat')?.hidden"
         for switch, expected in (("--disable", True), ("--enable", False)):

@@ -4,7 +4,7 @@ import type { Chat } from "../chat.ts";
 import { given } from "../given.ts";
 import { locale, moment, t } from "../i18n/t.ts";
 import { tell } from "../port.ts";
-import { bodyOf } from "../timeline.ts";
+import { bodyOf, plain } from "../timeline.ts";
 import { Conversation } from "./Conversation.tsx";
 import { Greeting } from "./Greeting.tsx";
 import { Menu } from "./Menu.tsx";
@@ -61,7 +61,7 @@ export function App(props: Props): JSX.Element {
     const [news, setNews] = useState("");
     useEffect(() => {
         const { news: last } = chat;
-        setNews(last ? t("newMessage", { name: chat.nameOf(last.sender), text: bodyOf(last.content) }) : "");
+        setNews(last ? t("newMessage", { name: chat.nameOf(last.sender), text: plain(bodyOf(last.content)) }) : "");
     }, [chat.news]);
     return (
         <div class="panel" role="dialog" aria-label={siteName()}>
