@@ -214,7 +214,17 @@ class Visitors:
         """Give an anonymous visitor's conversations to whom the site says they are. Only the browser that holds the
         anonymous session gets here.
         """
-        async with self._store.read() as tx:
+        called = now.name
+        now = replace(
+            now,
+            name=now.name or before.name,
+            email=now.email or before.email,
+            notice=attributes_json(cards.told(before) | cards.told(now)),
+        )
+        async with self._store.write() as tx:  # first, since the cards are written from it
+            await tx.support.put_visitor(now)
+            if now.name != called:
+                await tx.profiles.put(now.user_id, "displayname", msgspec.json.encode(now.name))
             cases = await tx.support.cases_of(before.user_id)
         for case in cases:
             if case.status == BLOCKED:
@@ -226,13 +236,7 @@ class Visitors:
             await self._rooms.member(bot, case.room_id, before.user_id, "leave", by=before.user_id)
             if changed.card_id is not None:
                 await self._cases.tell(site, changed)
-        now = replace(
-            now,
-            name=now.name or before.name,
-            email=now.email or before.email,
-            notice=attributes_json(cards.told(before) | cards.told(now)),
-            room_id=now.room_id or before.room_id,
-        )
+        now = replace(now, room_id=now.room_id or before.room_id)
         async with self._store.write() as tx:
             await tx.support.put_visitor(now)
             await tx.support.delete_visitor(before.user_id)
