@@ -6,6 +6,8 @@ import io
 import json
 import os
 import re
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -160,6 +162,17 @@ async def test_pictures_come_and_go_and_what_could_run_is_only_saved(
         page = await ada.frame.content()
         assert re.findall(r"\\u20[26]|[\u202a-\u202e\u2066-\u2069]", page) == []
         assert await ada.frame.locator("svg[onload], iframe, object, embed").count() == 0
+        # Long after the case was resolved a message begins a new one, below what was said before.
+        card = await shop.agent.card(shop.desk, "look at this")
+        await shop.agent.react(shop.desk, card, "✅")
+        await ada.frame.get_by_text("This conversation has ended.").wait_for()
+        with closing(sqlite3.connect(server.data_dir / "hromada.db")) as store, store:
+            store.execute("UPDATE support_cases SET resolved_ms = 1 WHERE room_id = ?", (room,))
+        await ada.say("and now for another mug")
+        card = await shop.agent.card(shop.desk, "and now for another mug")
+        assert card["chat.hromada.support.case"]["room_id"] != room
+        await ada.sees("and now for another mug")
+        await ada.sees("look at this")
         chosen = {"name": "x.html", "mimeType": "text/html", "buffer": b"<b>x</b>"}
         await ada.frame.locator("input[type=file]").set_input_files([chosen])  # type: ignore[list-item] # a mapping is a FilePayload
         await ada.frame.get_by_text("Files of this kind cannot be sent here.").wait_for()

@@ -171,7 +171,9 @@ async def test_a_site_may_want_everybody_to_be_known(server: Server, http: aioht
         if reply.status == 403:
             break
     assert reply.error(403)["reason"] == "identity_required"
-    assert (await frame.begin(jwt=signed(key, claims(site))))["verified"] is True
+    first = await frame.begin(jwt=signed(key, claims(site)))
+    assert first["verified"] is True
+    assert (await frame.begin())["room_id"] == first["room_id"]  # the session is known, and says so without a token
 
 
 async def test_what_known_visitors_fill_in_is_asked_for_and_kept(

@@ -76,6 +76,7 @@ export class Chat {
     #device: Promise<Device> | null = null;
     #typed = 0;
     #scheduled = false;
+    onreturn: () => Promise<api.Session> = () => api.resume();
     onleave: () => void = () => undefined;
     onmessage: (item: RoomEvent, fresh: boolean) => void = () => undefined;
 
@@ -239,6 +240,11 @@ export class Chat {
     }
 
     async #post({ type, txn, content }: Entry): Promise<unknown> {
+        if (this.resolved && type === "m.room.message") {
+            // What was resolved long ago is not taken up again: the server says where it goes on.
+            const session = await this.onreturn();
+            if (session.room_id !== this.#room) this.enter(session);
+        }
         const path = `/rooms/${encodeURIComponent(this.#room)}/send`;
         if (!this.encrypted || type !== "m.room.message") return api.call("PUT", `${path}/${type}/${txn}`, content);
         const device = await this.#unlock();

@@ -139,6 +139,10 @@ export function draw(): void {
     if (root) render(<App chat={chat} state={state} begin={begin} reset={reset} redraw={draw} />, root);
 }
 
+chat.onreturn = () => {
+    const { url, title } = state.page;
+    return api.start({ key: state.key, answers: {}, consent: false, page: url, title, jwt: "", begin: true });
+};
 chat.onleave = () => {
     state.draft = "";
     state.context = [];

@@ -119,7 +119,8 @@ class Visitors:
         _require_enabled(site)
         before = await self._of(site, current)
         known = await self._known(site, start, before) if start.jwt else None
-        if known is None and site.config.identity.mode == "required":
+        is_known = known is not None or (before is not None and before.subject is not None)
+        if not is_known and site.config.identity.mode == "required":
             raise MatrixError(
                 ErrCode.FORBIDDEN, "Only people whom the site knows may write", reason="identity_required"
             )
