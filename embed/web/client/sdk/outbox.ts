@@ -9,6 +9,7 @@ import { Method } from "matrix-js-sdk/lib/http-api/method.js";
 import * as kv from "../../core/kv.ts";
 import { Emitter } from "./emitter.ts";
 import type { Engine } from "./engine.ts";
+import { encryptingFailed, UNENCRYPTED, verdict } from "./failure.ts";
 
 export interface Upload {
     blob: Blob;
@@ -35,8 +36,6 @@ export interface Entry {
     local?: string | undefined;
 }
 
-const FIRST_WAIT_MS = 1_000;
-const LONGEST_WAIT_MS = 60_000;
 /** Older ones are asked about before they go. */
 const STALE_MS = 24 * 3_600_000;
 
@@ -152,6 +151,11 @@ export class Outbox extends Emitter<{ change: string }> {
         this.#run(entry.room);
     }
 
+    /** What failed for this reason goes out now, in its order. */
+    resume(error: string): void {
+        for (const entry of this.#entries.filter((each) => each.error === error)) this.retry(entry.txn);
+    }
+
     /** Take an entry that has not gone out back. */
     cancel(txn: string): Entry | undefined {
         const entry = this.#entries.find((each) => each.txn === txn);
@@ -226,26 +230,18 @@ export class Outbox extends Emitter<{ change: string }> {
     }
 
     async #encrypted(entry: Entry): Promise<{ type: string; content: Record<string, unknown> }> {
-        if (!this.encrypt) throw new MatrixError({ errcode: "NO_CRYPTO", error: "locked" }, 400);
-        return this.encrypt(entry.room, entry.type, entry.content);
+        if (!this.encrypt) throw new MatrixError({ errcode: UNENCRYPTED, error: "locked" }, 400);
+        return this.encrypt(entry.room, entry.type, entry.content).catch((error: unknown) => Promise.reject(encryptingFailed(error) as Error));
     }
 
     #failed(entry: Entry, error: unknown): number {
         if (!this.#entries.includes(entry)) return 0;
-        const { httpStatus, status: raw } = error as { httpStatus?: number; status?: number };
-        const status = httpStatus ?? raw ?? 0;
-        const code = (error as { errcode?: string }).errcode ?? "";
-        if (status >= 400 && status < 500 && status !== 429 && status !== 408 && code !== "M_UNKNOWN_TOKEN") {
-            entry.state = "failed";
-            entry.error = code || String(status);
-            this.#keep(entry);
-            return 0; // later entries go on
-        }
-        entry.state = "waiting";
         entry.tries++;
+        const next = verdict(error, entry.tries);
+        if ("failed" in next) Object.assign(entry, { state: "failed", error: next.failed });
+        else entry.state = "waiting";
         this.#keep(entry);
-        const asked = Number((error as { data?: { retry_after_ms?: number } }).data?.retry_after_ms ?? 0);
-        return Math.max(asked, Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** (entry.tries - 1)) * (0.75 + Math.random() / 2));
+        return "failed" in next ? 0 : next.wait; // later entries go on after one that failed
     }
 }
 
