@@ -40,6 +40,28 @@ async def direct_chat(browser: Browser, server: Server) -> tuple[Person, Person]
     return ada, maya
 
 
+async def compare(one: Person, other: Person) -> None:
+    """Both screens show the same emoji, and both say so."""
+    emoji = [device.page.get_by_role("list") for device in (one, other)]
+    for each in emoji:
+        await each.wait_for()
+    names = [await each.get_by_role("listitem").all_inner_texts() for each in emoji]
+    assert len(names[0]) == 7
+    assert names[0] == names[1]
+    for device in (one, other):
+        await device.page.get_by_role("button", name="They match").click()
+
+
+async def start_afresh(who: Person) -> None:
+    """A new identity, as somebody has who lost every key."""
+    page = who.page
+    await page.goto(f"{who.url}/#/settings/encryption")
+    await page.get_by_role("button", name="Reset").click()
+    await page.get_by_role("dialog").get_by_label("Password", exact=True).fill(PASSWORD)
+    await page.get_by_role("dialog").get_by_role("button", name="Start afresh").click()
+    await page.get_by_role("button", name="Remind me later").click()
+
+
 async def test_a_direct_chat_is_encrypted_and_opens_on_confirmed_devices(browser: Browser, server: Server) -> None:
     ada, maya = await direct_chat(browser, server)
     await maya.say("safe with me")
@@ -47,12 +69,7 @@ async def test_a_direct_chat_is_encrypted_and_opens_on_confirmed_devices(browser
     phone = await second_device(browser, maya)
     await phone.page.get_by_text("Another device of mine").click()
     await maya.page.get_by_role("button", name="Compare").click()
-    emoji = [device.page.get_by_role("list") for device in (maya, phone)]
-    names = [await each.get_by_role("listitem").all_inner_texts() for each in emoji if await each.wait_for() is None]
-    assert len(names[0]) == 7
-    assert names[0] == names[1]
-    for device in (maya, phone):
-        await device.page.get_by_role("button", name="They match").click()
+    await compare(maya, phone)
     await phone.page.get_by_text("Done, this device is yours").wait_for()
     await phone.page.get_by_role("button", name="Go to chats").click()
     await phone.page.get_by_role("link", name=ada.name).click()
@@ -88,6 +105,48 @@ async def test_who_is_invited_late_reads_what_was_said_before(browser: Browser, 
     await noor.say("found it")
     await ada.sees("found it")
     assert ada.faults + noor.faults == []
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_a_person_is_confirmed_and_nothing_is_sent_to_their_new_identity_unasked(
+    browser: Browser, server: Server
+) -> None:
+    ada, maya = await direct_chat(browser, server)
+    await maya.say("here I am")
+    await ada.sees("here I am")
+    chat = maya.page.url
+    await ada.message("here I am").locator("> button").click()
+    await ada.page.get_by_role("dialog").get_by_role("button", name="Confirm").click()
+    await ada.page.get_by_text(f"Waiting for {maya.name}").wait_for()
+    await maya.sees(f"{ada.name} asked to confirm each other")
+    await maya.page.get_by_role("button", name="Compare").click()
+    await compare(ada, maya)
+    for each in (ada, maya):
+        await each.page.get_by_role("heading", name="Confirmed").wait_for()
+        await each.page.get_by_role("button", name="Go to chats").click()
+    await ada.message("here I am").locator("> button").click()
+    await ada.page.get_by_role("dialog").get_by_text("You have compared emoji").wait_for()
+    await ada.page.keyboard.press("Escape")
+
+    await start_afresh(maya)
+    held = ada.page.get_by_role("alert").filter(has_text="It is not the one you confirmed")
+    await held.wait_for()
+    await ada.say("is that you?")
+    await ada.message("is that you?").get_by_text("Not sent: somebody’s identity has changed").wait_for()
+    await held.get_by_role("button", name="Send anyway").click()
+    await maya.page.goto(chat)
+    await maya.sees("is that you?")
+    await held.wait_for(state="detached")
+
+    # Of somebody who is not confirmed it is only told.
+    await start_afresh(maya)
+    told = ada.page.get_by_role("status").filter(has_text="A new phone, most likely")
+    await told.wait_for()
+    await ada.say("a new phone?")
+    await ada.sent("a new phone?")
+    await told.get_by_role("button", name="It is all right").click()
+    await told.wait_for(state="detached")
+    assert ada.faults + maya.faults == []
 
 
 # A camera that sees what `show` is given, since the machines that run this have none.

@@ -178,6 +178,7 @@ export const settings = {
     "verify.title": "Open your encrypted messages",
     "verify.to-chats": "Go to chats",
     "verify.waiting": "Waiting for your other device",
+    "verify.waiting-for": "Waiting for {name}",
     "verify.waiting-person": "Ask them to accept the request.",
     "verify.waiting-text": "Open Hromada there and accept the request.",
 } as const;

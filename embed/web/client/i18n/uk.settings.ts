@@ -181,6 +181,7 @@ export const settings: Same<typeof en> = {
     "verify.title": "Відкрийте свої зашифровані повідомлення",
     "verify.to-chats": "До чатів",
     "verify.waiting": "Чекаємо на інший ваш пристрій",
+    "verify.waiting-for": "Чекаємо на відповідь: {name}",
     "verify.waiting-person": "Попросіть прийняти запит.",
     "verify.waiting-text": "Відкрийте Hromada там і прийміть запит.",
 };

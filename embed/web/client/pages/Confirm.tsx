@@ -7,8 +7,9 @@ import { lazy } from "../../ui/lazy.tsx";
 import { language, t } from "../i18n/t.ts";
 import { emojiName } from "../i18n/sas.ts";
 import { go } from "../routes.ts";
+import { personOf } from "../sdk/rooms.ts";
 import { recoveryProblem } from "../stores/recovery.ts";
-import { attempt, the, toast } from "../stores/app.ts";
+import { attempt, openRoomById, the, toast } from "../stores/app.ts";
 import { check, confirmed, cryptoState, recovery, restoring, theCrypto } from "../stores/crypto.ts";
 import { copied } from "./Room.tsx";
 
@@ -86,7 +87,8 @@ export function Comparing(): JSX.Element {
     if (!now || !machine) return <Done />;
     const close = (): void => {
         machine.endCheck();
-        if (now.own && !confirmed.value) go({ page: "verify" }, true);
+        if (now.room) openRoomById(now.room);
+        else if (now.own && !confirmed.value) go({ page: "verify" }, true);
         else home();
     };
     if (now.phase === "done") return now.own ? <Done /> : <Quiet><span class="seal ok"><Icon name="shield-check" /></span><h1 class="h2">{t("verify.person-done")}</h1><button type="button" class="btn go" onClick={close}>{t("verify.to-chats")}</button></Quiet>;
@@ -118,7 +120,7 @@ export function Comparing(): JSX.Element {
             {scanning ? (
                 <div role="status"><h1 class="h2">{t("verify.confirm-there")}</h1><p class="mut lead-in">{t("verify.confirm-there-text")}</p></div>
             ) : step === 1 ? (
-                <div><h1 class="h2">{t("verify.waiting")}</h1><p class="mut lead-in">{t(now.own ? "verify.waiting-text" : "verify.waiting-person")}</p></div>
+                <div><h1 class="h2">{now.own ? t("verify.waiting") : t("verify.waiting-for", { name: personOf(the().engine.room(now.room ?? ""), now.user).name })}</h1><p class="mut lead-in">{t(now.own ? "verify.waiting-text" : "verify.waiting-person")}</p></div>
             ) : (
                 <>
                     <div><h1 class="h2">{t("verify.same")}</h1><p class="mut lead-in">{t("verify.compare")}</p></div>

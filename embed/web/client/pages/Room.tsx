@@ -20,7 +20,7 @@ import { attempt, loaded, me, openRoomById, rooms, status, the, toast } from "..
 import { draftKey, handOn } from "../stores/drafts.ts";
 import { rightsOf, type RoomView, viewOf } from "../stores/room.ts";
 import { personCard } from "../stores/ui.ts";
-import { useComposerLock } from "../parts/Locked.tsx";
+import { TrustHere, useComposerLock } from "../parts/Locked.tsx";
 
 const Preview = lazy(() => import("./Preview.tsx").then(({ Preview }) => Preview));
 const SpaceHome = lazy(() => import("./Space.tsx").then(({ SpaceHome }) => SpaceHome));
@@ -225,6 +225,7 @@ function Conversation({ row, to }: { row: RoomRow; to: RoomRoute }): JSX.Element
                     <TimelineView view={view} actions={actions} label={t("timeline.label", { name: row.name })} intro={<Intro row={row} />} />
                 )}
                 <Typing row={row} />
+                <TrustHere row={row} />
                 <Composer row={row} rights={rights} view={view} thread={undefined} {...doing} people={people} locked={locked} />
                 {popups}
                 {dropping && <div class="drop"><Icon name="image-up" /><b>{t("upload.drop", { name: row.name })}</b></div>}

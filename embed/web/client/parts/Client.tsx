@@ -5,9 +5,9 @@ import { Icon } from "../../ui/Icon.tsx";
 import { lazy } from "../../ui/lazy.tsx";
 import { t } from "../i18n/t.ts";
 import { RoomPage, Strip } from "../pages/Room.tsx";
-import { go, route } from "../routes.ts";
+import { route } from "../routes.ts";
 import { announced, app, loaded, me, rooms, toasts } from "../stores/app.ts";
-import { check, theCrypto } from "../stores/crypto.ts";
+import { check } from "../stores/crypto.ts";
 import { newDialog, switcher } from "../stores/ui.ts";
 import { Dialogs } from "./Dialogs.tsx";
 import { RoomFace } from "./faces.tsx";
@@ -20,6 +20,7 @@ const Invites = lazy(() => import("../pages/Preview.tsx").then(({ Invites }) => 
 const Settings = lazy(() => import("../pages/Settings.tsx").then(({ SettingsPage }) => SettingsPage));
 const Search = lazy(() => import("../pages/Search.tsx").then(({ Search }) => Search));
 const Confirm = lazy(() => import("../pages/Confirm.tsx").then(({ ConfirmPage }) => ConfirmPage));
+const CheckCard = lazy(() => import("../pages/Trust.tsx").then(({ CheckCard }) => CheckCard), null);
 const Admin = lazy(() => import("../pages/Admin.tsx").then(({ AdminPage }) => AdminPage));
 
 /** A pane that broke does not take the others with it; drafts and unsent messages are on disk. */
@@ -150,7 +151,7 @@ export function Client(): JSX.Element {
                 <Boundary pane="main" key={to.page}><Page /></Boundary>
             </div>
             <Dialogs />
-            <CheckCard />
+            {check.value?.phase === "asked" && !check.value.room && <CheckCard />}
             <div class="toasts" role="region" aria-label={t("nav.toasts")}>
                 {toasts.value.map(({ id, text, action }) => (
                     <div class="toast" key={id}><span>{text}</span>{action && <button type="button" onClick={action.run}>{action.label}</button>}</div>
@@ -158,25 +159,6 @@ export function Client(): JSX.Element {
             </div>
             <Announcer />
         </>
-    );
-}
-
-/** Somebody asks to compare emoji: a card, never a dialog. */
-function CheckCard(): JSX.Element | null {
-    const now = check.value;
-    if (now?.phase !== "asked") return null;
-    const machine = theCrypto();
-    return (
-        <div class="check-card card pad" role="status">
-            <div class="row top"><span class="seal"><Icon name="shield-question" /></span><p>{now.own ? t("verify.asked-own") : t("verify.asked", { name: now.user })}</p></div>
-            <div class="row">
-                <button type="button" class="btn go grow" onClick={() => {
-                    void machine?.acceptCheck();
-                    go({ page: "verify" });
-                }}>{t("verify.accept")}</button>
-                <button type="button" class="btn grow" onClick={() => machine?.endCheck()}>{t("verify.decline")}</button>
-            </div>
-        </div>
     );
 }
 

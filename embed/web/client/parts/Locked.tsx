@@ -1,8 +1,25 @@
 import type { JSX } from "preact";
+import { useEffect } from "preact/hooks";
+import { lazy } from "../../ui/lazy.tsx";
 import { t } from "../i18n/t.ts";
 import { go } from "../routes.ts";
 import type { RoomRow } from "../sdk/types.ts";
-import { confirmed, cryptoState } from "../stores/crypto.ts";
+import { app } from "../stores/app.ts";
+import { changed, check, confirmed, cryptoState, theCrypto } from "../stores/crypto.ts";
+
+const RoomTrust = lazy(() => import("../pages/Trust.tsx").then(({ RoomTrust }) => RoomTrust), null);
+
+/** Above the composer: who asks here to be confirmed, and whose identity has changed. */
+export function TrustHere({ row }: { row: RoomRow }): JSX.Element | null {
+    const ready = row.encrypted && cryptoState.value === "ready";
+    useEffect(() => {
+        if (ready) void theCrypto()?.lookAround(row.id);
+    }, [row.id, ready]);
+    const room = app.value?.engine.room(row.id);
+    const users = ready ? [...changed.value.keys()].filter((user) => /^(join|invite)$/.test(room?.getMember(user)?.membership ?? "")) : [];
+    const asked = check.value?.phase === "asked" && check.value.room === row.id;
+    return asked || users.length > 0 ? <RoomTrust room={row.id} users={users} /> : null;
+}
 
 /** What stands in the composer's place while this device may not write here. */
 export function useComposerLock(row: RoomRow): JSX.Element | undefined {

@@ -131,7 +131,7 @@ const LinkPreview = lazy(() => import("./LinkPreview.tsx").then(({ LinkPreview }
 function State({ message, actions, last }: { message: Message; actions: Actions; last: boolean }): JSX.Element | null {
     const { state, readers } = message;
     if (state === "failed") {
-        const reason = message.error === "stale" ? t("send.stale") : message.error === "NO_CRYPTO" ? t("send.locked") : message.error === "M_FORBIDDEN" ? t("send.forbidden") : message.error === "M_TOO_LARGE" ? t("send.large") : t("send.refused");
+        const reason = message.error === "stale" ? t("send.stale") : message.error === "NO_CRYPTO" ? t("send.locked") : message.error === "CHANGED_IDENTITY" ? t("send.changed") : message.error === "M_FORBIDDEN" ? t("send.forbidden") : message.error === "M_TOO_LARGE" ? t("send.large") : t("send.refused");
         return (
             <div class="st bad">
                 <Icon name="circle-alert" />{reason}{" "}

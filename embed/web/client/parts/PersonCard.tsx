@@ -2,6 +2,7 @@ import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Dialog } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
+import { lazy } from "../../ui/lazy.tsx";
 import { t } from "../i18n/t.ts";
 import { copied } from "../pages/Room.tsx";
 import { shareLink } from "../routes.ts";
@@ -13,6 +14,8 @@ import { rightsOf } from "../stores/room.ts";
 import { personCard, question } from "../stores/ui.ts";
 import { Choice } from "./Choice.tsx";
 import { Face } from "./faces.tsx";
+
+const PersonTrust = lazy(() => import("../pages/Trust.tsx").then(({ PersonTrust }) => PersonTrust), null);
 
 /** A person: write to them, and what their place in this room allows. */
 export function PersonCard({ user, room }: { user: string; room: string | undefined }): JSX.Element {
@@ -47,6 +50,7 @@ export function PersonCard({ user, room }: { user: string; room: string | undefi
                 <div class="hero"><Face person={person} /><h3>{person.name}</h3><span class="small sub">{user}</span></div>
                 <div class="card">
                     {!mine && <button type="button" class="it" onClick={() => void write()}><Icon name="message-square" /><span>{t("person.write")}</span></button>}
+                    {!mine && cryptoState.value === "ready" && <PersonTrust user={user} name={person.name} />}
                     <button type="button" class="it" onClick={() => copied(shareLink(user))}><Icon name="link" /><span>{t("message.link")}</span></button>
                     {room && rights?.power && member?.membership === "join" && (below || mine) && (
                         <Choice icon="crown" label={t("person.role")} value={level >= 100 ? "100" : level >= 50 ? "50" : "0"} values={["0", "50", "100"].filter((each) => Number(each) <= rights.level)} name={(each) => t(`role.${each === "100" ? "admin" : each === "50" ? "moderator" : "member"}`)} disabled={false}

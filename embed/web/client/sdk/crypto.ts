@@ -9,6 +9,7 @@ import { initAsync } from "@matrix-org/matrix-sdk-crypto-wasm";
 import wasm from "hromada:crypto.wasm";
 import { Emitter } from "./emitter.ts";
 import type { Engine } from "./engine.ts";
+import { CHANGED } from "./failure.ts";
 import type { Encrypt } from "./outbox.ts";
 
 export interface Check {
@@ -16,6 +17,8 @@ export interface Check {
     own: boolean;
     user: string;
     device: string | undefined;
+    /** Where a person was asked. */
+    room: string | undefined;
     incoming: boolean;
     phase: "asked" | "waiting" | "choose" | "scanned" | "emoji" | "confirming" | "done" | "cancelled" | "differ" | "nobody";
     emoji: readonly (readonly [string, string])[];
@@ -24,6 +27,8 @@ export interface Check {
     /** This device has a camera, and the other one has a code to show. */
     scan: boolean;
 }
+/** Somebody's identity is another one than the one known so far; or than the one that was confirmed. */
+export type Changed = "changed" | "confirmed-changed";
 export interface Restore {
     done: number;
     total: number;
@@ -36,6 +41,10 @@ interface EncryptingBackend extends CryptoApi {
 }
 
 const NOBODY_MS = 120_000;
+/** A person reads it when they come by. */
+const NOBODY_CAME_MS = 600_000;
+/** In larger rooms people are looked at when their identities change, or when encrypting for them fails. */
+const MOST_LOOKED_AT = 500;
 const SAS = "m.sas.v1", SHOW = "m.qr_code.show.v1", SCAN = "m.qr_code.scan.v1", RECIPROCATE = "m.reciprocate.v1";
 
 /** How this browser can confirm: a code is scanned only where there is a camera. */
@@ -44,7 +53,7 @@ async function methods(): Promise<string[]> {
     return [SAS, SHOW, RECIPROCATE, ...(devices?.some(({ kind }) => kind === "videoinput") ? [SCAN] : [])];
 }
 
-export class Crypto extends Emitter<{ change: undefined; check: Check | undefined; restore: Restore | undefined }> {
+export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap<string, Changed | undefined>; check: Check | undefined; restore: Restore | undefined }> {
     #check: Check | undefined;
     #request: VerificationRequest | undefined;
     #verifier: Verifier | undefined;
@@ -65,6 +74,7 @@ export class Crypto extends Emitter<{ change: undefined; check: Check | undefine
                 this.#retrySoon();
             });
         }
+        client.on(CryptoEvent.UserTrustStatusChanged, (user) => void this.lookAt([user]));
         engine.on("status", (status) => {
             if (status === "streaming") this.#retrySoon();
         });
@@ -108,10 +118,13 @@ export class Crypto extends Emitter<{ change: undefined; check: Check | undefine
         const room = this.engine.room(roomId);
         if (!room) throw new Error("no room");
         await room.loadMembersIfNeeded();
-        const { "m.relates_to": relation, ...rest } = content;
+        const relation = content["m.relates_to"];
         const event = new MatrixEvent({ type, content: { ...content }, room_id: roomId, sender: this.engine.userId });
-        await (this.api as EncryptingBackend).encryptEvent(event, room);
-        void rest;
+        await (this.api as EncryptingBackend).encryptEvent(event, room).catch(async (error: unknown) => {
+            const people = await room.getEncryptionTargetMembers().catch(() => []);
+            const found = await this.lookAt(people.map(({ userId }) => userId));
+            throw [...found.values()].includes("confirmed-changed") ? Object.assign(new Error(), { errcode: CHANGED }) : error;
+        });
         const wire = event.getWireContent() as Record<string, unknown>;
         return { type: event.getWireType(), content: relation && !wire["m.relates_to"] ? { ...wire, "m.relates_to": relation } : wire };
     };
@@ -209,14 +222,34 @@ export class Crypto extends Emitter<{ change: undefined; check: Check | undefine
     }
 
     personVerified = async (user: string): Promise<boolean> => (await this.api.getUserVerificationStatus(user)).isCrossSigningVerified();
-    /** Who was confirmed before has other keys now. */
-    async changed(user: string): Promise<"no" | "changed" | "confirmed-changed"> {
+
+    /** Tell of those people who have another identity now, and of those who had one and are settled. */
+    async lookAt(users: readonly string[]): Promise<ReadonlyMap<string, Changed | undefined>> {
+        const found = new Map(await Promise.all(users.map(async (user) => [user, await this.#changed(user).catch(() => undefined)] as const)));
+        this.emit("identities", found);
+        return found;
+    }
+
+    /** The same for the people of a room, when it is opened. */
+    async lookAround(roomId: string): Promise<void> {
+        const room = this.engine.room(roomId);
+        const known = room?.getMembers().filter(({ membership, userId }) => (membership === "join" || membership === "invite") && userId !== this.engine.userId) ?? [];
+        if (known.length <= MOST_LOOKED_AT) await this.lookAt(known.map(({ userId }) => userId));
+    }
+
+    async #changed(user: string): Promise<Changed | undefined> {
+        if (user === this.engine.userId) return undefined;
         const status = await this.api.getUserVerificationStatus(user);
         if (status.wasCrossSigningVerified() && !status.isCrossSigningVerified()) return "confirmed-changed";
-        return status.needsUserApproval ? "changed" : "no";
+        return status.needsUserApproval ? "changed" : undefined;
     }
-    accept = (user: string): Promise<void> => this.api.pinCurrentUserIdentity(user);
-    withdraw = (user: string): Promise<void> => this.api.withdrawVerificationRequirement(user);
+
+    /** From now on the new identity is the one that is known; of who was confirmed before, nothing is asked any more. */
+    async accept(user: string): Promise<void> {
+        if ((await this.#changed(user)) === "confirmed-changed") await this.api.withdrawVerificationRequirement(user);
+        if ((await this.#changed(user)) === "changed") await this.api.pinCurrentUserIdentity(user);
+        await this.lookAt([user]);
+    }
 
     // --- comparing emoji, scanning a code ---
 
@@ -232,6 +265,8 @@ export class Crypto extends Emitter<{ change: undefined; check: Check | undefine
 
     /** Ask one's other devices, one of them, or a person in a direct chat. */
     async ask(with_: { device?: string; user?: string; room?: string }): Promise<void> {
+        // The people of a room that nobody has written in are not known yet: preparing to write to them asks for their keys.
+        if (with_.room) await this.encrypt(with_.room, "m.dummy", {}).catch(() => undefined);
         const request =
             with_.user && with_.room
                 ? await this.api.requestVerificationDM(with_.user, with_.room)
@@ -245,7 +280,7 @@ export class Crypto extends Emitter<{ change: undefined; check: Check | undefine
         this.#request = request;
         this.#verifier = undefined;
         const user = request.otherUserId;
-        this.#check = { own: request.isSelfVerification, user, device: request.otherDeviceId, incoming, phase: incoming ? "asked" : "waiting", emoji: [], code: undefined, scan: false };
+        this.#check = { own: request.isSelfVerification, user, device: request.otherDeviceId, room: request.roomId, incoming, phase: incoming ? "asked" : "waiting", emoji: [], code: undefined, scan: false };
         this.emit("check", this.#check);
         clearTimeout(this.#timer);
         this.#timer = setTimeout(() => {
@@ -253,7 +288,7 @@ export class Crypto extends Emitter<{ change: undefined; check: Check | undefine
                 void request.cancel().catch(() => undefined);
                 this.#tell({ phase: "nobody" });
             }
-        }, NOBODY_MS);
+        }, request.isSelfVerification ? NOBODY_MS : NOBODY_CAME_MS);
         const change = (): void => {
             if (this.#request !== request) return;
             if (request.phase === VerificationPhase.Cancelled) {

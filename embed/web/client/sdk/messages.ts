@@ -11,6 +11,8 @@ type Content = Record<string, unknown>;
 
 const LONGEST = 65_536;
 const SHOWN = new Set(["m.room.message", "m.room.encrypted", "m.sticker"]);
+/** Somebody asks somebody to confirm each other. */
+const ASKED = "m.key.verification.request";
 const text = (value: unknown): string => (typeof value === "string" ? value.slice(0, LONGEST) : "");
 const number = (value: unknown): number => (typeof value === "number" && Number.isFinite(value) && value > 0 ? value : 0);
 const record = (value: unknown): Content => (typeof value === "object" && value !== null ? (value as Content) : {});
@@ -33,11 +35,13 @@ export function bodyText(event: MatrixEvent): string {
     if (event.isRedacted()) return "";
     if (event.isDecryptionFailure() || event.getType() === "m.room.encrypted") return "🔒";
     const content = current(event);
+    if (content["msgtype"] === ASKED) return "";
     const body = clean(unquoted(text(content["body"])).replace(/\|\|[^|]+\|\|/g, "████"), 200);
     return body;
 }
 
 const ICONS: Record<string, string> = {
+    [ASKED]: "shield-question",
     "m.image": "image", "m.video": "play", "m.audio": "volume-2", "m.file": "file", "m.location": "globe",
 };
 export const bodyIcon = (event: MatrixEvent): string | undefined => ICONS[text(current(event)["msgtype"])];
@@ -248,5 +252,6 @@ function memberItem(event: MatrixEvent, now: Content, before: Content, room: Roo
 export function itemOf(engine: Engine, room: Room, event: MatrixEvent, pins: ReadonlySet<string>): Item | undefined {
     if (event.isState()) return stateItem(engine, room, event);
     if (!SHOWN.has(event.getType()) || event.isRelation("m.replace") || event.isRelation("m.annotation")) return undefined;
+    if (event.getContent()["msgtype"] === ASKED) return happening(room, event, "happened.check", {}, []);
     return messageOf(engine, room, event, pins);
 }

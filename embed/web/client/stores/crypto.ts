@@ -5,7 +5,8 @@ import * as kv from "../../core/kv.ts";
 import { t } from "../i18n/t.ts";
 import { go } from "../routes.ts";
 import { ask } from "../sdk/api.ts";
-import type { Check, Crypto, Restore } from "../sdk/crypto.ts";
+import { CHANGED } from "../sdk/failure.ts";
+import type { Changed, Check, Crypto, Restore } from "../sdk/crypto.ts";
 import { type App, toast } from "./app.ts";
 
 export type CryptoState = "off" | "loading" | "ready" | "broken";
@@ -16,6 +17,8 @@ export const recovery = signal<boolean | undefined>(undefined);
 /** Devices of the user that nobody has confirmed: somebody else's, perhaps. */
 export const strangers = signal<readonly string[]>([]);
 export const check = signal<Check | undefined>(undefined);
+/** People whose identity is another one now, until the user has decided about it. */
+export const changed = signal<ReadonlyMap<string, Changed>>(new Map());
 export const restoring = signal<Restore | undefined>(undefined);
 let running: Crypto | undefined;
 
@@ -51,6 +54,15 @@ export async function prepareCrypto(app: App, fresh: "login" | "register" | unde
     app.outbox.encrypt = machine.encrypt;
     machine.on("check", (now) => (check.value = now));
     machine.on("restore", (now) => (restoring.value = now));
+    machine.on("identities", (found) => {
+        const before = changed.value;
+        const news = [...found].filter(([user, state]) => before.get(user) !== state);
+        if (news.length === 0) return;
+        const now = new Map([...before, ...news]);
+        changed.value = new Map([...now].flatMap(([user, state]) => (state ? [[user, state]] : [])));
+        // What was held back because of somebody goes out once that is settled.
+        if (news.some(([user]) => before.get(user) === "confirmed-changed")) app.outbox.resume(CHANGED);
+    });
     machine.on("change", () => void look(machine));
     const stop = app.engine.on("ready", () => {
         stop();

@@ -1,0 +1,110 @@
+// What is rarely shown: somebody asks to be confirmed, has another identity now, or is confirmed. Loaded when needed.
+
+import type { JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { IconButton } from "../../ui/controls.tsx";
+import { Icon } from "../../ui/Icon.tsx";
+import { fill, language, type Slots } from "../i18n/t.ts";
+import { trustEn, type TrustKey } from "../i18n/trust.en.ts";
+import { trustUk } from "../i18n/trust.uk.ts";
+import { go } from "../routes.ts";
+import { personOf } from "../sdk/rooms.ts";
+import { attempt, the } from "../stores/app.ts";
+import { changed, check, theCrypto } from "../stores/crypto.ts";
+import { personCard } from "../stores/ui.ts";
+
+/** As `t`, of the texts that come with these views. */
+const s = (key: TrustKey, slots: Slots = {}): string => fill((language.value === "uk" ? trustUk : trustEn)[key], slots, language.value);
+const SHOWN = 3;
+
+const nameOf = (room: string | undefined, user: string): string => personOf(room ? the().engine.room(room) : null, user).name;
+
+/** Ask somebody to compare emoji, in the direct chat with them. */
+export async function confirmPerson(user: string): Promise<void> {
+    const { commands, engine } = the();
+    const room = await commands.direct([user], true);
+    if (!engine.room(room)) {
+        await new Promise<void>((done) => {
+            const stop = engine.on("rooms", () => {
+                if (!engine.room(room)) return;
+                stop();
+                done();
+            });
+        });
+    }
+    await theCrypto()?.ask({ user, room });
+    go({ page: "verify" });
+}
+
+function Answers(): JSX.Element {
+    const machine = theCrypto();
+    return (
+        <>
+            <button type="button" class="btn s go" onClick={() => {
+                void machine?.acceptCheck();
+                go({ page: "verify" });
+            }}>{s("compare")}</button>
+            <button type="button" class="btn s" onClick={() => machine?.endCheck()}>{s("decline")}</button>
+        </>
+    );
+}
+
+/** Another device of one's own asks to be confirmed: a card in the corner, never a dialog. */
+export function CheckCard(): JSX.Element | null {
+    const now = check.value;
+    if (now?.phase !== "asked") return null;
+    return (
+        <div class="check-card card pad" role="status">
+            <div class="row top"><span class="seal"><Icon name="shield-question" /></span><p>{now.own ? s("asked-own") : s("asked", { name: nameOf(undefined, now.user) })}</p></div>
+            <div class="row"><Answers /></div>
+        </div>
+    );
+}
+
+/** What stands above the composer of a room: who asks to be confirmed there, and who has another identity now. */
+export function RoomTrust({ room, users }: { room: string; users: readonly string[] }): JSX.Element {
+    const now = check.value;
+    return (
+        <>
+            {now?.phase === "asked" && now.room === room && (
+                <div class="note info flat wrapping" role="status"><Icon name="shield-question" /><span class="grow">{s("asked", { name: nameOf(room, now.user) })}</span><Answers /></div>
+            )}
+            {users.slice(0, SHOWN).map((user) => <Identity key={user} room={room} user={user} />)}
+        </>
+    );
+}
+
+function Identity({ room, user }: { room: string; user: string }): JSX.Element {
+    const name = nameOf(room, user);
+    const accept = (): void => void attempt(async () => theCrypto()?.accept(user));
+    if (changed.value.get(user) === "confirmed-changed") {
+        return (
+            <div class="note warn flat wrapping" role="alert">
+                <Icon name="shield-alert" />
+                <span class="grow"><b>{s("new-confirmed", { name })}</b><br />{s("new-confirmed-text", { name })}</span>
+                <button type="button" class="btn s go" onClick={() => void attempt(() => confirmPerson(user))}>{s("again")}</button>
+                <button type="button" class="btn s" onClick={accept}>{s("anyway")}</button>
+            </div>
+        );
+    }
+    return (
+        <div class="sys" role="status">
+            <Icon name="shield-alert" size=".875rem" /> {s("new", { name })}{" "}
+            <button type="button" class="linked" onClick={() => (personCard.value = { user, room })}>{s("check")}</button>
+            <IconButton icon="x" label={s("dismiss")} onClick={accept} />
+        </div>
+    );
+}
+
+/** On a person's card: whether they are confirmed, or how they can be. */
+export function PersonTrust({ user, name }: { user: string; name: string }): JSX.Element | null {
+    const [verified, setVerified] = useState<boolean>();
+    useEffect(() => void theCrypto()?.personVerified(user).then(setVerified, () => undefined), [user]);
+    if (verified === undefined) return null;
+    if (verified) return <div class="it"><Icon name="shield-check" /><span>{s("confirmed")}<small>{s("confirmed-text", { name })}</small></span></div>;
+    return (
+        <button type="button" class="it" onClick={() => void attempt(() => confirmPerson(user)).then(() => (personCard.value = undefined))}>
+            <Icon name="shield-question" /><span>{s("confirm")}<small>{s("confirm-text")}</small></span>
+        </button>
+    );
+}
