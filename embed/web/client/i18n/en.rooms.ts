@@ -236,7 +236,4 @@ export const rooms = {
     "upgrade.title": "Move this room?",
     "upgrade.yes": "Move",
     "verify.accept": "Compare",
-    "verify.asked": "{name} asks to compare emoji",
-    "verify.asked-own": "Another device of yours asks to be confirmed",
-    "verify.decline": "Not now",
 } as const;

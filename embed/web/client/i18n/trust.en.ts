@@ -18,6 +18,9 @@ export const trustEn = {
     "new": "{name} has a new identity. A new phone, most likely.",
     "new-confirmed": "{name} has a new identity",
     "new-confirmed-text": "It is not the one you confirmed: a new phone, or somebody who poses as {name}. Nothing is sent here until you decide.",
+    "remind": "You have no recovery key yet",
+    "remind-text": "Without it, losing your devices loses your encrypted messages.",
+    "remind-yes": "Save a key",
 } as const satisfies Record<string, Text>;
 
 export type TrustKey = keyof typeof trustEn;

@@ -239,7 +239,4 @@ export const rooms: Same<typeof en> = {
     "upgrade.title": "Перенести кімнату?",
     "upgrade.yes": "Перенести",
     "verify.accept": "Порівняти",
-    "verify.asked": "{name} пропонує порівняти емодзі",
-    "verify.asked-own": "Інший ваш пристрій просить підтвердження",
-    "verify.decline": "Не зараз",
 };

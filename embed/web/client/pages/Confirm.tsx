@@ -143,9 +143,20 @@ const grouped = (key: string): string => (key.replace(/\s/g, "").match(/.{1,4}/g
 function Recovery(): JSX.Element {
     const [key, setKey] = useState("");
     const [kept, setKept] = useState(false);
+    const [busy, setBusy] = useState(false);
     useEffect(() => {
-        void attempt(async () => setKey((await theCrypto()?.makeRecoveryKey()) ?? ""));
+        void attempt(async () => setKey((await theCrypto()?.newRecoveryKey()) ?? ""));
     }, []);
+    // Nothing depends on the key before it is said to be safe: who leaves has the key of before, or none.
+    const keep = async (): Promise<void> => {
+        setBusy(true);
+        const done = await attempt(async () => {
+            await theCrypto()?.keepRecoveryKey();
+            return true;
+        });
+        setBusy(false);
+        if (done) home();
+    };
     const save = (): void => {
         const link = document.createElement("a");
         link.href = URL.createObjectURL(new Blob([`${grouped(key)}\n`], { type: "text/plain" }));
@@ -164,7 +175,7 @@ function Recovery(): JSX.Element {
                 <button type="button" class="btn grow" disabled={!key} onClick={() => print()}><Icon name="printer" />{t("recovery.print")}</button>
             </div>
             <label class="row top"><input type="checkbox" class="chk" checked={kept} onChange={(event) => setKept(event.currentTarget.checked)} /><span>{t("recovery.kept")}</span></label>
-            <div class="row"><button type="button" class="btn go grow tall" disabled={!kept} onClick={home}>{t("confirm.yes")}</button><button type="button" class="btn plain tall" onClick={home}>{t("recovery.tomorrow")}</button></div>
+            <div class="row"><button type="button" class="btn go grow tall" disabled={!kept || !key || busy} onClick={() => void keep()}>{t(busy ? "loading" : "confirm.yes")}</button><button type="button" class="btn plain tall" disabled={busy} onClick={home}>{t(recovery.value ? "cancel" : "recovery.tomorrow")}</button></div>
         </Quiet>
     );
 }
@@ -174,7 +185,7 @@ function Unlock(): JSX.Element {
     const [wrong, setWrong] = useState(false);
     const [busy, setBusy] = useState(false);
     const [resetting, setResetting] = useState(false);
-    const { count, total, group } = recoveryProblem(text);
+    const { count, total, group, odd } = recoveryProblem(text);
     const open = async (event: Event): Promise<void> => {
         event.preventDefault();
         setBusy(true);
@@ -192,7 +203,7 @@ function Unlock(): JSX.Element {
             <div><h1 class="h2">{t("unlock.title")}</h1><p class="mut lead-in">{t("unlock.text")}</p></div>
             <form class="stack" onSubmit={(event) => void open(event)}>
                 <label class="field"><span class="legend">{t("unlock.key")}</span>
-                    <textarea class="in mono" spellcheck={false} autocapitalize="none" value={text} aria-invalid={wrong || group !== undefined} onInput={(event) => { setText(event.currentTarget.value); setWrong(false); }}
+                    <textarea class="in mono" spellcheck={false} autocapitalize="none" value={text} aria-invalid={wrong || odd || group !== undefined} onInput={(event) => { setText(event.currentTarget.value); setWrong(false); }}
                         onDragOver={(event) => event.preventDefault()}
                         onDrop={(event) => {
                             event.preventDefault();
@@ -200,13 +211,13 @@ function Unlock(): JSX.Element {
                         }} />
                     {group !== undefined ? (
                         <span class="hint bad" role="alert"><Icon name="circle-alert" /><span>{t("unlock.group", { n: group.at, text: group.text })}</span></span>
-                    ) : wrong ? (
-                        <span class="hint bad" role="alert"><Icon name="circle-alert" /><span>{t("unlock.wrong")}</span></span>
+                    ) : wrong || odd ? (
+                        <span class="hint bad" role="alert"><Icon name="circle-alert" /><span>{t(odd ? "unlock.odd" : "unlock.wrong")}</span></span>
                     ) : (
                         <span class="hint" role="status">{t("unlock.count", { n: count, total })}</span>
                     )}
                 </label>
-                <button class="btn go wide tall" disabled={busy || count < total}>{t(busy ? "loading" : "unlock.open")}</button>
+                <button class="btn go wide tall" disabled={busy || count < total || odd || group !== undefined}>{t(busy ? "loading" : "unlock.open")}</button>
             </form>
             <p class="small mut"><button type="button" class="linked" onClick={() => setResetting(true)}>{t("unlock.lost")}</button></p>
             {resetting && <ResetDialog onClose={() => setResetting(false)} />}

@@ -42,7 +42,7 @@ export function SettingsPage({ tab }: { tab: string }): JSX.Element {
             ))}
             {admin.value && <a href="#/admin/users" class="phone-only"><Icon name="server" /><span>{t("nav.admin")}</span></a>}
             <hr />
-            <button type="button" class="side-button" onClick={askToSignOut}><Icon name="log-out" /><span>{t("settings.sign-out")}</span></button>
+            <button type="button" class="side-button" onClick={() => void askToSignOut()}><Icon name="log-out" /><span>{t("settings.sign-out")}</span></button>
         </nav>
     );
     return (
@@ -64,12 +64,20 @@ const PAGES: Record<Tab, () => JSX.Element> = {
     language: () => <LanguageAndTime />, privacy: () => <Privacy />, keyboard: () => <Keyboard />, about: () => <About />,
 };
 
-function askToSignOut(): void {
+/** Without a recovery key, the last confirmed device takes the way to the encrypted messages with it. */
+async function isLast(): Promise<boolean> {
+    if (cryptoState.value !== "ready" || recovery.value !== false || !confirmed.value) return false;
+    const known = await theCrypto()?.confirmedDevices().catch(() => undefined);
+    return (known?.size ?? 1) <= 1;
+}
+
+async function askToSignOut(): Promise<void> {
     const unsent = the().outbox.size;
-    const alone = cryptoState.value === "ready" && recovery.value === false;
+    const alone = await isLast();
     question.value = {
         title: t("signout.title"),
         text: t(alone ? "signout.no-key" : unsent ? "signout.unsent" : "signout.text", { n: unsent }),
+        first: alone ? { label: t("signout.save"), run: () => go({ page: "recovery" }) } : undefined,
         yes: t("settings.sign-out"), bad: true,
         run: () => void signOut(),
     };

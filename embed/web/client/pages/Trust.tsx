@@ -11,6 +11,7 @@ import { go } from "../routes.ts";
 import { personOf } from "../sdk/rooms.ts";
 import { attempt, the } from "../stores/app.ts";
 import { changed, check, theCrypto } from "../stores/crypto.ts";
+import { later } from "../stores/reminders.ts";
 import { personCard } from "../stores/ui.ts";
 
 /** As `t`, of the texts that come with these views. */
@@ -88,7 +89,7 @@ function Identity({ room, user }: { room: string; user: string }): JSX.Element {
         );
     }
     return (
-        <div class="sys" role="status">
+        <div class="sys row centred" role="status">
             <Icon name="shield-alert" size=".875rem" /> {s("new", { name })}{" "}
             <button type="button" class="linked" onClick={() => (personCard.value = { user, room })}>{s("check")}</button>
             <IconButton icon="x" label={s("dismiss")} onClick={accept} />
@@ -106,5 +107,16 @@ export function PersonTrust({ user, name }: { user: string; name: string }): JSX
         <button type="button" class="it" onClick={() => void attempt(() => confirmPerson(user)).then(() => (personCard.value = undefined))}>
             <Icon name="shield-question" /><span>{s("confirm")}<small>{s("confirm-text")}</small></span>
         </button>
+    );
+}
+
+/** Under the list, on three days of a lifetime: the account has no recovery key. */
+export function Reminder(): JSX.Element {
+    return (
+        <div class="note info flat wrapping" role="status">
+            <Icon name="key-round" /><span class="grow"><b>{s("remind")}</b><br />{s("remind-text")}</span>
+            <a class="btn s go" href="#/recovery">{s("remind-yes")}</a>
+            <IconButton icon="x" label={s("decline")} onClick={() => void later(the())} />
+        </div>
     );
 }

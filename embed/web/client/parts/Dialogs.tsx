@@ -43,6 +43,10 @@ function QuestionDialog({ of }: { of: Question }): JSX.Element {
             footer={
                 <>
                     <button type="button" class="btn" onClick={close}>{t("cancel")}</button>
+                    {of.first && <button type="button" class="btn go" onClick={() => {
+                        close();
+                        of.first?.run();
+                    }}>{of.first.label}</button>}
                     <button type="button" class={of.bad ? "btn bad fill" : "btn go"} onClick={() => {
                         close();
                         of.run();

@@ -4,18 +4,21 @@ import { useRef } from "preact/hooks";
 import { BadgeView, RoomFace, useAnchor } from "./faces.tsx";
 import { IconButton, Menu } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
+import { lazy } from "../../ui/lazy.tsx";
 import { memo } from "../../ui/memo.ts";
 import { t } from "../i18n/t.ts";
 import { short } from "../render/dates.ts";
 import { format, go, openRoom, roomRoute } from "../routes.ts";
 import type { RoomRow } from "../sdk/types.ts";
 import { attempt, loaded, rooms, the } from "../stores/app.ts";
+import { reminding } from "../stores/crypto.ts";
 import { draftKey, drafts } from "../stores/drafts.ts";
 import { filter, type Filter, held, invites, order, sections, shown, space } from "../stores/list.ts";
 import { newDialog, question, switcher } from "../stores/ui.ts";
 import { ListSkeleton } from "./Skeleton.tsx";
 import { TabBar } from "./Rail.tsx";
 
+const Reminder = lazy(() => import("../pages/Trust.tsx").then(({ Reminder }) => Reminder), null);
 const FILTERS: readonly Filter[] = ["all", "unread", "people", "rooms"];
 
 function Preview({ row, current, draft }: { row: RoomRow; current: boolean; draft: string | undefined }): JSX.Element {
@@ -165,6 +168,7 @@ export function RoomList(): JSX.Element {
             ) : (
                 <ListSkeleton />
             )}
+            {reminding.value && <Reminder />}
             <TabBar />
             {at && (
                 <Menu

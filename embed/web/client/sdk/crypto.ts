@@ -2,7 +2,7 @@
 
 import { MatrixEvent } from "matrix-js-sdk/lib/models/event.js";
 import { CryptoEvent } from "matrix-js-sdk/lib/crypto-api/CryptoEvent.js";
-import { type CryptoApi, OnlySignedDevicesIsolationMode } from "matrix-js-sdk/lib/crypto-api/index.js";
+import { type CryptoApi, type GeneratedSecretStorageKey, OnlySignedDevicesIsolationMode } from "matrix-js-sdk/lib/crypto-api/index.js";
 import { decodeRecoveryKey } from "matrix-js-sdk/lib/crypto-api/recovery-key.js";
 import { VerificationPhase, type VerificationRequest, VerificationRequestEvent, type Verifier, VerifierEvent } from "matrix-js-sdk/lib/crypto-api/verification.js";
 import { initAsync } from "@matrix-org/matrix-sdk-crypto-wasm";
@@ -54,6 +54,8 @@ async function methods(): Promise<string[]> {
 }
 
 export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap<string, Changed | undefined>; check: Check | undefined; restore: Restore | undefined }> {
+    #fresh: GeneratedSecretStorageKey | undefined;
+    #backing: Promise<void> | undefined;
     #check: Check | undefined;
     #request: VerificationRequest | undefined;
     #verifier: Verifier | undefined;
@@ -146,14 +148,35 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
         return (await this.engine.client.secretStorage.getDefaultKeyId()) !== null;
     }
 
-    /** Make a recovery key and put the account's secrets under it. The answer is shown once. */
-    async makeRecoveryKey(): Promise<string> {
-        const key = await this.api.createRecoveryKeyFromPassphrase();
+    /** A recovery key that nothing depends on until it is kept. */
+    async newRecoveryKey(): Promise<string> {
+        this.#fresh = await this.api.createRecoveryKeyFromPassphrase();
+        return this.#fresh.encodedPrivateKey ?? "";
+    }
+
+    /** The user has saved the new recovery key: from now on the account's secrets lie under it. */
+    async keepRecoveryKey(): Promise<void> {
+        const key = this.#fresh;
+        if (!key) throw new Error("no new key");
+        await this.#backing?.catch(() => undefined);
         this.engine.secretKey = key.privateKey;
-        const hasBackup = await this.engine.client.http.authedRequest("GET" as never, "/room_keys/version").then(() => true, (error: { httpStatus?: number; errcode?: string }) => error.errcode === "M_NOT_FOUND");
-        await this.api.bootstrapSecretStorage({ createSecretStorageKey: () => Promise.resolve(key), setupNewSecretStorage: true, setupNewKeyBackup: hasBackup });
+        // A backup whose key is not on this device could not be opened by the new recovery key.
+        const ours = (await this.backupVersion()) !== null && (await this.api.getSessionBackupPrivateKey()) !== null;
+        await this.api.bootstrapSecretStorage({ createSecretStorageKey: () => Promise.resolve(key), setupNewSecretStorage: true, setupNewKeyBackup: !ours });
+        this.#fresh = undefined;
         this.emit("change", undefined);
-        return key.encodedPrivateKey ?? "";
+    }
+
+    /** Keys of messages go to the server, encrypted; the key to them stays here until there is a recovery key to put it under. */
+    backUp(): Promise<void> {
+        return (this.#backing ??= this.#backUp());
+    }
+
+    async #backUp(): Promise<void> {
+        if ((await this.api.checkKeyBackupAndEnable()) !== null || (await this.hasRecovery())) return;
+        // Only if the server says so: where there is a backup, beginning anew deletes it.
+        const none = await this.engine.client.http.authedRequest("GET" as never, "/room_keys/version").then(() => false, (error: { errcode?: string }) => error.errcode === "M_NOT_FOUND");
+        if (none) await this.api.resetKeyBackup();
     }
 
     /** Open what the recovery key opens: this device is signed, and old messages come. False if the key is another one. */

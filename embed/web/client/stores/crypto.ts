@@ -14,6 +14,8 @@ export const cryptoState = signal<CryptoState>("loading");
 /** Whether this device is signed by its user; undefined while that is not known. */
 export const confirmed = signal<boolean | undefined>(undefined);
 export const recovery = signal<boolean | undefined>(undefined);
+/** It is a day on which the user is reminded of the recovery key. */
+export const reminding = signal(false);
 /** Devices of the user that nobody has confirmed: somebody else's, perhaps. */
 export const strangers = signal<readonly string[]>([]);
 export const check = signal<Check | undefined>(undefined);
@@ -66,13 +68,14 @@ export async function prepareCrypto(app: App, fresh: "login" | "register" | unde
     machine.on("change", () => void look(machine));
     const stop = app.engine.on("ready", () => {
         stop();
-        void settle(machine, fresh);
+        void settle(app, machine, fresh);
     });
 }
 
 async function look(machine: Crypto): Promise<void> {
     confirmed.value = await machine.confirmed().catch(() => confirmed.value);
     recovery.value = await machine.hasRecovery().catch(() => recovery.value);
+    if (recovery.value) reminding.value = false;
     const found = confirmed.value ? await machine.strangers().catch(() => strangers.value) : [];
     if (found.join(" ") === strangers.value.join(" ")) return;
     strangers.value = found;
@@ -90,10 +93,12 @@ async function tellOfLogins(found: readonly string[]): Promise<void> {
 }
 
 /** The first device makes the account's keys silently; a later one is asked once to show that it is the user's. */
-async function settle(machine: Crypto, fresh: "login" | "register" | undefined): Promise<void> {
+async function settle(app: App, machine: Crypto, fresh: "login" | "register" | undefined): Promise<void> {
     try {
         if ((await machine.confirmed()) === undefined) await machine.begin();
         await look(machine);
+        if (confirmed.value) machine.backUp().catch(console.error);
+        if (confirmed.value && recovery.value === false) void import("./reminders.ts").then(async ({ remind }) => remind(app)).catch(console.error);
     } catch (error) {
         console.error(error);
     }

@@ -19,6 +19,8 @@ export interface Question {
     text: string;
     yes: string;
     bad?: boolean;
+    /** What had better be done before. */
+    first?: { label: string; run: () => void } | undefined;
     run: () => void;
 }
 export const question = signal<Question | undefined>(undefined);

@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { trustEn } from "../i18n/trust.en.ts";
+import { trustUk } from "../i18n/trust.uk.ts";
+import { due, reached, recoveryProblem } from "../stores/recovery.ts";
 import { CHANGED, encryptingFailed, UNENCRYPTED, verdict } from "../sdk/failure.ts";
 
 test("a network that is away is waited for without end, a refusal ends", () => {
@@ -20,4 +23,43 @@ test("what the machine of encryption refuses is not taken for a network failure"
     const limited = { httpStatus: 429, errcode: "M_LIMIT_EXCEEDED" };
     assert.equal(encryptingFailed(limited), limited, "keys could not be fetched: that passes");
     assert.deepEqual(verdict(encryptingFailed({ errcode: CHANGED }), 1), { failed: CHANGED });
+});
+
+const KEY = "EsTc LW2K PGiF wKEA 3As5 g5c4 BXwk qeeJ ZJV8 Q9fu gUMN UE4d";
+
+test("a recovery key is checked while it is typed", () => {
+    const good = { count: 48, total: 48, group: undefined, odd: false };
+    assert.deepEqual(recoveryProblem(KEY), good);
+    assert.deepEqual(recoveryProblem(KEY.replaceAll(" ", "")), good);
+    for (let at = 1; at < KEY.length; at++) assert.deepEqual([recoveryProblem(KEY.slice(0, at)).group, recoveryProblem(KEY.slice(0, at)).odd], [undefined, false]);
+    assert.deepEqual(recoveryProblem("EsTc LW0K").group, { at: 2, text: "LW0K" }, "no zero in it");
+    assert.deepEqual(recoveryProblem("Ex").group, { at: 1, text: "Ex" }, "all begin alike");
+    assert.deepEqual(recoveryProblem(`${KEY} EsTc`).group, { at: 13, text: "EsTc" });
+});
+
+test("one wrong letter in a recovery key is noticed", () => {
+    let missed = 0, tried = 0;
+    for (const [at, sign] of [...KEY].entries()) {
+        for (const other of "12Az") {
+            if (sign === " " || sign === other) continue;
+            const { group, odd } = recoveryProblem(KEY.slice(0, at) + other + KEY.slice(at + 1));
+            tried++;
+            if (!group && !odd) missed++;
+        }
+    }
+    assert.ok(missed <= tried / 64, `${missed} of ${tried}`);
+});
+
+test("without a recovery key one is reminded on three days", () => {
+    const DAY = 24 * 3_600_000;
+    const on = (day: number, closed: number): boolean => due({ since: 1_000, closed }, 1_000 + day * DAY);
+    assert.deepEqual([0, 0.9, 1, 6, 7, 29, 30].map((day) => on(day, 0)), [false, false, true, true, true, true, true], "until it is closed");
+    assert.deepEqual([1, 6, 7, 30].map((day) => on(day, 1)), [false, false, true, true]);
+    assert.deepEqual([29, 30, 400].map((day) => on(day, 2)), [false, true, true]);
+    assert.equal(on(4_000, 3), false, "three in a lifetime");
+    assert.equal(reached({ since: 0, closed: 0 }, 40 * DAY), 3, "closed late, it stays closed");
+});
+
+test("what is said of keys and people is said in Ukrainian too", () => {
+    assert.deepEqual(Object.keys(trustUk).sort(), Object.keys(trustEn).sort());
 });
