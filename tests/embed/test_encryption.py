@@ -228,7 +228,8 @@ async def test_the_recovery_key_is_offered_kept_once_it_is_saved_and_opens_a_dev
         await ada.sign_up()
     await create_private(ada, "Kitchen")
     await ada.say("the key is under the mat")
-    await ada.sent("the key is under the mat")
+    await ada.say("water the seedlings")
+    await ada.sent("water the seedlings")
     # Keys are kept on the server from the first day; of the recovery key one is reminded, and before leaving for good.
     await page.goto(f"{ada.url}/#/settings/encryption")
     await page.get_by_text("Keys of your messages are kept on the server").wait_for()
@@ -254,7 +255,12 @@ async def test_the_recovery_key_is_offered_kept_once_it_is_saved_and_opens_a_dev
     await page.locator(".key:not(:has(.bone))").wait_for()
     await page.get_by_role("button", name="Cancel").click()
 
+    # A device that is not confirmed says once what is closed there, and how it opens.
     phone = await second_device(browser, ada)
+    await phone.page.get_by_role("button", name="Later").click()
+    await phone.page.get_by_role("link", name="Kitchen").click()
+    await phone.sees("2 messages from before you signed in here")
+    await phone.page.get_by_role("button", name="Open them").click()
     await phone.page.get_by_role("button", name="Recovery key").click()
     field, alert = phone.page.get_by_label("Key"), phone.page.get_by_role("alert")
     await field.fill(key[:7] + "0" + key[8:])

@@ -21,6 +21,19 @@ export const trustEn = {
     "remind": "You have no recovery key yet",
     "remind-text": "Without it, losing your devices loses your encrypted messages.",
     "remind-yes": "Save a key",
+    "closed": "Older messages are closed on this device.",
+    "closed-confirm": "Confirm that it is you, and they open.",
+    "closed-key": "Your recovery key opens them.",
+    "open": "Open them",
+    "locked.before": "Sent before you signed in here",
+    "locked.never": "The key to this message has not come",
+    "locked.not-joined": "It was sent before you joined.",
+    "locked.patience": "Usually a few seconds. Nothing for you to do.",
+    "locked.sender": "It was sent from a device that its owner has not confirmed.",
+    "locked.run": { one: "{n} message from before you signed in here", other: "{n} messages from before you signed in here" },
+    "locked.unconfirmed": "The sender does not send to unconfirmed devices.",
+    "locked.waiting": "Waiting for the key to this message",
+    "locked.withheld": "The sender chose not to share it with this device.",
 } as const satisfies Record<string, Text>;
 
 export type TrustKey = keyof typeof trustEn;

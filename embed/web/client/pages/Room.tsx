@@ -20,7 +20,7 @@ import { attempt, loaded, me, openRoomById, rooms, status, the, toast } from "..
 import { draftKey, handOn } from "../stores/drafts.ts";
 import { rightsOf, type RoomView, viewOf } from "../stores/room.ts";
 import { personCard } from "../stores/ui.ts";
-import { TrustHere, useComposerLock } from "../parts/Locked.tsx";
+import { TrustHere, UnlockBar, useComposerLock } from "../parts/Locked.tsx";
 
 const Preview = lazy(() => import("./Preview.tsx").then(({ Preview }) => Preview));
 const SpaceHome = lazy(() => import("./Space.tsx").then(({ SpaceHome }) => SpaceHome));
@@ -219,6 +219,7 @@ function Conversation({ row, to }: { row: RoomRow; to: RoomRoute }): JSX.Element
                         <button type="button" class="btn s" onClick={() => void follow(row)}>{t("room.follow")}</button>
                     </div>
                 )}
+                <UnlockBar row={row} items={view.items.value} />
                 {view.state.value === "gone" ? (
                     <Empty icon="unplug" title={t("timeline.gone")} bad><button type="button" class="btn go" onClick={() => void view.open()}>{t("error.again")}</button></Empty>
                 ) : (

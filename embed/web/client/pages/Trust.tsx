@@ -4,18 +4,15 @@ import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { IconButton } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
-import { fill, language, type Slots } from "../i18n/t.ts";
-import { trustEn, type TrustKey } from "../i18n/trust.en.ts";
-import { trustUk } from "../i18n/trust.uk.ts";
 import { go } from "../routes.ts";
 import { personOf } from "../sdk/rooms.ts";
 import { attempt, the } from "../stores/app.ts";
+import { shut } from "../parts/Locked.tsx";
 import { changed, check, theCrypto } from "../stores/crypto.ts";
 import { later } from "../stores/reminders.ts";
 import { personCard } from "../stores/ui.ts";
+import { s } from "./trust-texts.ts";
 
-/** As `t`, of the texts that come with these views. */
-const s = (key: TrustKey, slots: Slots = {}): string => fill((language.value === "uk" ? trustUk : trustEn)[key], slots, language.value);
 const SHOWN = 3;
 
 const nameOf = (room: string | undefined, user: string): string => personOf(room ? the().engine.room(room) : null, user).name;
@@ -117,6 +114,17 @@ export function Reminder(): JSX.Element {
             <Icon name="key-round" /><span class="grow"><b>{s("remind")}</b><br />{s("remind-text")}</span>
             <a class="btn s go" href="#/recovery">{s("remind-yes")}</a>
             <IconButton icon="x" label={s("decline")} onClick={() => void later(the())} />
+        </div>
+    );
+}
+
+/** Above a conversation: what was said before this device is closed, and can be opened. */
+export function Unlock({ room, page }: { room: string; page: "verify" | "unlock" }): JSX.Element {
+    return (
+        <div class="note info flat" role="status">
+            <Icon name="key-round" /><span class="grow"><b>{s("closed")}</b> {s(page === "verify" ? "closed-confirm" : "closed-key")}</span>
+            <button type="button" class="btn s" onClick={() => go({ page })}>{s("open")}</button>
+            <IconButton icon="x" label={s("decline")} onClick={() => (shut.value = new Set([...shut.value, room]))} />
         </div>
     );
 }

@@ -1,13 +1,26 @@
 import type { JSX } from "preact";
+import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { lazy } from "../../ui/lazy.tsx";
 import { t } from "../i18n/t.ts";
 import { go } from "../routes.ts";
-import type { RoomRow } from "../sdk/types.ts";
+import { sealed } from "../render/group.ts";
+import type { Item, RoomRow } from "../sdk/types.ts";
 import { app } from "../stores/app.ts";
-import { changed, check, confirmed, cryptoState, theCrypto } from "../stores/crypto.ts";
+import { changed, check, confirmed, cryptoState, recovery, restoring, theCrypto } from "../stores/crypto.ts";
 
 const RoomTrust = lazy(() => import("../pages/Trust.tsx").then(({ RoomTrust }) => RoomTrust), null);
+
+const Unlock = lazy(() => import("../pages/Trust.tsx").then(({ Unlock }) => Unlock), null);
+/** Rooms in which the bar was closed; it comes again with the page. */
+export const shut = signal<ReadonlySet<string>>(new Set());
+
+/** One bar above a conversation with closed messages, if there is a way to open them. */
+export function UnlockBar({ row, items }: { row: RoomRow; items: readonly Item[] }): JSX.Element | null {
+    const way = confirmed.value === false || recovery.value;
+    const closed = row.encrypted && way && !restoring.value && !shut.value.has(row.id) && items.some(sealed);
+    return closed ? <Unlock room={row.id} page={confirmed.value ? "unlock" : "verify"} /> : null;
+}
 
 /** Above the composer: who asks here to be confirmed, and whose identity has changed. */
 export function TrustHere({ row }: { row: RoomRow }): JSX.Element | null {

@@ -35,36 +35,19 @@ export interface Actions {
 
 const rect = (event: { currentTarget: EventTarget | null }): DOMRect => (event.currentTarget as Element).getBoundingClientRect();
 
-export function lockedText(reason: string, since: number, now = Date.now()): { title: string; text: string } {
-    switch (reason) {
-        case "HISTORICAL_MESSAGE_NO_KEY_BACKUP":
-        case "HISTORICAL_MESSAGE_BACKUP_UNCONFIGURED":
-        case "HISTORICAL_MESSAGE_WORKING_BACKUP":
-            return { title: t("locked.before"), text: "" };
-        case "HISTORICAL_MESSAGE_USER_NOT_JOINED":
-            return { title: t("locked.closed"), text: t("locked.not-joined") };
-        case "MEGOLM_KEY_WITHHELD_FOR_UNVERIFIED_DEVICE":
-            return { title: t("locked.closed"), text: t("locked.unconfirmed") };
-        case "MEGOLM_KEY_WITHHELD":
-            return { title: t("locked.closed"), text: t("locked.withheld") };
-        case "UNSIGNED_SENDER_DEVICE":
-        case "UNKNOWN_SENDER_DEVICE":
-            return { title: t("locked.closed"), text: t("locked.sender") };
-        default:
-            return now - since > 3_600_000
-                ? { title: t("locked.never"), text: "" }
-                : { title: t("locked.waiting"), text: t("locked.patience") };
-    }
-}
+const BONE = <span class="utd" aria-hidden="true"><span class="bone" /></span>;
+const Locked = lazy(() => import("../pages/Locked.tsx").then(({ Locked }) => Locked), BONE);
+const Sealed = lazy(() => import("../pages/Locked.tsx").then(({ Sealed }) => Sealed), BONE);
+
+/** A run of messages from before this device. */
+export const SealedRow = ({ id, k, count }: { id: string | undefined; k: string; count: number }): JSX.Element => <li class="sys" data-key={k} data-id={id}><Sealed count={count} /></li>;
 
 function BodyView({ body, message, actions }: { body: Body; message: Message; actions: Actions }): JSX.Element {
     switch (body.type) {
         case "gone":
             return <>{t("message.gone")}</>;
-        case "locked": {
-            const { title, text } = lockedText(body.reason, body.since);
-            return <span class="utd"><Icon name={text === t("locked.patience") ? "hourglass" : "lock"} /><span>{title}{text && <small>{text}</small>}</span></span>;
-        }
+        case "locked":
+            return <Locked body={body} unlock={actions.unlock} />;
         case "text": {
             const emote = body.style === "emote" ? <b>{message.sender.name} </b> : null;
             if (body.html) return <>{emote}<Html html={body.html} context={actions.context} /></>;

@@ -5,12 +5,12 @@ import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } fr
 import { Icon } from "../../ui/Icon.tsx";
 import { t, tt } from "../i18n/t.ts";
 import { day as dayText, full } from "../render/dates.ts";
-import { group } from "../render/group.ts";
+import { group, walled } from "../render/group.ts";
 import type { Happening, Message } from "../sdk/types.ts";
 import { me } from "../stores/app.ts";
 import { keptRoom, type RoomView } from "../stores/room.ts";
 import { settings } from "../stores/settings.ts";
-import { type Actions, MessageRow } from "./Message.tsx";
+import { type Actions, MessageRow, SealedRow } from "./Message.tsx";
 import { TimelineSkeleton } from "./Skeleton.tsx";
 
 const NEAR_PX = 1_500;
@@ -163,6 +163,8 @@ function drawn(days: ReturnType<typeof group>, actions: Actions, last?: string, 
                         <li class="new" key="line">{t("timeline.new")}</li>
                     ) : row.kind === "happened" ? (
                         <li class="sys" key={row.key} data-key={row.key} data-id={row.items.at(-1)?.id}>{happened(row.items)}</li>
+                    ) : row.kind === "sealed" ? (
+                        <SealedRow key={row.key} k={row.key} id={row.items.at(-1)?.id} count={row.items.length} />
                     ) : (
                         <MessageRow
                             key={row.key} message={row.message} first={row.first} next={row.next} last={row.key === last}
@@ -223,7 +225,7 @@ export function TimelineView({ view, actions, label, intro }: { view: RoomView; 
     const want = useCallback((): void => {
         const box = scroller.current;
         if (!box) return;
-        const up = box.scrollTop < NEAR_PX && !view.atStart.value;
+        const up = box.scrollTop < NEAR_PX && !view.atStart.value && !walled(view.items.value);
         if (!up && (under(box) >= NEAR_PX || view.atEnd.value)) return;
         void view.more(up ? "b" : "f").then((came) => came && requestAnimationFrame(want));
     }, [view]);
@@ -307,7 +309,7 @@ export function TimelineView({ view, actions, label, intro }: { view: RoomView; 
                 }}
             >
                 <ol class="col" ref={column}>
-                    {!view.atStart.value ? <li class="filler" aria-hidden="true"><span class="bone" /></li> : intro && <li>{intro}</li>}
+                    {!view.atStart.value ? walled(items) ? <li class="sys"><button type="button" class="linked" onClick={() => void view.more("b")}>{t("timeline.earlier")}</button></li> : <li class="filler" aria-hidden="true"><span class="bone" /></li> : intro && <li>{intro}</li>}
                     {drawn(days, actions, newestOwn, focused ?? newest, flash)}
                     {!view.atEnd.value && <li class="filler" aria-hidden="true"><span class="bone" /></li>}
                 </ol>

@@ -74,10 +74,13 @@ function html(content: Content): string | undefined {
         : undefined;
 }
 
+const tried = new WeakMap<MatrixEvent, number>();
+
 export function bodyOf(event: MatrixEvent): Body {
     if (event.isRedacted()) return { type: "gone" };
     if (event.isDecryptionFailure() || event.isBeingDecrypted() || event.getType() === "m.room.encrypted") {
-        return { type: "locked", reason: event.decryptionFailureReason ?? "", since: event.localTimestamp };
+        if (!tried.has(event)) tried.set(event, Date.now());
+        return { type: "locked", reason: event.decryptionFailureReason ?? "", since: event.localTimestamp, tried: tried.get(event) ?? 0 };
     }
     return contentBody(event.getType(), current(event));
 }

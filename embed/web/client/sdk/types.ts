@@ -116,7 +116,7 @@ export type Body =
     | { readonly type: "text"; readonly text: string; readonly html: string | undefined; readonly style: "text" | "emote" | "notice" }
     | { readonly type: "image" | "video" | "audio" | "voice" | "file" | "sticker"; readonly media: Media; readonly caption: string; readonly html: string | undefined }
     | { readonly type: "gone" }
-    | { readonly type: "locked"; readonly reason: string; readonly since: number }
+    | { readonly type: "locked"; readonly reason: string; readonly since: number; /** When it was first tried here. */ readonly tried: number }
     | { readonly type: "place"; readonly text: string; readonly uri: string }
     | { readonly type: "other"; readonly text: string };
 

@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { trustEn } from "../i18n/trust.en.ts";
 import { trustUk } from "../i18n/trust.uk.ts";
+import { group, walled } from "../render/group.ts";
+import type { Message } from "../sdk/types.ts";
 import { due, reached, recoveryProblem } from "../stores/recovery.ts";
 import { CHANGED, encryptingFailed, UNENCRYPTED, verdict } from "../sdk/failure.ts";
 
@@ -62,4 +64,29 @@ test("without a recovery key one is reminded on three days", () => {
 
 test("what is said of keys and people is said in Ukrainian too", () => {
     assert.deepEqual(Object.keys(trustUk).sort(), Object.keys(trustEn).sort());
+});
+
+const closed = (key: string, time: number, reason = "HISTORICAL_MESSAGE_NO_KEY_BACKUP"): Message => ({
+    kind: "message", key, id: key, sender: { id: "x", name: "x", avatar: undefined }, level: 0, mine: false, time, body: { type: "locked", reason, since: 0, tried: 0 },
+    edited: false, quote: undefined, reactions: [], thread: undefined, mentionsMe: false, pinned: false, plainInEncrypted: false, unconfirmed: false, state: "sent", error: undefined, readers: [],
+});
+const NOON = new Date(2026, 5, 4, 12).getTime();
+const opened = (key: string, time: number): Message => ({ ...closed(key, time), body: { type: "text", text: key, html: undefined, style: "text" } });
+
+test("messages from before this device are one line per run", () => {
+    const DAY = 24 * 3_600_000;
+    const items = [closed("a", NOON - 3 * DAY), closed("b", NOON - 2 * DAY), closed("c", NOON), opened("d", NOON + 1), closed("e", NOON + 2), closed("f", NOON + 3, "OLM_UNKNOWN_MESSAGE_INDEX")];
+    const days = group(items, undefined);
+    assert.equal(days.length, 1, "days that were only closed messages are none");
+    assert.deepEqual(days[0]?.rows.map((row) => [row.kind, row.kind === "sealed" && row.items.length]), [["sealed", 3], ["message", false], ["sealed", 1], ["message", false]]);
+    assert.equal(days[0]?.rows[0]?.key, "c", "the row keeps its key when older ones come");
+    const mixed = group([opened("a", NOON - DAY), closed("b", NOON - DAY), closed("c", NOON)], undefined);
+    assert.deepEqual(mixed.map(({ rows }) => rows.map(({ kind }) => kind)), [["message"], ["sealed"]]);
+});
+
+test("a wall of closed messages is not climbed unasked", () => {
+    const many = Array.from({ length: 50 }, (_, at) => closed(`k${at}`, NOON + at));
+    assert.equal(walled([...many, opened("z", NOON + 60)]), true);
+    assert.equal(walled([opened("z", NOON - 1), ...many]), false);
+    assert.equal(walled(many.slice(1)), false);
 });
