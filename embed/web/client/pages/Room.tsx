@@ -179,9 +179,9 @@ function Conversation({ row, to }: { row: RoomRow; to: RoomRoute }): JSX.Element
     const rights = rightsOf(row.id);
     const locked = useComposerLock(row);
     useEffect(() => {
-        if (to.event || view.items.value.length === 0) void view.open(to.event);
-        else if (view.atBottom) view.schedule();
-    }, [row.id, to.event]);
+        void view.enter(to.event);
+    }, [view, to.event]);
+    useEffect(() => () => view.leave(), [view]);
     useEffect(() => {
         document.querySelector<HTMLElement>(".head h2")?.blur();
     }, [row.id]);

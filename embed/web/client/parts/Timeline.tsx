@@ -256,9 +256,14 @@ export function TimelineView({ view, actions, label, intro }: { view: RoomView; 
 
     // After opening: the end, the line of new messages at a third of the height, the event asked for, or the old place.
     const target = view.target.value;
+    const reached = useRef(false);
     useLayoutEffect(() => {
         const box = scroller.current;
         if (!box || state !== "ready") return;
+        // What was reached is a target no more: one stays there.
+        const stay = !target && reached.current;
+        reached.current = Boolean(target);
+        if (stay) return;
         const row = target && box.querySelector<HTMLElement>(`[data-key="${CSS.escape(target)}"], [data-id="${CSS.escape(target)}"]`);
         if (row) {
             const lineHere = view.line.value === target;
@@ -339,11 +344,11 @@ function keys(event: KeyboardEvent, view: RoomView, actions: Actions, setFocused
         return;
     }
     const message = view.items.value.find((item): item is Message => item.kind === "message" && item.key === row.dataset["key"]);
-    if (!message?.id || !(event.target as Element).matches(".b")) return;
+    if (!message || !(event.target as Element).matches(".b")) return;
     const rect = row.querySelector(".bub")?.getBoundingClientRect() ?? row.getBoundingClientRect();
     const run: Record<string, () => void> = {
         Enter: () => actions.menu(message, rect),
-        ...(settings.value.letters && {
+        ...(settings.value.letters && message.id && {
             KeyR: () => actions.reply(message),
             KeyE: () => actions.pick(message, rect),
             KeyT: () => actions.menu(message, rect),

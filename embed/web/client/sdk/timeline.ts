@@ -127,6 +127,10 @@ export class Timeline {
         return this.#window?.getEvents() ?? [];
     }
 
+    has(event: string): boolean {
+        return this.events().some((each) => each.getId() === event);
+    }
+
     items(): Item[] {
         const room = this.#room;
         if (!room || !this.#window) return this.#pending([], room);

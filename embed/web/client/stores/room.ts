@@ -5,12 +5,15 @@ import { rights, roomSettings, members, type RoomSettings } from "../sdk/rooms.t
 import { Timeline } from "../sdk/timeline.ts";
 import type { Item, Member, Message, Rights } from "../sdk/types.ts";
 import { settings } from "./settings.ts";
-import { the } from "./app.ts";
+import { rooms, the } from "./app.ts";
+import { wayIn } from "./way.ts";
 
 const KEPT = 5;
 const RECEIPT_MS = 1_000;
 const MEET_MS = 1_000;
 const MOST_TO_MEET = 2_000;
+/** So many pages are looked through for the first message that is unread: what follows the last read one may be one's own. */
+const UNREAD_PAGES = 3;
 
 export class RoomView {
     readonly timeline: Timeline;
@@ -26,6 +29,8 @@ export class RoomView {
     /** Kept while one is elsewhere: how far from the end one was. */
     place: { key: string; offset: number } | undefined;
     atBottom = true;
+    /** When one went elsewhere; 0 while one is here. */
+    #left = 0;
     /** Items at which a page of history began, drawn as the first of a group. They stay so. */
     readonly apart = new Set<string>();
     #scheduled = false;
@@ -35,7 +40,7 @@ export class RoomView {
     #receipt: string | undefined;
     #sent: string | undefined;
     /** What to open as soon as the room is there. */
-    #awaited: { event: string | undefined } | undefined;
+    #awaited: (() => void) | undefined;
 
     constructor(
         readonly roomId: string,
@@ -47,34 +52,80 @@ export class RoomView {
             if (room === roomId) this.schedule();
         };
         const come = (rooms: ReadonlySet<string>): void => {
-            if (this.#awaited && rooms.has(roomId) && engine.room(roomId)) void this.open(this.#awaited.event);
+            if (this.#awaited && rooms.has(roomId) && engine.room(roomId)) this.#awaited();
         };
-        this.#stops.push(engine.on("timeline", update), outbox.on("change", update), engine.on("rooms", come));
+        // What was opened from what is kept on disk learns only now what else is unread.
+        const answered = (): void => {
+            if (!thread && this.#left === 0 && this.atBottom && this.state.value === "ready" && !this.line.value) void this.#drawLine();
+        };
+        this.#stops.push(engine.on("timeline", update), outbox.on("change", update), engine.on("rooms", come), engine.on("answered", answered));
     }
 
-    /** Load the end, or the surroundings of an event. */
-    async open(event?: string): Promise<void> {
+    /** Come in: to the event, to the place where one was, to the first unread message, or to the end. */
+    async enter(event?: string): Promise<void> {
+        const way = wayIn(event, this.items.value.length > 0 && this.state.value === "ready", this.#left);
+        const here = this.#left === 0;
+        this.#left = 0;
+        if (way === "around") return this.open(event);
+        if (way === "afresh") return this.open(undefined, this.#unreadFrom());
+        if (this.atBottom) this.schedule();
+        return here ? undefined : this.#drawLine();
+    }
+
+    /** Fix the line. Who is at the end goes to it; where more is unread than is here, that is fetched. */
+    async #drawLine(): Promise<void> {
+        const mark = this.#unreadFrom();
+        // Across a gap the window does not follow by itself here: that would go on to the end.
+        if (!this.timeline.cutOff) this.refresh();
+        this.line.value = this.#firstAfter(mark);
+        if (!this.atBottom || !this.#unread) return;
+        this.atBottom = !this.line.value;
+        if (this.line.value) this.target.value = this.line.value;
+        else await this.open(undefined, mark);
+    }
+
+    /** The line is for as long as one stays. */
+    leave(): void {
+        this.line.value = undefined;
+        this.#left = Date.now();
+    }
+
+    /** Load the end, the surroundings of an event, or where what follows `mark` begins. */
+    async open(event?: string, mark?: string): Promise<void> {
         this.state.value = "loading";
         // The list is shown before the SDK has the rooms that it names.
-        this.#awaited = the().engine.room(this.roomId) ? undefined : { event };
+        this.#awaited = the().engine.room(this.roomId) ? undefined : () => void (event ? this.open(event) : this.enter());
         if (this.#awaited) return;
         try {
-            const line = this.thread ? undefined : this.#unreadFrom();
             await this.timeline.open(event);
             this.refresh();
-            if (line && !event) {
-                const first = this.#firstAfter(line);
-                this.line.value = first;
-                this.target.value = first;
-            } else {
-                this.target.value = event;
-            }
+            if (mark) this.line.value = this.#firstAfter(mark);
+            if (mark && !this.line.value && this.#unread && !this.timeline.has(mark)) await this.#openAt(mark);
+            this.target.value = event ?? (mark && this.line.value);
             this.state.value = "ready";
             if (!this.thread) this.#meet();
         } catch {
             if (event) await this.open();
             else this.state.value = "gone";
         }
+    }
+
+    /** What is unread begins before what is in memory: look from the last read event on. */
+    async #openAt(mark: string): Promise<void> {
+        this.atBottom = false;
+        try {
+            await this.timeline.open(mark);
+            this.refresh();
+            for (let page = 0; page < UNREAD_PAGES && !(this.line.value = this.#firstAfter(mark)); page++) {
+                if (!(await this.more("f"))) break;
+            }
+        } catch {
+            // it is not for this user to see, or gone
+        }
+        if (this.line.value) return;
+        this.atBottom = true;
+        await this.timeline.open();
+        this.refresh();
     }
 
     /** Ask who is here once the room stays open: the SDK tells of the typing of those only whom it knows. */
@@ -86,20 +137,27 @@ export class RoomView {
         }, MEET_MS);
     }
 
+    /** The last event that is read. Another client may have sent a receipt only, and that is later then. */
     #unreadFrom(): string | undefined {
-        const room = the().engine.room(this.roomId);
-        return (room?.getAccountData("m.fully_read")?.getContent()["event_id"] as string | undefined) ?? room?.getEventReadUpTo(the().engine.userId) ?? undefined;
+        const { engine } = the();
+        const room = this.thread ? null : engine.room(this.roomId);
+        const mark = room?.getAccountData("m.fully_read")?.getContent()["event_id"] as string | undefined;
+        const receipt = room?.getEventReadUpTo(engine.userId) ?? undefined;
+        return mark && (!receipt || room?.findEventById(mark) || !room?.findEventById(receipt)) ? mark : receipt;
     }
 
-    /** The first item after the event that is not one's own; undefined if all is read or the event is out of sight. */
-    #firstAfter(event: string): string | undefined {
+    get #unread(): boolean {
+        const badge = rooms.value.get(this.roomId)?.badge;
+        return badge !== undefined && (badge.count > 0 || badge.dot);
+    }
+
+    /** The key of the first item after the event that is not one's own; undefined if all is read or the event is out of sight. */
+    #firstAfter(event: string | undefined): string | undefined {
         const events = this.timeline.events();
         const at = events.findIndex((each) => each.getId() === event);
-        if (at < 0) return undefined;
+        if (at < 0 || !this.#unread) return undefined;
         const later = new Set(events.slice(at + 1).map((each) => each.getId()));
-        const rest = this.items.value.filter((item) => item.kind === "message" && later.has(item.id));
-        const first = rest.find((item) => item.kind === "message" && !item.mine);
-        return first?.key;
+        return this.items.value.find((item) => item.kind === "message" && !item.mine && later.has(item.id))?.key;
     }
 
     schedule(): void {

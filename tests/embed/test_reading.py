@@ -1,0 +1,90 @@
+"""Where one comes into a conversation, and what waits elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.embed.people import PASSWORD, local, person
+from tests.support.client import Client
+from tests.support.server import Server
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+# The spec's own tolerance for this client: what one reads may stand two pixels from its place.
+NEAR_PX = 2.0
+# Where the first message below the line of new ones stands, where it should, and what it says.
+STANDS = """() => {
+    const log = document.querySelector("[role=log]");
+    const box = log.getBoundingClientRect();
+    const row = log.querySelector("li.new").nextElementSibling;
+    return [row.getBoundingClientRect().top - box.top, box.height * 0.3, row.textContent];
+}"""
+# The first row in view, and how far below the top it stands.
+PLACE = """() => {
+    const log = document.querySelector("[role=log]");
+    const top = log.getBoundingClientRect().top;
+    const row = [...log.querySelectorAll("[data-key]")].find((each) => each.getBoundingClientRect().bottom > top);
+    return [row.dataset.key, Math.round(row.getBoundingClientRect().top - top)];
+}"""
+SCROLL_UP = """async () => {
+    const log = document.querySelector("[role=log]");
+    log.scrollTop -= 600;
+    await new Promise((done) => log.addEventListener("scroll", done, { once: true }));
+}"""
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_who_comes_back_begins_with_what_is_unread(browser: Browser, server: Server, anonymous: Client) -> None:
+    ada = await person(browser, local(server), "ada", viewport={"width": 1200, "height": 800})
+    client = await anonymous.anonymous().register(ada.name, PASSWORD)
+    maya = await anonymous.anonymous().register(f"maya.{ada.name}")
+    room = await client.shared_room(maya, name="Garden")
+    other = await client.shared_room(maya, name="Kitchen")
+
+    async def says(where: str, word: str, count: int) -> str:
+        sent = [await maya.send(where, {"msgtype": "m.text", "body": f"{word} {n} "}) for n in range(count)]
+        return sent[-1]
+
+    async def line_before(text: str) -> None:
+        await ada.page.locator("li.new").wait_for()
+        stands, wanted, after = await ada.page.evaluate(STANDS)
+        assert text in after
+        assert abs(stands - wanted) <= NEAR_PX
+
+    last = await says(room, "old", 40)
+    await client.ok("POST", f"/rooms/{room}/read_markers", {"m.fully_read": last, "m.read": last})
+    await says(room, "away", 60)
+    await ada.sign_in()
+    garden, kitchen = [ada.page.get_by_role("link", name=name) for name in ("Garden", "Kitchen")]
+    # More is unread than the first sync brings: the beginning of it is fetched.
+    await garden.click()
+    await line_before("away 0 ")
+    # The line stays until one leaves, at the end too; all is read then, and there is none on coming back.
+    await ada.page.get_by_role("button", name="Jump to the latest message").click()
+    await ada.sees("away 59 ")
+    await garden.get_by_text("unread").wait_for(state="detached")
+    assert await ada.page.locator("li.new").count() == 1
+    await kitchen.click()
+    await ada.page.get_by_role("main", name="Kitchen").wait_for()
+    await garden.click()
+    await ada.sees("away 59 ")
+    assert await ada.page.locator("li.new").count() == 0
+    # What came meanwhile has a line of its own.
+    await kitchen.click()
+    await ada.page.get_by_role("main", name="Kitchen").wait_for()
+    await says(room, "meanwhile", 30)
+    await garden.get_by_text("30 unread").wait_for()
+    await garden.click()
+    await line_before("meanwhile 0 ")
+    # A short while later one is where one was.
+    await ada.page.evaluate(SCROLL_UP)
+    place = await ada.page.evaluate(PLACE)
+    await kitchen.click()
+    await ada.page.get_by_role("main", name="Kitchen").wait_for()
+    await garden.click()
+    await ada.page.get_by_role("main", name="Garden").wait_for()
+    assert await ada.page.evaluate(PLACE) == place
+    assert ada.faults == []
