@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.embed.people import PASSWORD, local, person
+from tests.embed.people import PASSWORD, Person, local, person
 from tests.support.client import Client
 from tests.support.server import Server
 
@@ -87,4 +87,24 @@ async def test_who_comes_back_begins_with_what_is_unread(browser: Browser, serve
     await garden.click()
     await ada.page.get_by_role("main", name="Garden").wait_for()
     assert await ada.page.evaluate(PLACE) == place
+    await _what_waits_can_be_taken_back(ada)
     assert ada.faults == []
+
+
+async def _what_waits_can_be_taken_back(ada: Person) -> None:
+    """A message without an id offers nothing that needs one."""
+    await ada.page.route("**/send/**", lambda route: route.fulfill(status=403, json={"errcode": "M_FORBIDDEN"}))
+    await ada.say("a slip")
+    waiting = ada.page.locator("li.msg[data-id='']").filter(has_text="a slip").locator(".b")
+    await waiting.get_by_role("button", name="Delete").wait_for()
+    await waiting.focus()
+    await waiting.press("Enter")
+    items = ada.page.get_by_role("menuitem")
+    await items.first.wait_for()
+    assert [text.split("\n")[0] for text in await items.all_inner_texts()] == ["Copy text", "Delete"]
+    await items.last.click()
+    await ada.message("a slip").wait_for(state="detached")
+    await ada.page.unroute("**/send/**")
+    await ada.say("as meant")
+    await ada.sent("as meant")
+    assert await ada.page.get_by_role("log").get_by_text("a slip").count() == 0

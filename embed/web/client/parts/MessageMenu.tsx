@@ -22,7 +22,10 @@ export function MessageMenu({ message, at, actions, rights, doing, onClose }: Pr
     const { commands } = the();
     const room = actions.roomId;
     const text = message.body.type === "text" ? message.body.text : undefined;
-    const mayDelete = message.mine || (rights?.redact ?? false);
+    // What has no id yet can be copied, and taken back unless it is just going out; all else waits for the id.
+    const unsent = message.id === "";
+    const mayReact = actions.mayReact && !unsent;
+    const mayDelete = unsent ? message.state !== "sending" : message.mine || (rights?.redact ?? false);
     const ask = (): void => {
         question.value = {
             title: t("delete.title"), text: t("delete.text"), yes: t("delete.yes"), bad: true,
@@ -31,17 +34,17 @@ export function MessageMenu({ message, at, actions, rights, doing, onClose }: Pr
     };
     const when = (yes: boolean, item: MenuItem): MenuItem[] => (yes ? [item] : []);
     const items: (MenuItem | null)[] = [
-        ...when(actions.mayReact, { icon: "smile-plus", label: t("message.react"), keys: "E", run: () => actions.pick(message, at) }),
-        ...when(actions.mayReact, { icon: "reply", flip: true, label: t("message.reply"), keys: "R", run: () => actions.reply(message) }),
-        ...when(actions.mayReact && !actions.thread, { icon: "message-square-text", label: t("message.thread"), keys: "T", run: () => panel(`thread:${message.id}`) }),
-        ...when(message.mine && text !== undefined, { icon: "pencil", label: t("message.edit"), run: () => doing.setEdit(message) }),
+        ...when(mayReact, { icon: "smile-plus", label: t("message.react"), keys: "E", run: () => actions.pick(message, at) }),
+        ...when(mayReact, { icon: "reply", flip: true, label: t("message.reply"), keys: "R", run: () => actions.reply(message) }),
+        ...when(mayReact && !actions.thread, { icon: "message-square-text", label: t("message.thread"), keys: "T", run: () => panel(`thread:${message.id}`) }),
+        ...when(message.mine && !unsent && text !== undefined, { icon: "pencil", label: t("message.edit"), run: () => doing.setEdit(message) }),
         null,
         ...when(text !== undefined, { icon: "copy", label: t("message.copy"), keys: "C", run: () => copied(text ?? "") }),
-        { icon: "link", label: t("message.link"), run: () => copied(shareLink(rooms.value.get(room)?.alias ?? room, message.id, [commands.serverName])) },
-        ...when(rights?.pin ?? false, { icon: message.pinned ? "pin-off" : "pin", label: t(message.pinned ? "message.unpin" : "message.pin"), run: () => void attempt(() => commands.pin(room, message.id, !message.pinned)) }),
+        ...when(!unsent, { icon: "link", label: t("message.link"), run: () => copied(shareLink(rooms.value.get(room)?.alias ?? room, message.id, [commands.serverName])) }),
+        ...when(!unsent && (rights?.pin ?? false), { icon: message.pinned ? "pin-off" : "pin", label: t(message.pinned ? "message.unpin" : "message.pin"), run: () => void attempt(() => commands.pin(room, message.id, !message.pinned)) }),
         null,
         ...when(!message.mine, { icon: "flag", label: t("message.report"), run: () => (reporting.value = { room, message }) }),
-        ...when(mayDelete, { icon: "trash-2", label: t("message.delete"), bad: true, run: ask }),
+        ...when(mayDelete, { icon: "trash-2", label: t("message.delete"), bad: true, run: unsent ? () => actions.cancel(message) : ask }),
     ];
     const trimmed = items.filter((item, index) => item !== null || (index > 0 && items[index - 1] !== null && index < items.length - 1));
     return <Menu label={t("message.actions")} items={trimmed} at={at} onClose={onClose} />;
