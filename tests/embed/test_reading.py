@@ -88,6 +88,7 @@ async def test_who_comes_back_begins_with_what_is_unread(browser: Browser, serve
     await ada.page.get_by_role("main", name="Garden").wait_for()
     assert await ada.page.evaluate(PLACE) == place
     await _what_waits_can_be_taken_back(ada)
+    await _an_edit_keeps_its_mentions_and_gives_the_draft_back(ada, maya, room)
     assert ada.faults == []
 
 
@@ -108,3 +109,30 @@ async def _what_waits_can_be_taken_back(ada: Person) -> None:
     await ada.say("as meant")
     await ada.sent("as meant")
     assert await ada.page.get_by_role("log").get_by_text("a slip").count() == 0
+
+
+async def _an_edit_keeps_its_mentions_and_gives_the_draft_back(ada: Person, maya: Client, room: str) -> None:
+    name = maya.user_id[1:].split(":")[0]
+    await ada.composer.press_sequentially(f"@{name[:4]}")
+    await ada.page.get_by_role("option", name=name).click()
+    await ada.composer.press_sequentially("brings tea")
+    await ada.composer.press("Enter")
+    await ada.sent("brings tea")
+    await ada.composer.press("ArrowUp")
+    await ada.say(f"@{name} brings cake")
+    await ada.message("brings cake").get_by_text("edited").wait_for()
+    await ada.sent("brings cake")
+    await ada.message("brings cake").get_by_text("Sending").wait_for(state="detached")
+    assert await ada.message("brings cake").locator(".men").count() == 1
+    latest = (await maya.ok("GET", f"/rooms/{room}/messages?dir=b&limit=1"))["chunk"][0]["content"]
+    assert latest["m.new_content"]["m.mentions"] == {"user_ids": [maya.user_id]}
+    assert latest["m.mentions"] == {}  # she has been told
+    # What was begun before a message is changed is there again when the change is called off.
+    await ada.composer.fill("half a tho")
+    await ada.act("brings cake", "More actions")
+    await ada.page.get_by_role("menuitem", name="Edit").click()
+    await ada.page.wait_for_function("document.querySelector('#composer').value.includes('brings cake')")
+    await ada.act("away", "Reply")
+    await ada.page.wait_for_function("document.querySelector('#composer').value === 'half a tho'")
+    await ada.composer.press("Escape")
+    await ada.composer.fill("")

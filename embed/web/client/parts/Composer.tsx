@@ -5,7 +5,7 @@ import { IconButton } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { lazy } from "../../ui/lazy.tsx";
 import { t } from "../i18n/t.ts";
-import { contentOf } from "../render/compose.ts";
+import { contentOf, mentionsIn } from "../render/compose.ts";
 import type { Message, Person, Rights, RoomRow } from "../sdk/types.ts";
 import { attempt, rooms, the } from "../stores/app.ts";
 import { draftKey, drafts, keepDraft, type Mention } from "../stores/drafts.ts";
@@ -61,7 +61,9 @@ export function Composer(props: Props): JSX.Element {
     const [chosen, choose] = useState(0);
     const field = useRef<HTMLTextAreaElement>(null);
     const typed = useRef(0);
-    const before = useRef("");
+    // The draft that an edit stands in front of, and whom the edited message mentions.
+    const before = useRef<{ text: string; mentions: Mention[] } | undefined>(undefined);
+    const told = useRef<Mention[]>([]);
 
     // Another conversation: its own draft. Another tab's change is taken only while nobody writes here.
     useLayoutEffect(() => {
@@ -79,14 +81,22 @@ export function Composer(props: Props): JSX.Element {
     }, [kept?.text]);
     useLayoutEffect(() => {
         if (edit) {
-            before.current = text;
+            before.current ??= { text, mentions: mentions.current };
             setText(textOf(edit));
+            mentions.current = told.current = edit.body.type === "text" ? mentionsIn(edit.body.text, edit.body.html, edit.wakesRoom === true) : [];
             field.current?.focus();
+        } else if (before.current) {
+            setText(before.current.text);
+            mentions.current = before.current.mentions;
+            before.current = undefined;
         }
     }, [edit?.id]);
+    const answered = useRef(reply?.id);
     useLayoutEffect(() => {
         if (reply) field.current?.focus();
-        if (!edit) keepDraft(key, { text, mentions: mentions.current, reply: reply?.id, edit: undefined });
+        if (answered.current === reply?.id) return;
+        answered.current = reply?.id;
+        if (!edit) keepDraft(key, { text: "", mentions: [], ...drafts.value.get(key), reply: reply?.id, edit: undefined });
     }, [reply?.id]);
     useLayoutEffect(() => {
         const area = field.current;
@@ -152,8 +162,8 @@ export function Composer(props: Props): JSX.Element {
     };
     const done = (): void => {
         stopTyping();
-        setText(edit ? before.current : "");
         if (!edit) {
+            setText("");
             mentions.current = [];
             keepDraft(key, { text: "", mentions: [], reply: undefined, edit: undefined });
         }
@@ -181,7 +191,7 @@ export function Composer(props: Props): JSX.Element {
         try {
             const captioned = await sendUploads(key, row.id, thread, value, target, inThread);
             if (value && !captioned) {
-                const content = await contentOf({ text: value, mentions: list, reply: target, thread: inThread, edit: edit?.id });
+                const content = await contentOf({ text: value, mentions: list, told: told.current, reply: target, thread: inThread, edit: edit?.id });
                 outbox.add(row.id, "m.room.message", content, { thread, quoted: target !== undefined });
             }
         } catch (error) {
@@ -234,12 +244,7 @@ export function Composer(props: Props): JSX.Element {
         if (event.key === "Escape") {
             if (open) return act(() => setOptions([]));
             if (emoji) return act(() => setEmoji(false));
-            if (edit) {
-                return act(() => {
-                    setText(before.current);
-                    props.setEdit(undefined);
-                });
-            }
+            if (edit) return act(() => props.setEdit(undefined));
             if (reply) return act(() => props.setReply(undefined));
             return act(() => view.readAll());
         }
@@ -288,7 +293,6 @@ export function Composer(props: Props): JSX.Element {
                         <Icon name={edit ? "pencil" : "reply"} flip />
                         <span class="quote grow" style={{ "--vc": voice(about.sender.id) }}><b>{edit ? t("composer.editing") : about.sender.name}</b><span>{textOf(about) || t("composer.attachment")}</span></span>
                         <IconButton icon="x" label={t(edit ? "composer.cancel-edit" : "composer.cancel-reply")} onClick={() => {
-                            if (edit) setText(before.current);
                             props.setReply(undefined);
                             props.setEdit(undefined);
                         }} />

@@ -1,5 +1,6 @@
 // What was written, as the content of a message.
 
+import { matrixLink } from "../routes.ts";
 import type { Mention } from "../stores/drafts.ts";
 
 /** Text that may hold Markdown; anything else is sent as it is and marked is not even loaded. */
@@ -27,9 +28,24 @@ export async function formatted(text: string, mentions: readonly Mention[]): Pro
     return made === escape(text).replace(/\n/g, "<br>") || made === escape(text) ? undefined : made;
 }
 
+const unescape = (text: string): string => text.replace(/&#(\d+);/g, (_, code: string) => String.fromCharCode(Number(code))).replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&quot;/g, '"').replace(/&amp;/g, "&");
+
+/** The mentions in a message of one's own that is to be changed, as they stand in its text. */
+export function mentionsIn(text: string, html: string | undefined, room: boolean): Mention[] {
+    const found: Mention[] = room && text.includes("@room") ? [{ text: "@room", id: "@room" }] : [];
+    for (const [, href = "", inner = ""] of (html ?? "").matchAll(/<a href="([^"]+)">([^<]+)<\/a>/g)) {
+        const to = matrixLink(unescape(href)), name = unescape(inner).replace(/^@/, "");
+        const stands = [`@${name}`, name].find((each) => text.includes(each));
+        if (stands && to?.page === "person") found.push({ text: stands, id: to.user });
+    }
+    return found;
+}
+
 export interface Written {
     text: string;
     mentions: readonly Mention[];
+    /** Those whom the message mentioned before it is changed: they have been told. */
+    told?: readonly Mention[];
     reply: { id: string; sender: string } | undefined;
     thread: { root: string; last: string | undefined } | undefined;
     edit: string | undefined;
@@ -53,7 +69,10 @@ export async function contentOf(written: Written): Promise<Content> {
         "m.mentions": { ...(user_ids.length > 0 && { user_ids }), ...(room && { room: true }) },
     };
     if (written.edit) {
-        return { ...content, body: `* ${text}`, ...(html && { formatted_body: `* ${html}` }), "m.new_content": content, "m.relates_to": { rel_type: "m.replace", event_id: written.edit } };
+        const known = new Set(written.told?.map(({ id }) => id));
+        const fresh = user_ids.filter((id) => !known.has(id));
+        const mentions = { ...(fresh.length > 0 && { user_ids: fresh }), ...(room && !known.has("@room") && { room }) };
+        return { ...content, body: `* ${text}`, ...(html && { formatted_body: `* ${html}` }), "m.mentions": mentions, "m.new_content": content, "m.relates_to": { rel_type: "m.replace", event_id: written.edit } };
     }
     if (written.thread) {
         const to = written.reply?.id ?? written.thread.last ?? written.thread.root;

@@ -175,6 +175,7 @@ export function messageOf(engine: Engine, room: Room, event: MatrixEvent, pins: 
         quote: event.isRedacted() ? undefined : quote(room, event),
         reactions: event.isRedacted() ? [] : reactions(engine, room, event),
         thread: event.threadRootId && !event.isThreadRoot ? undefined : thread(engine, room, event),
+        ...(mentions["room"] === true && { wakesRoom: true }),
         mentionsMe: named && sender !== engine.userId,
         pinned: pins.has(id),
         plainInEncrypted: room.hasEncryptionStateEvent() && !event.isEncrypted() && !event.isRedacted() && event.getType() === "m.room.message",

@@ -159,6 +159,8 @@ export interface Message {
     readonly reactions: readonly Reaction[];
     readonly thread: ThreadSummary | undefined;
     readonly mentionsMe: boolean;
+    /** It mentions everybody. */
+    readonly wakesRoom?: boolean;
     readonly pinned: boolean;
     readonly plainInEncrypted: boolean;
     readonly unconfirmed: boolean;

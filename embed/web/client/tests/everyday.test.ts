@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { contentOf, formatted, mentionsIn } from "../render/compose.ts";
 import { BACK_MS, wayIn } from "../stores/way.ts";
 
 test("one comes back to one's place for ten minutes", () => {
@@ -9,4 +10,18 @@ test("one comes back to one's place for ten minutes", () => {
     assert.equal(wayIn(undefined, true, now - BACK_MS, now), "afresh");
     assert.equal(wayIn(undefined, true, 0, now), "stay");
     assert.equal(wayIn("$event", true, now - 1, now), "around");
+});
+
+test("a message that is changed keeps its mentions, and tells only those who are new", async () => {
+    const ada = { text: "@Ada <3", id: "@ada:b" }, room = { text: "@room", id: "@room" };
+    const html = await formatted("@Ada <3 and @room, *now*", [ada, room]);
+    const told = mentionsIn("@Ada <3 and @room, now", html, true);
+    assert.deepEqual(told, [room, ada]);
+    assert.deepEqual(mentionsIn("nobody, @room", '<a href="https://example.org">nobody</a>', false), []);
+    const maya = { text: "@Maya", id: "@maya:b" };
+    const changed = await contentOf({ text: "@Ada <3, @Maya and @room", mentions: [...told, maya], told, reply: undefined, thread: undefined, edit: "$e" });
+    assert.deepEqual(changed["m.mentions"], { user_ids: ["@maya:b"] });
+    const now = changed["m.new_content"] as Record<string, unknown>;
+    assert.deepEqual(now["m.mentions"], { user_ids: ["@ada:b", "@maya:b"], room: true });
+    assert.match(String(now["formatted_body"]), /matrix\.to\/#\/@ada:b/);
 });

@@ -5,7 +5,7 @@ import { settings } from "../i18n/en.settings.ts";
 import { fill } from "../i18n/t.ts";
 import { uk } from "../i18n/uk.ts";
 import { en } from "../i18n/en.ts";
-import { contentOf, formatted } from "../render/compose.ts";
+import { contentOf, formatted, mentionsIn } from "../render/compose.ts";
 import { group } from "../render/group.ts";
 import { otherHost, pieces, safe } from "../render/links.ts";
 import { format, matrixLink, parse } from "../routes.ts";
@@ -157,4 +157,18 @@ test("what comes with the pages of settings is said by them alone", () => {
         return keys.filter((key) => text.includes(`t("${key}"`)).map((key) => `${file}: ${key}`);
     });
     assert.deepEqual(said, []);
+});
+
+test("a message that is changed keeps its mentions, and tells only those who are new", async () => {
+    const ada = { text: "@Ada <3", id: "@ada:b" }, room = { text: "@room", id: "@room" };
+    const html = await formatted("@Ada <3 and @room, *now*", [ada, room]);
+    const told = mentionsIn("@Ada <3 and @room, now", html, true);
+    assert.deepEqual(told, [room, ada]);
+    assert.deepEqual(mentionsIn("nobody, @room", '<a href="https://example.org">nobody</a>', false), []);
+    const maya = { text: "@Maya", id: "@maya:b" };
+    const changed = await contentOf({ text: "@Ada <3, @Maya and @room", mentions: [...told, maya], told, reply: undefined, thread: undefined, edit: "$e" });
+    assert.deepEqual(changed["m.mentions"], { user_ids: ["@maya:b"] });
+    const now = changed["m.new_content"] as Record<string, unknown>;
+    assert.deepEqual(now["m.mentions"], { user_ids: ["@ada:b", "@maya:b"], room: true });
+    assert.match(String(now["formatted_body"]), /matrix\.to\/#\/@ada:b/);
 });
