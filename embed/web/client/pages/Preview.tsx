@@ -4,10 +4,10 @@ import { Empty, IconButton } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { t } from "../i18n/t.ts";
 import { Face, RoomFace } from "../parts/faces.tsx";
-import { go } from "../routes.ts";
+import { go, route } from "../routes.ts";
 import type { Found } from "../sdk/commands.ts";
 import type { Person, RoomRow } from "../sdk/types.ts";
-import { attempt, openRoomById, the } from "../stores/app.ts";
+import { attempt, openRoomById, rooms, the } from "../stores/app.ts";
 import { invites } from "../stores/list.ts";
 import { reporting } from "../stores/ui.ts";
 
@@ -31,6 +31,11 @@ export function Preview({ target, via, row }: { target: string; via: string[]; r
         );
         return () => void (current = false);
     }, [target]);
+    // Another address of a room that one is in.
+    const here = !row && found && rooms.value.get(found.id)?.membership === "join" ? found.id : undefined;
+    useEffect(() => {
+        if (here && route.value.page === "room") go({ ...route.value, room: here }, true);
+    }, [here]);
     const run = async (task: () => Promise<unknown>): Promise<void> => {
         setBusy(true);
         await task();

@@ -2,14 +2,23 @@ import type { JSX } from "preact";
 import { BadgeView, Face, RoomFace } from "./faces.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { t } from "../i18n/t.ts";
-import { format, go, route } from "../routes.ts";
-import { admin, me, rooms } from "../stores/app.ts";
-import { space, spaces, sum, waiting, within } from "../stores/list.ts";
+import { format, go, openRoom, route } from "../routes.ts";
+import { admin, me, openRoomById, rooms } from "../stores/app.ts";
+import { nextUnread, space, spaces, sum, waiting, within } from "../stores/list.ts";
 import { newDialog } from "../stores/ui.ts";
 
 const Entry = ({ icon, label, href, on }: { icon: string; label: string; href: string; on: boolean }): JSX.Element => (
     <a class="ib" href={href} title={label} aria-label={label} aria-current={on ? "page" : undefined}><Icon name={icon} /></a>
 );
+
+/** A press on a badge opens the next room of those that it counts. */
+function byBadge(event: MouseEvent, inside?: ReadonlySet<string>): boolean {
+    const next = (event.target as Element).closest(".badge, .dot") && nextUnread(openRoom.value, inside);
+    if (!next) return false;
+    event.preventDefault();
+    openRoomById(next.id);
+    return true;
+}
 
 /** The first column: chats, the user's spaces, what is around. */
 export function Rail(): JSX.Element {
@@ -25,12 +34,14 @@ export function Rail(): JSX.Element {
                 <Icon name="messages-square" />
             </a>
             {spaces.value.slice(0, 30).map((row) => {
-                const total = sum(within(row.id, rooms.value));
+                const inside = within(row.id, rooms.value);
+                const total = sum(inside);
                 const label = total.count ? t("nav.space-unread", { name: row.name, n: total.count }) : row.name;
                 return (
                     <button
                         key={row.id} type="button" class="sp" title={row.name} aria-label={label} aria-pressed={space.value === row.id}
-                        onClick={() => {
+                        onClick={(event) => {
+                            if (byBadge(event, inside)) return;
                             space.value = space.value === row.id ? undefined : row.id;
                             if (page !== "room") go({ page: "home" });
                         }}
@@ -56,7 +67,7 @@ export function Rail(): JSX.Element {
 export function TabBar(): JSX.Element {
     const { page } = route.value;
     const tab = (icon: string, label: string, href: string, on: boolean, n = 0): JSX.Element => (
-        <a href={href} aria-current={on ? "page" : undefined}>
+        <a href={href} aria-current={on ? "page" : undefined} onClick={(event) => void byBadge(event)}>
             <Icon name={icon} />
             {label}
             {n > 0 && <span class="badge you">{n}</span>}

@@ -11,6 +11,12 @@ export interface Notice {
     highlight: boolean;
 }
 
+/** Whether the account's push rules want an invitation told. */
+export function tellsOfInvite(engine: Engine, roomId: string): boolean {
+    const event = engine.room(roomId)?.getMember(engine.userId)?.events.member;
+    return event !== undefined && engine.client.getPushActionsForEvent(event)?.notify === true;
+}
+
 const DECRYPT_MS = 5_000;
 
 export async function noticeOf(engine: Engine, roomId: string, eventId: string): Promise<Notice | undefined> {

@@ -8,6 +8,7 @@ import { ask } from "../sdk/api.ts";
 import { CHANGED } from "../sdk/failure.ts";
 import type { Changed, Check, Crypto, Restore } from "../sdk/crypto.ts";
 import { type App, toast } from "./app.ts";
+import { LOGIN, notify } from "./notify.ts";
 
 export type CryptoState = "off" | "loading" | "ready" | "broken";
 export const cryptoState = signal<CryptoState>("loading");
@@ -89,7 +90,9 @@ async function tellOfLogins(found: readonly string[]): Promise<void> {
     const known = await kv.get<readonly string[]>("kv", TOLD).catch(() => undefined);
     await kv.put("kv", TOLD, found).catch(() => undefined);
     if (known === undefined || found.every((id) => known.includes(id))) return;
-    toast(t("stranger.toast"), { label: t("stranger.look"), run: () => go({ page: "settings", tab: "devices" }) });
+    const look = (): void => go({ page: "settings", tab: "devices" });
+    toast(t("stranger.toast"), { label: t("stranger.look"), run: look });
+    notify(LOGIN, t("stranger.toast"), "", look);
 }
 
 /** The first device makes the account's keys silently; a later one is asked once to show that it is the user's. */

@@ -83,8 +83,16 @@ export function sum(ids: Iterable<string>): { count: number; mention: boolean; d
     return total;
 }
 
-/** Rooms with something that notified, for the title; invitations count as one each. */
-export const waiting = computed(() => joined.value.filter((row) => row.badge.count > 0).length + invites.value.length);
+/** Rooms with something that notified, for the title. Invitations count nothing: they stand above the list. */
+export const waiting = computed(() => joined.value.filter((row) => row.badge.count > 0).length);
+
+/** What a badge opens: of the rooms that it counts, the one after `from`, the newest first; those with a dot come last. */
+export function nextUnread(from: string | undefined, inside?: ReadonlySet<string>): RoomRow | undefined {
+    const all = joined.value.filter((row) => !inside || inside.has(row.id)).sort((a, b) => b.time - a.time);
+    const counted = all.filter((row) => row.badge.count > 0);
+    const rows = counted.length > 0 ? counted : all.filter((row) => row.badge.dot);
+    return rows[rows.findIndex((row) => row.id === from) + 1] ?? rows[0];
+}
 
 /** The next room in the order on screen, or the next one with something new. */
 export function neighbour(from: string | undefined, step: 1 | -1, unread: boolean): RoomRow | undefined {

@@ -2,14 +2,17 @@
 
 import { t } from "../i18n/t.ts";
 import { openRoom } from "../routes.ts";
-import { noticeOf } from "../sdk/notices.ts";
-import { announce, openRoomById, rooms, the } from "./app.ts";
+import { noticeOf, tellsOfInvite } from "../sdk/notices.ts";
+import { announce, app, openRoomById, rooms, the } from "./app.ts";
+import { invites } from "./list.ts";
 import { settings } from "./settings.ts";
 
 const QUIET_START_MS = 5_000;
 const SOUND_EVERY_MS = 3_000;
 const TOGETHER_MS = 2_000;
 
+/** The tag of what tells of a new login. */
+export const LOGIN = "login";
 const shown = new Map<string, Notification>();
 let lastSound = 0;
 
@@ -43,15 +46,16 @@ export function play(): void {
     }
 }
 
-function notify(room: string, title: string, body: string): void {
-    if (!settings.value.notify || globalThis.Notification?.permission !== "granted") return;
-    const made = new Notification(title, { tag: room, body: settings.value.notifyText ? body : "", icon: "/assets/logo.svg", silent: true });
+/** Show it, unless that is switched off. `tag` is a room, or what takes the place of the one before. */
+export function notify(tag: string, title: string, body: string, open = (): void => openRoomById(tag)): void {
+    if (app.value?.following || !settings.value.notify || globalThis.Notification?.permission !== "granted") return;
+    const made = new Notification(title, { tag, body: settings.value.notifyText ? body : "", icon: "/assets/logo.svg", silent: true });
     made.onclick = () => {
         window.focus();
-        openRoomById(room);
+        open();
         made.close();
     };
-    shown.set(room, made);
+    shown.set(tag, made);
 }
 
 const atBottom = (): boolean => {
@@ -91,10 +95,22 @@ export function watchForNotices(): void {
             if (settings.value.sound && (notice.highlight || (row?.kind === "dm" && notice.notify))) play();
         });
     });
+    let known = new Set<string>();
+    invites.subscribe((rows) => {
+        const fresh = rows.filter(({ id }) => !known.has(id));
+        known = new Set(rows.map(({ id }) => id));
+        if (Date.now() - started < QUIET_START_MS) return;
+        for (const row of fresh) {
+            if (the().following || !tellsOfInvite(engine, row.id)) continue;
+            notify(row.id, row.name, t("invite.by", { name: row.inviter?.name ?? "" }));
+            if (settings.value.sound) play();
+        }
+    });
     // Reading anywhere closes it.
     rooms.subscribe((all) => {
         for (const [room, notification] of shown) {
-            if ((all.get(room)?.badge.count ?? 0) > 0) continue;
+            const row = all.get(room);
+            if (room === LOGIN || row?.membership === "invite" || (row?.badge.count ?? 0) > 0) continue;
             notification.close();
             shown.delete(room);
         }
