@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.embed.people import PASSWORD, Person, local, person
-from tests.support.client import Client
+from tests.support.client import Client, part
 from tests.support.server import Server
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser
+    from playwright.async_api import Browser, Page
 
 # The spec's own tolerance for this client: what one reads may stand two pixels from its place.
 NEAR_PX = 2.0
@@ -29,6 +30,26 @@ PLACE = """() => {
     const row = [...log.querySelectorAll("[data-key]")].find((each) => each.getBoundingClientRect().bottom > top);
     return [row.dataset.key, Math.round(row.getBoundingClientRect().top - top)];
 }"""
+# How many drafts are on disk.
+DRAFTS = """new Promise((done) => {
+    const open = indexedDB.open("hromada");
+    open.onsuccess = () => {
+        const count = open.result.transaction("drafts").objectStore("drafts").count();
+        count.onsuccess = () => { open.result.close(); done(count.result); };
+    };
+})"""
+# Notices are allowed, and kept.
+NOTICES = """globalThis.told = [];
+globalThis.Notification = class {
+    static permission = "granted";
+    constructor(title, { body }) { told.push(`${title}: ${body}`); }
+    close() {}
+};"""
+# As if another tab were shown now.
+HIDE = """() => {
+    Object.defineProperty(document, "hidden", { get: () => true, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
 SCROLL_UP = """async () => {
     const log = document.querySelector("[role=log]");
     log.scrollTop -= 600;
@@ -43,6 +64,8 @@ async def test_who_comes_back_begins_with_what_is_unread(browser: Browser, serve
     maya = await anonymous.anonymous().register(f"maya.{ada.name}")
     room = await client.shared_room(maya, name="Garden")
     other = await client.shared_room(maya, name="Kitchen")
+    space = await client.create_room(name="Allotment", creation_content={"type": "m.space"})
+    await client.set_state(space, "m.space.child", {"via": [server.name]}, other)
 
     async def says(where: str, word: str, count: int) -> str:
         sent = [await maya.send(where, {"msgtype": "m.text", "body": f"{word} {n} "}) for n in range(count)]
@@ -57,7 +80,14 @@ async def test_who_comes_back_begins_with_what_is_unread(browser: Browser, serve
     last = await says(room, "old", 40)
     await client.ok("POST", f"/rooms/{room}/read_markers", {"m.fully_read": last, "m.read": last})
     await says(room, "away", 60)
+    await ada.page.add_init_script(NOTICES)
     await ada.sign_in()
+    newer = {"server_name": server.name, "version": "", "registration": "open", "push_key": None, "build": "0123456"}
+    await ada.page.route("**/_hromada/web/config", lambda route: route.fulfill(json=newer))
+    asked: list[str] = []
+    ada.page.on(
+        "requestfinished", lambda request: asked.append(request.url) if request.url.endswith("/web/config") else None
+    )
     garden, kitchen = [ada.page.get_by_role("link", name=name) for name in ("Garden", "Kitchen")]
     # More is unread than the first sync brings: the beginning of it is fetched.
     await garden.click()
@@ -89,7 +119,26 @@ async def test_who_comes_back_begins_with_what_is_unread(browser: Browser, serve
     assert await ada.page.evaluate(PLACE) == place
     await _what_waits_can_be_taken_back(ada)
     await _an_edit_keeps_its_mentions_and_gives_the_draft_back(ada, maya, room)
+    await _asked(ada.page, asked)
+    await _what_waits_is_told_and_opened(ada, maya, other)
+    alias = f"#plot-{ada.name}:{server.name}"
+    await client.ok("PUT", f"/directory/room/{part(alias)}", {"room_id": room})
+    await _another_address_opens_the_room(ada, alias)
+    await _another_build_is_taken_up(ada, asked)
+    await _what_is_kept_of_an_ended_session(ada, maya, await anonymous.anonymous().login(client.user_id), room)
     assert ada.faults == []
+
+
+async def _until(page: Page, expression: str) -> None:
+    """Wait until it holds; the page may be loaded anew meanwhile. (Its policy forbids what Playwright has for this.)"""
+    from playwright.async_api import Error  # noqa: PLC0415 - slow, and most runs need no browser
+
+    for _ in range(300):
+        with contextlib.suppress(Error):
+            if await page.evaluate(expression):
+                return
+        await page.wait_for_timeout(100)
+    raise AssertionError(expression)
 
 
 async def _what_waits_can_be_taken_back(ada: Person) -> None:
@@ -131,8 +180,77 @@ async def _an_edit_keeps_its_mentions_and_gives_the_draft_back(ada: Person, maya
     await ada.composer.fill("half a tho")
     await ada.act("brings cake", "More actions")
     await ada.page.get_by_role("menuitem", name="Edit").click()
-    await ada.page.wait_for_function("document.querySelector('#composer').value.includes('brings cake')")
+    await _until(ada.page, "document.querySelector('#composer').value.includes('brings cake')")
     await ada.act("away", "Reply")
-    await ada.page.wait_for_function("document.querySelector('#composer').value === 'half a tho'")
+    await _until(ada.page, "document.querySelector('#composer').value === 'half a tho'")
     await ada.composer.press("Escape")
     await ada.composer.fill("")
+
+
+async def _what_waits_is_told_and_opened(ada: Person, maya: Client, other: str) -> None:
+    """In the title, by the icon and at the space; an invitation counts nothing, and is told of."""
+    await ada.page.wait_for_timeout(2_500)  # the client is silent in its first five seconds, and three are over
+    shed = await maya.create_room(name="Shed", preset="private_chat")
+    await maya.ok("POST", f"/rooms/{part(shed)}/invite", {"user_id": f"@{ada.name}:{maya.user_id.split(':', 1)[1]}"})
+    await _until(ada.page, "told.some((each) => each.startsWith('Shed: ') && each.endsWith(' invited you'))")
+    await maya.send(other, "the kettle is on")
+    await _until(ada.page, "document.title === '(1) Garden · Hromada'")
+    await _until(ada.page, "document.querySelector('link[rel=icon]').getAttribute('href') === '/assets/logo-new.svg'")
+    await ada.page.get_by_role("button", name="Allotment").locator(".badge").click()
+    await ada.page.get_by_role("main", name="Kitchen").wait_for()
+    await _until(ada.page, "document.querySelector('link[rel=icon]').getAttribute('href') === '/assets/logo.svg'")
+
+
+async def _another_address_opens_the_room(ada: Person, alias: str) -> None:
+    await ada.page.evaluate("alias => { location.hash = `#/room/${encodeURIComponent(alias)}`; }", alias)
+    await ada.page.get_by_role("main", name="Garden").wait_for()
+    await ada.composer.wait_for()
+
+
+async def _asked(page: Page, asked: list[str]) -> None:
+    """The client asks for the server's build when it has come to rest."""
+    while not asked:
+        await page.wait_for_timeout(100)
+
+
+async def _another_build_is_taken_up(ada: Person, asked: list[str]) -> None:
+    """Only when nobody looks, and nothing is written; a part of the page that is gone by then is told of."""
+    page = ada.page
+    await page.evaluate(f"globalThis.hide = {HIDE}; globalThis.old = true")
+    await _asked(page, asked)
+    await ada.composer.fill("not lost")
+    await page.evaluate("hide()")
+    assert await page.evaluate("globalThis.old")
+    await ada.composer.fill("")
+    asked.clear()
+    await _until(page, "globalThis.hide?.() ?? globalThis.old === undefined")
+    await _asked(page, asked)
+    await page.unroute("**/_hromada/web/config")
+    await page.route("**/assets/*.js", lambda route: route.fulfill(status=404))
+    await page.evaluate("location.hash = '#/settings/profile'")
+    await page.get_by_text("Something broke in this window").wait_for()
+    await page.unroute("**/assets/*.js")
+    await page.get_by_role("button", name="Load again").click()
+    await page.get_by_label("Display name").wait_for()
+
+
+async def _what_is_kept_of_an_ended_session(ada: Person, maya: Client, elsewhere: Client, room: str) -> None:
+    """Drafts are, until somebody else signs in."""
+    page = ada.page
+    await page.evaluate("room => { location.hash = `#/room/${room}`; }", room)
+    await ada.composer.fill("half a thought")
+    await _until(page, f"{DRAFTS}.then((count) => count === 1)")
+    await elsewhere.ok("POST", "/logout/all", {})
+    user = page.get_by_label("User name")
+    await user.wait_for()
+    assert await user.input_value() == ada.name
+    await page.get_by_text("your drafts are kept").wait_for()
+    await ada.sign_in()
+    await page.evaluate("room => { location.hash = `#/room/${room}`; }", room)
+    await _until(page, "document.querySelector('#composer')?.value === 'half a thought'")
+    again = await elsewhere.anonymous().login(elsewhere.user_id)
+    await again.ok("POST", "/logout/all", {})
+    await user.wait_for()
+    ada.name = maya.user_id[1:].split(":")[0]
+    await ada.sign_in()
+    await _until(page, f"{DRAFTS}.then((count) => count === 0)")

@@ -5,7 +5,7 @@ import { preferred, speak } from "./i18n/t.ts";
 import { SignIn } from "./pages/SignIn.tsx";
 import { Skeleton } from "./parts/Skeleton.tsx";
 import { parse, route } from "./routes.ts";
-import { stored, type Session } from "./sdk/session.ts";
+import { endedUser, stored, type Session } from "./sdk/session.ts";
 import { applySettings } from "./stores/settings.ts";
 
 const root = document.getElementById("app") as HTMLElement;
@@ -21,17 +21,18 @@ async function boot(): Promise<void> {
     }
     const session = await stored();
     if (session) await enter(session);
-    else signIn();
+    else signIn(await endedUser());
 }
 
-function signIn(reason?: "ended", user?: string): void {
+function signIn(user: string | undefined): void {
+    const reason = user === undefined ? undefined : "ended";
     render(<SignIn reason={reason} user={user} onSession={(session, fresh) => void enter(session, fresh)} />, root);
 }
 
 async function enter(session: Session, fresh?: "login" | "register"): Promise<void> {
     render(<Skeleton />, root);
     const { start } = await import("./main.tsx");
-    await start(root, session, fresh, signIn);
+    await start(root, session, fresh);
 }
 
 void boot();

@@ -5,16 +5,17 @@ import { render } from "preact";
 import icons from "hromada:icons/all";
 import * as kv from "../core/kv.ts";
 import { learnIcons } from "../ui/Icon.tsx";
+import { missing } from "../ui/lazy.tsx";
 import { Client } from "./parts/Client.tsx";
 import { chat } from "./i18n/en.chat.ts";
 import { rooms } from "./i18n/en.rooms.ts";
-import { learn } from "./i18n/t.ts";
+import { learn, t } from "./i18n/t.ts";
 import { go, openRoom, route } from "./routes.ts";
 import { DecryptionError, Engine, StreamSync } from "./sdk/engine.ts";
-import { type Session, stored } from "./sdk/session.ts";
+import { end, type Session, stored } from "./sdk/session.ts";
 import type { Finder } from "./sdk/find/finder.ts";
 import type { Word } from "./sdk/tabs/words.ts";
-import { type App, app, openRow, signOut, startApp, the } from "./stores/app.ts";
+import { type App, app, loadAgain, openRow, signOut, startApp, the, toast } from "./stores/app.ts";
 import { prepareCrypto, startMachine, theCrypto } from "./stores/crypto.ts";
 import { loadDrafts } from "./stores/drafts.ts";
 import { waiting } from "./stores/list.ts";
@@ -26,6 +27,7 @@ import { watchForNotices } from "./stores/notify.ts";
 
 learn({ ...chat, ...rooms });
 learnIcons(icons);
+missing.tell = () => toast(t("crash.title"), { label: t("error.again"), run: loadAgain });
 
 const finder = async (engine: Engine): Promise<Finder> => (await import("./stores/finder.ts")).theFinder(engine);
 
@@ -33,7 +35,7 @@ const finder = async (engine: Engine): Promise<Finder> => (await import("./store
 function fetchAhead(): void {
     // Who has searched encrypted rooms will do so again.
     const found = (): Promise<unknown> => kv.get("kv", "finds").then((finds) => finds && !the().following && finder(the().engine));
-    const parts = [found, () => import("./render/markdown.ts"), () => import("@floating-ui/dom"), () => import("./sdk/files.ts"), () => import("./sdk/blobs.ts"), () => import("./sdk/upload.ts")];
+    const parts = [found, () => import("./render/markdown.ts"), () => import("@floating-ui/dom"), () => import("./sdk/files.ts"), () => import("./sdk/blobs.ts"), () => import("./sdk/upload.ts"), () => import("./stores/version.ts").then(({ watchVersion }) => watchVersion())];
     for (const part of parts) void part().catch(() => undefined);
 }
 
@@ -66,10 +68,8 @@ async function elsewhere(root: HTMLElement, onHere: () => void): Promise<void> {
     render(<Elsewhere onHere={onHere} />, root);
 }
 
-type SignInAgain = (reason?: "ended", user?: string) => void;
-
 /** Run the client for a session. `fresh` tells that it has just begun. */
-export async function start(root: HTMLElement, session: Session, fresh: "login" | "register" | undefined, again: SignInAgain): Promise<void> {
+export async function start(root: HTMLElement, session: Session, fresh: "login" | "register" | undefined): Promise<void> {
     if (route.value.page === "login" || route.value.page === "register" || route.value.page === "sso") go({ page: "home" }, true);
     const stop = async (): Promise<void> => {
         const running = app.value;
@@ -83,7 +83,7 @@ export async function start(root: HTMLElement, session: Session, fresh: "login" 
     const [kept] = await Promise.all([showKept(session.userId), loadDrafts()]);
     if (kept) render(<Client />, root);
     const following = leader.first ? undefined : await join(leader, session);
-    if (!leader.first && !following) return elsewhere(root, () => void leader.take().then(async () => start(root, (await stored()) ?? session, fresh, again)));
+    if (!leader.first && !following) return elsewhere(root, () => void leader.take().then(async () => start(root, (await stored()) ?? session, fresh)));
     const running = await startApp(session, following);
     const { engine, outbox } = running;
     if (!following) up.resolve(running);
@@ -95,11 +95,14 @@ export async function start(root: HTMLElement, session: Session, fresh: "login" 
         });
     }
     engine.on("ended", (soft) => {
-        void engine.stop();
-        leader.release();
+        // The page begins anew: nothing of this user is in its memory when somebody signs in. The same in tabs that follow.
+        const { leading: others } = app.value ?? {};
+        others?.over("over");
         app.value = undefined;
-        if (soft) again("ended", session.userId.slice(1).split(":")[0]);
-        else void signOut();
+        void Promise.all([engine.stop(), end(session, soft)]).finally(() => {
+            others?.over("gone");
+            location.reload();
+        });
     });
     render(<Client />, root);
     await prepareCrypto(the(), fresh, following?.machine);
@@ -111,11 +114,13 @@ export async function start(root: HTMLElement, session: Session, fresh: "login" 
         document.title = `${count}${name ? `${name} · ` : ""}Hromada`;
     });
     effect(() => {
+        document.querySelector<HTMLLinkElement>("link[rel=icon]")?.setAttribute("href", `/assets/logo${waiting.value ? "-new" : ""}.svg`);
         void (navigator as Navigator & { setAppBadge?: (n: number) => Promise<void> }).setAppBadge?.(waiting.value).catch(() => undefined);
     });
     engine.on("ready", () => keepList(session.userId));
     engine.on("answered", () => (keptRoom.value = undefined));
     engine.on("ready", () => setTimeout(fetchAhead, 3_000));
+    addEventListener("beforeunload", (event) => !running.following && outbox.uploading && event.preventDefault());
     listenForKeys();
     watchForNotices();
 }

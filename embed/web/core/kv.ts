@@ -58,17 +58,19 @@ export async function all<T>(store: Store): Promise<[string, T][]> {
     return keys.map((key, at) => [key, values[at] as T]);
 }
 
-/** Forget everything that this browser keeps: at logout. */
-export async function wipe(): Promise<void> {
-    memory.clear();
-    (await open())?.close();
-    opened = undefined;
+/** Forget everything that this browser keeps: at logout. With `only`, those databases whose names it matches. */
+export async function wipe(only?: RegExp): Promise<void> {
+    if (!only) {
+        memory.clear();
+        (await open())?.close();
+        opened = undefined;
+    }
     const known = (await indexedDB.databases?.().catch(() => [])) ?? [{ name: NAME }];
     await Promise.all(
         known.map(
             ({ name }) =>
                 new Promise<void>((done) => {
-                    if (!name) return done();
+                    if (!name || only?.test(name) === false) return done();
                     const request = indexedDB.deleteDatabase(name);
                     request.onsuccess = request.onerror = request.onblocked = () => done();
                 }),

@@ -236,4 +236,6 @@ export const rooms = {
     "upgrade.title": "Move this room?",
     "upgrade.yes": "Move",
     "verify.accept": "Compare",
+    "version.load": "Load it",
+    "version.new": "A new version of Hromada is ready.",
 } as const;

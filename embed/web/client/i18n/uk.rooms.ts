@@ -239,4 +239,6 @@ export const rooms: Same<typeof en> = {
     "upgrade.title": "Перенести кімнату?",
     "upgrade.yes": "Перенести",
     "verify.accept": "Порівняти",
+    "version.load": "Завантажити",
+    "version.new": "Готова нова версія Hromada.",
 };

@@ -12,7 +12,7 @@ import { MessageMenu } from "../parts/MessageMenu.tsx";
 import { Panel } from "../parts/Panel.tsx";
 import { TimelineView } from "../parts/Timeline.tsx";
 import { TimelineSkeleton } from "../parts/Skeleton.tsx";
-import { addFiles } from "../parts/Uploads.tsx";
+import { addFiles } from "../stores/uploads.ts";
 import { go, panel, route, type Route } from "../routes.ts";
 import { personOf } from "../sdk/rooms.ts";
 import type { Message, Person, RoomRow } from "../sdk/types.ts";

@@ -2,11 +2,11 @@ import { Component, type ComponentChildren, type JSX } from "preact";
 import { useEffect } from "preact/hooks";
 import { Empty } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
-import { lazy } from "../../ui/lazy.tsx";
+import { lazy, UNLOADED } from "../../ui/lazy.tsx";
 import { t } from "../i18n/t.ts";
 import { RoomPage, Strip } from "../pages/Room.tsx";
 import { route } from "../routes.ts";
-import { announced, app, loaded, me, rooms, toasts } from "../stores/app.ts";
+import { announced, app, loadAgain, loaded, me, rooms, toasts } from "../stores/app.ts";
 import { check } from "../stores/crypto.ts";
 import { newDialog, switcher } from "../stores/ui.ts";
 import { Dialogs } from "./Dialogs.tsx";
@@ -39,7 +39,7 @@ class Boundary extends Component<{ children: ComponentChildren; pane: string }, 
         return (
             <div class={this.props.pane}>
                 <Empty icon="unplug" title={t("crash.title")} text={t("crash.text")} bad>
-                    <button type="button" class="btn go" onClick={() => this.setState({ error: undefined })}>{t("error.again")}</button>
+                    <button type="button" class="btn go" onClick={() => (error.name === UNLOADED ? loadAgain() : this.setState({ error: undefined }))}>{t("error.again")}</button>
                     <button type="button" class="btn" onClick={() => void navigator.clipboard.writeText(`${details}\n${error.stack ?? ""}`)}><Icon name="copy" />{t("crash.copy")}</button>
                     <details class="small sub"><summary>{t("crash.details")}</summary><code>{details}</code></details>
                 </Empty>

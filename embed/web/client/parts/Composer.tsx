@@ -15,7 +15,8 @@ import { EmojiPicker } from "./Emoji.tsx";
 import { Face, RoomFace } from "./faces.tsx";
 import { sendUploads, type Spoken } from "./send.ts";
 import { type Option, optionsFor } from "./suggest.ts";
-import { addFiles, pickFiles, UploadTray, uploadsOf } from "./Uploads.tsx";
+import { addFiles, uploadsOf } from "../stores/uploads.ts";
+import { pickFiles, UploadTray } from "./Uploads.tsx";
 
 const TYPING_MS = 15_000;
 const LONGEST = 60_000;
@@ -335,7 +336,7 @@ export function Composer(props: Props): JSX.Element {
                     />
                     <IconButton icon="a-large-small" label={t("format.label")} class="wide-only" aria-pressed={formatting} onClick={() => setFormatting(!formatting)} />
                     <IconButton icon="smile" label={t("composer.emoji")} aria-expanded={emoji} onClick={() => setEmoji(!emoji)} />
-                    {RECORDS && !text.trim() && files.length === 0 && !edit && <IconButton icon="mic" label={t("voice.record")} onClick={() => setSpeaking(true)} />}
+                    {RECORDS && !text.trim() && files.length === 0 && !edit && <IconButton icon="mic" label={t("voice.record")} onClick={() => void attempt(() => import("./Voice.tsx")).then((here) => here && setSpeaking(true))} />}
                     <IconButton icon={edit ? "check" : "arrow-up"} label={t("composer.send")} class="go" disabled={!text.trim() && files.length === 0} onClick={() => void send()} />
                 </div>
             </div>

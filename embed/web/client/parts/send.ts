@@ -1,7 +1,7 @@
 // From files in the tray to entries of the outbox.
 
 import { the } from "../stores/app.ts";
-import { takeFiles } from "./Uploads.tsx";
+import { takeFiles } from "../stores/uploads.ts";
 
 interface Reply {
     id: string;

@@ -91,6 +91,11 @@ export class Outbox extends Emitter<{ change: string }> {
         return this.#entries;
     }
 
+    /** A file is on its way. */
+    get uploading(): boolean {
+        return this.#entries.some((entry) => entry.state === "uploading");
+    }
+
     get size(): number {
         return this.#entries.length;
     }

@@ -26,6 +26,8 @@ export interface WebConfig {
     registration: "open" | "token" | "closed";
     /** What to subscribe to pushes with; null if the server sends none. */
     push_key: string | null;
+    /** What the build is called that the server has now. */
+    build: string | null;
 }
 
 const EARLY_MS = 60_000;
@@ -60,7 +62,9 @@ export const loginFlows = async (): Promise<LoginFlow[]> => (await ask<{ flows: 
 /** Sign in with a password. Throws ApiError. */
 export async function login(user: string, password: string): Promise<Session> {
     const identifier = { type: "m.id.user", user: user.trim() };
-    return start(await ask<LoginAnswer>(`${CLIENT}/login`, { body: { type: "m.login.password", identifier, password, ...common() } }));
+    const last = await lastEnded();
+    const same = last?.soft && [last.userId, last.userId.slice(1).split(":")[0]].includes(identifier.user) && { device_id: last.deviceId };
+    return start(await ask<LoginAnswer>(`${CLIENT}/login`, { body: { type: "m.login.password", identifier, password, ...common(), ...same } }));
 }
 
 /** Sign in with the token that single sign-on came back with. Throws ApiError. */
@@ -144,8 +148,33 @@ export async function register(username: string, password: string, token: string
     throw last;
 }
 
+/** A session that the server ended. What was kept stays for its user, and goes when somebody else signs in. */
+interface Ended {
+    userId: string;
+    deviceId: string;
+    /** The device is still there: who signs in again goes on with it. */
+    soft: boolean;
+}
+const lastEnded = (): Promise<Ended | undefined> => kv.get<Ended>("kv", "ended");
+
+/** The name of whose session was ended here. */
+export const endedUser = async (): Promise<string | undefined> => (await lastEnded())?.userId.slice(1).split(":")[0];
+
+/** Note that the server has ended the session. */
+export async function end({ userId, deviceId }: Session, soft: boolean): Promise<void> {
+    await kv.put("kv", "ended", { userId, deviceId, soft } satisfies Ended);
+    await kv.remove("kv", "session");
+}
+
+/** What the SDK keeps, which is a device's. */
+const OF_DEVICE = /hromada-(sync|crypto):/;
+
 async function start(answer: LoginAnswer): Promise<Session> {
     const session = sessionOf(answer);
+    const last = await lastEnded();
+    if (last && last.userId !== session.userId) await kv.wipe();
+    else if (last && last.deviceId !== session.deviceId) await kv.wipe(OF_DEVICE);
+    await kv.remove("kv", "ended");
     await kv.put("kv", "session", session);
     return session;
 }

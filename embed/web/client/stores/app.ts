@@ -10,7 +10,7 @@ import { Engine } from "../sdk/engine.ts";
 import { Outbox } from "../sdk/outbox.ts";
 import { directs, roomRow } from "../sdk/rooms.ts";
 import { cookie } from "../sdk/media.ts";
-import type { Session } from "../sdk/session.ts";
+import { type Session, webConfig } from "../sdk/session.ts";
 import type { Following } from "../sdk/tabs/follow.ts";
 import type { Leading } from "../sdk/tabs/lead.ts";
 import type { Person, RoomRow } from "../sdk/types.ts";
@@ -75,6 +75,12 @@ export async function attempt<T>(run: () => Promise<T>, failed: Key = "error.fai
         return undefined;
     }
 }
+
+/** Load the page anew. Without the server there would be none: that is said instead. */
+export const loadAgain = (): void => void attempt(async () => {
+    await webConfig();
+    location.reload();
+});
 
 // --- life ---
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { contentOf, formatted, mentionsIn } from "../render/compose.ts";
+import { due } from "../stores/due.ts";
 import { BACK_MS, wayIn } from "../stores/way.ts";
 
 test("one comes back to one's place for ten minutes", () => {
@@ -24,4 +25,14 @@ test("a message that is changed keeps its mentions, and tells only those who are
     const now = changed["m.new_content"] as Record<string, unknown>;
     assert.deepEqual(now["m.mentions"], { user_ids: ["@ada:b", "@maya:b"], room: true });
     assert.match(String(now["formatted_body"]), /matrix\.to\/#\/@ada:b/);
+});
+
+test("another build is taken when nobody looks, and offered after a day", () => {
+    const day = 86_400_000, now = 20 * day;
+    assert.equal(due(undefined, 0, true, true, now), undefined);
+    assert.equal(due(now - 1, 0, true, true, now), "take");
+    assert.equal(due(now - 2 * day, 0, true, false, now), undefined);
+    assert.equal(due(now - 1, 0, false, true, now), undefined);
+    assert.equal(due(now - day, 0, false, true, now), "offer");
+    assert.equal(due(now - 2 * day, now - 1, false, true, now), undefined);
 });
