@@ -126,10 +126,10 @@ globalThis.addEventListener?.("hashchange", () => (route.value = parse(location.
 export const openRoom = computed(() => (route.value.page === "room" ? route.value.room : undefined));
 
 /** Go somewhere; `replace` leaves no step back. */
-export function go(to: Route, replace = false): void {
+export function go(to: Route, replace = false, state: unknown = null): void {
     const fragment = format(to);
     try {
-        if (replace) history.replaceState(null, "", fragment);
+        if (replace) history.replaceState(state, "", fragment);
         else if (location.hash !== fragment) history.pushState(null, "", fragment);
     } catch {
         // Safari throws where others only drop what comes too often
@@ -162,8 +162,34 @@ globalThis.document?.addEventListener("click", (event) => {
 
 export const roomRoute = (room: string, event?: string): Route => ({ page: "room", room, event, via: [], panel: undefined });
 
+/** Where a pane fills the window, what lies under it is a step of the history: Back closes one. */
+const alone = (): boolean => globalThis.matchMedia?.("(width < 640px)").matches ?? false;
+const TABS = ["details", "members", "settings"];
+
+/**
+ * How the history changes when `now` is to be the pane above `under`, the panes that lie below the one that is shown:
+ * so many steps back, or a new step, or none.
+ */
+export function pane(under: readonly string[], shown: string, now: string): number | "push" | "replace" {
+    const at = under.lastIndexOf(now);
+    if (at >= 0) return at - under.length;
+    return now && !(TABS.includes(shown) && TABS.includes(now)) ? "push" : "replace";
+}
+
 /** Open, change or close the panel of the open room. */
 export function panel(value: string | undefined): void {
     const now = route.value;
-    if (now.page === "room") go({ ...now, panel: value }, true);
+    if (now.page !== "room") return;
+    const to = { ...now, panel: value };
+    const under = (history.state as { under?: string[] } | null)?.under ?? [];
+    const step = pane(under, now.panel ?? "", value ?? "");
+    if (typeof step === "number") {
+        route.value = to; // shown at once; the address comes with the step
+        history.go(step);
+    } else if (step === "push" && alone()) {
+        history.pushState({ under: [...under, now.panel ?? ""] }, "", format(to));
+        route.value = to;
+    } else {
+        go(to, true, history.state);
+    }
 }
