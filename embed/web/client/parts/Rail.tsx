@@ -20,19 +20,11 @@ function byBadge(event: MouseEvent, inside?: ReadonlySet<string>): boolean {
     return true;
 }
 
-/** The first column: chats, the user's spaces, what is around. */
-export function Rail(): JSX.Element {
+/** The user's spaces: beside the list, on a telephone above it. */
+export function Spaces(): JSX.Element {
     const { page } = route.value;
-    const chats = page === "home" || page === "room" || page === "invites" || page === "search";
     return (
-        <nav class="rail" aria-label={t("nav.main")}>
-            <img class="mark" src="/assets/logo.svg" alt="Hromada" />
-            <a
-                class="ib" href="#/" title={t("nav.chats")} aria-label={t("nav.chats")} aria-current={chats && !space.value ? "page" : undefined}
-                onClick={() => (space.value = undefined)}
-            >
-                <Icon name="messages-square" />
-            </a>
+        <>
             {spaces.value.slice(0, 30).map((row) => {
                 const inside = within(row.id, rooms.value);
                 const total = sum(inside);
@@ -51,6 +43,24 @@ export function Rail(): JSX.Element {
                     </button>
                 );
             })}
+        </>
+    );
+}
+
+/** The first column: chats, the user's spaces, what is around. */
+export function Rail(): JSX.Element {
+    const { page } = route.value;
+    const chats = page === "home" || page === "room" || page === "invites" || page === "search";
+    return (
+        <nav class="rail" aria-label={t("nav.main")}>
+            <img class="mark" src="/assets/logo.svg" alt="Hromada" />
+            <a
+                class="ib" href="#/" title={t("nav.chats")} aria-label={t("nav.chats")} aria-current={chats && !space.value ? "page" : undefined}
+                onClick={() => (space.value = undefined)}
+            >
+                <Icon name="messages-square" />
+            </a>
+            <Spaces />
             <hr />
             <Entry icon="compass" label={t("nav.explore")} href="#/explore" on={page === "explore"} />
             <button type="button" class="ib" title={t("nav.new")} aria-label={t("nav.new")} onClick={() => (newDialog.value = "people")}><Icon name="plus" /></button>

@@ -13,10 +13,10 @@ import type { RoomRow } from "../sdk/types.ts";
 import { attempt, loaded, rooms, the } from "../stores/app.ts";
 import { reminding } from "../stores/crypto.ts";
 import { draftKey, drafts } from "../stores/drafts.ts";
-import { filter, type Filter, held, invites, order, sections, shown, space } from "../stores/list.ts";
+import { filter, type Filter, held, invites, order, sections, shown, space, spaces } from "../stores/list.ts";
 import { newDialog, question, switcher } from "../stores/ui.ts";
 import { ListSkeleton } from "./Skeleton.tsx";
-import { TabBar } from "./Rail.tsx";
+import { Spaces, TabBar } from "./Rail.tsx";
 
 const Reminder = lazy(() => import("../pages/Trust.tsx").then(({ Reminder }) => Reminder), null);
 const FILTERS: readonly Filter[] = ["all", "unread", "people", "rooms"];
@@ -143,6 +143,7 @@ export function RoomList(): JSX.Element {
                     <kbd class="wide-only">Ctrl K</kbd>
                 </button>
             </div>
+            {spaces.value.length > 0 && <div class="spaces phone-only" role="group" aria-label={t("list.spaces")}><Spaces /></div>}
             <div class="pills" role="group" aria-label={t("list.filter")}>
                 {FILTERS.map((each) => (
                     <button key={each} type="button" class="pill" aria-pressed={filter.value === each} onClick={() => (filter.value = each)}>{t(`filter.${each}`)}</button>
