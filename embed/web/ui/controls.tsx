@@ -115,14 +115,26 @@ export interface MenuItem {
     flip?: boolean;
 }
 
+interface MenuProps {
+    items: (MenuItem | null)[];
+    at: DOMRect;
+    label: string;
+    onClose: () => void;
+    /** At the foot of the page, for fingers. */
+    sheet?: boolean;
+    head?: JSX.Element | undefined;
+}
+
 /** A menu at a button or at the pointer; arrows, Home, End and letters move, Esc closes and gives the focus back. */
-export function Menu({ items, at, label, onClose }: { items: (MenuItem | null)[]; at: DOMRect; label: string; onClose: () => void }): JSX.Element {
+export function Menu({ items, at, label, onClose, sheet, head }: MenuProps): JSX.Element {
     const ref = useRef<HTMLDivElement>(null);
+    const beside = useRef(false);
     useLayoutEffect(() => {
         const menu = ref.current;
         if (!menu) return undefined;
         const before = document.activeElement;
-        void import("@floating-ui/dom").then(async ({ computePosition, flip, shift }) => {
+        if (sheet) menu.querySelector("button")?.focus();
+        else void import("@floating-ui/dom").then(async ({ computePosition, flip, shift }) => {
             const anchor = { getBoundingClientRect: () => at };
             const middleware = [flip({ padding: 8 }), shift({ padding: 8 })];
             const { x, y } = await computePosition(anchor, menu, { placement: "bottom-end", strategy: "fixed", middleware });
@@ -130,7 +142,7 @@ export function Menu({ items, at, label, onClose }: { items: (MenuItem | null)[]
             menu.querySelector("button")?.focus();
         });
         const away = (event: Event): void => {
-            if (!menu.contains(event.target as Node)) onClose();
+            if (!menu.contains(event.target as Node) && !sheet) onClose();
         };
         addEventListener("pointerdown", away, true);
         return () => {
@@ -154,7 +166,12 @@ export function Menu({ items, at, label, onClose }: { items: (MenuItem | null)[]
         }
     };
     return (
-        <div ref={ref} class="menu float" role="menu" aria-label={label} onKeyDown={move}>
+        <div ref={ref} class={sheet ? "menu sheet" : "menu float"} role="menu" aria-label={label} onKeyDown={move}
+            // Beside the sheet. The finger that opened it may be lifted there, but did not come down there.
+            onPointerDown={(event) => (beside.current = sheet === true && event.target === ref.current)}
+            onClick={(event) => beside.current && event.target === ref.current && onClose()}
+        >
+            {head}
             {items.map((item, at) =>
                 item === null ? (
                     <hr key={at} />

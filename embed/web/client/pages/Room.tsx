@@ -57,7 +57,7 @@ export interface Doing {
 export function useActions(row: RoomRow, view: RoomView, thread: string | undefined): { actions: Actions; doing: Doing; popups: JSX.Element } {
     const [reply, setReply] = useState<Message>();
     const [edit, setEdit] = useState<Message>();
-    const [menu, setMenu] = useState<{ message: Message; at: DOMRect }>();
+    const [menu, setMenu] = useState<{ message: Message; at: DOMRect; sheet: boolean }>();
     const [picker, setPicker] = useState<{ message: Message; at: DOMRect }>();
     const rights = rightsOf(row.id);
     const mayReact = rights?.send ?? false;
@@ -91,7 +91,7 @@ export function useActions(row: RoomRow, view: RoomView, thread: string | undefi
                 setEdit(undefined);
                 setReply(message);
             },
-            menu: (message, at) => setMenu({ message, at }),
+            menu: (message, at, sheet = false) => setMenu({ message, at, sheet }),
             retry: (message) => outbox.retry(message.key),
             cancel: (message) => void outbox.cancel(message.key),
             person: (user) => (personCard.value = { user, room: row.id }),
@@ -100,7 +100,7 @@ export function useActions(row: RoomRow, view: RoomView, thread: string | undefi
     }, [row.id, row.kind, thread, mayReact, view]);
     const popups = (
         <>
-            {menu && <MessageMenu message={menu.message} at={menu.at} actions={actions} rights={rights} doing={doing} onClose={() => setMenu(undefined)} />}
+            {menu && <MessageMenu {...menu} actions={actions} rights={rights} doing={doing} onClose={() => setMenu(undefined)} />}
             {picker && <EmojiPicker at={picker.at} onPick={(sign) => actions.react(picker.message, sign)} onClose={() => setPicker(undefined)} />}
         </>
     );

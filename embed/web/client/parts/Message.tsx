@@ -26,7 +26,8 @@ export interface Actions {
     react: (message: Message, key: string) => void;
     pick: (message: Message, at: DOMRect) => void;
     reply: (message: Message) => void;
-    menu: (message: Message, at: DOMRect) => void;
+    /** `sheet`: at the foot of the page, for fingers. */
+    menu: (message: Message, at: DOMRect, sheet?: boolean) => void;
     retry: (message: Message) => void;
     cancel: (message: Message) => void;
     person: (user: string) => void;
@@ -163,8 +164,10 @@ export const MessageRow = memo(function MessageRow({ message, first, next, last,
             {!mine && first && <button type="button" class="plainly" tabIndex={-1} aria-hidden="true" onClick={() => actions.person(sender.id)}><Face person={sender} /></button>}
             <div class="b" role="article" aria-label={label} tabIndex={focused ? 0 : -1}
                 onContextMenu={(event) => {
-                    if ((event.target as Element).closest("a, img, video") || getSelection()?.toString()) return;
+                    const finger = (event as MouseEvent & { pointerType?: string }).pointerType === "touch"; // see touch.ts
+                    if ((event.target as Element).closest(finger ? "a" : "a, img, video") || getSelection()?.toString()) return;
                     event.preventDefault();
+                    if (finger) return;
                     actions.menu(message, new DOMRect(event.clientX, event.clientY));
                 }}
             >

@@ -6,11 +6,13 @@ import { panel, shareLink } from "../routes.ts";
 import type { Message, Rights } from "../sdk/types.ts";
 import { attempt, rooms, the } from "../stores/app.ts";
 import { question, reporting } from "../stores/ui.ts";
+import { recentEmoji } from "./emoji-data.ts";
 import type { Actions } from "./Message.tsx";
 
 interface Props {
     message: Message;
     at: DOMRect;
+    sheet: boolean;
     actions: Actions;
     rights: Rights | undefined;
     doing: Doing;
@@ -18,7 +20,7 @@ interface Props {
 }
 
 /** What can be done with a message. */
-export function MessageMenu({ message, at, actions, rights, doing, onClose }: Props): JSX.Element {
+export function MessageMenu({ message, at, sheet, actions, rights, doing, onClose }: Props): JSX.Element {
     const { commands } = the();
     const room = actions.roomId;
     const text = message.body.type === "text" ? message.body.text : undefined;
@@ -47,5 +49,13 @@ export function MessageMenu({ message, at, actions, rights, doing, onClose }: Pr
         ...when(mayDelete, { icon: "trash-2", label: t("message.delete"), bad: true, run: unsent ? () => actions.cancel(message) : ask }),
     ];
     const trimmed = items.filter((item, index) => item !== null || (index > 0 && items[index - 1] !== null && index < items.length - 1));
-    return <Menu label={t("message.actions")} items={trimmed} at={at} onClose={onClose} />;
+    const signs = sheet && actions.mayReact && (
+        <div class="row signs-row">
+            {recentEmoji().slice(0, 6).map((sign) => <button key={sign} type="button" role="menuitem" class="emo" aria-label={t("message.react-with", { key: sign })} onClick={() => {
+                onClose();
+                actions.react(message, sign);
+            }}>{sign}</button>)}
+        </div>
+    );
+    return <Menu label={t("message.actions")} items={trimmed} at={at} onClose={onClose} sheet={sheet} head={signs || undefined} />;
 }

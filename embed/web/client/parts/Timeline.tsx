@@ -221,6 +221,17 @@ export function TimelineView({ view, actions, label, intro }: { view: RoomView; 
     const left = (box: HTMLElement): boolean => box.scrollTop < was.current && size.current.startsWith(sizeOf(box)) && under(box) > BOTTOM_PX;
     if (scroller.current && left(scroller.current)) view.atBottom = false;
 
+    useEffect(() => {
+        const box = scroller.current;
+        if (!box || !matchMedia("(any-pointer: coarse)").matches) return undefined;
+        let stop = nothing, gone = false;
+        void import("./touch.ts").then(({ listen }) => !gone && (stop = listen(box, view, actions)));
+        return () => {
+            gone = true;
+            stop();
+        };
+    }, [view, actions, shown]);
+
     // Pages come until there is enough above and below. Who waits at the very end does not scroll any more.
     const want = useCallback((): void => {
         const box = scroller.current;
