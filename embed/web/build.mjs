@@ -192,7 +192,9 @@ const gzip = promisify(zlib.gzip);
 const zstd = zlib.zstdCompress && promisify(zlib.zstdCompress);
 const { BROTLI_PARAM_QUALITY, BROTLI_PARAM_SIZE_HINT, ZSTD_c_compressionLevel } = zlib.constants;
 
-/** Write `name`.br, .gz and .zst beside it, or keep those of the last build: a name holds the content's hash. */
+const HASHED = /\.[0-9A-Z]{8}\.\w+$/;
+
+/** Write `name`.br, .gz and .zst beside it, or keep those of the last build where the name holds the content's hash. */
 async function compress(folder, name) {
     const data = await readFile(path.join(folder, name));
     const wanted = {
@@ -205,7 +207,7 @@ async function compress(folder, name) {
     for (const [suffix, make] of Object.entries(wanted)) {
         const target = path.join(folder, `${name}.${suffix}`);
         const before = path.join(OUT, "assets", `${name}.${suffix}`);
-        if (!WATCH && (await stat(before).catch(() => null))) await cp(before, target);
+        if (!WATCH && HASHED.test(name) && (await stat(before).catch(() => null))) await cp(before, target);
         else await writeFile(target, await make());
         sizes[suffix] = (await stat(target)).size;
     }
@@ -267,13 +269,12 @@ async function finish({ metafile, errors }) {
         if (found) inBundle.add(found[1]);
     }
     const text = await licences();
-    const name = `licences.${createHash("sha256").update(text).digest("hex").slice(0, 8).toUpperCase()}.txt`;
-    await writeFile(path.join(assets, name), text);
+    await writeFile(path.join(assets, "licences.txt"), text);
     await cp(path.join(ROOT, "look/logo.svg"), path.join(assets, "logo.svg"));
     for (const file of await readdir(path.join(ROOT, "look/art"))) await cp(path.join(ROOT, "look/art", file), path.join(assets, file));
 
     const sizes = {};
-    const manifest = { build: options.define.BUILD.slice(1, -1), entries: { licences: name }, preload: [], assets: {} };
+    const manifest = { build: options.define.BUILD.slice(1, -1), entries: {}, preload: [], assets: {} };
     for (const file of await readdir(assets)) {
         const type = TYPES[path.extname(file)];
         if (!type) throw new Error(`no media type for ${file}`);

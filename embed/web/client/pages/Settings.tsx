@@ -330,6 +330,7 @@ const About = (): JSX.Element => (
             <Row title="Hromada" text={`build ${BUILD}`} />
             <Row title={t("about.server")} text={the().commands.serverName} />
             <Row title={t("about.device")} text={the().engine.session.deviceId} />
+            <a class="set" href="/assets/licences.txt" target="_blank" rel="noopener"><span class="grow">{t("login.licences")}</span><Icon name="chevron-right" flip /></a>
         </div>
     </>
 );

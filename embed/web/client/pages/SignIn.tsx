@@ -89,7 +89,7 @@ export function SignIn({ reason, user, onSession }: Props): JSX.Element {
                         <Login server={name} away={away} flows={flows} config={config} user={user} ended={reason === "ended"} onSession={onSession} />
                     )}
                 </main>
-                <footer class="links"><a href="/assets/licences.txt" hidden>{t("login.licences")}</a><span class="grow" /><span>{config ? `Hromada ${config.version}` : ""}</span></footer>
+                <footer class="links"><a href="/assets/licences.txt" target="_blank" rel="noopener">{t("login.licences")}</a><span class="grow" /><span>{config ? `Hromada ${config.version}` : ""}</span></footer>
             </div>
             <Show />
         </div>
