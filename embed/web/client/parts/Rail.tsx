@@ -1,6 +1,8 @@
 import type { JSX } from "preact";
+import { useRef } from "preact/hooks";
 import { BadgeView, Face, RoomFace } from "./faces.tsx";
 import { Icon } from "../../ui/Icon.tsx";
+import { useRoving } from "../../ui/roving.ts";
 import { t } from "../i18n/t.ts";
 import { format, go, openRoom, route } from "../routes.ts";
 import { admin, me, openRoomById, rooms } from "../stores/app.ts";
@@ -51,8 +53,10 @@ export function Spaces(): JSX.Element {
 export function Rail(): JSX.Element {
     const { page } = route.value;
     const chats = page === "home" || page === "room" || page === "invites" || page === "search";
+    const bar = useRef<HTMLElement>(null);
+    const roving = useRoving(bar, "a, button");
     return (
-        <nav class="rail" aria-label={t("nav.main")}>
+        <nav class="rail" ref={bar} {...roving} aria-label={t("nav.main")}>
             <img class="mark" src="/assets/logo.svg" alt="Hromada" />
             <a
                 class="ib" href="#/" title={t("nav.chats")} aria-label={t("nav.chats")} aria-current={chats && !space.value ? "page" : undefined}

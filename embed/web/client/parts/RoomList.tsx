@@ -6,6 +6,7 @@ import { IconButton, Menu } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { lazy } from "../../ui/lazy.tsx";
 import { memo } from "../../ui/memo.ts";
+import { useRoving } from "../../ui/roving.ts";
 import { t } from "../i18n/t.ts";
 import { short } from "../render/dates.ts";
 import { format, go, openRoom, roomRoute } from "../routes.ts";
@@ -107,20 +108,10 @@ export function askToLeave(row: RoomRow): void {
     };
 }
 
-/** One stop for Tab; arrows, Home and End move inside. */
-function move(event: KeyboardEvent): void {
-    const list = event.currentTarget as HTMLElement;
-    const rows = [...list.querySelectorAll<HTMLElement>("a.rm, a.inv")];
-    const at = rows.indexOf(document.activeElement as HTMLElement);
-    const to: Record<string, number> = { ArrowDown: Math.min(at + 1, rows.length - 1), ArrowUp: Math.max(at - 1, 0), Home: 0, End: rows.length - 1 };
-    const next = to[event.key];
-    if (next === undefined || event.altKey || event.ctrlKey) return;
-    event.preventDefault();
-    rows[next]?.focus();
-}
-
 export function RoomList(): JSX.Element {
     const [at, open, close] = useAnchor();
+    const box = useRef<HTMLDivElement>(null);
+    const roving = useRoving(box, "a.rm, a.inv");
     const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
     const hold = (): void => {
         held.value ??= shown.value.map((row) => row.id);
@@ -150,7 +141,7 @@ export function RoomList(): JSX.Element {
                 ))}
             </div>
             {loaded.value ? (
-                <div class="scroll" onKeyDown={move} onPointerMove={hold} onPointerLeave={() => (held.value = undefined)}>
+                <div class="scroll" ref={box} {...roving} onPointerMove={hold} onPointerLeave={() => (held.value = undefined)}>
                     {invites.value.length > 0 && (
                         <a class="inv" href="#/invites">
                             <Icon name="mail" />
