@@ -4,6 +4,7 @@ import { Empty, IconButton } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { lazy } from "../../ui/lazy.tsx";
 import { t } from "../i18n/t.ts";
+import { Boundary } from "../parts/Boundary.tsx";
 import { EmojiPicker } from "../parts/Emoji.tsx";
 import { Composer } from "../parts/Composer.tsx";
 import { Face, RoomFace } from "../parts/faces.tsx";
@@ -231,7 +232,7 @@ function Conversation({ row, to }: { row: RoomRow; to: RoomRoute }): JSX.Element
                 {popups}
                 {dropping && <div class="drop"><Icon name="image-up" /><b>{t("upload.drop", { name: row.name })}</b></div>}
             </main>
-            {to.panel && <Panel row={row} shown={to.panel} />}
+            {to.panel && <Boundary pane="panel" of={to.panel}><Panel row={row} shown={to.panel} /></Boundary>}
         </>
     );
 }

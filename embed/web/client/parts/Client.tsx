@@ -1,14 +1,15 @@
-import { Component, type ComponentChildren, type JSX } from "preact";
+import type { JSX } from "preact";
 import { useEffect } from "preact/hooks";
 import { Empty } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
-import { lazy, UNLOADED } from "../../ui/lazy.tsx";
+import { lazy } from "../../ui/lazy.tsx";
 import { t } from "../i18n/t.ts";
 import { RoomPage, Strip } from "../pages/Room.tsx";
 import { route } from "../routes.ts";
-import { announced, app, loadAgain, loaded, me, rooms, toasts } from "../stores/app.ts";
+import { announced, app, loaded, me, rooms, toasts } from "../stores/app.ts";
 import { check } from "../stores/crypto.ts";
 import { newDialog, switcher } from "../stores/ui.ts";
+import { Boundary } from "./Boundary.tsx";
 import { Dialogs } from "./Dialogs.tsx";
 import { RoomFace } from "./faces.tsx";
 import { Rail, TabBar } from "./Rail.tsx";
@@ -22,31 +23,6 @@ const Search = lazy(() => import("../pages/Search.tsx").then(({ Search }) => Sea
 const Confirm = lazy(() => import("../pages/Confirm.tsx").then(({ ConfirmPage }) => ConfirmPage));
 const CheckCard = lazy(() => import("../pages/Trust.tsx").then(({ CheckCard }) => CheckCard), null);
 const Admin = lazy(() => import("../pages/Admin.tsx").then(({ AdminPage }) => AdminPage));
-
-/** A pane that broke does not take the others with it; drafts and unsent messages are on disk. */
-class Boundary extends Component<{ children: ComponentChildren; pane: string }, { error: Error | undefined }> {
-    override state = { error: undefined as Error | undefined };
-    static override getDerivedStateFromError(error: Error): { error: Error } {
-        return { error };
-    }
-    override componentDidCatch(error: Error): void {
-        console.error(error);
-    }
-    override render(): ComponentChildren {
-        const { error } = this.state;
-        if (!error) return this.props.children;
-        const details = `${error.name}: ${error.message} · ${this.props.pane} · build ${BUILD}`;
-        return (
-            <div class={this.props.pane}>
-                <Empty icon="unplug" title={t("crash.title")} text={t("crash.text")} bad>
-                    <button type="button" class="btn go" onClick={() => (error.name === UNLOADED ? loadAgain() : this.setState({ error: undefined }))}>{t("error.again")}</button>
-                    <button type="button" class="btn" onClick={() => void navigator.clipboard.writeText(`${details}\n${error.stack ?? ""}`)}><Icon name="copy" />{t("crash.copy")}</button>
-                    <details class="small sub"><summary>{t("crash.details")}</summary><code>{details}</code></details>
-                </Empty>
-            </div>
-        );
-    }
-}
 
 const isNew = (): boolean => loaded.value && rooms.value.size === 0;
 
@@ -153,8 +129,8 @@ export function Client(): JSX.Element {
             <Dialogs />
             {check.value?.phase === "asked" && !check.value.room && <CheckCard />}
             <div class="toasts" role="region" aria-label={t("nav.toasts")}>
-                {toasts.value.map(({ id, text, action }) => (
-                    <div class="toast" key={id}><span>{text}</span>{action && <button type="button" onClick={action.run}>{action.label}</button>}</div>
+                {toasts.value.map(({ id, text, action, details }) => (
+                    <div class="toast" key={id}><span>{text}</span>{details && <details><summary>{t("crash.details")}</summary><code>{details}</code></details>}{action && <button type="button" onClick={action.run}>{action.label}</button>}</div>
                 ))}
             </div>
             <Announcer />

@@ -10,7 +10,7 @@ import { type Context, Html, isBig, Plain } from "../render/Rich.tsx";
 import { panel } from "../routes.ts";
 import type { Body, Message, Person, Quote, Reaction, ThreadSummary } from "../sdk/types.ts";
 import { thumbnail } from "../sdk/media.ts";
-import { awaySince } from "../stores/app.ts";
+import { awaySince, notSent } from "../stores/app.ts";
 import { Face } from "./faces.tsx";
 import { MediaBody } from "./Media.tsx";
 import { settings } from "../stores/settings.ts";
@@ -115,10 +115,9 @@ const LinkPreview = lazy(() => import("./LinkPreview.tsx").then(({ LinkPreview }
 function State({ message, actions, last }: { message: Message; actions: Actions; last: boolean }): JSX.Element | null {
     const { state, readers } = message;
     if (state === "failed") {
-        const reason = message.error === "stale" ? t("send.stale") : message.error === "NO_CRYPTO" ? t("send.locked") : message.error === "CHANGED_IDENTITY" ? t("send.changed") : message.error === "M_FORBIDDEN" ? t("send.forbidden") : message.error === "M_TOO_LARGE" ? t("send.large") : t("send.refused");
         return (
             <div class="st bad">
-                <Icon name="circle-alert" />{reason}{" "}
+                <Icon name="circle-alert" />{notSent(message.error)}{" "}
                 <button type="button" onClick={() => actions.retry(message)}>{t("send.retry")}</button> · <button type="button" onClick={() => actions.cancel(message)}>{t("message.delete")}</button>
             </div>
         );

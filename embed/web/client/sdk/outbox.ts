@@ -43,7 +43,7 @@ export type Encrypt = (roomId: string, type: string, content: Record<string, unk
 /** Uploads the entry's file and puts its address into the content. */
 export type SendFile = (entry: Entry, onprogress: () => void, signal: AbortSignal) => Promise<void>;
 
-export class Outbox extends Emitter<{ change: string }> {
+export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     #entries: Entry[] = [];
     #running = new Set<string>();
     #timers = new Map<string, ReturnType<typeof setTimeout>>();
@@ -246,6 +246,7 @@ export class Outbox extends Emitter<{ change: string }> {
         if ("failed" in next) Object.assign(entry, { state: "failed", error: next.failed });
         else entry.state = "waiting";
         this.#keep(entry);
+        if ("failed" in next) this.emit("failed", entry);
         return "failed" in next ? 0 : next.wait; // later entries go on after one that failed
     }
 }

@@ -3,7 +3,7 @@
 import { batch, computed, signal } from "@preact/signals";
 import * as kv from "../../core/kv.ts";
 import type { Status } from "../../core/ws.mjs";
-import { keepLocal, t, type Key, type Slots } from "../i18n/t.ts";
+import { keepLocal, t, type Key } from "../i18n/t.ts";
 import { go, route } from "../routes.ts";
 import { Commands } from "../sdk/commands.ts";
 import { Engine } from "../sdk/engine.ts";
@@ -47,14 +47,16 @@ export interface Toast {
     id: number;
     text: string;
     action: { label: string; run: () => void } | undefined;
+    /** What the server said, for whoever asks. */
+    details: string | undefined;
 }
 export const toasts = signal<readonly Toast[]>([]);
 let count = 0;
 
-export function toast(text: string, action?: Toast["action"]): void {
+export function toast(text: string, action?: Toast["action"], details?: string): void {
     const id = count++;
-    toasts.value = [...toasts.value.slice(-2), { id, text, action }];
-    setTimeout(() => (toasts.value = toasts.value.filter((each) => each.id !== id)), action ? 10_000 : 5_000);
+    toasts.value = [...toasts.value.slice(-2), { id, text, action, details }];
+    setTimeout(() => (toasts.value = toasts.value.filter((each) => each.id !== id)), action || details ? 15_000 : 5_000);
 }
 
 /** What the screen reader says; the same sentence twice is said twice. */
@@ -63,14 +65,21 @@ export const announce = (text: string, urgent = false): void => {
     announced.value = { text: announced.value.text === text ? `${text}\u00A0` : text, urgent };
 };
 
+/** Why a message stays where it is. */
+export const notSent = (error: string | undefined): string => {
+    const reasons: Record<string, Key> = { stale: "send.stale", NO_CRYPTO: "send.locked", CHANGED_IDENTITY: "send.changed", M_FORBIDDEN: "send.forbidden", M_TOO_LARGE: "send.large" };
+    return t(reasons[error ?? ""] ?? "send.refused");
+};
+
 /** Run a command; what failed is said, and undefined returned. */
 export async function attempt<T>(run: () => Promise<T>, failed: Key = "error.failed"): Promise<T | undefined> {
     try {
         return await run();
     } catch (error) {
         const { errcode, status: code, message } = error as { errcode?: string; status?: number; message: string };
-        const text = code === 0 || errcode === "NETWORK" ? t("error.network") : t(failed, { detail: message } satisfies Slots);
-        toast(text);
+        const away = code === 0 || errcode === "NETWORK";
+        const text = t(away ? "error.network" : failed);
+        toast(text, undefined, away ? undefined : [errcode, message].filter(Boolean).join(": "));
         announce(text, true);
         return undefined;
     }
@@ -113,6 +122,7 @@ export async function startApp(session: Session, following?: Following): Promise
     void engine.tokens.cookie().then((works) => (cookie.value = works));
     started.outbox.sendFile = async (...entry) => (await import("../sdk/files.ts")).sendEntryFile(engine, ...entry);
     void import("../sdk/upload.ts").then(({ uploadLimit }) => uploadLimit(engine)).then((most) => (largest.value = most));
+    started.outbox.on("failed", ({ error }) => announce(notSent(error), true));
     void loadMe();
     void started.commands.isAdmin().then((is) => (admin.value = is));
     return started;

@@ -80,7 +80,7 @@ export function Pager({ from, shown, total, step, onMove }: { from: number; show
 /** The head of a table, its rows, and what is there while it has none. */
 export function Table({ head, rows, error, again, none, busy }: { head: readonly (ComponentChildren | readonly [ComponentChildren, "n"])[]; rows: readonly JSX.Element[]; error: string; again: () => void; none: JSX.Element; busy: boolean }): JSX.Element {
     if (error) {
-        return <Empty icon="cloud-off" title={t("error.failed", { detail: "" })} text={error} bad><button type="button" class="btn" onClick={again}>{t("error.again")}</button></Empty>;
+        return <Empty icon="cloud-off" title={t("error.failed")} text={error} bad><button type="button" class="btn" onClick={again}>{t("error.again")}</button></Empty>;
     }
     if (busy) {
         return <div class="card" aria-busy="true" role="status" aria-label={t("loading")}>{[1, 2, 3, 4, 5].map((each) => <div class="set" key={each}><Bone w="2rem" h="2rem" round="50%" /><span class="grow"><Bone w={`${70 - each * 8}%`} h=".875rem" /></span></div>)}</div>;
