@@ -110,3 +110,95 @@ async def test_fingers_on_a_telephone(browser: Browser, server: Server, anonymou
     await mine.ok("PUT", f"/rooms/{space}/state/m.space.child/{room}", {"via": [server.name]})
     await page.get_by_role("link", name="Bees").wait_for()
     assert maya.faults == []
+
+
+async def refuse(who: Person, path: str) -> None:
+    """Let the server forbid whatever is put at `path`."""
+    answer = {"status": 403, "json": {"errcode": "M_FORBIDDEN", "error": "The bees said no"}}
+    await who.page.route(path, lambda route: route.fulfill(**answer) if route.request.method == "PUT" else route.fallback())
+
+
+async def at_the_end(who: Person) -> None:
+    """Wait until the end of the conversation is in sight."""
+    box = "document.querySelector('[role=log]')"
+    await who.page.wait_for_function(f"{box}.scrollHeight - {box}.scrollTop - {box}.clientHeight < 80")
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_keys_at_a_desk(browser: Browser, server: Server, anonymous: Client) -> None:
+    maya = await person(browser, local(server), "maya", viewport={"width": 1280, "height": 500})
+    await maya.sign_up()
+    noor, room = await room_with_a_word(maya, anonymous)
+    for n in range(30):
+        await noor.ok("PUT", f"/rooms/{room}/send/m.room.message/w{n}", {"msgtype": "m.text", "body": f"word {n}"})
+    page = maya.page
+    await maya.sees("word 29")
+    # The list is one stop, and so is the rail; arrows move inside.
+    mine = await anonymous.anonymous().login(maya.name, PASSWORD)
+    for name in ("Roofs", "Cellar"):
+        await mine.create_room(name=name)
+    await page.get_by_role("link", name="Cellar").wait_for()
+    await page.get_by_role("link", name="Roofs").focus()
+    for key, name in (("ArrowUp", "Cellar"), ("End", "Bees"), ("Home", "Cellar")):
+        await page.keyboard.press(key)
+        assert name in await page.evaluate("document.activeElement.textContent")
+    for region in (".list .scroll", ".rail"):
+        assert await page.locator(f"{region} :is(a, button)[tabindex='0']").count() == 1
+    # From region to region: the newest message has the focus, and T opens its thread.
+    await maya.composer.focus()
+    await page.keyboard.press("Shift+F6")
+    assert "word 29" in await page.evaluate("document.activeElement.ariaLabel")
+    await page.keyboard.press("ArrowUp")
+    await page.keyboard.press("t")
+    await page.get_by_role("complementary", name="Thread").get_by_text("word 28").wait_for()
+    # Esc closes the innermost, then goes to the end.
+    await page.get_by_role("log").first.evaluate("each => (each.scrollTop = 0)")
+    await page.get_by_role("button", name="Jump to the newest").or_(page.locator(".jump")).first.wait_for()
+    await page.keyboard.press("Escape")
+    await page.get_by_role("complementary").wait_for(state="detached")
+    assert await page.locator(".jump").count() == 1
+    await page.keyboard.press("Escape")
+    await at_the_end(maya)
+    assert maya.faults == []
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_what_goes_wrong_is_said(browser: Browser, server: Server, anonymous: Client) -> None:
+    maya = await person(browser, local(server), "maya", viewport={"width": 1280, "height": 500})
+    await maya.sign_up()
+    await room_with_a_word(maya, anonymous)
+    page = maya.page
+    # A message that is refused is announced at once; what the server says is behind Details.
+    await refuse(maya, "**/send/**")
+    await maya.say("Are they angry?")
+    await page.get_by_role("alert").filter(has_text="Not sent: you may not write here.").wait_for()
+    await refuse(maya, "**/state/**")
+    await maya.say("/topic Honey")
+    toast = page.locator(".toast").filter(has_text="That did not work.")
+    assert not await toast.get_by_text("The bees said no").is_visible()
+    await toast.get_by_text("Details").click()
+    await toast.get_by_text("M_FORBIDDEN: The bees said no").wait_for()
+    # A panel that breaks leaves the conversation alone.
+    await page.get_by_role("button", name="Room details").last.click()
+    await page.get_by_role("tab", name="Members").click()
+    await page.evaluate("""() => {
+        window.normalize = String.prototype.normalize;
+        String.prototype.normalize = () => { throw new Error("the panel broke"); };
+    }""")
+    await page.locator(".panel input").fill("no")
+    await page.locator(".panel").get_by_text("the panel broke").wait_for(state="attached")
+    await maya.composer.fill("Still here")
+    await page.evaluate("() => void (String.prototype.normalize = window.normalize)")
+    await page.locator(".panel").get_by_role("button", name="Load again").click()
+    await page.get_by_role("tab", name="Members").wait_for()
+    # Dialogs speak the user's language, and the licences can be read.
+    await page.evaluate("localStorage.setItem('hromada.language', 'uk')")
+    await page.goto(f"{maya.url}/#/settings/about")
+    await page.reload()
+    licences = page.get_by_role("link", name="Ліцензії")
+    text = await (await maya.context.request.get(maya.url + (await licences.get_attribute("href") or ""))).text()
+    assert "preact 1" in text
+    assert "matrix-js-sdk 43" in text
+    await page.get_by_role("button", name="Нова розмова").first.click()
+    await page.get_by_role("dialog").get_by_role("button", name="Закрити").click()
+    assert maya.faults == []

@@ -4,6 +4,7 @@ import { effect } from "@preact/signals";
 import { render } from "preact";
 import icons from "hromada:icons/all";
 import * as kv from "../core/kv.ts";
+import { words } from "../ui/controls.tsx";
 import { learnIcons } from "../ui/Icon.tsx";
 import { missing } from "../ui/lazy.tsx";
 import { Client } from "./parts/Client.tsx";
@@ -28,6 +29,7 @@ import { watchForNotices } from "./stores/notify.ts";
 learn({ ...chat, ...rooms });
 learnIcons(icons);
 missing.tell = () => toast(t("crash.title"), { label: t("error.again"), run: loadAgain });
+effect(() => void (words.close = t("close")));
 
 const finder = async (engine: Engine): Promise<Finder> => (await import("./stores/finder.ts")).theFinder(engine);
 

@@ -60,6 +60,9 @@ export function PasswordField({ show, hide, ...field }: FieldProps & { show: str
     return <Field {...field} type={open ? "text" : "password"} autocapitalize="none" spellcheck={false} end={eye} />;
 }
 
+/** What parts say by themselves, in the user's language. */
+export const words = { close: "Close" };
+
 /** A modal dialog: the browser makes the rest inert and gives the focus back. */
 export function Dialog({ title, onClose, children, footer, wide, bare }: {
     title: string;
@@ -97,7 +100,7 @@ export function Dialog({ title, onClose, children, footer, wide, bare }: {
             {!bare && (
                 <header>
                     <h3 id={id} class="grow">{title}</h3>
-                    <IconButton icon="x" label="✕" onClick={onClose} aria-label="Close" />
+                    <IconButton icon="x" label={words.close} onClick={onClose} />
                 </header>
             )}
             {children}

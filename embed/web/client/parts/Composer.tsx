@@ -247,7 +247,7 @@ export function Composer(props: Props): JSX.Element {
             if (emoji) return act(() => setEmoji(false));
             if (edit) return act(() => props.setEdit(undefined));
             if (reply) return act(() => props.setReply(undefined));
-            return act(() => view.readAll());
+            return undefined; // what is around it: the panel, or the end of the conversation
         }
         if (command && !event.altKey) {
             const marks: Record<string, string> = { b: "**", i: "_", e: "`" };

@@ -6,6 +6,7 @@ import { Icon } from "../../ui/Icon.tsx";
 import { t, tt } from "../i18n/t.ts";
 import { day as dayText, full } from "../render/dates.ts";
 import { group, walled } from "../render/group.ts";
+import { panel } from "../routes.ts";
 import type { Happening, Message } from "../sdk/types.ts";
 import { me } from "../stores/app.ts";
 import { keptRoom, type RoomView } from "../stores/room.ts";
@@ -315,6 +316,8 @@ export function TimelineView({ view, actions, label, intro }: { view: RoomView; 
         box.scrollTo({ top: box.scrollHeight, behavior: near && !calm ? "smooth" : "auto" });
     };
 
+    view.toEnd = toEnd;
+
     if (!shown) return view.thread ? <TimelineSkeleton /> : <KeptTimeline room={view.roomId} />;
     return (
         <>
@@ -362,7 +365,7 @@ function keys(event: KeyboardEvent, view: RoomView, actions: Actions, setFocused
         ...(settings.value.letters && message.id && {
             KeyR: () => actions.reply(message),
             KeyE: () => actions.pick(message, rect),
-            KeyT: () => actions.menu(message, rect),
+            KeyT: () => actions.thread || panel(`thread:${message.id}`),
             KeyC: () => void navigator.clipboard.writeText(message.body.type === "text" ? message.body.text : ""),
         }),
     };

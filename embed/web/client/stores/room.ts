@@ -31,6 +31,8 @@ export class RoomView {
     atBottom = true;
     /** When one went elsewhere; 0 while one is here. */
     #left = 0;
+    /** Scroll to the live end; whoever shows the view knows how. */
+    toEnd: () => Promise<void> = () => Promise.resolve();
     /** Items at which a page of history began, drawn as the first of a group. They stay so. */
     readonly apart = new Set<string>();
     #scheduled = false;
@@ -231,9 +233,10 @@ export class RoomView {
         }
     }
 
-    /** Esc: all is read, and the line goes away. */
-    readAll(): void {
+    /** Esc: all is read, the line goes away, and the end is shown. */
+    async readAll(): Promise<void> {
         this.line.value = undefined;
+        await this.toEnd();
         const last = this.items.value.at(-1);
         if (last) this.seen(last);
     }
