@@ -35,4 +35,8 @@ async function enter(session: Session, fresh?: "login" | "register"): Promise<vo
     await start(root, session, fresh);
 }
 
-void boot();
+// What is older keeps the page that says so.
+if (CSS.supports("color", "light-dark(red, red)") && "withResolvers" in Promise) {
+    root.replaceChildren();
+    void boot();
+} else root.firstElementChild?.classList.remove("outdated");
