@@ -131,7 +131,7 @@ interface MenuProps {
 /** A menu at a button or at the pointer; arrows, Home, End and letters move, Esc closes and gives the focus back. */
 export function Menu({ items, at, label, onClose, sheet, head }: MenuProps): JSX.Element {
     const ref = useRef<HTMLDivElement>(null);
-    const beside = useRef(false);
+    const pressed = useRef(false);
     useLayoutEffect(() => {
         const menu = ref.current;
         if (!menu) return undefined;
@@ -170,9 +170,10 @@ export function Menu({ items, at, label, onClose, sheet, head }: MenuProps): JSX
     };
     return (
         <div ref={ref} class={sheet ? "menu sheet" : "menu float"} role="menu" aria-label={label} onKeyDown={move}
-            // Beside the sheet. The finger that opened it may be lifted there, but did not come down there.
-            onPointerDown={(event) => (beside.current = sheet === true && event.target === ref.current)}
-            onClick={(event) => beside.current && event.target === ref.current && onClose()}
+            // The finger that opened a sheet may be lifted over it, but did not come down there. Beside it, it closes.
+            onPointerDown={() => (pressed.current = true)}
+            onClickCapture={(event) => sheet && event.detail > 0 && !pressed.current && event.stopPropagation()}
+            onClick={(event) => sheet && pressed.current && event.target === ref.current && onClose()}
         >
             {head}
             {items.map((item, at) =>

@@ -105,6 +105,7 @@ export function listen(box: HTMLElement, view: RoomView, actions: Actions): () =
         event.preventDefault();
         event.stopPropagation();
     });
+    box.classList.add("fingers");
     return () => {
         stop.abort();
         finger.cancel();
