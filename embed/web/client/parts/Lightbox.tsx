@@ -20,6 +20,7 @@ export function Lightbox({ room, thread, key_: first }: { room: string; thread: 
     const [zoom, setZoom] = useState(1);
     const [shift, setShift] = useState({ x: 0, y: 0 });
     const dialog = useRef<HTMLDialogElement>(null);
+    const fingers = useRef(new Map<number, { x: number; y: number }>());
     const at = pictures.findIndex((picture) => picture.key === key);
     const picture = pictures[at];
     const body = picture?.body.type === "image" ? picture.body : undefined;
@@ -41,7 +42,16 @@ export function Lightbox({ room, thread, key_: first }: { room: string; thread: 
         const next = pictures[at + step];
         if (next) setKey(next.key);
     };
-    const larger = (by: number): void => setZoom(Math.max(1, Math.min(8, zoom * by)));
+    const larger = (by: number): void => setZoom((now) => Math.max(1, Math.min(8, now * by)));
+    // Two fingers draw it apart, one moves it.
+    const moved = (event: PointerEvent): void => {
+        const spread = ([a, b]: { x: number; y: number }[]): number => (a && b ? Math.hypot(a.x - b.x, a.y - b.y) : 0);
+        const before = spread([...fingers.current.values()]);
+        if (fingers.current.has(event.pointerId)) fingers.current.set(event.pointerId, event);
+        if (before > 0) larger(spread([...fingers.current.values()]) / before);
+        else if (zoom > 1 && event.buttons === 1) setShift({ x: shift.x + event.movementX, y: shift.y + event.movementY });
+    };
+    const lifted = (event: PointerEvent): void => void fingers.current.delete(event.pointerId);
     const keys: Record<string, () => void> = {
         ArrowLeft: () => go(-1), ArrowRight: () => go(1), "+": () => larger(1.5), "=": () => larger(1.5), "-": () => larger(1 / 1.5), "0": () => setZoom(1),
     };
@@ -60,12 +70,11 @@ export function Lightbox({ room, thread, key_: first }: { room: string; thread: 
                 <IconButton icon="download" label={t("media.download", { name: body.media.name, size: "" })} onClick={() => void attempt(() => download(body.media), "error.media")} />
                 <IconButton icon="x" label={t("close")} onClick={close} />
             </header>
-            <figure onClick={(event) => event.target === event.currentTarget && close()}>
+            <figure onPointerDown={(event) => fingers.current.set(event.pointerId, event)} onPointerMove={moved} onPointerUp={lifted} onPointerCancel={lifted} onClick={(event) => event.target === event.currentTarget && close()}>
                 {at > 0 && <IconButton icon="chevron-left" flip class="nav" label={t("media.previous")} onClick={() => go(-1)} />}
                 {failed ? <p>{t("media.broken", { name: body.media.name })}</p> : src && (
                     <img
                         src={src} alt={body.caption || body.media.name} draggable={false} style={{ transform: `translate(${shift.x}px, ${shift.y}px) scale(${zoom})` }}
-                        onPointerMove={(event) => zoom > 1 && event.buttons === 1 && setShift({ x: shift.x + event.movementX, y: shift.y + event.movementY })}
                         onDblClick={() => setZoom(zoom > 1 ? 1 : 2.5)}
                     />
                 )}
