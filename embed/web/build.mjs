@@ -319,8 +319,8 @@ function report(outputs, manifest, sizes, main) {
     const others = lazy.filter((file) => !crypto.includes(file) && !data.includes(file));
     // What an ordinary encrypted session loads: no pages of settings or administration, no panel of files, no recording,
     // no second tab, no index of encrypted rooms (that comes when somebody first searches them, and is held by the budget of
-    // lazy parts), no jump to a date, no rooms made or set up, and one language.
-    const rare = (each) => /^client\/(pages|i18n|sdk\/(find|tabs)|stores\/finder|parts\/(Elsewhere|Files|Jump|NewDialog|RoomSettings|Voice)\.)/.test(each);
+    // lazy parts), no jump to a date, no rooms made or set up, no person looked at closely, no fingers, and one language.
+    const rare = (each) => /^client\/(pages|i18n|sdk\/(find|tabs)|stores\/finder|parts\/(Elsewhere|Files|Jump|NewDialog|PersonCard|RoomSettings|Voice|touch)\.)/.test(each);
     const usual = others.filter((file) => !inputs(outputs[file]).some(rare));
     const style = sizes[manifest.entries.style].gz;
     const found = {

@@ -4,7 +4,6 @@ import { Dialog } from "../../ui/controls.tsx";
 import { t } from "../i18n/t.ts";
 import { attempt, the, toast } from "../stores/app.ts";
 import { inviteTo, jumping, keysHelp, lightbox, newDialog, personCard, question, type Question, reporting, switcher } from "../stores/ui.ts";
-import { PersonCard } from "./PersonCard.tsx";
 import { Switcher } from "./Switcher.tsx";
 import { KeysTable } from "./KeysTable.tsx";
 import { lazy } from "../../ui/lazy.tsx";
@@ -12,6 +11,7 @@ import { lazy } from "../../ui/lazy.tsx";
 const InviteDialog = lazy(() => import("./NewDialog.tsx").then(({ InviteDialog }) => InviteDialog), null);
 const NewDialog = lazy(() => import("./NewDialog.tsx").then(({ NewDialog }) => NewDialog), null);
 const Jump = lazy(() => import("./Jump.tsx").then(({ JumpDialog }) => JumpDialog), null);
+const PersonCard = lazy(() => import("./PersonCard.tsx").then(({ PersonCard }) => PersonCard), null);
 const Lightbox = lazy(() => import("./Lightbox.tsx").then(({ Lightbox }) => Lightbox), null);
 
 /** Whatever is open above the page. */
