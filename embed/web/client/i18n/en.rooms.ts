@@ -82,6 +82,7 @@ export const rooms = {
     "list.order": "Order",
     "list.search": "Search",
     "list.space": "About this space",
+    "list.width": "Width of the list",
     "list.spaces": "Spaces",
     "list.typing": { one: "{name} is typing…", other: "{n} people are typing…" },
     "list.unread": { one: "{n} unread", other: "{n} unread" },

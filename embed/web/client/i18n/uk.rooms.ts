@@ -85,6 +85,7 @@ export const rooms: Same<typeof en> = {
     "list.order": "Порядок",
     "list.search": "Пошук",
     "list.space": "Про цей простір",
+    "list.width": "Ширина списку",
     "list.spaces": "Простори",
     "list.typing": { one: "{name} друкує…", few: "Друкують {n}…", many: "Друкують {n}…", other: "Друкують {n}…" },
     "list.unread": { one: "{n} непрочитане", few: "{n} непрочитані", many: "{n} непрочитаних", other: "{n} непрочитані" },

@@ -21,6 +21,9 @@ export function thumbnail(mxc: string | undefined, width: number, height = width
     return `${BASE}/thumbnail/${found[0]}/${found[1]}?width=${width * dense}&height=${height * dense}&method=${method}`;
 }
 
+/** Up to how many bytes a file is shown: encrypted ones, and all where there is no cookie, are fetched whole. */
+export const largestShown = (encrypted: boolean, served: boolean): number => (encrypted ? 100e6 : served ? Infinity : 25e6);
+
 /** Where the bytes are, for those who send the token themselves. */
 export function address(mxc: string): string | undefined {
     const found = parts(mxc);
