@@ -63,6 +63,7 @@ async def test_fingers_on_a_telephone(browser: Browser, server: Server, anonymou
     _, room = await room_with_a_word(maya, anonymous)
     page = maya.page
     finger = Finger(await maya.context.new_cdp_session(page))
+    await page.locator(".tl.fingers").wait_for()
     # A long press opens the sheet, at the foot; the finger that is lifted then presses nothing.
     await finger.down(maya.message("They have come").locator(".bub"))
     sheet = page.get_by_role("menu", name="Message actions")
@@ -159,6 +160,67 @@ async def test_keys_at_a_desk(browser: Browser, server: Server, anonymous: Clien
     assert await page.locator(".jump").count() == 1
     await page.keyboard.press("Escape")
     await at_the_end(maya)
+    # Who has read a line of the system is shown beside it.
+    topic = (await mine.ok("PUT", f"/rooms/{room}/state/m.room.topic", {"topic": "Honey"}))["event_id"]
+    await noor.ok("POST", f"/rooms/{room}/receipt/m.read/{topic}", {})
+    await page.locator("li.sys").filter(has_text="topic").get_by_role("img", name=f"noor{maya.name}").wait_for()
+    # What did not come by itself comes at a click.
+    for n in range(30):
+        await noor.ok("PUT", f"/rooms/{room}/send/m.room.message/x{n}", {"msgtype": "m.text", "body": f"then {n}"})
+    await page.route("**/messages?**", lambda route: route.abort())
+    await page.reload()
+    await maya.sees("then 29")
+    async with page.expect_event("requestfailed", lambda request: "/messages?" in request.url):
+        await page.get_by_role("log").evaluate("each => (each.scrollTop = 0)")
+    await page.get_by_role("button", name="Earlier messages").wait_for(state="attached")
+    await page.unroute("**/messages?**")
+    await page.wait_for_function("""() => {
+        document.querySelector(".filler button")?.click();
+        return document.querySelector("[role=log]").textContent.includes("They have come");
+    }""")
+    # The edge of the list is drawn, and stays there.
+    grip = page.get_by_role("separator", name="Width of the list")
+    box = await grip.bounding_box()
+    assert box
+    await page.mouse.move(box["x"] + 3, 200)
+    await page.mouse.down()
+    await page.mouse.move(box["x"] + 43, 200)
+    await page.mouse.up()
+    wide = await grip.get_attribute("aria-valuenow")
+    assert wide in {"367", "368", "369"}
+    await grip.press("ArrowLeft")
+    await page.reload()
+    await grip.wait_for()
+    assert int(await grip.get_attribute("aria-valuenow") or 0) == int(wide) - 10
+    # Ctrl K knows what can be done; what is too long for a message is offered as a file.
+    await maya.composer.fill("long " * 12_100)
+    await maya.composer.press("Enter")
+    await page.get_by_role("dialog", name="Send it as a file?").get_by_role("button", name="Cancel").click()
+    assert len(await maya.composer.input_value()) == 60_500
+    await maya.composer.press("Enter")
+    await page.get_by_role("dialog").get_by_role("button", name="Send as a file").click()
+    await page.get_by_text("message.txt").first.wait_for()
+    assert await maya.composer.input_value() == ""
+    await page.keyboard.press("Control+k")
+    await page.get_by_role("combobox").fill("keyb")
+    await page.keyboard.press("Enter")
+    await page.get_by_role("dialog", name="Keyboard").get_by_role("button", name="Close").click()
+    # Emoji come in the tone of skin that was chosen.
+    await page.get_by_role("button", name="Emoji").last.click()
+    await page.get_by_role("button", name="Skin tone").click()
+    await page.get_by_label("Search emoji").fill("waving hand")
+    await page.get_by_role("button", name="waving hand").first.click()
+    assert await maya.composer.input_value() == "👋🏻"
+    await page.keyboard.press("Escape")
+    # A page says its name, and a list that comes back is where it was left.
+    await page.goto(f"{maya.url}/#/settings/notifications")
+    await page.wait_for_function("document.title.endsWith('Settings · Hromada')")
+    scroll = page.locator("main .scroll")
+    await scroll.evaluate("each => (each.scrollTop = 120)")
+    await page.get_by_role("link", name="About").click()
+    await page.get_by_role("link", name="Licences").wait_for()
+    await page.get_by_role("link", name="Notifications").click()
+    await page.wait_for_function("document.querySelector('main .scroll').scrollTop === 120")
     assert maya.faults == []
 
 
@@ -201,4 +263,8 @@ async def test_what_goes_wrong_is_said(browser: Browser, server: Server, anonymo
     assert "matrix-js-sdk 43" in text
     await page.get_by_role("button", name="Нова розмова").first.click()
     await page.get_by_role("dialog").get_by_role("button", name="Закрити").click()
+    # A browser that is too old is told so.
+    await page.add_init_script("CSS.supports = () => false")
+    await page.reload()
+    await page.get_by_text("This browser is too old for this client").wait_for()
     assert maya.faults == []

@@ -1,11 +1,12 @@
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { Bone, Empty } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
+import { useScrolled } from "../../ui/scrolled.ts";
 import { t } from "../i18n/t.ts";
 import { RoomFace } from "../parts/faces.tsx";
 import { TabBar } from "../parts/Rail.tsx";
-import { go, matrixLink, roomRoute, type Route } from "../routes.ts";
+import { format, go, matrixLink, roomRoute, type Route } from "../routes.ts";
 import type { Found } from "../sdk/commands.ts";
 import { attempt, openRoomById, rooms, the } from "../stores/app.ts";
 import { newDialog } from "../stores/ui.ts";
@@ -90,6 +91,8 @@ export function Explore({ to }: { to: Extract<Route, { page: "explore" }> }): JS
         setTerm(to.query);
         setServer(to.server ?? "");
     }, [to.query, to.server]);
+    const box = useRef<HTMLDivElement>(null);
+    const scrolled = useScrolled(box, format(to));
     const direct = /^[#!][^\s:]+:\S+$/.test(term.trim()) ? term.trim() : undefined;
     const submit = (event: Event): void => {
         event.preventDefault();
@@ -99,7 +102,7 @@ export function Explore({ to }: { to: Extract<Route, { page: "explore" }> }): JS
     };
     return (
         <main class="main" aria-label={t("explore.title")}>
-            <div class="scroll" tabIndex={0}>
+            <div class="scroll" ref={box} onScroll={scrolled} tabIndex={0}>
                 <div class="wrap w">
                     <div class="row"><h1 class="grow cut">{t("explore.title")}</h1><button type="button" class="btn" onClick={() => (newDialog.value = "room")}><Icon name="plus" />{t("explore.create")}</button></div>
                     <form class="row wrapping above" onSubmit={submit} role="search">

@@ -2,12 +2,13 @@ import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { IconButton } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
+import { useScrolled } from "../../ui/scrolled.ts";
 import { searchEn, type SearchKey } from "../i18n/search.en.ts";
 import { searchUk } from "../i18n/search.uk.ts";
 import { fill, language, type Slots, t } from "../i18n/t.ts";
 import { Face } from "../parts/faces.tsx";
 import { day, short } from "../render/dates.ts";
-import { go, roomRoute, type Route } from "../routes.ts";
+import { format, go, roomRoute, type Route } from "../routes.ts";
 import { ApiError } from "../sdk/api.ts";
 import type { Finder, Progress } from "../sdk/find/finder.ts";
 import type { Doc, Found } from "../sdk/find/index.ts";
@@ -173,6 +174,8 @@ export function Search({ to }: { to: Extract<Route, { page: "search" }> }): JSX.
         }, 300);
         return () => clearTimeout(timer);
     }, [typed, here]);
+    const box = useRef<HTMLDivElement>(null);
+    const scrolled = useScrolled(box, format(to));
     const name = to.room ? rooms.value.get(to.room)?.name : undefined;
     const { error } = server;
     const more = async (): Promise<void> => void (await Promise.all([server.more?.(), device.more?.()]));
@@ -188,7 +191,7 @@ export function Search({ to }: { to: Extract<Route, { page: "search" }> }): JSX.
                     </select>
                 )}
             </header>
-            <div class="scroll" tabIndex={0}>
+            <div class="scroll" ref={box} onScroll={scrolled} tabIndex={0}>
                 <div class="wrap">
                     {term && server.done && (!error || device.finder) && <p class="small mut" role="status">{s("found", { n: server.count + device.count })}</p>}
                     {term && error && <div class="note warn" role="alert"><Icon name="info" /><span>{error}</span></div>}

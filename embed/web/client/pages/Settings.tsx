@@ -1,8 +1,9 @@
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { Dialog, Field, IconButton, PasswordField, Segments } from "../../ui/controls.tsx";
 import { Avatar } from "../../ui/Avatar.tsx";
 import { Icon } from "../../ui/Icon.tsx";
+import { useScrolled } from "../../ui/scrolled.ts";
 import "../i18n/settings.ts";
 import { keepLocal, language, LANGUAGES, type Language, speak, t } from "../i18n/t.ts";
 import { Face } from "../parts/faces.tsx";
@@ -29,6 +30,8 @@ type Tab = (typeof TABS)[number][0];
 
 export function SettingsPage({ tab }: { tab: string }): JSX.Element {
     const now: Tab = TABS.find(([each]) => each === tab)?.[0] ?? "profile";
+    const box = useRef<HTMLDivElement>(null);
+    const scrolled = useScrolled(box, `settings ${now}`);
     const chosen = tab !== "";
     const menu = (
         <nav class="side" aria-label={t("nav.settings")}>
@@ -50,7 +53,7 @@ export function SettingsPage({ tab }: { tab: string }): JSX.Element {
             {menu}
             <main class="main" aria-label={t(`settings.${now}`)}>
                 <header class="bar phone-only"><IconButton icon="arrow-left" flip label={t("room.back")} onClick={() => go({ page: "home" })} /><select class="sel grow" aria-label={t("nav.settings")} value={now} onChange={(event) => go({ page: "settings", tab: event.currentTarget.value })}>{TABS.map(([each]) => <option key={each} value={each}>{t(`settings.${each}`)}</option>)}</select></header>
-                <div class="scroll" tabIndex={0}>
+                <div class="scroll" ref={box} onScroll={scrolled} tabIndex={0}>
                     <div class="wrap" key={now}>{chosen && PAGES[now]()}</div>
                 </div>
                 {phone.value && <TabBar />}

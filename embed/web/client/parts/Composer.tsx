@@ -11,6 +11,7 @@ import { attempt, rooms, the } from "../stores/app.ts";
 import { draftKey, drafts, keepDraft, type Mention } from "../stores/drafts.ts";
 import type { RoomView } from "../stores/room.ts";
 import { settings } from "../stores/settings.ts";
+import { question } from "../stores/ui.ts";
 import { EmojiPicker } from "./Emoji.tsx";
 import { Face, RoomFace } from "./faces.tsx";
 import { sendUploads, type Spoken } from "./send.ts";
@@ -179,8 +180,14 @@ export function Composer(props: Props): JSX.Element {
         if (edit && !value) return;
         if (/^\/\w/.test(value) && !edit && (await runCommand(value))) return done();
         if (value.length > LONGEST) {
-            addFiles(key, [new File([value], "message.txt", { type: "text/plain" })]);
-            return change("");
+            question.value = {
+                title: t("composer.long"), text: t("composer.long-text"), yes: t("composer.as-file"),
+                run: () => {
+                    addFiles(key, [new File([value], "message.txt", { type: "text/plain" })]);
+                    change("");
+                },
+            };
+            return;
         }
         const { outbox } = the();
         const target = reply && { id: reply.id, sender: reply.sender.id };

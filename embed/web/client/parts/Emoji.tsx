@@ -3,7 +3,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { IconButton } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { t } from "../i18n/t.ts";
-import { emojiGroups, findEmoji, recentEmoji, type Sign, usedEmoji } from "./emoji-data.ts";
+import { emojiGroups, findEmoji, keepTone, keptTone, recentEmoji, type Sign, toned, TONES, usedEmoji } from "./emoji-data.ts";
 
 const ICONS = ["smile", "user", "", "leaf", "coffee", "car", "trophy", "lightbulb", "heart", "flag"];
 const NAMES = ["smileys", "people", "", "nature", "food", "travel", "activity", "objects", "symbols", "flags"] as const;
@@ -14,6 +14,7 @@ export function EmojiPicker({ onPick, onClose, at }: { onPick: (emoji: string) =
     const [groups, setGroups] = useState<readonly (readonly Sign[])[]>([]);
     const [found, setFound] = useState<readonly Sign[]>();
     const [group, setGroup] = useState(-1);
+    const [tone, setTone] = useState(keptTone());
     const box = useRef<HTMLDivElement>(null);
     const search = useRef<HTMLInputElement>(null);
     useEffect(() => void emojiGroups().then(setGroups), []);
@@ -58,7 +59,7 @@ export function EmojiPicker({ onPick, onClose, at }: { onPick: (emoji: string) =
         (buttons[now + step] ?? (step < 0 ? search.current : buttons.at(-1)))?.focus();
     };
     const grid = (signs: readonly Sign[]): JSX.Element => (
-        <div class="g">{signs.map(([emoji, label]) => <button key={emoji} type="button" aria-label={label} title={label} onClick={() => take(emoji)}>{emoji}</button>)}</div>
+        <div class="g">{signs.map((sign) => [toned(sign, tone), sign[1]] as const).map(([emoji, label]) => <button key={emoji} type="button" aria-label={label} title={label} onClick={() => take(emoji)}>{emoji}</button>)}</div>
     );
     const recent = recentEmoji().map((emoji): Sign => [emoji, emoji, ""]);
     return (
@@ -75,7 +76,7 @@ export function EmojiPicker({ onPick, onClose, at }: { onPick: (emoji: string) =
                         const first = found?.[0];
                         if (event.key === "Enter" && first) {
                             event.preventDefault();
-                            take(first[0]);
+                            take(toned(first, tone));
                         }
                     }}
                 />
@@ -100,6 +101,11 @@ export function EmojiPicker({ onPick, onClose, at }: { onPick: (emoji: string) =
             <nav>
                 <IconButton icon="clock" label={t("emoji.recent")} aria-pressed={group < 0} onClick={() => setGroup(-1)} />
                 {ICONS.map((icon, index) => icon && <IconButton key={icon} icon={icon} label={t(`emoji.${NAMES[index] || "smileys"}`)} aria-pressed={group === index} onClick={() => { setGroup(index); setFound(undefined); }} />)}
+                <button type="button" class="ib emo" aria-label={t("emoji.tone")} title={t("emoji.tone")} onClick={() => {
+                    const next = (tone + 1) % TONES.length;
+                    keepTone(next);
+                    setTone(next);
+                }}>{TONES[tone]}</button>
             </nav>
         </div>
     );

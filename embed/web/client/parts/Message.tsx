@@ -109,6 +109,13 @@ function Pile({ people }: { people: readonly Person[] }): JSX.Element {
     );
 }
 
+/** Whose receipt stands here. */
+export function Seen({ people }: { people: readonly Person[] }): JSX.Element | null {
+    if (people.length === 0) return null;
+    const names = people.map(({ name }) => name);
+    return <div class="seen" role="img" title={list(names)} aria-label={t("read.by", { names: list(names.slice(0, 6)), n: names.length })}><Pile people={people} /></div>;
+}
+
 const LinkPreview = lazy(() => import("./LinkPreview.tsx").then(({ LinkPreview }) => LinkPreview), null);
 
 /** What became of an own message, below it. */
@@ -189,7 +196,7 @@ export const MessageRow = memo(function MessageRow({ message, first, next, last,
                 </div>
                 <Reactions message={message} actions={actions} />
                 {message.thread && (actions.thread === message.id ? <div class="thr-count">{t("thread.replies", { n: message.thread.count })}</div> : <ThreadLink id={message.id} thread={message.thread} />)}
-                {mine ? <State message={message} actions={actions} last={last} /> : message.readers.length > 0 && !actions.dm && <div class="seen" title={list(message.readers.map(({ name }) => name))} aria-label={t("read.by", { names: list(message.readers.slice(0, 6).map(({ name }) => name)), n: message.readers.length })}><Pile people={message.readers} /></div>}
+                {mine ? <State message={message} actions={actions} last={last} /> : !actions.dm && <Seen people={message.readers} />}
             </div>
         </li>
     );

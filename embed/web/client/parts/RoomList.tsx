@@ -6,6 +6,7 @@ import { IconButton, Menu } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { lazy } from "../../ui/lazy.tsx";
 import { memo } from "../../ui/memo.ts";
+import { useScrolled } from "../../ui/scrolled.ts";
 import { useRoving } from "../../ui/roving.ts";
 import { t } from "../i18n/t.ts";
 import { short } from "../render/dates.ts";
@@ -15,6 +16,7 @@ import { attempt, loaded, rooms, the } from "../stores/app.ts";
 import { reminding } from "../stores/crypto.ts";
 import { draftKey, drafts } from "../stores/drafts.ts";
 import { filter, type Filter, held, invites, order, sections, shown, space, spaces } from "../stores/list.ts";
+import { set, settings } from "../stores/settings.ts";
 import { newDialog, question, switcher } from "../stores/ui.ts";
 import { ListSkeleton } from "./Skeleton.tsx";
 import { Spaces, TabBar } from "./Rail.tsx";
@@ -108,10 +110,31 @@ export function askToLeave(row: RoomRow): void {
     };
 }
 
+const NARROW = 260, WIDE = 420;
+const widen = (px: number): void => set("listWidth", Math.round(Math.max(NARROW, Math.min(WIDE, px))));
+
+/** The edge of the list, to be drawn by a pointer or moved by arrows. */
+function Grip(): JSX.Element {
+    const width = settings.value.listWidth;
+    return (
+        <div
+            class="grip" role="separator" tabIndex={0} aria-orientation="vertical" aria-label={t("list.width")} aria-valuenow={width} aria-valuemin={NARROW} aria-valuemax={WIDE}
+            onPointerDown={(event) => event.currentTarget.setPointerCapture(event.pointerId)}
+            onPointerMove={(event) => {
+                const box = event.currentTarget.parentElement?.getBoundingClientRect();
+                if (!box || !event.currentTarget.hasPointerCapture(event.pointerId)) return;
+                widen(document.dir === "rtl" ? box.right - event.clientX : event.clientX - box.left);
+            }}
+            onKeyDown={({ key }) => (key === "ArrowLeft" || key === "ArrowRight") && widen(width + (key === "ArrowRight" ? 10 : -10))}
+        />
+    );
+}
+
 export function RoomList(): JSX.Element {
     const [at, open, close] = useAnchor();
     const box = useRef<HTMLDivElement>(null);
     const roving = useRoving(box, "a.rm, a.inv");
+    const scrolled = useScrolled(box, `list ${filter.value} ${space.value}`);
     const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
     const hold = (): void => {
         held.value ??= shown.value.map((row) => row.id);
@@ -141,7 +164,7 @@ export function RoomList(): JSX.Element {
                 ))}
             </div>
             {loaded.value ? (
-                <div class="scroll" ref={box} {...roving} onPointerMove={hold} onPointerLeave={() => (held.value = undefined)}>
+                <div class="scroll" ref={box} {...roving} onScroll={scrolled} onPointerMove={hold} onPointerLeave={() => (held.value = undefined)}>
                     {invites.value.length > 0 && (
                         <a class="inv" href="#/invites">
                             <Icon name="mail" />
@@ -162,6 +185,7 @@ export function RoomList(): JSX.Element {
             )}
             {reminding.value && <Reminder />}
             <TabBar />
+            <Grip />
             {at && (
                 <Menu
                     label={t("list.order")} at={at} onClose={close}

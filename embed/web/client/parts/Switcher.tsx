@@ -2,14 +2,14 @@ import type { JSX } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { Dialog } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
-import { t } from "../i18n/t.ts";
+import { type Key, t } from "../i18n/t.ts";
 import { go, matrixLink, openRoom, roomRoute } from "../routes.ts";
 import type { Found } from "../sdk/commands.ts";
 import type { Person } from "../sdk/types.ts";
 import { attempt, openRoomById, rooms, the } from "../stores/app.ts";
 import { cryptoState } from "../stores/crypto.ts";
 import { score } from "../stores/score.ts";
-import { switcher } from "../stores/ui.ts";
+import { keysHelp, newDialog, switcher } from "../stores/ui.ts";
 import { BadgeView, Face, RoomFace } from "./faces.tsx";
 
 interface Entry {
@@ -18,6 +18,15 @@ interface Entry {
     view: JSX.Element;
     run: () => void;
 }
+
+/** What can be done from anywhere. */
+const COMMANDS: readonly { key: Key; icon: string; run: () => void }[] = [
+    { key: "home.write", icon: "user-plus", run: () => void (newDialog.value = "people") },
+    { key: "explore.create", icon: "plus", run: () => void (newDialog.value = "room") },
+    { key: "nav.explore", icon: "compass", run: () => go({ page: "explore", query: "", server: undefined }) },
+    { key: "nav.settings", icon: "settings", run: () => go({ page: "settings", tab: "profile" }) },
+    { key: "keys.title", icon: "keyboard", run: () => void (keysHelp.value = true) },
+];
 
 /** Ctrl K: go to a chat, a person, a public room, or search messages. */
 export function Switcher(): JSX.Element {
@@ -73,6 +82,7 @@ export function Switcher(): JSX.Element {
         const link = matrixLink(wanted);
         const address = /^[#!][^\s:]+:\S+$/.test(wanted) ? roomRoute(wanted) : link?.page === "room" ? link : undefined;
         if (address) list.push({ key: "address", section: "more", view: <><Icon name="hash" /><span class="grow cut">{t("explore.go", { address: wanted })}</span></>, run: () => go(address) });
+        if (wanted) for (const { key, icon, run } of COMMANDS.filter((each) => score(t(each.key), wanted) > 0)) list.push({ key, section: "more", view: <><Icon name={icon} /><span class="grow cut">{t(key)}</span></>, run });
         if (wanted) list.push({ key: "search", section: "more", view: <><Icon name="search" /><span class="grow cut">{t("switch.messages", { term: wanted })}</span><kbd>Ctrl ↵</kbd></>, run: () => go({ page: "search", query: wanted, room: undefined }) });
         return list;
     }, [wanted, people, found, rooms.value]);

@@ -11,7 +11,7 @@ import type { Happening, Message } from "../sdk/types.ts";
 import { me } from "../stores/app.ts";
 import { keptRoom, type RoomView } from "../stores/room.ts";
 import { settings } from "../stores/settings.ts";
-import { type Actions, MessageRow, SealedRow } from "./Message.tsx";
+import { type Actions, MessageRow, SealedRow, Seen } from "./Message.tsx";
 import { TimelineSkeleton } from "./Skeleton.tsx";
 
 const NEAR_PX = 1_500;
@@ -163,7 +163,7 @@ function drawn(days: ReturnType<typeof group>, actions: Actions, last?: string, 
                     row.kind === "line" ? (
                         <li class="new" key="line">{t("timeline.new")}</li>
                     ) : row.kind === "happened" ? (
-                        <li class="sys" key={row.key} data-key={row.key} data-id={row.items.at(-1)?.id}>{happened(row.items)}</li>
+                        <li class="sys" key={row.key} data-key={row.key} data-id={row.items.at(-1)?.id}>{happened(row.items)}{!actions.dm && <Seen people={row.items.flatMap(({ readers }) => readers)} />}</li>
                     ) : row.kind === "sealed" ? (
                         <SealedRow key={row.key} k={row.key} id={row.items.at(-1)?.id} count={row.items.length} />
                     ) : (
@@ -195,6 +195,11 @@ export function KeptTimeline({ room }: { room: string }): JSX.Element {
     };
     return <div class="tl" ref={scroller} aria-busy="true"><ol class="col">{drawn(group(items, undefined), actions)}</ol></div>;
 }
+
+/** Stands for what is not loaded yet, always as high. It comes when one scrolls near, or at a click. */
+const Filler = ({ view, direction }: { view: RoomView; direction: "b" | "f" }): JSX.Element => (
+    <li class="filler"><span class="bone" aria-hidden="true" /><button type="button" class="btn s quiet" onClick={() => void view.more(direction)}>{t(direction === "b" ? "timeline.earlier" : "timeline.later")}</button></li>
+);
 
 export function TimelineView({ view, actions, label, intro }: { view: RoomView; actions: Actions; label: string; intro?: JSX.Element | undefined }): JSX.Element {
     const scroller = useRef<HTMLDivElement>(null);
@@ -328,9 +333,9 @@ export function TimelineView({ view, actions, label, intro }: { view: RoomView; 
                 }}
             >
                 <ol class="col" ref={column}>
-                    {!view.atStart.value ? walled(items) ? <li class="sys"><button type="button" class="linked" onClick={() => void view.more("b")}>{t("timeline.earlier")}</button></li> : <li class="filler" aria-hidden="true"><span class="bone" /></li> : intro && <li>{intro}</li>}
+                    {!view.atStart.value ? <Filler view={view} direction="b" /> : intro && <li>{intro}</li>}
                     {drawn(days, actions, newestOwn, focused ?? newest, flash)}
-                    {!view.atEnd.value && <li class="filler" aria-hidden="true"><span class="bone" /></li>}
+                    {!view.atEnd.value && <Filler view={view} direction="f" />}
                 </ol>
             </div>
             {!bottom && (

@@ -36,3 +36,11 @@ export function recentEmoji(): string[] {
 }
 
 export const usedEmoji = (sign: string): void => keepLocal(KEY, [sign, ...recentEmoji().filter((each) => each !== sign)].slice(0, 16).join(" "));
+
+/** No tone of skin, and the five there are. */
+export const TONES = ["✋", "✋🏻", "✋🏼", "✋🏽", "✋🏾", "✋🏿"] as const;
+const TONE = "hromada.tone";
+export const keptTone = (): number => Number(localStorageSafe(TONE) ?? 0) % TONES.length || 0;
+export const keepTone = (tone: number): void => keepLocal(TONE, String(tone));
+/** The sign in the tone of skin that was chosen, if it has one. */
+export const toned = ([emoji, , , skins]: Sign, tone: number): string => skins?.[tone - 1] ?? emoji;
