@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,8 +13,9 @@ from tests.support.client import Client
 from tests.support.server import Server
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, CDPSession, Locator
+    from playwright.async_api import Browser, CDPSession, Locator, Route
 
+MEDIA = Path(__file__).parent / "media"
 TELEPHONE = {"viewport": {"width": 390, "height": 780}, "has_touch": True, "is_mobile": True}
 
 
@@ -50,6 +53,12 @@ class Finger:
         """Move it sideways, in steps."""
         for step in range(1, 9):
             await self._do("touchMove", (self.at[0] + by * step / 8, self.at[1]))
+
+    async def spread(self, place: Locator) -> None:
+        """Draw something apart, with a second finger."""
+        x, y = await self.down(place)
+        for by in range(20, 100, 20):
+            await self._do("touchStart" if by == 20 else "touchMove", (x, y), (x + by, y))
 
     async def up(self) -> None:
         """Lift it."""
@@ -101,6 +110,16 @@ async def test_fingers_on_a_telephone(browser: Browser, server: Server, anonymou
     await page.get_by_role("complementary").wait_for(state="detached")
     await page.wait_for_function("room => location.hash === `#/room/${room}`", arg=room)
     assert await page.evaluate("history.length") <= before + 1
+    # Two fingers draw a picture apart.
+    await maya.attach(MEDIA / "picture.jpg")
+    await page.get_by_role("button", name="Send", exact=True).tap()
+    await page.locator("li.msg[data-id^='$'] button.img img").tap()
+    picture = page.locator("dialog figure img")
+    await picture.wait_for()
+    await finger.spread(picture)
+    await page.wait_for_function("/scale\\([2-8]/.test(document.querySelector('dialog figure img').style.transform)")
+    await finger.up()
+    await page.get_by_role("dialog").get_by_role("button", name="Close").tap()
     # The user's spaces stand above the list.
     mine = await anonymous.anonymous().login(maya.name, PASSWORD)
     space = await mine.create_room(name="Courtyard", creation_content={"type": "m.space"})
@@ -116,7 +135,11 @@ async def test_fingers_on_a_telephone(browser: Browser, server: Server, anonymou
 async def refuse(who: Person, path: str) -> None:
     """Let the server forbid whatever is put at `path`."""
     answer = {"status": 403, "json": {"errcode": "M_FORBIDDEN", "error": "The bees said no"}}
-    await who.page.route(path, lambda route: route.fulfill(**answer) if route.request.method == "PUT" else route.fallback())
+
+    async def forbid(route: Route) -> None:
+        await (route.fulfill(**answer) if route.request.method == "PUT" else route.fallback())  # type: ignore[arg-type]
+
+    await who.page.route(path, forbid)
 
 
 async def at_the_end(who: Person) -> None:
@@ -221,6 +244,51 @@ async def test_keys_at_a_desk(browser: Browser, server: Server, anonymous: Clien
     await page.get_by_role("link", name="Licences").wait_for()
     await page.get_by_role("link", name="Notifications").click()
     await page.wait_for_function("document.querySelector('main .scroll').scrollTop === 120")
+    assert maya.faults == []
+
+
+GIF = b64decode("R0lGODlhAQABAIAAAP///wAAACH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==")
+KEY = {"kty": "oct", "alg": "A256CTR", "ext": True, "key_ops": ["decrypt"], "k": "A" * 43}
+# Half of a file comes, and no more.
+HALF = """() => {
+    const real = window.fetch;
+    const half = () => new ReadableStream({ start: (stream) => stream.enqueue(new Uint8Array(50)) });
+    window.fetch = async (...of) => {
+        if (!String(of[0]?.url ?? of[0]).includes("/download/")) return real(...of);
+        return new Response(half(), { headers: { "Content-Length": "100" } });
+    };
+}"""
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_moving_pictures(browser: Browser, server: Server, anonymous: Client) -> None:
+    maya = await person(browser, local(server), "maya", viewport={"width": 1280, "height": 800})
+    await maya.sign_up()
+    noor, room = await room_with_a_word(maya, anonymous)
+    page = maya.page
+    # One that does not play by itself plays under the pointer.
+    await page.evaluate("localStorage.setItem('hromada.settings', '{\"autoplay\": false}')")
+    await page.reload()
+    await maya.sees("They have come")
+    kind = {"Content-Type": "image/gif"}
+    mxc = (await noor.ok("POST", "/_matrix/media/v3/upload", data=GIF, headers=kind))["content_uri"]
+    picture = {"msgtype": "m.image", "body": "bee.gif", "url": mxc, "info": {"mimetype": "image/gif", "w": 80, "h": 80}}
+    await noor.ok("PUT", f"/rooms/{room}/send/m.room.message/g", picture)
+    shown = page.get_by_role("img", name="bee.gif")
+    await shown.wait_for()
+    assert "/thumbnail/" in (await shown.get_attribute("src") or "")
+    await page.get_by_role("button", name="bee.gif").hover()
+    await page.wait_for_function("document.querySelector('button.img img').src.includes('/download/')")
+    await maya.composer.hover()
+    await page.wait_for_function("document.querySelector('button.img img').src.includes('/thumbnail/')")
+    # An encrypted one says how much of it has come.
+    file = {"v": "v2", "url": mxc, "key": KEY, "iv": "A" * 22, "hashes": {"sha256": "A" * 43}}
+    film = {"msgtype": "m.video", "body": "bees.webm", "file": file, "info": {"mimetype": "video/webm", "size": 100}}
+    await noor.ok("PUT", f"/rooms/{room}/send/m.room.message/f", film)
+    await page.evaluate(HALF)
+    await page.get_by_role("button", name="Play bees.webm").click()
+    await page.get_by_role("progressbar", name="Loading the video").wait_for()
+    assert await page.get_by_role("progressbar").get_attribute("aria-valuenow") == "50"
     assert maya.faults == []
 
 
