@@ -118,7 +118,7 @@ class SiteUsers(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only
 
     @property
     def later(self) -> list[str]:
-        """Settings that only the homeserver can keep (docs/adr/0017): they are warned of, and change nothing here."""
+        """Settings that only the homeserver can keep (docs/adr/0019): they are warned of, and change nothing here."""
         wanted = {
             "provision": self.provision == "all",
             "on_disable": bool(self.on_disable),

@@ -69,7 +69,7 @@ async def test_wordpress_runs_as_written(
             return await status() == 403
 
         await eventually(disabled, PATIENCE_S)
-        assert (await solomiia.request("GET", "/account/whoami")).status == 200, "ADR 0017: no bridge can end that"
+        assert (await solomiia.request("GET", "/account/whoami")).status == 200, "ADR 0019: no bridge can end that"
         log = bridge.log()
         for setting in WITHOUT_EFFECT:
             assert f"setting=users.site.{setting}" in log.replace("'", ""), log
