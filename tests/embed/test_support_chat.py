@@ -111,6 +111,7 @@ async def test_what_is_written_without_a_connection_is_sent_later(
         await ada.frame.wait_for_function("() => document.querySelectorAll('.own .bub').length === 4")
 
 
+# long: one browser and one conversation serve all of it, as making them takes most of the time
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_pictures_come_and_go_and_what_could_run_is_only_saved(
     browser: Browser, server: Server, make_user: MakeUser
@@ -240,6 +241,7 @@ def _read(agent: Agent, room: str) -> bool:
     return room in agent.receipts
 
 
+# long: one browser and one conversation serve all of it, as making them takes most of the time
 async def test_signing_in_takes_the_conversation_along(browser: Browser, server: Server, make_user: MakeUser) -> None:
     shop = Shop(server, Agent(await make_user("agent")))
     async with host(shop.pages) as origin:
