@@ -69,7 +69,10 @@ const stubs = {
     },
 };
 
-/** `hromada:icons/all`: the icons named in look/icons.json, as [tag, attributes] lists; `/entry`: those of sign-in. */
+/**
+ * `hromada:icons/all`: the icons named in look/icons.json, as [tag, attributes] lists; `/asked`: those of parts that are
+ * loaded when asked for, in look/icons.asked.json; `/entry`: those of sign-in.
+ */
 const ENTRY_ICONS = ["building-2", "circle-alert", "circle-check", "cloud-off", "eye", "eye-off", "globe", "info", "lock", "x"];
 const FRAME_ICONS = [
     "check-check", "circle-alert", "download", "ellipsis", "file", "globe", "log-in", "mail", "paperclip", "trash-2", "volume-2", "volume-x", "x",
@@ -79,7 +82,7 @@ const icons = {
     setup(build) {
         build.onResolve({ filter: /^hromada:icons\// }, ({ path: name }) => ({ path: name, namespace: "icons" }));
         build.onLoad({ filter: /.*/, namespace: "icons" }, async ({ path: which }) => {
-            const list = path.join(ROOT, "look/icons.json");
+            const list = path.join(ROOT, which.endsWith("/asked") ? "look/icons.asked.json" : "look/icons.json");
             const fixed = which.endsWith("/entry") ? ENTRY_ICONS : which.endsWith("/frame") ? FRAME_ICONS : null;
             const names = fixed ?? JSON.parse(await readFile(list, "utf8"));
             const nodes = require("lucide-static/icon-nodes.json");
@@ -320,7 +323,7 @@ function report(outputs, manifest, sizes, main) {
     // What an ordinary encrypted session loads: no pages of settings or administration, no panel of files, no recording,
     // no second tab, no index of encrypted rooms (that comes when somebody first searches them, and is held by the budget of
     // lazy parts), no jump to a date, no rooms made or set up, no person looked at closely, no fingers, and one language.
-    const rare = (each) => /^client\/(pages|i18n|sdk\/(find|tabs)|stores\/finder|parts\/(Elsewhere|Files|Jump|NewDialog|PersonCard|RoomSettings|Voice|touch)\.)/.test(each);
+    const rare = (each) => /^(icons:hromada:icons\/asked|client\/(pages|i18n|sdk\/(find|tabs)|stores\/finder|parts\/(Choice|Elsewhere|Files|Jump|NewDialog|People|PersonCard|RoomSettings|Voice|asked|touch)\.))/.test(each);
     const usual = others.filter((file) => !inputs(outputs[file]).some(rare));
     const style = sizes[manifest.entries.style].gz;
     const found = {

@@ -2,8 +2,8 @@ import { h, type JSX } from "preact";
 import entry from "hromada:icons/entry";
 
 let icons = entry;
-/** The rest of the icons: they come with the client, after the sign-in page. */
-export const learnIcons = (all: typeof entry): void => void (icons = all);
+/** More icons: they come with the client, after the sign-in page, and with what is loaded when asked for. */
+export const learnIcons = (more: typeof entry): void => void (icons = { ...icons, ...more });
 
 /** One of Lucide's icons; `flip` mirrors it where one reads from right to left. */
 export function Icon({ name, flip, label, size }: { name: string; flip?: boolean; label?: string; size?: string }): JSX.Element {

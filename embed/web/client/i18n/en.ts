@@ -2,7 +2,8 @@
 
 import { chat } from "./en.chat.ts";
 import { entry } from "./en.entry.ts";
+import { more } from "./en.more.ts";
 import { rooms } from "./en.rooms.ts";
 import { settings } from "./en.settings.ts";
 
-export const en = { ...entry, ...chat, ...rooms, ...settings } as const;
+export const en = { ...entry, ...chat, ...more, ...rooms, ...settings } as const;

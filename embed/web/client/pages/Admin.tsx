@@ -17,6 +17,7 @@ import { ReportsPage } from "./admin/Reports.tsx";
 import { RoomPage, RoomsPage } from "./admin/Rooms.tsx";
 import { TokensPage } from "./admin/Tokens.tsx";
 import { UserPage, UsersPage } from "./admin/Users.tsx";
+import "../parts/asked.ts";
 
 const SitesPage = lazy(() => import("./admin/Sites.tsx").then(({ SitesPage }) => SitesPage));
 

@@ -11,6 +11,7 @@ import { t } from "../i18n/t.ts";
 import type { Check } from "../sdk/crypto.ts";
 import { attempt } from "../stores/app.ts";
 import { theCrypto } from "../stores/crypto.ts";
+import "../parts/asked.ts";
 
 const LOOK_MS = 200;
 const WIDEST = 640;

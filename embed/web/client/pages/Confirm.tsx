@@ -12,6 +12,7 @@ import { recoveryProblem } from "../stores/recovery.ts";
 import { attempt, openRoomById, the, toast } from "../stores/app.ts";
 import { check, confirmed, cryptoState, recovery, restoring, theCrypto } from "../stores/crypto.ts";
 import { copied } from "./Room.tsx";
+import "../parts/asked.ts";
 
 const ByCode = lazy(() => import("./ByCode.tsx").then((page) => page.ByCode), null);
 const Scanned = lazy(() => import("./ByCode.tsx").then((page) => page.Scanned), null);

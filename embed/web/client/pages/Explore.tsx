@@ -10,6 +10,7 @@ import { format, go, matrixLink, roomRoute, type Route } from "../routes.ts";
 import type { Found } from "../sdk/commands.ts";
 import { attempt, openRoomById, rooms, the } from "../stores/app.ts";
 import { newDialog } from "../stores/ui.ts";
+import "../parts/asked.ts";
 
 type Kind = "all" | "rooms" | "spaces";
 const KINDS: readonly Kind[] = ["all", "rooms", "spaces"];

@@ -10,6 +10,7 @@ import type { Person, RoomRow } from "../sdk/types.ts";
 import { attempt, openRoomById, rooms, the } from "../stores/app.ts";
 import { invites } from "../stores/list.ts";
 import { reporting } from "../stores/ui.ts";
+import "../parts/asked.ts";
 
 async function accept(target: string, via: string[]): Promise<void> {
     const id = await attempt(() => the().commands.join(target, via), "error.join");

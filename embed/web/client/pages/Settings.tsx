@@ -21,6 +21,7 @@ import { ResetDialog } from "./Confirm.tsx";
 import { copied } from "./Room.tsx";
 import { Row, Toggle } from "./rows.tsx";
 import { Notifications, Privacy } from "./Told.tsx";
+import "../parts/asked.ts";
 
 const TABS = [
     ["profile", "user"], ["devices", "monitor-smartphone"], ["encryption", "key-round"], ["notifications", "bell"], ["appearance", "palette"],

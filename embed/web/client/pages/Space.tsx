@@ -12,6 +12,7 @@ import { attempt, openRoomById, rooms, the } from "../stores/app.ts";
 import { rightsOf } from "../stores/room.ts";
 import { inviteTo, newDialog } from "../stores/ui.ts";
 import { RoomCard } from "./Explore.tsx";
+import "../parts/asked.ts";
 
 /** A space: what it is and which rooms are in it. */
 export function SpaceHome({ row }: { row: RoomRow }): JSX.Element {

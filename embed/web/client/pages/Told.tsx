@@ -12,6 +12,7 @@ import { canPush, changePushes, endPushes, isPushed, startPushes } from "../sdk/
 import { attempt, the } from "../stores/app.ts";
 import { settings } from "../stores/settings.ts";
 import { Row, Toggle } from "./rows.tsx";
+import "../parts/asked.ts";
 
 const LONGEST_WORD = 100;
 

@@ -12,6 +12,7 @@ import { changed, check, theCrypto } from "../stores/crypto.ts";
 import { later } from "../stores/reminders.ts";
 import { personCard } from "../stores/ui.ts";
 import { s } from "./trust-texts.ts";
+import "../parts/asked.ts";
 
 const SHOWN = 3;
 

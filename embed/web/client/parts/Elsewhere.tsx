@@ -1,6 +1,7 @@
 import type { JSX } from "preact";
 import { Empty } from "../../ui/controls.tsx";
 import { t } from "../i18n/t.ts";
+import "./asked.ts";
 
 /** Another tab has the conversation. */
 export function Elsewhere({ onHere }: { onHere: () => void }): JSX.Element {

@@ -10,6 +10,7 @@ import { filesOf } from "../sdk/timeline.ts";
 import type { Message, RoomRow } from "../sdk/types.ts";
 import { attempt, openRoomById, the } from "../stores/app.ts";
 import { download, useSource } from "./Media.tsx";
+import "./asked.ts";
 
 const KINDS = ["all", "pictures", "files", "sounds"] as const;
 type Kind = (typeof KINDS)[number];

@@ -5,6 +5,7 @@ import { t } from "../i18n/t.ts";
 import { ApiError } from "../sdk/api.ts";
 import { openRoomById, the } from "../stores/app.ts";
 import { jumping } from "../stores/ui.ts";
+import "./asked.ts";
 
 const today = (): string => {
     const now = new Date();

@@ -9,6 +9,7 @@ import { cryptoState } from "../stores/crypto.ts";
 import { space } from "../stores/list.ts";
 import { inviteTo, newDialog } from "../stores/ui.ts";
 import { PeoplePicker } from "./People.tsx";
+import "./asked.ts";
 
 type What = "people" | "room" | "space";
 

@@ -6,6 +6,7 @@ import type { Person } from "../sdk/types.ts";
 import { me, rooms, the } from "../stores/app.ts";
 import { score } from "../stores/score.ts";
 import { Face } from "./faces.tsx";
+import "./asked.ts";
 
 const ID = /^@[^\s:]+:[^\s]+$/;
 

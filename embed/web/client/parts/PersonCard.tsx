@@ -14,6 +14,7 @@ import { rightsOf } from "../stores/room.ts";
 import { personCard, question } from "../stores/ui.ts";
 import { Choice } from "./Choice.tsx";
 import { Face } from "./faces.tsx";
+import "./asked.ts";
 
 const PersonTrust = lazy(() => import("../pages/Trust.tsx").then(({ PersonTrust }) => PersonTrust), null);
 

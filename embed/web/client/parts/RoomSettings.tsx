@@ -10,6 +10,7 @@ import { cryptoState } from "../stores/crypto.ts";
 import { question } from "../stores/ui.ts";
 import { Choice } from "./Choice.tsx";
 import { pickFiles } from "./Uploads.tsx";
+import "./asked.ts";
 
 const RULES = ["invite", "knock", "restricted", "public"] as const;
 const HISTORY = ["joined", "invited", "shared", "world_readable"] as const;

@@ -7,6 +7,7 @@ import { t } from "../i18n/t.ts";
 import { duration } from "../render/dates.ts";
 import { announce, toast } from "../stores/app.ts";
 import type { Spoken } from "./send.ts";
+import "./asked.ts";
 
 const TYPES = ["audio/ogg;codecs=opus", "audio/webm;codecs=opus", "audio/mp4"];
 const STEP_MS = 100;

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import test from "node:test";
+import { more } from "../i18n/en.more.ts";
 import { settings } from "../i18n/en.settings.ts";
 import { fill } from "../i18n/t.ts";
 import { uk } from "../i18n/uk.ts";
@@ -146,17 +147,25 @@ test("languages: the same keys and slots, all plural forms", () => {
     }
 });
 
-test("what comes with the pages of settings is said by them alone", () => {
-    const theirs = /^(pages.(Settings|Told|Confirm|ByCode|rows)\.|i18n.|tests.)/;
+/** Sources without those whose name a pattern allows, by path. */
+function sources(without: RegExp): [string, string][] {
     const root = new URL("../", import.meta.url);
-    const files = readdirSync(root, { recursive: true, encoding: "utf8" }).filter((file) => /\.tsx?$/.test(file) && !theirs.test(file));
-    assert.ok(files.length > 50);
-    const keys = Object.keys(settings).filter((key) => key.includes("."));
-    const said = files.flatMap((file) => {
-        const text = readFileSync(new URL(file.replaceAll("\\", "/"), root), "utf8");
-        return keys.filter((key) => text.includes(`t("${key}"`)).map((key) => `${file}: ${key}`);
-    });
-    assert.deepEqual(said, []);
+    const files = readdirSync(root, { recursive: true, encoding: "utf8" }).map((file) => file.replaceAll("\\", "/"));
+    const found = files.filter((file) => /\.tsx?$/.test(file) && !/^(i18n|tests)\//.test(file) && !without.test(file));
+    assert.ok(found.length > 50);
+    return found.map((file) => [file, readFileSync(new URL(file, root), "utf8")]);
+}
+
+test("texts that come with some parts are said by them alone", () => {
+    const said = (texts: object, by: RegExp): string[] =>
+        Object.keys(texts).filter((key) => key.includes(".")).flatMap((key) => sources(by).filter(([, text]) => text.includes(`t("${key}"`)).map(([file]) => `${file}: ${key}`));
+    assert.deepEqual(said(settings, /^pages\/(Settings|Told|Confirm|ByCode|rows)\./), []);
+    const asked = /^(pages\/(Explore|Preview|Settings|Space|Told)\.|pages\/admin\/(Rooms|Users)\.|parts\/(Elsewhere|Files|Jump|NewDialog|People|PersonCard|RoomSettings|Voice)\.)/;
+    assert.deepEqual(said(more, asked), []);
+    const icons = JSON.parse(readFileSync(new URL("../../look/icons.asked.json", import.meta.url), "utf8")) as string[];
+    const draws = (text: string): boolean => icons.some((name) => text.includes(`"${name}"`));
+    for (const [file, text] of sources(/^pages\/admin\/site-types/)) if (draws(text)) assert.match(text, /asked\.ts";/, file);
+    for (const [file, text] of sources(/^$/)) if (asked.test(file)) assert.match(text, /import "[./a-z]*\/asked\.ts";/, file);
 });
 
 test("a message that is changed keeps its mentions, and tells only those who are new", async () => {

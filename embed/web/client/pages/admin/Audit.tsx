@@ -4,6 +4,7 @@ import { Empty } from "../../../ui/controls.tsx";
 import { t } from "../../i18n/t.ts";
 import { full } from "../../render/dates.ts";
 import { a, admin, hrefOf, sayOf, Table, Top } from "./parts.tsx";
+import "../../parts/asked.ts";
 
 export interface Act {
     id: number;

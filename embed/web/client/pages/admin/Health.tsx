@@ -3,6 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { Icon } from "../../../ui/Icon.tsx";
 import { status } from "../../stores/app.ts";
 import { a, admin, Top, useAsked } from "./parts.tsx";
+import "../../parts/asked.ts";
 
 const EVERY_MS = 10_000;
 

@@ -4,6 +4,7 @@ import { Empty } from "../../../ui/controls.tsx";
 import { t } from "../../i18n/t.ts";
 import { size } from "../../render/dates.ts";
 import { a, admin, Finder, hrefOf, Pager, PersonCell, Table, Top, useAsked, useRest } from "./parts.tsx";
+import "../../parts/asked.ts";
 
 interface Uploader { user_id: string; displayname: string | null; media_count: number; media_length: number }
 

@@ -8,6 +8,7 @@ import { format, roomRoute } from "../../routes.ts";
 import { thumbnail } from "../../sdk/media.ts";
 import { attempt, rooms as joined } from "../../stores/app.ts";
 import { a, admin, enc, Finder, hrefOf, Pager, PersonCell, Table, Top, useAsked, useRest } from "./parts.tsx";
+import "../../parts/asked.ts";
 
 interface Listed {
     room_id: string;

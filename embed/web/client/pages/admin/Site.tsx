@@ -14,6 +14,7 @@ import { a, admin, enc, Once, sayOf, Top, useAsked } from "./parts.tsx";
 import { HoursDialog, WordsDialog } from "./SiteDialogs.tsx";
 import { changes, type FormField, LOCALES, type Locale, type Settings, textOf, type WholeSite } from "./site-types.ts";
 import { Kpis } from "./Sites.tsx";
+import "../../parts/asked.ts";
 
 const COLOURS = ["#2B58D8", "#8C3B4A", "#1F7048", "#6B46C1", "#B4540A"];
 const MB = 1024 * 1024;

@@ -9,6 +9,7 @@ import { me } from "../../stores/app.ts";
 import { a, admin, hrefOf, sayOf, span, Table, Top, useAsked } from "./parts.tsx";
 import { SitePage } from "./Site.tsx";
 import type { Figures, Site } from "./site-types.ts";
+import "../../parts/asked.ts";
 
 export function SitesPage({ id }: { id: string | undefined }): JSX.Element {
     return id ? <SitePage id={id} key={id} /> : <SiteList />;

@@ -8,6 +8,7 @@ import { attempt } from "../../stores/app.ts";
 import { question } from "../../stores/ui.ts";
 import { copied } from "../Room.tsx";
 import { a, admin, enc, sayOf, Table, Top, useAsked } from "./parts.tsx";
+import "../../parts/asked.ts";
 
 interface Token { token: string; uses_allowed: number | null; pending: number; completed: number; expiry_time: number | null }
 

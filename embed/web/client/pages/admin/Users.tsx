@@ -9,6 +9,7 @@ import { ApiError } from "../../sdk/api.ts";
 import { attempt, me, the } from "../../stores/app.ts";
 import { question } from "../../stores/ui.ts";
 import { a, admin, enc, Finder, hrefOf, Once, Pager, PersonCell, sayOf, Table, Top, useAsked, useRest } from "./parts.tsx";
+import "../../parts/asked.ts";
 
 export interface Account {
     name: string;
