@@ -57,6 +57,7 @@ SCROLL_UP = """async () => {
 }"""
 
 
+# long: one walk in one browser, because each further one takes seconds
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_who_comes_back_begins_with_what_is_unread(browser: Browser, server: Server, anonymous: Client) -> None:
     ada = await person(browser, local(server), "ada", viewport={"width": 1200, "height": 800})
