@@ -65,6 +65,7 @@ class Finger:
         await self._do("touchEnd")
 
 
+# long: one walk, since each browser costs seconds
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_fingers_on_a_telephone(browser: Browser, server: Server, anonymous: Client) -> None:
     maya = await person(browser, local(server), "maya", **TELEPHONE)
@@ -148,6 +149,7 @@ async def at_the_end(who: Person) -> None:
     await who.page.wait_for_function(f"{box}.scrollHeight - {box}.scrollTop - {box}.clientHeight < 80")
 
 
+# long: one walk, since each browser costs seconds
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_keys_at_a_desk(browser: Browser, server: Server, anonymous: Client) -> None:
     maya = await person(browser, local(server), "maya", viewport={"width": 1280, "height": 500})
