@@ -42,7 +42,9 @@ class CrossSigningKey:
 def check_device_keys(user_id: str, device_id: str, keys: Mapping[str, Any]) -> dict[str, Any]:
     """The identity keys of a device without what only a server says, if they are this device's.
 
-    Raises MatrixError(INVALID_PARAM) for keys of somebody else, BAD_JSON for any other form.
+    Raises MatrixError(INVALID_PARAM) for keys of somebody else, BAD_JSON for any other form, INVALID_SIGNATURE unless
+    the device's own ed25519 key has signed them. One-time keys are not looked at so closely: there are fifty at a time,
+    and who claims one verifies it in any case.
     spec: client-server-api#post_matrixclientv3keysupload
     """
     if keys.get("user_id") != user_id or keys.get("device_id") != device_id:
@@ -64,6 +66,11 @@ def check_device_keys(user_id: str, device_id: str, keys: Mapping[str, Any]) -> 
     # What others may have signed is none of the uploader's business.
     content["signatures"] = {user_id: keys["signatures"][user_id]}
     _check_signable(content, "device_keys", _MAX_BYTES)
+    own = _ED25519 + device_id
+    if own in identity:
+        if own not in content["signatures"][user_id]:
+            raise MatrixError(ErrCode.BAD_JSON, "device_keys must be signed by their device")
+        check_signature(content, content["signatures"][user_id][own], identity[own])
     return content
 
 

@@ -172,6 +172,19 @@ async def test_bad_uploads_change_nothing(alice: Client, body: Any, code: str) -
     assert await upload(alice) == {ALGORITHM: 1}
 
 
+async def test_identity_keys_that_their_device_has_not_signed(alice: Client) -> None:
+    good = device_keys(alice.user_id, alice.device_id)
+    name = f"ed25519:{alice.device_id}"
+    changed = {**good, "algorithms": [*good["algorithms"], "another"]}
+    (await alice.request("POST", "/keys/upload", {"device_keys": changed})).error(400, "M_INVALID_SIGNATURE")
+    broken = {**good, "signatures": {alice.user_id: {name: "A" * 86}}}
+    (await alice.request("POST", "/keys/upload", {"device_keys": broken})).error(400, "M_INVALID_SIGNATURE")
+    other = {**good, "signatures": {alice.user_id: {"ed25519:ANOTHER": good["signatures"][alice.user_id][name]}}}
+    (await alice.request("POST", "/keys/upload", {"device_keys": other})).error(400, "M_BAD_JSON")
+    assert (await query(alice, alice))["device_keys"] == {alice.user_id: {}}
+    await upload(alice, device_keys=good)
+
+
 async def test_logging_out_takes_the_keys_along(alice: Client, bob: Client) -> None:
     await publish(alice, "a")
     room = await alice.shared_room(bob)
