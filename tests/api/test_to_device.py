@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any
 
-from tests.support.client import Client
+import aiohttp
+
+from tests.support.client import Client, eventually
+from tests.support.fixtures import StartServer
 
 
 async def send(sender: Client, txn: str, *messages: tuple[Client, str, Any]) -> None:
@@ -92,3 +96,25 @@ async def test_what_is_too_large_or_malformed_is_refused(alice: Client, bob: Cli
         (await alice.request("PUT", path, body)).error(400, "M_BAD_JSON", "M_MISSING_PARAM")
     (await alice.request("PUT", path, {"messages": {"bob": {"*": {}}}})).error(400, "M_INVALID_PARAM")
     assert numbers(await bob.sync(since)) == []
+
+
+async def test_a_full_queue_keeps_the_oldest(start_server: StartServer, http: aiohttp.ClientSession) -> None:
+    """What does not fit is lost for the device that does not come, and for nobody else."""
+    server = start_server(environment={"HROMADA_ENCRYPTION_TO_DEVICE_QUEUE": "100"})
+    alice = await Client(http, server.url).register("alice")
+    bob = await Client(http, server.url).register("bob")
+    for number in range(100):
+        await send(alice, str(number), (bob, bob.device_id, {"n": number}))
+    await send(alice, "more", (bob, bob.device_id, {"n": 100}), (alice, alice.device_id, {"n": 100}))
+    answer = await bob.sync()
+    assert numbers(answer) == list(range(100))
+    assert numbers(await alice.sync()) == [100]
+    since = (await bob.sync(answer["next_batch"]))["next_batch"]
+    counted = itertools.count(101)
+
+    async def again() -> bool:
+        number = next(counted)
+        await send(alice, str(number), (bob, bob.device_id, {"n": number}))
+        return numbers(await bob.sync(since)) == [number]
+
+    await eventually(again)  # acknowledged messages are deleted every now and then

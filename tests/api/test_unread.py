@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from tests.support.client import Client
+from tests.support.stream import streaming
 
 THREADS = json.dumps({"room": {"timeline": {"unread_thread_notifications": True}}})
 
@@ -123,6 +124,44 @@ async def test_threads_have_counts_and_receipts_of_their_own(alice: Client, bob:
     assert await by_thread() == (0, {}) and await fresh(bob, room) == (0, 0)
     await alice.send(room, reply)
     assert await by_thread() == (0, {root: {"notification_count": 1, "highlight_count": 0}})
+
+
+async def test_counts_of_threads_over_the_socket(alice: Client, bob: Client) -> None:
+    """Each update has those that a sync has, also where only a receipt came."""
+    room = await alice.shared_room(bob)
+    root = await alice.send(room, {"msgtype": "m.text", "body": "root"})
+    relation = {"rel_type": "m.thread", "event_id": root}
+    async with streaming(bob, filter=json.loads(THREADS)) as stream:
+
+        def section(body: dict[str, Any]) -> tuple[Any, Any]:
+            found = body["rooms"]["join"][room]
+            return found["unread_notifications"]["notification_count"], found.get("unread_thread_notifications")
+
+        assert section(await stream.update()) == (1, {})
+        reply = await alice.send(room, {"msgtype": "m.text", "body": "reply", "m.relates_to": relation})
+        assert section(await stream.update()) == (1, {root: {"notification_count": 1, "highlight_count": 0}})
+        await read(bob, room, reply, thread_id=root)
+        assert section(await stream.update()) == (1, {})
+        assert section(await bob.sync(filter=THREADS)) == (1, {})
+
+
+async def test_a_replaced_room_counts_by_itself(alice: Client, bob: Client) -> None:
+    """What was unread in the old room stays there; the new one begins with what comes after one's joining."""
+    room = await alice.shared_room(bob)
+    await bob.ok("PUT", f"/pushrules/global/room/{room}", {"actions": []})
+    await alice.send(room, {"msgtype": "m.text", "body": "muted"})
+    assert await fresh(bob, room) == (0, 0)
+    new = (await alice.ok("POST", f"/rooms/{room}/upgrade", {"new_version": "12"}))["replacement_room"]
+    await alice.ok("POST", f"/rooms/{new}/invite", {"user_id": bob.user_id})
+    await bob.join(new)
+    await alice.send(new, {"msgtype": "m.text", "body": "muted here, too"})
+    assert await fresh(bob, new) == (0, 0), "the rule went along"
+    assert await fresh(bob, room) == (1, 1), "the tombstone, which a room's rule does not silence"
+    await bob.ok("DELETE", f"/pushrules/global/room/{new}")
+    assert (await fresh(bob, room), await fresh(bob, new)) == ((1, 1), (1, 0)), "each room has a rule of its own"
+    newest = (await bob.sync())["rooms"]["join"][room]["timeline"]["events"][-1]
+    await read(bob, room, newest["event_id"])
+    assert (await fresh(bob, room), await fresh(bob, new)) == ((0, 0), (1, 0))
 
 
 async def test_rules_of_ones_own(alice: Client, bob: Client) -> None:
