@@ -1,5 +1,5 @@
 """mautrix-python, on which bridges stand, as an application service: in both directions, over restarts."""
-# It encrypts with python-olm, which has no wheels for this Python: encryption is not tried here.
+# It encrypts in test_mautrix_crypto.
 
 from __future__ import annotations
 
