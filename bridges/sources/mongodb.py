@@ -370,7 +370,7 @@ class StreamFeed:
         last = {json.dumps(key): key for key in keys}
         rows = await self._source.fetch(self._name, list(last.values())) if last else []
         changes = [Change("", "seen", key, row) for key, row in zip(last.values(), rows, strict=True)]
-        if ended:
+        if ended or not self._stream.alive:  # the driver says nothing of a cursor that the server has closed
             await self.stop()
         return Batch(changes, place, len(events) >= limit, rescan=ended)
 

@@ -95,6 +95,21 @@ async def test_a_connection_that_is_cut(stream: Stream) -> None:
     assert opened.get("resumeAfter", opened.get("startAfter")) == {"_data": "token 1"}
 
 
+async def test_a_cursor_that_the_server_has_closed(stream: Stream) -> None:
+    """Without a word of an end: the driver asks no more, so the stream is opened again where it was."""
+    position = await stream.feed.open(None)
+    stream.server.documents = [{"_id": "t1"}, {"_id": "t2"}]
+    stream.server.events(changed(1))
+    closed = await stream.feed.read(position, 1)
+    stream.server.script.append({"ok": 1, "cursor": {"id": 0, "ns": "test.c", "events": []}})
+    nothing = await stream.feed.read(closed.position, 10)
+    assert (nothing.changes, nothing.position, nothing.rescan) == ([], closed.position, False)
+    stream.server.events(changed(2))
+    assert [change.key for change in (await stream.feed.read(nothing.position, 10)).changes] == [["t2"]]
+    opened = pipeline([command for command in stream.server.asked if "aggregate" in command][-1])
+    assert opened["startAfter"] == {"_data": "token 1"}
+
+
 @pytest.mark.parametrize("code", [59, 40573])
 async def test_no_streams_at_all(stream: Stream, code: int) -> None:
     """A server alone, or one that is not MongoDB's: polling instead, but not for a position of a stream."""
