@@ -1,9 +1,10 @@
 """kill -9 of everything, while writers hold their transactions open: committed rows are messages, in order, once.
 
 What was committed is in a table of its own, written in the same transactions: nobody has to know whether a commit that
-was not answered went through. The bridge dies at each of the places that `bridges.faults` names, and the homeserver and
-the databases while it stands still there; then everything dies at random. There are ten such rounds;
-`--crash-kills` of 120 makes 30, each with the others at every place.
+was not answered went through. Documents of MongoDB are their own history (`tests.bridges.documents`). The bridge dies
+at each of the places that `bridges.faults` names, and the homeserver and the databases while it stands still there;
+then everything dies at random. There are ten such rounds; `--crash-kills` of 120 makes 30, each with the others at
+every place.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ import aiomysql
 import asyncpg
 import pytest
 
+from tests.bridges import documents
 from tests.bridges.support import Bridge, answers, find_room, registration, told
 from tests.support.appservice import free_port
 from tests.support.client import Client, eventually
 from tests.support.faultproxy import FaultProxy
 from tests.support.fixtures import unavailable
 from tests.support.mariadb import MariaDb, MariaDbUnavailable, running_mariadb
+from tests.support.mongo import Mongo, MongoUnavailable, running_mongo
 from tests.support.postgres import PostgresCluster, PostgresUnavailable, running_cluster
 from tests.support.server import Server, ServerOptions
 
@@ -91,24 +94,29 @@ FILLED_TABLE = (
     "CREATE TABLE filled (id bigint PRIMARY KEY, n bigint NOT NULL); CREATE TABLE replies (id uuid PRIMARY KEY, "
     f"body text); INSERT INTO filled SELECT id, (id IN {FILLED})::int FROM generate_series(0, 620) id;"
 )
-SCANNED = ("filled", "logged", "binlogged", *LOOKED_AT)
+SCANNED = ("filled", "logged", "binlogged", *LOOKED_AT, *documents.MAPPINGS)
 ROOM_PLACES = ("making-room", "made-room")
 REPLY_PLACES = ("received", "written")
 PLACES = ("read", "stored", "acknowledging", "acknowledged", *ROOM_PLACES, "sent", *REPLY_PLACES)
 ROUNDS = 10
-OTHERS = ("server", "postgres", "mariadb", "answers")
+OTHERS = ("server", "postgres", "mariadb", "mongo", "answers")
 
 
 class World:
     """What is killed, and who writes."""
 
-    def __init__(self, folder: Path, cluster: PostgresCluster, mariadb: MariaDb, proxy: Any) -> None:
-        self.cluster, self.mariadb, self.proxy = cluster, mariadb, proxy
+    def __init__(self, folder: Path, cluster: PostgresCluster, mariadb: MariaDb, mongo: Mongo, proxy: Any) -> None:
+        self.databases = {"postgres": cluster, "mariadb": mariadb, "mongo": mongo}
+        self.proxy, self.documents = proxy, documents.Documents(mongo, ROWS)
         self.postgres, self.maria = cluster.make_database(), mariadb.make_database()
-        self.bridge = Bridge(folder, POSTGRES_URL=self.postgres, MARIA_URL=self.maria)
+        urls = {"POSTGRES_URL": self.postgres, "MARIA_URL": self.maria, "HELPDESK_URL": self.documents.url}
+        self.bridge = Bridge(folder, **urls)
         mappings = [MAPPING.format(name=n, source=s, capture=c) for n, (s, c) in MAPPINGS.items()]
         self.bridge.file.write_text(
-            CONFIG.format(port=proxy.port, folder=folder, listen=free_port()) + "".join(mappings) + FILLING
+            CONFIG.format(port=proxy.port, folder=folder, listen=free_port())
+            + documents.CONFIG
+            + "".join(mappings)
+            + FILLING
         )
         environment = {"HROMADA_APPSERVICES_FILES": registration(self.bridge, folder)}
         self.server = Server(folder / "data", ServerOptions(environment=environment))
@@ -194,7 +202,7 @@ class World:
             await asyncio.to_thread(self.server.start)
             self.proxy.target_port = urlsplit(self.server.url).port
         else:
-            killed: Any = self.cluster if victim == "postgres" else self.mariadb
+            killed: Any = self.databases[victim]
             await asyncio.to_thread(killed.kill)
             await asyncio.to_thread(killed.start)
 
@@ -207,8 +215,9 @@ def world(tmp_path: Path) -> Iterator[World]:
             FaultProxy.running(1) as proxy,
             running_cluster({"wal_level": "logical"}) as cluster,
             running_mariadb(own=True) as mariadb,
+            running_mongo() as mongo,
         ):
-            world = World(tmp_path, cluster, mariadb, proxy)
+            world = World(tmp_path, cluster, mariadb, mongo, proxy)
             world.server.start()
             proxy.target_port = urlsplit(world.server.url).port
             try:
@@ -216,7 +225,8 @@ def world(tmp_path: Path) -> Iterator[World]:
             finally:
                 world.bridge.kill()
                 world.server.stop()
-    except (PostgresUnavailable, MariaDbUnavailable) as reason:
+                world.documents.drop()
+    except (PostgresUnavailable, MariaDbUnavailable, MongoUnavailable) as reason:
         unavailable(str(reason))
 
 
@@ -254,6 +264,11 @@ async def test_nothing_is_lost_or_doubled(
         for row in range(ROWS)
         for number in range(1 if name in LOOKED_AT else WRITERS)
     ]
+    writers += [
+        asyncio.create_task(world.documents.write(name, row, done, random.Random(row)))
+        for name in documents.MAPPINGS
+        for row in range(ROWS)
+    ]
     asked = pytestconfig.getoption("--crash-kills") // 4
     moments = Moments(world, sales, chance)
     for number in range(max(asked, ROUNDS)):
@@ -276,6 +291,9 @@ async def test_nothing_is_lost_or_doubled(
                     await _arrives(world, sales, f"_db_{name}_{row}", 0 if row < ROWS else 1, expected)
                 else:
                     await _until(world, sales, f"_db_{name}_{row}", [f"{n - 1} -> {n}" for n in expected])
+    for name in documents.MAPPINGS:
+        for key, lines in (await world.documents.told(name)).items():
+            await _until(world, sales, f"_db_{name}_{key}", lines)
     for row in FILLED:
         await _until(world, sales, f"_db_filled_{row}", [f"filled {row}", *moments.replies.get(row, [])])
     await _answered(world, sales, moments)
@@ -329,7 +347,10 @@ class Moments:
             self._world.bridge.go_on()
 
     async def _new_row(self) -> None:
-        name, row = self._chance.choice(list(MAPPINGS)), next(self._rows)
+        name, row = self._chance.choice([*MAPPINGS, *documents.MAPPINGS]), next(self._rows)
+        if name in documents.MAPPINGS:
+            await self._world.documents.add(name, row)
+            return
         async with self._world.connection(MAPPINGS[name][0]) as run:
             await run("BEGIN")
             await run(f"INSERT INTO {name} (id, n) VALUES ({row}, 0)")
