@@ -100,6 +100,7 @@ export async function start(root: HTMLElement, session: Session, fresh: "login" 
         // The page begins anew: nothing of this user is in its memory when somebody signs in. The same in tabs that follow.
         const { leading: others } = app.value ?? {};
         others?.over("over");
+        forgetViews();
         app.value = undefined;
         void Promise.all([engine.stop(), end(session, soft)]).finally(() => {
             others?.over("gone");

@@ -7,7 +7,7 @@ import { lazy } from "../../ui/lazy.tsx";
 import { t } from "../i18n/t.ts";
 import { contentOf, mentionsIn } from "../render/compose.ts";
 import type { Message, Person, Rights, RoomRow } from "../sdk/types.ts";
-import { attempt, rooms, the } from "../stores/app.ts";
+import { app, attempt, rooms, the } from "../stores/app.ts";
 import { draftKey, drafts, keepDraft, type Mention } from "../stores/drafts.ts";
 import type { RoomView } from "../stores/room.ts";
 import { settings } from "../stores/settings.ts";
@@ -108,7 +108,7 @@ export function Composer(props: Props): JSX.Element {
     }, [text]);
 
     const stopTyping = (): void => {
-        if (typed.current) the().commands.typing(row.id, false);
+        if (typed.current) app.value?.commands.typing(row.id, false); // the session may be over
         typed.current = 0;
     };
     const change = (value: string): void => {

@@ -5,7 +5,7 @@ import { rights, roomSettings, members, type RoomSettings } from "../sdk/rooms.t
 import { Timeline } from "../sdk/timeline.ts";
 import type { Item, Member, Message, Rights } from "../sdk/types.ts";
 import { settings } from "./settings.ts";
-import { rooms, the } from "./app.ts";
+import { app, rooms, the } from "./app.ts";
 import { wayIn } from "./way.ts";
 
 const KEPT = 5;
@@ -167,7 +167,7 @@ export class RoomView {
         this.#scheduled = true;
         const run = (): void => {
             this.#scheduled = false;
-            this.refresh();
+            if (app.value) this.refresh();
         };
         if (document.visibilityState === "hidden") setTimeout(run, 50);
         else requestAnimationFrame(run);
