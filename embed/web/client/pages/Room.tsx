@@ -30,18 +30,14 @@ type RoomRoute = Extract<Route, { page: "room" }>;
 
 /** The room of the route, whatever one's place in it is: a conversation, an invitation, a preview. */
 export function RoomPage({ to }: { to: RoomRoute }): JSX.Element {
-    const [resolved, resolve] = useState<string>();
-    const alias = to.room.startsWith("#");
     useEffect(() => {
-        if (!alias) return;
-        const known = [...rooms.value.values()].find((row) => row.alias === to.room);
+        const known = to.room.startsWith("#") && [...rooms.value.values()].find((row) => row.alias === to.room);
         if (known) go({ ...to, room: known.id }, true);
-        else resolve(to.room);
     }, [to.room]);
     const row = rooms.value.get(to.room);
     if (!row && !loaded.value) return <main class="main"><TimelineSkeleton /></main>;
     if (!row || row.membership !== "join") {
-        return <Preview key={to.room} target={resolved ?? to.room} via={to.via} row={row} />;
+        return <Preview key={to.room} target={to.room} via={to.via} row={row} />;
     }
     if (row.kind === "space") return <SpaceHome key={row.id} row={row} />;
     return <Conversation key={row.id} row={row} to={to} />;
