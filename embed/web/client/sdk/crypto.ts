@@ -45,6 +45,7 @@ const NOBODY_MS = 120_000;
 const NOBODY_CAME_MS = 600_000;
 /** In larger rooms people are looked at when their identities change, or when encrypting for them fails. */
 const MOST_LOOKED_AT = 500;
+const RETRY_MS = 300, LONGEST_RETRY_MS = 60_000;
 const SAS = "m.sas.v1", SHOW = "m.qr_code.show.v1", SCAN = "m.qr_code.scan.v1", RECIPROCATE = "m.reciprocate.v1";
 
 /** How this browser can confirm: a code is scanned only where there is a camera. */
@@ -102,18 +103,22 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
     #retry: ReturnType<typeof setTimeout> | undefined;
 
     /** Messages whose sender was not known when they came may open once devices and identities are. */
-    #retrySoon(): void {
+    #retrySoon(after = RETRY_MS): void {
         clearTimeout(this.#retry);
         this.#retry = setTimeout(() => {
+            let closed = false;
             for (const room of this.engine.client.getRooms()) {
                 if (!room.hasEncryptionStateEvent()) continue;
                 const threads = room.getThreads().flatMap((thread) => thread.timeline);
                 for (const event of [...room.getLiveTimeline().getEvents(), ...threads]) {
                     if (!event.isDecryptionFailure()) continue;
+                    closed = true;
                     void event.attemptDecryption(this.api as EncryptingBackend & Parameters<MatrixEvent["attemptDecryption"]>[0], { isRetry: true }).catch(() => undefined);
                 }
             }
-        }, 300);
+            // Another device of one's own may not have put the key into the backup yet.
+            if (closed && after < LONGEST_RETRY_MS) this.#retrySoon(after * 3);
+        }, after);
     }
 
     encrypt: Encrypt = async (roomId, type, content) => {
