@@ -182,7 +182,7 @@ async def _kills(world: World, sales: Client, file: str) -> None:
         world.sql(f"INSERT INTO {table} VALUES (1, 0)")
     world.bridge.start()
     for table in CAPTURES:
-        await world.until(lambda table=table: told(sales, f"_db_{table}_1"), ["is 0"])  # type: ignore[misc]
+        await world.until(lambda table=table: told(sales, f"_db_{table}_1"), ["is 0"])  # type: ignore[misc] # no type is inferred for it
     await world.until(lambda: answers(sales, room, note), ["✅"])
     world.synapse.kill()
     world.sql("UPDATE logged SET n = 1; UPDATE logged SET n = 2; UPDATE polled SET n = 2, at = now()")

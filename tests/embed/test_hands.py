@@ -135,10 +135,10 @@ async def test_fingers_on_a_telephone(browser: Browser, server: Server, anonymou
 
 async def refuse(who: Person, path: str) -> None:
     """Let the server forbid whatever is put at `path`."""
-    answer = {"status": 403, "json": {"errcode": "M_FORBIDDEN", "error": "The bees said no"}}
+    answer = {"errcode": "M_FORBIDDEN", "error": "The bees said no"}
 
     async def forbid(route: Route) -> None:
-        await (route.fulfill(**answer) if route.request.method == "PUT" else route.fallback())  # type: ignore[arg-type]
+        await (route.fulfill(status=403, json=answer) if route.request.method == "PUT" else route.fallback())
 
     await who.page.route(path, forbid)
 
