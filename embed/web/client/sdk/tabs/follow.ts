@@ -331,7 +331,13 @@ class Follower implements Following {
         this.#risen = true;
         const { client } = this.engine;
         Reflect.deleteProperty(client.store, "save");
-        if (this.machine) await this.#keys().catch((error: unknown) => console.error(error));
+        try {
+            if (this.machine) await this.#keys();
+        } catch (error) {
+            // Nobody would answer for keys: the page begins anew, as the one that leads, and says what is wrong with them.
+            console.error(error);
+            return location.reload();
+        }
         // Who asked the one that is gone is asked here.
         for (const { word, done, fail } of this.#calls.values()) {
             if (word.op === "call" && word.part === "decrypt") void (client.getCrypto() as CryptoBackend).decryptEvent(client.getEventMapper({ decrypt: false })(word.args[0] as object)).then(done, fail);
