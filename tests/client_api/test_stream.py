@@ -162,7 +162,7 @@ async def test_logout_closes(alice: Client) -> None:
             await device.ok("POST", "/logout", {})
             before = time.monotonic()
             assert await stream.closed() == 4001
-            assert time.monotonic() - before < 1
+            assert time.monotonic() - before < 10  # told by the logout, not found out by a look later on
             assert (await own.call("GET", "/account/whoami"))["status"] == 200
 
 
