@@ -118,9 +118,22 @@ async def _until_blocked(watcher: Any, by: int | None = None) -> None:
     """Wait until the server waits for a lock of the session `by`, by default of our own."""
     blocked = """SELECT count(*) FROM pg_stat_activity
         WHERE application_name = 'hromada' AND coalesce($1, pg_backend_pid()) = ANY(pg_blocking_pids(pid))"""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await watcher.fetchval(blocked, by):
             await asyncio.sleep(0.01)
+
+
+GATES = """
+    CREATE SEQUENCE attempts;
+    CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF current_setting('application_name') = 'hromada' AND current_query() LIKE '%''log''%' THEN
+            PERFORM pg_advisory_xact_lock_shared(1, nextval('attempts')::int);
+        END IF;
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER gate BEFORE UPDATE ON counters FOR EACH STATEMENT EXECUTE FUNCTION gate();
+"""
+"""The server's attempts to take positions of the log wait, each at a gate of its own: whoever closed it opens it."""
 
 
 @pytest.mark.parametrize(("rounds", "status"), [(RETRIES - 1, 200), (RETRIES, 503)])
@@ -129,45 +142,28 @@ async def test_serialization_failures(
 ) -> None:
     """40001: as often as `rounds`, the server's commit finds its row changed by others since the transaction began."""
     url = postgres_cluster.make_database()
-    server = start_server("postgres", database_url=url)
+    server = start_server("postgres", database_url=url, environment={"HROMADA_DATABASE_WAIT_SECONDS": "60"})
     alice = await Client(http, server.url).register("alice")
     room = await alice.create_room()
     database = url.rsplit("/", 1)[-1]
     postgres_cluster.sql(f"ALTER DATABASE {database} SET default_transaction_isolation = 'repeatable read'")
     server.restart()
     alice.base_url = server.url
-    async with connected(url) as watcher, connected(url) as one, connected(url) as two:
-        holder, next_one = one, two
-        await _lock(holder)
+    async with connected(url) as watcher, connected(url) as other:
+        await other.execute(GATES)
+        for number in range(1, rounds + 1):
+            await other.execute("SELECT pg_advisory_lock(1, $1)", number)
         sending = asyncio.create_task(send(alice, room, "kept"))
-        for number in range(rounds):
-            await _until_blocked(watcher, holder.get_server_pid())
-            if number + 1 < rounds:
-                # The next one queues behind the server, and has the lock when the server comes again.
-                queued = asyncio.create_task(_lock(next_one))
-                await _until_queued(watcher, next_one.get_server_pid())
-                await holder.execute("COMMIT")
-                await queued
-                holder, next_one = next_one, holder
-        # Nobody queues behind the last: the server's next attempt, however soon it comes, meets no lock.
-        await holder.execute("COMMIT")
+        for number in range(1, rounds + 1):
+            await _until_blocked(watcher, other.get_server_pid())
+            await other.execute("UPDATE counters SET value = value WHERE name = 'log'")
+            await other.execute("SELECT pg_advisory_unlock(1, $1)", number)
         reply = await sending
     assert reply.status == status, reply
     assert conflicts(server) == RETRIES - 1
     if status == 503:
         refused(reply)
     await all_is_well(alice, room, {"kept"} if status == 200 else set())
-
-
-async def _lock(session: Any) -> None:
-    await session.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-    await session.execute("UPDATE counters SET value = value WHERE name = 'log'")
-
-
-async def _until_queued(watcher: Any, pid: int) -> None:
-    async with asyncio.timeout(20):
-        while not await watcher.fetchval("SELECT cardinality(pg_blocking_pids($1)) > 0", pid):
-            await asyncio.sleep(0.01)
 
 
 async def test_an_empty_pool(
