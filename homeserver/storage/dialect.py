@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import orjson
 
@@ -43,6 +43,9 @@ class Sql:
     """
 
     __slots__ = ("names", "postgres", "sqlite", "sqlite_names")
+
+    values_decide: ClassVar[bool] = False
+    """Whether PostgreSQL may make a plan for the values of an execution."""
 
     def __init__(self, template: str, **fragments: Fragment) -> None:
         named = template.format(**{name: part.postgres for name, part in fragments.items()})
@@ -78,6 +81,14 @@ class Sql:
         """Execute for every row in one round trip; nothing at all if there are none."""
         if rows:
             await connection.execute_many(self, rows)
+
+
+class SqlByValues(Sql):
+    """A statement that is executed best in one way for some values and in another for others: searches by patterns."""
+
+    __slots__ = ()
+
+    values_decide = True
 
 
 class Rows:

@@ -47,6 +47,13 @@ class PostgresConnection:
 
     async def fetch(self, statement: Sql, parameters: Mapping[str, Any]) -> Sequence[Any]:
         """See the protocol."""
+        if statement.values_decide:
+            async with self._raw.transaction():
+                await self._raw.execute("SET LOCAL plan_cache_mode = auto")
+                return await self._fetch(statement, parameters)
+        return await self._fetch(statement, parameters)
+
+    async def _fetch(self, statement: Sql, parameters: Mapping[str, Any]) -> Sequence[Any]:
         rows: Sequence[Any] = await self._raw.fetch(statement.postgres, *_values(statement, parameters))
         return rows
 
@@ -172,6 +179,9 @@ class PostgresEngine:
                 "idle_in_transaction_session_timeout": "60000",
                 # JIT compilation costs tens of milliseconds per new plan and never pays for our short statements.
                 "jit": "off",
+                # One plan is right for all values of nearly every statement (but see `SqlByValues`). To plan each of the
+                # first five executions, or for good where `LIMIT` is a parameter, costs more than to execute them.
+                "plan_cache_mode": "force_generic_plan",
             },
         )
 

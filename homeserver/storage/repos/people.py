@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from homeserver.ports.people import PeopleRepo
-from homeserver.storage.dialect import Connection, Fragment, Sql, in_texts, is_storable, json_texts
+from homeserver.storage.dialect import Connection, Fragment, Sql, SqlByValues, in_texts, is_storable, json_texts
 
 _WORDS = 5
 
@@ -21,7 +21,7 @@ def _holds(text: str) -> Fragment:
     )
 
 
-_SEARCH = Sql(
+_SEARCH = SqlByValues(
     """SELECT u.user_id FROM users u
     WHERE u.search LIKE :word1 ESCAPE '!' AND u.search LIKE :word2 ESCAPE '!' AND u.search LIKE :word3 ESCAPE '!'
         AND u.search LIKE :word4 ESCAPE '!' AND u.search LIKE :word5 ESCAPE '!'

@@ -12,7 +12,7 @@ from typing import Any
 from homeserver.core.event import Event
 from homeserver.core.searching import TYPES, Kind, searchable, words_of
 from homeserver.ports.search import IndexQuery, SearchRepo
-from homeserver.storage.dialect import Connection, Fragment, Sql, in_ints, json_ints
+from homeserver.storage.dialect import Connection, Fragment, Sql, SqlByValues, in_ints, json_ints
 from homeserver.storage.repos.rows import EventReader
 
 _ROOM = "\ue000"
@@ -32,10 +32,12 @@ _MATCH = {
     "nid": Fragment("s.rowid", "s.nid"),
     "matches": Fragment("event_search MATCH :sqlite", "s.words @@ CAST(:postgres AS tsquery)"),
 }
-_FIND = Sql(
-    "SELECT {nid} FROM event_search s WHERE {matches} AND {nid} < :before ORDER BY {nid} DESC LIMIT :limit", **_MATCH
+# Of a frequent word the newest events are looked through, of a rare one all its matches are taken and sorted.
+_FIND = SqlByValues(
+    "SELECT {nid} FROM event_search s WHERE {matches} AND {nid} < :before ORDER BY {nid} DESC LIMIT :limit",
+    **_MATCH,
 )
-_FIND_IN_ROOMS = Sql(
+_FIND_IN_ROOMS = SqlByValues(
     """SELECT {nid} FROM event_search s {cross} JOIN events e ON e.nid = {nid} WHERE
         {matches} AND {rooms} AND {nid} < :before ORDER BY {nid} DESC LIMIT :limit""",
     # SQLite keeps the order of a CROSS JOIN: from the matches to their events.
