@@ -179,8 +179,8 @@ class PostgresEngine:
                 "idle_in_transaction_session_timeout": "60000",
                 # JIT compilation costs tens of milliseconds per new plan and never pays for our short statements.
                 "jit": "off",
-                # One plan is right for all values of nearly every statement (but see `SqlByValues`). To plan each of the
-                # first five executions, or for good where `LIMIT` is a parameter, costs more than to execute them.
+                # One plan is right for all values of nearly every statement (but see `SqlByValues`). To plan the first
+                # five executions, or each where `LIMIT` is a parameter, costs more than to execute them.
                 "plan_cache_mode": "force_generic_plan",
             },
         )

@@ -8,6 +8,7 @@ import pytest
 from tests.embed.support_chat import Agent, Frame, new_site
 from tests.support.client import part
 from tests.support.fixtures import MakeUser, fresh
+from tests.support.media import download, upload
 from tests.support.server import Server
 
 pytestmark = pytest.mark.usefixtures("web_build")
@@ -113,9 +114,14 @@ async def test_erasing_takes_everything_back(server: Server, http: aiohttp.Clien
     agent, desk, frame = await desk_of(server, http, make_user)
     await frame.begin(answers={"name": "Ada Lovelace", "email": "ada@example.org"})
     await frame.say("my secret question")
+    passport = await upload(frame.client, b"born on 10 December 1815", "text/plain", "passport.txt")
+    file = {"msgtype": "m.file", "body": "passport.txt", "url": f"mxc://{passport}"}
+    await frame.client.ok("PUT", f"/rooms/{part(frame.room)}/send/m.room.message/{fresh('m')}", file)
     card = await agent.card(desk, "Ada Lovelace", "ada@example.org")
     room = await agent.enter(card)
+    manual = await upload(agent.client, b"how to do it", "text/plain", "manual.txt")
     await agent.say(room, "an answer")
+    assert b"1815" in (await download(agent.client, passport)).raw
     path = f"/_embed/v1/sites/{frame.site}/transcript"
     text = (await frame.client.request("GET", path)).raw.decode()
     assert "Ada Lovelace: my secret question" in text
@@ -124,6 +130,8 @@ async def test_erasing_takes_everything_back(server: Server, http: aiohttp.Clien
     (await frame.client.request("GET", "/account/whoami")).error(401)
     erased = await agent.card(desk, "(erased)")
     assert erased["card"] != card["card"]
+    (await download(agent.client, passport)).error(404, "M_NOT_FOUND")
+    assert b"how to" in (await download(agent.client, manual)).raw
     page = await agent.client.ok("GET", f"/rooms/{part(room)}/messages", params={"dir": "b", "limit": 100})
     assert "my secret question" not in str(page)
     assert "an answer" in str(page)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from homeserver.ports.media import Selection
 from homeserver.ports.store import Store
 from homeserver.ports.support import Visitor
 from homeserver.services.accounts.account import Account
@@ -24,6 +25,24 @@ async def close_visitor(store: Store, account: Account, visitor: Visitor) -> Non
     async with store.write() as tx:
         await tx.support.delete_visitor(visitor.user_id)
         await tx.users.announce()
+
+
+async def forget_files(store: Store, user_id: str, now_ms: int) -> None:
+    """Delete what a visitor has uploaded. Who has made the account one of their own keeps that.
+
+    From then on nobody gets it; content that nothing else refers to is condemned here and removed by the library, which
+    may be in another process.
+    """
+    selection, after = Selection(("upload",), user_id=user_id, with_protected=True), ("", "")
+    async with store.read() as tx:
+        user = await tx.users.get(user_id)
+    while user is None or user.site_id is not None:
+        async with store.write() as tx:
+            page = await tx.media.select(selection, after, _STEP)
+            if not page:
+                return
+            await tx.media.delete([(media.origin, media.media_id) for media in page], now_ms)
+        after = (page[-1].origin, page[-1].media_id)
 
 
 async def close_visitors(store: Store, account: Account, site_id: str, tell: Callable[[int], None] = _unheard) -> int:

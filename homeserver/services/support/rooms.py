@@ -225,21 +225,25 @@ class SupportRooms:
                 break
         return found
 
-    async def redact_all(self, bot: str, room_id: str, prefix: str) -> None:
-        """Take back everything that those have said whose ids begin so."""
+    async def redact_all(self, bot: str, room_id: str, prefix: str) -> set[str]:
+        """Take back everything that those have said whose ids begin so; who they are, also where it was done before."""
+        found: set[str] = set()
         head = await self._memory.heads.fetch(room_id, self._memory.store)
         if head is None:
-            return
+            return found
         after: int | None = None
         while True:
             async with self._memory.store.read() as tx:
                 page = await tx.events.timeline(head.room_nid, start=after, stop=None, backwards=False, limit=_PAGE)
             for stored in page.events:
                 event = stored.event
-                if event.sender.startswith(prefix) and event.state_key is None and stored.redacted_by is None:
+                if not event.sender.startswith(prefix) or event.state_key is not None:
+                    continue
+                found.add(event.sender)
+                if stored.redacted_by is None:
                     await self.redact(bot, room_id, event.event_id, "erase")
             if page.end is None:
-                return
+                return found
             after = page.end
 
     async def member(self, bot: str, room_id: str, user_id: str, membership: str, by: str | None = None) -> None:

@@ -27,7 +27,7 @@ from homeserver.services.commit import Committer
 from homeserver.services.support import cards, texts
 from homeserver.services.support.cases import Cases, Opening
 from homeserver.services.support.identity import Identities, Known, attributes_json, read_token
-from homeserver.services.support.removal import close_visitor
+from homeserver.services.support.removal import close_visitor, forget_files
 from homeserver.services.support.rooms import SupportRooms
 from homeserver.services.support.site import Field
 from homeserver.services.support.sites import LiveSite, Sites
@@ -316,7 +316,7 @@ class Visitors:
             return tuple(found.room_id for found in await tx.support.cases_of(visitor.user_id))
 
     async def erase(self, site: LiveSite, who: Requester) -> None:
-        """Forget the visitor: their messages, files' owners, names, the account."""
+        """Forget the visitor: their messages, files, names, the account."""
         visitor = await self.of(site, who)
         await self.forget(site, visitor)
 
@@ -324,8 +324,10 @@ class Visitors:
         """Close a visitor's account and take back what they wrote."""
         async with self._store.read() as tx:
             cases = await tx.support.cases_of(visitor.user_id)
+        authors = {visitor.user_id}
         for case in cases:
-            await self._rooms.redact_all(site.row.bot, case.room_id, f"@visitor-{site.id}-")
+            # Those among them who became known, or another device, and went on under another name.
+            authors |= await self._rooms.redact_all(site.row.bot, case.room_id, f"@visitor-{site.id}-")
             _, after = await self._cases.change(
                 case.room_id, lambda c: replace(c, excerpt="(erased)", page="", title="")
             )
@@ -337,6 +339,8 @@ class Visitors:
             )
         for case in cases:
             await self._cases.renew_card(site, case.room_id, f"erased {case.room_id}")
+        for author in sorted(authors):
+            await forget_files(self._store, author, self._clock.now_ms())
         await self._account.deactivate(visitor.user_id, erase=True)
         async with self._store.write() as tx:
             await tx.support.delete_visitor(visitor.user_id)
