@@ -41,8 +41,11 @@ def shown_name(visitor: Visitor) -> str:
     return visitor.name or "Visitor"
 
 
-def ticket(case: Case, visitor: Visitor) -> dict[str, Any]:
-    """The room's `chat.hromada.support.ticket`: for clients that show cases, and for those who look it up."""
+def ticket(case: Case, visitor: Visitor, desk_id: str) -> dict[str, Any]:
+    """The room's `chat.hromada.support.ticket`: for clients that show cases, and for those who look it up.
+
+    Where its card is says nothing to the visitor, who cannot read the desk.
+    """
     content: dict[str, Any] = {
         "number": case.number,
         "site": case.site_id,
@@ -59,6 +62,7 @@ def ticket(case: Case, visitor: Visitor) -> dict[str, Any]:
         ("tags", case.tags.split(",") if case.tags else None),
         ("resolved_ts", case.resolved_ms),
         ("rating", case.rating),
+        ("card", {"room_id": desk_id, "event_id": case.card_id} if case.card_id else None),
     ):
         if value:
             content[name] = value

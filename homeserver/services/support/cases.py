@@ -61,7 +61,7 @@ class Cases:
             visitor.user_id,
             cards.room_name(number, visitor, opening.page),
             opening.page,
-            cards.ticket(case, visitor),
+            cards.ticket(case, visitor, site.row.desk_id),
             encrypted=site.config.encryption == "on",
         )
         case = replace(case, room_id=room_id)
@@ -159,7 +159,6 @@ class Cases:
         if case is None:
             raise MatrixError(ErrCode.NOT_FOUND, "There is no such case")
         bot, desk, visitor = site.row.bot, site.row.desk_id, await self.visitor(case)
-        await self._quietly(self._rooms.set_state(bot, room_id, TICKET, "", cards.ticket(case, visitor)))
         assignee = await self.called(case.assignee) if case.assignee else None
         offered = await self.called(case.offered) if case.offered else None
         content = cards.card(case, visitor, self._server_name, assignee, offered)
@@ -168,8 +167,10 @@ class Cases:
                 content["m.mentions"] = {"user_ids": [case.offered]}
             card_id = await self._rooms.say(bot, desk, content, f"card {room_id} {case.renewed}")
             _, case = await self.change(room_id, lambda now: replace(now, card_id=card_id))
+            await self._set_ticket(site, case, visitor)
         else:
             card_id = case.card_id
+            await self._set_ticket(site, case, visitor)
             again = cards.replaced(card_id, content)
             await self._rooms.say(bot, desk, again, f"card {room_id} {case.renewed} {case.changed_ms}")
         for sign in cards.offered_signs(case.status):
@@ -178,6 +179,10 @@ class Cases:
                 self._rooms.say(bot, desk, {"m.relates_to": relation}, f"sign {card_id} {sign}", kind="m.reaction")
             )
         return case
+
+    async def _set_ticket(self, site: LiveSite, case: Case, visitor: Visitor) -> None:
+        ticket = cards.ticket(case, visitor, site.row.desk_id)
+        await self._quietly(self._rooms.set_state(site.row.bot, case.room_id, TICKET, "", ticket))
 
     async def renew_card(self, site: LiveSite, room_id: str, once: str) -> None:
         """Replace a card, what was edited into it included, by one that says what the case's row says now."""

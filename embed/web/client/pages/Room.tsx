@@ -20,6 +20,7 @@ import type { Message, Person, RoomRow } from "../sdk/types.ts";
 import { attempt, loaded, me, openRoomById, rooms, status, the, toast } from "../stores/app.ts";
 import { draftKey, handOn } from "../stores/drafts.ts";
 import { rightsOf, type RoomView, viewOf } from "../stores/room.ts";
+import { ticketOf } from "../stores/ticket.ts";
 import { personCard } from "../stores/ui.ts";
 import { TrustHere, UnlockBar, useComposerLock } from "../parts/Locked.tsx";
 
@@ -179,6 +180,9 @@ function Conversation({ row, to }: { row: RoomRow; to: RoomRoute }): JSX.Element
         void view.enter(to.event);
     }, [view, to.event]);
     useEffect(() => () => view.leave(), [view]);
+    useEffect(() => {
+        if (!to.panel && matchMedia("(width >= 1180px)").matches && ticketOf(row.id)) panel("details");
+    }, [row.id]);
     useEffect(() => {
         document.querySelector<HTMLElement>(".head h2")?.blur();
     }, [row.id]);

@@ -11,6 +11,7 @@ import type { Member, Message, RoomRow } from "../sdk/types.ts";
 import { attempt, me, openRoomById, rooms, the } from "../stores/app.ts";
 import { settingsOf, membersOf, rightsOf, viewOf } from "../stores/room.ts";
 import { score } from "../stores/score.ts";
+import { ticketOf } from "../stores/ticket.ts";
 import { inviteTo, jumping, personCard, reporting } from "../stores/ui.ts";
 import { Composer } from "./Composer.tsx";
 import { Face, RoomFace, useAnchor } from "./faces.tsx";
@@ -44,6 +45,7 @@ function Frame({ label, title, back, children }: { label: string; title: Compone
 
 const MediaStrip = lazy(() => import("./Files.tsx").then(({ MediaStrip }) => MediaStrip), null);
 const RoomSettings = lazy(() => import("./RoomSettings.tsx").then(({ RoomSettings }) => RoomSettings), null);
+const SupportCase = lazy(() => import("./SupportCase.tsx").then(({ SupportCase }) => SupportCase), null);
 const Files = lazy(() => import("./Files.tsx").then(({ Files }) => Files), null);
 
 const TABS = ["details", "members", "settings"] as const;
@@ -90,6 +92,7 @@ function About({ row }: { row: RoomRow }): JSX.Element {
                 <span class="small sub">{row.person ?? row.alias}</span>
                 {row.topic && <p class="small mut">{row.topic}</p>}
             </div>
+            {ticketOf(row.id) && <SupportCase row={row} />}
             <div class="quick">
                 <button type="button" aria-haspopup="menu" aria-label={t("loud.label", { now: t(`loud.${loudness}`) })} onClick={open}><Icon name={loudness === "mute" ? "bell-off" : "bell"} /><span>{t(`loud.${loudness}`)}</span></button>
                 <button type="button" onClick={() => go({ page: "search", query: "", room: row.id })}><Icon name="search" /><span>{t("list.search")}</span></button>
