@@ -105,7 +105,8 @@ class Bench:
         if not isinstance(feed, BinlogFeed) or feed._tail is None:
             return True
         place = feed._tail.done.place or feed._at
-        end = (await feed._source.fetch_all("SELECT @@global.gtid_binlog_pos"))[0][0]
+        now = "@@global.gtid_binlog_pos" if feed._maria else "@@global.gtid_executed"
+        end = str((await feed._source.fetch_all(f"SELECT {now}"))[0][0]).replace("\n", "")
         return bool(json.loads(place)["gtid"] == end and feed._tail.found.empty())
 
     def told(self, row: int | str) -> list[str]:
