@@ -12,7 +12,8 @@ from bridges.sources import Finding, SourceUnavailable
 from bridges.sources.statements import kind_of
 from bridges.sources.tables import Tables
 
-_RETAINED_LIMIT = 1024 * 1024 * 1024
+RETAINED_LIMIT = 1024 * 1024 * 1024
+"""What a database may keep for a bridge before somebody is told, in bytes."""
 
 
 def examine_columns(mapping: TableMapping, types: Mapping[str, str]) -> list[Finding]:
@@ -126,15 +127,11 @@ async def _deep(source: Tables, name: str, mapping: TableMapping) -> list[Findin
         "WHERE i.indrelid = to_regclass($1) AND i.indisprimary",
         source.dialect.name(mapping.table),
     )
-    if list(primary[0]) != list(mapping.key):
-        found.append(Finding(False, f"the primary key is ({', '.join(primary[0])}), key is ({', '.join(mapping.key)})"))
+    found += _primary(list(primary[0]), mapping)
     if mapping.capture.mode == "logical":
         found += await _slot(source, mapping.capture.slot or f"bridge_{name}")
     if mapping.capture.mode == "outbox":
-        (waiting,) = await _one(
-            source, f"SELECT count(*) FROM {source.dialect.name(mapping.capture.outbox('postgresql'))}"
-        )
-        found.append(Finding(waiting < 100_000, f"{waiting} changes wait in the outbox"))
+        found.append(await _waiting(source, mapping))
     return found
 
 
@@ -150,7 +147,7 @@ async def _slot(source: Tables, slot: str) -> list[Finding]:
     return [
         Finding(plugin == "pgoutput", f"slot {slot} is of {plugin}"),
         Finding(status in ("reserved", "extended"), f"slot {slot} is {status}"),
-        Finding((retained or 0) < _RETAINED_LIMIT, f"slot {slot} keeps {(retained or 0) >> 20} MiB of WAL"),
+        Finding((retained or 0) < RETAINED_LIMIT, f"slot {slot} keeps {(retained or 0) >> 20} MiB of WAL"),
         Finding(
             most != "-1",
             f"max_slot_wal_keep_size is {most}: {'a bridge that is away may fill the disk' * (most == '-1')}",
@@ -178,18 +175,42 @@ async def examine_mysql(source: Tables, name: str, *, deep: bool) -> list[Findin
         else:
             found += await _polled_mysql(source, mapping)
         if deep:
-            version, epoch, engine = (
-                await source.fetch_all(
-                    "SELECT version(), UNIX_TIMESTAMP(now(6)), (SELECT engine FROM information_schema.tables "
-                    "WHERE table_schema = coalesce(%s, database()) AND table_name = %s)",
-                    *source.split(mapping.table),
-                )
-            )[0]
-            found += [Finding(True, f"server {version}"), clock(float(epoch))]
-            found.append(Finding(engine == "InnoDB", f"{mapping.table} is kept by {engine}"))
+            found += await _deep_mysql(source, mapping)
     except SourceUnavailable as error:
         return [Finding(False, str(error))]
     return found
+
+
+async def _deep_mysql(source: Tables, mapping: TableMapping) -> list[Finding]:
+    version, epoch, engine = await _one(
+        source,
+        "SELECT version(), UNIX_TIMESTAMP(now(6)), (SELECT engine FROM information_schema.tables "
+        "WHERE table_schema = coalesce(%s, database()) AND table_name = %s)",
+        *source.split(mapping.table),
+    )
+    found = [Finding(True, f"server {version}"), clock(float(epoch))]
+    found.append(Finding(engine == "InnoDB", f"{mapping.table} is kept by {engine}"))
+    primary = await source.fetch_all(
+        "SELECT column_name FROM information_schema.statistics WHERE table_schema = coalesce(%s, database()) "
+        "AND table_name = %s AND index_name = 'PRIMARY' ORDER BY seq_in_index",
+        *source.split(mapping.table),
+    )
+    found += _primary([row[0] for row in primary], mapping)
+    if mapping.capture.mode == "outbox":
+        found.append(await _waiting(source, mapping))
+    return found
+
+
+def _primary(columns: list[str], mapping: TableMapping) -> list[Finding]:
+    if columns == list(mapping.key):
+        return []
+    return [Finding(False, f"the primary key is ({', '.join(columns)}), key is ({', '.join(mapping.key)})")]
+
+
+async def _waiting(source: Tables, mapping: TableMapping) -> Finding:
+    outbox = source.dialect.name(mapping.capture.outbox(_driver(source)))
+    (waiting,) = await _one(source, f"SELECT count(*) FROM {outbox}")
+    return Finding(waiting < 100_000, f"{waiting} changes wait in the outbox")
 
 
 async def _polled_mysql(source: Tables, mapping: TableMapping) -> list[Finding]:
