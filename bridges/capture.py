@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
@@ -17,11 +18,13 @@ from bridges.config import Config, seconds
 from bridges.faults import reach
 from bridges.record import Recorder
 from bridges.scans import Scanner
-from bridges.sources import Batch, Gap, Source, SourceUnavailable, Watched
+from bridges.sources import Batch, Gap, Keeping, Source, SourceUnavailable, Watched
+from bridges.sources.examine import RETAINED_LIMIT
 from bridges.state import State, Stored
 
 _LONGEST_WAIT_S = 30.0
 _PAUSED_POLL_S = 1.0
+_MEASURE_S = 15.0
 _log = structlog.get_logger(__name__)
 
 Notify = Callable[[str, str], None]
@@ -45,6 +48,8 @@ class Capture:
         self._poll, self._batch, self._most = seconds(capture.poll), capture.batch, config.appservice.max_queue
         self.notify: Notify = lambda _mapping, _text: None
         self._down_since: float | None = None
+        self._measured, self._much = -_MEASURE_S, False
+        self._read_at, self._held = time.monotonic(), False
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -83,6 +88,21 @@ class Capture:
         elif time.monotonic() - self._down_since > 60:
             self.notify(self._name, f"The database does not answer: {error}")
 
+    async def _measure(self) -> None:
+        """Now and then, also while nothing is read: then it grows."""
+        if not isinstance(self._feed, Keeping) or time.monotonic() - self._measured < _MEASURE_S:
+            return
+        self._measured = time.monotonic()
+        with suppress(SourceUnavailable):  # who reads says so
+            if (kept := await self._feed.retained()) is None:
+                self._measured = -_MEASURE_S  # it is not open yet
+                return
+            metrics.RETAINED.labels(self._name).set(kept)
+            much, self._much = self._much, kept >= RETAINED_LIMIT
+            if self._much and not much:  # once: a mapping is heard of once an hour, and may have more to say
+                text = f"The database keeps {kept >> 20} MiB for the bridge. See `hromada bridges doctor`."
+                self.notify(self._name, text)
+
     async def step(self) -> bool:
         """Read, store, acknowledge; whether there may be more at once. Raises SourceUnavailable.
 
@@ -93,7 +113,11 @@ class Capture:
             self._paused = not self._paused
             metrics.PAUSED.labels(self._name).set(self._paused)
         self._full = self._state.waiting() >= self._most
+        await self._measure()
         if self._paused or self._full:
+            # So old may be by now what the source has for us.
+            metrics.LAG.labels(self._name).set(time.monotonic() - self._read_at)
+            self._held = True
             return False
         try:
             if not self._open:
@@ -109,6 +133,7 @@ class Capture:
             notes = self._state.progress(self._name)
             batch = await self._feed.read(notes["position"], self._batch)
             self._drained = not batch.more
+            self._caught_up(batch)
             if batch.changes:
                 reach("read")
         except Gap as gap:
@@ -118,6 +143,13 @@ class Capture:
         if self._drained and "ahead" in notes:
             self._state.clear_ahead(self._name)
         return more or scanned is not None
+
+    def _caught_up(self, batch: Batch) -> None:
+        """It was read: what there is to be told of an age is told by the changes."""
+        self._read_at = time.monotonic()
+        if self._held and not batch.changes:
+            metrics.LAG.labels(self._name).set(0)
+            self._held = False
 
     async def _take(self, batch: Batch, position: str) -> bool:
         if not batch.changes and not batch.rescan:

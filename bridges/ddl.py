@@ -24,6 +24,7 @@ def statements(config: Config, role: str) -> Iterator[str]:
             yield f"ALTER ROLE {Dialect('postgresql').name(role)} REPLICATION;"
         elif mapping.capture.mode == "binlog":
             yield f"GRANT REPLICATION SLAVE ON *.* TO {Dialect('mysql').name(role)}; -- shows all of its log"
+            yield f"GRANT REPLICATION CLIENT ON *.* TO {Dialect('mysql').name(role)}; -- how much of it is not read yet"
         if driver == "postgresql" or mapping.capture.mode == "binlog":
             yield _grants(Dialect(driver), mapping, role)
     for name, source in config.source.items():

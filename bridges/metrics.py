@@ -7,7 +7,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 REGISTRY = CollectorRegistry()
 
 CAPTURED = Counter("bridge_changes_total", "Changes captured and stored.", ["mapping"], registry=REGISTRY)
-LAG = Gauge("bridge_lag_seconds", "Age of the last change when it was captured.", ["mapping"], registry=REGISTRY)
+LAG = Gauge(
+    "bridge_lag_seconds",
+    "Age of the last change when it was captured; of the last look while nothing is read.",
+    ["mapping"],
+    registry=REGISTRY,
+)
 RETAINED = Gauge("bridge_retained_bytes", "What the source keeps for the bridge.", ["mapping"], registry=REGISTRY)
 SOURCE_UP = Gauge("bridge_source_up", "Whether the source answered last time.", ["mapping"], registry=REGISTRY)
 PAUSED = Gauge("bridge_paused", "Whether the mapping is paused.", ["mapping"], registry=REGISTRY)

@@ -182,6 +182,14 @@ class Source(Protocol):
 
 
 @runtime_checkable
+class Keeping(Protocol):
+    """A feed whose database keeps something until it was read, and can cheaply tell how much."""
+
+    async def retained(self) -> int | None:
+        """Bytes; None if it cannot be told (yet, or by this role). Raises SourceUnavailable."""
+
+
+@runtime_checkable
 class Watched(Protocol):
     """A source that can tell cheaply whether anything at all was written."""
 

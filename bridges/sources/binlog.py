@@ -58,6 +58,8 @@ _STANDALONE, _PREPARED = 1, 64
 _HEARTBEAT_S = 2.0
 _SILENCE_S = 30
 _IDLE_ADVANCE_S = 10.0
+_MAY_NOT = 1227
+"""The role lacks REPLICATION CLIENT."""
 _COMPRESSED = {40, 165, 166, 167, 168, 169}
 """Events in which whole transactions, statements or rows are packed: the reader cannot open them."""
 _NO_CHANGE = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "GRANT", "REVOKE")
@@ -133,6 +135,7 @@ class BinlogFeed:
         self._at = ""
         self._values: Values | None = None
         self._advanced = time.monotonic()
+        self._may_ask = True
         schema, self._table = source.split(mapping.table)
         self._schema = schema or source.database
 
@@ -238,6 +241,23 @@ class BinlogFeed:
     async def acknowledge(self, batch: Batch) -> None:
         """There is nobody to be told: the server drops its log by age."""
 
+    async def retained(self) -> int | None:
+        """Bytes of the log that are not read yet; None for a role that may not ask. Raises SourceUnavailable."""
+        file, place = ("", 0) if self._tail is None else self._tail.at
+        if not file or not self._may_ask:
+            return None
+        try:
+            logs = await self._source.fetch_all("SHOW BINARY LOGS")
+        except SourceUnavailable as error:
+            if error.__cause__ is None or error.__cause__.args[:1] != (_MAY_NOT,):
+                raise
+            self._may_ask = False
+            return None
+        names = [log[0] for log in logs]
+        if file not in names:
+            return None
+        return max(0, sum(int(log[1]) for log in logs[names.index(file) :]) - place)
+
     def stop(self) -> None:
         """Let the thread end by itself."""
         if self._tail is not None:
@@ -284,7 +304,14 @@ class Tail(threading.Thread):
         self._in, self._skip = place.get("in", ""), int(place.get("skip", 0))
         self._gtid, self._number, self._serial = "", 0, 0
         self._xa = self._whole = False
+        self._reader: Any = None
         self._mention = re.compile(rf"(?<![\w$]){re.escape(table)}(?![\w$])", re.IGNORECASE)
+
+    @property
+    def at(self) -> tuple[str, int]:
+        """File and place in it up to which the log was read; an empty name before anything was."""
+        reader = self._reader
+        return ("", 0) if reader is None else (reader.log_file or "", reader.log_pos or 0)
 
     @property
     def lost(self) -> bool:
@@ -307,7 +334,7 @@ class Tail(threading.Thread):
             return connections[-1]
 
         try:
-            reader = BinLogStreamReader(
+            self._reader = reader = BinLogStreamReader(
                 {**self._login, "read_timeout": _SILENCE_S},
                 # The server cuts off whoever had the same number before: it may be our own connection of a moment ago.
                 random.randrange(2**31, 2**32 - 1),  # noqa: S311 - a name, not a secret

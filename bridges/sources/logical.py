@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from bridges import metrics
 from bridges.sources import Batch, Change, Gap, Row, SourceUnavailable
 from bridges.sources.pgoutput import Decoder, Tuple
 from bridges.sources.tables import Tables
@@ -20,7 +19,6 @@ _PEEK = (
     "$1, $2::text::pg_lsn, $3::int, 'proto_version', '1', 'publication_names', $4)"
 )
 _IDLE_ADVANCE_S = 10.0
-_MEASURE_S = 15.0
 
 
 class LogicalFeed:
@@ -33,7 +31,7 @@ class LogicalFeed:
         self._table = mapping.table if "." in mapping.table else f"public.{mapping.table}"
         self._converter = Converter(source)
         self._idle = False
-        self._advanced = self._measured = 0.0
+        self._advanced = 0.0
 
     async def open(self, position: str | None) -> str:
         """Find the slot, or make it. Raises SourceUnavailable; Gap if it went, or its log did."""
@@ -62,7 +60,6 @@ class LogicalFeed:
     async def read(self, position: str, limit: int) -> Batch:
         """Whole transactions, about `limit` changes. Raises SourceUnavailable, Gap."""
         if await self._source.quiet(self._name) and self._idle:
-            await self._measure()
             return Batch([], position)
         upto = str((await self._source.fetch_all("SELECT pg_current_wal_flush_lsn()::text"))[0][0])
         try:
@@ -74,7 +71,7 @@ class LogicalFeed:
         changes, end, rescan = await self._decode(rows, position)
         self._idle = not rows
         if not rows:
-            return Batch([], await self._advance_idle(upto, position))
+            return Batch([], self._advance_idle(upto, position))
         if end == position and len(rows) >= limit and not rescan:
             # A server that was killed has forgotten how far we were: all of this is stored, and what follows is not
             # seen before it is let go.
@@ -95,24 +92,20 @@ class LogicalFeed:
         await self._source.fetch_all("SELECT pg_replication_slot_advance($1, $2::text::pg_lsn)", self._slot, position)
         self._advanced = time.monotonic()
 
-    async def _advance_idle(self, upto: str, position: str) -> str:
+    def _advance_idle(self, upto: str, position: str) -> str:
         """Nothing for us was written: from time to time the server may forget the rest as well."""
-        await self._measure()
         if time.monotonic() - self._advanced < _IDLE_ADVANCE_S or lsn(upto) <= lsn(position):
             return position
         return upto
 
-    async def _measure(self) -> None:
-        if time.monotonic() - self._measured < _MEASURE_S:
-            return
-        self._measured = time.monotonic()
+    async def retained(self) -> int | None:
+        """Bytes of the log that the slot keeps; None as long as there is none. Raises SourceUnavailable."""
         rows = await self._source.fetch_all(
             "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint FROM pg_replication_slots "
             "WHERE slot_name = $1",
             self._slot,
         )
-        if rows and rows[0][0] is not None:
-            metrics.RETAINED.labels(self._name).set(rows[0][0])
+        return int(rows[0][0]) if rows and rows[0][0] is not None else None
 
     async def _decode(self, rows: list[Any], position: str) -> tuple[list[Change], str, bool]:
         decoder, changes, rescan = Decoder(self._table), list[Change](), False

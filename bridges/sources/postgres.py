@@ -155,6 +155,11 @@ class PostgresSource(SqlSource):
         before, self._seen_wal[name] = self._seen_wal.get(name), position
         return bool(before == position)
 
+    async def size(self, table: str) -> int | None:
+        """Bytes that a table and its indexes take. Raises SourceUnavailable."""
+        rows = await self.fetch_all("SELECT pg_total_relation_size(to_regclass($1))", DIALECT.name(table))
+        return None if rows[0][0] is None else int(rows[0][0])
+
     def mark(self) -> int:
         """How often the log was seen to grow."""
         return self._moves

@@ -64,6 +64,10 @@ class SqlSource(ABC):
     async def quiet(self, name: str) -> bool:
         """Whether nothing was written since this was asked for that mapping."""
 
+    @abstractmethod
+    async def size(self, table: str) -> int | None:
+        """Bytes that a table takes, as far as the database knows; None if there is none. Raises SourceUnavailable."""
+
     # ---- reading ----
 
     def mapping(self, name: str) -> TableMapping:
@@ -179,7 +183,8 @@ class OutboxFeed:
         self._source, self._name = source, name
         mapping, dialect = source.mapping(name), source.dialect
         self._key = mapping.key
-        table = dialect.name(mapping.capture.outbox("postgresql" if dialect.postgres else "mysql"))
+        self._table = mapping.capture.outbox("postgresql" if dialect.postgres else "mysql")
+        table = dialect.name(self._table)
         columns = ["at", "old", "new"]
         at, old, new = (dialect.text(dialect.name(column)) for column in columns)
         ours = f"FROM {table} WHERE mapping = {'$1' if dialect.postgres else '%s'}"
@@ -214,6 +219,10 @@ class OutboxFeed:
             await self._source.change(self._delete, self._name, seqs)
         else:
             await self._source.change(f"{self._delete}({', '.join(['%s'] * len(seqs))})", self._name, *seqs)
+
+    async def retained(self) -> int | None:
+        """Bytes of the outbox, other mappings' in it and what the database has not cleaned up yet included."""
+        return await self._source.size(self._table)
 
 
 def _change(key: Sequence[str], seq: int, at: str, ts: int, old_text: str | None, new_text: str | None) -> Change:

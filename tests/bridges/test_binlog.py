@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bridges import capture, metrics
 from bridges.ddl import statements
 from bridges.sources import SourceUnavailable, binlog
 from bridges.sources.binlog import _GtidSet
@@ -256,6 +257,39 @@ def _files(mariadb: MariaDb) -> list[str]:
     return [line.split()[0] for line in mariadb.sql("SHOW BINARY LOGS").splitlines()]
 
 
+async def test_it_tells_how_much_of_the_log_is_not_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    feed: Any = bench.capture._feed
+    notices = list[str]()
+    bench.capture.notify = lambda _mapping, text: notices.append(text)
+
+    async def all_read() -> bool:
+        await bench.step()
+        return bool(await feed.retained() == 0)
+
+    await eventually(all_read)
+    value = "x" * 80
+    async with bench.session() as run:  # more than the thread reads ahead
+        for first in range(0, 100, 20):
+            rows = ", ".join(f"({row}, '{value}')" for row in range(first, first + 20))
+            await run(f"INSERT INTO rows_ (id, state) VALUES {rows}")
+
+    async def ahead() -> bool:
+        return bool(feed._tail.found.full())
+
+    await eventually(ahead)
+    assert 20 * 80 < await feed.retained() < 200 * 80
+    monkeypatch.setattr(capture, "RETAINED_LIMIT", 20 * 80)
+    bench.state.note("rows", paused="for a while")  # what is not read is measured all the same
+    for _ in range(2):
+        bench.capture._measured = -capture._MEASURE_S
+        await bench.capture.step()
+    assert metrics.REGISTRY.get_sample_value("bridge_retained_bytes", {"mapping": "rows"}) == await feed.retained()
+    assert notices == ["The database keeps 0 MiB for the bridge. See `hromada bridges doctor`."]
+    bench.state.note("rows", paused=None)
+    await eventually(all_read)
+    assert bench.told(99) == [value]
+
+
 @pytest.mark.parametrize(
     ("setting", "value"),
     [("binlog_row_image", "MINIMAL"), ("binlog_row_metadata", "MINIMAL"), ("binlog_format", "MIXED")],
@@ -298,6 +332,13 @@ async def test_the_printed_rights_are_enough(bench: Bench, mariadb: MariaDb, mon
     await bench.drain()
     assert bench.told(1) == ["a"]
     assert [one for one in await bench.source.examine("rows", deep=True) if not one.good] == []
+    feed: Any = bench.capture._feed
+    assert await feed.retained() is not None
+    mariadb.sql("REVOKE REPLICATION CLIENT ON *.* FROM bridge")
+    await bench.restart()
+    await bench.drain()
+    feed = bench.capture._feed
+    assert [await feed.retained(), feed._may_ask] == [None, False], "and goes on without"
 
 
 async def test_without_the_package_it_ends_with_its_name(

@@ -14,8 +14,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from bridges import metrics
 from bridges.matrix import Homeserver
-from bridges.sources import Batch, SourceUnavailable, clocks, polling
+from bridges.sources import Batch, Keeping, SourceUnavailable, clocks, polling
 from bridges.sources.clocks import DatabaseClock
 from bridges.sources.postgres import PostgresSource
 from bridges.state import Made, RoomRow, State, StateInUse, Stored
@@ -270,10 +271,42 @@ async def test_a_full_queue_leaves_the_rest_at_the_source(
         await run("INSERT INTO rows_ (id, state) SELECT n, 'x' FROM generate_series(1, 100) n")
         await bench.drain()
         assert bench.state.waiting() == 10
+        monkeypatch.setattr(bench.capture, "_read_at", bench.capture._read_at - 10_000)
+        await bench.step()
+        assert _lag() > 10_000
         firsts = [bench.state.heads(f"rows:[{row}]", 1)[0] for row in range(1, 6)]
         bench.state.settle_made([Made(delivery, None, keep=False) for delivery in firsts])
         await bench.drain()
         assert bench.state.waiting() == 15
+        monkeypatch.setattr(bench.capture, "_most", 10_000)
+        await bench.drain()
+        assert bench.state.waiting() == 195, "each row has a room and a message; five are made"
+        assert _lag() == 0, "nothing came since"
+    await bench.close()
+
+
+def _lag() -> float:
+    return metrics.REGISTRY.get_sample_value("bridge_lag_seconds", {"mapping": "rows"}) or 0
+
+
+@pytest.mark.parametrize("driver", ["postgresql", "mysql"])
+async def test_it_tells_what_an_outbox_takes(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: str
+) -> None:
+    bench = make_bench(request, tmp_path, monkeypatch, driver, OUTBOX)
+    await bench.drain()
+    feed = bench.capture._feed
+    assert isinstance(feed, Keeping)
+    before = await feed.retained()
+    assert before is not None
+    value = "x" * 80
+    async with bench.session() as run:
+        for first in range(0, 2_000, 100):
+            rows = ", ".join(f"({row}, '{value}')" for row in range(first, first + 100))
+            await run(f"INSERT INTO rows_ (id, state) VALUES {rows}")
+        if driver == "mysql":  # which counts from time to time
+            await run("ANALYZE TABLE bridge_outbox")
+    assert before + 2_000 * 80 < (await feed.retained() or 0) < before + 2_000 * 80 * 20
     await bench.close()
 
 
