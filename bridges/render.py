@@ -29,6 +29,9 @@ class _Environment(ImmutableSandboxedEnvironment):
         """`old.items` is the column of that name."""
         return self.getitem(obj, attribute)
 
+    def wrap_str_format(self, value: Any) -> None:
+        """Nor `format`, which others may call with care."""
+
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         return False
 
