@@ -17,8 +17,11 @@ from bson import ObjectId
 from pymongo import AsyncMongoClient
 
 from bridges.config import load
+from bridges.matrix import Homeserver
 from bridges.sources import SourceUnavailable, Write
 from bridges.sources.mongodb import MongoSource
+from bridges.state import RoomRow, State, Stored
+from bridges.writeback import Writeback
 from tests.bridges.test_mongodb import CONFIG
 from tests.support.mongo import running_mongo
 from tests.support.wirestore import WireStore
@@ -26,6 +29,14 @@ from tests.support.wirestore import WireStore
 KEY = [f"{1:024x}"]
 TEXT = {"$set": {"status": "hacked"}, "plain": "$inc"}
 PUSH = Write("$event1", "push", "support_tickets", KEY, {"text": TEXT}, array="messages", bump="rev")
+WRITTEN = """
+[mapping.tickets.write.message]
+push = "messages"
+value = { author = "{{ db_user }}", text = "{{ body }}" }
+bump = "rev"
+[mapping.tickets.write.redaction]
+mark = { array = "messages", set = { deleted = true } }
+"""
 MARK = Write("$event2", "mark", "support_tickets", KEY, {"deleted": True}, array="messages", target="$event1")
 
 
@@ -118,3 +129,26 @@ async def test_an_answer_that_is_lost(world: World, store: WireStore) -> None:
         update["query"]["messages.mx_event_id"] == {"$ne": "$event1"} and "$push" in update["update"]
         for update in store.updates
     )
+
+
+async def test_a_message_and_its_redaction(world: World, tmp_path: Path) -> None:
+    """As people write them: by whom it is, is known from their login; what they redact is marked and stays."""
+    listening = CONFIG.replace('server_name = "hromada.test"', 'server_name = "hromada.test"\nlisten = "127.0.0.1:1"')
+    (tmp_path / "bridges.toml").write_text(listening + WRITTEN)
+    config, state = load(tmp_path / "bridges.toml"), State(tmp_path / "state.db")
+    lane = f'tickets:["{KEY[0]}"]'
+    state.store("tickets", Stored(rooms={lane: RoomRow(lane, "_db_tickets_1", "", "")}))
+    state.made_room(lane, "!room")
+    handler = Writeback(config, state, Homeserver("", "", ""), {"helpdesk": world.source})
+    said = {"event_id": "$1", "room_id": "!room", "type": "m.room.message", "content": {"body": "It is broken"}}
+    redacted = {"event_id": "$2", "room_id": "!room", "type": "m.room.redaction", "content": {"redacts": "$1"}}
+    assert (await handler.handle(said, "@anna:hromada.test"))[0] == "refused", "nobody knows her"
+    with state.transaction() as db:
+        db.execute("INSERT INTO linked VALUES ('@anna:hromada.test', 'site', '17')")
+    for _ in range(2):
+        assert (await handler.handle(said, "@anna:hromada.test"))[0] == "applied"
+        assert (await handler.handle(redacted, "@anna:hromada.test"))[0] == "applied"
+    assert await world.messages() == [
+        {"author": "17", "text": "It is broken", "mx_event_id": "$1", "deleted": True},
+    ]
+    state.close()
