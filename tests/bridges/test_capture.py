@@ -16,7 +16,7 @@ import pytest
 
 from bridges import metrics
 from bridges.matrix import Homeserver
-from bridges.sources import Batch, Keeping, SourceUnavailable, clocks, polling
+from bridges.sources import Batch, SourceUnavailable, clocks, polling
 from bridges.sources.clocks import DatabaseClock
 from bridges.sources.postgres import PostgresSource
 from bridges.state import Made, RoomRow, State, StateInUse, Stored
@@ -289,24 +289,23 @@ def _lag() -> float:
     return metrics.REGISTRY.get_sample_value("bridge_lag_seconds", {"mapping": "rows"}) or 0
 
 
-@pytest.mark.parametrize("driver", ["postgresql", "mysql"])
-async def test_it_tells_what_an_outbox_takes(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: str
+async def test_a_row_that_cannot_be_told_stops_the_mapping(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = make_bench(request, tmp_path, monkeypatch, driver, OUTBOX)
-    await bench.drain()
-    feed = bench.capture._feed
-    assert isinstance(feed, Keeping)
-    before = await feed.retained()
-    assert before is not None
-    value = "x" * 80
+    more = 'on_error = "stop"\nexternal_url = "{{ state.a.b }}"'
+    bench = make_bench(request, tmp_path, monkeypatch, "postgresql", OUTBOX, more)
+    notices = list[str]()
+    bench.capture.notify = lambda _mapping, text: notices.append(text)
     async with bench.session() as run:
-        for first in range(0, 2_000, 100):
-            rows = ", ".join(f"({row}, '{value}')" for row in range(first, first + 100))
-            await run(f"INSERT INTO rows_ (id, state) VALUES {rows}")
-        if driver == "mysql":  # which counts from time to time
-            await run("ANALYZE TABLE bridge_outbox")
-    assert before + 2_000 * 80 < (await feed.retained() or 0) < before + 2_000 * 80 * 20
+        await run("INSERT INTO rows_ (id, state) VALUES (1, 'a')")
+        await bench.drain()
+        await run("INSERT INTO rows_ (id, state) VALUES (2, 'b')")
+        await bench.drain()
+        assert (await bench.source.count("rows"), len(bench.state.troubles()), len(notices)) == (2, 1, 1)
+        assert bench.state.progress("rows")["paused"].startswith("a row cannot be told: BadTemplate")
+        bench.state.note("rows", paused=None)
+        await bench.drain()
+        assert len(bench.state.troubles()) == 2, "the second one was kept"
     await bench.close()
 
 

@@ -146,6 +146,7 @@ async def test_orders(shop: Shop) -> None:
     assert messages[1]["content"]["m.mentions"] == {}
     room = messages[0]["room_id"]
     assert (await shop.sales.state(room, "m.room.name"))["name"] == "Order 7 (<paid>)"
+    assert (await shop.sales.state(room, "m.room.create"))["m.federate"] is False, "rows stay on this server"
     await eventually(lambda: _topic_is(shop.sales, room, "100.00 EUR"), PATIENCE_S)
     assert await shop.told(8) == [], "the filter keeps it out"
     async with shop.connection() as db:

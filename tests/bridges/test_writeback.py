@@ -11,6 +11,7 @@ import pytest
 
 from bridges.config import load
 from bridges.matrix import Homeserver
+from bridges.sources import SourceUnavailable
 from bridges.state import RoomRow, Stored
 from bridges.writeback import Writeback
 from tests.bridges.bench import OUTBOX, Bench, make_bench
@@ -81,6 +82,14 @@ async def test_what_is_not_heard(bench: Bench) -> None:
         assert await handler.handle(ignored, "@anna:hromada.test") == ("ignored", [])
     result, [answer] = await handler.handle(event(6, "", kind="m.room.encrypted"), "@anna:hromada.test")
     assert (result, answer.content["body"]) == ("refused", "This room is encrypted: the bridge cannot read it")
+    assert [one and one["state"] for one in await bench.source.fetch("rows", [[1]])] == ["a"]
+
+
+async def test_sessions_only_read(bench: Bench) -> None:
+    source: Any = bench.source
+    for statement in ("DELETE FROM rows_", "UPDATE rows_ SET state = 'x'"):
+        with pytest.raises(SourceUnavailable, match=r"(?i)read.only"):
+            await source.fetch_all(statement)
     assert [one and one["state"] for one in await bench.source.fetch("rows", [[1]])] == ["a"]
 
 
