@@ -1,7 +1,8 @@
 """kill -9 of everything, while writers hold their transactions open: committed rows are messages, in order, once.
 
 What was committed is in a table of its own, written in the same transactions: nobody has to know whether a commit that
-was not answered went through. Documents of MongoDB are their own history (`tests.bridges.documents`). The bridge dies
+was not answered went through. Documents of MongoDB are their own history (`tests.bridges.documents`). People write back
+into PostgreSQL and into documents (`tests.bridges.written`). The bridge dies
 at each of the places that `bridges.faults` names, and the homeserver and the databases while it stands still there;
 then everything dies at random. There are ten such rounds; `--crash-kills` of 120 makes 30, each with the others at
 every place.
@@ -15,7 +16,7 @@ import random
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -25,7 +26,7 @@ import aiomysql
 import asyncpg
 import pytest
 
-from tests.bridges import documents
+from tests.bridges import documents, written
 from tests.bridges.support import Bridge, answers, find_room, registration, told
 from tests.support.appservice import free_port
 from tests.support.client import Client, eventually
@@ -35,6 +36,7 @@ from tests.support.mariadb import MariaDb, MariaDbUnavailable, running_mariadb
 from tests.support.mongo import Mongo, MongoUnavailable, running_mongo
 from tests.support.postgres import PostgresCluster, PostgresUnavailable, running_cluster
 from tests.support.server import Server, ServerOptions
+from tests.support.wirestore import WireStore
 
 PATIENCE_S = 120.0
 ROWS, WRITERS = 2, 2
@@ -94,27 +96,33 @@ FILLED_TABLE = (
     "CREATE TABLE filled (id bigint PRIMARY KEY, n bigint NOT NULL); CREATE TABLE replies (id uuid PRIMARY KEY, "
     f"body text); INSERT INTO filled SELECT id, (id IN {FILLED})::int FROM generate_series(0, 620) id;"
 )
-SCANNED = ("filled", "logged", "binlogged", *LOOKED_AT, *documents.MAPPINGS)
+SCANNED = ("filled", "logged", "binlogged", *LOOKED_AT, *documents.MAPPINGS, *written.MAPPINGS)
 ROOM_PLACES = ("making-room", "made-room")
 REPLY_PLACES = ("received", "written")
 PLACES = ("read", "stored", "acknowledging", "acknowledged", *ROOM_PLACES, "sent", *REPLY_PLACES)
 ROUNDS = 10
 OTHERS = ("server", "postgres", "mariadb", "mongo", "answers")
+REPLIES = ("filled", "inserted", "pushed", "stamped", "filled")
+"""Kinds of replies, in turn: as many as are coprime with the places and the victims that they are sent at."""
 
 
 class World:
     """What is killed, and who writes."""
 
-    def __init__(self, folder: Path, cluster: PostgresCluster, mariadb: MariaDb, mongo: Mongo, proxy: Any) -> None:
+    def __init__(
+        self, folder: Path, cluster: PostgresCluster, mariadb: MariaDb, mongo: Mongo, double: WireStore, proxy: Any
+    ) -> None:
         self.databases = {"postgres": cluster, "mariadb": mariadb, "mongo": mongo}
         self.proxy, self.documents = proxy, documents.Documents(mongo, ROWS)
         self.postgres, self.maria = cluster.make_database(), mariadb.make_database()
+        self.written = written.Written(self.documents.url, double)
         urls = {"POSTGRES_URL": self.postgres, "MARIA_URL": self.maria, "HELPDESK_URL": self.documents.url}
-        self.bridge = Bridge(folder, **urls)
+        self.bridge = Bridge(folder, DOUBLE_URL=double.url, **urls)
         mappings = [MAPPING.format(name=n, source=s, capture=c) for n, (s, c) in MAPPINGS.items()]
         self.bridge.file.write_text(
             CONFIG.format(port=proxy.port, folder=folder, listen=free_port())
             + documents.CONFIG
+            + written.CONFIG
             + "".join(mappings)
             + FILLING
         )
@@ -208,26 +216,33 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+async def world(tmp_path: Path) -> AsyncIterator[World]:
     """All of it, running, and its own."""
     try:
-        with (
-            FaultProxy.running(1) as proxy,
-            running_cluster({"wal_level": "logical"}) as cluster,
-            running_mariadb(own=True) as mariadb,
-            running_mongo() as mongo,
-        ):
-            world = World(tmp_path, cluster, mariadb, mongo, proxy)
-            world.server.start()
-            proxy.target_port = urlsplit(world.server.url).port
-            try:
+        async with WireStore().running() as double:
+            with _world(tmp_path, double) as world:
                 yield world
-            finally:
-                world.bridge.kill()
-                world.server.stop()
-                world.documents.drop()
     except (PostgresUnavailable, MariaDbUnavailable, MongoUnavailable) as reason:
         unavailable(str(reason))
+
+
+@contextmanager
+def _world(folder: Path, double: WireStore) -> Iterator[World]:
+    with (
+        FaultProxy.running(1) as proxy,
+        running_cluster({"wal_level": "logical"}) as cluster,
+        running_mariadb(own=True) as mariadb,
+        running_mongo() as mongo,
+    ):
+        world = World(folder, cluster, mariadb, mongo, double, proxy)
+        world.server.start()
+        proxy.target_port = urlsplit(world.server.url).port
+        try:
+            yield world
+        finally:
+            world.bridge.kill()
+            world.server.stop()
+            world.documents.drop()
 
 
 async def write(world: World, name: str, row: int, done: asyncio.Event, chance: random.Random) -> None:
@@ -275,6 +290,7 @@ async def test_nothing_is_lost_or_doubled(
         await moments.named(thorough=0 < number < asked)
         for victim in ("bridge", *OTHERS):
             await asyncio.sleep(chance.uniform(0.2, 1.5))
+            await moments.reply()
             await world.kill(victim)
     done.set()
     await asyncio.gather(*writers)
@@ -295,7 +311,8 @@ async def test_nothing_is_lost_or_doubled(
         for key, lines in (await world.documents.told(name)).items():
             await _until(world, sales, f"_db_{name}_{key}", lines)
     for row in FILLED:
-        await _until(world, sales, f"_db_filled_{row}", [f"filled {row}", *moments.replies.get(row, [])])
+        replies = [reply.body for reply in moments.replies if (reply.kind, reply.row) == ("filled", str(row))]
+        await _until(world, sales, f"_db_filled_{row}", [f"filled {row}", *replies])
     await _answered(world, sales, moments)
 
 
@@ -325,8 +342,8 @@ class Moments:
     def __init__(self, world: World, sales: Client, chance: random.Random) -> None:
         self._world, self._sales, self._chance = world, sales, chance
         self._others = itertools.cycle(OTHERS)
-        self._rows = itertools.count(ROWS)
-        self.replies: dict[int, list[str]] = {}
+        self._rows, self._kinds = itertools.count(ROWS), itertools.cycle(REPLIES)
+        self.replies: list[written.Reply] = []
         self.sent: list[tuple[str, str]] = []
         """Room and event of each reply."""
 
@@ -340,7 +357,7 @@ class Moments:
     async def _at(self, place: str, victim: str) -> None:
         times = 1 if place in ROOM_PLACES + REPLY_PLACES else self._chance.randint(1, 3)
         action = "kill" if victim == "bridge" else "stop"
-        cause = self._new_row if place in ROOM_PLACES else self._reply if place in REPLY_PLACES else None
+        cause = self._new_row if place in ROOM_PLACES else self.reply if place in REPLY_PLACES else None
         await self._world.meet(f"{action}:{place}:{times}", cause)
         if victim != "bridge":
             await self._world.kill(victim)
@@ -358,33 +375,46 @@ class Moments:
             await run(f"INSERT INTO history (name, id, n) VALUES ('{name}', {row}, 1)")
             await run("COMMIT")
 
-    async def _reply(self) -> None:
-        row = self._chance.choice(FILLED)
-        body = f"reply {len(self.sent)}"
+    async def reply(self) -> None:
+        """Somebody writes something."""
+        kind, body = next(self._kinds), f"reply {len(self.sent)}"
+        if kind == "filled":
+            reply = written.Reply(kind, str(self._chance.choice(FILLED)), body)
+            alias = f"_db_filled_{reply.row}"
+        else:
+            reply = self._world.written.reply(kind, body, self._chance)
+            alias = reply.alias
         self._sales.base_url = self._world.server.url
+        room: str | None = None
 
         async def there() -> bool:
-            return await find_room(self._sales, f"_db_filled_{row}") is not None
+            nonlocal room
+            room = await find_room(self._sales, alias)
+            return room is not None
 
         await eventually(there, PATIENCE_S)
-        room = str(await find_room(self._sales, f"_db_filled_{row}"))
-        self.sent.append((room, await self._sales.send(room, {"msgtype": "m.text", "body": body})))
-        self.replies.setdefault(row, []).append(body)
+        assert room is not None
+        self.replies.append(reply)
+        self.sent.append((room, await self._sales.send(room, {"msgtype": "m.text", "body": reply.text})))
 
 
 async def _answered(world: World, sales: Client, moments: Moments) -> None:
-    """Every reply is in the database once, and was answered once."""
-    async with world.connection("postgres") as run:
-        bodies = [body for (body,) in await run("SELECT body FROM replies")]
-        applied = (await run("SELECT count(*) FROM bridge_applied"))[0][0]
-    assert sorted(bodies) == sorted(body for row in moments.replies.values() for body in row)
-    assert applied == len(moments.sent) > 0
+    """Every reply is in its database once, and was answered once."""
     for room, event in moments.sent:
 
         async def answered(room: str = room, event: str = event) -> bool:
             return await answers(sales, room, event) == ["✅"]
 
-        await eventually(answered, PATIENCE_S)
+        try:
+            await eventually(answered, PATIENCE_S)
+        except AssertionError:
+            raise AssertionError(f"{await answers(sales, room, event)}\n{world.bridge.log()[-6000:]}") from None
+    async with world.connection("postgres") as run:
+        bodies = [body for (body,) in await run("SELECT body FROM replies")]
+        applied = (await run("SELECT count(*) FROM bridge_applied"))[0][0]
+    assert sorted(bodies) == sorted(reply.body for reply in moments.replies if reply.kind == "filled")
+    assert applied == len(bodies) > 0
+    await world.written.check(sales, moments.replies)
 
 
 async def _begun(bridge: Bridge) -> bool:

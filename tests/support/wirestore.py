@@ -35,6 +35,8 @@ class WireStore(WireDouble):
         if name == "find":
             found = [one for one in self.documents if _meets(one, command.get("filter", {}))]
             return {"ok": 1, "cursor": {"id": 0, "ns": "test.c", "firstBatch": found}}
+        if name == "count":
+            return {"ok": 1, "n": len(self.documents)}
         if name != "findAndModify":
             return await super()._answer(command)
         self.updates.append(command)
