@@ -39,15 +39,15 @@ def _major(node: Path) -> int:
     return int(found[1]) if found else 0
 
 
-def _cache_folder() -> Path:
-    lock = hashlib.sha256((SOURCE / "package-lock.json").read_bytes()).hexdigest()[:16]
+def _cache_folder(source: Path) -> Path:
+    lock = hashlib.sha256((source / "package-lock.json").read_bytes()).hexdigest()[:16]
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return root / "hromada-tests" / f"js-{lock}"
 
 
-def install() -> Path:
-    """The SDK, installed once per lock file outside the repository: its folder `node_modules`."""
-    cache = _cache_folder()
+def install(source: Path = SOURCE) -> Path:
+    """What a folder locks, installed once per lock file outside the repository: its folder `node_modules`."""
+    cache = _cache_folder(source)
     if (cache / "node_modules").exists():
         return cache / "node_modules"
     node = find_node()
@@ -60,7 +60,7 @@ def install() -> Path:
         folder = Path(aside) / "install"
         folder.mkdir()
         for name in ("package.json", "package-lock.json", ".npmrc"):
-            shutil.copy(SOURCE / name, folder)
+            shutil.copy(source / name, folder)
         done = subprocess.run(
             [str(part) for part in (*node, "ci", "--ignore-scripts", "--no-audit", "--no-fund")],
             cwd=folder,
@@ -71,7 +71,7 @@ def install() -> Path:
             env={**os.environ, "PATH": f"{node[0].parent}{os.pathsep}{os.environ.get('PATH', '')}"},
         )
         if done.returncode != 0:
-            unavailable(f"npm could not install matrix-js-sdk: {done.stderr[-2000:]}")
+            unavailable(f"npm could not install what {source.name} needs: {done.stderr[-2000:]}")
         try:
             folder.rename(cache)
         except OSError:
