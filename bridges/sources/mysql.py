@@ -198,6 +198,8 @@ class MySQLSource(SqlSource):
                 rows = await cursor.fetchall()
                 columns = [column[0] for column in cursor.description]
         except SourceUnavailable as error:
+            if isinstance(error.__cause__, TimeoutError):
+                raise Refused("it took too long") from error  # and would again: whoever waits for it shall know
             if _code(error.__cause__) in {*_REFUSALS, 1792, 1969, 3024}:
                 raise Refused(str(error.__cause__)) from error
             raise

@@ -201,6 +201,8 @@ class PostgresSource(SqlSource):
                 rows = await prepared.fetch(*binds.values)
                 return [column.name for column in prepared.get_attributes()], [[_shown(v) for v in r] for r in rows]
         except SourceUnavailable as error:
+            if isinstance(error.__cause__, TimeoutError):
+                raise Refused("it took too long") from error  # and would again: whoever waits for it shall know
             if (getattr(error.__cause__, "sqlstate", None) or "")[:2] in ("22", "25", "42", "57"):
                 raise Refused(str(error.__cause__)) from error
             raise

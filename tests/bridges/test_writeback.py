@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -93,16 +94,29 @@ async def test_sessions_only_read(bench: Bench) -> None:
     assert [one and one["state"] for one in await bench.source.fetch("rows", [[1]])] == ["a"]
 
 
-async def test_questions_have_an_end(bench: Bench, tmp_path: Path) -> None:
+async def test_questions_have_an_end(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @asynccontextmanager
+    async def silent() -> AsyncIterator[Any]:
+        raise SourceUnavailable("not in time") from TimeoutError()
+        yield
+
     file = tmp_path / "bridges.toml"
-    text = file.read_text().replace('env = "SHOP_URL" }', 'env = "SHOP_URL" }\ntimeouts = { statement = "1s" }')
-    file.write_text(text + QUERIES.format(numbers=NUMBERS, endless=ENDLESS))
-    bench.config = load(file)
-    await bench.restart()
-    handler = writeback(bench)
-    result, [answer] = await handler.handle(event(1, "!numbers"), "@anna:hromada.test")
-    assert (result, answer.content["body"].split("\n")) == ("answered", ["n", *(str(n) for n in range(1, 51))])
-    result, [answer] = await handler.handle(event(2, "!endless"), "@anna:hromada.test")
-    assert (result, answer.content["body"][:20]) == ("refused", "The database refuses")
-    result, [answer] = await handler.handle(event(3, "!set b"), "@anna:hromada.test")
-    assert (result, answer.kind) == ("applied", "m.reaction"), "and the next one is answered"
+    text = file.read_text() + QUERIES.format(numbers=NUMBERS, endless=ENDLESS)
+    limited = text.replace('env = "SHOP_URL" }', 'env = "SHOP_URL" }\ntimeouts = { statement = "1s" }')
+    for number, (settings, body, first) in enumerate(
+        (
+            (text, "!numbers", "n"),
+            (limited, "!endless", "The database refuses: "),
+            (text, "!numbers", "n"),
+        )
+    ):
+        file.write_text(settings)
+        bench.config = load(file)
+        await bench.restart()
+        result, [answer] = await writeback(bench).handle(event(number, body), "@anna:hromada.test")
+        assert answer.content["body"].startswith(first)
+        if first == "n":
+            assert (result, answer.content["body"].split("\n")[1:]) == ("answered", [str(n) for n in range(1, 51)])
+    monkeypatch.setattr(bench.source, "connection", silent)
+    result, [answer] = await writeback(bench).handle(event(9, "!numbers"), "@anna:hromada.test")
+    assert (result, answer.content["body"]) == ("refused", "The database refuses: it took too long")
