@@ -163,9 +163,9 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
     if faults.plan is not None and faults.plan.control is not None:
         spoil = import_module("homeserver.boot.controls").spoil
         store, log = spoil(faults.plan.control, engine, config.server.name, log)
-    follower = LogFollower(store, log)
+    follower, duty = LogFollower(store, log), parts.telling_duty(config, store, clock, entropy)
     committer = Committer(store, log, follower)
-    base = Foundations(config, store, committer, limits, clock, entropy, load_registry(config))
+    base = Foundations(config, store, committer, limits, clock, entropy, load_registry(config), duty)
     sessions = build_sessions(base, secrets.jwt_keys)
     log.listen(sessions.follow, lambda: None)
     signer = Signer(config.server.name, secrets.signing_key)
@@ -280,6 +280,7 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
         await tell.close()
         if push.mail is not None:
             await push.mail.close()
+        await base.duty.close()
         await accounts.close()
         if media is not None:
             await media.close()
@@ -293,7 +294,7 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
 
     workers = [*_workers(core, media), typing.run, sockets.run, metrics.watch_loop]
     mail = () if push.mail is None else (push.mail.run,)
-    workers += (push.sender.run, tell.run, *mail) if "client" in roles else ()
+    workers += (base.duty.run, push.sender.run, tell.run, *mail) if "client" in roles else ()
     workers += (desk.run, *_demo(core)) if "embed" in roles else ()
     return Server(app, workers, release, close, parts.connection_bounds(config))
 

@@ -42,6 +42,7 @@ from homeserver.services.accounts.tokens import AccessTokens, load_keys
 from homeserver.services.appservices.registry import Registry
 from homeserver.services.audit import Audit
 from homeserver.services.commit import Committer
+from homeserver.services.duties import OwnDuty, SharedDuty
 from homeserver.services.personal.account_data import AccountData
 from homeserver.services.personal.filters import Filters
 from homeserver.services.personal.quota import AccountDataQuota
@@ -65,6 +66,8 @@ class Foundations:
     clock: Clock
     entropy: Entropy
     appservices: Registry
+    duty: OwnDuty | SharedDuty
+    """To tell push gateways, mail addresses and application services."""
 
 
 def build_sessions(base: Foundations, jwt_keys: bytes) -> Sessions:

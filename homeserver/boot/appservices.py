@@ -77,8 +77,8 @@ def build_senders(
         maker = TransactionMaker(service, interest, base.store, rooms.memory.histories, lists, base.clock, limits)
         link = Link(service, outbound, base.clock)
         epoch = base.entropy.letters(12).lower() + "-"
-        senders[service.id] = AppServiceSender(link, maker, base.store, log, base.clock, epoch, settings)
-    return AppServiceSenders(senders, log)
+        senders[service.id] = AppServiceSender(link, maker, base.store, log, base.clock, epoch, settings, base.duty)
+    return AppServiceSenders(senders, log, base.duty)
 
 
 class DeliveryMetrics(Collector):

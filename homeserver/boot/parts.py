@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hmac
 import json
+import os
 import re
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -17,6 +19,8 @@ from homeserver.config.model import Config
 from homeserver.core.signatures import SigningKey
 from homeserver.ports.clock import Clock, Entropy
 from homeserver.ports.ratelimits import Rate
+from homeserver.ports.store import Store
+from homeserver.services.duties import OwnDuty, SharedDuty
 from homeserver.services.push.webpush import WebPush
 from homeserver.services.sync.request import SyncLimits
 from homeserver.services.sync.stream import StreamSettings
@@ -71,6 +75,14 @@ def engine_settings(config: Config) -> EngineSettings:
         lock_timeout_ms=int(half * 1000),
         sqlite_busy_timeout_ms=int(half * 1000),
     )
+
+
+def telling_duty(config: Config, store: Store, clock: Clock, entropy: Entropy) -> OwnDuty | SharedDuty:
+    """Who tells push gateways, mail addresses and application services. SQLite belongs to one process."""
+    if database_url(config).startswith("sqlite"):
+        return OwnDuty()
+    holder = f"{socket.gethostname()} {os.getpid()} {entropy.letters(6)}"
+    return SharedDuty(store, clock, "telling", holder)
 
 
 def load_secrets(config: Config) -> Secrets:

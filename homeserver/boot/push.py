@@ -16,11 +16,12 @@ from homeserver.services.log import Log
 from homeserver.services.personal.ignored import IgnoredUsers
 from homeserver.services.push.badges import Badges
 from homeserver.services.push.letters import Letters
+from homeserver.services.push.lines import PushLines, SenderSettings
 from homeserver.services.push.links import MailLinks
-from homeserver.services.push.mail import MailPushes, MailSettings, Reading
+from homeserver.services.push.mail import MailPushes, MailSettings, Post, Reading
 from homeserver.services.push.notifications import Notifications
 from homeserver.services.push.pushers import PusherLimits, Pushers
-from homeserver.services.push.sender import PushSender, SenderSettings
+from homeserver.services.push.sender import PushSender
 from homeserver.services.push.unread import UnreadCounts
 from homeserver.services.rooms.access import RoomAccess
 from homeserver.services.rooms.lists import RoomLists
@@ -52,7 +53,8 @@ def build_push(  # the services that it stands on
     config, push = base.config, base.config.push
     settings = SenderSettings(outage_s=float(push.outage_seconds), waiting=push.waiting)
     badges = Badges(lists, unread, by_room=push.badge == "rooms")
-    sender = PushSender(base.store, log, base.clock, ignored, badges, outbound, settings, keys.web)
+    lines = PushLines(base.store, base.clock, badges, outbound, settings, base.duty, keys.web)
+    sender = PushSender(base.store, log, ignored, lines, base.duty)
     notifications = Notifications(base.store, access, lists, unread, max_page=config.limits.notifications_page)
     mail, mailer = None, None
     if config.mail.host:
@@ -67,8 +69,7 @@ def build_push(  # the services that it stands on
         web=keys.web is not None,
         allow_http=push.insecure_gateways,
     )
-    ask = None if mail is None else mail.ask
-    pushers = Pushers(base.store, log, base.clock, limits, sender.set_by, ask)
+    pushers = Pushers(base.store, base.committer, base.clock, limits)
     return PushParts(pushers, sender, notifications, mail, mailer)
 
 
@@ -109,4 +110,4 @@ def _letters_of(
     settings = MailSettings(
         quiet_ms=config.mail.quiet_seconds * 1000, show_text=config.mail.show_text, at_once=config.mail.at_once
     )
-    return MailPushes(base.store, log, base.clock, reading, mailer, letters, links, settings)
+    return MailPushes(base.store, log, base.clock, reading, Post(mailer, letters, links), settings, base.duty)

@@ -266,6 +266,24 @@ class KeyCountsEntry:
         return 256 + 256 * len(self.devices)
 
 
+@dataclass(frozen=True, slots=True)
+class PushersEntry:
+    """A user has set or deleted a pusher. No client is told; whoever sends pushes looks again."""
+
+    position: int
+    user_id: str
+
+    @property
+    def concern(self) -> Concern:
+        """The user."""
+        return OfUser(self.user_id)
+
+    @property
+    def size(self) -> int:
+        """Estimated bytes in memory."""
+        return 256
+
+
 LogEntry: TypeAlias = (
     EventEntry
     | StateEntry
@@ -276,6 +294,7 @@ LogEntry: TypeAlias = (
     | DeviceListEntry
     | ToDeviceEntry
     | KeyCountsEntry
+    | PushersEntry
 )
 """One committed change at its `position`."""
 

@@ -58,12 +58,19 @@ class PusherRepo(Protocol):
         """Users who have a pusher."""
         ...
 
+    async def first_position(self) -> int | None:
+        """The lowest position of a pusher; None if there is none. Before it, nobody is to be told of anything."""
+        ...
+
     async def failing(self) -> list[Pusher]:
         """Those whose gateway took nothing when it was last asked."""
         ...
 
     async def put(self, pusher: Pusher) -> None:
-        """Store a pusher. One of this name keeps its position, and what is known of letters."""
+        """Store a pusher. One of this name keeps its position and what is known of letters.
+
+        An e-mail address that has not agreed is to be asked again: no letter has gone there since.
+        """
         ...
 
     async def of_kind(self, kind: str) -> list[Pusher]:

@@ -23,6 +23,7 @@ from homeserver.ports.aliases import AliasRepo
 from homeserver.ports.appservices import AppServiceRepo
 from homeserver.ports.atrest import AtRestRepo
 from homeserver.ports.backups import BackupRepo
+from homeserver.ports.duties import DutyRepo
 from homeserver.ports.e2e import KeyRepo, ToDeviceRepo
 from homeserver.ports.events import EventMemory, EventRepo, LogRepo, RoomRepo
 from homeserver.ports.identity import IdentityRepo
@@ -97,6 +98,8 @@ class Transaction(Protocol):
     def backups(self) -> BackupRepo: ...
     @property
     def pushers(self) -> PusherRepo: ...
+    @property
+    def duties(self) -> DutyRepo: ...
     @property
     def at_rest(self) -> AtRestRepo: ...
 

@@ -19,6 +19,7 @@ from homeserver.storage.repos.aliases import SqlAliasRepo
 from homeserver.storage.repos.append import Appender
 from homeserver.storage.repos.appservices import SqlAppServiceRepo
 from homeserver.storage.repos.backups import SqlBackupRepo
+from homeserver.storage.repos.duties import SqlDutyRepo
 from homeserver.storage.repos.events import SqlEventRepo
 from homeserver.storage.repos.identity import SqlIdentityRepo
 from homeserver.storage.repos.keys import SqlKeyRepo
@@ -132,6 +133,10 @@ class SqlTransaction:
     @cached_property
     def identities(self) -> SqlIdentityRepo:
         return SqlIdentityRepo(self._connection)
+
+    @cached_property
+    def duties(self) -> SqlDutyRepo:
+        return SqlDutyRepo(self._connection)
 
     @cached_property
     def keys(self) -> SqlKeyRepo:

@@ -18,6 +18,7 @@ from homeserver.ports.log import (
     ForgottenEntry,
     KeyCountsEntry,
     LogEntry,
+    PushersEntry,
     ReceiptEntry,
     SessionsEntry,
     StateEntry,
@@ -78,7 +79,7 @@ class Put:
     async def prepare(self, _tx: Transaction) -> int:
         if self.refuse:
             raise MatrixError(ErrCode.LIMIT_EXCEEDED, "as ordered")
-        return 8
+        return 9
 
     async def write(self, tx: Transaction, first: int) -> Sequence[LogEntry]:
         room_id, room_nid, event_id = self.room
@@ -100,6 +101,7 @@ class Put:
             DeviceListEntry(first + 5, ALICE, None if self.number % 2 else ALICE),
             ToDeviceEntry(first + 6, frozenset({(ALICE, "DEVICE"), (ALICE, "OTHER")})),
             KeyCountsEntry(first + 7, frozenset({(ALICE, "DEVICE")})),
+            PushersEntry(first + 8, ALICE),
         ]
 
 
@@ -144,7 +146,7 @@ async def test_writers_in_both_are_seen_by_both_once_and_in_order(store: Databas
         await asyncio.gather(*(write(process, number) for number, process in enumerate(both)))
         for process in both:
             await process.follower.catch_up()
-            assert process.seen == list(range(start + 1, start + 2 * (4 * 8 + 1) + 1))
+            assert process.seen == list(range(start + 1, start + 2 * (4 * 9 + 1) + 1))
             assert process.forgets == 0
         assert plain(both[0].log.since(start)) == plain(both[1].log.since(start))
 
@@ -155,17 +157,17 @@ async def test_who_is_told_of_a_change_finds_it_in_the_log(store: Database) -> N
         await one.committer.commit(Put(1, room))
         entries = await other.committer.commit(Put(2, room))
         assert other.log.position == entries[-1].position, "what the other process committed before came with it"
-        assert other.seen == list(range(one.log.position - 7, entries[-1].position + 1))
+        assert other.seen == list(range(one.log.position - 8, entries[-1].position + 1))
 
 
 async def test_too_many_or_missing_entries_are_left_out(store: Database) -> None:
     room = await room_of(store)
-    async with running(store) as writer, running(store, most_entries=7) as few, running(store) as gone:
+    async with running(store) as writer, running(store, most_entries=8) as few, running(store) as gone:
         await writer.committer.commit(Put(1, room))
         await few.follower.catch_up()
         assert (few.seen, few.forgets, few.log.position) == ([], 1, writer.log.position)
         async with store.write() as tx:
-            assert await tx.log.prune(writer.log.position, 100) == 7
+            assert await tx.log.prune(writer.log.position, 100) == 8
         await gone.follower.catch_up()
         assert (gone.seen, gone.forgets, gone.log.position) == ([], 1, writer.log.position)
 
@@ -179,7 +181,7 @@ async def test_a_refused_change_is_refused_alone(store: Database) -> None:
             return_exceptions=True,
         )
         assert isinstance(results[1], MatrixError) and results[1].code == "M_LIMIT_EXCEEDED"
-        assert process.seen == list(range(start + 1, start + 17))
+        assert process.seen == list(range(start + 1, start + 19))
 
 
 async def test_a_position_of_another_process_is_waited_for(store: Database) -> None:
@@ -194,7 +196,15 @@ async def test_a_position_of_another_process_is_waited_for(store: Database) -> N
 
 
 def test_the_kinds_are_all_tried() -> None:
-    tried = {AccountDataEntry, ReceiptEntry, ForgottenEntry, DeviceListEntry, ToDeviceEntry, KeyCountsEntry}
+    tried = {
+        AccountDataEntry,
+        ReceiptEntry,
+        ForgottenEntry,
+        DeviceListEntry,
+        ToDeviceEntry,
+        KeyCountsEntry,
+        PushersEntry,
+    }
     assert tried | {EventEntry, SessionsEntry, StateEntry} == set(LogEntry.__args__)
 
 

@@ -45,7 +45,7 @@ def personal_services(store: Database, log: Log, committer: Committer, clock: Cl
         succession=Succession(memory, edits, push_rules),
         tags=Tags(edits),
         typing=TypingTracker(clock),
-        pushers=Pushers(store, log, clock, PusherLimits(), lambda _user_id: None),
+        pushers=Pushers(store, committer, clock, PusherLimits()),
         notifications=Notifications(store, RoomAccess(memory, log), lists, unread, max_page=100),
         mail=None,
     )

@@ -27,6 +27,7 @@ from homeserver.ports.store import Store, StoreUnavailable
 from homeserver.services.appservices.link import Link, segment
 from homeserver.services.appservices.presence import PresenceNews
 from homeserver.services.appservices.transactions import TransactionDraft, TransactionMaker
+from homeserver.services.duties import Duty
 from homeserver.services.log import Log
 from homeserver.services.personal.presence import PresenceTracker
 from homeserver.services.personal.typing import TypingTracker
@@ -80,6 +81,7 @@ class AppServiceSender:
         clock: Clock,
         epoch: str,
         settings: SenderSettings,
+        duty: Duty,
     ) -> None:
         """`epoch` makes transaction ids of this process unlike those of any other, even after a restored backup."""
         self._link = link
@@ -89,6 +91,7 @@ class AppServiceSender:
         self._clock = clock
         self._epoch = epoch
         self._settings = settings
+        self._duty = duty
         self._id = link.service.id
         self._begin = log.position
         self._kept: Delivery | None = None  # the row as it was left
@@ -134,6 +137,8 @@ class AppServiceSender:
 
     async def run(self) -> None:
         """Tell the service until cancelled."""
+        self._failures, self._failing_since = 0, None
+        self._maker.interest.forget_all()  # another process may have told it meanwhile
         while True:
             try:
                 await self._patiently(self._load)
@@ -313,6 +318,7 @@ class AppServiceSender:
     async def _deliver(self, txn_id: str, body: bytes) -> None:
         """Send a transaction until it is acknowledged."""
         while True:
+            await self._duty.allowed()
             try:
                 answer = await self._link.ask(
                     "PUT", f"/transactions/{segment(txn_id)}", body=body, seconds=self._settings.request_s
@@ -350,9 +356,10 @@ class AppServiceSender:
 class AppServiceSenders:
     """The senders of all application services that have a URL."""
 
-    def __init__(self, senders: Mapping[str, AppServiceSender], log: Log) -> None:
+    def __init__(self, senders: Mapping[str, AppServiceSender], log: Log, duty: Duty) -> None:
         """`senders` by the ids of their services."""
         self._senders = dict(senders)
+        self._duty = duty
         if senders:
             log.listen(lambda _: self._wake(), self._wake)
 
@@ -371,11 +378,16 @@ class AppServiceSenders:
             sender.hear(typing, presence)
 
     def progress(self) -> list[Progress]:
-        """How all of them are doing."""
+        """How all of them are doing; nothing if another process tells them."""
+        if not self._duty.is_ours:
+            return []
         return [sender.progress() for sender in self._senders.values()]
 
     async def run(self) -> None:
-        """Tell everybody until cancelled."""
+        """Tell everybody, while this process is the one that does, until cancelled."""
+        await self._duty.perform(self._serve)
+
+    async def _serve(self) -> None:
         async with asyncio.TaskGroup() as group:
             for sender in self._senders.values():
                 group.create_task(sender.run())

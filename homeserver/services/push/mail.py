@@ -8,7 +8,7 @@ letters have told; a restarted server looks behind it. See docs/subsystems/push.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from homeserver.ports.events import order_of
 from homeserver.ports.mail import Letter, Mailer, MailFailed
 from homeserver.ports.pushers import Pusher, PusherName
 from homeserver.ports.store import Store, StoreUnavailable
+from homeserver.services.duties import Duty, NotOurs
 from homeserver.services.log import Log
 from homeserver.services.personal.ignored import IgnoredUsers
 from homeserver.services.push.letters import Digest, Letters, RoomDigest
@@ -50,6 +51,15 @@ class MailSettings:
     at_once: int = 4
 
 
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What letters are made with. The first two are made when the first one is written: their libraries cost memory."""
+
+    mailer: Callable[[], Mailer]
+    letters: Callable[[], Letters]
+    links: MailLinks
+
+
 @dataclass(slots=True, eq=False)
 class _Waiting:
     """A pusher that a letter is due for."""
@@ -65,26 +75,18 @@ class _Waiting:
 class MailPushes:
     """Owns letters. `run` must be running; `close` ends it."""
 
-    def __init__(  # the parts it stands on
-        self,
-        store: Store,
-        log: Log,
-        clock: Clock,
-        reading: Reading,
-        mailer: Callable[[], Mailer],
-        letters: Callable[[], Letters],
-        links: MailLinks,
-        settings: MailSettings,
+    def __init__(
+        self, store: Store, log: Log, clock: Clock, reading: Reading, post: Post, settings: MailSettings, duty: Duty
     ) -> None:
-        """`mailer` and `letters` are made when the first letter is written: their libraries cost memory."""
         self._store = store
         self._log = log
         self._clock = clock
         self._reading = reading
-        self._mailer = mailer
-        self._letters = letters
-        self._links = links
+        self._mailer = post.mailer
+        self._letters = post.letters
+        self._links = post.links
         self._settings = settings
+        self._duty = duty
         self._waiting: dict[PusherName, _Waiting] = {}
         self._readers: set[PusherName] = set()
         self._wake = asyncio.Event()
@@ -116,11 +118,13 @@ class MailPushes:
             self._readers.add(pusher.name)
             self._wake.set()
 
-    def ask(self, name: PusherName) -> None:
-        """The pusher is new: its address is to be asked whether it wants letters."""
+    def were_set(self, pushers: Iterable[Pusher]) -> None:
+        """Of those that are new, the addresses are to be asked whether they want letters."""
         now = self._clock.now_ms()
-        self._waiting.setdefault(name, _Waiting(name, now, now))
-        self._wake.set()
+        for pusher in pushers:
+            if pusher.kind == EMAIL and not pusher.confirmed and pusher.mailed_ms is None:
+                self._waiting.setdefault(pusher.name, _Waiting(pusher.name, now, now))
+                self._wake.set()
 
     # What is behind links
 
@@ -141,14 +145,25 @@ class MailPushes:
             if purpose == "unsubscribe":
                 await tx.pushers.delete(pusher.name)
             elif not pusher.confirmed:
-                await tx.pushers.confirm(pusher.name, self._log.position)
+                await tx.pushers.confirm(pusher.name, await tx.log.position())
         return self._letters().page(purpose, pusher.lang, pusher.user_id, "done")
 
     # Sending
 
     async def run(self) -> None:
-        """Send what is due until cancelled."""
-        await self._begin()
+        """Send what is due, while this process is the one that does, until cancelled."""
+        await self._duty.perform(self._serve)
+
+    async def _serve(self) -> None:
+        self._waiting.clear()
+        self._readers.clear()
+        try:
+            await self._begin()
+            await self._send_due()
+        finally:
+            await self.close()
+
+    async def _send_due(self) -> None:
         while True:
             self._wake.clear()
             await self._reset_readers()
@@ -181,10 +196,8 @@ class MailPushes:
                 await asyncio.sleep(1.0)
                 continue
             for pusher in pushers:
-                if pusher.confirmed:
-                    self.noticed(pusher)
-                elif pusher.mailed_ms is None:
-                    self.ask(pusher.name)
+                self.noticed(pusher)
+            self.were_set(pushers)
             return
 
     async def _reset_readers(self) -> None:
@@ -207,7 +220,7 @@ class MailPushes:
             waiting.failures += 1
             wait_ms = min(_FIRST_WAIT_MS << min(waiting.failures - 1, 20), _LONGEST_WAIT_MS)
             waiting.due_ms = self._clock.now_ms() + wait_ms
-            if not isinstance(error, MailFailed | StoreUnavailable):
+            if not isinstance(error, MailFailed | StoreUnavailable | NotOurs):
                 _log.error("mail_crashed", user=waiting.name[0], exc_info=error)
             elif waiting.failures == 1:
                 _log.warning("mail_failed", user=waiting.name[0], error=str(error))
@@ -228,11 +241,13 @@ class MailPushes:
             return None
         letter = await self._letter(pusher)
         if letter is not None:
+            await self._duty.allowed()
             await self._mailer().send(letter)
         elif not pusher.confirmed:
             return None
         mails = pusher.mails + 1 if pusher.confirmed and letter is not None else pusher.mails
         async with self._store.write() as tx:
+            await self._duty.require(tx)
             if letter is not None:
                 await tx.pushers.mailed(name, mails=mails, at_ms=self._clock.now_ms())
             if pusher.confirmed:

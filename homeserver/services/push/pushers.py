@@ -6,7 +6,7 @@ spec: client-server-api#push-notifications
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,11 +15,12 @@ import orjson
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.clock import Clock
+from homeserver.ports.log import PushersEntry
 from homeserver.ports.pushers import Pusher, PusherName
 from homeserver.ports.requester import Requester
 from homeserver.ports.store import Store
 from homeserver.services.accounts.names import require_text
-from homeserver.services.log import Log
+from homeserver.services.commit import Committer
 from homeserver.services.push.mail import EMAIL
 from homeserver.services.push.webpush import WEB_PUSH, BadSubscription, check_subscription
 
@@ -62,22 +63,11 @@ class Wanted:
 class Pushers:
     """Owns pushers."""
 
-    def __init__(
-        self,
-        store: Store,
-        log: Log,
-        clock: Clock,
-        limits: PusherLimits,
-        changed: Callable[[str], None],
-        ask: Callable[[PusherName], None] | None = None,
-    ) -> None:
-        """`changed` is told of users who have set a pusher, `ask` of e-mail addresses that have not agreed to it."""
+    def __init__(self, store: Store, committer: Committer, clock: Clock, limits: PusherLimits) -> None:
         self._store = store
-        self._log = log
+        self._committer = committer
         self._clock = clock
         self._limits = limits
-        self._changed = changed
-        self._ask = ask
 
     async def of(self, user_id: str) -> Sequence[Pusher]:
         """The user's pushers."""
@@ -91,8 +81,10 @@ class Pushers:
         spec: client-server-api#post_matrixclientv3pushersset
         """
         pusher = self._checked(who, app_id, pushkey, wanted)
-        async with self._store.write() as tx:
+        async with self._committer.writing() as unit:
+            tx = unit.tx
             await tx.users.lock(who.user_id)
+            pusher = replace(pusher, position=await tx.log.position())
             known = await tx.pushers.of_users([who.user_id])
             before = next((one for one in known if one.name == pusher.name), None)
             if before is not None and before.device_id is not None and before.device_id == wanted.device_id:
@@ -106,9 +98,7 @@ class Pushers:
                 await tx.pushers.delete(pusher.name)
                 before = None
             await tx.pushers.put(pusher)
-        self._changed(who.user_id)
-        if self._ask is not None and not (before or pusher).confirmed:
-            self._ask(pusher.name)
+            unit.tell(lambda position: PushersEntry(position, who.user_id))
 
     def _check_room(self, pusher: Pusher, others: Sequence[Pusher]) -> None:
         if len(others) >= self._limits.pushers:
@@ -119,8 +109,9 @@ class Pushers:
 
     async def delete(self, name: PusherName) -> None:
         """Delete a pusher, if there is one of this name."""
-        async with self._store.write() as tx:
-            await tx.pushers.delete(name)
+        async with self._committer.writing() as unit:
+            if await unit.tx.pushers.delete(name):
+                unit.tell(lambda position: PushersEntry(position, name[0]))
 
     def _checked(self, who: Requester, app_id: str, pushkey: str, wanted: Wanted) -> Pusher:
         require_text(app_id, "app_id", MAX_APP_ID)
@@ -154,7 +145,6 @@ class Pushers:
             data=data,
             set_ms=self._clock.now_ms(),
             enabled=wanted.enabled,
-            position=self._log.position,
             confirmed=wanted.kind != EMAIL,
         )
 

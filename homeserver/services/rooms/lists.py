@@ -23,6 +23,7 @@ from homeserver.ports.log import (
     ForgottenEntry,
     KeyCountsEntry,
     LogEntry,
+    PushersEntry,
     ReceiptEntry,
     SessionsEntry,
     StateEntry,
@@ -140,7 +141,7 @@ def _changes(entry: LogEntry) -> Sequence[tuple[str, str]]:
             return [(user_id, entry.room_id) for user_id in entry.subjects]
         case ForgottenEntry():
             return ((entry.user_id, entry.room_id),)
-        case AccountDataEntry() | ReceiptEntry() | SessionsEntry():
+        case AccountDataEntry() | ReceiptEntry() | SessionsEntry() | PushersEntry():
             return _NOTHING
         case DeviceListEntry() | ToDeviceEntry() | KeyCountsEntry():
             return _NOTHING

@@ -26,6 +26,7 @@ from homeserver.ports.log import (
     ForgottenEntry,
     KeyCountsEntry,
     LogEntry,
+    PushersEntry,
     ReceiptEntry,
     SessionsEntry,
     StateEntry,
@@ -158,7 +159,7 @@ def _stretch(entries: list[LogEntry], typing: Iterable[str] | None) -> Stretch |
                 personal.add(entry.user_id)
             case ToDeviceEntry() | KeyCountsEntry():
                 personal.update(entry.users)
-            case SessionsEntry():
+            case SessionsEntry() | PushersEntry():
                 pass  # no client is told
             case DeviceListEntry() | StateEntry():
                 return None

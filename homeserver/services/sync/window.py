@@ -20,6 +20,7 @@ from homeserver.ports.log import (
     ForgottenEntry,
     KeyCountsEntry,
     LogEntry,
+    PushersEntry,
     ReceiptEntry,
     SessionsEntry,
     StateEntry,
@@ -122,7 +123,7 @@ def from_tail(  # noqa: C901, PLR0912 - one case for each kind of entry
             case AccountDataEntry(_, data):
                 if data.user_id == user_id:
                     account_data[data.room_id, data.type] = data
-            case ForgottenEntry() | SessionsEntry():
+            case ForgottenEntry() | SessionsEntry() | PushersEntry():
                 pass  # nothing that clients are told: who forgets a room was told that they had left it
             case DeviceListEntry(_, subject, reader):
                 if reader in (None, user_id):

@@ -18,6 +18,7 @@ from homeserver.ports.log import (
     ForgottenEntry,
     KeyCountsEntry,
     LogEntry,
+    PushersEntry,
     ReceiptEntry,
     SessionsEntry,
     StateEntry,
@@ -84,6 +85,7 @@ class _Kind(IntEnum):
     DEVICE_LIST = 6
     TO_DEVICE = 7
     KEY_COUNTS = 8
+    PUSHERS = 9
 
 
 class SqlLogRepo(LogRepo):
@@ -179,6 +181,8 @@ def _row(entry: LogEntry) -> dict[str, Any] | None:
             kind, key = _Kind.FORGOTTEN, ""
         case SessionsEntry(position, user_id, erased):
             kind, room_id, key = _Kind.SESSIONS, "", _ERASED if erased else ""
+        case PushersEntry(position, user_id):
+            kind, room_id, key = _Kind.PUSHERS, "", ""
         case DeviceListEntry(position, user_id, reader):
             kind, room_id, key = _Kind.DEVICE_LIST, "", reader or ""
         case ToDeviceEntry(position, devices):
@@ -213,6 +217,8 @@ def _entry(row: Any, sealing: Sealing) -> LogEntry | None:
             return ToDeviceEntry(position, _devices(key))
         case _Kind.KEY_COUNTS:
             return KeyCountsEntry(position, _devices(key))
+        case _Kind.PUSHERS:
+            return PushersEntry(position, user_id)
         case unknown:
             assert_never(unknown)
 

@@ -20,6 +20,7 @@ _OF_USERS = Sql(
     users=in_texts("user_id", "users"),
 )
 _USERS = Sql("SELECT DISTINCT user_id FROM pushers")
+_FIRST = Sql("SELECT min(position) FROM pushers")
 _FAILING = Sql(f"SELECT {_FIELDS} FROM pushers WHERE failing_ms IS NOT NULL")
 _PUT = Sql(
     f"INSERT INTO pushers ({_FIELDS}) VALUES (:user_id, :app_id, :pushkey, :kind, :device_id, :app_display_name, "
@@ -28,7 +29,7 @@ _PUT = Sql(
     "ON CONFLICT (user_id, app_id, pushkey) DO UPDATE SET kind = excluded.kind, device_id = excluded.device_id, "
     "app_display_name = excluded.app_display_name, device_display_name = excluded.device_display_name, "
     "profile_tag = excluded.profile_tag, lang = excluded.lang, data = excluded.data, set_ms = excluded.set_ms, "
-    "enabled = excluded.enabled"
+    "enabled = excluded.enabled, mailed_ms = CASE WHEN pushers.confirmed THEN pushers.mailed_ms END"
 )
 _DELETE = Sql(f"DELETE FROM pushers WHERE {_THIS}")
 _DELETE_OF_OTHERS = Sql("DELETE FROM pushers WHERE app_id = :app_id AND pushkey = :pushkey AND user_id <> :user_id")
@@ -63,6 +64,10 @@ class SqlPusherRepo(PusherRepo):
 
     async def users(self) -> list[str]:
         return [row[0] for row in await _USERS.rows(self._connection)]
+
+    async def first_position(self) -> int | None:
+        row = await _FIRST.first(self._connection)
+        return None if row is None or row[0] is None else int(row[0])
 
     async def failing(self) -> list[Pusher]:
         return [_pusher(row) for row in await _FAILING.rows(self._connection)]

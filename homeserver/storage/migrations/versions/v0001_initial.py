@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001.998"
+revision = "0001.999"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -29,6 +29,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one call for each table
     _device_keys()
     _device_lists()
     _devices()
+    _duties()
     _erasures()
     _event_mentions()
     _event_relations()
@@ -267,6 +268,17 @@ def _devices() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_devices_nid", "devices", ["nid"], unique=True)
+
+
+def _duties() -> None:
+    op.create_table(
+        "duties",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("holder", sa.Text(), nullable=True),
+        sa.Column("term", sa.BigInteger(), nullable=False),
+        sa.Column("beat", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_duties"),
+    )
 
 
 def _erasures() -> None:
