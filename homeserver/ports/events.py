@@ -466,6 +466,14 @@ class LogRepo(Protocol):
         """
         ...
 
+    async def remaining(self, low: int, high: int) -> list[LogEntry]:
+        """As `between`, of a stretch in which some entries are gone: what there is still, in order.
+
+        Events and corrections of state are all there. Of changes of device lists that were pruned each user's last
+        one is: who was told of it needs no other.
+        """
+        ...
+
     async def prune(self, before_position: int, limit: int) -> int:
         """Forget at most `limit` entries before a position; returns how many."""
         ...

@@ -121,24 +121,19 @@ class TransactionMaker:
                 return
 
     async def extend_from_store(self, draft: TransactionDraft, upto: int) -> None:
-        """As `extend`, where the log can no longer be read back: with events and messages to devices.
+        """As `extend`, where entries are gone: with what there is still.
 
-        Receipts and changes of device lists of that time are not known any more.
+        Of what was pruned, events, messages to devices and whose device lists changed are kept elsewhere. Receipts
+        that are older are not told any more.
         """
         async with self._store.read() as tx:
-            events = await tx.events.after(draft.position, self.limits.events, upto)
-            if len(events) == self.limits.events:
-                upto = events[-1].position or upto
+            entries = {entry.position: entry for entry in await tx.log.remaining(draft.position, upto)}
             messages = await tx.to_device.between(draft.position, upto, self.limits.events)
-            if len(messages) == self.limits.events:
-                upto = max(messages)
-        entries: list[LogEntry] = [
-            EventEntry(stored.position, stored) for stored in events if stored.position and stored.position <= upto
-        ]
-        entries += [ToDeviceEntry(position, devices) for position, devices in messages.items()]
-        entries.sort(key=lambda entry: entry.position)
-        self.interest.forget_all()  # corrections of state are among what is not known
-        await self.extend(draft, entries)
+        if len(messages) == self.limits.events:
+            upto = max(messages)
+        for position, devices in messages.items():
+            entries.setdefault(position, ToDeviceEntry(position, devices))
+        await self.extend(draft, [entries[position] for position in sorted(entries) if position <= upto])
         if not draft.is_full(self.limits):
             draft.position = upto
 
@@ -192,6 +187,8 @@ class TransactionMaker:
                 self._add_receipt(draft, entry.receipt)
             elif isinstance(entry, ToDeviceEntry | KeyCountsEntry):
                 self._add_devices(draft, entry)
+            elif isinstance(entry, StateEntry):
+                await self._note_correction(draft, entry)
             elif isinstance(entry, DeviceListEntry):
                 if self._service.encrypts and entry.reader is None and await self._shares(entry.user_id):
                     draft.changed[entry.user_id] = None
@@ -254,15 +251,27 @@ class TransactionMaker:
 
     async def _note_move(self, draft: TransactionDraft, stored: StoredEvent) -> None:
         """Somebody came to a room of the service or left it: keys to ask for, or to forget."""
-        user_id = stored.event.state_key or ""
         before = None if stored.replaces is None else stored.replaces.membership
         is_joined = stored.event.membership == "join"
-        if self.interest.covers(user_id) or is_joined == (before == "join"):
+        if is_joined != (before == "join"):
+            await self._note_moved(draft, stored.event.state_key or "", stored.room_nid, is_joined=is_joined)
+
+    async def _note_correction(self, draft: TransactionDraft, entry: StateEntry) -> None:
+        """State resolution moved people without an event. It does not say from where: one look too many is no harm."""
+        room_nid = entry.correction.room_nid
+        if not self._service.encrypts or self.interest.room(room_nid) is None:
+            return
+        for user_id, member in entry.subjects.items():
+            is_joined = member is not None and member.event.membership == "join"
+            await self._note_moved(draft, user_id, room_nid, is_joined=is_joined)
+
+    async def _note_moved(self, draft: TransactionDraft, user_id: str, room_nid: int, *, is_joined: bool) -> None:
+        if self.interest.covers(user_id):
             return
         if is_joined:
             draft.changed[user_id] = None
             draft.left.pop(user_id, None)
-        elif not await self._shares(user_id, besides=stored.room_nid):
+        elif not await self._shares(user_id, besides=room_nid):
             draft.left[user_id] = None
             draft.changed.pop(user_id, None)
 
@@ -279,6 +288,8 @@ class TransactionMaker:
         for entry in entries:
             if isinstance(entry, EventEntry) and entry.stored.event.membership in ("leave", "ban"):
                 users.add(entry.stored.event.state_key or "")
+            elif isinstance(entry, StateEntry):
+                users.update(entry.subjects)
         return {user_id for user_id in users if not self.interest.covers(user_id)}
 
     async def _load(self, rooms: Mapping[int, str], position: int) -> None:

@@ -60,6 +60,7 @@ _NOTE_CHANGE = Sql(
     "INSERT INTO device_lists (user_id, reader, position) VALUES (:user_id, :reader, :position) "
     "ON CONFLICT (user_id, reader) DO UPDATE SET position = excluded.position"
 )
+_LISTS = Sql("SELECT position, user_id, reader FROM device_lists WHERE position > :low AND position <= :high")
 _CHANGES = Sql(
     "SELECT c.position, c.type, c.state_key, c.event_nid, c.room_nid, r.room_id "
     "FROM state_changes c JOIN rooms r ON r.room_nid = c.room_nid "
@@ -122,19 +123,27 @@ class SqlLogRepo(LogRepo):
         )
 
     async def between(self, low: int, high: int) -> list[LogEntry] | None:
+        entries = await self._read(low, high)
+        if len(entries) != high - low:
+            return None
+        return sorted(entries, key=lambda entry: entry.position)
+
+    async def remaining(self, low: int, high: int) -> list[LogEntry]:
+        entries = {entry.position: entry for entry in await self._read(low, high)}
+        for position, user_id, reader in await _LISTS.rows(self._connection, low=low, high=high):
+            entries.setdefault(position, DeviceListEntry(position, user_id, reader or None))
+        return [entries[position] for position in sorted(entries)]
+
+    async def _read(self, low: int, high: int) -> list[LogEntry]:
         nids = await _EVENTS.rows(self._connection, low=low, high=high)
         events = await self._reader.at([row[0] for row in nids])
         entries: list[LogEntry] = [
             EventEntry(stored.position, stored) for stored in events if stored.position is not None
         ]
         for row in await _ENTRIES.rows(self._connection, low=low, high=high):
-            if (entry := _entry(row, self._connection.sealing)) is None:
-                return None
-            entries.append(entry)
+            if (entry := _entry(row, self._connection.sealing)) is not None:
+                entries.append(entry)
         entries.extend(await self._corrections(low, high))
-        if len(entries) != high - low:
-            return None
-        entries.sort(key=lambda entry: entry.position)
         return entries
 
     async def _corrections(self, low: int, high: int) -> list[StateEntry]:
