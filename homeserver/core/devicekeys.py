@@ -186,6 +186,19 @@ def check_signature(content: Mapping[str, Any], signature: str, public_key: str)
         raise MatrixError(ErrCode.INVALID_SIGNATURE, error.message) from None
 
 
+def only_verified(content: Mapping[str, Any], user_id: str, keys: Mapping[str, str]) -> dict[str, Any]:
+    """The object with those of its user's signatures that are by one of `keys` (by key id), and no others.
+
+    What cannot be verified is left out: it may be uploaded again when the key is known. Raises
+    MatrixError(INVALID_SIGNATURE) for one that is wrong.
+    """
+    found = {key_id: text for key_id, text in signatures_of(content, user_id).items() if key_id in keys}
+    for key_id, signature in found.items():
+        check_signature(content, signature, keys[key_id])
+    bare = {key: value for key, value in content.items() if key != "signatures"}
+    return {**bare, "signatures": {user_id: found}} if found else bare
+
+
 def with_signatures(content: dict[str, Any], more: Iterable[tuple[str, str, str]]) -> dict[str, Any]:
     """The object with further signatures (user id, key id, signature) beside its own."""
     signatures = {user_id: dict(by_key) for user_id, by_key in (content.get("signatures") or {}).items()}

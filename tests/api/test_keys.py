@@ -262,6 +262,37 @@ async def test_bad_cross_signing_keys(alice: Client, bob: Client) -> None:
     assert (await query(bob, alice))["master_keys"] == {}
 
 
+async def test_signatures_that_come_with_a_key_are_verified(alice: Client, bob: Client) -> None:
+    """A cross-signing key brings those of the user's devices along, a device's keys that of the self-signing key."""
+    mine = CrossSigningKeys(alice.user_id)
+    body, own = mine.body(), f"ed25519:{alice.device_id}"
+    device = signing_key(alice.user_id + alice.device_id)
+    await publish(alice)
+    wrong = {**body["master_key"], "signatures": {alice.user_id: {own: "A" * 86}}}
+    for bad in ({**body, "master_key": wrong}, {**body, "user_signing_key": signed_wrongly(body, alice, own)}):
+        (await alice.request("POST", "/keys/device_signing/upload", bad)).error(400, "M_INVALID_SIGNATURE")
+    assert (await query(alice, alice))["master_keys"] == {}
+    right = signed(body["master_key"], alice.user_id, own, device)
+    unknown = signed(right, alice.user_id, "ed25519:NOBODY", device)
+    await alice.ok("POST", "/keys/device_signing/upload", {**body, "master_key": unknown})
+    assert (await query(bob, alice))["master_keys"][alice.user_id] == right, "what nobody can verify is not kept"
+
+    keys = device_keys(alice.user_id, alice.device_id)
+    other = f"ed25519:{public(mine.self_signing)}"
+    bad_device = {**keys, "signatures": {alice.user_id: {**keys["signatures"][alice.user_id], other: "A" * 86}}}
+    (await alice.request("POST", "/keys/upload", {"device_keys": bad_device})).error(400, "M_INVALID_SIGNATURE")
+    signed_device = signed(keys, alice.user_id, other, mine.self_signing)
+    await upload(alice, device_keys=signed(signed_device, alice.user_id, "ed25519:nobody", device))
+    stored = (await query(bob, alice))["device_keys"][alice.user_id][alice.device_id]
+    assert stored["signatures"] == signed_device["signatures"]
+
+
+def signed_wrongly(body: dict[str, Any], owner: Client, key_id: str) -> dict[str, Any]:
+    """The user-signing key with a wrong signature beside the master key's."""
+    key = body["user_signing_key"]
+    return {**key, "signatures": {owner.user_id: {**key["signatures"][owner.user_id], key_id: "A" * 86}}}
+
+
 async def test_wrong_signatures_fail_alone(alice: Client, bob: Client) -> None:
     keys = await publish(alice)
     mine = CrossSigningKeys(alice.user_id)

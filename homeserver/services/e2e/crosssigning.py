@@ -7,7 +7,7 @@ made on other users' keys only that user.  spec: client-server-api#cross-signing
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -22,12 +22,13 @@ from homeserver.core.devicekeys import (
     check_cross_signing_key,
     check_signature,
     check_signatures,
+    only_verified,
     public_key_of,
     signatures_of,
     without_signatures,
 )
 from homeserver.core.errors import ErrCode, MatrixError
-from homeserver.ports.e2e import KeySignature
+from homeserver.ports.e2e import DeviceKeys, DeviceName, KeySignature
 from homeserver.ports.log import DeviceListEntry, LogEntry
 from homeserver.ports.requester import Requester
 from homeserver.ports.store import Store, Transaction
@@ -121,7 +122,14 @@ class CrossSigning:
             raise MatrixError(ErrCode.INVALID_PARAM, "Each cross-signing key must be another one")
         async with self._store.read() as tx:
             stored = (await tx.keys.cross_signing_keys([who.user_id])).get(who.user_id, {})
+            devices = _keys_of_devices(await tx.keys.device_keys([who.user_id]))
         _check_signed_by_master(who.user_id, keys, stored)
+        known = {**devices, **{key.key_id: key.public_key for key in keys.values() if key.usage == MASTER}}
+        if MASTER not in keys:
+            known.update(_by_id(orjson.loads(stored[MASTER])))
+        keys = {
+            usage: replace(key, content=only_verified(key.content, who.user_id, known)) for usage, key in keys.items()
+        }
         proof = None
         # A visitor of a support chat has no password: the session that its site's frame has opened is all there is.
         asked = who.appservice is None and who.site_id is None
@@ -207,6 +215,33 @@ class _Known:
             for key_id, device in by_id.items()
             if isinstance(keys := device.get("keys"), dict) and key_id in keys
         }
+
+
+async def only_verified_device_keys(tx: Transaction, device: DeviceName, keys: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Checked keys of a device with its own signature and that of the user's self-signing key, verified.
+
+    Raises MatrixError(INVALID_SIGNATURE).
+    """
+    user_id, device_id = device
+    own = f"ed25519:{device_id}"
+    if signatures_of(keys, user_id).keys() <= {own}:
+        return keys  # as nearly all come, and `check_device_keys` has verified it
+    stored = (await tx.keys.cross_signing_keys([user_id])).get(user_id, {})
+    known = {key_id: key for key_id, key in keys["keys"].items() if key_id == own}
+    if SELF_SIGNING in stored:
+        known.update(_by_id(orjson.loads(stored[SELF_SIGNING])))
+    return only_verified(keys, user_id, known)
+
+
+def _keys_of_devices(devices: Sequence[DeviceKeys]) -> dict[str, str]:
+    """The keys with which devices sign, by their ids."""
+    found: dict[str, str] = {}
+    for device in devices:
+        key_id = f"ed25519:{device.device_id}"
+        keys = orjson.loads(device.json)["keys"]
+        if key_id in keys:
+            found[key_id] = keys[key_id]
+    return found
 
 
 def _by_id(content: dict[str, Any] | None) -> dict[str, str]:

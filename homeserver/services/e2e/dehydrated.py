@@ -21,6 +21,7 @@ from homeserver.ports.log import DeviceListEntry
 from homeserver.ports.store import Store
 from homeserver.services.accounts.names import display_name_of_device, require_text
 from homeserver.services.commit import Committer
+from homeserver.services.e2e.crosssigning import only_verified_device_keys
 from homeserver.services.e2e.keys import KeyLimits
 from homeserver.services.e2e.todevice import PER_RESPONSE
 
@@ -78,7 +79,8 @@ class DehydratedDevices:
                 raise MatrixError(ErrCode.INVALID_PARAM, "You have another device of this id")
             await tx.devices.create(Device(*device, self._clock.now_ms(), name))
             await tx.keys.put_dehydrated(user_id, DehydratedDevice(new.device_id, data))
-            await tx.keys.put_device_keys(*device, canonical.encode(keys))
+            signed = await only_verified_device_keys(tx, device, keys)
+            await tx.keys.put_device_keys(*device, canonical.encode(signed))
             await tx.keys.add_one_time_keys(device, one_time, {})
             await tx.keys.put_fallback_keys(device, fallback)
             unit.tell(lambda position: DeviceListEntry(position, user_id))

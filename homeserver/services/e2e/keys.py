@@ -31,6 +31,7 @@ from homeserver.ports.log import DeviceListEntry, KeyCountsEntry, LogEntry
 from homeserver.ports.store import Store, Transaction, UniqueViolation
 from homeserver.services.commit import Committer
 from homeserver.services.e2e.counts import with_usual
+from homeserver.services.e2e.crosssigning import only_verified_device_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ class _Upload:
         standing = await tx.keys.standing(self.device, self.one_time)
         if standing is None:
             raise MatrixError(ErrCode.UNKNOWN_TOKEN, "The device has been logged out", soft_logout=False)
+        if self.device_keys is not None:
+            self.device_keys = await only_verified_device_keys(tx, self.device, self.device_keys)
         self._is_new = await self._has_new_identity(tx)
         known = standing.known
         # An answer may have been lost: the same keys again are fine, and those claimed since must not come back.
