@@ -152,7 +152,7 @@ class RoomHead:
     room_id: str
     room_version: RoomVersion
     version_no: int
-    extremities: tuple[Extremity, ...]  # at most 20
+    extremities: tuple[Extremity, ...]  # mostly one; an event names 20 of them at most
     state: RoomState
     is_blocked: bool = False  # administrators let nobody in; blocking moves the head on
 

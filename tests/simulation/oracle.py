@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from homeserver.core.auth.rules import check, may_redact
 from homeserver.core.auth.state import MappingState
+from homeserver.core.content import MAX_PREV_EVENTS
 from homeserver.core.errors import NotAllowed
 from homeserver.core.event import Event, StateKey
 from homeserver.core.resolve.graph import AuthGraph, auth_row
@@ -71,6 +72,12 @@ class Oracle:
 
     def sent(self, event: Event) -> None:
         """The server has made an event."""
+        if len(self.extremities) > MAX_PREV_EVENTS:
+            ends = sorted(self.extremities, key=lambda event_id: (-self.events[event_id].depth, event_id))
+            assert set(event.prev_events) == set(ends[:MAX_PREV_EVENTS])
+            self.arrived(event)
+            assert self.outcomes[event.event_id] is ArrivalOutcome.ACCEPTED
+            return
         self.know(event)
         assert set(event.prev_events) == set(self.extremities)
         assert self._allows(event, self.state)

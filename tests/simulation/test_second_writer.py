@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from homeserver.core.content import MAX_PREV_EVENTS
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.core.event import Event
 from homeserver.core.versions import ROOM_VERSIONS
@@ -25,6 +26,7 @@ from homeserver.ports.log import EventEntry, LogEntry, StateEntry
 from homeserver.services.log import Log
 from homeserver.services.personal.ignored import IgnoredUsers
 from homeserver.services.push.unread import UnreadCounts
+from homeserver.services.rooms import arrivals
 from homeserver.services.rooms.arrivals import Arrival, ArrivalOutcome
 from homeserver.services.sync.body import STATE_AFTER, STATE_BEFORE
 from homeserver.storage.dialect import Sql
@@ -436,3 +438,62 @@ async def test_who_came_meanwhile_is_not_told_of_the_fork(tmp_path: Path) -> Non
         section = (await fresh.sync())["rooms"]["join"][room_id]
         assert not {message.event_id, name.event_id} & {event["event_id"] for event in section["timeline"]["events"]}
         assert fresh.rooms[room_id][("m.room.name", "")] == name.event_id
+
+
+@pytest.mark.contributor
+@pytest.mark.parametrize(("version", "seed"), [("1", 1), ("6", 2), ("12", 3)])
+async def test_a_room_with_more_ends_than_an_event_names_comes_together(
+    version: str, seed: int, tmp_path: Path
+) -> None:
+    """The next events name the deepest twenty, then the others, and the state of none of them is lost meanwhile."""
+    async with simulated(f"sqlite:///{tmp_path / 'simulation.db'}") as syncing:
+        simulation = Simulation(syncing, version, seed)
+        await simulation.begin()
+        world, room_id, oracle, peer = simulation.world, simulation.room_id, simulation.oracle, simulation.peer
+        fork = list(oracle.extremities)
+        while len(oracle.extremities) <= 2 * MAX_PREV_EVENTS:
+            made = peer.any_event(fork, oracle.before(fork), LOCALS)
+            await simulation.deliver(made)
+            if simulation.random.random() < 0.3 and made.event_id in oracle.extremities:
+                deeper = [made.event_id]
+                await simulation.deliver(peer.any_event(deeper, oracle.before(deeper), LOCALS))
+        await simulation.compare()
+        for reader in simulation.readers:
+            await reader.sync(room_id, oracle)
+        ends = len(oracle.extremities)
+        for _ in range(2):
+            who = next(user for user in LOCALS if user in oracle.joined())  # some may be banned by now
+            await asyncio.gather(*(world.say(room_id, f"{ends} {number}", who) for number in range(2)))
+            await simulation.follow()
+            await simulation.compare()
+            assert len(oracle.extremities) < ends
+            ends = len(oracle.extremities)
+        assert ends == 1
+        for reader in simulation.readers:
+            await reader.sync(room_id, oracle)
+        await simulation.compare_history()
+
+
+@pytest.mark.contributor
+async def test_of_too_many_ends_one_is_given_up_whose_state_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals, "MAX_EXTREMITIES", 3)
+    async with simulated(f"sqlite:///{tmp_path / 'simulation.db'}") as syncing:
+        simulation = Simulation(syncing, "11", 1)
+        await simulation.begin()
+        world, room_id, oracle, peer = simulation.world, simulation.room_id, simulation.oracle, simulation.peer
+        name = "kept"
+        levels = {**(await world.state(room_id, "m.room.power_levels") or {}), "state_default": 0}
+        await world.rooms.sending.set_state(room_id, ALICE, ("m.room.power_levels", ""), levels)
+        await simulation.follow()
+        fork, before = list(oracle.extremities), oracle.state
+        topic = peer.make(fork, before, USERS[0], "m.room.topic", {"topic": name}, "")
+        lowest = [topic, *(peer.make(fork, before, USERS[0], "m.room.message", {"body": str(n)}) for n in range(4))]
+        for event in lowest:
+            assert await simulation.arrive(event) is ArrivalOutcome.ACCEPTED
+        async with world.store.read() as tx:
+            head = await tx.rooms.head(room_id)
+        assert head is not None and len(head.extremities) == 3
+        assert topic.event_id in {end.event_id for end in head.extremities}
+        assert await world.state(room_id, "m.room.topic") == {"topic": name}

@@ -9,6 +9,7 @@ spec: server-server-api#checks-performed-on-receipt-of-a-pdu
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -17,6 +18,7 @@ from typing import Any
 from homeserver.core.auth.rules import check, may_redact
 from homeserver.core.auth.select import auth_types_of
 from homeserver.core.auth.state import CREATE, POWER_LEVELS, MappingState
+from homeserver.core.content import MAX_PREV_EVENTS
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.event import Event, StateKey, membership_value
 from homeserver.core.visibility import HISTORY_VISIBILITY, visibility_value
@@ -26,7 +28,8 @@ from homeserver.services.rooms.decide import push_of
 from homeserver.services.rooms.memory import RoomMemory
 from homeserver.services.rooms.resolution import Resolutions
 
-MAX_EXTREMITIES = 20
+MAX_EXTREMITIES = 100
+"""More ends than this only somebody makes who means to; an event of ours names MAX_PREV_EVENTS of them."""
 _MAX_HIDDEN_WALK = 100
 
 
@@ -94,6 +97,15 @@ class ArrivingRoom:
         self._new: dict[str, NewEvent] = {}
         self._stored: dict[str, StoredEvent] = {}
         self._roots: dict[int, RoomState] = {head.snapshot.nid: head.state}
+
+    async def narrowed(self) -> RoomHead:
+        """The head for an event of ours that can name no more of the room's ends: the deepest, and their state.
+
+        The others stay ends until the next events name them.  spec: server-server-api#pdus
+        """
+        deepest = sorted(self._extremities, key=lambda extremity: (-extremity.depth, extremity.event_id))
+        named = tuple(deepest[:MAX_PREV_EVENTS])
+        return replace(self._head, extremities=named, state=await self._resolve(await self._states_after(named)))
 
     async def take(self, arrival: Arrival) -> ArrivalOutcome:
         """Decide one arrival. One that is here already changes nothing and gives its first outcome again.
@@ -292,13 +304,16 @@ class ArrivingRoom:
         if [extremity.event_id for extremity in self._extremities] == [event.event_id] and before is self._state:
             self._state = after
             return
+        self._state = await self._resolve(await self._states_after(self._extremities))
+
+    async def _states_after(self, extremities: Iterable[Extremity]) -> list[RoomState]:
         states: list[RoomState] = []
-        for extremity in self._extremities:
+        for extremity in extremities:
             new = self._new.get(extremity.event_id)
             state = new.state_after if new is not None else await self._stored_state(extremity.snapshot)
             if not any(state is known for known in states):
                 states.append(state)
-        self._state = await self._resolve(states)
+        return states
 
     async def _stored_state(self, nid: int) -> RoomState:
         if nid not in self._roots:
@@ -325,9 +340,18 @@ class ArrivingRoom:
         mine = () if fills_gap and left else (Extremity(event.event_id, event.depth, 0),)
         kept = (*left, *mine)
         if len(kept) > MAX_EXTREMITIES:
-            lowest = min(kept, key=lambda extremity: extremity.depth)
-            kept = tuple(extremity for extremity in kept if extremity is not lowest)
+            spare = self._spare(kept)
+            kept = tuple(extremity for extremity in kept if extremity is not spare)
         self._extremities = kept
+
+    def _spare(self, ends: Collection[Extremity]) -> Extremity:
+        """The end to do without, of too many: the lowest, and if possible one whose state others have as well."""
+        states = {
+            end.event_id: end.snapshot if (new := self._new.get(end.event_id)) is None else id(new.state_after)
+            for end in ends
+        }
+        having = Counter(states.values())
+        return min(ends, key=lambda end: (having[states[end.event_id]] == 1, end.depth))
 
     async def _names_of_hidden(self, event_ids: Collection[str]) -> list[tuple[str, ...]]:
         """The previous events of those that have a place here and are not shown."""

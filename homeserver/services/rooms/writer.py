@@ -17,9 +17,10 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from homeserver import faults
+from homeserver.core.content import MAX_PREV_EVENTS
 from homeserver.core.errors import ErrCode, MatrixError, NotAllowed
 from homeserver.core.versions import RoomVersion
-from homeserver.ports.events import NewRoom, RoomAppend, RoomHead
+from homeserver.ports.events import AppendResult, NewRoom, RoomAppend, RoomHead
 from homeserver.ports.state import MissingStateError, RoomState
 from homeserver.ports.store import StoreUnavailable, UniqueViolation
 from homeserver.services.commit import Committer
@@ -174,14 +175,15 @@ class RoomWriter:
     async def _settle(self, room_id: str, batch: list[_Waiting]) -> None:
         memory = self._memory
         for attempt in range(_ATTEMPTS):
-            await _pause(attempt)
-            await self._committer.outcome_known()
-            head = await memory.heads.fetch(room_id, memory.store)
+            head = await self._head(room_id, attempt)
             if head is None:
                 _fail(batch, NotAllowed("You are not in this room"))
                 return
-            if faults.plan is not None:
-                await faults.plan.reach("writer.head")
+            if len(head.extremities) > MAX_PREV_EVENTS:
+                batch = await self._settle_first(head, batch)
+                if not batch:
+                    return
+                continue
             room, pending, answers = await self._decide(head, batch)
             if any(isinstance(answer, Exception) for _, answer in answers) and await self._has_moved(head):
                 continue
@@ -203,14 +205,59 @@ class RoomWriter:
                 continue
             if faults.plan is not None:
                 await faults.plan.reach("writer.appended")
-            memory.heads.put(result.head)
-            if result.successor is not None and result.successor.head is not None:
-                memory.heads.put(result.successor.head)
+            self._put_heads(result)
             _answer(answers)
             for waiting, event_id in pending:
                 waiting.settle(event_id)
             return
         raise StoreUnavailable("The room is too busy")
+
+    async def _head(self, room_id: str, attempt: int) -> RoomHead | None:
+        await _pause(attempt)
+        await self._committer.outcome_known()
+        head = await self._memory.heads.fetch(room_id, self._memory.store)
+        if faults.plan is not None:
+            await faults.plan.reach("writer.head")
+        return head
+
+    async def _settle_first(self, head: RoomHead, batch: list[_Waiting]) -> list[_Waiting]:
+        """Settle the first draft of a room with more ends than an event can name; returns those that still wait.
+
+        Its event stands on some of the ends, as arrivals do: it must be allowed there and in the room as it is.
+        """
+        memory, first, others = self._memory, batch[0], batch[1:]
+        arriving = ArrivingRoom(memory, self._resolutions, head, self._workshop.signer.server_name)
+        room, pending, answers = await self._decide(await arriving.narrowed(), [first])
+        if not pending:
+            if any(isinstance(answer, Exception) for _, answer in answers) and await self._has_moved(head):
+                return batch
+            _answer(answers)
+            return others
+        (made,) = room.events
+        outcome = await arriving.take(Arrival(made.event))
+        append = arriving.append()
+        if outcome is not ArrivalOutcome.ACCEPTED or append is None:
+            if await self._has_moved(head):
+                return batch
+            first.settle(NotAllowed("The room does not allow it any more"))
+            return others
+        events = (replace(append.events[0], txn=made.txn),)
+        try:
+            result = await self._committer.append(replace(append, events=events, successor=room.successor))
+        except UniqueViolation:
+            memory.heads.drop(head.room_id)
+            return await self._answer_repeated(batch)
+        if result.moved or result.head is None:
+            memory.heads.drop(head.room_id)
+            return batch
+        self._put_heads(result)
+        first.settle(pending[0][1])
+        return others
+
+    def _put_heads(self, result: AppendResult) -> None:
+        for one in (result, result.successor):
+            if one is not None and one.head is not None:
+                self._memory.heads.put(one.head)
 
     async def _has_moved(self, head: RoomHead) -> bool:
         """Whether another process has moved the room on since this head.
@@ -227,9 +274,7 @@ class RoomWriter:
     async def _settle_arrivals(self, room_id: str, batch: list[_Coming]) -> None:
         memory = self._memory
         for attempt in range(_ATTEMPTS):
-            await _pause(attempt)
-            await self._committer.outcome_known()
-            head = await memory.heads.fetch(room_id, memory.store)
+            head = await self._head(room_id, attempt)
             if head is None:
                 _fail(batch, MatrixError(ErrCode.NOT_FOUND, "This room is not known here"))
                 return
