@@ -1,7 +1,8 @@
 """Unread counts per user, room and thread: recounted from the store when somebody asks, moved on in memory after that.
 
-What is remembered is only a memory: it follows the log, and whatever it cannot follow exactly (a receipt, a redaction,
-rules of one's own) is forgotten and counted again. A count taken in a sync is that of the moment it is answered.
+What is remembered is only a memory: it follows the log, and whatever it cannot follow exactly (a receipt, a redaction)
+is forgotten and counted again. A count taken in a sync is that of the moment it is answered. For users with rules of
+their own what happens is noted, and their rules are asked about it when somebody asks for the count.
 spec: client-server-api#receiving-notifications; see docs/subsystems/push.md.
 """
 
@@ -34,6 +35,9 @@ MOVES_COUNTS = frozenset({PUSH_RULES, IGNORED_USER_LIST})
 
 _MAX_WITH_RULES = 1_000
 """Newest events of a room that are looked at for a user with rules of their own."""
+_MOST_WAITING = 100
+_FACTS = frozenset({"m.room.member", "m.room.power_levels", "m.room.create"})
+"""State that rules ask about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ class UnreadCounts:
         self.most = most
         self._max_known = max_known
         self._known: OrderedDict[tuple[str, str], RoomUnread] = OrderedDict()  # (user, room)
+        self._own: dict[tuple[str, str], _OwnRules] = {}  # of those of them whose owners have rules of their own
         self._users: dict[str, set[str]] = {}  # room → users of whom there is a count
         self._rooms: dict[str, set[str]] = {}  # user → rooms
         self._matchers: OrderedDict[str, PushMatcher | None] = OrderedDict()  # None: the default rules
@@ -78,14 +83,18 @@ class UnreadCounts:
 
     def peek(self, user_id: str, room_id: str) -> RoomUnread | None:
         """The count, if it is in memory."""
-        return self._known.get((user_id, room_id))
+        known = self._known.get((user_id, room_id))
+        own = self._own.get((user_id, room_id))
+        if known is not None and own is not None and own.waiting:
+            known = self._known[user_id, room_id] = own.move_on(known)
+        return known
 
     async def of(self, user_id: str, rooms: Mapping[str, int]) -> dict[str, RoomUnread]:
         """The counts of rooms (room id → internal id) as of now; one statement for all that are not in memory."""
         found: dict[str, RoomUnread] = {}
         missing: dict[str, int] = {}
         for room_id, room_nid in rooms.items():
-            known = self._known.get((user_id, room_id))
+            known = self.peek(user_id, room_id)
             if known is None:
                 missing[room_id] = room_nid
             else:
@@ -99,17 +108,20 @@ class UnreadCounts:
         before = {key: self._changes.get(key, 0) for key in (user_id, *rooms)}
         try:
             ignored = await self._ignored.of(user_id)
+            facts: dict[int, _RoomFacts] = {}
             async with self._store.read() as tx:
                 matcher = await self.matcher(tx, user_id)
                 if matcher is None:
                     counted = await tx.unread.counts(user_id, rooms.values(), ignored, self.most)
                 else:
-                    counted = await self._by_rules(tx, user_id, matcher, rooms, ignored)
+                    counted, facts = await self._by_rules(tx, user_id, matcher, rooms, ignored)
             found = {room_id: _room_unread(counted[room_nid]) for room_id, room_nid in rooms.items()}
             for room_id, counts in found.items():
                 # What has happened meanwhile may be in it or not: then it is good for this answer only.
                 if all(self._changes.get(key, 0) == before[key] for key in (user_id, room_id)):
                     self._keep(user_id, room_id, counts)
+                    if matcher is not None and (asked := facts.get(rooms[room_id])) is not None:
+                        self._own[user_id, room_id] = _OwnRules(user_id, matcher, ignored, asked)
         finally:
             self._counting -= 1
             if not self._counting:
@@ -130,8 +142,8 @@ class UnreadCounts:
 
     async def _by_rules(
         self, tx: Transaction, user_id: str, matcher: PushMatcher, rooms: Mapping[str, int], ignored: Collection[str]
-    ) -> dict[int, dict[str, Unread]]:
-        """Ask a user's own rules about every unread event."""
+    ) -> tuple[dict[int, dict[str, Unread]], dict[int, _RoomFacts]]:
+        """Ask a user's own rules about every unread event; also what they asked about rooms that have any."""
         unread = await tx.unread.events(user_id, rooms.values(), ignored, min(self.most, _MAX_WITH_RULES))
         threads = {event.nid: event.thread for events in unread.values() for event in events}
         facts = await _facts(tx, user_id, [nid for nid, events in unread.items() if events])
@@ -142,7 +154,7 @@ class UnreadCounts:
             outcome = matcher.match(orjson.loads(client_json(stored)), room.at(stored.event.sender))
             if outcome.notify:
                 _add(counts[stored.room_nid], threads[stored.nid], outcome.highlight)
-        return counts
+        return counts, facts
 
     def _keep(self, user_id: str, room_id: str, counts: RoomUnread) -> None:
         self._known[user_id, room_id] = counts
@@ -162,7 +174,7 @@ class UnreadCounts:
                     self._happened(entry.stored, users)
             elif isinstance(entry, StateEntry):
                 self._note(entry.room_id)
-                for user_id in entry.subjects:
+                for user_id in (*entry.subjects, *self._with_own_rules(entry.room_id)):
                     self._forget(user_id, entry.room_id)
             elif isinstance(entry, ReceiptEntry):
                 self._note(entry.receipt.user_id)
@@ -190,9 +202,7 @@ class UnreadCounts:
             self._forget(event.state_key, event.room_id)
         mentioned = mentioned_users(event) if b'"m.mentions"' in event.canonical else ()
         thread = _thread_of(event.content) if not event.is_state and b'"m.thread"' in event.canonical else MAIN
-        own_rules = [user_id for user_id in users if not self._counts_alike(user_id)]
-        for user_id in own_rules:
-            self._forget(user_id, event.room_id)
+        apart = self._told_apart(stored, thread, users)
         notifies = bool(stored.push & NOTIFIES)
         changed = users if notifies else [*mentioned, event.sender]
         # Most people of a room have the same count, and go on to have the same: one object, so that what is made of it
@@ -200,12 +210,11 @@ class UnreadCounts:
         moved: dict[tuple[int, bool], tuple[RoomUnread, RoomUnread]] = {}
         for user_id in tuple(changed):
             known = self._known.get((user_id, event.room_id))
-            if known is None:
+            if known is None or user_id in apart:
                 continue
             if user_id == event.sender:
-                if not event.is_state and thread in known.threads:
-                    threads = {name: counts for name, counts in known.threads.items() if name != thread}
-                    self._known[user_id, event.room_id] = RoomUnread(threads)
+                if not event.is_state:
+                    self._known[user_id, event.room_id] = _without(known, thread)
                 continue
             highlight = user_id in mentioned or bool(stored.push & HIGHLIGHTS)
             step = moved.get((id(known), highlight))
@@ -215,11 +224,29 @@ class UnreadCounts:
                 step = moved[id(known), highlight] = known, RoomUnread(threads)
             self._known[user_id, event.room_id] = step[1]
 
+    def _told_apart(self, stored: StoredEvent, thread: str, users: Collection[str]) -> set[str]:
+        """Those to whom the event's bits do not say what it is worth: noted, passed over, or else forgotten."""
+        event, apart = stored.event, set()
+        for user_id in [user_id for user_id in users if not self._counts_alike(user_id)]:
+            own = self._own.get((user_id, event.room_id))
+            if own is None and self._matchers.get(user_id) is None:
+                if event.sender in self._ignored.peek(user_id):
+                    apart.add(user_id)
+            elif own is not None and own.note(stored, thread):
+                apart.add(user_id)
+            else:
+                self._forget(user_id, event.room_id)
+        return apart
+
+    def _with_own_rules(self, room_id: str) -> list[str]:
+        return [user_id for user_id in self._users.get(room_id, ()) if (user_id, room_id) in self._own]
+
     def _counts_alike(self, user_id: str) -> bool:
         """Whether the event's bits say what it is worth to the user."""
         return self._matchers.get(user_id) is None and not self._ignored.peek(user_id)
 
     def _forget(self, user_id: str, room_id: str) -> None:
+        self._own.pop((user_id, room_id), None)
         if self._known.pop((user_id, room_id), None) is None:
             return
         for index, key, value in ((self._users, room_id, user_id), (self._rooms, user_id, room_id)):
@@ -231,9 +258,48 @@ class UnreadCounts:
         for key in (*self._users, *self._rooms):
             self._note(key)
         self._known.clear()
+        self._own.clear()
         self._users.clear()
         self._rooms.clear()
         self._matchers.clear()
+
+
+@dataclass(slots=True, eq=False)
+class _OwnRules:
+    """What moves the count of a user with rules of their own on: the rules, and the room as it was when they counted.
+
+    As long as nothing of what rules ask about the room has changed, a recount would say the same of each event.
+    """
+
+    user_id: str
+    matcher: PushMatcher
+    ignored: Collection[str]
+    facts: _RoomFacts
+    waiting: list[tuple[StoredEvent, str]] = field(default_factory=list)  # each with its thread
+
+    def note(self, stored: StoredEvent, thread: str) -> bool:
+        """The event happened. False if it is easier to count anew."""
+        if (stored.event.is_state and stored.event.type in _FACTS) or len(self.waiting) >= _MOST_WAITING:
+            return False
+        if stored.event.sender not in self.ignored:
+            self.waiting.append((stored, thread))
+        return True
+
+    def move_on(self, known: RoomUnread) -> RoomUnread:
+        """The count with what has happened since it was taken."""
+        for stored, thread in self.waiting:
+            event = stored.event
+            if event.sender == self.user_id:
+                known = known if event.is_state else _without(known, thread)
+                continue
+            parsed = orjson.loads(client_json(joined_all_along([stored])[0]))
+            outcome = self.matcher.match(parsed, self.facts.at(event.sender))
+            if outcome.notify:
+                threads = dict(known.threads)
+                _add(threads, thread, outcome.highlight)
+                known = RoomUnread(threads)
+        self.waiting.clear()
+        return known
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +349,12 @@ class _State:
 
 def _room_unread(threads: Mapping[str, Unread]) -> RoomUnread:
     return RoomUnread(threads) if threads else EMPTY
+
+
+def _without(known: RoomUnread, thread: str) -> RoomUnread:
+    if thread not in known.threads:
+        return known
+    return _room_unread({name: counts for name, counts in known.threads.items() if name != thread})
 
 
 def _add(threads: dict[str, Unread], thread: str, highlight: bool) -> None:
