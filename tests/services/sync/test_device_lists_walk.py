@@ -79,7 +79,9 @@ class Walk:
 
     async def step(self) -> None:
         room, user = self.chance.choice(self.rooms), self.chance.choice(USERS)
-        action = self.chance.choice(["join"] * 4 + ["leave"] * 3 + ["keys"] * 3 + ["say", "ban", "name"])
+        action = self.chance.choice(
+            ["join"] * 4 + ["leave"] * 3 + ["keys"] * 3 + ["say", "ban", "ban", "unban", "kick", "name", "upgrade"]
+        )
         memberships = self.world.rooms.memberships
         try:
             match action:
@@ -89,8 +91,13 @@ class Walk:
                     await memberships.leave(user, room)
                 case "ban":
                     await memberships.ban(ALICE, room, user)
-                    await self.note()
+                case "unban":
                     await memberships.unban(ALICE, room, user)
+                case "kick":
+                    await memberships.kick(ALICE, room, user)
+                case "upgrade":
+                    if len(self.rooms) < 5:
+                        self.rooms.append(await self.world.rooms.upgrades.upgrade(user, room, "11", ()))
                 case "say":
                     await self.world.say(room, "x", sender=user, txn=f"t{self.world.log.position}")
                 case "name":
