@@ -57,7 +57,7 @@ async def generate_login_token(api: ClientServices, who: Requester, *, body: dic
 
 async def refresh(api: ClientServices, *, body: RefreshRequest) -> RefreshResponse:
     """New tokens for a refresh token."""
-    tokens = await api.accounts.sessions.refresh(body.refresh_token)
+    tokens = (await api.accounts.sessions.refresh(body.refresh_token)).tokens
     return RefreshResponse(tokens.access_token, tokens.refresh_token, tokens.expires_in_ms)
 
 

@@ -52,5 +52,8 @@ class EmbedServices:
     assets: Assets
     pages: Pages
     support: SupportServices
+    sessions: Sessions
+    is_secure: bool
+    """Whether clients come over HTTPS, as far as the configuration says."""
     demo: DemoShop | None = None
     """On servers for one's own machine."""

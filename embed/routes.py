@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from embed import web_client, widget
+from embed import web_client, web_session, widget
 from embed.deps import EmbedServices
+from homeserver.web.cookies import WEB_PATH
 from homeserver.web.route import Auth, Route
 
 _SITE = "/_embed/v1/sites/{site}"
@@ -15,6 +16,8 @@ ROUTES: list[Route[EmbedServices]] = [
     Route("GET", "/worker.js", web_client.get_worker, auth=Auth.NONE),
     Route("GET", "/manifest.webmanifest", web_client.get_app_manifest, auth=Auth.NONE),
     Route("GET", "/_hromada/web/config", web_client.get_web_config, auth=Auth.NONE),
+    Route("POST", WEB_PATH, web_session.keep_session, auth=Auth.NONE, limit="refresh"),
+    Route("POST", f"{WEB_PATH}/token", web_session.renew_token, auth=Auth.NONE, limit="refresh"),
     Route("GET", "/embed.js", widget.get_loader, auth=Auth.NONE),
     Route("GET", "/_embed/frame/{site}", widget.get_frame, auth=Auth.NONE),
     Route("GET", "/_embed/preview", widget.get_preview, auth=Auth.NONE),

@@ -7,29 +7,25 @@ sees it; it is bound to a device and dies at its logout.
 from __future__ import annotations
 
 from homeserver.ports.requester import Requester
-from homeserver.web.auth import MEDIA_COOKIE
+from homeserver.web.cookies import MEDIA_COOKIE, MEDIA_PATH, WEB_COOKIE, WEB_PATH, set_cookie
 from homeserver.web.request import Request
-from homeserver.web.response import Response
+from homeserver.web.response import JSON_TYPE, Response
 from media_repo.deps import MediaServices
 
-_PATH = "/_matrix/client/v1/media"
-_YEAR_S = 365 * 24 * 3600
-_JSON = ("Content-Type", "application/json")
+_FRESH = ("Cache-Control", "no-store")
 
 
 async def put_web_session(api: MediaServices, who: Requester, *, request: Request) -> Response:
     """Give the browser of this device the cookie."""
-    return _answer(api, request, api.cookies.media_cookie(who), _YEAR_S)
+    value = api.cookies.media_cookie(who)
+    return _answer(set_cookie(request, MEDIA_COOKIE, value, MEDIA_PATH, is_secure=api.is_secure))
 
 
 async def delete_web_session(api: MediaServices, *, request: Request) -> Response:
-    """Take the cookie back."""
-    return _answer(api, request, "", 0)
+    """Take the browser's cookies back: this one, and the one that renews the session of the web client."""
+    names = ((MEDIA_COOKIE, MEDIA_PATH), (WEB_COOKIE, WEB_PATH))
+    return _answer(*(set_cookie(request, name, "", path, is_secure=api.is_secure) for name, path in names))
 
 
-def _answer(api: MediaServices, request: Request, value: str, max_age: int) -> Response:
-    cookie = f"{MEDIA_COOKIE}={value}; Path={_PATH}; Max-Age={max_age}; HttpOnly; SameSite=Strict"
-    origin = request.headers.get("origin", "")
-    if origin.startswith("https://") or (api.is_secure and not origin.startswith("http://")):
-        cookie += "; Secure"
-    return Response(200, (_JSON, ("Set-Cookie", cookie), ("Cache-Control", "no-store")), b"{}")
+def _answer(*cookies: tuple[str, str]) -> Response:
+    return Response(200, (JSON_TYPE, *cookies, _FRESH), b"{}")

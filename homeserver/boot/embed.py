@@ -11,7 +11,7 @@ from embed.nonces import Nonces
 from embed.pages import Pages
 from homeserver import __version__
 from homeserver.boot.accounts import Foundations
-from homeserver.boot.parts import PushKeys
+from homeserver.boot.parts import PushKeys, public_base_url
 from homeserver.boot.support import SupportParts
 from homeserver.config.model import Config
 from homeserver.services.accounts.sessions import Sessions
@@ -50,7 +50,8 @@ def build_embed(
         nonces=Nonces(parts.nonce_secret, base.clock),
         session_days=config.support.session_days,
     )
-    return EmbedServices(info, Assets(), Pages(), support, demo_shop(config))
+    is_secure = public_base_url(config).startswith("https://")
+    return EmbedServices(info, Assets(), Pages(), support, core.sessions, is_secure, demo_shop(config))
 
 
 def demo_shop(config: Config) -> DemoShop | None:

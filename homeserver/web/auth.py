@@ -9,11 +9,9 @@ from typing import Any
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.requester import Authenticator, Requester
+from homeserver.web.cookies import MEDIA_COOKIE, read_cookie
 from homeserver.web.request import Request
 from homeserver.web.route import Auth, Route
-
-MEDIA_COOKIE = "hromada_media"
-_LONGEST_COOKIES = 8 * 1024
 
 
 def access_token(request: Request, *, query_tokens: bool) -> str | None:
@@ -43,11 +41,7 @@ def media_cookie(request: Request) -> str | None:
     """
     if request.method not in ("GET", "HEAD") or request.headers.get("sec-fetch-site") != "same-origin":
         return None
-    for pair in request.headers.get("cookie", "")[:_LONGEST_COOKIES].split(";"):
-        name, _, value = pair.strip().partition("=")
-        if name == MEDIA_COOKIE:
-            return value or None
-    return None
+    return read_cookie(request, MEDIA_COOKIE)
 
 
 async def requester(

@@ -37,7 +37,7 @@ async def test_the_page_loads_only_what_the_server_has(server: Server, web_build
 
 async def test_a_server_without_the_front_end_says_so(tmp_path: Path) -> None:
     info = WebInfo("hromada.test", "0", "open", None)
-    services = EmbedServices(info, Assets(tmp_path), Pages(), support=None)  # type: ignore[arg-type] # its pages need none
+    services = EmbedServices(info, Assets(tmp_path), Pages(), None, None, is_secure=False)  # type: ignore[arg-type] # its pages need none
     request = Request(
         method="GET", raw_path=b"/", headers={}, query={}, client_ip="", request_id="", receive=_nothing
     )  # fmt: skip

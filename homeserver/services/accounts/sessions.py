@@ -279,8 +279,8 @@ class Sessions:
 
     # Refreshing
 
-    async def refresh(self, refresh_token: str) -> Tokens:
-        """New tokens for a refresh token.  spec: client-server-api#refreshing-access-tokens
+    async def refresh(self, refresh_token: str) -> Opened:
+        """The session of a refresh token, and its new tokens.  spec: client-server-api#refreshing-access-tokens
 
         A token may be used again until the client has shown that it got the new ones; after that its use means
         that somebody else has it, and the session ends. Raises UNKNOWN_TOKEN, USER_LOCKED.
@@ -312,7 +312,7 @@ class Sessions:
         live = self._live.get(session.session_id)
         if live is not None:
             live.confirmed = max(live.confirmed, generation)
-        return tokens
+        return Opened(session, tokens)
 
     async def _issue(self, tx: Transaction, session: Session) -> Tokens:
         """The next generation of tokens. Generations not yet used stay usable until one of them is."""
