@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 from pathlib import Path
@@ -14,6 +15,21 @@ if TYPE_CHECKING:
 
 PASSWORD = "correct horse battery staple"
 _names = itertools.count()
+
+# A token of the page's own, as its other tabs get it: no second one is made, which would end this one.
+_TOKEN = """async () => {
+    const { deviceId } = await new Promise((done) => {
+        const open = indexedDB.open("hromada");
+        open.onsuccess = () => {
+            const got = open.result.transaction("kv").objectStore("kv").get("session");
+            got.onsuccess = () => (open.result.close(), done(got.result));
+        };
+    });
+    const tabs = new BroadcastChannel("hromada.token");
+    const heard = new Promise((done) => (tabs.onmessage = ({ data }) => data.access && done(data.access)));
+    tabs.postMessage({ device: deviceId });
+    return heard;
+}"""
 
 
 class Person:
@@ -86,6 +102,10 @@ class Person:
         await self.page.get_by_role("button", name="Join", exact=True).click()
         await self.composer.wait_for()
 
+    async def token(self) -> str:
+        """The access token that the page has in memory."""
+        return str(await self.page.evaluate(_TOKEN))
+
     @property
     def composer(self):  # type: ignore[no-untyped-def]
         """The message field."""
@@ -135,6 +155,12 @@ class Person:
     async def sees(self, text: str) -> None:
         """Wait for a message in the timeline."""
         await self.page.get_by_role("log").get_by_text(text, exact=False).last.wait_for()
+
+
+async def until(page: Page, script: str, arg: object = None) -> None:
+    """Wait for a script that answers with a promise, which the browser's own waiting takes for an answer."""
+    while not await page.evaluate(script, arg):
+        await asyncio.sleep(0.05)
 
 
 async def person(browser: Browser, url: str, word: str, **options: object) -> Person:

@@ -127,14 +127,7 @@ async def test_a_conversation_has_all_its_parts(browser: Browser, server: Server
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_hostile_texts_become_harmless_nodes(browser: Browser, server: Server) -> None:
     ada, maya, _ = await pair(browser, server)
-    send = """async ([html, room]) => {
-        const { access } = await new Promise((done) => {
-            const open = indexedDB.open("hromada");
-            open.onsuccess = () => {
-                const got = open.result.transaction("kv").objectStore("kv").get("session");
-                got.onsuccess = () => done(got.result);
-            };
-        });
+    send = """async ([access, html, room]) => {
         const body = { msgtype: "m.text", body: "plain", format: "org.matrix.custom.html", formatted_body: html };
         const path = `/_matrix/client/v3/rooms/${encodeURIComponent(room)}/send/m.room.message/${Math.random()}`;
         const headers = { Authorization: `Bearer ${access}` };
@@ -142,8 +135,9 @@ async def test_hostile_texts_become_harmless_nodes(browser: Browser, server: Ser
         if (!answer.ok) throw new Error(await answer.text());
     }"""
     room = (await ada.page.evaluate("location.hash")).split("/")[2].split("?")[0]
+    token = await ada.token()
     for html in HOSTILE:
-        await ada.page.evaluate(send, [html, room])
+        await ada.page.evaluate(send, [token, html, room])
     await ada.say("the end")
     await maya.sees("the end")
     log = maya.page.get_by_role("log")

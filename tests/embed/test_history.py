@@ -20,14 +20,7 @@ MESSAGES = 260
 # The spec's own tolerance for this client: what one reads may move by two pixels.
 STILL_PX = 2.0
 
-SEND = """async ([room, count]) => {
-    const { access } = await new Promise((done) => {
-        const open = indexedDB.open("hromada");
-        open.onsuccess = () => {
-            const got = open.result.transaction("kv").objectStore("kv").get("session");
-            got.onsuccess = () => done(got.result);
-        };
-    });
+SEND = """async ([access, room, count]) => {
     const headers = { Authorization: `Bearer ${access}` };
     for (let n = 0; n < count; n++) {
         const body = JSON.stringify({ msgtype: "m.text", body: `message ${n} ` + "word ".repeat((n * 7) % 40) });
@@ -76,7 +69,7 @@ async def test_scrolling_back_moves_nothing_and_loses_nothing(browser: Browser, 
     await ada.sign_up()
     await ada.create_room(f"Garden {ada.name}")
     room = (await ada.page.evaluate("location.hash")).split("/")[2].split("?")[0]
-    await ada.page.evaluate(SEND, [room, MESSAGES])
+    await ada.page.evaluate(SEND, [await ada.token(), room, MESSAGES])
     await ada.page.reload()
     await ada.sees(f"message {MESSAGES - 1} ")
     climbed = await ada.page.evaluate(CLIMB)

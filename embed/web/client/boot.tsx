@@ -2,7 +2,6 @@
 
 import { render } from "preact";
 import { preferred, speak } from "./i18n/t.ts";
-import { SignIn } from "./pages/SignIn.tsx";
 import { Skeleton } from "./parts/Skeleton.tsx";
 import { parse, route } from "./routes.ts";
 import { endedUser, stored, type Session } from "./sdk/session.ts";
@@ -21,10 +20,11 @@ async function boot(): Promise<void> {
     }
     const session = await stored();
     if (session) await enter(session);
-    else signIn(await endedUser());
+    else await signIn(await endedUser());
 }
 
-function signIn(user: string | undefined): void {
+async function signIn(user: string | undefined): Promise<void> {
+    const { SignIn } = await import("./pages/SignIn.tsx");
     const reason = user === undefined ? undefined : "ended";
     render(<SignIn reason={reason} user={user} onSession={(session, fresh) => void enter(session, fresh)} />, root);
 }

@@ -6,6 +6,7 @@ export const settings = {
     "confirm.text": "Enter your password to go on.",
     "confirm.title": "Is it you?",
     "confirm.yes": "Continue",
+    "devices.bare": "This browser keeps no cookies for this page, so what signs you in here is readable by scripts. Allow cookies and sign in again to change that.",
     "devices.end": "Sign out",
     "devices.end-all": "Sign out all others",
     "devices.end-text": { one: "{n} device will be signed out.", other: "{n} devices will be signed out." },

@@ -9,6 +9,7 @@ export const settings: Same<typeof en> = {
     "confirm.text": "Введіть пароль, щоб продовжити.",
     "confirm.title": "Це ви?",
     "confirm.yes": "Далі",
+    "devices.bare": "Цей браузер не зберігає файлів cookie для цієї сторінки, тож ключ входу тут доступний сценаріям. Дозвольте cookie й увійдіть знову, щоб це змінити.",
     "devices.end": "Вийти",
     "devices.end-all": "Вийти на всіх інших",
     "devices.end-text": { one: "Вихід на {n} пристрої.", few: "Вихід на {n} пристроях.", many: "Вихід на {n} пристроях.", other: "Вихід на {n} пристроях." },

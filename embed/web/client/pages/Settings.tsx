@@ -221,6 +221,7 @@ function Devices(): JSX.Element {
         <>
             <h1>{t("settings.devices")}</h1>
             <p class="mut">{t("devices.text")}</p>
+            {!engine.tokens.safe && <p class="sect card pad">{t("devices.bare")}</p>}
             {others.filter(({ id }) => strangers.value.includes(id)).map((device) => (
                 <div class="sect card pad stranger" key={device.id} role="group" aria-label={t("stranger.title")}>
                     <div class="row top"><span class="seal warn"><Icon name="shield-question" /></span><div class="grow"><h2 class="h3">{t("stranger.title")}</h2><p>{t("stranger.text", { name: device.name, when: device.seen ? short(device.seen) : "—" })}</p></div></div>

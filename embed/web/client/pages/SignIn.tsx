@@ -6,9 +6,8 @@ import { Icon } from "../../ui/Icon.tsx";
 import { keepLocal, language, LANGUAGES, type Language, speak, t } from "../i18n/t.ts";
 import { go, route } from "../routes.ts";
 import { ApiError } from "../sdk/api.ts";
-import {
-    available, login, type LoginFlow, loginFlows, loginWithToken, register, type RegistrationNeeds, registrationNeeds, type Session, type WebConfig, webConfig,
-} from "../sdk/session.ts";
+import { type Session, type WebConfig, webConfig } from "../sdk/session.ts";
+import { available, login, type LoginFlow, loginFlows, loginWithToken, register, type RegistrationNeeds, registrationNeeds } from "../sdk/signin.ts";
 
 interface Props {
     reason?: "ended" | undefined;

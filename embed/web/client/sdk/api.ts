@@ -23,6 +23,7 @@ export interface Ask {
     body?: unknown;
     token?: string | undefined;
     query?: Record<string, string>;
+    headers?: Record<string, string>;
     signal?: AbortSignal;
     fetch?: typeof fetch;
 }
@@ -30,7 +31,7 @@ export interface Ask {
 /** Ask the server for JSON. Throws ApiError. */
 export async function ask<T = Record<string, unknown>>(path: string, options: Ask = {}): Promise<T> {
     const { method = options.body === undefined ? "GET" : "POST", body, token, query, signal } = options;
-    const headers: Record<string, string> = {};
+    const headers: Record<string, string> = { ...options.headers };
     if (body !== undefined) headers["Content-Type"] = "application/json";
     if (token) headers["Authorization"] = `Bearer ${token}`;
     const url = query ? `${path}?${new URLSearchParams(query).toString()}` : path;

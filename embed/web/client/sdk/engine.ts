@@ -9,7 +9,7 @@ import { MemoryStore } from "matrix-js-sdk/lib/store/memory.js";
 import { SyncState } from "matrix-js-sdk/lib/sync.js";
 import { type Status, StreamSync } from "../../core/ws.mjs";
 import { Emitter } from "./emitter.ts";
-import { type Session, Tokens } from "./session.ts";
+import { forget, type Session, Tokens } from "./session.ts";
 
 export { DecryptionError } from "matrix-js-sdk/lib/common-crypto/CryptoBackend.js";
 export { StreamSync };
@@ -52,7 +52,7 @@ export class Engine extends Emitter<EngineEvents> {
         stream: StreamSync | undefined,
     ) {
         super();
-        this.tokens = new Tokens(session);
+        this.tokens = new Tokens(session, stream !== undefined);
         this.tokens.onended = (soft) => this.emit("ended", soft);
         this.stream = stream ?? new StreamSync({ fetch: (...request) => fetch(...request) });
         this.stream.onstatus = (status) => this.emit("status", status);
@@ -114,6 +114,7 @@ export class Engine extends Emitter<EngineEvents> {
     /** End the session on the server and forget what the SDK kept. */
     async logout(): Promise<void> {
         await this.client.logout(true).catch(() => undefined);
+        await forget();
         await this.client.clearStores().catch(() => undefined);
         this.stream.dispose();
     }
