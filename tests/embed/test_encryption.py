@@ -266,7 +266,7 @@ async def test_the_recovery_key_is_offered_kept_once_it_is_saved_and_opens_a_dev
     await field.fill(key[:7] + "0" + key[8:])
     await alert.get_by_text("Group 2 cannot be right").wait_for()
     await field.fill(key[:-1] + chr(ord(key[-1]) + (-1 if key[-1] in "9HNZkz" else 1)))
-    await alert.get_by_text("A letter somewhere").wait_for()
+    await alert.get_by_text("is not as it was written down").wait_for()
     await field.fill(unsaved)
     await phone.page.get_by_role("button", name="Open my history").click()
     await alert.get_by_text("does not fit").wait_for()

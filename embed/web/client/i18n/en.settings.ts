@@ -136,6 +136,7 @@ export const settings = {
     "unlock.group": "Group {n} cannot be right: look at “{text}” again.",
     "unlock.key": "Key",
     "unlock.lost": "Lost it? Start afresh",
+    "unlock.maybe": "A letter is not as it was written down. Look at group {n} first: “{text}”.",
     "unlock.odd": "A letter somewhere is not as it was written down.",
     "unlock.open": "Open my history",
     "unlock.text": "Paste it, or drop the file here. Spaces do not matter.",

@@ -211,7 +211,7 @@ function Unlock(): JSX.Element {
                             void event.dataTransfer?.files[0]?.text().then((content) => setText(content.trim()));
                         }} />
                     {group !== undefined ? (
-                        <span class="hint bad" role="alert"><Icon name="circle-alert" /><span>{t("unlock.group", { n: group.at, text: group.text })}</span></span>
+                        <span class="hint bad" role="alert"><Icon name="circle-alert" /><span>{t(odd ? "unlock.maybe" : "unlock.group", { n: group.at, text: group.text })}</span></span>
                     ) : wrong || odd ? (
                         <span class="hint bad" role="alert"><Icon name="circle-alert" /><span>{t(odd ? "unlock.odd" : "unlock.wrong")}</span></span>
                     ) : (

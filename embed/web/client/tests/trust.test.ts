@@ -52,6 +52,28 @@ test("one wrong letter in a recovery key is noticed", () => {
     assert.ok(missed <= tried / 64, `${missed} of ${tried}`);
 });
 
+test("the group with a wrong letter is named where only one can be it", () => {
+    const groups = KEY.split(" ");
+    const with_ = (nr: number, text: string): ReturnType<typeof recoveryProblem> => recoveryProblem(groups.with(nr, text).join(" "));
+    let right = 0, tried = 0;
+    for (const [nr, text] of groups.entries()) {
+        // Capitals for small letters, and neighbours that changed places.
+        const wrong = [...text].flatMap((sign, at) => {
+            const other = "ckmpsuwxyz".includes(sign.toLowerCase()) ? (sign === sign.toLowerCase() ? sign.toUpperCase() : sign.toLowerCase()) : sign;
+            const next = text[at + 1] ?? sign;
+            return [text.slice(0, at) + other + text.slice(at + 1), text.slice(0, at) + next + sign + text.slice(at + 2)];
+        });
+        for (const typed of wrong.filter((each) => each !== text && each.length === 4)) {
+            const { group, odd } = with_(nr, typed);
+            if (!group) continue;
+            tried++;
+            assert.deepEqual(group, { at: nr + 1, text: typed }, "never the wrong one");
+            if (odd) right++;
+        }
+    }
+    assert.ok(right > 12, `${right} of ${tried}`);
+});
+
 test("without a recovery key one is reminded on three days", () => {
     const DAY = 24 * 3_600_000;
     const on = (day: number, closed: number): boolean => due({ since: 1_000, closed }, 1_000 + day * DAY);
