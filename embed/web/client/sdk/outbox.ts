@@ -38,6 +38,8 @@ export interface Entry {
 
 /** Older ones are asked about before they go. */
 const STALE_MS = 24 * 3_600_000;
+/** So many files go up at a time. */
+const UPLOADS = 3;
 
 export type Encrypt = (roomId: string, type: string, content: Record<string, unknown>) => Promise<{ type: string; content: Record<string, unknown> }>;
 /** Uploads the entry's file and puts its address into the content. */
@@ -49,6 +51,9 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     #timers = new Map<string, ReturnType<typeof setTimeout>>();
     #count = 0;
     #aborts = new Map<string, AbortController>();
+    #uploads = new Map<string, Promise<void>>();
+    /** Whose upload was begun before its turn: that is done once. */
+    #begun = new Set<string>();
     /** The tab that sends, if it is not this one: what is to be done is told to it (ADR 0017). */
     leader: ((name: "adopt" | "retry" | "cancel", what: Entry | string) => void) | undefined;
     /** What the leader has not told of yet. */
@@ -192,9 +197,43 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         this.emit("change", entry.room);
     }
 
+    /** Files go up before it is their turn, some at a time; the messages keep their order. */
+    #ahead(): void {
+        for (const entry of this.#entries) {
+            if (this.#uploads.size >= UPLOADS) return;
+            if (!entry.upload || entry.state !== "waiting" || this.#begun.has(entry.txn)) continue;
+            this.#begun.add(entry.txn);
+            // What fails is tried again, and judged, when it is its turn.
+            void this.#upload(entry).catch(() => this.#entries.includes(entry) && entry.state === "uploading" && Object.assign(entry, { state: "waiting" }));
+        }
+    }
+
+    async #upload(entry: Entry): Promise<void> {
+        while (!this.#uploads.has(entry.txn) && this.#uploads.size >= UPLOADS) await Promise.race(this.#uploads.values()).catch(() => undefined);
+        const going = this.#uploads.get(entry.txn) ?? this.#begin(entry).finally(() => {
+            this.#uploads.delete(entry.txn);
+            this.#ahead();
+        });
+        this.#uploads.set(entry.txn, going);
+        return going;
+    }
+
+    async #begin(entry: Entry): Promise<void> {
+        if (!this.#entries.includes(entry)) return;
+        entry.state = "uploading";
+        this.#keep(entry);
+        const abort = new AbortController();
+        this.#aborts.set(entry.txn, abort);
+        await this.sendFile?.(entry, () => this.emit("change", entry.room), abort.signal);
+        entry.upload = undefined;
+        if (this.#entries.includes(entry)) this.#keep(entry);
+    }
+
     #run(room: string): void {
-        if (this.leader || this.#running.has(room) || this.#timers.has(room)) return;
-        const entry = this.#entries.find((each) => each.room === room && each.state === "waiting");
+        if (this.leader) return;
+        this.#ahead();
+        if (this.#running.has(room) || this.#timers.has(room)) return;
+        const entry = this.#entries.find((each) => each.room === room && (each.state === "waiting" || each.state === "uploading"));
         if (!entry) return;
         this.#running.add(room);
         void this.#send(entry)
@@ -209,14 +248,7 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     async #send(entry: Entry): Promise<number> {
         const { client } = this.engine;
         try {
-            if (entry.upload) {
-                entry.state = "uploading";
-                this.#keep(entry);
-                const abort = new AbortController();
-                this.#aborts.set(entry.txn, abort);
-                await this.sendFile?.(entry, () => this.emit("change", entry.room), abort.signal);
-                entry.upload = undefined;
-            }
+            if (entry.upload) await this.#upload(entry);
             if (!this.#entries.includes(entry)) return 0;
             entry.state = "sending";
             this.#keep(entry);
