@@ -1,4 +1,4 @@
-"""Files on their way: some at a time and in order, taken back, refused."""
+"""Files on their way: some at a time and in order, taken back, refused, and kept with the draft over a reload."""
 
 from __future__ import annotations
 
@@ -8,14 +8,31 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.embed.people import pair
+from tests.embed.people import pair, until
 from tests.support.server import Server
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, Route
+    from playwright.async_api import Browser, Page, Route
 
 UPLOAD = "**/_matrix/media/v3/upload*"
 TOO_LARGE = {"errcode": "M_TOO_LARGE", "error": "Too large"}
+
+
+# Whether all of these words are on the disk, beside or in a draft.
+KEPT = """async (words) => {
+    const request = (from) => new Promise((done) => (from.onsuccess = () => done(from.result)));
+    const db = await request(indexedDB.open("hromada"));
+    const drafts = await request(db.transaction("drafts").objectStore("drafts").getAll());
+    const files = (await request(db.transaction("kv").objectStore("kv").get("attached"))) ?? [];
+    db.close();
+    const found = [...drafts.map((each) => each.text), ...files.map((each) => each.file.name)];
+    return words.every((word) => found.includes(word));
+}"""
+
+
+async def kept(page: Page, *words: str) -> None:
+    """Wait until these are on the disk: from then on a reload loses none of them."""
+    await until(page, KEPT, list(words))
 
 
 class Gate:
@@ -49,6 +66,11 @@ def files(folder: Path, *names: str) -> list[Path]:
     for file in made:
         file.write_text(f"what is in {file.name}")
     return made
+
+
+async def tray(page: Page) -> list[str]:
+    """The names of the files beside the text."""
+    return await page.get_by_role("list", name="Files to send").locator("small.cut").all_inner_texts()
 
 
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
@@ -90,4 +112,49 @@ async def test_files_go_up_three_at_a_time_and_stay_in_order(browser: Browser, s
     await maya.sees("after a refusal")
     await ada.message("large.txt").get_by_role("button", name="Delete").click()
     await ada.message("large.txt").wait_for(state="detached")
+    assert ada.faults + maya.faults == []
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_what_is_not_sent_yet_outlives_a_reload(browser: Browser, server: Server, tmp_path: Path) -> None:
+    ada, maya, name = await pair(browser, server)
+    page = ada.page
+    await ada.attach(*files(tmp_path, "one.txt", "two.txt"))
+    await ada.composer.fill("with a text")
+    await kept(page, "with a text", "one.txt", "two.txt")
+    await page.reload()
+    await page.get_by_text("two.txt").wait_for()
+    assert await tray(page) == ["one.txt", "two.txt"]
+    assert await ada.composer.input_value() == "with a text"
+    # Another tab shows them too; what is sent or dropped there is gone here.
+    second = await ada.context.new_page()
+    await second.goto(f"{ada.url}/")
+    await second.get_by_role("link", name=name).click()
+    await second.get_by_role("button", name="Remove two.txt").click()
+    await page.get_by_text("two.txt").wait_for(state="detached")
+    await second.locator("#composer").press("Enter")
+    await page.get_by_role("list", name="Files to send").wait_for(state="detached")
+    await maya.page.get_by_text("with a text").last.wait_for()
+    await second.close()
+    await page.reload()
+    await ada.sees("with a text")
+    assert await page.get_by_role("list", name="Files to send").count() == 0
+
+    # A message that is being changed: as it stood, and the draft of what is new beside it.
+    await ada.say("first words")
+    await maya.sees("first words")
+    await ada.composer.fill("something new")
+    await ada.act("first words", "More actions")
+    await page.get_by_role("menuitem", name="Edit").click()
+    await ada.composer.fill("better words")
+    await kept(page, "something new", "better words")
+    await page.reload()
+    await page.get_by_text("Editing", exact=True).wait_for()
+    assert await ada.composer.input_value() == "better words"
+    await ada.composer.press("Enter")
+    await maya.sees("better words")
+    assert await ada.composer.input_value() == "something new"
+    await page.reload()
+    await ada.sees("better words")
+    assert await page.get_by_text("Editing", exact=True).count() == 0
     assert ada.faults + maya.faults == []

@@ -23,6 +23,7 @@ import { waiting } from "./stores/list.ts";
 import { forgetViews, keptRoom } from "./stores/room.ts";
 import { keepList, showKept } from "./stores/snapshot.ts";
 import { beLeader, type Leader } from "./stores/tabs.ts";
+import { loadFiles, losing } from "./stores/uploads.ts";
 import { listenForKeys } from "./stores/keys.ts";
 import { watchForNotices } from "./stores/notify.ts";
 
@@ -82,7 +83,7 @@ export async function start(root: HTMLElement, session: Session, fresh: "login" 
     };
     const up = Promise.withResolvers<App>();
     const leader = await beLeader(session.userId, stop, (channel, word) => void hear(up.promise, channel, word as Word));
-    const [kept] = await Promise.all([showKept(session.userId), loadDrafts()]);
+    const [kept] = await Promise.all([showKept(session.userId), loadDrafts(), loadFiles()]);
     if (kept) render(<Client />, root);
     const following = leader.first ? undefined : await join(leader, session);
     if (!leader.first && !following) return elsewhere(root, () => void leader.take().then(async () => start(root, (await stored()) ?? session, fresh)));
@@ -125,7 +126,7 @@ export async function start(root: HTMLElement, session: Session, fresh: "login" 
     engine.on("ready", () => keepList(session.userId));
     engine.on("answered", () => (keptRoom.value = undefined));
     engine.on("ready", () => setTimeout(fetchAhead, 3_000));
-    addEventListener("beforeunload", (event) => !running.following && outbox.uploading && event.preventDefault());
+    addEventListener("beforeunload", (event) => ((!running.following && outbox.uploading) || losing()) && event.preventDefault());
     listenForKeys();
     watchForNotices();
 }

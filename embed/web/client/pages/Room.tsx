@@ -13,7 +13,7 @@ import { MessageMenu } from "../parts/MessageMenu.tsx";
 import { Panel } from "../parts/Panel.tsx";
 import { TimelineView } from "../parts/Timeline.tsx";
 import { TimelineSkeleton } from "../parts/Skeleton.tsx";
-import { addFiles } from "../stores/uploads.ts";
+import { addFiles, handFilesOn } from "../stores/uploads.ts";
 import { go, panel, route, type Route } from "../routes.ts";
 import { personOf } from "../sdk/rooms.ts";
 import type { Message, Person, RoomRow } from "../sdk/types.ts";
@@ -187,7 +187,9 @@ function Conversation({ row, to }: { row: RoomRow; to: RoomRoute }): JSX.Element
         document.querySelector<HTMLElement>(".head h2")?.blur();
     }, [row.id]);
     useEffect(() => {
-        if (row.successor) handOn(row.id, row.successor);
+        if (!row.successor) return;
+        handOn(row.id, row.successor);
+        handFilesOn(row.id, row.successor);
     }, [row.successor]);
     const key = draftKey(row.id);
     return (

@@ -1,3 +1,4 @@
+import { useSignalEffect } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { voice } from "../../ui/Avatar.tsx";
@@ -8,7 +9,7 @@ import { t } from "../i18n/t.ts";
 import { contentOf, mentionsIn } from "../render/compose.ts";
 import type { Message, Person, Rights, RoomRow } from "../sdk/types.ts";
 import { app, attempt, rooms, the } from "../stores/app.ts";
-import { draftKey, drafts, keepDraft, type Mention } from "../stores/drafts.ts";
+import { draftKey, drafts, dropDraft, editKey, editOf, keepDraft, type Mention } from "../stores/drafts.ts";
 import type { RoomView } from "../stores/room.ts";
 import { settings } from "../stores/settings.ts";
 import { question } from "../stores/ui.ts";
@@ -67,25 +68,37 @@ export function Composer(props: Props): JSX.Element {
     const before = useRef<{ text: string; mentions: Mention[] } | undefined>(undefined);
     const told = useRef<Mention[]>([]);
 
+    // What was being answered or changed when one went away: as soon as it is there.
+    const left = useRef<{ reply: string | undefined; edit: string | undefined }>({ reply: undefined, edit: undefined });
+
     // Another conversation: its own draft. Another tab's change is taken only while nobody writes here.
     useLayoutEffect(() => {
         const draft = drafts.value.get(key);
         setText(draft?.text ?? "");
         mentions.current = draft?.mentions ?? [];
         setOptions([]);
-        const replied = draft?.reply && view.items.value.find((item): item is Message => item.kind === "message" && item.id === draft.reply);
-        if (replied) props.setReply(replied);
+        left.current = { reply: draft?.reply, edit: editOf(key) };
         if (matchMedia("(pointer: fine)").matches) field.current?.focus({ preventScroll: true });
         return () => stopTyping();
     }, [key]);
+    useSignalEffect(() => {
+        const find = (id: string | undefined): Message | undefined => view.items.value.find((item): item is Message => id !== undefined && item.kind === "message" && item.id === id);
+        const [replied, changed] = [find(left.current.reply), find(left.current.edit)];
+        if (!replied && !changed) return;
+        left.current = { reply: undefined, edit: undefined };
+        if (changed) props.setEdit(changed);
+        else props.setReply(replied);
+    });
     useEffect(() => {
         if (document.activeElement !== field.current && !edit && kept && kept.text !== text) setText(kept.text);
     }, [kept?.text]);
     useLayoutEffect(() => {
         if (edit) {
             before.current ??= { text, mentions: mentions.current };
-            setText(textOf(edit));
-            mentions.current = told.current = edit.body.type === "text" ? mentionsIn(edit.body.text, edit.body.html, edit.wakesRoom === true) : [];
+            const begun = drafts.value.get(editKey(key, edit.id));
+            setText(begun?.text ?? textOf(edit));
+            told.current = edit.body.type === "text" ? mentionsIn(edit.body.text, edit.body.html, edit.wakesRoom === true) : [];
+            mentions.current = begun?.mentions ?? told.current;
             field.current?.focus();
         } else if (before.current) {
             setText(before.current.text);
@@ -113,7 +126,8 @@ export function Composer(props: Props): JSX.Element {
     };
     const change = (value: string): void => {
         setText(value);
-        if (!edit) keepDraft(key, { text: value, mentions: mentions.current, reply: reply?.id, edit: undefined });
+        if (edit) keepDraft(editKey(key, edit.id), { text: value, mentions: mentions.current, reply: undefined, edit: edit.id });
+        else keepDraft(key, { text: value, mentions: mentions.current, reply: reply?.id ?? left.current.reply, edit: undefined });
         if (settings.value.typing && !edit) {
             if (!value) stopTyping();
             else if (Date.now() - typed.current > TYPING_MS) {
@@ -162,15 +176,20 @@ export function Composer(props: Props): JSX.Element {
         change(area.value);
         area.focus();
     };
+    const leave = (): void => {
+        if (edit) dropDraft(editKey(key, edit.id));
+        props.setEdit(undefined);
+    };
     const done = (): void => {
         stopTyping();
+        left.current = { reply: undefined, edit: undefined };
         if (!edit) {
             setText("");
             mentions.current = [];
-            keepDraft(key, { text: "", mentions: [], reply: undefined, edit: undefined });
+            dropDraft(key);
         }
         props.setReply(undefined);
-        props.setEdit(undefined);
+        leave();
         setOptions([]);
     };
     const send = async (): Promise<void> => {
@@ -252,7 +271,7 @@ export function Composer(props: Props): JSX.Element {
         if (event.key === "Escape") {
             if (open) return act(() => setOptions([]));
             if (emoji) return act(() => setEmoji(false));
-            if (edit) return act(() => props.setEdit(undefined));
+            if (edit) return act(leave);
             if (reply) return act(() => props.setReply(undefined));
             return undefined; // what is around it: the panel, or the end of the conversation
         }
@@ -302,7 +321,7 @@ export function Composer(props: Props): JSX.Element {
                         <span class="quote grow" style={{ "--vc": voice(about.sender.id) }}><b>{edit ? t("composer.editing") : about.sender.name}</b><span>{textOf(about) || t("composer.attachment")}</span></span>
                         <IconButton icon="x" label={t(edit ? "composer.cancel-edit" : "composer.cancel-reply")} onClick={() => {
                             props.setReply(undefined);
-                            props.setEdit(undefined);
+                            leave();
                         }} />
                     </div>
                 )}

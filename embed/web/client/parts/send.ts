@@ -1,7 +1,7 @@
 // From files in the tray to entries of the outbox.
 
 import { the } from "../stores/app.ts";
-import { takeFiles } from "../stores/uploads.ts";
+import { filesTaken, takeFiles } from "../stores/uploads.ts";
 
 interface Reply {
     id: string;
@@ -35,5 +35,6 @@ export async function sendUploads(draft: string, room: string, thread: string | 
         the().outbox.add(room, "m.room.message", content, { thread, quoted: at === 0 && reply !== undefined, upload: { blob, name: file.name, progress: 0 } });
         if (url) URL.revokeObjectURL(url);
     }
+    filesTaken(draft);
     return caption !== "";
 }

@@ -23,6 +23,13 @@ const timers = new Map<string, ReturnType<typeof setTimeout>>();
 const channel = "BroadcastChannel" in globalThis ? new BroadcastChannel("hromada.drafts") : undefined;
 
 export const draftKey = (room: string, thread?: string): string => (thread ? `${room} ${thread}` : room);
+/** Where a message that is being changed stands, beside the draft of what is new. */
+export const editKey = (draft: string, event: string): string => `${draft} edit:${event}`;
+
+/** The message that was being changed when one went away. */
+export const editOf = (draft: string): string | undefined => [...drafts.value.keys()].find((key) => key.startsWith(editKey(draft, "")))?.slice(editKey(draft, "").length);
+
+export const dropDraft = (key: string): void => keepDraft(key, { text: "", mentions: [], reply: undefined, edit: undefined });
 
 export async function loadDrafts(): Promise<void> {
     drafts.value = new Map(await kv.all<Draft>("drafts"));
@@ -51,7 +58,9 @@ function write(key: string): void {
 export function keepDraft(key: string, draft: Omit<Draft, "at">): void {
     put(key, draft.text.trim() || draft.reply || draft.edit ? { ...draft, at: Date.now() } : undefined);
     clearTimeout(timers.get(key));
-    timers.set(key, setTimeout(() => write(key), WAIT_MS));
+    // What was sent is gone at once: a page that is loaded anew must not bring it back.
+    if (drafts.value.has(key)) timers.set(key, setTimeout(() => write(key), WAIT_MS));
+    else write(key);
 }
 
 /** A room that took another's place takes its draft too. */
@@ -59,5 +68,5 @@ export function handOn(from: string, to: string): void {
     const draft = drafts.value.get(from);
     if (!draft || drafts.value.has(to)) return;
     keepDraft(to, { ...draft, reply: undefined, edit: undefined });
-    keepDraft(from, { text: "", mentions: [], reply: undefined, edit: undefined });
+    dropDraft(from);
 }

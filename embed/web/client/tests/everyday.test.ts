@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { contentOf, formatted, mentionsIn } from "../render/compose.ts";
+import { kept } from "../stores/attached.ts";
 import { due } from "../stores/due.ts";
 import { BACK_MS, wayIn } from "../stores/way.ts";
 
@@ -35,4 +36,13 @@ test("another build is taken when nobody looks, and offered after a day", () => 
     assert.equal(due(now - 1, 0, false, true, now), undefined);
     assert.equal(due(now - day, 0, false, true, now), "offer");
     assert.equal(due(now - 2 * day, now - 1, false, true, now), undefined);
+});
+
+test("of the files that wait, those that fit are kept", () => {
+    const files = (...sizes: number[]): { file: { size: number } }[] => sizes.map((size) => ({ file: { size } }));
+    const sizes = (...all: number[]): number[] => kept(files(...all)).map(({ file }) => file.size);
+    assert.deepEqual(sizes(), []);
+    assert.deepEqual(sizes(1, 2, 3, 4), [1, 2, 3]);
+    assert.deepEqual(sizes(20e6, 6e6, 5e6), [20e6, 5e6], "what does not fit leaves its room to the next");
+    assert.deepEqual(sizes(26e6), []);
 });
