@@ -36,9 +36,12 @@ export const admin = signal(false);
 /** The largest upload in bytes. */
 export const largest = signal<number | undefined>(undefined);
 
+let last: App | undefined;
+/** The client that runs. While its session ends it is the one that ran: what is being drawn at that moment asks for it. */
 export const the = (): App => {
-    if (!app.value) throw new Error("nobody is signed in");
-    return app.value;
+    last = app.value ?? last;
+    if (!last) throw new Error("nobody is signed in");
+    return last;
 };
 
 // --- short messages ---
