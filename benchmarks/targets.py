@@ -88,6 +88,7 @@ TARGETS = (
     _cpu_line("incremental sync, nothing new", "sync-nothing", 3, 8),
     _cpu_line("join into the large room", "join", 10, 25),
     _cpu_line("… the first after a start, alone", "join-cold", 20, 25),
+    _cpu_line("… twenty, one at a time from a start on", "join-one-by-one", 20, 25),
     _cpu_line("joined members of the large room", "joined-members", 8, 20),
     _cpu_line("members of the large room", "members", 8, 20),
     _cpu_line("history, page of 100, first read", "history-first", 20, 25),

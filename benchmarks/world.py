@@ -13,6 +13,7 @@ from benchmarks.servers import Homeserver
 
 AT_ONCE = 8
 SENDERS = 10
+IN_TURN = 20  # who come to the large room one at a time
 
 
 class Need(Enum):
@@ -128,7 +129,7 @@ class World:
 
     async def _make_hall(self) -> None:
         crowd = await self._users("member", self.scale.hall - 1)
-        self.visitors = await self._users("visitor", self.scale.repeats * self.turns)
+        self.visitors = await self._users("visitor", (self.scale.repeats + IN_TURN) * self.turns)
         self.hall = await self.matrix.create_room(self.senders[0], "hall")
         await self._fill(self.hall, crowd)
 

@@ -35,6 +35,7 @@ SCENARIOS: dict[str, Scenario] = {
     "sync-nothing": Scenario(syncing.nothing_new, (Need.SENDERS,)),
     "join": Scenario(rooms.join, (Need.HALL,)),
     "join-cold": Scenario(rooms.join_cold, (Need.HALL,)),
+    "join-one-by-one": Scenario(rooms.join_one_by_one, (Need.HALL,)),
     "joined-members": Scenario(rooms.joined_members, (Need.HALL,)),
     "members": Scenario(rooms.members, (Need.HALL,)),
     "create-room": Scenario(rooms.create, (Need.SENDERS,)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from benchmarks.measure import Measurement, Meter, drive, summary
-from benchmarks.world import World
+from benchmarks.world import IN_TURN, World
 
 PAGE = 100
 READS = 200
@@ -53,6 +53,16 @@ async def join_cold(world: World) -> list[Measurement]:
         sum(getattr(measured, name) for measured, _ in parts) for name in ("wall_s", "server_cpu_s", "database_cpu_s")
     )
     return [Measurement("join-cold", len(latencies), wall, server, database, summary(latencies))]
+
+
+async def join_one_by_one(world: World) -> list[Measurement]:
+    """Users who come to the large room one at a time, from a start of the server on: the first one is among them."""
+    world.server.stop()
+    await world.server.start()
+    await world.matrix.sync(world.senders[1])
+    meter = Meter("join-one-by-one", world.server)
+    await drive(meter, 1, world.scale.bounds(IN_TURN), lambda _: world.matrix.join(world.visitors.pop(), world.hall))
+    return [await meter.finish()]
 
 
 async def joined_members(world: World) -> list[Measurement]:

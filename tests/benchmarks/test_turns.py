@@ -10,7 +10,7 @@ import pytest
 from benchmarks import measure
 from benchmarks.measure import Cost
 from benchmarks.scenarios import rooms
-from benchmarks.world import QUICK, World
+from benchmarks.world import IN_TURN, QUICK, World
 
 
 class Idle:
@@ -37,10 +37,11 @@ async def test_joins_leave_visitors_for_the_next_turn(monkeypatch: pytest.Monkey
     monkeypatch.setattr(measure, "SETTLE_S", 0)
     idle = cast("Any", Idle())
     world = World(idle, idle, replace(QUICK, repeats=9), turns=3)
-    world.senders = world.visitors = [idle] * (9 * world.turns)
-    world.visitors = list(world.visitors)
+    world.senders = [idle] * 9
+    world.visitors = [idle] * ((9 + IN_TURN) * world.turns)
     for _ in range(world.turns):
         (joined,) = await rooms.join(world)
         (cold,) = await rooms.join_cold(world)
-        assert (joined.operations, cold.operations) == (2, rooms.STARTS)
+        (in_turn,) = await rooms.join_one_by_one(world)
+        assert (joined.operations, cold.operations, in_turn.operations) == (2, rooms.STARTS, IN_TURN)
     assert not world.visitors
