@@ -24,10 +24,16 @@ const OFFERED: Record<(typeof STATES)[number], readonly ("take" | "resolve" | "h
 /** A page of the site; nothing that a browser would run. */
 const linkOf = (page: unknown): string | undefined => (typeof page === "string" && /^https?:\/\//.test(page) ? page : undefined);
 
+/** What begins with `!` is said to the server. */
+function isNote(event: MatrixEvent): boolean {
+    const body: unknown = event.getContent()["body"];
+    return !event.isRedacted() && typeof body === "string" && !body.startsWith("!");
+}
+
 /** The case of a support chat beside its conversation: where the visitor is, how it stands, what staff has noted. */
 export function SupportCase({ row }: { row: RoomRow }): JSX.Element | null {
     const [, again] = useState({});
-    const [notes, setNotes] = useState<readonly MatrixEvent[]>([]);
+    const [notes, setNotes] = useState<readonly MatrixEvent[]>();
     const [text, setText] = useState("");
     const { engine, commands } = the();
     const ticket = ticketOf(row.id);
@@ -39,9 +45,10 @@ export function SupportCase({ row }: { row: RoomRow }): JSX.Element | null {
             again({});
             if (!card) return;
             const { events } = await engine.client.relations(desk, card, "m.thread", null, { limit: MOST_NOTES });
-            if (current) setNotes(events.reverse().filter((event) => !event.isRedacted() && typeof event.getContent()["body"] === "string"));
+            if (current) setNotes(events.reverse().filter(isNote));
         };
         const listen = (room: string): void => {
+            // What cannot be had now is asked for again with the next change; until then nothing is said of it.
             if (room === row.id || room === desk) void load().catch(() => undefined);
         };
         listen(row.id);
@@ -79,9 +86,9 @@ export function SupportCase({ row }: { row: RoomRow }): JSX.Element | null {
                         {OFFERED[status].filter((each) => each !== "take" || ticket.assignee !== me.value.id).map((each) => <button key={each} type="button" class="btn s" onClick={() => void say(`!${each}`)}>{t(`case.do-${each}`)}</button>)}
                     </div>
                     <div class="cap2"><span>{t("case.notes")}</span></div>
-                    {notes.length === 0 && <p class="nothing">{t("case.no-notes")}</p>}
+                    {notes?.length === 0 && <p class="nothing">{t("case.no-notes")}</p>}
                     <ul aria-label={t("case.notes")}>
-                        {notes.filter((note) => !(note.getContent()["body"] as string).startsWith("!")).map((note) => (
+                        {notes?.map((note) => (
                             <li key={note.getId()} class="it"><span class="grow">{note.getContent()["body"] as string}<small>{personOf(engine.room(desk), note.getSender() ?? "").name} · {short(note.getTs())}</small></span></li>
                         ))}
                     </ul>
