@@ -8,8 +8,8 @@ import json
 import re
 import signal
 import sys
-import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -95,32 +95,44 @@ def _homeserver(config: Config) -> Homeserver:
 
 
 def _run(config: Config, options: argparse.Namespace) -> int:
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_running(config, standby=options.standby))
+
+
+async def _running(config: Config, *, standby: bool) -> int:
     """Run until stopped. A state that is away is waited for; on standby, one that another bridge uses, too."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # An exception raised by a handler is lost where none can be raised, as in a weak reference's callback.
+        loop.add_signal_handler(number, stop.set)
     waiting = ""
     began = False
-    while True:
-        signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))  # while nothing runs that has to end
+    while not stop.is_set():
         try:
             state = State(config.state)
             began, waiting = True, ""
             try:
-                with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                    runner.run(_serve(config, state))
-                return 0
+                async with _homeserver(config) as homeserver:
+                    await serve(config, state, homeserver, lambda names: write(f"ready {names}"), stop)
+                break
             finally:
                 state.close()
         except StateInUse as error:
-            if not options.standby:
+            if not standby:
                 raise
             reason = f"standing by: {error}"
         except StateAway as error:
-            if not (began or options.standby):
+            if not (began or standby):
                 raise
             reason = f"waiting: {error}"
         if reason != waiting:
             waiting = reason
             write(reason)
-        time.sleep(_LOOK_AGAIN_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_AGAIN_S):
+                await stop.wait()
+    return 0
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -129,11 +141,6 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = import_module("uvloop").new_event_loop
     return factory
-
-
-async def _serve(config: Config, state: State) -> None:
-    async with _homeserver(config) as homeserver:
-        await serve(config, state, homeserver, lambda names: write(f"ready {names}"))
 
 
 def _check(config: Config, options: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from quart import Quart, Response, request
 
 from bridges.config import Config
+from bridges.ending import end
 from bridges.faults import reach
 from bridges.metrics import REGISTRY
 from bridges.state import State, StateLost
@@ -127,7 +129,8 @@ def listen(config: Config) -> socket.socket | None:
 async def run(app: Quart, listener: socket.socket) -> None:
     """Serve until cancelled."""
     settings = Hypercorn()
-    settings.bind = [f"fd://{listener.fileno()}"]
+    # One of its own, which it closes: the number of a closed one can be another's by then.
+    settings.bind = [f"fd://{os.dup(listener.fileno())}"]
     settings.accesslog, settings.errorlog = None, None
     settings.graceful_timeout = 2
     stop = asyncio.Event()
@@ -136,5 +139,6 @@ async def run(app: Quart, listener: socket.socket) -> None:
         await asyncio.shield(serving)
     finally:
         stop.set()
-        await asyncio.wait([serving], timeout=5)
         listener.close()
+        _, late = await asyncio.wait([serving], timeout=5)
+        await end(late)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from bridges.capture import Capture
 from bridges.config import Config
 from bridges.deliver import Sender
+from bridges.ending import end
 from bridges.http import listen, make_app, run
 from bridges.inbound import Inbound
 from bridges.mapper import transaction_id
@@ -62,11 +61,25 @@ class Notices:
             self.tell(delivery.mapping, f"{delivery.lane} was refused: {error}. See `hromada bridges dead`.")
 
 
-async def serve(config: Config, state: State, homeserver: Homeserver, ready: Callable[[str], None]) -> None:
-    """Run until SIGTERM or SIGINT.
+async def serve(
+    config: Config, state: State, homeserver: Homeserver, ready: Callable[[str], None], stop: asyncio.Event
+) -> None:
+    """Run until `stop` is set. Raises OSError if the address is taken, StateLost, ConfigError for want of a package."""
+    running = asyncio.create_task(_run(config, state, homeserver, ready, stop))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        running.cancel()  # it ends what it began, and takes its time for that
+        await asyncio.wait([running])
+    if not running.cancelled():
+        running.result()
 
-    Raises OSError if the address is taken, StateLost, ConfigError for want of a package.
-    """
+
+async def _run(
+    config: Config, state: State, homeserver: Homeserver, ready: Callable[[str], None], stop: asyncio.Event
+) -> None:
     sources = open_sources(config)
     sender = Sender(config, state, homeserver)
     notices = Notices(config, state, sender.wake)
@@ -89,23 +102,22 @@ async def serve(config: Config, state: State, homeserver: Homeserver, ready: Cal
             serve_logins(app, Logins(config, state))
         inbound.told = endpoints.tell
         works += [inbound.run, endpoints.run, partial(run, app, listener)]
+    if stop.is_set():
+        return
     tasks = [asyncio.create_task(work()) for work in works]
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lambda: [task.cancel() for task in tasks])
     ready(", ".join(config.mapping))
-    with suppress(asyncio.CancelledError):
-        try:
-            await asyncio.gather(*tasks)
-        except BaseExceptionGroup as group:
-            if (lost := group.subgroup(StateLost)) is not None:
-                raise _first(lost) from None
-            raise
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await _close(sources)
+    try:
+        # Not `gather`, which would wait for a task that forgot that it was cancelled.
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in ended:
+            task.result()
+    except BaseExceptionGroup as group:
+        if (lost := group.subgroup(StateLost)) is not None:
+            raise _first(lost) from None
+        raise
+    finally:
+        await end(tasks)
+        await _close(sources)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

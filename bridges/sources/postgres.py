@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from bridges.config import Config, ConfigError, seconds
+from bridges.ending import end
 from bridges.sources import Feed, Finding, Refused, SourceUnavailable
 from bridges.sources.examine import examine_postgres
 from bridges.sources.logical import LogicalFeed
@@ -88,10 +89,12 @@ class PostgresSource(SqlSource):
         except (asyncpg.InternalClientError, asyncpg.InterfaceError) as error:
             if self._pool is not None:
                 await self._pool.expire_connections()
+            _unless_cancelled(error)
             raise SourceUnavailable(reason(error)) from error
         except (OSError, TimeoutError, asyncpg.PostgresError, ValueError) as error:
             if getattr(error, "sqlstate", None) in ("42703", "42P01", "42804", "22P02"):
                 self._types.clear()  # the table is another one now
+            _unless_cancelled(error)
             raise SourceUnavailable(reason(error)) from error
 
     async def fetch_all(self, statement: str, *values: Any) -> list[Any]:
@@ -116,7 +119,7 @@ class PostgresSource(SqlSource):
     async def close(self) -> None:
         """Close the connections."""
         if self._watcher is not None:
-            self._watcher.cancel()
+            await end([self._watcher])
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.terminate()
@@ -230,6 +233,13 @@ class PostgresSource(SqlSource):
 
 async def _leave(_connection: Any) -> None:
     """Nothing is to be reset: nothing outlives a statement or a transaction here."""
+
+
+def _unless_cancelled(error: Exception) -> None:
+    """What is given back while it is closed fails, and the failure takes the place of the cancellation."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from error
 
 
 def _shown(value: Any) -> str:

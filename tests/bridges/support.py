@@ -75,7 +75,7 @@ class Bridge:
         """SIGTERM; the exit status."""
         assert self._process is not None
         self._process.terminate()
-        status, self._process = self._process.wait(30), None
+        status, self._process = self._process.wait(120), None
         return status
 
     def log(self) -> str:

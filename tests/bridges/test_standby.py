@@ -80,6 +80,9 @@ async def test_one_takes_over_from_the_other(
     await said(world, first, "ready", 1)
     second.start(arguments=("--standby",))
     await said(world, second, "standing by", 1)
+    assert second.stop() == 0  # while it stands by
+    second.start(arguments=("--standby",))
+    await said(world, second, "standing by", 2)
     expected: dict[int, list[str]] = {}
     for order in range(100, 100 + ORDERS):
         world.sql(f"INSERT INTO orders (id, status, total) VALUES ({order}, 's0', 70)")
