@@ -60,7 +60,7 @@ async def _upload(world: World, uploaders: list[Account]) -> Measurement:
         device, body = bodies.pop()
         await world.matrix.call("POST", f"{CLIENT}/keys/upload", device, body)
 
-    bounds = world.scale.bounds(min(world.scale.repeats, len(bodies) - UPLOADERS))
+    bounds = world.scale.bounds(len(bodies) - UPLOADERS)
     await drive(meter, UPLOADERS, bounds, upload, warm_up=1)
     return await meter.finish()
 
