@@ -169,6 +169,7 @@ def stream_settings(config: Config) -> StreamSettings:
         auth_seconds=stream.auth_seconds,
         heartbeat_seconds=stream.heartbeat_seconds,
         sockets_per_user=stream.sockets_per_user,
+        sockets_per_guest=stream.sockets_per_guest,
         frames=stream.frames,
         requests_in_flight=stream.requests_in_flight,
         buffer_bytes=stream.buffer_bytes,

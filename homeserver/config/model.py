@@ -320,6 +320,7 @@ class Stream(Section, frozen=True, kw_only=True):
     frame_bytes: Annotated[int, _doc("Largest frame of a client.", ge=4_096, le=1_048_576)] = 65_536
     frames: Annotated[Rate, _doc("Frames of one socket, acknowledgements aside.")] = Rate(20, 60)
     sockets_per_user: Annotated[int, _doc("Open sockets of one user.", ge=1, le=10_000)] = 20
+    sockets_per_guest: Annotated[int, _doc("Open sockets of a visitor of a support chat, or guest.", ge=1, le=100)] = 3
     unknown_per_address: Annotated[int, _doc("Sockets of one address that have not shown their token yet.", ge=1)] = 100
     requests_in_flight: Annotated[int, _doc("Calls of one socket worked on at a time.", ge=1, le=100)] = 8
     buffer_bytes: Annotated[

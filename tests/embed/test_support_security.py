@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
+from contextlib import AsyncExitStack
 from typing import Any
 
 import aiohttp
@@ -21,6 +22,7 @@ from tests.embed.test_support_identity import claims, keyed, signed
 from tests.support.client import Client, part
 from tests.support.fixtures import MakeUser, StartServer, fresh
 from tests.support.server import Server
+from tests.support.stream import connected, streaming
 
 pytestmark = pytest.mark.usefixtures("web_build")
 ORIGIN = "https://shop.example"
@@ -69,6 +71,17 @@ async def test_a_visitor_tries_every_endpoint(server: Server, http: aiohttp.Clie
         if refused is may or reply.status >= 500:
             wrong.append(f"{route.method} {route.path}: {reply}")
     assert not wrong, "\n".join(wrong)
+
+
+async def test_a_visitor_has_three_sockets(server: Server, http: aiohttp.ClientSession) -> None:
+    frame = Frame(http, server, new_site(server, [ORIGIN], []))
+    await frame.begin()
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(streaming(frame.client))
+        fourth = await stack.enter_async_context(connected(frame.client))
+        await fourth.send(op="auth", access_token=frame.client.token)
+        assert await fourth.closed() == 4008
 
 
 async def test_a_visitor_reaches_no_other_room_and_says_no_other_things(

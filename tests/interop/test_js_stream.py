@@ -77,6 +77,8 @@ async def test_the_edges_of_the_adapter(server: Server, anonymous: Client, node_
     assert results["polled"][0] == 200
     assert results["pollingStats"] == ["polling", 1, 2]
     assert results["stillPolling"] == [2, 2]
+    assert results["oneMore"] == 200
+    assert results["oneMoreStats"] == ["polling", 1, 1]
 
 
 async def _disturb(

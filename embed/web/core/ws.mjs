@@ -182,8 +182,10 @@ export class StreamSync {
         this.#link = link;
         // Whatever a link says after it was given up is not heard any more.
         link.onupdate = (update) => this.#link === link && this.#deliver(update);
+        let streamed = false;
         link.onstreaming = () => {
             if (this.#link !== link) return;
+            streamed = true;
             this.#failures = this.#refusals = 0;
             this.#say("streaming");
         };
@@ -199,7 +201,8 @@ export class StreamSync {
         link.onend = (code, opened) => {
             if (this.#link !== link) return;
             this.#drop();
-            if (code === 4000) this.#poll();
+            // Not understood; or the user has as many sockets as they may, and others of them may last.
+            if (code === 4000 || (code === 4008 && !streamed)) this.#poll();
             else if (opened) this.#again();
             else void this.#refused(call);
         };

@@ -51,6 +51,7 @@ class StreamSettings:
     auth_seconds: float = 5.0
     heartbeat_seconds: float = 30.0
     sockets_per_user: int = 20
+    sockets_per_guest: int = 3
     frames: Rate = field(default_factory=lambda: Rate(20, 60))
     requests_in_flight: int = 8
     buffer_bytes: int = 256 * 1024
@@ -98,7 +99,8 @@ class Sockets:
         """Raises CloseSocket if the user has too many, or the server stops."""
         if self._held.released:
             raise _stopping()
-        user_id, most = session.who.user_id, self.settings.sockets_per_user
+        who = session.who
+        user_id, most = who.user_id, self.settings.sockets_per_guest if who.is_guest else self.settings.sockets_per_user
         if sum(isinstance(held, StreamSession) for held in self._held.of(user_id)) >= most:
             raise CloseSocket(CloseCode.TOO_SLOW, f"A user may have {most} sockets")
         self._held.add(user_id, session)

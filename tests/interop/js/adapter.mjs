@@ -56,4 +56,17 @@ results.polled = await given(await polling.fetch(url({ timeout: 0, since }), opt
 results.pollingStats = [polling.status, polling.stats.polls, polling.stats.sockets];
 await polling.fetch(url({ timeout: 0, since }), options(fresh));
 results.stillPolling = [polling.stats.polls, polling.stats.sockets];
+
+// As many sockets as a user may have: one more is refused, and polls instead of asking for ever.
+const most = 20;
+const streams = await Promise.all(
+    Array.from({ length: most }, () => new Promise((resolve) => {
+        const one = new StreamSync({ onstatus: (now) => now === "streaming" && resolve(one) });
+        one.fetch(url({ timeout: 60_000, since }), options(fresh)).catch(() => {});
+    })),
+);
+const another = new StreamSync();
+results.oneMore = (await given(await another.fetch(url({ timeout: 0, since }), options(fresh))))[0];
+results.oneMoreStats = [another.status, another.stats.polls, another.stats.sockets];
+for (const one of streams) one.dispose();
 process.stdout.write(`\n${JSON.stringify(results)}\n`, () => process.exit(0));
