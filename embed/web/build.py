@@ -87,6 +87,7 @@ def main(task: str) -> None:
         if task == "check":
             _run([str(node), str(modules / "typescript/bin/tsc"), "--noEmit"], environment)
             _run([str(node), str(modules / "eslint/bin/eslint.js"), "--max-warnings=0", "."], environment)
+            _run([str(node), "build.mjs", "--unstubbed"], environment)
         _run([str(node), "--test", *tests], environment)
         return
     _run([str(node), "build.mjs", *(["--watch"] if task == "watch" else [])], environment)
