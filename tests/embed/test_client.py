@@ -113,6 +113,20 @@ async def test_a_conversation_has_all_its_parts(browser: Browser, server: Server
     await maya.composer.fill("")
     await maya.composer.press_sequentially(f"@{ada.name[:3]}")
     await maya.page.get_by_role("option", name=ada.name).click()
+    # Painted behind the field, in the field's own type and place.
+    mark = maya.page.locator(".cmp .seen mark", has_text=f"@{ada.name}")
+    await mark.wait_for()
+    assert (
+        await mark.evaluate("""(mark) => {
+        const [layer, field] = [mark.parentElement, document.querySelector("#composer")];
+        const form = ["font", "fontFeatureSettings", "letterSpacing", "paddingTop", "paddingLeft"];
+        const [mine, its] = [getComputedStyle(layer), getComputedStyle(field)];
+        const [here, there] = [layer.getBoundingClientRect(), field.getBoundingClientRect()];
+        const places = ["top", "left", "height"].filter((name) => here[name] !== there[name]);
+        return [...form.filter((name) => mine[name] !== its[name]), ...places];
+    }""")
+        == []
+    )
     await maya.composer.press_sequentially("look")
     await maya.composer.press("Enter")
     await ada.page.locator("li.msg.me .men.me").wait_for()

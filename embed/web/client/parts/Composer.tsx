@@ -6,7 +6,7 @@ import { IconButton } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { lazy } from "../../ui/lazy.tsx";
 import { t } from "../i18n/t.ts";
-import { contentOf, mentionsIn } from "../render/compose.ts";
+import { contentOf, mentionsIn, pieces } from "../render/compose.ts";
 import type { Message, Person, Rights, RoomRow } from "../sdk/types.ts";
 import { app, attempt, rooms, the } from "../stores/app.ts";
 import { draftKey, drafts, dropDraft, editKey, editOf, keepDraft, type Mention } from "../stores/drafts.ts";
@@ -119,6 +119,17 @@ export function Composer(props: Props): JSX.Element {
         area.style.height = "auto";
         area.style.height = `${area.scrollHeight}px`;
     }, [text]);
+
+    // Whom one mentions is painted by a layer behind the field, which wraps and scrolls as the field does.
+    const painted = pieces(text, mentions.current);
+    const seen = useRef<HTMLDivElement>(null);
+    const follow = (): void => {
+        const [layer, area] = [seen.current, field.current];
+        if (!layer || !area) return;
+        layer.style.inlineSize = `${area.clientWidth}px`; // without the bar at its side
+        layer.scrollTop = area.scrollTop;
+    };
+    useLayoutEffect(follow, [text]);
 
     const stopTyping = (): void => {
         if (typed.current) app.value?.commands.typing(row.id, false); // the session may be over
@@ -348,18 +359,21 @@ export function Composer(props: Props): JSX.Element {
                 }} />}
                 <div class="ln" hidden={speaking}>
                     <IconButton icon="plus" label={t("composer.attach")} disabled={edit !== undefined} onClick={() => pickFiles((list) => addFiles(key, list))} />
-                    <textarea
-                        ref={field} id={thread ? undefined : "composer"} rows={1} value={text} placeholder={placeholder} spellcheck={settings.value.spellcheck} enterkeyhint="send"
-                        aria-label={thread ? t("composer.thread") : t("composer.label", { name: row.name })}
-                        aria-autocomplete="list" aria-controls={options.length > 0 ? "suggest" : undefined} aria-activedescendant={options.length > 0 ? `opt${chosen}` : undefined}
-                        onInput={(event) => change(event.currentTarget.value)} onKeyDown={onKey} onBlur={() => setTimeout(() => setOptions([]), 150)}
-                        onPaste={(event) => {
-                            const list = [...(event.clipboardData?.files ?? [])];
-                            if (list.length === 0) return;
-                            event.preventDefault();
-                            addFiles(key, list);
-                        }}
-                    />
+                    <div class="write">
+                        {painted.length > 1 && <div class="seen" aria-hidden="true" ref={seen}>{painted.map((piece) => piece.mention ? <mark>{piece.text}</mark> : piece.text)}{"\n"}</div>}
+                        <textarea
+                            ref={field} id={thread ? undefined : "composer"} rows={1} value={text} placeholder={placeholder} spellcheck={settings.value.spellcheck} enterkeyhint="send"
+                            aria-label={thread ? t("composer.thread") : t("composer.label", { name: row.name })}
+                            aria-autocomplete="list" aria-controls={options.length > 0 ? "suggest" : undefined} aria-activedescendant={options.length > 0 ? `opt${chosen}` : undefined}
+                            onInput={(event) => change(event.currentTarget.value)} onKeyDown={onKey} onScroll={follow} onBlur={() => setTimeout(() => setOptions([]), 150)}
+                            onPaste={(event) => {
+                                const list = [...(event.clipboardData?.files ?? [])];
+                                if (list.length === 0) return;
+                                event.preventDefault();
+                                addFiles(key, list);
+                            }}
+                        />
+                    </div>
                     <IconButton icon="a-large-small" label={t("format.label")} class="wide-only" aria-pressed={formatting} onClick={() => setFormatting(!formatting)} />
                     <IconButton icon="smile" label={t("composer.emoji")} aria-expanded={emoji} onClick={() => setEmoji(!emoji)} />
                     {RECORDS && !text.trim() && files.length === 0 && !edit && <IconButton icon="mic" label={t("voice.record")} onClick={() => void attempt(() => import("./Voice.tsx")).then((here) => here && setSpeaking(true))} />}

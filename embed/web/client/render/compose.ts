@@ -30,6 +30,14 @@ export async function formatted(text: string, mentions: readonly Mention[]): Pro
 
 const unescape = (text: string): string => text.replace(/&#(\d+);/g, (_, code: string) => String.fromCharCode(Number(code))).replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&quot;/g, '"').replace(/&amp;/g, "&");
 
+/** A text by pieces: what is between mentions, and the mentions. Of two that begin at one place, the longer one. */
+export function pieces(text: string, mentions: readonly Mention[]): { text: string; mention: boolean }[] {
+    const names = mentions.map((each) => each.text).filter((name) => name !== "" && text.includes(name)).sort((a, b) => b.length - a.length);
+    if (names.length === 0) return [{ text, mention: false }];
+    const any = new RegExp(`(${names.map((name) => name.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")).join("|")})`, "u");
+    return text.split(any).map((piece, at) => ({ text: piece, mention: at % 2 === 1 })).filter((piece) => piece.text !== "");
+}
+
 /** The mentions in a message of one's own that is to be changed, as they stand in its text. */
 export function mentionsIn(text: string, html: string | undefined, room: boolean): Mention[] {
     const found: Mention[] = room && text.includes("@room") ? [{ text: "@room", id: "@room" }] : [];

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { contentOf, formatted, mentionsIn } from "../render/compose.ts";
+import { contentOf, formatted, mentionsIn, pieces } from "../render/compose.ts";
 import { kept } from "../stores/attached.ts";
 import { due } from "../stores/due.ts";
 import { BACK_MS, wayIn } from "../stores/way.ts";
@@ -26,6 +26,15 @@ test("a message that is changed keeps its mentions, and tells only those who are
     const now = changed["m.new_content"] as Record<string, unknown>;
     assert.deepEqual(now["m.mentions"], { user_ids: ["@ada:b", "@maya:b"], room: true });
     assert.match(String(now["formatted_body"]), /matrix\.to\/#\/@ada:b/);
+});
+
+test("whom one mentions is painted, and nothing else", () => {
+    const [ada, adam] = [{ text: "@Ada", id: "@ada:b" }, { text: "@Ada (M.)", id: "@adam:b" }];
+    const marked = (text: string, ...mentions: (typeof ada)[]): string[] => pieces(text, mentions).map((piece) => (piece.mention ? `[${piece.text}]` : piece.text));
+    assert.deepEqual(marked("nobody"), ["nobody"]);
+    assert.deepEqual(marked("@Maya", ada), ["@Maya"]);
+    assert.deepEqual(marked("so, @Ada (M.) and @Ada\n", ada, adam), ["so, ", "[@Ada (M.)]", " and ", "[@Ada]", "\n"]);
+    assert.equal(pieces("a @Ada b", [ada]).map((piece) => piece.text).join(""), "a @Ada b");
 });
 
 test("another build is taken when nobody looks, and offered after a day", () => {
