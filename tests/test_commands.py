@@ -29,7 +29,7 @@ def hromada(
 ) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "homeserver", *arguments]
     env = None if environment is None else {**os.environ, **environment}
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False, env=env)
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, check=False, env=env)
 
 
 def test_users_are_made_and_listed(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ async def test_a_running_server_learns_of_changes(
     since = (await bob.sync())["next_batch"]
     held = asyncio.create_task(bob.request("GET", "/sync", params={"since": since, "timeout": 60_000}))
     order("user", "reset-password", "--password-stdin", "bob", stdin="another long one\n")
-    (await asyncio.wait_for(held, 20)).error(401, "M_UNKNOWN_TOKEN")
+    (await asyncio.wait_for(held, 50)).error(401, "M_UNKNOWN_TOKEN")
     await answers(bob, 401)
     await answers(ann, 200)
 
@@ -216,7 +216,7 @@ async def test_reports_do_not_command_the_terminal(start_server: StartServer, ht
 def test_a_password_is_asked_for_at_a_terminal_only(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "homeserver", "user", "add", "--data-dir", str(tmp_path / "data"), "eve"]
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
         start_new_session=True,
     )  # fmt: skip
     assert done.returncode == 1

@@ -211,7 +211,7 @@ async def test_a3_every_door_is_closed_to_ended_accounts(doors: Doors) -> None:
 
 
 async def _until(client: Client, status: int) -> None:
-    for _ in range(200):
+    for _ in range(1_200):
         if (await client.request("GET", "/account/whoami")).status == status:
             return
         await asyncio.sleep(0.05)

@@ -265,9 +265,9 @@ async def test_an_idle_server_tells_at_once(
                 other.base_url = here.server.url
             await asyncio.sleep(1.5)  # long enough for it to have stored its place and gone to sleep
             await other.send(room, f"{number}")
-            # Its timers are of 30 s; a machine under load is given ten.
+            # Its timers are of 30 s; a machine under load is given most of that.
             wanted = f"{number}"
-            await service.until(lambda wanted=wanted: wanted in service.messages(), seconds=10)  # type: ignore[misc] # a default binds it
+            await service.until(lambda wanted=wanted: wanted in service.messages(), seconds=25)  # type: ignore[misc] # a default binds it
 
 
 async def test_any_request_of_a_service_ends_the_waiting(

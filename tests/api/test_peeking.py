@@ -42,7 +42,7 @@ async def test_a_world_readable_room_can_be_listened_to(alice: Client, bob: Clie
     await alice.create_room()
     assert not waiting.done()
     await alice.send(room, "three")
-    assert bodies(await asyncio.wait_for(waiting, 10)) == ["three"]
+    assert bodies(await asyncio.wait_for(waiting, 20)) == ["three"]
     assert bodies(await events(bob, room, **{"from": start["end"]})) == ["one", "two", "three"]
 
 
@@ -82,9 +82,9 @@ async def test_listening_ends_when_the_door_closes(alice: Client, bob: Client) -
     held = [asyncio.create_task(client.request("GET", "/events", params=params)) for client in (bob, device)]
     await asyncio.sleep(0.2)
     await device.ok("POST", "/logout", {})
-    (await asyncio.wait_for(held[1], 10)).error(401, "M_UNKNOWN_TOKEN")
+    (await asyncio.wait_for(held[1], 20)).error(401, "M_UNKNOWN_TOKEN")
     await alice.set_state(room, "m.room.history_visibility", {"history_visibility": "joined"})
-    (await asyncio.wait_for(held[0], 10)).error(403, "M_FORBIDDEN")
+    (await asyncio.wait_for(held[0], 20)).error(403, "M_FORBIDDEN")
 
 
 async def test_a_stopping_server_answers(start_server: StartServer, http: aiohttp.ClientSession) -> None:

@@ -42,7 +42,7 @@ async def test_a_thousand_pushers_are_told_once_each(start_server: StartServer, 
         assert await _blocked(alice) == blocked, f"the event loop was blocked for over {BLOCKED_S} s"
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_a_gateway_that_hangs_slows_nothing_down(start_server: StartServer, http: aiohttp.ClientSession) -> None:
     server = start_server(environment={**ENVIRONMENT, "HROMADA_PUSH_PUSHERS_PER_USER": str(PUSHERS)})
     alice, bob, carol = [await user(server, http, name) for name in ("alice", "bob", "carol")]

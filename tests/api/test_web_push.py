@@ -112,7 +112,7 @@ async def test_a_subscription_that_is_over_ends_the_pusher(
     assert service.pushed[0].said["text"] == "while it was down"
     service.status = 410
     await maya.send(room, "to nobody")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while (await ada.ok("GET", "/pushers"))["pushers"]:
             await asyncio.sleep(0.05)
 

@@ -164,7 +164,7 @@ async def test_it_ends_while_there_are_news(tmp_path: Path, moody: tuple[Moody, 
         for _ in range(ticks):
             await asyncio.sleep(0)
         task.cancel()
-        done, _ = await asyncio.wait([task], timeout=20)
+        done, _ = await asyncio.wait([task], timeout=60)
         task.cancel()
         assert done
 

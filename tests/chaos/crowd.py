@@ -80,7 +80,7 @@ class Crowd:
         """Statuses of failed requests; 0 stands for those without an answer."""
         return sum((writer.failures for writer in self.writers), Counter())
 
-    async def progress(self, more: int, timeout: float = 60.0) -> None:
+    async def progress(self, more: int, timeout: float = 180.0) -> None:
         """Wait until this many more writes are acknowledged, which they are only if the server recovered."""
         goal = self.acknowledged + more
         deadline = asyncio.get_running_loop().time() + timeout

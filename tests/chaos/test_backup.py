@@ -21,7 +21,7 @@ def _keys(upload: int) -> dict[str, Any]:
     return {"rooms": {ROOM: {"sessions": {f"{upload}-{number}": key for number in range(PER_UPLOAD)}}}}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_kill_during_uploads(
     start_server: StartServer, http: aiohttp.ClientSession, database: str, request: pytest.FixtureRequest
 ) -> None:

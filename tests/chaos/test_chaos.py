@@ -16,7 +16,7 @@ from tests.chaos import nemeses
 from tests.chaos.conftest import MakeTarget
 from tests.chaos.crowd import Crowd, saved_on_failure
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 WRITES_BETWEEN_FAULTS = 40
 FAULT_WORDS = "rate=0.01 sleep=0.03"

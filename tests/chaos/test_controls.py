@@ -18,7 +18,7 @@ from tests.chaos.crowd import Crowd, saved_on_failure
 from tests.support.fixtures import unavailable
 from tests.support.postgres import PostgresCluster, PostgresUnavailable, running_cluster
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 # Chance decides what is lost; it may be what nobody has an acknowledgement of yet. Each attempt has a crowd of its own:
 # the tokens of the one before may be of a time that the server has lost.

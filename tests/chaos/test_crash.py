@@ -98,7 +98,7 @@ async def test_requests_without_a_database_fail_as_503(
     assert (await alice.request("GET", "/_matrix/client/versions")).status == 200
     own_cluster.start()
     event = None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while event is None:
             reply = await alice.request("PUT", path, {"msgtype": "m.text", "body": "x"})
             event = reply.body["event_id"] if reply.status == 200 else None

@@ -70,7 +70,7 @@ class Wanderer:
             writer.write(request[: self.chance.randrange(len(request))] if point == "in the request" else request)
             await writer.drain()
             if point == "in the answer":
-                await asyncio.wait_for(reader.read(self.chance.randint(1, 200)), 10)
+                await asyncio.wait_for(reader.read(self.chance.randint(1, 200)), 60)
             else:
                 await asyncio.sleep(self.chance.uniform(0, 0.02))
         finally:

@@ -24,7 +24,7 @@ from tests.support.postgres import PostgresCluster, PostgresUnavailable, running
 from tests.support.server import Server, ServerOptions
 from tests.support.texts import text_of
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 DISK_MB = 8
 TABLESPACE_MB = 32

@@ -86,7 +86,7 @@ async def poll(client: Client, since: str) -> Reply:
 
 async def held(client: Client, count: int) -> None:
     """Wait until the server holds so many requests."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             text = (await client.request("GET", "/metrics")).raw.decode()
             if any(line == f"hromada_http_held {float(count)}" for line in text.splitlines()):

@@ -77,7 +77,7 @@ async def peak_until_closed(server: Server, client: Client, count: int) -> int:
     """The largest resident memory until the server has closed so many sockets for being too slow."""
     process = psutil.Process(server.pid)
     peak = 0
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while await measure(client, 'hromada_socket_closes_total{code="4008"}') < count:
             peak = max(peak, process.memory_info().rss)
             await asyncio.sleep(0.05)

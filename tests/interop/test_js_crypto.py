@@ -16,7 +16,7 @@ from tests.support.faultproxy import FaultProxy
 from tests.support.fixtures import StartServer, fresh
 from tests.support.server import Server
 
-TIMEOUT_S = 240
+TIMEOUT_S = 360
 MESSAGES = 20
 STORM = 500
 # After so many messages every connection is cut, or the server is killed.

@@ -11,7 +11,7 @@ import pytest
 from tests.interop.javascript import INSTALL_TIMEOUT_S, run_script
 from tests.support.fixtures import StartServer, fresh
 
-TIMEOUT_S = 120
+TIMEOUT_S = 240
 
 
 @pytest.mark.timeout(INSTALL_TIMEOUT_S + TIMEOUT_S + 60)

@@ -12,7 +12,7 @@ from tests.interop.javascript import INSTALL_TIMEOUT_S, SOURCE, run_script
 from tests.support.fixtures import fresh
 from tests.support.server import Server
 
-CONVERSATION_TIMEOUT_S = 180
+CONVERSATION_TIMEOUT_S = 300
 
 
 @pytest.mark.timeout(INSTALL_TIMEOUT_S + CONVERSATION_TIMEOUT_S + 60)

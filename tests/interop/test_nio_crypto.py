@@ -19,7 +19,7 @@ from tests.support.server import Server
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
-TIMEOUT_S = 180
+TIMEOUT_S = 300
 MESSAGES = 16
 SECOND_DEVICE_AT = 4
 RESTART_AT = 8

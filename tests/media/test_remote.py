@@ -173,7 +173,7 @@ async def test_readers_get_it_while_it_comes(world: World) -> None:
         await incoming.close()
 
     reading = [asyncio.create_task(read(number)) for number in range(2)]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(got[0]) < 500_000 or len(got[1]) < 500_000:
             await asyncio.sleep(0.01)
     assert not stored.done()

@@ -88,6 +88,6 @@ async def test_a_worker_that_is_killed_is_replaced(pool: ThumbnailPool) -> None:
     assert await pool.make(path, "image/jpeg", spec) is not None
     (worker,) = set(psutil.Process().children()) - others
     os.kill(worker.pid, signal.SIGKILL)
-    worker.wait(5)
+    worker.wait(60)
     assert await pool.make(path, "image/jpeg", spec) is not None
     assert worker.pid not in [child.pid for child in psutil.Process().children()]

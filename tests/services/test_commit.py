@@ -93,7 +93,7 @@ async def test_the_log_catches_up_by_itself_when_the_database_returns(store: Dat
         with pytest.raises(StoreUnavailable):
             await committer.outcome_known()
         unlucky.away = False
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while log.position == 0:
                 await asyncio.sleep(0.01)
         assert log.position == 1

@@ -249,11 +249,19 @@ def timeline(room: Json) -> list[Json]:
     return events
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]], timeout: float = 20.0) -> None:
+async def eventually(condition: Callable[[], Awaitable[bool]], timeout: float = 90.0) -> None:
     """Wait until something that the server does in its own time has happened."""
     deadline = asyncio.get_running_loop().time() + timeout
     while not await condition():
         assert asyncio.get_running_loop().time() < deadline, f"did not happen within {timeout:.0f} s"
+        await asyncio.sleep(0.05)
+
+
+async def becomes(ask: Callable[[], Awaitable[Any]], wanted: Any, timeout: float = 90.0) -> None:
+    """Ask until this is the answer; the last one that was not is what the failure says."""
+    deadline = asyncio.get_running_loop().time() + timeout
+    while (found := await ask()) != wanted:
+        assert asyncio.get_running_loop().time() < deadline, f"{found!r}, and not {wanted!r}"
         await asyncio.sleep(0.05)
 
 

@@ -162,7 +162,7 @@ class FaultProxy:
         """A running proxy for the length of the block."""
         proxy = cls(target_port, watch, tls)
         proxy._thread.start()
-        proxy._started.wait(10)
+        proxy._started.wait(60)
         yield proxy
         proxy._call(proxy._loop.stop)
         proxy._thread.join(10)

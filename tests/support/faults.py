@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.support.fixtures import unavailable
 
-ATTACH_S = 20.0
+ATTACH_S = 60.0
 SYNCS = "fsync,fdatasync"
 
 

@@ -53,7 +53,7 @@ class MailServer:
 
     async def until(self, wanted: Callable[[], bool]) -> None:
         """Wait until `wanted()` holds."""
-        async with asyncio.timeout(60), self._changed:
+        async with asyncio.timeout(120), self._changed:
             await self._changed.wait_for(wanted)
 
 

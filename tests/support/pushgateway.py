@@ -54,7 +54,7 @@ class PushGateway:
 
     async def until(self, wanted: Any) -> None:
         """Wait until `wanted()` holds."""
-        async with asyncio.timeout(60), self._changed:
+        async with asyncio.timeout(120), self._changed:
             await self._changed.wait_for(wanted)
 
     def data(self, **more: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import aiohttp
 from tests.support.client import Client
 
 PATH = "/_matrix/client/unstable/chat.hromada/stream"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 Json = dict[str, Any]
 

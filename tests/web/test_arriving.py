@@ -100,7 +100,7 @@ async def test_requests_follow_one_another_on_a_connection(size: int, step: int)
     """Long ones, in pieces that end anywhere, and a short one in the same piece as the end of a long one."""
     body = b'{"a":"' + b"x" * size + b'"}'
     ending = b"GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    async with serving() as (port, _, _task), asyncio.timeout(20):
+    async with serving() as (port, _, _task), asyncio.timeout(60):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         stream = HEAD % len(body) + body
         for number in (1, 2):
@@ -120,7 +120,7 @@ async def test_requests_follow_one_another_on_a_connection(size: int, step: int)
 
 
 async def test_an_answer_before_the_body_ends_the_connection() -> None:
-    async with serving() as (port, _, _task), asyncio.timeout(20):
+    async with serving() as (port, _, _task), asyncio.timeout(60):
         answer = await talk(port, b"PUT /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + b"x" * 50_000)
         assert answer.startswith(b"HTTP/1.1 404 ")
         assert b"connection: close" in answer.lower()

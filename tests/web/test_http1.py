@@ -36,7 +36,7 @@ HOLD = b"GET /hold HTTP/1.1\r\nHost: x\r\n"
 )
 @pytest.mark.parametrize("at_once", [True, False])
 async def test_a_dead_poll_is_let_go_of_whatever_was_sent_behind_it(special: bytes, junk: bytes, at_once: bool) -> None:
-    async with serving() as (port, held, _task), asyncio.timeout(20):
+    async with serving() as (port, held, _task), asyncio.timeout(60):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(HOLD + special + b"\r\n" + (junk if at_once else b""))
         await held.entered.wait()

@@ -11,7 +11,7 @@ const results = {};
 /** Wait until `condition` gives something, looking again whenever the client says that something happened. */
 function until(client, what, condition) {
     return new Promise((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Error(`timed out: ${what}`)), 30_000);
+        const timer = setTimeout(() => reject(new Error(`timed out: ${what}`)), 90_000);
         const look = () => {
             const found = condition();
             if (!found) return false;

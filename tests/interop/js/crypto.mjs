@@ -3,7 +3,7 @@
 import * as sdk from "matrix-js-sdk";
 import { start } from "./clients.mjs";
 
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 120_000;
 
 /** Start a client with encryption; `messages` has what it could read of others. `options` are those of `start`. */
 export async function begin(client, options = {}) {

@@ -9,7 +9,7 @@ import { StreamSync } from "./ws.mjs";
 
 const [baseUrl, nameA, nameB, count] = process.argv.slice(2);
 const TURN = 10;
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 120_000;
 const say = (line) => process.stdout.write(`${line}\n`);
 
 class Speaker {
@@ -137,7 +137,7 @@ for (let number = 0; number < count; number += TURN) {
 // The last echo: whoever spoke last has to see its own messages come back, too.
 await alice.says(room, "message end");
 await bob.hears(said.get(alice) + 1);
-const deadline = Date.now() + 10_000;
+const deadline = Date.now() + 60_000;
 while ([alice, bob].some((one) => one.report(room).unsent) && Date.now() < deadline) {
     await new Promise((done) => setTimeout(done, 20));
 }

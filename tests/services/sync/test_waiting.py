@@ -25,7 +25,7 @@ async def test_wakes_for_a_message_and_not_for_other_rooms(syncing: SyncWorld) -
         await asyncio.sleep(0)
     assert not held.done()
     await syncing.world.say(room, "for bob")
-    body = await asyncio.wait_for(held, 5)
+    body = await asyncio.wait_for(held, 60)
     assert body["rooms"]["join"][room]["timeline"]["events"][-1]["content"]["body"] == "for bob"
     assert syncing.sync.waiting == 0
 
@@ -37,7 +37,7 @@ async def test_wakes_for_an_invite_and_for_typing(syncing: SyncWorld) -> None:
     held = asyncio.create_task(bob.sync(timeout_ms=10**9))
     await asyncio.sleep(0)
     await syncing.world.rooms.memberships.invite(ALICE, room, BOB)
-    body = await asyncio.wait_for(held, 5)
+    body = await asyncio.wait_for(held, 60)
     stripped = body["rooms"]["invite"][room]["invite_state"]["events"]
     assert {"m.room.create", "m.room.join_rules", "m.room.member"} <= {event["type"] for event in stripped}
     await syncing.world.rooms.memberships.join(BOB, room)
@@ -45,7 +45,7 @@ async def test_wakes_for_an_invite_and_for_typing(syncing: SyncWorld) -> None:
     held = asyncio.create_task(bob.sync(timeout_ms=10**9))
     await asyncio.sleep(0)
     syncing.typing.set(room, ALICE, 30_000)
-    body = await asyncio.wait_for(held, 5)
+    body = await asyncio.wait_for(held, 60)
     assert body["rooms"]["join"][room]["ephemeral"]["events"] == [
         {"type": "m.typing", "content": {"user_ids": [ALICE]}}
     ]
@@ -57,7 +57,7 @@ async def test_release_answers_held_requests(syncing: SyncWorld) -> None:
     held = asyncio.create_task(bob.sync(timeout_ms=10**9))
     await asyncio.sleep(0)
     syncing.held.release()
-    assert "rooms" not in await asyncio.wait_for(held, 5)
+    assert "rooms" not in await asyncio.wait_for(held, 60)
 
 
 async def test_incremental_sync_from_the_tail_costs_no_statement(syncing: SyncWorld) -> None:
