@@ -20,7 +20,7 @@ MESSAGES = 500
 # After so many messages: ten times every connection is cut, once the server is killed and once stopped.
 CUTS = (40, 80, 120, 160, 240, 280, 320, 400, 440, 480)
 KILL, STOP = 200, 360
-TIMEOUT_S = 150
+TIMEOUT_S = 300
 SYNC = b"/v3/sync"
 HANDSHAKE = b"GET /_matrix/client/unstable/chat.hromada/stream HTTP/1.1"
 
@@ -88,6 +88,8 @@ async def _disturb(
     chance = random.Random(7)
     assert process.stdout is not None
     assert process.stderr is not None
+    # Read beside the rest: a full pipe would stop it.
+    complaints = asyncio.create_task(process.stderr.read())
     results: dict[str, dict[str, object]] = {}
     async for line in process.stdout:  # the SDK writes there, too
         if line.startswith(b'{"alice"'):
@@ -100,7 +102,7 @@ async def _disturb(
             await asyncio.to_thread(server.kill if number == KILL else server.stop)
             await asyncio.to_thread(server.start)
             proxy.target_port = _port(server)
-    errors = (await process.stderr.read()).decode(errors="replace")
+    errors = (await complaints).decode(errors="replace")
     assert await process.wait() == 0, errors[-4000:]
     return results
 
