@@ -12,11 +12,11 @@ import pytest
 from tests.embed.support_chat import Frame, new_site
 from tests.interop import javascript
 from tests.interop.javascript import INSTALL_TIMEOUT_S, run_script
-from tests.support.client import part
+from tests.support.client import eventually, part
 from tests.support.fixtures import fresh
 from tests.support.server import Server
 
-TIMEOUT_S = 120
+TIMEOUT_S = 240
 
 
 @pytest.mark.timeout(INSTALL_TIMEOUT_S + TIMEOUT_S + 60)
@@ -36,17 +36,18 @@ async def test_an_agent_answers(server: Server, http: aiohttp.ClientSession, tmp
         await visitor.begin(answers={"name": "Ada"})
         await visitor.say("is it blue?")
         path = f"/rooms/{part(visitor.room)}/messages"
-        for _ in range(600):
+
+        async def answered() -> bool:
             chunk = (await visitor.client.ok("GET", path, params={"dir": "b", "limit": "10"}))["chunk"]
-            if any(event["content"].get("body") == "You asked: is it blue?" for event in chunk):
-                break
-            await asyncio.sleep(0.1)
+            return any(event["content"].get("body") == "You asked: is it blue?" for event in chunk)
+
+        await eventually(answered, TIMEOUT_S)
         await visitor.say("thank you")
         out, err = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
-    except BaseException:
-        process.kill()
-        await process.wait()
-        raise
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     assert process.returncode == 0, (out + err).decode(errors="replace")[-4000:]
     told = json.loads(next(line for line in out.decode().splitlines() if line.startswith("{")))
     assert told == {"asked": "is it blue?", "room": "#1 Ada · /mugs"}

@@ -13,7 +13,7 @@ console.log("ready");
 function until(what, condition) {
     const events = [sdk.RoomEvent.Timeline, sdk.RoomEvent.MyMembership, sdk.RoomStateEvent.Events, sdk.ClientEvent.Room, sdk.ClientEvent.Sync];
     return new Promise((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Error(`timed out: ${what}`)), 60_000);
+        const timer = setTimeout(() => reject(new Error(`timed out: ${what}`)), 120_000);
         const look = () => {
             const found = condition();
             if (!found) return;
@@ -28,6 +28,11 @@ function until(what, condition) {
 const react = (room, target, key) =>
     client.sendEvent(room, "m.reaction", { "m.relates_to": { rel_type: "m.annotation", event_id: target, key } });
 const messages = (room) => client.getRoom(room)?.getLiveTimeline().getEvents() ?? [];
+/** Something said in a room: how much has happened since decides whether the first update of the room still has it. */
+async function said(what, room, is) {
+    if (!messages(room).some(is)) await client.scrollback(client.getRoom(room), 100);
+    return until(what, () => messages(room).find(is));
+}
 
 const invites = await until("invitations", () => {
     const found = client.getRooms().filter((room) => room.getMyMembership() === "invite");
@@ -35,13 +40,13 @@ const invites = await until("invitations", () => {
 });
 for (const { roomId } of invites) await client.joinRoom(roomId);
 const desk = await until("the desk", () => client.getRooms().find((room) => room.getMyMembership() === "join" && room.name.endsWith("· desk"))?.roomId);
-const card = await until("a card", () => messages(desk).find((event) => event.getContent()["chat.hromada.support.case"]));
+const card = await said("a card", desk, (event) => event.getContent()["chat.hromada.support.case"]);
 const room = card.getContent()["chat.hromada.support.case"].room_id;
 await react(desk, card.getId(), "🙋");
 await client.joinRoom(room);
 const ticket = () => client.getRoom(room)?.currentState.getStateEvents("chat.hromada.support.ticket", "")?.getContent() ?? {};
 await until("the case to be mine", () => ticket().status === "open" && ticket().assignee === client.getUserId());
-const question = await until("the question", () => messages(room).find((event) => event.getType() === "m.room.message" && event.getSender() !== client.getUserId()));
+const question = await said("the question", room, (event) => event.getType() === "m.room.message" && event.getSender() !== client.getUserId());
 await client.sendTextMessage(room, `You asked: ${question.getContent().body}`);
 const thanks = await until("thanks", () => messages(room).find((event) => event.getContent().body === "thank you"));
 await client.sendReadReceipt(thanks);
