@@ -97,7 +97,7 @@ async def test_deadlocks_are_tried_again(
     url = postgres_cluster.make_database()
     database = url.rsplit("/", 1)[-1]
     postgres_cluster.sql(f"ALTER DATABASE {database} SET deadlock_timeout = '200ms'")
-    server = start_server("postgres", database_url=url)
+    server = start_server("postgres", database_url=url, environment={"HROMADA_DATABASE_WAIT_SECONDS": "60"})
     alice = await Client(http, server.url).register("alice")
     room = await alice.create_room()
     async with connected(url) as other:
@@ -197,7 +197,7 @@ async def test_readers_wait_for_no_writer(
 ) -> None:
     """Long polls are held and history is read while nothing can be committed."""
     url = postgres_cluster.make_database()
-    server = start_server("postgres", database_url=url)
+    server = start_server("postgres", database_url=url, environment={"HROMADA_DATABASE_WAIT_SECONDS": "60"})
     alice = await Client(http, server.url).register("alice")
     room = await alice.create_room()
     since = (await alice.sync())["next_batch"]
