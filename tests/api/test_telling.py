@@ -14,10 +14,11 @@ import pytest
 from tests.api.test_mail import pusher as letters_to
 from tests.api.test_pushers import pusher
 from tests.api.test_two_processes import at
-from tests.support.appservice import AS_TOKEN, BOT, RunningService, free_port, registration
+from tests.support.appservice import AS_TOKEN, BOT, RunningService, registration
 from tests.support.client import Client, eventually, part
 from tests.support.fixtures import fresh
 from tests.support.mailserver import environment, running_mail_server
+from tests.support.ports import free_port
 from tests.support.postgres import PostgresCluster
 from tests.support.pushgateway import ENVIRONMENT, PushGateway, running_gateway
 from tests.support.server import Server, ServerOptions

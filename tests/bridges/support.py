@@ -13,7 +13,7 @@ from typing import Any
 from tests.support.client import Client, part
 from tests.support.server import ROOT
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 class Bridge:
@@ -31,7 +31,7 @@ class Bridge:
         """One action that ends by itself."""
         command = [sys.executable, "-m", "homeserver", "bridges", action, str(self.file), *arguments]
         return subprocess.run(
-            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False, timeout=100
+            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False, timeout=200
         )
 
     def ok(self, action: str, *arguments: str) -> str:

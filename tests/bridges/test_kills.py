@@ -28,12 +28,12 @@ import pytest
 
 from tests.bridges import documents, written
 from tests.bridges.support import Bridge, answers, find_room, registration, told
-from tests.support.appservice import free_port
 from tests.support.client import Client, eventually
 from tests.support.faultproxy import FaultProxy
 from tests.support.fixtures import unavailable
 from tests.support.mariadb import MariaDb, MariaDbUnavailable, running_mariadb
 from tests.support.mongo import Mongo, MongoUnavailable, running_mongo
+from tests.support.ports import free_port
 from tests.support.postgres import PostgresCluster, PostgresUnavailable, running_cluster
 from tests.support.server import Server, ServerOptions
 from tests.support.wirestore import WireStore

@@ -23,11 +23,11 @@ from pymongo import AsyncMongoClient
 
 from tests.bridges.support import PATIENCE_S, Bridge, answers, find_room, messages, registration, told
 from tests.bridges.test_webhooks import KEY, receiver
-from tests.support.appservice import free_port
 from tests.support.client import Client, eventually, part
 from tests.support.fixtures import unavailable
 from tests.support.mariadb import MariaDb
 from tests.support.mongo import MongoUnavailable, running_mongo
+from tests.support.ports import free_port
 from tests.support.postgres import PostgresCluster
 from tests.support.synapse import Synapse, SynapseUnavailable
 

@@ -16,10 +16,10 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import AutoReconnect
 
 from tests.bridges.support import PATIENCE_S, Bridge, answers, find_room, messages, registration, told
-from tests.support.appservice import free_port
 from tests.support.client import Client, eventually
 from tests.support.fixtures import unavailable
 from tests.support.mongo import Mongo, MongoUnavailable, running_mongo
+from tests.support.ports import free_port
 from tests.support.server import ROOT, Server, ServerOptions
 
 EXAMPLE = ROOT / "examples/bridges/tickets.toml"
@@ -102,7 +102,7 @@ def alias(number: int) -> str:
     return f"_db_tickets_{number:024x}"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_tickets_as_they_are_written_in_the_example(world: World, http: aiohttp.ClientSession) -> None:
     support = await Client(http, world.server.url).register("support")
     await eventually(lambda: _begun(world.bridge), PATIENCE_S)

@@ -7,7 +7,6 @@ import base64
 import hashlib
 import hmac
 import json
-import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, redirect_stdout
@@ -30,6 +29,7 @@ from bridges.webhooks.signatures import STYLES, Received, is_authentic, signed_h
 from tests.bridges.support import PATIENCE_S, Bridge, messages
 from tests.support.client import Client, eventually
 from tests.support.fixtures import StartServer
+from tests.support.ports import free_port
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "bridges" / "webhooks.json"
 STYLE_OF = {"standard-webhooks": "standard", "gitlab-token": "gitlab"}
@@ -355,7 +355,7 @@ async def test_nothing_private_is_asked(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 # long: one story, from the site to the room and back
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_between_a_site_and_a_room(
     start_server: StartServer, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
@@ -420,12 +420,6 @@ async def test_between_a_site_and_a_room(
             assert bridge.stop() == 0
         finally:
             bridge.kill()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize(

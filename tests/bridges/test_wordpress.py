@@ -9,17 +9,17 @@ import aiohttp
 import pytest
 
 from tests.bridges.support import PATIENCE_S, Bridge, registration
-from tests.support.appservice import free_port
 from tests.support.client import PASSWORD, Client, eventually
 from tests.support.fixtures import StartServer
 from tests.support.mariadb import MariaDb
+from tests.support.ports import free_port
 from tests.support.server import ROOT
 
 EXAMPLE = ROOT / "examples/bridges"
 WITHOUT_EFFECT = ("on_disable", "directory", "capture", "throttle.per_ip")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_wordpress_runs_as_written(
     mariadb: MariaDb, start_server: StartServer, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from tests.embed.support_chat import Agent
 from tests.embed.test_support_host import visitor
 from tests.support.client import Client
 from tests.support.fixtures import StartServer
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
@@ -21,11 +21,9 @@ if TYPE_CHECKING:
 async def test_the_demo_shop_is_answered_from_its_desk(
     browser: Browser, start_server: StartServer, http: aiohttp.ClientSession
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     environment = {"HROMADA_SUPPORT_DEMO": "true", "HROMADA_REGISTRATION_FIRST_USER": "true"}
-    server = start_server("sqlite", listen=f"127.0.0.1:{port}", environment=environment)
-    deadline = time.monotonic() + 30
+    server = start_server("sqlite", listen=f"127.0.0.1:{free_port()}", environment=environment)
+    deadline = time.monotonic() + 90
     while (found := re.search(r"login as (\S+), password (\S+)", server.log_tail())) is None:
         assert time.monotonic() < deadline, server.log_tail()
         time.sleep(0.1)

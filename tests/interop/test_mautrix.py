@@ -14,9 +14,10 @@ import pytest
 from mautrix.appservice import AppService
 from mautrix.types import Event, EventType, MessageEvent, RoomCreatePreset, UserID
 
-from tests.support.appservice import AS_TOKEN, HS_TOKEN, free_port, registration
+from tests.support.appservice import AS_TOKEN, HS_TOKEN, registration
 from tests.support.client import Client, part
 from tests.support.fixtures import StartServer, fresh
+from tests.support.ports import free_port
 from tests.support.server import Server
 
 # mautrix 0.21 calls aiohttp in old ways.
@@ -60,7 +61,7 @@ class Bridge:
             self.ephemeral.append(str(event.type))
 
     async def until_heard(self, text: str) -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while text not in self.heard:
                 await asyncio.sleep(0.02)
 
@@ -96,7 +97,7 @@ async def test_a_bridge(
         await bridge.until_heard("hello")
         await alice.ok("POST", f"/rooms/{part(room)}/receipt/m.read/{part(sent)}", {})
         await alice.ok("PUT", f"/rooms/{part(room)}/typing/{part(alice.user_id)}", {"typing": True, "timeout": 60000})
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while not {str(EventType.RECEIPT), str(EventType.TYPING)} <= set(bridge.ephemeral):
                 await asyncio.sleep(0.02)
         # People of the other side are made when somebody looks for them.

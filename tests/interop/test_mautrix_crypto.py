@@ -31,9 +31,10 @@ from mautrix.util.async_db import Database
 
 from tests.interop.test_nio import good
 from tests.interop.test_nio_crypto import Device
-from tests.support.appservice import AS_TOKEN, HS_TOKEN, free_port, registration
+from tests.support.appservice import AS_TOKEN, HS_TOKEN, registration
 from tests.support.client import PASSWORD
 from tests.support.fixtures import StartServer, fresh, unavailable
+from tests.support.ports import free_port
 from tests.support.server import Server
 
 # mautrix 0.21 calls aiohttp in old ways; of nio see test_nio_crypto.
@@ -54,7 +55,7 @@ CONFIG: dict[str, Any] = {
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while not await holds():
             await asyncio.sleep(0.02)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.support.ports import free_port
 from tests.support.server import ROOT
 
 AS_TOKEN = "as-token-of-the-test"
@@ -37,13 +37,6 @@ def registration(url: str | None, **more: Any) -> dict[str, Any]:
         "namespaces": {"users": [{"exclusive": True, "regex": "@_db_.*"}]},
         **more,
     }
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Received:
@@ -111,7 +104,7 @@ class RunningService(Received):
             await self._runner.cleanup()
             self._runner = None
 
-    async def until(self, wanted: Callable[[], bool], seconds: float = 60) -> None:
+    async def until(self, wanted: Callable[[], bool], seconds: float = 120) -> None:
         """Wait until `wanted()` holds."""
         async with asyncio.timeout(seconds), self._changed:
             await self._changed.wait_for(wanted)
@@ -206,7 +199,7 @@ class KilledService(Received):
                 continue  # killed while it wrote
             self.transactions.append((txn_id, body.encode()))
 
-    async def until(self, wanted: Callable[[], bool], seconds: float = 90) -> None:
+    async def until(self, wanted: Callable[[], bool], seconds: float = 120) -> None:
         """Wait until `wanted()` holds of what was received."""
         end = time.monotonic() + seconds
         while True:

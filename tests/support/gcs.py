@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,8 +19,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from tests.support.ports import free_port
+
 BUCKET = "hromada-test"
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 120.0
 _MOST = 64 * 1024 * 1024
 
 
@@ -30,9 +31,7 @@ class Emulator:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="hromada-gcs-"))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 

@@ -10,7 +10,6 @@ import contextlib
 import itertools
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -21,7 +20,9 @@ from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 
-START_TIMEOUT_S = 60.0
+from tests.support.ports import free_port
+
+START_TIMEOUT_S = 120.0
 USER = "hromada"
 PASSWORD = "for tests only"
 SETTINGS = (
@@ -92,7 +93,7 @@ class OwnMariaDb:
             done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
             if done.returncode != 0:
                 raise MariaDbUnavailable(f"mariadb-install-db failed: {done.stdout[-1000:]}{done.stderr[-1000:]}")
-        self.port = self.port or _free_port()
+        self.port = self.port or free_port()
         command = [self._binaries["mariadbd"], "--no-defaults", f"--datadir={data}", f"--socket={self._socket}", *own]
         command += [f"--port={self.port}", f"--pid-file={self.root / 'pid'}", f"--tmpdir={self.root}"]
         command += [*SETTINGS, *self._settings]
@@ -200,12 +201,6 @@ def _found(name: str) -> str:
     if where is None:
         raise MariaDbUnavailable(f"no MariaDB: there is no {name}; install mariadb-server")
     return where
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

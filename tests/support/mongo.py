@@ -15,7 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-START_TIMEOUT_S = 60.0
+from tests.support.ports import free_port
+
+START_TIMEOUT_S = 120.0
 
 
 class MongoUnavailable(Exception):
@@ -40,7 +42,7 @@ class Mongo:
         """Start, and wait until it listens. Raises MongoUnavailable."""
         if self.outside:
             return
-        self.port = self.port or _free_port()
+        self.port = self.port or free_port()
         (self.root / "data").mkdir(exist_ok=True)
         command = [self._program, "--data-dir", str(self.root / "data"), "-p", str(self.port)]
         command += ["--pid-file", str(self.root / "pid"), "--log-file", str(self.root / "own.log")]
@@ -75,12 +77,6 @@ class Mongo:
             return f"mongodb://127.0.0.1:{self.port}/{name}"
         parts = urlsplit(self.outside)
         return parts._replace(path=f"/{name}").geturl()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

@@ -12,7 +12,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,9 +22,11 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
+from tests.support.ports import free_port
+
 SUPERUSER = "hromada"
 START_ATTEMPTS = 3
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 120.0
 UNPRIVILEGED_USERS = ("postgres", "nobody")
 
 SETTINGS = {
@@ -80,7 +81,7 @@ class PostgresCluster:
         if not self.data.exists():
             self._initialise()
         for _ in range(START_ATTEMPTS):
-            self.port = self.port or _free_port()
+            self.port = self.port or free_port()
             if self._launch():
                 return
             # Somebody took the port between our look and the start.
@@ -97,7 +98,7 @@ class PostgresCluster:
     def _end(self, process: subprocess.Popen[bytes], number: signal.Signals) -> None:
         process.send_signal(number)
         try:
-            process.wait(20)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             self.kill()
         self._process = None
@@ -254,15 +255,9 @@ def _unprivileged_user() -> pwd.struct_passwd:
     raise PostgresUnavailable(f"PostgreSQL does not run as root, and there is no user {UNPRIVILEGED_USERS}")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _wait_until_dead(processes: list[psutil.Process]) -> None:
     """Wait for killed backends; where no init reaps them they stay as zombies, which hold nothing."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if not any(_is_alive(process) for process in processes):
             return

@@ -17,8 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SERVER_NAME = "hromada.test"
 SHARED_SECRET = "a shared secret for the tests only"
-START_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 40.0
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 120.0
 
 
 class ServerFailed(AssertionError):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import synapse
 from benchmarks.databases import Sqlite
-from tests.support.appservice import free_port
+from tests.support.ports import free_port
 from tests.support.server import SERVER_NAME, SHARED_SECRET
 
 START_TIMEOUT_S = 120.0
