@@ -6,6 +6,7 @@ the processor time of the server's process, so that a busy machine changes nothi
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Iterator
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -28,6 +29,7 @@ _PARTS = 6
 
 SECONDS = 0.8
 """Of the processor, for one request and what the server does besides. An ordinary one takes some milliseconds."""
+TRIES = 3
 MEBIBYTE = 1024 * 1024
 HEAD = 14_000  # a request's head has at most 16 KiB
 
@@ -176,11 +178,17 @@ class Meter:
 
 
 async def measured(server: Server, client: Client, method: str, target: str, data: bytes | None) -> str | None:
-    """What is wrong with the cost of a request, or with its answer."""
-    meter = Meter(server)
-    before = meter.seconds()
-    reply = await client.request(method, target, data=data)
-    spent = meter.seconds() - before
+    """What is wrong with the cost of a request, or with its answer.
+
+    One that costs too much is asked again: what the server did besides, or shared processors slowed down, passes.
+    """
+    meter, spent = Meter(server), math.inf
+    for _ in range(TRIES):
+        before = meter.seconds()
+        reply = await client.request(method, target, data=data)
+        spent = min(spent, meter.seconds() - before)
+        if reply.status >= 500 or spent <= SECONDS:
+            break
     what = f"{method} {target[:90]} {(data or b'')[:60]!r}: {reply.status}"
     if reply.status >= 500:
         return what

@@ -47,9 +47,11 @@ async def test_a_held_answer_has_the_counts_of_its_end(alice: Client) -> None:
     """matrix-org/synapse#17491: a long poll told the count of when it began, and the client uploaded twice as many."""
     await publish(alice, "a")
     since = (await alice.sync())["next_batch"]
-    waiting = asyncio.create_task(alice.sync(since, timeout=2_000))
+    waiting = asyncio.create_task(alice.sync(since, timeout=30_000))
     await asyncio.sleep(0.2)
     await upload(alice, one_time_keys=one_time_keys(alice.user_id, alice.device_id, "b", "c"))
+    # Something that ends the waiting, where the keys do not.
+    await alice.ok("PUT", f"/user/{alice.user_id}/account_data/org.x", {"a": 1})
     assert (await waiting)["device_one_time_keys_count"] == {ALGORITHM: 3}
 
 

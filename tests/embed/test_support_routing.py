@@ -35,9 +35,11 @@ async def test_cases_are_offered_in_turn_to_who_is_there(
         desk = await agent.join_desk()  # their syncs say that they are there
     await away.ok("POST", f"/join/{desk}", {})
     offered: list[str] = []
-    for number in range(2):
-        frame = Frame(http, server, site)
+    # Both are here before the first writes: the second is to have said something before the first one's time is over.
+    frames = [Frame(http, server, site) for _ in range(2)]
+    for frame in frames:
         await frame.begin()
+    for number, frame in enumerate(frames):
         await frame.say(f"case number {number}")
         card = await agents[0].card(desk, f"case number {number}", "offered to")
         offered.append(card["body"].split("offered to ")[1].split("\n")[0])

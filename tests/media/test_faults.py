@@ -94,16 +94,17 @@ async def test_an_endless_body_is_stopped(start_server: StartServer, http: aioht
 
 
 @pytest.fixture
-async def far(gcs_emulator: Emulator) -> AsyncIterator[tuple[GcsStore, FaultProxy]]:
-    """A bucket behind a TCP proxy, and little patience."""
+async def far(request: pytest.FixtureRequest, gcs_emulator: Emulator) -> AsyncIterator[tuple[GcsStore, FaultProxy]]:
+    """A bucket behind a TCP proxy, and patience as usual; or `impatient`."""
+    timeout_s, retry_s = getattr(request, "param", (30.0, 90.0))
     with FaultProxy.running(gcs_emulator.port) as proxy:
         settings = GcsSettings(
             BUCKET,
             f"{secrets.token_hex(6)}/",
             endpoint=f"http://127.0.0.1:{proxy.port}",
             threads=4,
-            timeout_s=1.0,
-            retry_s=3.0,
+            timeout_s=timeout_s,
+            retry_s=retry_s,
         )
         store = GcsStore("gcs", settings)
         yield store, proxy
@@ -127,13 +128,14 @@ async def test_connections_are_cut_all_the_time(far: tuple[GcsStore, FaultProxy]
         assert (await store.stat(key)) is not None
 
 
+@pytest.mark.parametrize("far", [(2.0, 4.0)], ids=["impatient"], indirect=True)
 async def test_silence_ends_in_bounded_time_and_is_forgotten(far: tuple[GcsStore, FaultProxy], tmp_path: Path) -> None:
     store, proxy = far
     key, path, data = source(tmp_path, 100_000)
     other = source(tmp_path, 300_000)
     await store.put(key, path)
     proxy.hold()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         for work in (store.put(other[0], other[1]), store.open(key), store.stat(key)):
             with pytest.raises(BlobStoreFailed):
                 await work

@@ -20,7 +20,7 @@ from tests.support.postgres import PostgresCluster
 from tests.support.store import open_store
 
 QUICK = EngineSettings(
-    pool_size=3, pool_timeout_s=0.3, statement_timeout_ms=300, lock_timeout_ms=200, sqlite_busy_timeout_ms=100
+    pool_size=3, pool_timeout_s=1.0, statement_timeout_ms=1_000, lock_timeout_ms=700, sqlite_busy_timeout_ms=500
 )
 
 
