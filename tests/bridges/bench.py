@@ -57,7 +57,7 @@ TABLES = {
     "DEFAULT current_timestamp ON UPDATE current_timestamp, KEY (at));"
     "CREATE USER IF NOT EXISTS hromada;",
 }
-OVERLAP = '{ mode = "overlap", cursor = "at", overlap = "10s" }'
+OVERLAP = '{ mode = "overlap", cursor = "at", overlap = "60s" }'
 HORIZON = '{ mode = "horizon", cursor = "at" }'
 OUTBOX = '{ mode = "outbox" }'
 LOGICAL = '{ mode = "logical" }'
