@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.support.browser import PATIENCE_MS
+from tests.support.client import becomes
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -30,6 +33,15 @@ _TOKEN = """async () => {
     tabs.postMessage({ device: deviceId });
     return heard;
 }"""
+
+
+# To another page of the client, until it is drawn, or what is shown while its code is fetched.
+_GO = """(hash) => new Promise((done) => {
+    if (location.hash === new URL(hash, location.href).hash) return done();
+    const drawn = () => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done)));
+    addEventListener("hashchange", drawn, { once: true });
+    location.hash = hash;
+})"""
 
 
 class Person:
@@ -72,6 +84,10 @@ class Person:
         later = self.page.get_by_role("button", name="Remind me later")
         main = self.page.get_by_role("navigation", name="Main").first
         await later.or_(main).wait_for()
+
+    async def go(self, where: str) -> None:
+        """Another page of the client."""
+        await self.page.evaluate(_GO, f"#/{where}")
 
     async def create_room(self, name: str) -> None:
         """Open a public room."""
@@ -121,9 +137,17 @@ class Person:
 
     async def act(self, text: str, name: str) -> None:
         """Press a button of a message's toolbar."""
+        from playwright.async_api import TimeoutError as NotYet  # noqa: PLC0415 - slow, and most runs need no browser
+
         row = self.message(text)
-        await row.hover()
-        await row.get_by_role("toolbar").get_by_label(name, exact=True).click()
+        button = row.get_by_role("toolbar").get_by_label(name, exact=True)
+        # What comes meanwhile moves the row away from under the pointer, and with it goes its toolbar.
+        for _ in range(30):
+            await row.hover()
+            with contextlib.suppress(NotYet):
+                await button.click(trial=True, timeout=2_000)
+                break
+        await button.click()
 
     async def attach(self, *files: Path) -> None:
         """Put files into the composer."""
@@ -163,10 +187,32 @@ async def until(page: Page, script: str, arg: object = None) -> None:
         await asyncio.sleep(0.05)
 
 
+# Notes what was lit up: what one is led to is so for a moment.
+LIT = """() => {
+    globalThis.lit = [];
+    new MutationObserver(() => {
+        for (const row of document.querySelectorAll("li.msg.flash")) lit.push(row.textContent);
+    }).observe(document, { subtree: true, childList: true, attributes: true, attributeFilter: ["class"] });
+}"""
+
+
+async def lights_up(page: Page, text: str) -> None:
+    """Wait until a message with this text was lit up since `LIT` was begun."""
+    await until(page, "text => globalThis.lit.some((each) => each.includes(text))", text)
+
+
+DATABASES = "indexedDB.databases().then((all) => all.map((each) => each.name).filter((name) => name !== 'hromada'))"
+
+
+async def nothing_kept(page: Page) -> None:
+    """Wait until no database is left but the one that was made anew: one that another tab has open goes when it can."""
+    await becomes(lambda: page.evaluate(DATABASES), [])
+
+
 async def person(browser: Browser, url: str, word: str, **options: object) -> Person:
     """Somebody new whose name begins with `word`."""
     context = await browser.new_context(**options)  # type: ignore[arg-type]
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(PATIENCE_MS)
     name = f"{word}{os.getpid()}x{next(_names)}"
     return Person(context, await context.new_page(), url, name)
 

@@ -23,7 +23,7 @@ from tests.support.server import ROOT, Server
 if TYPE_CHECKING:
     from playwright.async_api import BrowserContext, Page
 
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 _numbers = itertools.count()
 
 Json = dict[str, Any]
@@ -37,7 +37,7 @@ def site_command(server: Server, *arguments: str, stdin: str | None = None, stat
     command = [sys.executable, "-m", "homeserver", "site", *arguments, *options]
     environment = {name: value for name, value in os.environ.items() if name != "HROMADA_FIGURES"}  # no setting
     done = subprocess.run(
-        command, input=stdin, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT, env=environment
+        command, input=stdin, capture_output=True, text=True, check=False, timeout=120, cwd=ROOT, env=environment
     )
     assert done.returncode == status, done.stderr + done.stdout
     return done.stdout + (done.stderr if status else "")
@@ -302,6 +302,7 @@ class Visitor:
     async def begin(self, text: str, name: str = "Ada") -> Any:
         """Fill the form and send the first message; the frame."""
         frame = await self.open()
+        await frame.get_by_label("Your question").wait_for()
         if await frame.get_by_label("Name").count():
             await frame.get_by_label("Name").fill(name)
         await frame.get_by_label("Your question").fill(text)

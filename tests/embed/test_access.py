@@ -9,6 +9,7 @@ import pytest
 
 from tests.embed.people import PASSWORD, Person, local, pair, person
 from tests.embed.test_encryption import CAMERA, scan
+from tests.embed.test_hands import has_focus
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ async def test_axe_finds_nothing(browser: Browser, server: Server) -> None:
     await ada.page.locator(".rx").wait_for()
     found = await violations(ada, "room")
     for tab in ("details", "members", "settings", "threads", "pinned"):
-        await ada.page.evaluate("tab => { location.hash = location.hash.split('?')[0] + '?panel=' + tab; }", tab)
+        await ada.go(f"{ada.page.url.partition('#/')[2].partition('?')[0]}?panel={tab}")
         await ada.page.get_by_role("complementary").wait_for()
         found += await violations(ada, tab)
     await ada.page.keyboard.press("Control+k")
@@ -55,7 +56,7 @@ async def test_axe_finds_nothing(browser: Browser, server: Server) -> None:
     found += await violations(ada, "new")
     await ada.page.keyboard.press("Escape")
     for page in PAGES:
-        await ada.page.evaluate("page => { location.hash = '#/' + page; }", page)
+        await ada.go(page)
         await ada.page.locator("main:not([aria-busy])").first.wait_for()  # the page and its code
         found += await violations(ada, page or "home")
     visitor = await person(browser, ada.url, "visitor", bypass_csp=True)
@@ -78,14 +79,15 @@ async def test_the_main_path_needs_no_mouse(browser: Browser, server: Server) ->
     log = maya.page.get_by_role("log")
     await log.locator("li.msg .b").last.focus()
     await keys.press("ArrowUp")
-    assert "first" in await maya.page.evaluate("document.activeElement.getAttribute('aria-label')")
+    await has_focus(maya.page, "ariaLabel", "first")
     await keys.press("r")
+    await maya.page.locator("#composer:focus").wait_for()
     await keys.type("an answer")
     await keys.press("Enter")
     await ada.message("an answer").locator(".quote", has_text="first").wait_for()
     await keys.press("Control+k")
+    await maya.page.get_by_role("dialog").locator("input:focus").wait_for()
     await keys.type(name[:12])
-    await maya.page.get_by_role("dialog").wait_for()
     await keys.press("Escape")
     await maya.page.get_by_role("dialog").wait_for(state="detached")
     assert ada.faults + maya.faults == []

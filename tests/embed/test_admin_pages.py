@@ -31,15 +31,17 @@ async def sign_in(browser: Browser, server: Server, admin: Client, **options: ob
     who.name = admin.user_id[1:].split(":")[0]
     await who.sign_in()
     later = who.page.get_by_role("button", name="Remind me later")
+    there = who.page.get_by_role("link", name="Administration")
+    await later.or_(there).first.wait_for()
     if await later.is_visible():
         await later.click()
-    await who.page.get_by_role("link", name="Administration").wait_for()
+    await there.wait_for()
     return who
 
 
 async def go(who: Person, where: str) -> None:
     """Open a page of the administration and wait until its rows are there."""
-    await who.page.evaluate("where => { location.hash = '#/admin/' + where; }", where)
+    await who.go(f"admin/{where}")
     await who.page.locator("main h1").first.wait_for()
     await who.page.locator("main [aria-busy=true]").first.wait_for(state="detached")
 

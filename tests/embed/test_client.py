@@ -9,7 +9,8 @@ import pytest
 
 from tests.embed import hostile
 from tests.embed.people import local, pair, person
-from tests.support.client import Client
+from tests.embed.test_uploads import kept
+from tests.support.client import Client, becomes
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -35,10 +36,10 @@ async def test_two_people_register_and_talk_over_the_socket(browser: Browser, se
     assert polls == []  # everything came over the WebSocket
     # What was said is there after a reload, and so is the unsent text.
     await maya.composer.fill("half a tho")
-    await maya.page.wait_for_timeout(600)
+    await kept(maya.page, "half a tho")
     await maya.page.reload()
     await maya.sees("Привіт, Адо!")
-    assert await maya.composer.input_value() == "half a tho"
+    await becomes(maya.composer.input_value, "half a tho")
     await maya.page.get_by_role("navigation", name="Chats").get_by_text(name).wait_for()
     assert ada.faults + maya.faults == []
 
@@ -63,9 +64,9 @@ async def test_the_open_room_is_shown_before_the_client_runs(browser: Browser, s
         await ada.page.wait_for_timeout(1_500 * attempt)
         await ada.page.reload()
         await ada.composer.wait_for()
-        if kept := await ada.page.evaluate("globalThis.kept"):
+        if seen := await ada.page.evaluate("globalThis.kept"):
             break
-    assert "kept for the morning" in kept
+    assert "kept for the morning" in seen
     await ada.sees("kept for the morning")
     assert ada.faults == []
 
@@ -178,9 +179,12 @@ async def test_hostile_texts_become_harmless_nodes(browser: Browser, server: Ser
         for html in batch:
             body = {"msgtype": "m.text", "body": "plain", "format": "org.matrix.custom.html", "formatted_body": html}
             await sender.send(room, body)
+        await sender.send(room, f"batch {n} is over")
         # What one says oneself goes to the end, wherever one is; the last thirty messages are there then.
         await maya.say(f"after batch {n}")
         await maya.sent(f"after batch {n}")
+        # The answer to what one sends may overtake what others said before.
+        await maya.message(f"batch {n} is over").wait_for(state="attached")
         await harmless(maya.page, len(batch))
     assert await maya.page.evaluate("globalThis.pwned") is None
     assert asked <= {"localhost"}

@@ -60,7 +60,7 @@ SWITCH = """async (count) => {
 }"""
 
 
-@pytest.mark.timeout(900 if FULL else 120)
+@pytest.mark.timeout(900 if FULL else 300)
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_starting_and_switching(browser: Browser, server: Server, anonymous: Client) -> None:
     ada = await person(browser, local(server), "ada", viewport={"width": 1440, "height": 900})
@@ -94,7 +94,10 @@ async def test_starting_and_switching(browser: Browser, server: Server, anonymou
     times = await page.evaluate(SWITCH, SWITCHES // 2)
     warm = await heap()
     times += await page.evaluate(SWITCH, SWITCHES // 2)
-    growth = await heap() - warm
+    # What a leak holds stays; what is only late to go, on a busy machine, goes.
+    for _ in range(10):
+        if (growth := await heap() - warm) < GROWTH_MB:
+            break
     print(
         f"\n{ROOMS} rooms: list usable after {statistics.median(starts):.0f} ms; a room open after "
         f"{statistics.median(times):.0f} ms, p95 {statistics.quantiles(times, n=20)[-1]:.0f} ms; memory {cold:.1f} MB, "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.embed.people import PASSWORD, Person, local, person
+from tests.support.client import becomes
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -299,11 +300,12 @@ async def _exchange(ada: Person, maya: Person) -> None:
     await ada.composer.fill("look at this")
     await ada.composer.press("Enter")
     await maya.sees("look at this")
-    picture = maya.page.locator("li.msg .img > img").last
-    await maya.page.wait_for_function("img => img.complete && img.naturalWidth > 0", arg=await picture.element_handle())
+    picture = maya.page.locator("li.msg .img > img")
+    drawn = "imgs => imgs.at(-1)?.complete && imgs.at(-1).naturalWidth > 0"
+    await becomes(lambda: picture.evaluate_all(drawn), True)
     await maya.page.get_by_role("button", name="Play clip.webm").last.click()
-    video = await maya.page.locator("video").last.element_handle()
-    await maya.page.wait_for_function("video => video.currentTime > 0.2", arg=video)
+    played = "videos => videos.at(-1)?.currentTime > 0.2"
+    await becomes(lambda: maya.page.locator("video").evaluate_all(played), True)
     async with maya.page.expect_download() as download:
         await maya.page.get_by_role("button", name="Download note.txt").last.click()
     assert (await (await download.value).path()).read_bytes() == (MEDIA / "note.txt").read_bytes()

@@ -7,12 +7,27 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.embed.people import local, pair, person
+from tests.embed.people import local, nothing_kept, pair, person, until
 from tests.support.fixtures import StartServer
 from tests.support.server import Server
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, WebSocketRoute
+
+
+# Whether a message with this text is on the disk, to be sent.
+UNSENT = """async (text) => {
+    const request = (from) => new Promise((done) => (from.onsuccess = () => done(from.result)));
+    const db = await request(indexedDB.open("hromada"));
+    const entries = await request(db.transaction("outbox").objectStore("outbox").getAll());
+    db.close();
+    return entries.some(({ content }) => content.body === text);
+}"""
+# The page's patience with a socket, stretched while `patient` is set.
+PATIENT = """const real = setTimeout;
+globalThis.patient = true;
+globalThis.setTimeout = (run, after, ...rest) =>
+    real(run, globalThis.patient && after === 3_000 ? 60_000 : after, ...rest);"""
 
 
 async def test_what_is_written_offline_goes_out_once_and_in_order(browser: Browser, server: Server) -> None:
@@ -38,7 +53,7 @@ async def test_an_unsent_message_outlives_a_reload_and_a_restart(browser: Browse
     await ada.page.route("**/send/**", lambda route: route.abort())
     await ada.say("kept on disk")
     await ada.message("kept on disk").wait_for()
-    await asyncio.sleep(0.5)
+    await until(ada.page, UNSENT, "kept on disk")
     await ada.page.reload()
     await ada.sees("kept on disk")
     await ada.page.unroute("**/send/**")
@@ -69,17 +84,19 @@ async def test_a_dead_socket_is_found_when_the_browser_says_that_the_network_wen
         socket.on_message(lambda message: None if dead else far.send(message))
         far.on_message(say)
 
+    await ada.page.add_init_script(PATIENT)
     await ada.page.route_web_socket("**/stream", wire)
     await ada.sign_up()
     await ada.create_room(f"Hut {ada.name}")
     # A hint only: a socket that answers goes on.
     strip = ada.page.get_by_text("You are offline")
     opened = len(sockets)
+    alive.clear()
     await ada.page.evaluate("dispatchEvent(new Event('offline'))")
     await alive.wait()
     assert len(sockets) == opened
     dead.append(True)
-    await ada.page.evaluate("dispatchEvent(new Event('offline'))")
+    await ada.page.evaluate("globalThis.patient = false; dispatchEvent(new Event('offline'))")
     await strip.wait_for()
     dead.clear()
     await sockets[-1].close()
@@ -103,6 +120,5 @@ async def test_nothing_stays_after_sign_out(browser: Browser, server: Server) ->
     await second.get_by_role("dialog").get_by_role("button", name="Sign out").click()
     for page in (ada.page, second):
         await page.get_by_role("button", name="Sign in").wait_for()
-    kept = await ada.page.evaluate("indexedDB.databases().then((all) => all.map((each) => each.name))")
-    assert set(kept) <= {"hromada"}  # made anew, and empty
+    await nothing_kept(ada.page)
     assert ada.faults == []

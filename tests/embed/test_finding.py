@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from tests.embed.people import PASSWORD, local, person
+from tests.embed.people import LIT, PASSWORD, lights_up, local, person
 from tests.embed.test_access import violations
 from tests.embed.test_admin_pages import shoot
 from tests.media.test_previews import meta, page, serving
-from tests.support.client import Client, part
+from tests.support.client import Client, becomes, part
 from tests.support.server import Server, ServerOptions
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ async def test_what_was_shared_is_found_again(browser: Browser, looking_server: 
         await look.get_by_role("button", name="Record a voice message").click()
         await look.locator(".wave i").nth(6).wait_for()
         await look.get_by_role("button", name="Send voice message").click()
-        await look.locator("li.msg .audio audio").wait_for()
+        await look.locator("li.msg[data-id^='$'] .audio audio").wait_for()
         found = await client.ok("GET", f"/rooms/{part(room)}/messages", params={"dir": "b", "limit": "5"})
         voice = next(event["content"] for event in found["chunk"] if event["content"].get("msgtype") == "m.audio")
         assert voice["org.matrix.msc3245.voice"] == {}
@@ -89,7 +89,7 @@ async def test_what_was_shared_is_found_again(browser: Browser, looking_server: 
         panel = look.get_by_role("complementary")
         await panel.get_by_role("button", name="Files").click()
         await panel.get_by_text("notes.txt").wait_for()
-        assert await panel.get_by_text("Voice message").count() == 1
+        await becomes(panel.get_by_text("Voice message").count, 1)
         problems = await violations(ada, "files")
         await shoot(ada, "room-files")
         await panel.get_by_role("button", name="Pictures and videos").click()
@@ -102,7 +102,8 @@ async def test_what_was_shared_is_found_again(browser: Browser, looking_server: 
         await ada.sees("the first words of all")
         # Words are found and led to.
         await look.evaluate("room => { location.hash = '#/search?q=first%20words&in=' + room; }", room)
+        await look.evaluate(LIT)
         await look.get_by_role("button").filter(has_text="the first words of all").click()
-        await look.locator("li.msg.flash").get_by_text("the first words of all").wait_for()
+        await lights_up(look, "the first words of all")
         assert problems == [], "\n".join(problems)
         assert ada.faults == []

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.embed.people import PASSWORD, Person, local, person
-from tests.support.client import Client
+from tests.support.client import Client, becomes, eventually
 from tests.support.server import Server
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, CDPSession, Locator, Route
+    from playwright.async_api import Browser, CDPSession, Locator, Page, Route
 
 MEDIA = Path(__file__).parent / "media"
 TELEPHONE = {"viewport": {"width": 390, "height": 780}, "has_touch": True, "is_mobile": True}
@@ -43,7 +43,8 @@ class Finger:
         await self.session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
 
     async def down(self, place: Locator) -> tuple[float, float]:
-        """Lay it on the middle of something."""
+        """Lay it on the middle of something, once that stands still and nothing is above it."""
+        await place.tap(trial=True)
         box = await place.bounding_box()
         assert box
         self.at = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -99,7 +100,7 @@ async def test_fingers_on_a_telephone(browser: Browser, server: Server, anonymou
     assert (box["x"], box["y"] + box["height"], box["width"]) == (0, 780, 390)
     await sheet.get_by_role("menuitem", name="React with 👍").tap()
     await maya.message("They have come").get_by_role("button", name="👍").wait_for()
-    assert await sheet.count() == 0
+    await sheet.wait_for(state="detached")
     # A pull answers.
     await finger.down(maya.message("They have come").locator(".bub"))
     await finger.pull(-70)
@@ -157,6 +158,23 @@ async def refuse(who: Person, path: str) -> None:
     await who.page.route(path, forbid)
 
 
+async def has_focus(page: Page, what: str, word: str) -> None:
+    """Wait until what has the focus has this word in its `what`."""
+
+    async def has() -> bool:
+        return word in (await page.evaluate(f"document.activeElement.{what}") or "")
+
+    await eventually(has)
+
+
+# To its place, and a frame later, when the page has heard of it.
+SCROLL = """async (each) => {
+    each.scrollTop = 120;
+    for (let n = 0; n < 2; n++) await new Promise((done) => requestAnimationFrame(done));
+    return each.scrollTop;
+}"""
+
+
 async def at_the_end(who: Person) -> None:
     """Wait until the end of the conversation is in sight."""
     box = "document.querySelector('[role=log]')"
@@ -181,13 +199,13 @@ async def test_keys_at_a_desk(browser: Browser, server: Server, anonymous: Clien
     await page.get_by_role("link", name="Roofs").focus()
     for key, name in (("ArrowUp", "Cellar"), ("End", "Bees"), ("Home", "Cellar")):
         await page.keyboard.press(key)
-        assert name in await page.evaluate("document.activeElement.textContent")
+        await has_focus(page, "textContent", name)
     for region in (".list .scroll", ".rail"):
         assert await page.locator(f"{region} :is(a, button)[tabindex='0']").count() == 1
     # From region to region: the newest message has the focus, and T opens its thread.
     await maya.composer.focus()
     await page.keyboard.press("Shift+F6")
-    assert "word 29" in await page.evaluate("document.activeElement.ariaLabel")
+    await has_focus(page, "ariaLabel", "word 29")
     await page.keyboard.press("ArrowUp")
     await page.keyboard.press("t")
     await page.get_by_role("complementary", name="Thread").get_by_text("word 28").wait_for()
@@ -225,23 +243,25 @@ async def test_keys_at_a_desk(browser: Browser, server: Server, anonymous: Clien
     await page.mouse.down()
     await page.mouse.move(box["x"] + 43, 200)
     await page.mouse.up()
+    await page.wait_for_function("['367', '368', '369'].includes(document.querySelector('.grip').ariaValueNow)")
     wide = await grip.get_attribute("aria-valuenow")
-    assert wide in {"367", "368", "369"}
     await grip.press("ArrowLeft")
     await page.reload()
     await grip.wait_for()
-    assert int(await grip.get_attribute("aria-valuenow") or 0) == int(wide) - 10
+    assert wide
+    await becomes(lambda: grip.get_attribute("aria-valuenow"), str(int(wide) - 10))
     # Ctrl K knows what can be done; what is too long for a message is offered as a file.
     await maya.composer.fill("long " * 12_100)
     await maya.composer.press("Enter")
     await page.get_by_role("dialog", name="Send it as a file?").get_by_role("button", name="Cancel").click()
-    assert len(await maya.composer.input_value()) == 60_500
+    await becomes(maya.composer.input_value, "long " * 12_100)
     await maya.composer.press("Enter")
     await page.get_by_role("dialog").get_by_role("button", name="Send as a file").click()
     await page.get_by_text("message.txt").first.wait_for()
-    assert await maya.composer.input_value() == ""
+    await becomes(maya.composer.input_value, "")
     await page.keyboard.press("Control+k")
     await page.get_by_role("combobox").fill("keyb")
+    await page.get_by_role("dialog").get_by_text("Keyboard").first.wait_for()
     await page.keyboard.press("Enter")
     await page.get_by_role("dialog", name="Keyboard").get_by_role("button", name="Close").click()
     # Emoji come in the tone of skin that was chosen.
@@ -249,13 +269,14 @@ async def test_keys_at_a_desk(browser: Browser, server: Server, anonymous: Clien
     await page.get_by_role("button", name="Skin tone").click()
     await page.get_by_label("Search emoji").fill("waving hand")
     await page.get_by_role("button", name="waving hand").first.click()
-    assert await maya.composer.input_value() == "👋🏻"
+    await becomes(maya.composer.input_value, "👋🏻")
     await page.keyboard.press("Escape")
     # A page says its name, and a list that comes back is where it was left.
     await page.goto(f"{maya.url}/#/settings/notifications")
     await page.wait_for_function("document.title.endsWith('Settings · Hromada')")
     scroll = page.locator("main .scroll")
-    await scroll.evaluate("each => (each.scrollTop = 120)")
+    # What there is to scroll comes a moment later than the title, and the page hears of the scrolling with a frame.
+    await becomes(lambda: scroll.evaluate(SCROLL), 120)
     await page.get_by_role("link", name="About").click()
     await page.get_by_role("link", name="Licences").wait_for()
     await page.get_by_role("link", name="Notifications").click()
@@ -293,7 +314,7 @@ async def test_moving_pictures(browser: Browser, server: Server, anonymous: Clie
     await noor.ok("PUT", f"/rooms/{room}/send/m.room.message/g", picture)
     shown = page.get_by_role("img", name="bee.gif")
     await shown.wait_for()
-    assert "/thumbnail/" in (await shown.get_attribute("src") or "")
+    await page.wait_for_function("document.querySelector('button.img img').src.includes('/thumbnail/')")
     await page.get_by_role("button", name="bee.gif").hover()
     await page.wait_for_function("document.querySelector('button.img img').src.includes('/download/')")
     await maya.composer.hover()
@@ -305,7 +326,7 @@ async def test_moving_pictures(browser: Browser, server: Server, anonymous: Clie
     await page.evaluate(HALF)
     await page.get_by_role("button", name="Play bees.webm").click()
     await page.get_by_role("progressbar", name="Loading the video").wait_for()
-    assert await page.get_by_role("progressbar").get_attribute("aria-valuenow") == "50"
+    await becomes(lambda: page.get_by_role("progressbar").get_attribute("aria-valuenow"), "50")
     assert maya.faults == []
 
 

@@ -135,7 +135,7 @@ def _resident(process: int) -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1e3
 
 
-@pytest.mark.timeout(1_400 if FULL else 260)
+@pytest.mark.timeout(1_400 if FULL else 400)
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_scrolling_a_long_history(browser: Browser, server: Server, anonymous: Client) -> None:
     ada = await person(browser, local(server), "ada", viewport={"width": 1440, "height": 900})

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.embed.people import Person
+from tests.embed.people import LIT, Person, lights_up, nothing_kept
 from tests.embed.test_encryption import direct_chat
 from tests.support.server import Server
 
@@ -71,8 +71,9 @@ async def test_words_of_encrypted_rooms_are_found_here(browser: Browser, server:
     assert not any(word in words for word in ("greenhouse", "росте", "ганку", "secret"))
     # What is found leads to its place.
     await look_for(maya, "greenh")
+    await look.evaluate(LIT)
     await hits.get_by_text("a greenhouse").click()
-    await look.locator("li.msg.flash").get_by_text("a greenhouse").wait_for()
+    await lights_up(look, "a greenhouse")
     # What was removed is found no more.
     await ada.act("a greenhouse", "More actions")
     await ada.page.get_by_role("menuitem", name="Delete").click()
@@ -99,8 +100,7 @@ async def test_words_of_encrypted_rooms_are_found_here(browser: Browser, server:
     await look.get_by_role("button", name="Sign out").click()
     await look.get_by_role("dialog").get_by_role("button", name="Sign out").click()
     await look.get_by_role("button", name="Sign in").wait_for()
-    kept = await look.evaluate("indexedDB.databases().then((all) => all.map((each) => each.name))")
-    assert set(kept) <= {"hromada"}  # made anew, and empty
+    await nothing_kept(look)
     words = await look.evaluate(DUMP, "")
     assert not any(word in words for word in ("росте", "ганку", "secret"))
     assert maya.faults + ada.faults == []

@@ -9,6 +9,7 @@ import pytest
 
 from tests.embed.people import Person, local
 from tests.embed.support_chat import Agent, Frame, new_site
+from tests.support.browser import PATIENCE_MS
 from tests.support.client import part
 from tests.support.fixtures import MakeUser
 from tests.support.server import Server
@@ -33,7 +34,7 @@ async def test_a_case_stands_beside_its_conversation(
     room = await agent.enter(card)
     await agent.note(desk, card, "she asked last week, too")
     context = await browser.new_context(locale="en", viewport={"width": 1440, "height": 900})
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(PATIENCE_MS)
     name = agent.client.user_id[1:].partition(":")[0]
     staff = Person(context, await context.new_page(), local(server), name)
     await staff.sign_in()

@@ -14,13 +14,14 @@ from tests.embed.test_support_host import visitor
 from tests.embed.test_support_identity import claims, keyed, signed
 from tests.interop import javascript
 from tests.interop.javascript import INSTALL_TIMEOUT_S, run_script
+from tests.support.browser import PATIENCE_MS
 from tests.support.fixtures import MakeUser, fresh
 from tests.support.server import Server
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Route
 
-TIMEOUT_S = 90
+TIMEOUT_S = 180
 FORM = {"fields": [{"name": "name"}, {"name": "message", "required": True}]}
 
 
@@ -61,7 +62,7 @@ async def test_nobody_between_visitor_and_agent_reads_along(browser: Browser, se
 
         async with host(pages) as origin:
             context = await browser.new_context(locale="en")
-            context.set_default_timeout(30_000)
+            context.set_default_timeout(PATIENCE_MS)
             ada = Visitor(context, await context.new_page())
             await ada.page.goto(f"{origin}/")
             sent: list[str] = []

@@ -101,11 +101,11 @@ async def test_words_go_there_and_back(start_server: StartServer) -> None:
             heard, back = desk.expect(asked), ear.expect(answered)
             start = time.perf_counter()
             await frame.say(asked)
-            await asyncio.wait_for(heard, 30)
+            await asyncio.wait_for(heard, 90)
             content = {"msgtype": "m.text", "body": answered}
             path = f"/rooms/{part(frame.room)}/send/m.room.message/{fresh('a')}"
             await agent.client.ok("PUT", path, content)
-            turns.append((await asyncio.wait_for(back, 30) - start) * 1000)
+            turns.append((await asyncio.wait_for(back, 90) - start) * 1000)
 
         for round_ in range(ROUNDS):
             pairs = enumerate(zip(frames, ears, strict=True))

@@ -10,6 +10,8 @@ import pytest
 
 from homeserver.services.support.site import DAYS
 from tests.embed.support_chat import Visitor, host, new_site, page_with, site_command
+from tests.support.browser import PATIENCE_MS
+from tests.support.client import becomes
 from tests.support.fixtures import MakeUser
 from tests.support.server import Server
 
@@ -27,7 +29,7 @@ FORM = {"fields": [{"name": "name"}, {"name": "message", "required": True}]}
 async def visitor(browser: Browser, **options: Any) -> Visitor:
     """Somebody with a browser of their own."""
     context = await browser.new_context(locale="en", **options)
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(PATIENCE_MS)
     return Visitor(context, await context.new_page())
 
 
@@ -91,10 +93,10 @@ async def test_the_page_is_left_as_it_was(browser: Browser, server: Server) -> N
         ada = await visitor(browser)
         await ada.page.goto(origin)
         frame = await ada.framed()
-        assert await ada.page.evaluate("seen") == [1, 1]  # in the order of the calls
+        await becomes(lambda: ada.page.evaluate("seen"), [1, 1])  # in the order of the calls
         assert await ada.page.locator("hromada-chat").count() == 1  # though it was included twice
-        assert await frame.get_by_label("Your question").input_value() == "first"  # a draft, and not sent
-        assert await frame.get_by_label("Name").input_value() == "Ada"  # what the page knows need not be typed
+        await becomes(frame.get_by_label("Your question").input_value, "first")  # a draft, and not sent
+        await becomes(frame.get_by_label("Name").input_value, "Ada")  # what the page knows need not be typed
         # A forged hello gets no port: neither from the page itself nor from a frame of its own.
         await ada.page.evaluate("""() => {
             window.postMessage("hromada:hello", "*");
@@ -140,12 +142,15 @@ async def test_the_keyboard_and_the_focus(browser: Browser, server: Server, web_
         await ada.page.goto(origin)
         await ada.page.wait_for_function("() => !!globalThis.hromadaChat?.open")
         await ada.page.keyboard.press("Tab")
-        assert await ada.page.evaluate("document.activeElement.localName") == "hromada-chat"
+        await becomes(lambda: ada.page.evaluate("document.activeElement.localName"), "hromada-chat")
         await ada.page.keyboard.press("Enter")
         frame = await ada.framed()
-        box = await (await frame.frame_element()).bounding_box()
-        assert box is not None
-        assert (box["width"], box["height"]) == (390, 780)  # all of a phone's screen
+
+        async def size() -> tuple[float, float]:
+            box = await (await frame.frame_element()).bounding_box()
+            return (box["width"], box["height"]) if box else (0, 0)
+
+        await becomes(size, (390, 780))  # all of a phone's screen
         sizes = await frame.locator("input, textarea").evaluate_all(
             "all => all.map((each) => parseFloat(getComputedStyle(each).fontSize))"
         )
@@ -156,10 +161,10 @@ async def test_the_keyboard_and_the_focus(browser: Browser, server: Server, web_
         await frame.get_by_role("button", name="Menu").press("Enter")
         await _clean(frame, axe)
         await ada.page.keyboard.press("Escape")
-        assert await frame.locator(".menu").count() == 0
+        await frame.locator(".menu").wait_for(state="detached")
         await ada.page.keyboard.press("Escape")
-        assert await ada.page.evaluate("hromadaChat.isOpen()") is False
-        assert await ada.page.evaluate("document.activeElement.localName") == "hromada-chat"
+        await becomes(lambda: ada.page.evaluate("hromadaChat.isOpen()"), False)
+        await becomes(lambda: ada.page.evaluate("document.activeElement.localName"), "hromada-chat")
 
 
 @one_database
@@ -267,4 +272,5 @@ async def test_dark_pages_and_printing(browser: Browser, server: Server, make_us
         await ada.page.evaluate("hromadaChat.setTheme('light')")
         await frame.wait_for_function(f"() => {background} === 'rgb(255, 255, 255)'")
         await ada.page.emulate_media(media="print")
-        assert await ada.page.evaluate("getComputedStyle(document.querySelector('hromada-chat')).display") == "none"
+        shown = "getComputedStyle(document.querySelector('hromada-chat')).display"
+        await becomes(lambda: ada.page.evaluate(shown), "none")

@@ -20,6 +20,7 @@ from tests.embed.support_chat import Agent, host, new_site, page_with
 from tests.embed.test_support_host import visitor
 from tests.interop import javascript
 from tests.interop.javascript import INSTALL_TIMEOUT_S
+from tests.support.browser import PATIENCE_MS
 from tests.support.client import PASSWORD
 from tests.support.fixtures import MakeUser, unavailable
 from tests.support.server import ROOT, Server
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser, Page, Route
 
 FORM = {"fields": [{"name": "name"}, {"name": "message", "required": True}]}
-TIMEOUT_S = 120
+TIMEOUT_S = 240
 PAGE = """<!doctype html><html lang="en"><title>Hydrogen</title>
 <link rel="stylesheet" href="/assets/theme-element-light.css">
 <body class="hydrogen"><script type="module" src="/app.js"></script></body></html>"""
@@ -46,7 +47,7 @@ def bundled(folder: Path) -> dict[str, Path]:
     (folder / "hydrogen.mjs").write_bytes((javascript.SOURCE / "hydrogen.mjs").read_bytes())
     command = [str(node[0]), str(esbuild), "hydrogen.mjs", "--bundle", "--format=esm", "--outfile=app.js"]
     command += ["--external:fs", "--external:path", "--external:crypto", "--log-level=warning"]
-    subprocess.run(command, cwd=folder, check=True, timeout=60)
+    subprocess.run(command, cwd=folder, check=True, timeout=120)
     hydrogen, olm = modules / "hydrogen-view-sdk", modules / "@matrix-org" / "olm"
     files = {f"/{name}": olm / name for name in ("olm.js", "olm.wasm", "olm_legacy.js")}
     files |= {f"/assets/{file.name}": file for file in (hydrogen / "asset-build" / "assets").iterdir()}
@@ -107,7 +108,7 @@ async def test_staff_answers_with_hydrogen(
     async with serving(files) as hydrogen, host(pages) as origin:
         desk = await agent.join_desk()
         context = await browser.new_context(locale="en")
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(PATIENCE_MS)
         page = await context.new_page()
         await signed_in(page, hydrogen, server, agent.client.user_id[1:].split(":")[0])
         await page.get_by_role("link", name="desk").click()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.embed.support_chat import Agent, Visitor, host, new_site, page_with
+from tests.support.browser import PATIENCE_MS
 from tests.support.fixtures import MakeUser
 from tests.support.server import Server
 
@@ -29,7 +30,7 @@ async def test_a_visitor_is_answered_from_any_matrix_client(
     async with host(pages) as origin:
         desk = await agent.join_desk()
         context = await browser.new_context(locale="en")
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(PATIENCE_MS)
         ada = Visitor(context, await context.new_page())
         await ada.page.goto(f"{origin}/mugs?secret=1")
         await ada.page.wait_for_function("() => !!globalThis.hromadaChat?.open")

@@ -65,7 +65,7 @@ async def test_cut_half_open_and_restarted(
             await ada.say(asked[-1])
             said.append("out of the void")
             await agent.say(room, said[-1])
-            await ada.frame.get_by_text("Reconnecting").wait_for(timeout=60_000)
+            await ada.frame.get_by_text("Reconnecting").wait_for()
             proxy.cut()
             proxy.flow()
             await agent.hears(room, asked[-1])

@@ -10,7 +10,7 @@ import pytest
 
 from tests.embed.support_chat import Agent, host
 from tests.embed.test_support_chat import Shop
-from tests.support.client import part
+from tests.support.client import becomes, part
 from tests.support.fixtures import MakeUser, fresh
 from tests.support.media import upload
 from tests.support.server import Server
@@ -43,6 +43,12 @@ PLAY = """async (at) => {
     film.currentTime = at;
     await new Promise((done) => film.addEventListener("seeked", done, { once: true }));
     return { played, at: film.currentTime, source: film.currentSrc.split(":")[0], duration: film.duration };
+}"""
+
+FITS = """() => {
+    const box = document.querySelector(".cmp textarea").getBoundingClientRect();
+    const page = document.documentElement;
+    return [box.top >= 0 && box.bottom <= innerHeight, page.scrollWidth <= page.clientWidth];
 }"""
 
 COUNT_NOTES = """() => {
@@ -97,10 +103,10 @@ async def test_too_many_messages_wait_for_their_turn(browser: Browser, server: S
     shop = Shop(server, Agent(await make_user("agent")))
     async with host(shop.pages) as origin:
         ada, room = await shop.begin(browser, origin, "hello there")
-        refusals = [0]
+        refusals, seen = [0], False
 
         async def refuse(route: Route) -> None:
-            if refusals[0] < 2:
+            if refusals[0] < 2 or not seen:
                 refusals[0] += 1
                 body = {"errcode": "M_LIMIT_EXCEEDED", "error": "Too many requests", "retry_after_ms": 1_500}
                 await route.fulfill(status=429, json=body)
@@ -111,10 +117,11 @@ async def test_too_many_messages_wait_for_their_turn(browser: Browser, server: S
         for number in range(3):
             await ada.say(f"in a hurry {number}")
         await ada.frame.get_by_text("Too many messages: goes on in").first.wait_for()
+        seen = True
         await shop.agent.hears(room, "in a hurry 2")
         mine = [body for body in shop.agent.bodies(room) if body.startswith("in a hurry")]
         assert mine == [f"in a hurry {number}" for number in range(3)]
-        assert refusals == [2]
+        assert refusals[0] >= 2
 
 
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
@@ -133,13 +140,6 @@ async def test_contrast_and_zoom(browser: Browser, server: Server, make_user: Ma
         for width, height in ((640, 400), (320, 480)):
             await ada.page.set_viewport_size({"width": width, "height": height})
             await ada.frame.wait_for_function("height => innerHeight <= height", arg=height)
-            fits = await ada.frame.evaluate(
-                """() => {
-                    const box = document.querySelector(".cmp textarea").getBoundingClientRect();
-                    const page = document.documentElement;
-                    return [box.top >= 0 && box.bottom <= innerHeight, page.scrollWidth <= page.clientWidth];
-                }"""
-            )
-            assert fits == [True, True], (width, height)
+            await becomes(lambda: ada.frame.evaluate(FITS), [True, True])
             await ada.say(f"written at {width}")
             await ada.sees(f"written at {width}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.embed.people import pair, until
+from tests.support.client import becomes
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Gate:
     async def until(self, *names: str) -> None:
         """Wait until these are held."""
         async with self._changed:
-            await asyncio.wait_for(self._changed.wait_for(lambda: set(self.held) >= set(names)), 30)
+            await asyncio.wait_for(self._changed.wait_for(lambda: set(self.held) >= set(names)), 90)
 
     async def let(self, name: str) -> None:
         """Let one through."""
@@ -124,21 +125,22 @@ async def test_what_is_not_sent_yet_outlives_a_reload(browser: Browser, server: 
     await kept(page, "with a text", "one.txt", "two.txt")
     await page.reload()
     await page.get_by_text("two.txt").wait_for()
-    assert await tray(page) == ["one.txt", "two.txt"]
-    assert await ada.composer.input_value() == "with a text"
+    await becomes(lambda: tray(page), ["one.txt", "two.txt"])
+    await becomes(ada.composer.input_value, "with a text")
     # Another tab shows them too; what is sent or dropped there is gone here.
     second = await ada.context.new_page()
     await second.goto(f"{ada.url}/")
     await second.get_by_role("link", name=name).click()
     await second.get_by_role("button", name="Remove two.txt").click()
     await page.get_by_text("two.txt").wait_for(state="detached")
+    await becomes(second.locator("#composer").input_value, "with a text")
     await second.locator("#composer").press("Enter")
     await page.get_by_role("list", name="Files to send").wait_for(state="detached")
     await maya.page.get_by_text("with a text").last.wait_for()
     await second.close()
     await page.reload()
     await ada.sees("with a text")
-    assert await page.get_by_role("list", name="Files to send").count() == 0
+    await becomes(page.get_by_role("list", name="Files to send").count, 0)
 
     # A message that is being changed: as it stood, and the draft of what is new beside it.
     await ada.say("first words")
@@ -146,14 +148,15 @@ async def test_what_is_not_sent_yet_outlives_a_reload(browser: Browser, server: 
     await ada.composer.fill("something new")
     await ada.act("first words", "More actions")
     await page.get_by_role("menuitem", name="Edit").click()
+    await becomes(ada.composer.input_value, "first words")
     await ada.composer.fill("better words")
     await kept(page, "something new", "better words")
     await page.reload()
     await page.get_by_text("Editing", exact=True).wait_for()
-    assert await ada.composer.input_value() == "better words"
+    await becomes(ada.composer.input_value, "better words")
     await ada.composer.press("Enter")
     await maya.sees("better words")
-    assert await ada.composer.input_value() == "something new"
+    await becomes(ada.composer.input_value, "something new")
     await page.reload()
     await ada.sees("better words")
     assert await page.get_by_text("Editing", exact=True).count() == 0

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from playwright.async_api import BrowserContext, Page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 120.0
+# How long tests wait for what a page shows: on a busy machine that takes its time.
+PATIENCE_MS = 90_000
 # Sandboxing needs rights that containers seldom give; the pages are our own. No name but those of loopback resolves;
 # pages of `plain.test`, which is loopback too, are no secure context.
 ARGUMENTS = (
@@ -36,6 +38,11 @@ ARGUMENTS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # Pages beside the one that was opened last are people, too: they are not to be slowed down.
+    "--disable-background-timer-throttling",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-renderer-backgrounding",
+    "--disable-hang-monitor",
     "--no-first-run",
     "--no-default-browser-check",
     "--mute-audio",
@@ -111,7 +118,7 @@ async def browser_context(chromium: Chromium) -> AsyncIterator[BrowserContext]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.connect_over_cdp(chromium.endpoint)
         context = await browser.new_context()
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(PATIENCE_MS)
         yield context
         await context.close()
         await browser.close()  # the connection; the process goes on
