@@ -293,7 +293,7 @@ function Appearance(): JSX.Element {
                 <div class="card above-s">
                     <Row title={t("look.style")}><Segments label={t("look.style")} value={now.style} onChange={(value) => set("style", value)} options={[["bubbles", t("look.bubbles")], ["lines", t("look.lines")]]} /></Row>
                     <Row title={t("look.density")}><Segments label={t("look.density")} value={now.density} onChange={(value) => set("density", value)} options={[["roomy", t("look.roomy")], ["compact", t("look.compact")]]} /></Row>
-                    <Row title={t("look.size")}><Icon name="a-arrow-down" /><input type="range" class="range" min={13} max={22} value={now.textSize} aria-label={t("look.size")} onInput={(event) => set("textSize", Number(event.currentTarget.value))} /><Icon name="a-arrow-up" /></Row>
+                    <Row title={t("look.size")}><span class="row small-gap"><Icon name="a-arrow-down" /><input type="range" class="range" min={13} max={22} value={now.textSize} aria-label={t("look.size")} onInput={(event) => set("textSize", Number(event.currentTarget.value))} /><Icon name="a-arrow-up" /></span></Row>
                     <Row title={t("look.send")}><Segments label={t("look.send")} value={now.sendWith} onChange={(value) => set("sendWith", value)} options={[["enter", "Enter"], ["ctrl-enter", "Ctrl Enter"]]} /></Row>
                     <Toggle name="autoplay" title="look.gif" text="look.gif-text" />
                 </div>

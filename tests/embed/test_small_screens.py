@@ -1,0 +1,99 @@
+"""Telephones, and desks at 400 %: nothing sticks out at 320 pixels."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.embed.people import PASSWORD, Person, local, person
+from tests.support.client import Client, part
+from tests.support.server import Server
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+# What is beyond the page's edges, and what of it scrolls sideways. Left out is what is cut off with dots and what may
+# be moved by itself: code, tables, the row of spaces.
+WIDE = """() => {
+    const said = (node) => `${node.localName}.${node.className} ${node.textContent.trim().slice(0, 30)}`;
+    const cut = (node) => node && (getComputedStyle(node).textOverflow === "ellipsis" || cut(node.parentElement));
+    const found = [];
+    for (const node of document.querySelectorAll("body *:not(svg *)")) {
+        if (!node.checkVisibility() || node.closest("pre, .tb-wrap, .spaces, .vh, .skip")) continue;
+        const { left, right, width, height } = node.getBoundingClientRect();
+        if (width < 1 || height < 1 || cut(node.parentElement)) continue;
+        if (right > innerWidth + 1 || left < -1) found.push(`${said(node)}: ${left} to ${right}`);
+        const scrolls = /auto|scroll/.test(getComputedStyle(node).overflowY);
+        if (scrolls && node.scrollWidth > node.clientWidth + 1) found.push(`${said(node)}: ${node.scrollWidth} wide`);
+    }
+    return found;
+}"""
+TABS = ("profile", "devices", "encryption", "notifications", "appearance", "language", "privacy", "keyboard", "about")
+
+
+def places(room: str, invited: str) -> dict[str, str]:
+    """Fragments of the pages, and what is there once each is drawn."""
+    settings = {f"settings/{tab}": f"main:has(option[value={tab}]:checked) .wrap h1" for tab in TABS}
+    return {
+        "": ".list .rm",
+        "explore": ".rc",
+        "search": ".search-page input",
+        "invites": ".narrow .set",
+        f"room/{invited}": ".hero.flat",
+        **settings,
+        f"room/{room}": "li.msg",
+        f"room/{room}?panel=details": "aside .quick",
+        f"room/{room}?panel=members": "aside section .it",
+        f"room/{room}?panel=settings": "aside .it:has-text('#garden')",
+    }
+
+
+async def _look(who: Person, text_size: int, language: str) -> None:
+    """Take another size of type and another language."""
+    await who.page.evaluate(
+        """([settings, language]) => {
+            localStorage.setItem("hromada.settings", settings);
+            localStorage.setItem("hromada.language", language);
+            location.hash = "#/";
+        }""",
+        [json.dumps({"textSize": text_size}), language],
+    )
+    await who.page.reload()
+    await who.page.locator(".list .rm").first.wait_for()
+
+
+async def _open(who: Person, place: str, there: str) -> None:
+    await who.page.evaluate("place => { location.hash = `#/${place}`; }", place)
+    await who.page.locator(there).first.wait_for()
+
+
+@pytest.mark.timeout(300)  # each page several times: on a machine with much else to do that takes its time
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_small_screens(browser: Browser, server: Server, anonymous: Client) -> None:
+    ada = await person(browser, local(server), "ada", viewport={"width": 320, "height": 640})
+    mine = await anonymous.anonymous().register(ada.name, PASSWORD)
+    maya = await anonymous.anonymous().register(f"maya.{ada.name}")
+    alias = f"garden-{ada.name}"
+    room = await mine.create_room(
+        name="Garden of the long house by the river",
+        topic="Donaudampfschifffahrtsgesellschaftskapitän",
+        preset="public_chat",
+        visibility="public",
+        room_alias_name=alias,
+    )
+    await maya.join(room)
+    address = "https://a-long-name-of-a-host.example/with/a/path/that/does/not/end?and=a"
+    await maya.send(room, {"msgtype": "m.text", "body": f"Hello, see {address}"})
+    invited = await maya.create_room(name="Shed", preset="private_chat", topic="Tools and twine")
+    await maya.ok("POST", f"/rooms/{part(invited)}/invite", {"user_id": mine.user_id})
+    await ada.sign_in()
+    found = []
+    for language in ("uk", "en"):
+        await _look(ada, 22, language)
+        for place, there in places(room, invited).items():
+            await _open(ada, place, there)
+            found += [f"{language} {place}: {each}" for each in await ada.page.evaluate(WIDE)]
+    assert found == []
+    assert ada.faults == []
