@@ -1,4 +1,4 @@
-"""Telephones, and desks at 400 %: nothing sticks out at 320 pixels."""
+"""Telephones, and desks at 400 %: nothing sticks out at 320 pixels, and each page has its landmark and heading."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.embed.people import PASSWORD, Person, local, person
+from tests.embed.test_access import violations
 from tests.support.client import Client, part
 from tests.support.server import Server
 
@@ -37,7 +38,7 @@ def places(room: str, invited: str) -> dict[str, str]:
     """Fragments of the pages, and what is there once each is drawn."""
     settings = {f"settings/{tab}": f"main:has(option[value={tab}]:checked) .wrap h1" for tab in TABS}
     return {
-        "": ".list .rm",
+        "": "main.list .rm",
         "explore": ".rc",
         "search": ".search-page input",
         "invites": ".narrow .set",
@@ -61,7 +62,7 @@ async def _look(who: Person, text_size: int, language: str) -> None:
         [json.dumps({"textSize": text_size}), language],
     )
     await who.page.reload()
-    await who.page.locator(".list .rm").first.wait_for()
+    await who.page.locator("main.list .rm").first.wait_for()
 
 
 async def _open(who: Person, place: str, there: str) -> None:
@@ -72,7 +73,7 @@ async def _open(who: Person, place: str, there: str) -> None:
 @pytest.mark.timeout(300)  # each page several times: on a machine with much else to do that takes its time
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_small_screens(browser: Browser, server: Server, anonymous: Client) -> None:
-    ada = await person(browser, local(server), "ada", viewport={"width": 320, "height": 640})
+    ada = await person(browser, local(server), "ada", bypass_csp=True, viewport={"width": 320, "height": 640})
     mine = await anonymous.anonymous().register(ada.name, PASSWORD)
     maya = await anonymous.anonymous().register(f"maya.{ada.name}")
     alias = f"garden-{ada.name}"
@@ -95,5 +96,16 @@ async def test_small_screens(browser: Browser, server: Server, anonymous: Client
         for place, there in places(room, invited).items():
             await _open(ada, place, there)
             found += [f"{language} {place}: {each}" for each in await ada.page.evaluate(WIDE)]
+    assert found == []
+    # At the usual size, to screen readers.
+    await ada.page.set_viewport_size({"width": 390, "height": 780})
+    await _look(ada, 15, "en")
+    for place, there in places(room, invited).items():
+        if "settings/" not in place:
+            await _open(ada, place, there)
+            found += await violations(ada, place)
+    await maya.ok("POST", f"/rooms/{part(invited)}/kick", {"user_id": mine.user_id})
+    await _open(ada, "invites", ".empty h1")
+    found += await violations(ada, "no invitations")
     assert found == []
     assert ada.faults == []

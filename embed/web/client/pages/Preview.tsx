@@ -9,7 +9,8 @@ import type { Found } from "../sdk/commands.ts";
 import type { Person, RoomRow } from "../sdk/types.ts";
 import { attempt, openRoomById, rooms, the } from "../stores/app.ts";
 import { invites } from "../stores/list.ts";
-import { reporting } from "../stores/ui.ts";
+import { phone, reporting } from "../stores/ui.ts";
+import { PageTitle } from "../parts/PageTitle.tsx";
 import "../parts/asked.ts";
 
 async function accept(target: string, via: string[]): Promise<void> {
@@ -59,7 +60,7 @@ export function Preview({ target, via, row }: { target: string; via: string[]; r
                 <div class="stack narrow">
                     <div class="hero flat">
                         <RoomFace row={about} />
-                        <h2>{name}</h2>
+                        <PageTitle>{name}</PageTitle>
                         <span class="small sub">{[row?.alias ?? found?.alias, members ? t("room.members", { n: members }) : ""].filter(Boolean).join(" · ")}</span>
                         {(row?.topic || found?.topic) && <p class="mut">{row?.topic || found?.topic}</p>}
                     </div>
@@ -133,7 +134,7 @@ function Knock({ target, via }: { target: string; via: string[] }): JSX.Element 
 export function Invites(): JSX.Element {
     const list = invites.value;
     const [first, ...rest] = list;
-    if (!first) return <main class="main"><Empty icon="mail-open" title={t("invite.none")} /></main>;
+    if (!first) return <main class="main"><Empty icon="mail-open" title={t("invite.none")} level={phone.value ? 1 : 2} /></main>;
     const { commands } = the();
     return (
         <main class="main" aria-label={t("invite.title")}>

@@ -8,6 +8,7 @@ import { Boundary } from "../parts/Boundary.tsx";
 import { EmojiPicker } from "../parts/Emoji.tsx";
 import { Composer } from "../parts/Composer.tsx";
 import { Face, RoomFace } from "../parts/faces.tsx";
+import { PhoneTitle } from "../parts/PageTitle.tsx";
 import { type Actions } from "../parts/Message.tsx";
 import { MessageMenu } from "../parts/MessageMenu.tsx";
 import { Panel } from "../parts/Panel.tsx";
@@ -213,6 +214,7 @@ function Conversation({ row, to }: { row: RoomRow; to: RoomRoute }): JSX.Element
                     if (files.length > 0 && rights?.send) addFiles(key, files);
                 }}
             >
+                <PhoneTitle>{row.name}</PhoneTitle>
                 <Strip />
                 <Header row={row} shown={to.panel} />
                 {row.successor && (

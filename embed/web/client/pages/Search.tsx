@@ -7,6 +7,7 @@ import { searchEn, type SearchKey } from "../i18n/search.en.ts";
 import { searchUk } from "../i18n/search.uk.ts";
 import { fill, language, type Slots, t } from "../i18n/t.ts";
 import { Face } from "../parts/faces.tsx";
+import { PhoneTitle } from "../parts/PageTitle.tsx";
 import { day, short } from "../render/dates.ts";
 import { format, go, roomRoute, type Route } from "../routes.ts";
 import { ApiError } from "../sdk/api.ts";
@@ -181,6 +182,7 @@ export function Search({ to }: { to: Extract<Route, { page: "search" }> }): JSX.
     const more = async (): Promise<void> => void (await Promise.all([server.more?.(), device.more?.()]));
     return (
         <main class="main search-page" aria-label={s("title")}>
+            <PhoneTitle>{s("title")}</PhoneTitle>
             <header class="bar">
                 <IconButton icon="arrow-left" flip label={t("room.back")} onClick={() => go(to.room ? roomRoute(to.room) : { page: "home" })} />
                 <span class="in slim"><Icon name="search" /><input ref={input} type="search" value={typed} aria-label={s("label")} placeholder={s("label")} onInput={(event) => setTyped(event.currentTarget.value)} /></span>

@@ -6,12 +6,13 @@ import { lazy } from "../../ui/lazy.tsx";
 import { t } from "../i18n/t.ts";
 import { RoomPage, Strip } from "../pages/Room.tsx";
 import { route } from "../routes.ts";
-import { announced, app, loaded, me, rooms, toasts } from "../stores/app.ts";
+import { announced, app, loaded, me, openRow, rooms, toasts } from "../stores/app.ts";
 import { check } from "../stores/crypto.ts";
 import { newDialog, switcher } from "../stores/ui.ts";
 import { Boundary } from "./Boundary.tsx";
 import { Dialogs } from "./Dialogs.tsx";
 import { RoomFace } from "./faces.tsx";
+import { PageTitle } from "./PageTitle.tsx";
 import { Rail, TabBar } from "./Rail.tsx";
 import { RoomList } from "./RoomList.tsx";
 import { KeptTimeline } from "./Timeline.tsx";
@@ -46,7 +47,7 @@ function Home(): JSX.Element {
         <main class="main">
             <div class="empty broad">
                 <img src="/assets/logo.svg" alt="" class="big-mark" />
-                <h2>{t("home.welcome", { name: me.value.name })}</h2>
+                <PageTitle>{t("home.welcome", { name: me.value.name })}</PageTitle>
                 <p>{t("home.begin")}</p>
                 <div class="start-cards">
                     {card("user-plus", t("home.write"), t("home.write-text"), () => (newDialog.value = "people"))}
@@ -100,7 +101,7 @@ export function Client(): JSX.Element {
         if (to.page === "room" || to.page === "home") return undefined;
         const look = (): void => {
             if (document.querySelector("dialog[open]")) return;
-            const heading = document.querySelector<HTMLElement>("main h1, main h2");
+            const heading = document.querySelector<HTMLElement>(".main h1, .main h2");
             heading?.setAttribute("tabindex", "-1");
             heading?.focus({ preventScroll: true });
             // The page's code may be on its way.
@@ -117,7 +118,7 @@ export function Client(): JSX.Element {
     const shape = two ? "app two" : WITHOUT_LIST.has(to.page) ? "app one" : "app";
     return (
         <>
-            {to.page === "room" && <a class="skip" href="#composer" onClick={(event) => {
+            {openRow.value?.membership === "join" && <a class="skip" href="#composer" onClick={(event) => {
                 event.preventDefault();
                 document.getElementById("composer")?.focus();
             }}>{t("nav.skip")}</a>}

@@ -17,7 +17,7 @@ import { reminding } from "../stores/crypto.ts";
 import { draftKey, drafts } from "../stores/drafts.ts";
 import { filter, type Filter, held, invites, order, sections, shown, space, spaces } from "../stores/list.ts";
 import { set, settings } from "../stores/settings.ts";
-import { newDialog, question, switcher } from "../stores/ui.ts";
+import { newDialog, phone, question, switcher } from "../stores/ui.ts";
 import { ListSkeleton } from "./Skeleton.tsx";
 import { Spaces, TabBar } from "./Rail.tsx";
 
@@ -142,8 +142,10 @@ export function RoomList(): JSX.Element {
         timer.current = setTimeout(() => (held.value = undefined), 1_000);
     };
     const inside = space.value ? rooms.value.get(space.value) : undefined;
+    // On a telephone it is all there is of the page.
+    const Pane = phone.value ? "main" : "nav";
     return (
-        <nav class="list" aria-label={t("list.title")}>
+        <Pane class="list" aria-label={t("list.title")}>
             <div class="top">
                 <div class="row">
                     <h1 class="grow cut">{inside?.name ?? t("list.title")}</h1>
@@ -195,6 +197,6 @@ export function RoomList(): JSX.Element {
                     ]}
                 />
             )}
-        </nav>
+        </Pane>
     );
 }
