@@ -6,6 +6,7 @@ import { t } from "../i18n/t.ts";
 import { Face, RoomFace } from "../parts/faces.tsx";
 import { go, route } from "../routes.ts";
 import type { Found } from "../sdk/commands.ts";
+import { removed } from "../sdk/removed.ts";
 import type { Person, RoomRow } from "../sdk/types.ts";
 import { attempt, openRoomById, rooms, the } from "../stores/app.ts";
 import { invites } from "../stores/list.ts";
@@ -52,7 +53,8 @@ export function Preview({ target, via, row }: { target: string; via: string[]; r
     const about = { id: row?.id ?? found?.id ?? target, name, avatar: row?.avatar ?? found?.avatar, kind: row?.kind ?? "room", person: row?.person } as const;
     const members = row?.members || found?.members || 0;
     const rule = found?.joinRule ?? row?.joinRule ?? "invite";
-    const { commands } = the();
+    const { commands, engine } = the();
+    const out = row && removed(engine, row.id);
     return (
         <main class="main" aria-label={name}>
             {bar}
@@ -64,6 +66,7 @@ export function Preview({ target, via, row }: { target: string; via: string[]; r
                         <span class="small sub">{[row?.alias ?? found?.alias, members ? t("room.members", { n: members }) : ""].filter(Boolean).join(" · ")}</span>
                         {(row?.topic || found?.topic) && <p class="mut">{row?.topic || found?.topic}</p>}
                     </div>
+                    {out && <div class={out.banned ? "note bad" : "note warn"} role="status"><Icon name={out.banned ? "ban" : "user-minus"} /><span>{t(out.banned ? "preview.banned-by" : "preview.removed", { name: out.who })}{out.reason && <small class="block">{out.reason}</small>}</span></div>}
                     {row?.membership === "invite" ? (
                         <>
                             {inviter && (
@@ -89,7 +92,7 @@ export function Preview({ target, via, row }: { target: string; via: string[]; r
                             <button type="button" class="btn" onClick={() => void attempt(() => commands.leave(row.id))}>{t("preview.withdraw")}</button>
                         </>
                     ) : row?.membership === "ban" ? (
-                        <div class="note bad"><Icon name="ban" /><span>{t("preview.banned")}</span></div>
+                        !out && <div class="note bad"><Icon name="ban" /><span>{t("preview.banned")}</span></div>
                     ) : rule === "public" || rule === "restricted" ? (
                         <button type="button" class="btn go tall wide" disabled={busy || found === undefined} onClick={() => void run(() => accept(found?.alias ?? target, via))}>{t("preview.join")}</button>
                     ) : rule === "knock" || rule === "knock_restricted" ? (

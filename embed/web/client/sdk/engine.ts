@@ -187,7 +187,7 @@ export class Engine extends Emitter<EngineEvents> {
         client.on(RoomEvent.Tags, (_, room) => this.touch(room.roomId));
         client.on(RoomStateEvent.Events, (event) => {
             this.touch(event.getRoomId());
-            if (event.getType() === "m.room.member") this.emit("members", event.getRoomId() ?? "");
+            if (/^m\.room\.(member|power_levels)$/.test(event.getType())) this.emit("members", event.getRoomId() ?? "");
             this.emit("timeline", event.getRoomId() ?? "");
         });
         client.on(RoomMemberEvent.Typing, (_, member) => {
