@@ -1,17 +1,16 @@
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
 import { Dialog } from "../../ui/controls.tsx";
 import { t } from "../i18n/t.ts";
-import { attempt, the, toast } from "../stores/app.ts";
 import { inviteTo, jumping, keysHelp, lightbox, newDialog, personCard, question, type Question, reporting, switcher } from "../stores/ui.ts";
 import { Switcher } from "./Switcher.tsx";
-import { KeysTable } from "./KeysTable.tsx";
 import { lazy } from "../../ui/lazy.tsx";
 
 const InviteDialog = lazy(() => import("./NewDialog.tsx").then(({ InviteDialog }) => InviteDialog), null);
 const NewDialog = lazy(() => import("./NewDialog.tsx").then(({ NewDialog }) => NewDialog), null);
 const Jump = lazy(() => import("./Jump.tsx").then(({ JumpDialog }) => JumpDialog), null);
 const PersonCard = lazy(() => import("./PersonCard.tsx").then(({ PersonCard }) => PersonCard), null);
+const KeysDialog = lazy(() => import("./KeysTable.tsx").then(({ KeysDialog }) => KeysDialog), null);
+const ReportDialog = lazy(() => import("./Report.tsx").then(({ ReportDialog }) => ReportDialog), null);
 const Lightbox = lazy(() => import("./Lightbox.tsx").then(({ Lightbox }) => Lightbox), null);
 
 /** Whatever is open above the page. */
@@ -25,11 +24,7 @@ export function Dialogs(): JSX.Element {
             {switcher.value && <Switcher />}
             {personCard.value && <PersonCard {...personCard.value} key={personCard.value.user} />}
             {reporting.value && <ReportDialog />}
-            {keysHelp.value && (
-                <Dialog title={t("keys.title")} onClose={() => (keysHelp.value = false)}>
-                    <div class="in-dlg"><KeysTable /></div>
-                </Dialog>
-            )}
+            {keysHelp.value && <KeysDialog />}
             {question.value && <QuestionDialog of={question.value} />}
         </>
     );
@@ -55,28 +50,6 @@ function QuestionDialog({ of }: { of: Question }): JSX.Element {
             }
         >
             <div class="in-dlg"><p class="mut">{of.text}</p></div>
-        </Dialog>
-    );
-}
-
-function ReportDialog(): JSX.Element | null {
-    const [reason, setReason] = useState("");
-    const what = reporting.value;
-    if (!what) return null;
-    const close = (): void => void (reporting.value = undefined);
-    const send = async (): Promise<void> => {
-        const done = await attempt(() => the().commands.report(what.room, what.message?.id, reason));
-        if (done) toast(t("report.done"));
-        close();
-    };
-    return (
-        <Dialog title={t(what.message ? "report.message" : "report.room")} onClose={close}
-            footer={<><button type="button" class="btn" onClick={close}>{t("cancel")}</button><button type="button" class="btn bad fill" onClick={() => void send()}>{t("message.report")}</button></>}
-        >
-            <div class="in-dlg stack">
-                <p class="mut">{t("report.text")}</p>
-                <label class="field"><span class="legend">{t("report.reason")}</span><textarea class="in" value={reason} maxLength={1000} onInput={(event) => setReason(event.currentTarget.value)} /></label>
-            </div>
         </Dialog>
     );
 }

@@ -1,5 +1,8 @@
 import type { JSX } from "preact";
+import { Dialog } from "../../ui/controls.tsx";
 import { t, type Key } from "../i18n/t.ts";
+import { keysHelp } from "../stores/ui.ts";
+import "./asked.ts";
 
 const KEYS: readonly [Key, string[]][] = [
     ["keys.switch", ["Ctrl K"]],
@@ -25,4 +28,10 @@ export const KeysTable = (): JSX.Element => (
             </div>
         ))}
     </div>
+);
+
+export const KeysDialog = (): JSX.Element => (
+    <Dialog title={t("keys.title")} onClose={() => (keysHelp.value = false)}>
+        <div class="in-dlg"><KeysTable /></div>
+    </Dialog>
 );
