@@ -83,7 +83,7 @@ export function useActions(row: RoomRow, view: RoomView, thread: string | undefi
                 const mine = message.reactions.find((reaction) => reaction.key === key)?.mine;
                 if (mine?.startsWith("$")) void attempt(() => commands.redact(row.id, mine));
                 else if (mine) outbox.cancel(mine);
-                else outbox.add(row.id, "m.reaction", { "m.relates_to": { rel_type: "m.annotation", event_id: message.id, key } });
+                else outbox.add(row.id, "m.reaction", { "m.relates_to": { rel_type: "m.annotation", event_id: message.id || message.key, key } });
             },
             pick: (message, at) => setPicker({ message, at }),
             reply: (message) => {

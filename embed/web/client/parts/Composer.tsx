@@ -53,6 +53,8 @@ export function wanted(text: string, caret: number): { sign: string; term: strin
 
 export function Composer(props: Props): JSX.Element {
     const { row, rights, view, thread, reply, edit } = props;
+    // One that has no id yet is named by its key.
+    const changed = edit && (edit.id || edit.key);
     const key = draftKey(row.id, thread);
     const kept = drafts.value.get(key);
     const [text, setText] = useState(kept?.text ?? "");
@@ -82,20 +84,20 @@ export function Composer(props: Props): JSX.Element {
         return () => stopTyping();
     }, [key]);
     useSignalEffect(() => {
-        const find = (id: string | undefined): Message | undefined => view.items.value.find((item): item is Message => id !== undefined && item.kind === "message" && item.id === id);
-        const [replied, changed] = [find(left.current.reply), find(left.current.edit)];
-        if (!replied && !changed) return;
+        const find = (id: string | undefined): Message | undefined => view.items.value.find((item): item is Message => id !== undefined && item.kind === "message" && (item.id === id || item.key === id));
+        const [replied, begun] = [find(left.current.reply), find(left.current.edit)];
+        if (!replied && !begun) return;
         left.current = { reply: undefined, edit: undefined };
-        if (changed) props.setEdit(changed);
+        if (begun) props.setEdit(begun);
         else props.setReply(replied);
     });
     useEffect(() => {
         if (document.activeElement !== field.current && !edit && kept && kept.text !== text) setText(kept.text);
     }, [kept?.text]);
     useLayoutEffect(() => {
-        if (edit) {
+        if (edit && changed) {
             before.current ??= { text, mentions: mentions.current };
-            const begun = drafts.value.get(editKey(key, edit.id));
+            const begun = drafts.value.get(editKey(key, changed));
             setText(begun?.text ?? textOf(edit));
             told.current = edit.body.type === "text" ? mentionsIn(edit.body.text, edit.body.html, edit.wakesRoom === true) : [];
             mentions.current = begun?.mentions ?? told.current;
@@ -105,7 +107,7 @@ export function Composer(props: Props): JSX.Element {
             mentions.current = before.current.mentions;
             before.current = undefined;
         }
-    }, [edit?.id]);
+    }, [changed]);
     const answered = useRef(reply?.id);
     useLayoutEffect(() => {
         if (reply) field.current?.focus();
@@ -137,7 +139,7 @@ export function Composer(props: Props): JSX.Element {
     };
     const change = (value: string): void => {
         setText(value);
-        if (edit) keepDraft(editKey(key, edit.id), { text: value, mentions: mentions.current, reply: undefined, edit: edit.id });
+        if (changed) keepDraft(editKey(key, changed), { text: value, mentions: mentions.current, reply: undefined, edit: changed });
         else keepDraft(key, { text: value, mentions: mentions.current, reply: reply?.id ?? left.current.reply, edit: undefined });
         if (settings.value.typing && !edit) {
             if (!value) stopTyping();
@@ -188,7 +190,7 @@ export function Composer(props: Props): JSX.Element {
         area.focus();
     };
     const leave = (): void => {
-        if (edit) dropDraft(editKey(key, edit.id));
+        if (changed) dropDraft(editKey(key, changed));
         props.setEdit(undefined);
     };
     const done = (): void => {
@@ -229,7 +231,7 @@ export function Composer(props: Props): JSX.Element {
         try {
             const captioned = await sendUploads(key, row.id, thread, value, target, inThread);
             if (value && !captioned) {
-                const content = await contentOf({ text: value, mentions: list, told: told.current, reply: target, thread: inThread, edit: edit?.id });
+                const content = await contentOf({ text: value, mentions: list, told: told.current, reply: target, thread: inThread, edit: changed });
                 outbox.add(row.id, "m.room.message", content, { thread, quoted: target !== undefined });
             }
         } catch (error) {
@@ -299,8 +301,7 @@ export function Composer(props: Props): JSX.Element {
         }
         if (event.key === "ArrowUp" && text === "" && !command && !event.shiftKey) {
             const last = view.items.value.findLast((item): item is Message => item.kind === "message" && item.mine && item.body.type === "text");
-            // One that is still on its way cannot be changed yet; the one before it is not meant.
-            if (last && last.id !== "") act(() => props.setEdit(last));
+            if (last) act(() => props.setEdit(last));
         }
         return undefined;
     };

@@ -3,6 +3,7 @@ import { Menu, type MenuItem } from "../../ui/controls.tsx";
 import { t } from "../i18n/t.ts";
 import { copied, type Doing } from "../pages/Room.tsx";
 import { panel, shareLink } from "../routes.ts";
+import { REDACTION } from "../sdk/outbox.ts";
 import type { Message, Rights } from "../sdk/types.ts";
 import { attempt, rooms, the } from "../stores/app.ts";
 import { question, reporting } from "../stores/ui.ts";
@@ -21,32 +22,32 @@ interface Props {
 
 /** What can be done with a message. */
 export function MessageMenu({ message, at, sheet, actions, rights, doing, onClose }: Props): JSX.Element {
-    const { commands } = the();
+    const { commands, outbox } = the();
     const room = actions.roomId;
     const text = message.body.type === "text" ? message.body.text : undefined;
-    // What has no id yet can be copied, and taken back unless it is just going out; all else waits for the id.
+    // What is done to a message without an id waits for that; what needs the id at once is not offered.
     const unsent = message.id === "";
-    const mayReact = actions.mayReact && !unsent;
-    const mayDelete = unsent ? message.state !== "sending" : message.mine || (rights?.redact ?? false);
+    const mayReact = actions.mayReact;
+    const mayDelete = message.mine || (rights?.redact ?? false);
     const ask = (): void => {
         question.value = {
             title: t("delete.title"), text: t("delete.text"), yes: t("delete.yes"), bad: true,
-            run: () => void attempt(() => commands.redact(room, message.id)),
+            run: () => (unsent ? void outbox.add(room, REDACTION, { redacts: message.key }) : void attempt(() => commands.redact(room, message.id))),
         };
     };
     const when = (yes: boolean, item: MenuItem): MenuItem[] => (yes ? [item] : []);
     const items: (MenuItem | null)[] = [
         ...when(mayReact, { icon: "smile-plus", label: t("message.react"), keys: "E", run: () => actions.pick(message, at) }),
-        ...when(mayReact, { icon: "reply", flip: true, label: t("message.reply"), keys: "R", run: () => actions.reply(message) }),
-        ...when(mayReact && !actions.thread, { icon: "message-square-text", label: t("message.thread"), keys: "T", run: () => panel(`thread:${message.id}`) }),
-        ...when(message.mine && !unsent && text !== undefined, { icon: "pencil", label: t("message.edit"), run: () => doing.setEdit(message) }),
+        ...when(mayReact && !unsent, { icon: "reply", flip: true, label: t("message.reply"), keys: "R", run: () => actions.reply(message) }),
+        ...when(mayReact && !unsent && !actions.thread, { icon: "message-square-text", label: t("message.thread"), keys: "T", run: () => panel(`thread:${message.id}`) }),
+        ...when(message.mine && text !== undefined, { icon: "pencil", label: t("message.edit"), run: () => doing.setEdit(message) }),
         null,
         ...when(text !== undefined, { icon: "copy", label: t("message.copy"), keys: "C", run: () => copied(text ?? "") }),
         ...when(!unsent, { icon: "link", label: t("message.link"), run: () => copied(shareLink(rooms.value.get(room)?.alias ?? room, message.id, [commands.serverName])) }),
         ...when(!unsent && (rights?.pin ?? false), { icon: message.pinned ? "pin-off" : "pin", label: t(message.pinned ? "message.unpin" : "message.pin"), run: () => void attempt(() => commands.pin(room, message.id, !message.pinned)) }),
         null,
         ...when(!message.mine, { icon: "flag", label: t("message.report"), run: () => (reporting.value = { room, message }) }),
-        ...when(mayDelete, { icon: "trash-2", label: t("message.delete"), bad: true, run: unsent ? () => actions.cancel(message) : ask }),
+        ...when(mayDelete, { icon: "trash-2", label: t("message.delete"), bad: true, run: unsent && message.state !== "sending" ? () => actions.cancel(message) : ask }),
     ];
     const trimmed = items.filter((item, index) => item !== null || (index > 0 && items[index - 1] !== null && index < items.length - 1));
     const signs = sheet && actions.mayReact && (

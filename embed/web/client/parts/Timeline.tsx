@@ -367,10 +367,12 @@ function keys(event: KeyboardEvent, view: RoomView, actions: Actions, setFocused
     const rect = row.querySelector(".bub")?.getBoundingClientRect() ?? row.getBoundingClientRect();
     const run: Record<string, () => void> = {
         Enter: () => actions.menu(message, rect),
-        ...(settings.value.letters && message.id && {
-            KeyR: () => actions.reply(message),
+        ...(settings.value.letters && {
+            ...(message.id && {
+                KeyR: () => actions.reply(message),
+                KeyT: () => actions.thread || panel(`thread:${message.id}`),
+            }),
             KeyE: () => actions.pick(message, rect),
-            KeyT: () => actions.thread || panel(`thread:${message.id}`),
             KeyC: () => void navigator.clipboard.writeText(message.body.type === "text" ? message.body.text : ""),
         }),
     };

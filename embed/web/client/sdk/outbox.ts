@@ -36,6 +36,7 @@ export interface Entry {
     local?: string | undefined;
 }
 
+export const REDACTION = "m.room.redaction";
 /** Older ones are asked about before they go. */
 const STALE_MS = 24 * 3_600_000;
 /** So many files go up at a time. */
@@ -56,6 +57,8 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     #begun = new Set<string>();
     /** The tab that sends, if it is not this one: what is to be done is told to it (ADR 0017). */
     leader: ((name: "adopt" | "retry" | "cancel", what: Entry | string) => void) | undefined;
+    /** The ids that messages of this page were given, by their transactions. */
+    #ids = new Map<string, string>();
     /** What the leader has not told of yet. */
     #unheard = new Set<string>();
     encrypt: Encrypt | undefined;
@@ -66,7 +69,9 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         engine.client.on(ClientEvent.Event, (event) => {
             const transaction = (event.getUnsigned() as { transaction_id?: string }).transaction_id;
             const entry = this.#entries.find(({ txn, eventId }) => txn === transaction || (eventId !== undefined && eventId === event.getId()));
-            if (entry) this.#end(entry);
+            if (!entry) return;
+            entry.eventId = event.getId();
+            this.#end(entry);
         });
         engine.on("status", (status) => {
             if (status === "streaming" || status === "polling") this.hurry();
@@ -78,13 +83,14 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     async load(): Promise<void> {
         const kept = (await kv.all<Entry>("outbox")).map(([, entry]) => entry).filter((entry) => this.engine.userId === ownerOf(entry));
         for (const entry of kept.sort((a, b) => a.at - b.at)) {
-            if (entry.state === "sent") entry.state = "waiting"; // the same id: sending again is harmless
+            if (entry.state === "sent" || entry.state === "sending") entry.tries++; // it may have arrived: the same id makes another try harmless
             if (entry.state !== "failed") entry.state = Date.now() - entry.at > STALE_MS ? "failed" : "waiting";
             if (entry.state === "failed" && !entry.error) entry.error = "stale";
             const same = this.#entries.find(({ txn }) => txn === entry.txn);
             if (same) Object.assign(same, entry, { local: same.local });
             else this.#entries.push(entry);
         }
+        this.#entries = this.#entries.filter((entry) => !this.#lost(entry));
         for (const room of new Set(this.#entries.map((entry) => entry.room))) this.#run(room);
     }
 
@@ -105,7 +111,7 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         return this.#entries.length;
     }
 
-    /** Put a message at the end of the room's list. */
+    /** Put something at the end of the room's list. What concerns a message without an id names its transaction, and waits for it. */
     add(room: string, type: string, content: Record<string, unknown>, options: { thread?: string | undefined; quoted?: boolean; upload?: Upload | undefined } = {}): Entry {
         const entry: Entry = {
             txn: `w${Date.now().toString(36)}.${(this.#count++).toString(36)}.${crypto.randomUUID().slice(0, 8)}`,
@@ -119,6 +125,7 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
             upload: options.upload,
             quoted: options.quoted ?? false,
         };
+        if (!this.leader && this.#reworded(entry)) return entry;
         if (this.leader) this.#unheard.add(entry.txn);
         this.adopt(entry);
         this.leader?.("adopt", entry);
@@ -128,6 +135,8 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     /** Take in what was made here, or in another tab. */
     adopt(entry: Entry): void {
         if (this.#entries.some(({ txn }) => txn === entry.txn)) return;
+        settle(entry, this.#ids.get(concerns(entry) ?? ""));
+        if (this.#lost(entry)) return;
         this.#entries.push(entry);
         this.#keep(entry);
         this.#run(entry.room);
@@ -183,7 +192,39 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         }
     }
 
+    /** What it concerns was taken back. */
+    #lost(entry: Entry): boolean {
+        const to = concerns(entry);
+        return to !== undefined && !to.startsWith("$") && !this.#entries.some(({ txn }) => txn === to);
+    }
+
+    /** A message that has never gone out, or was refused, is changed where it stands. */
+    #reworded({ content }: Entry): boolean {
+        const words = content["m.new_content"] as Record<string, unknown> | undefined;
+        const entry = words && this.#entries.find(({ txn }) => txn === concerns({ content }));
+        const { state, tries, error } = entry ?? {};
+        if (!entry || !(state === "failed" ? error !== "stale" : state === "waiting" && tries === 0)) return false;
+        const relation = entry.content["m.relates_to"] as { "m.in_reply_to"?: { event_id: string } } | undefined;
+        const answered = entry.quoted && this.engine.room(entry.room)?.findEventById(relation?.["m.in_reply_to"]?.event_id ?? "")?.getSender();
+        const told = words?.["m.mentions"] as { user_ids?: string[] } | undefined;
+        if (answered) Object.assign(words ?? {}, { "m.mentions": { ...told, user_ids: [...new Set([...(told?.user_ids ?? []), answered])] } });
+        entry.content = { ...words, ...(relation && { "m.relates_to": relation }) };
+        this.retry(entry.txn);
+        return true;
+    }
+
+    /** The event has an id: what waits for it can go out. */
+    #known({ txn, eventId }: Entry): void {
+        if (eventId) this.#ids.set(txn, eventId);
+        for (const each of this.#entries.filter((other) => concerns(other) === txn)) {
+            settle(each, eventId);
+            if (eventId) this.#keep(each);
+            else this.#end(each);
+        }
+    }
+
     #end(entry: Entry): void {
+        this.#known(entry);
         this.#aborts.get(entry.txn)?.abort();
         this.#aborts.delete(entry.txn);
         if (entry.local) setTimeout(() => URL.revokeObjectURL(entry.local ?? ""), 60_000);
@@ -233,7 +274,8 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         if (this.leader) return;
         this.#ahead();
         if (this.#running.has(room) || this.#timers.has(room)) return;
-        const entry = this.#entries.find((each) => each.room === room && (each.state === "waiting" || each.state === "uploading"));
+        const unknown = new Set(this.#entries.flatMap(({ txn, eventId }) => (eventId ? [] : [txn])));
+        const entry = this.#entries.find((each) => each.room === room && (each.state === "waiting" || each.state === "uploading") && !unknown.has(concerns(each) ?? ""));
         if (!entry) return;
         this.#running.add(room);
         void this.#send(entry)
@@ -252,12 +294,14 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
             if (!this.#entries.includes(entry)) return 0;
             entry.state = "sending";
             this.#keep(entry);
-            const encrypted = client.getRoom(entry.room)?.hasEncryptionStateEvent() && entry.type !== "m.reaction";
+            const encrypted = client.getRoom(entry.room)?.hasEncryptionStateEvent() && entry.type !== "m.reaction" && entry.type !== REDACTION;
             const out = encrypted ? await this.#encrypted(entry) : entry;
-            const path = `/rooms/${encodeURIComponent(entry.room)}/send/${encodeURIComponent(out.type)}/${encodeURIComponent(entry.txn)}`;
+            const way = entry.type === REDACTION ? ["redact", String(entry.content["redacts"])] : ["send", out.type];
+            const path = ["/rooms", ...[entry.room, ...way, entry.txn].map(encodeURIComponent)].join("/");
             const answer = await client.http.authedRequest<{ event_id: string }>(Method.Put, path, undefined, out.content);
             entry.state = "sent";
             entry.eventId = answer.event_id;
+            this.#known(entry);
             if (client.getRoom(entry.room)?.findEventById(answer.event_id)) this.#end(entry);
             else this.#keep(entry);
             return 0;
@@ -281,6 +325,15 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         if ("failed" in next) this.emit("failed", entry);
         return "failed" in next ? 0 : next.wait; // later entries go on after one that failed
     }
+}
+
+/** What an entry changes, takes back or reacts to: an event's id, or the transaction of what has none yet. */
+const concerns = ({ content }: { content: Record<string, unknown> }): string | undefined =>
+    (content["redacts"] ?? (content["m.relates_to"] as { event_id?: string } | undefined)?.event_id) as string | undefined;
+
+function settle(entry: Entry, id: string | undefined): void {
+    const relation = entry.content["m.relates_to"] as object | undefined;
+    if (id) entry.content = { ...entry.content, ...(relation ? { "m.relates_to": { ...relation, event_id: id } } : { redacts: id }) };
 }
 
 const key = (owner: string, entry: Entry): string => `${owner} ${entry.txn}`;

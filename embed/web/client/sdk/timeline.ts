@@ -10,7 +10,7 @@ import { Method } from "matrix-js-sdk/lib/http-api/method.js";
 import { TimelineWindow } from "matrix-js-sdk/lib/timeline-window.js";
 import type { Engine } from "./engine.ts";
 import { contentBody, itemOf, messageOf } from "./messages.ts";
-import type { Entry, Outbox } from "./outbox.ts";
+import { type Entry, type Outbox, REDACTION } from "./outbox.ts";
 import { personOf, pinned } from "./rooms.ts";
 import type { Body, Item, Message } from "./types.ts";
 
@@ -167,8 +167,11 @@ export class Timeline {
         let shown = items;
         for (const entry of waiting) {
             const relation = entry.content["m.relates_to"] as { rel_type?: string; event_id?: string; key?: string } | undefined;
-            if (relation?.rel_type === "m.annotation" || relation?.rel_type === "m.replace") {
-                shown = shown.map((item) => (item.kind === "message" && item.id === relation.event_id ? overlaid(item, entry, relation.key) : item));
+            const redacts = entry.content["redacts"];
+            if (redacts || relation?.rel_type === "m.annotation" || relation?.rel_type === "m.replace") {
+                // What has no id yet is named by its transaction, which is its key.
+                const of = redacts ?? relation?.event_id;
+                shown = shown.map((item) => (item.kind === "message" && (item.id === of || item.key === of) ? overlaid(item, entry, relation?.key) : item));
             } else if (entry.type !== "m.reaction" && entry.thread === this.thread && !keys.has(entry.txn) && this.atEnd) {
                 shown = [...shown, this.#echo(entry, room)];
             }
@@ -215,9 +218,10 @@ export class Timeline {
 
 function overlaid(item: Message, entry: Entry, key: string | undefined): Message {
     if (entry.state === "failed") return item;
+    if (entry.type === REDACTION) return { ...item, body: { type: "gone" }, quote: undefined, reactions: [] };
     if (key === undefined) {
         const content = (entry.content["m.new_content"] ?? entry.content) as Record<string, unknown>;
-        return { ...item, body: contentBody("m.room.message", content), edited: true, state: "sending" };
+        return { ...item, body: contentBody("m.room.message", content), edited: true, state: item.id ? "sending" : item.state };
     }
     const known = item.reactions.find((reaction) => reaction.key === key);
     if (known?.mine) return item;

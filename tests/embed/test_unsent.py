@@ -1,0 +1,134 @@
+"""What is done to messages that have no id yet: they are changed where they stand, or it waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.embed.people import PASSWORD, Person, local, person
+from tests.support.client import Client
+from tests.support.server import Server
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser, Locator, Route
+
+PATTERNS = ("**/send/**", "**/redact/**")
+
+
+class Gate:
+    """Holds what the page sends until it is opened."""
+
+    def __init__(self, who: Person) -> None:
+        self._who = who
+        self._open = asyncio.Event()
+        self.held = asyncio.Event()
+
+    async def _hold(self, route: Route) -> None:
+        self.held.set()
+        await self._open.wait()
+        await route.continue_()
+
+    async def shut(self) -> None:
+        """From here on nothing gets through."""
+        for pattern in PATTERNS:
+            await self._who.page.route(pattern, self._hold)
+
+    def open(self) -> None:
+        """Let it through, and what comes."""
+        self._open.set()
+
+
+async def _menu(who: Person, text: str) -> Locator:
+    row = who.page.locator("li.msg[data-id='']").filter(has_text=text).locator(".b")
+    await row.focus()
+    await row.press("Enter")
+    return who.page.get_by_role("menu", name="Message actions")
+
+
+async def _edit(who: Person, text: str, into: str) -> None:
+    await (await _menu(who, text)).get_by_role("menuitem", name="Edit").click()
+    await who.composer.fill(into)
+    await who.composer.press("Enter")
+    await who.message(into).wait_for()
+
+
+async def _events(maya: Client, room: str, count: int) -> list[dict[str, Any]]:
+    """The newest events of the room, the oldest first, once there are so many that are no state."""
+    async with asyncio.timeout(60):
+        while True:
+            chunk = (await maya.messages(room, limit=50))["chunk"]
+            found = [event for event in reversed(chunk) if "state_key" not in event]
+            if len(found) >= count:
+                return found
+            await asyncio.sleep(0.1)
+
+
+# long: one walk in one browser, because each further one takes seconds
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_what_is_done_to_a_message_waits_for_it(browser: Browser, server: Server, anonymous: Client) -> None:
+    ada = await person(browser, local(server), "ada", viewport={"width": 1200, "height": 800})
+    mine = await anonymous.anonymous().register(ada.name, PASSWORD)
+    maya = await anonymous.anonymous().register(f"maya.{ada.name}")
+    room = await mine.shared_room(maya, name="Garden")
+    await ada.sign_in()
+    await ada.page.evaluate("room => { location.hash = `#/room/${room}`; }", room)
+    page = ada.page
+    gate = Gate(ada)
+    await gate.shut()
+    await ada.say("on its way")
+    await gate.held.wait()
+    await ada.say("not begun")
+    # One that has not begun is another one when it goes; one that may have arrived is changed afterwards.
+    await ada.composer.press("ArrowUp")
+    assert await ada.composer.input_value() == "not begun"
+    await ada.say("never begun like this")
+    await ada.message("never begun like this").wait_for()
+    assert await ada.message("never begun like this").get_by_text("edited").count() == 0
+    await _edit(ada, "on its way", "on its way, mended")
+    await ada.message("on its way, mended").get_by_text("edited").wait_for()
+    await (await _menu(ada, "never begun like this")).get_by_role("menuitem", name="React").click()
+    await page.get_by_label("Search emoji").fill("waving hand")
+    await page.get_by_role("button", name="waving hand").first.click()
+    await ada.message("never begun like this").get_by_role("button", name="👋").wait_for()
+    # What is done to one that is taken back goes with it.
+    await ada.say("a slip")
+    await (await _menu(ada, "a slip")).get_by_role("menuitem", name="React").click()
+    await page.get_by_label("Search emoji").fill("waving hand")
+    await page.get_by_role("button", name="waving hand").first.click()
+    await ada.message("a slip").get_by_role("button", name="👋").wait_for()
+    await (await _menu(ada, "a slip")).get_by_role("menuitem", name="Delete").click()
+    await ada.message("a slip").wait_for(state="detached")
+    gate.open()
+    first, second, edit, reaction = await _events(maya, room, 4)
+    assert [first["content"]["body"], second["content"]["body"]] == ["on its way", "never begun like this"]
+    assert edit["content"]["m.new_content"]["body"] == "on its way, mended"
+    assert edit["content"]["m.relates_to"]["event_id"] == first["event_id"]
+    assert reaction["content"]["m.relates_to"]["event_id"] == second["event_id"]
+    await ada.sent("never begun like this")
+
+    # One that is just going out is deleted when it is there.
+    gate = Gate(ada)
+    await gate.shut()
+    await ada.say("too fast")
+    await gate.held.wait()
+    await (await _menu(ada, "too fast")).get_by_role("menuitem", name="Delete").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await ada.message("too fast").wait_for(state="detached")
+    gate.open()
+    *_, gone, redaction = await _events(maya, room, 6)
+    assert redaction["type"] == "m.room.redaction"
+    assert (redaction.get("redacts") or redaction["content"]["redacts"]) == gone["event_id"]
+    assert gone["content"] == {}
+
+    # One that was refused is sent anew when it is changed.
+    await page.route("**/send/**", lambda route: route.fulfill(status=403, json={"errcode": "M_FORBIDDEN"}))
+    await ada.say("what a rude word")
+    await ada.message("what a rude word").get_by_role("button", name="Try again").wait_for()
+    await page.unroute("**/send/**")
+    await _edit(ada, "what a rude word", "what a kind word")
+    await ada.sent("what a kind word")
+    assert (await _events(maya, room, 7))[6]["content"]["body"] == "what a kind word"
+    assert len(await _events(maya, room, 7)) == 7
+    assert ada.faults == []
