@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -315,3 +316,53 @@ async def _exchange(ada: Person, maya: Person) -> None:
     await viewer.locator("img").wait_for()
     await maya.page.keyboard.press("Escape")
     await viewer.wait_for(state="detached")
+
+
+# Who looks for a store finds one, so the one that is made has no key: this is how it was before there were keys.
+BEFORE_KEYS = """(() => {
+    if (localStorage.getItem("keys")) return;
+    const open = indexedDB.open.bind(indexedDB);
+    indexedDB.open = (...given) => {
+        if (!given[0].endsWith("::matrix-sdk-crypto")) return open(...given);
+        indexedDB.open = open;
+        return open("hromada");
+    };
+})()"""
+DATABASES = "indexedDB.databases().then((all) => all.map(({ name }) => name.split('::')[1]).filter(Boolean).sort())"
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_a_store_from_before_there_were_keys_opens_until_its_session_ends(
+    browser: Browser, server: Server
+) -> None:
+    ada = await person(browser, local(server), "ada")
+    page = ada.page
+    await page.add_init_script(BEFORE_KEYS)
+    await ada.sign_up()
+    await ada.private_room("Cellar")
+    await ada.say("a jar of honey")
+    await ada.sent("a jar of honey")
+    assert await page.evaluate(DATABASES) == ["matrix-sdk-crypto"]
+    room = await page.evaluate("location.hash")
+    fingerprint = page.locator(".mono-s").filter(has_text=re.compile(r"(\S{4} ){9}"))
+    await page.goto(f"{ada.url}/#/settings/encryption")
+    before = await fingerprint.inner_text()
+    await page.evaluate("localStorage.setItem('keys', 'yes')")
+    await page.reload()
+    assert await fingerprint.inner_text() == before
+    await page.goto(f"{ada.url}/{room}")
+    await ada.sees("a jar of honey")
+    await ada.say("and a spoon")
+    await ada.sent("and a spoon")
+    await page.goto(f"{ada.url}/#/settings/profile")
+    await page.get_by_role("button", name="Sign out").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_role("button", name="Sign out").click()
+    await page.get_by_label("User name").wait_for()
+    # The next one has a key.
+    await page.get_by_label("User name").fill(ada.name)
+    await page.get_by_label("Password", exact=True).fill(PASSWORD)
+    await page.get_by_role("button", name="Sign in").click()
+    await page.get_by_text("Open your encrypted messages").wait_for()
+    assert await page.evaluate(DATABASES) == ["matrix-sdk-crypto", "matrix-sdk-crypto-meta"]
+    assert ada.faults == []

@@ -241,6 +241,8 @@ function Devices(): JSX.Element {
 
 function Encryption(): JSX.Element {
     const machine = theCrypto();
+    // Asked first: a page that is drawn before the machine is there is drawn again.
+    const state = cryptoState.value;
     const [fingerprint, setFingerprint] = useState("");
     const [backup, setBackup] = useState<string | null>();
     const [resetting, setResetting] = useState(false);
@@ -248,13 +250,7 @@ function Encryption(): JSX.Element {
         void machine?.fingerprint().then(setFingerprint, () => undefined);
         void machine?.backupVersion().then(setBackup);
     }, [machine]);
-    if (!machine || cryptoState.value !== "ready") return <><h1>{t("settings.encryption")}</h1><p class="mut">{t("encryption.off")}</p></>;
-    const save = async (): Promise<void> => {
-        const link = document.createElement("a");
-        link.href = URL.createObjectURL(new Blob([await machine.exportKeys()], { type: "application/json" }));
-        link.download = "hromada-keys.json";
-        link.click();
-    };
+    if (!machine || state !== "ready") return <><h1>{t("settings.encryption")}</h1><p class="mut">{t(state === "loading" ? "loading" : "encryption.off")}</p></>;
     return (
         <>
             <h1>{t("settings.encryption")}</h1>

@@ -11,6 +11,7 @@ import { Emitter } from "./emitter.ts";
 import type { Engine } from "./engine.ts";
 import { CHANGED } from "./failure.ts";
 import type { Encrypt } from "./outbox.ts";
+import { storeKey } from "./storekey.ts";
 
 export interface Check {
     /** With one's own device, or with somebody. */
@@ -89,7 +90,9 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
     /** Load the machine and open its store. Throws if this browser cannot. */
     static async start(engine: Engine): Promise<Crypto> {
         await initAsync(new URL(wasm, location.origin));
-        await engine.client.initRustCrypto({ cryptoDatabasePrefix: `hromada-crypto:${engine.userId}` });
+        const cryptoDatabasePrefix = `hromada-crypto:${engine.userId}`;
+        const storageKey = await storeKey(engine.userId, cryptoDatabasePrefix);
+        await engine.client.initRustCrypto({ cryptoDatabasePrefix, ...(storageKey && { storageKey }) });
         const api = engine.client.getCrypto();
         if (!api) throw new Error("no crypto");
         api.setDeviceIsolationMode(new OnlySignedDevicesIsolationMode());
