@@ -18,6 +18,7 @@ import { confirmed, cryptoState, recovery, strangers, theCrypto } from "../store
 import { set, settings } from "../stores/settings.ts";
 import { phone, question } from "../stores/ui.ts";
 import { ResetDialog } from "./Confirm.tsx";
+import { KeysFile } from "./KeysFile.tsx";
 import { copied } from "./Room.tsx";
 import { Row, Toggle } from "./rows.tsx";
 import { Notifications, Privacy } from "./Told.tsx";
@@ -240,9 +241,9 @@ function Devices(): JSX.Element {
 }
 
 function Encryption(): JSX.Element {
-    const machine = theCrypto();
     // Asked first: a page that is drawn before the machine is there is drawn again.
     const state = cryptoState.value;
+    const machine = theCrypto();
     const [fingerprint, setFingerprint] = useState("");
     const [backup, setBackup] = useState<string | null>();
     const [resetting, setResetting] = useState(false);
@@ -262,10 +263,7 @@ function Encryption(): JSX.Element {
                 <Row icon="fingerprint" title={t("encryption.fingerprint")} text={<span class="mono-s">{fingerprint.match(/.{1,4}/g)?.join(" ")}</span>}><IconButton icon="copy" label={t("profile.copy")} onClick={() => copied(fingerprint)} /></Row>
             </div></div>
             <div class="sect"><h2 class="h3">{t("encryption.advanced")}</h2><div class="card">
-                <Row icon="file-key" title={t("encryption.keys")} text={t("encryption.keys-text")}>
-                    <button type="button" class="btn s" onClick={() => void save()}>{t("encryption.export")}</button>
-                    <button type="button" class="btn s" onClick={() => pickFiles(([file]) => void attempt(async () => file && machine.importKeys(await file.text())).then(() => toast(t("saved"))), ".json")}>{t("encryption.import")}</button>
-                </Row>
+                <KeysFile machine={machine} />
                 <Row icon="rotate-ccw" title={t("reset.yes")} text={t("encryption.reset-text")}><button type="button" class="btn s bad" onClick={() => setResetting(true)}>{t("encryption.reset")}</button></Row>
             </div></div>
             {resetting && <ResetDialog onClose={() => setResetting(false)} />}

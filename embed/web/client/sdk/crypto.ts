@@ -5,7 +5,7 @@ import { CryptoEvent } from "matrix-js-sdk/lib/crypto-api/CryptoEvent.js";
 import { type CryptoApi, type GeneratedSecretStorageKey, OnlySignedDevicesIsolationMode } from "matrix-js-sdk/lib/crypto-api/index.js";
 import { decodeRecoveryKey } from "matrix-js-sdk/lib/crypto-api/recovery-key.js";
 import { VerificationPhase, type VerificationRequest, VerificationRequestEvent, type Verifier, VerifierEvent } from "matrix-js-sdk/lib/crypto-api/verification.js";
-import { initAsync } from "@matrix-org/matrix-sdk-crypto-wasm";
+import { initAsync, OlmMachine } from "@matrix-org/matrix-sdk-crypto-wasm";
 import wasm from "hromada:crypto.wasm";
 import { Emitter } from "./emitter.ts";
 import type { Engine } from "./engine.ts";
@@ -41,6 +41,8 @@ interface EncryptingBackend extends CryptoApi {
     setSupportedVerificationMethods(methods: string[]): void;
 }
 
+/** How slow it is to try passwords on an exported file. */
+const EXPORT_ROUNDS = 200_000;
 const NOBODY_MS = 120_000;
 /** A person reads it when they come by. */
 const NOBODY_CAME_MS = 600_000;
@@ -235,8 +237,10 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
 
     fingerprint = async (): Promise<string> => (await this.api.getOwnDeviceKeys()).ed25519;
     backupVersion = (): Promise<string | null> => this.api.getActiveSessionBackupVersion().catch(() => null);
-    exportKeys = (): Promise<string> => this.api.exportRoomKeysAsJson();
-    importKeys = (json: string): Promise<void> => this.api.importRoomKeysAsJson(json);
+    /** All keys of messages, as a file that clients of Matrix read. spec: client-server-api#key-exports */
+    exportKeys = async (password: string): Promise<string> => OlmMachine.encryptExportedRoomKeys(await this.api.exportRoomKeysAsJson(), password, EXPORT_ROUNDS);
+    /** Take such a file, or one that is under no password. Throws if the password is another one. */
+    importKeys = async (text: string, password?: string): Promise<void> => this.api.importRoomKeysAsJson(password === undefined ? text : OlmMachine.decryptExportedRoomKeys(text, password));
 
     /** Which of the user's devices are confirmed. */
     async confirmedDevices(fetch = true): Promise<ReadonlySet<string>> {
