@@ -14,6 +14,7 @@ import { type Session, webConfig } from "../sdk/session.ts";
 import type { Following } from "../sdk/tabs/follow.ts";
 import type { Leading } from "../sdk/tabs/lead.ts";
 import type { Person, RoomRow } from "../sdk/types.ts";
+import { others, take } from "./settings.ts";
 
 export interface App {
     engine: Engine;
@@ -119,6 +120,7 @@ export async function startApp(session: Session, following?: Following): Promise
         else awaySince.value ??= Date.now();
     });
     engine.on("members", () => void loadMe());
+    shareSettings(started);
     // What the store kept is shown before the first answer of the server.
     refresh(started, new Set(engine.client.getRooms().map((room) => room.roomId)));
     if (rooms.value.size > 0) loaded.value = true;
@@ -129,6 +131,27 @@ export async function startApp(session: Session, following?: Following): Promise
     void loadMe();
     void started.commands.isAdmin().then((is) => (admin.value = is));
     return started;
+}
+
+const SETTINGS = "chat.hromada.web";
+
+/** What follows the user comes from their other devices and goes there. */
+function shareSettings({ engine, commands }: App): void {
+    const kept = (): Record<string, unknown> => engine.client.getAccountData(SETTINGS as never)?.getContent() ?? {};
+    // Only what was chosen goes there: what is merely usual here may be chosen otherwise elsewhere.
+    let chosen: Record<string, unknown> = {};
+    let saving = 0;
+    engine.on("account", (type) => {
+        // While something is being saved the server has what was chosen before.
+        if (type !== SETTINGS || saving > 0) return;
+        chosen = {};
+        take(kept());
+    });
+    others.tell = (name, value) => {
+        saving++;
+        chosen[name] = value;
+        void attempt(() => commands.setAccountData(SETTINGS, { ...kept(), ...chosen })).finally(() => saving--);
+    };
 }
 
 let asked = false;

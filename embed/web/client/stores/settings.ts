@@ -1,4 +1,4 @@
-// What belongs to this screen is in localStorage; what follows the user is in the account data of the SDK's side.
+// What belongs to this screen is in localStorage alone; what follows the user is in the account data too.
 
 import { effect, signal } from "@preact/signals";
 import { keepLocal, localStorageSafe } from "../i18n/t.ts";
@@ -41,9 +41,25 @@ function read(): Settings {
 
 export const settings = signal<Settings>(read());
 
-export function set<K extends keyof Settings>(name: K, value: Settings[K]): void {
-    settings.value = { ...settings.value, [name]: value };
+/** What is the user's wherever they are. */
+const FOLLOWS = ["receipts", "typing", "letters", "autoplay", "previews", "previewsEncrypted", "hour12", "sendWith"] as const satisfies readonly (keyof Settings)[];
+/** Who tells the user's other devices what was chosen; nobody until the client runs. */
+export const others: { tell?: (name: string, value: unknown) => void } = {};
+
+/** Take over what another device has chosen. */
+export function take(chosen: Record<string, unknown>): void {
+    const known = FOLLOWS.filter((name) => typeof chosen[name] === typeof USUAL[name]);
+    put(Object.fromEntries(known.map((name) => [name, chosen[name]])));
+}
+
+function put(changed: Partial<Settings>): void {
+    settings.value = { ...settings.value, ...changed };
     keepLocal(KEY, JSON.stringify(settings.value));
+}
+
+export function set<K extends keyof Settings>(name: K, value: Settings[K]): void {
+    put({ [name]: value });
+    if ((FOLLOWS as readonly string[]).includes(name)) others.tell?.(name, value);
 }
 
 /** Put on the page what the style sheet reads. */
