@@ -67,6 +67,7 @@ export const settings = {
     "notifications.closed-text": "Through the push service of your browser’s maker, which cannot read them",
     "notifications.denied": "The browser forbids notifications of this page; its settings can change that.",
     "notifications.how": "How",
+    "notifications.listen": "Listen",
     "notifications.quiet": "Quiet hours",
     "notifications.quiet-text": "No sound from 22:00 to 7:30",
     "notifications.show": "Show notifications",

@@ -70,6 +70,7 @@ export const settings: Same<typeof en> = {
     "notifications.closed-text": "Через службу виробника вашого браузера, яка не може їх прочитати",
     "notifications.denied": "Браузер забороняє сповіщення цієї сторінки; це змінюють його налаштування.",
     "notifications.how": "Як",
+    "notifications.listen": "Прослухати",
     "notifications.quiet": "Тиша вночі",
     "notifications.quiet-text": "Без звуку з 22:00 до 7:30",
     "notifications.show": "Показувати сповіщення",

@@ -10,6 +10,7 @@ import { webConfig } from "../sdk/session.ts";
 import { Told } from "../sdk/told.ts";
 import { canPush, changePushes, endPushes, isPushed, startPushes } from "../sdk/webpush.ts";
 import { attempt, the } from "../stores/app.ts";
+import { play } from "../stores/notify.ts";
 import { settings } from "../stores/settings.ts";
 import { Row, Toggle } from "./rows.tsx";
 import "../parts/asked.ts";
@@ -95,6 +96,17 @@ function Closed({ told, onAsked }: { told: Told; onAsked: () => void }): JSX.Ele
 export function Notifications(): JSX.Element {
     const told = useTold();
     const [permission, setPermission] = useState(globalThis.Notification?.permission ?? "denied");
+    // The browser's own settings may change it while this page is open, and before that is listened to.
+    useEffect(() => {
+        const asked = navigator.permissions?.query({ name: "notifications" }).catch(() => undefined);
+        const read = (): void => setPermission(Notification.permission);
+        void asked?.then((found) => {
+            if (!found) return;
+            found.onchange = read;
+            read();
+        });
+        return () => void asked?.then((found) => found && (found.onchange = null));
+    }, []);
     const messages = (which: Whole, title: Key, text?: Key): JSX.Element =>
         <Kept title={title} {...(text && { text })} now={whole(told.engine, which)} save={(on) => told.setWhole(which, on)} yes="loud.all-long" no="loud.mentions-long" />;
     return (
@@ -115,7 +127,7 @@ export function Notifications(): JSX.Element {
             <div class="sect"><h2 class="h3">{t("notifications.how")}</h2><div class="card">
                 <Toggle name="notify" title="notifications.show" />
                 <Toggle name="notifyText" title="notifications.body" text="notifications.body-text" />
-                <Toggle name="sound" title="notifications.sound" />
+                <Toggle name="sound" title="notifications.sound"><button type="button" class="btn s plain" onClick={() => play(true)}><Icon name="play" />{t("notifications.listen")}</button></Toggle>
                 <Closed told={told} onAsked={() => setPermission(globalThis.Notification?.permission ?? "denied")} />
                 <Toggle name="quiet" title="notifications.quiet" text="notifications.quiet-text" />
             </div></div>

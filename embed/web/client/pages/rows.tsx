@@ -11,6 +11,6 @@ export function Row({ icon, title, text, children }: { icon?: string; title: Com
 }
 
 type Flag = { [K in keyof Settings]: Settings[K] extends boolean ? K : never }[keyof Settings];
-export function Toggle({ name, title, text }: { name: Flag; title: Key; text?: Key }): JSX.Element {
-    return <Row title={t(title)} text={text && t(text)}><Switch checked={settings.value[name]} label={t(title)} onChange={(on) => set(name, on)} /></Row>;
+export function Toggle({ name, title, text, children }: { name: Flag; title: Key; text?: Key; children?: ComponentChildren }): JSX.Element {
+    return <Row title={t(title)} text={text && t(text)}>{children}<Switch checked={settings.value[name]} label={t(title)} onChange={(on) => set(name, on)} /></Row>;
 }
