@@ -86,6 +86,7 @@ async def test_a_wrong_password_is_said_and_a_right_one_signs_in(browser: Browse
     assert ada.faults + again.faults == []
 
 
+# long: one walk in two browsers, because each further one takes seconds
 async def test_a_conversation_has_all_its_parts(browser: Browser, server: Server) -> None:
     ada, maya, _ = await pair(browser, server)
     await ada.say("Count me in")
