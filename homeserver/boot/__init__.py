@@ -163,7 +163,7 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
     if faults.plan is not None and faults.plan.control is not None:
         spoil = import_module("homeserver.boot.controls").spoil
         store, log = spoil(faults.plan.control, engine, config.server.name, log)
-    follower, duty = LogFollower(store, log), parts.telling_duty(config, store, clock, entropy)
+    follower, duty = LogFollower(store, log), parts.duty(config, store, clock, entropy, "telling")
     committer = Committer(store, log, follower)
     base = Foundations(config, store, committer, limits, clock, entropy, load_registry(config), duty)
     sessions = build_sessions(base, secrets.jwt_keys)
@@ -269,9 +269,11 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
         of_clients = import_module("homeserver.boot.client")
         services = of_clients.build_client(core, administration, personal, ignored, sync, peeks, sockets)
         mounts.append(import_module(PACKAGES["client"]).mount(services))
-    desk, letters = build_desk(base, core, log, (sockets.has, personal.presence.has), push.mailer)
+    visiting = build_desk(base, core, log, (sockets.has, personal.presence.has), push.mailer)
     if "embed" in roles:
-        services = import_module("homeserver.boot.embed").build_embed(base, core.support, desk, letters, core)
+        services = import_module("homeserver.boot.embed").build_embed(
+            base, core.support, visiting.desk, visiting.letters, core
+        )
         mounts.append(import_module(PACKAGES["embed"]).mount(services))
     app = build_application(core, mounts, metrics, tell.nudge)
 
@@ -280,7 +282,7 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
         await tell.close()
         if push.mail is not None:
             await push.mail.close()
-        await base.duty.close()
+        await asyncio.gather(base.duty.close(), visiting.duty.close())
         await accounts.close()
         if media is not None:
             await media.close()
@@ -295,7 +297,7 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
     workers = [*_workers(core, media), typing.run, sockets.run, metrics.watch_loop]
     mail = () if push.mail is None else (push.mail.run,)
     workers += (base.duty.run, push.sender.run, tell.run, *mail) if "client" in roles else ()
-    workers += (desk.run, *_demo(core)) if "embed" in roles else ()
+    workers += (*visiting.workers, *_demo(core)) if "embed" in roles else ()
     return Server(app, workers, release, close, parts.connection_bounds(config))
 
 

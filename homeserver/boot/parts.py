@@ -77,12 +77,12 @@ def engine_settings(config: Config) -> EngineSettings:
     )
 
 
-def telling_duty(config: Config, store: Store, clock: Clock, entropy: Entropy) -> OwnDuty | SharedDuty:
-    """Who tells push gateways, mail addresses and application services. SQLite belongs to one process."""
+def duty(config: Config, store: Store, clock: Clock, entropy: Entropy, name: str) -> OwnDuty | SharedDuty:
+    """What one process does for all (`services/duties.py`). SQLite belongs to one process."""
     if database_url(config).startswith("sqlite"):
         return OwnDuty()
     holder = f"{socket.gethostname()} {os.getpid()} {entropy.letters(6)}"
-    return SharedDuty(store, clock, "telling", holder)
+    return SharedDuty(store, clock, name, holder)
 
 
 def load_secrets(config: Config) -> Secrets:

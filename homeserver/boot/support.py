@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from homeserver.boot import parts
 from homeserver.boot.accounts import Foundations
 from homeserver.config.keyfiles import create_private, read_private
 from homeserver.config.model import Config
@@ -15,6 +16,7 @@ from homeserver.services.accounts.account import Account
 from homeserver.services.accounts.member_profiles import MemberProfiles
 from homeserver.services.accounts.passwords import Passwords, PasswordSettings
 from homeserver.services.accounts.sessions import Sessions
+from homeserver.services.duties import OwnDuty, SharedDuty
 from homeserver.services.log import Log
 from homeserver.services.rooms import RoomServices
 from homeserver.services.support.cases import Cases
@@ -64,23 +66,39 @@ class HasDesks(Protocol):
     def rooms(self) -> RoomServices: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Visiting:
+    """What a server does for its desks and visitors besides answering them."""
+
+    desk: Desk
+    letters: SupportLetters
+    duty: OwnDuty | SharedDuty
+    """Who of several processes does what is to be done once: letters."""
+
+    @property
+    def workers(self) -> Sequence[Callable[[], Coroutine[Any, Any, None]]]:
+        """Its loops."""
+        return (self.desk.run, self.duty.run, self.letters.run)
+
+
 def build_desk(  # what it stands on
     base: Foundations,
     core: HasDesks,
     log: Log,
     online: Sequence[IsOnline],
     mailer: Callable[[], Mailer] | None,
-) -> tuple[Desk, SupportLetters]:
+) -> Visiting:
     """The desk of a server, and what writes to visitors. Somebody is there if one of `online` says so."""
-    parts = core.support
+    of, store, clock = core.support, base.store, base.clock
 
     def is_online(user_id: str) -> bool:
         return any(is_there(user_id) for is_there in online)
 
-    routing = Routing(base.store, base.clock, parts.cases, parts.rooms, is_online)
-    letters = SupportLetters(base.store, core.rooms.history, parts.cases, base.clock, mailer, is_online)
-    desk = Desk(base.store, log, base.clock, parts.sites, parts.cases, parts.rooms, routing, letters)
-    return desk, letters
+    # Not the duty of pushes: those who have that may be processes that serve no chat.
+    duty = parts.duty(base.config, store, clock, base.entropy, "visitors")
+    routing = Routing(store, clock, of.cases, of.rooms, is_online)
+    letters = SupportLetters(store, core.rooms.history, of.sites, of.cases, clock, mailer, is_online, duty)
+    return Visiting(Desk(store, log, clock, of.sites, of.cases, of.rooms, routing), letters, duty)
 
 
 def demo_of(config: Config, base: Foundations, parts: SupportParts, rooms: RoomServices) -> Demo:

@@ -43,10 +43,13 @@ class Pair:
         """The one that tells everybody, and the other one."""
 
         async def is_held() -> bool:
-            return any(str(server.pid) in self.sql("SELECT holder FROM duties").split() for server in self.servers)
+            return any(
+                str(server.pid) in self.sql("SELECT holder FROM duties WHERE name = 'telling'").split()
+                for server in self.servers
+            )
 
         await eventually(is_held)
-        holder = self.sql("SELECT holder FROM duties").split()
+        holder = self.sql("SELECT holder FROM duties WHERE name = 'telling'").split()
         first, second = self.servers
         return (first, second) if str(first.pid) in holder else (second, first)
 

@@ -23,7 +23,6 @@ from homeserver.services.log import Log
 from homeserver.services.support import cards, hours
 from homeserver.services.support.cases import Cases
 from homeserver.services.support.commands import Commands
-from homeserver.services.support.letters import SupportLetters
 from homeserver.services.support.rooms import CASE_TYPE, RATING, SupportRooms
 from homeserver.services.support.routing import Routing
 from homeserver.services.support.sites import LiveSite, Sites
@@ -51,7 +50,6 @@ class Desk:
         cases: Cases,
         rooms: SupportRooms,
         routing: Routing,
-        letters: SupportLetters,
     ) -> None:
         self._store = store
         self._log = log
@@ -60,7 +58,6 @@ class Desk:
         self._cases = cases
         self._rooms = rooms
         self._routing = routing
-        self._letters = letters
         self._commands = Commands(store, cases, rooms, sites)
         self._position = log.position
         self._stored = -1
@@ -286,7 +283,6 @@ class Desk:
                 self._case_rooms = None
                 return
         for site in await self._sites.all():
-            await self._letters.follow_up(site)
             async with self._store.read() as tx:
                 cases = await tx.support.open_cases(site.id)
             for case in cases:

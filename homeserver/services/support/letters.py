@@ -1,12 +1,14 @@
 """Letters to visitors of a site that has switched them on: answers that they did not see, and the conversation as text.
 
 A follow-up goes to who is away and has left an address, once for what staff said since the last one; who has read it
-in the chat gets none. Transcripts go to the visitor's own address only, and are counted like other exports.
+in the chat gets none. Of several processes on one database one writes them (`services/duties.py`). Transcripts go to
+the visitor's own address only, and are counted like other exports.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -17,13 +19,14 @@ import structlog
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.clock import Clock
 from homeserver.ports.mail import Letter, Mailer, MailFailed
-from homeserver.ports.store import Store
+from homeserver.ports.store import Store, StoreUnavailable
 from homeserver.ports.support import BLOCKED, Case, Visitor
+from homeserver.services.duties import Duty, NotOurs
 from homeserver.services.rooms.history import PageRequest, RoomHistory
 from homeserver.services.rooms.present import Recipient
 from homeserver.services.support import transcript
 from homeserver.services.support.cases import Cases
-from homeserver.services.support.sites import LiveSite
+from homeserver.services.support.sites import LiveSite, Sites
 from homeserver.services.support.texts import clean
 
 _log = structlog.get_logger(__name__)
@@ -32,6 +35,8 @@ _PAGE = 50
 _LONGEST = 2_000
 _DAY_MS = 86_400_000
 _AT_ONCE = 20
+_EVERY_S = 5.0
+_LAST_S = 5.0
 _WORDS = {
     "en": (
         "{site}: an answer to your question",
@@ -78,23 +83,43 @@ class _Unread:
 
 
 class SupportLetters:
-    """Writes letters to visitors. `mailer` is None where the server has no mail."""
+    """Writes letters to visitors; `run` must be running. `mailer` is None where the server has no mail."""
 
     def __init__(
         self,
         store: Store,
         history: RoomHistory,
+        sites: Sites,
         cases: Cases,
         clock: Clock,
         mailer: Callable[[], Mailer] | None,
         is_online: Callable[[str], bool],
+        duty: Duty,
     ) -> None:
         self._store = store
         self._history = history
+        self._sites = sites
         self._cases = cases
         self._clock = clock
         self._mailer = mailer
         self._is_online = is_online
+        self._duty = duty
+
+    async def run(self) -> None:
+        """Write follow-ups, while this process is the one that does, until cancelled."""
+        if self._mailer is not None:
+            await self._duty.perform(self._serve)
+
+    async def _serve(self) -> None:
+        while True:
+            try:
+                for site in await self._sites.all() if self._sites.some else ():
+                    await self.follow_up(site)
+            except (StoreUnavailable, NotOurs) as error:
+                _log.info("support_letters_postponed", reason=str(error))
+            except Exception as error:  # a fault in one conversation must not stop all letters
+                _log.error("support_letters_crashed", exc_info=error)
+            await asyncio.sleep(_EVERY_S)
 
     def offered(self, site: LiveSite) -> bool:
         """Whether visitors of the site get letters."""
@@ -120,7 +145,10 @@ class SupportLetters:
             raise MatrixError(ErrCode.UNKNOWN, "The letter could not be sent; try again later", status=503) from None
 
     async def follow_up(self, site: LiveSite) -> int:
-        """One step of writing to visitors who are away; how many letters went out."""
+        """One step of writing to visitors who are away; how many letters went out.
+
+        Raises NotOurs when another process has taken over: what went out is then for that one to know or to repeat.
+        """
         if self._mailer is None or not site.config.letters.enabled:
             return 0
         now = self._clock.now_ms()
@@ -133,17 +161,25 @@ class SupportLetters:
             unread = _Unread([])
             if case.status != BLOCKED and visitor.email and not self._is_online(visitor.user_id):
                 unread = await self._unread(case, visitor, _words(site)[4])
-            if unread.lines:
-                try:
-                    await self._mailer().send(self._letter(site, case, visitor, unread))
-                except MailFailed as error:
-                    _log.warning("support_letter_failed", reason=str(error))
-                    return sent
-                sent += 1
-            # Also where none went: what was said so far is not looked at again.
-            async with self._store.write() as tx:
-                await tx.support.set_mailed(case.room_id, case.said_ms or now)
+            letter = self._letter(site, case, visitor, unread) if unread.lines else None
+            await self._duty.allowed()
+            if not await _to_its_end(self._post(case, letter, now)):
+                return sent
+            sent += letter is not None
         return sent
+
+    async def _post(self, case: Case, letter: Letter | None, now: int) -> bool:
+        """Send a letter, and note that what was said so far needs none any more; False if it was not taken."""
+        if letter is not None and self._mailer is not None:
+            try:
+                await self._mailer().send(letter)
+            except MailFailed as error:
+                _log.warning("support_letter_failed", reason=str(error))
+                return False
+        async with self._store.write() as tx:
+            await self._duty.require(tx)
+            await tx.support.set_mailed(case.room_id, case.said_ms or now)
+        return True
 
     async def _unread(self, case: Case, visitor: Visitor, sealed: str) -> _Unread:
         page = await self._history.messages(Recipient(visitor.user_id), case.room_id, PageRequest(True, limit=_PAGE))
@@ -191,3 +227,13 @@ class SupportLetters:
 
 def _words(site: LiveSite) -> tuple[str, str, str, str, str]:
     return _WORDS[site.config.locale]
+
+
+async def _to_its_end(doing: Coroutine[Any, Any, bool]) -> bool:
+    """Do something that is not to be left half done when the server stops, which waits for it a while."""
+    task = asyncio.ensure_future(doing)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task], timeout=_LAST_S)
+        raise

@@ -1,0 +1,135 @@
+"""Of two processes on one database one writes to visitors, and the other goes on where that one was."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from homeserver.ports.mail import Letter
+from homeserver.ports.store import Transaction
+from homeserver.ports.support import Case, Site, Visitor
+from homeserver.services.duties import NotOurs, SharedDuty
+from homeserver.services.rooms.history import Page
+from homeserver.services.support.letters import SupportLetters
+from homeserver.services.support.site import dump_config, parse_config
+from homeserver.services.support.sites import Sites
+from homeserver.storage.unit import Database
+from tests.services.test_duties import Pair
+
+ADA, STAFF, ROOM = "@visitor-shop-ada:hromada.test", "@olena:hromada.test", "!case"
+SETTINGS = {"name": "Shop", "origins": ["https://shop.example"], "letters": {"enabled": True, "after_minutes": 0}}
+
+
+class World:
+    """What letters are written of: one conversation, in which staff said something; and a mail server that is slow."""
+
+    def __init__(self, store: Database) -> None:
+        self.store = store
+        self.course: list[str] = []
+        """Who began to send a letter, and who was not to store that it is sent."""
+        self.answers = {"one": asyncio.Event(), "two": asyncio.Event()}
+        self.changed = asyncio.Condition()
+
+    async def messages(self, *_: Any) -> Page:
+        said = {"type": "m.room.message", "sender": STAFF, "event_id": "$1", "origin_server_ts": 5}
+        return Page([msgspec.json.encode({**said, "content": {"msgtype": "m.text", "body": "Yes."}})], [], "", None)
+
+    async def visitor(self, _case: Case) -> Visitor:
+        return Visitor(ADA, "shop", 1, 1, email="ada@example.org")
+
+    async def called(self, _user_id: str) -> str:
+        return "Olena"
+
+    async def note(self, what: str) -> None:
+        self.course.append(what)
+        async with self.changed:
+            self.changed.notify_all()
+
+    async def until(self, wanted: list[str]) -> None:
+        async with asyncio.timeout(60), self.changed:
+            await self.changed.wait_for(lambda: self.course == wanted)
+
+    async def mailed_ms(self) -> int | None:
+        async with self.store.read() as tx:
+            case = await tx.support.case(ROOM)
+        assert case is not None
+        return case.mailed_ms
+
+
+class _Post:
+    def __init__(self, world: World, who: str) -> None:
+        self._world = world
+        self._who = who
+
+    async def send(self, _letter: Letter) -> None:
+        await self._world.note(self._who)
+        await self._world.answers[self._who].wait()
+
+
+class _Watched:
+    """A duty whose refusals are written down."""
+
+    def __init__(self, world: World, who: str, duty: SharedDuty) -> None:
+        self._world = world
+        self._who = who
+        self._duty = duty
+        self.is_ours, self.perform, self.allowed = duty.is_ours, duty.perform, duty.allowed
+
+    async def require(self, tx: Transaction) -> None:
+        try:
+            await self._duty.require(tx)
+        except NotOurs:
+            await self._world.note(f"{self._who} refused")
+            raise
+
+
+async def begun(world: World, duty: SharedDuty, who: str, clock: Any) -> asyncio.Task[None]:
+    """A process that writes letters if it is to."""
+    sites = Sites(world.store, cast("Any", None), clock, "hromada.test", most=9)
+    await sites.all()
+    assert sites.some
+    of = cast("Any", world)
+    watched = _Watched(world, who, duty)
+    letters = SupportLetters(
+        world.store, of, sites, of, clock, lambda: _Post(world, who), lambda _user_id: False, watched
+    )
+    return asyncio.create_task(letters.run())
+
+
+@pytest.fixture
+async def world(store: Database) -> World:
+    async with store.write() as tx:
+        await tx.support.add_site(Site("shop", dump_config(parse_config(SETTINGS)), "@bot:x", "!space", "!desk", 1))
+        await tx.support.put_case(Case(ROOM, "shop", 1, ADA, 1, 1, said_ms=0))
+    return World(store)
+
+
+async def test_one_of_two_writes_and_the_next_repeats_only_what_was_not_stored(store: Database, world: World) -> None:
+    pair = Pair(store)
+    await pair.one.look()
+    await pair.two.look()
+    # The one that has no duty begins first, and finds nothing to do.
+    tasks = [await begun(world, pair.two, "two", pair.clock), await begun(world, pair.one, "one", pair.clock)]
+    try:
+        await world.until(["one"])
+        # While it waits for the mail server it is taken for dead: what it was at is begun anew by the other.
+        await pair.pass_time(pair.two, seconds=7)
+        await world.until(["one", "two"])
+        # Not knowing of it, the first one would say that all is sent.
+        world.answers["one"].set()
+        await world.until(["one", "two", "one refused"])
+        assert await world.mailed_ms() is None
+        world.answers["two"].set()
+        async with asyncio.timeout(60):
+            while await world.mailed_ms() is None:
+                await asyncio.sleep(0.01)
+        assert world.course == ["one", "two", "one refused"]
+        await pair.one.look()
+        assert (pair.one.is_ours, pair.two.is_ours) == (False, True)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
