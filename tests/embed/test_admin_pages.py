@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.embed.people import Person, local, person
+from tests.embed.support_chat import host, site_command
 from tests.embed.test_access import violations
+from tests.embed.test_support_host import visitor
 from tests.support.admin import OWN, acts, administrator
 from tests.support.client import Client, part
 from tests.support.fixtures import fresh
@@ -177,6 +179,25 @@ async def test_rooms_and_reports(browser: Browser, server: Server, anonymous: Cl
     assert who.faults == []
 
 
+async def module_runs(browser: Browser, server: Server, site_id: str, code: str) -> None:
+    """What the page gives for bundles shows the chat, and takes calls that were made before the script was there."""
+
+    def pages(origin: str) -> dict[str, tuple[str, ...]]:
+        site_command(server, "edit", site_id, "--origin", origin)
+        calls = 'hromadaChat.q.push(["sendMessage", "from a module"]);'
+        return {
+            "/": ("text/html", f'<!doctype html><html lang="en"><body><script type="module">{code}\n{calls}</script>')
+        }
+
+    async with host(pages) as origin:
+        ada = await visitor(browser)
+        await ada.page.goto(origin)
+        frame = await ada.framed()
+        assert await frame.get_by_label("Your question").input_value() == "from a module"
+        assert ada.faults == []
+        await ada.context.close()
+
+
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_sites_are_made_and_changed_before_ones_eyes(browser: Browser, server: Server, anonymous: Client) -> None:
     admin = await administrator(anonymous)
@@ -192,6 +213,8 @@ async def test_sites_are_made_and_changed_before_ones_eyes(browser: Browser, ser
     await page.get_by_role("heading", name=name).wait_for()
     site_id = page.url.rpartition("/")[2]
     assert f'data-site="{site_id}"' in await page.locator("pre.snip").inner_text()
+    await page.get_by_role("button", name="For React, Vue, npm").click()
+    await module_runs(browser, server, site_id, await page.locator("pre.snip").inner_text())
     preview = page.frame_locator("iframe.widget")
     await preview.get_by_role("heading").wait_for()
     # What is changed is seen at once, and saved when that is asked for.

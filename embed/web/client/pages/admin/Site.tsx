@@ -93,8 +93,9 @@ function Code({ id, accent, side }: { id: string; accent: string | undefined; si
     const [esm, setEsm] = useState(false);
     const base = location.origin;
     const extra = (accent ? ` data-accent="${accent}"` : "") + (side === "start" ? ' data-side="start"' : "");
+    const data = [`script.dataset.site = "${id}";`, accent && `script.dataset.accent = "${accent}";`, side === "start" && 'script.dataset.side = "start";'];
     const text = esm
-        ? `const script = document.createElement("script");\nscript.async = true;\nscript.src = "${base}/embed.js";\nscript.dataset.site = "${id}";\ndocument.head.append(script);\nwindow.hromada ??= { q: [] };`
+        ? ["window.hromadaChat ??= { q: [] };", 'const script = document.createElement("script");', "script.async = true;", `script.src = "${base}/embed.js";`, ...data.filter(Boolean), "document.head.append(script);"].join("\n")
         : `<script async src="${base}/embed.js"\n        data-site="${id}"${extra}></script>`;
     return (
         <section aria-label={a("site.code")}>
