@@ -21,6 +21,7 @@ from homeserver.services.support import hours, texts, transcript
 from homeserver.services.support.site import is_web_url, public
 from homeserver.services.support.sites import LiveSite
 from homeserver.services.support.visitors import Start, Started
+from homeserver.web.cookies import visitor_cookie
 from homeserver.web.request import Request
 from homeserver.web.response import Json, Response
 
@@ -252,14 +253,9 @@ def _require_frame(request: Request) -> None:
         raise MatrixError(ErrCode.FORBIDDEN, "Only the chat's own page may do this")
 
 
-def cookie_name(site_id: str) -> str:
-    """Its prefix makes browsers keep it to this host and to encrypted connections."""
-    return f"__Host-hromada-{site_id}"
-
-
 def _cookie(live: LiveSite, value: str, seconds: int) -> tuple[str, str]:
     attributes = f"Path=/; Max-Age={seconds}; Secure; HttpOnly; SameSite=None; Partitioned"
-    return ("Set-Cookie", f"{cookie_name(live.id)}={value}; {attributes}")
+    return ("Set-Cookie", f"{visitor_cookie(live.id)}={value}; {attributes}")
 
 
 async def _known(embed: EmbedServices, request: Request, live: LiveSite) -> Requester:
@@ -272,7 +268,7 @@ async def _known(embed: EmbedServices, request: Request, live: LiveSite) -> Requ
 
 async def _current(embed: EmbedServices, request: Request, live: LiveSite) -> Requester | None:
     """Whose session the browser has: by a handle that its page keeps in memory, else by the cookie."""
-    name = cookie_name(live.id)
+    name = visitor_cookie(live.id)
     given = request.headers.get("x-hromada-session", "")
     for pair in request.headers.get("cookie", "")[:_LONGEST_COOKIES].split(";"):
         key, _, value = pair.strip().partition("=")

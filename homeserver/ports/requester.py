@@ -54,3 +54,7 @@ class Authenticator(Protocol):
     async def authenticate_cookie(self, value: str) -> Requester:
         """The requester behind the cookie with which pages read media. Raises MatrixError as `authenticate`."""
         ...
+
+    async def authenticate_visitor(self, value: str) -> Requester:
+        """The visitor behind the cookie of a support chat. Raises MatrixError as `authenticate`."""
+        ...

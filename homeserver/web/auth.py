@@ -9,9 +9,12 @@ from typing import Any
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.requester import Authenticator, Requester
-from homeserver.web.cookies import MEDIA_COOKIE, read_cookie
+from homeserver.web.cookies import MEDIA_COOKIE, read_cookie, visitor_cookie
 from homeserver.web.request import Request
 from homeserver.web.route import Auth, Route
+
+SITE_PARAMETER = "chat.hromada.site"
+"""In addresses of media that the frame of a support chat shows: the site whose visitor's cookie counts."""
 
 
 def access_token(request: Request, *, query_tokens: bool) -> str | None:
@@ -33,15 +36,26 @@ def access_token(request: Request, *, query_tokens: bool) -> str | None:
     return token
 
 
-def media_cookie(request: Request) -> str | None:
-    """The value of the cookie that pages of this server read media with, where it counts; None elsewhere.
+async def _by_cookie(authenticator: Authenticator, request: Request) -> Requester | None:
+    """Who reads media by a cookie, as `<img>` and `<video>` do, which send no token; None without one that counts.
 
     Only for reading, and only if the browser says that a page of the same origin asks: a page of another port or host
-    name of this site is sent the cookie as well.
+    name of this site is sent the cookie as well. The frame of a support chat says whose visitor it shows.
     """
     if request.method not in ("GET", "HEAD") or request.headers.get("sec-fetch-site") != "same-origin":
         return None
-    return read_cookie(request, MEDIA_COOKIE)
+    site = request.query.get(SITE_PARAMETER)
+    cookie = read_cookie(request, MEDIA_COOKIE if site is None else visitor_cookie(site[0]))
+    if cookie is None:
+        return None
+    request.by_cookie = True
+    if site is None:
+        who = await authenticator.authenticate_cookie(cookie)
+    else:
+        who = await authenticator.authenticate_visitor(cookie)
+    if who.site_id != (None if site is None else site[0]):
+        raise MatrixError(ErrCode.FORBIDDEN, "Visitors of a support chat read media with their site's cookie")
+    return who
 
 
 async def requester(
@@ -50,13 +64,9 @@ async def requester(
     """Who makes the request, as far as the route wants to know. Raises MatrixError if it may not be made."""
     auth = route.auth
     token = access_token(request, query_tokens=query_tokens)
-    if token is None and route.media_cookie and (cookie := media_cookie(request)) is not None:
-        request.by_cookie = True
-        who = await authenticator.authenticate_cookie(cookie)
-        if who.site_id is not None:
-            raise MatrixError(ErrCode.FORBIDDEN, "Visitors of a support chat read media with their token")
-        return who
     if token is None:
+        if route.media_cookie and (known := await _by_cookie(authenticator, request)) is not None:
+            return known
         if auth is Auth.OPTIONAL:
             return None
         raise MatrixError(ErrCode.MISSING_TOKEN, "An access token is needed")

@@ -1,6 +1,7 @@
 """Cookies of this server's own pages: which there are, how they are read and set.
 
-Each is HttpOnly, goes with requests of this site only, and to the one path that needs it.
+Each is HttpOnly, goes with requests of this site only, and to the one path that needs it; but for that of a support
+chat's visitor, whose frame is on pages of other sites.
 """
 
 from __future__ import annotations
@@ -13,9 +14,15 @@ MEDIA_PATH = "/_matrix/client/v1/media"
 WEB_COOKIE = "hromada_web"
 """The refresh token of the web client, so that no script has it."""
 WEB_PATH = "/_hromada/web/session"
+_VISITOR_COOKIE = "__Host-hromada-"
 
 YEAR_S = 365 * 24 * 3600
 _LONGEST_COOKIES = 8 * 1024
+
+
+def visitor_cookie(site_id: str) -> str:
+    """The cookie of a support chat's session. Its prefix makes browsers keep it to this host and to HTTPS."""
+    return f"{_VISITOR_COOKIE}{site_id}"
 
 
 def read_cookie(request: Request, name: str) -> str | None:

@@ -22,6 +22,7 @@ from tests.embed.support_chat import Agent, Frame, new_site, site_command
 from tests.embed.test_support_identity import claims, keyed, signed
 from tests.support.client import Client, part
 from tests.support.fixtures import MakeUser, StartServer, fresh
+from tests.support.media import upload
 from tests.support.server import Server
 from tests.support.stream import connected, streaming
 
@@ -160,6 +161,40 @@ async def test_another_device_takes_the_place_of_the_one_before(server: Server, 
     (await frame.ask("session/resume")).error(401, "M_UNKNOWN_TOKEN")
     who = await frame.client.request("GET", "/account/whoami", token=after["access_token"])
     assert who.ok()["device_id"] == after["device_id"]
+
+
+async def test_a_visitor_s_cookie_reads_media_in_our_own_frame_and_does_nothing_else(
+    server: Server, http: aiohttp.ClientSession
+) -> None:
+    site, other = new_site(server, [ORIGIN], []), new_site(server, [ORIGIN], [])
+    frame = Frame(http, server, site)
+    session = await frame.begin()
+    uri = await upload(frame.client, b"x" * 100, "image/png", "x.png")
+    path, here = f"/_matrix/client/v1/media/download/{uri}", {"chat.hromada.site": site}
+    own = {"Sec-Fetch-Site": "same-origin"}
+    cookie = {"Cookie": f"a=b; __Host-hromada-{site}={session['handle']}", **own}
+
+    async def ask(params: dict[str, str], headers: dict[str, str], where: str = path, method: str = "GET") -> Any:
+        return await frame.client.request(method, where, token=None, params=params, headers=headers)
+
+    reply = await ask(here, {**cookie, "Range": "bytes=10-19"})
+    assert (reply.status, len(reply.raw)) == (206, 10)
+    assert reply.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    # Not for pages of others, not for another site, and not under the name of the web client's cookie.
+    for site_of_page in ("cross-site", "same-site", "none"):
+        (await ask(here, {**cookie, "Sec-Fetch-Site": site_of_page})).error(401, "M_MISSING_TOKEN")
+    (await ask({}, cookie)).error(401, "M_MISSING_TOKEN")
+    (await ask({"chat.hromada.site": other}, cookie)).error(401, "M_MISSING_TOKEN")
+    forged = {"Cookie": f"__Host-hromada-{other}={session['handle']}", **own}
+    (await ask({"chat.hromada.site": other}, forged)).error(403, "M_FORBIDDEN")
+    (await ask({}, {"Cookie": f"hromada_media={session['handle']}", **own})).error(401, "M_UNKNOWN_TOKEN")
+    token = {"Cookie": f"__Host-hromada-{site}={session['access_token']}", **own}
+    (await ask(here, token)).error(401, "M_UNKNOWN_TOKEN")
+    # Nothing else is read or written by it.
+    (await ask(here, cookie, "/account/whoami")).error(401, "M_MISSING_TOKEN")
+    (await ask(here, cookie, "/_matrix/media/v3/upload", "POST")).error(401, "M_MISSING_TOKEN")
+    (await frame.ask("session/end")).ok()
+    (await ask(here, cookie)).error(401, "M_UNKNOWN_TOKEN")
 
 
 async def test_sessions_begin_only_in_our_own_frame(server: Server, http: aiohttp.ClientSession) -> None:

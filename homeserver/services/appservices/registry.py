@@ -95,6 +95,9 @@ class AppServiceAuthenticator(Authenticator):
     async def authenticate_cookie(self, value: str) -> Requester:
         return await self._users.authenticate_cookie(value)
 
+    async def authenticate_visitor(self, value: str) -> Requester:
+        return await self._users.authenticate_visitor(value)
+
 
 async def make_senders(registry: Registry, store: Store, committer: Committer, clock: Clock) -> None:
     """Make the accounts of application services themselves, where there are none yet. Needs a running committer."""

@@ -2,6 +2,7 @@ import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { authed } from "../api.ts";
 import { bytes, sealing, type Sealed } from "../files.ts";
+import { given } from "../given.ts";
 import { t } from "../i18n/t.ts";
 import { plain } from "../timeline.ts";
 import { Icon, later } from "./parts.tsx";
@@ -59,8 +60,10 @@ export function Media({ content }: { content: Record<string, unknown> }): JSX.El
     const sealed = content.file as (Sealed & { url?: unknown }) | undefined;
     const url = textOf(sealed ? sealed.url : content.url);
     const name = plain(content.filename) || plain(content.body);
-    const shown = Boolean(SHOWN[kind]?.test(mime)) && (info.size ?? 0) <= MOST;
     const isImage = kind === "m.image";
+    // Films play while they come, by the cookie; where the browser has none for us, or they are sealed, all comes first.
+    const [whole, read] = useState(isImage || Boolean(sealed));
+    const shown = Boolean(SHOWN[kind]?.test(mime)) && (!whole || (info.size ?? 0) <= MOST);
     const small = isImage && !sealed && (info.size ?? 0) > 200_000 && mime !== "image/gif";
     const address = addressOf(url, small);
     const [source, set] = useState("");
@@ -73,11 +76,13 @@ export function Media({ content }: { content: Record<string, unknown> }): JSX.El
         const seen = new IntersectionObserver((entries) => {
             if (!entries.some((entry) => entry.isIntersecting)) return;
             seen.disconnect();
-            load(address, small ? "image/png" : mime, sealed).then(set, () => fail(true));
+            if (whole) load(address, small ? "image/png" : mime, sealed).then(set, () => fail(true));
+            else set(`${address}?chat.hromada.site=${given.site}`);
         });
         seen.observe(place.current);
         return () => seen.disconnect();
-    }, [address, tries]);
+    }, [address, tries, whole]);
+    const broken = (): void => (whole ? fail(true) : (set(""), read(true)));
     const save = async (): Promise<void> => {
         const whole = addressOf(url, false);
         if (!whole) return;
@@ -121,9 +126,9 @@ export function Media({ content }: { content: Record<string, unknown> }): JSX.El
                     {source && <img src={source} alt={name} onError={() => fail(true)} />}
                 </button>
             ) : kind === "m.video" ? (
-                <video src={source} controls preload="metadata" style={ratio} aria-label={name} />
+                <video key={whole} src={source || undefined} controls preload="metadata" style={ratio} aria-label={name} onError={broken} />
             ) : (
-                <audio src={source} controls aria-label={name} />
+                <audio key={whole} src={source || undefined} controls aria-label={name} onError={broken} />
             )}
             {large && <Large source={large} name={name} close={() => enlarge("")} save={() => void save()} />}
         </div>
