@@ -26,6 +26,8 @@ from homeserver.web.request import Request
 from homeserver.web.response import Json, Response
 
 _LONGEST_COOKIES = 16 * 1024
+_LOADER_S = 300
+"""So long browsers keep the loader."""
 _HOST = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\Z")
 _LOOPBACK = re.compile(r"(?:localhost|[a-z0-9-]+\.localhost|127\.[0-9.]+|\[::1\])(?::[0-9]{1,5})?\Z")
 _SHARED = (
@@ -58,17 +60,41 @@ class StartBody(msgspec.Struct):
 
 
 async def get_loader(embed: EmbedServices, *, request: Request) -> Response:
-    """The script that sites name. It is small, changes seldom, and any page may load it."""
+    """The script that sites name. It is small, changes seldom, and any page may load it.
+
+    Sites that hide their chat out of hours name themselves in its address, and get one then that shows nothing.
+    """
     manifest = embed.assets.manifest
-    name = manifest.entries.get("loader") if manifest else None
+    hidden_ms = await _hidden_ms(embed, request.query.get("site"))
+    name = manifest.entries.get("loader" if hidden_ms is None else "loader_closed") if manifest else None
     if name is None:
         raise MatrixError(ErrCode.NOT_FOUND, "The support chat was not built: make web")
     found = embed.assets.respond(name, request.headers)
     changed = ("cache-control", "cross-origin-resource-policy", "access-control-allow-origin")
     headers = [(key, value) for key, value in found.headers if key.lower() not in changed]
-    headers += [("Cache-Control", "public, max-age=300"), ("Access-Control-Allow-Origin", "*")]
+    seconds = _LOADER_S if hidden_ms is None else min(_LOADER_S, hidden_ms // 1000 + 1)
+    headers += [("Cache-Control", f"public, max-age={seconds}"), ("Access-Control-Allow-Origin", "*")]
     headers.append(_SHARED[0])
     return Response(found.status, tuple(headers), found.body)
+
+
+async def _hidden_ms(embed: EmbedServices, site: list[str] | None) -> int | None:
+    """How long a site hides its chat from now on; None if it shows it, or there is no such site."""
+    if not site:
+        return None
+    try:
+        live = await embed.support.sites.get(site[0])
+    except MatrixError:
+        return None
+    if not _is_hidden(embed, live):
+        return None
+    now_ms = embed.support.visitors.now_ms()
+    opening = hours.next_opening(live.config.hours, now_ms)
+    return _LOADER_S * 1000 if opening is None else opening - now_ms
+
+
+def _is_hidden(embed: EmbedServices, live: LiveSite) -> bool:
+    return live.config.offline == "hide" and not embed.support.desk.is_open(live)
 
 
 async def get_frame(embed: EmbedServices, *, request: Request, site: str) -> Response:
@@ -85,6 +111,8 @@ async def get_frame(embed: EmbedServices, *, request: Request, site: str) -> Res
         live = await embed.support.sites.get(site)
         if not live.config.enabled:
             raise MatrixError(ErrCode.NOT_FOUND, "The chat of this site is switched off")
+        if _is_hidden(embed, live):
+            raise MatrixError(ErrCode.NOT_FOUND, "The chat of this site is shown in its hours only")
         embed.support.limits.take("support_sessions", CALLER_ADDRESS.get())
     except MatrixError as error:
         return _refusal(embed, manifest, live, error)

@@ -14,7 +14,7 @@ from homeserver import commands_site
 from homeserver.boot.parts import public_base_url
 from homeserver.config.model import Config
 from homeserver.core.errors import ErrCode, MatrixError
-from homeserver.services.support.site import Theme, readable, without_secrets
+from homeserver.services.support.site import SiteConfig, Theme, readable, without_secrets
 from homeserver.terminal import write, write_row
 
 _MOST_BYTES = 1_048_576
@@ -38,6 +38,7 @@ def add_site_actions(actions: Any, with_settings: WithSettings, config_of: Confi
         action.add_argument(
             "--origin", action="append", metavar="ORIGIN", help="such as https://shop.example.org; may be repeated"
         )
+        action.add_argument("--offline", choices=("form", "open", "hide"), help="what visitors see out of hours")
         action.add_argument("--agent", action="append", default=[], metavar="NAME", help="somebody for the desk")
         action.add_argument("--file", type=Path, metavar="JSON", help="settings as in docs/embedding.md; - reads them")
     with_settings(actions.add_parser("list", help="print all sites"), lambda o: _list(config_of(o)))
@@ -68,7 +69,7 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
             raise MatrixError(ErrCode.INVALID_PARAM, f"{options.file}: {error}") from None
         if not isinstance(given, dict):
             raise MatrixError(ErrCode.INVALID_PARAM, f"{options.file}: is no JSON object")
-    for name, value in (("name", options.name), ("origins", options.origin)):
+    for name, value in (("name", options.name), ("origins", options.origin), ("offline", options.offline)):
         if value is not None:
             given[name] = value
     if getattr(options, "enabled", None) is not None:
@@ -76,13 +77,19 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
+def _snippet(config: Config, site_id: str, site: SiteConfig) -> str:
+    """What the site's pages need. Who hides their chat out of hours says so in the address."""
+    address = f"{public_base_url(config)}/embed.js" + (f"?site={site_id}" if site.offline == "hide" else "")
+    theme = site.theme
+    accent = "" if theme.accent == Theme().accent else f' data-accent="{readable(theme.accent)}"'
+    side = "" if theme.side == "end" else f' data-side="{theme.side}"'
+    return f'  <script async src="{address}" data-site="{site_id}"{accent}{side}></script>'
+
+
 def _add(options: argparse.Namespace, config: Config) -> int:
     site = asyncio.run(commands_site.add(config, options.site, _given(options), options.agent))
     write(f"Made the site {site.id}. Put this into its pages:")
-    theme = site.config.theme
-    accent = "" if theme.accent == Theme().accent else f' data-accent="{readable(theme.accent)}"'
-    side = "" if theme.side == "end" else f' data-side="{theme.side}"'
-    write(f'  <script async src="{public_base_url(config)}/embed.js" data-site="{site.id}"{accent}{side}></script>')
+    write(_snippet(config, site.id, site.config))
     write(f"Its desk is {site.row.desk_id}" + (f"; invited: {', '.join(options.agent)}" if options.agent else ""))
     return 0
 
@@ -90,6 +97,9 @@ def _add(options: argparse.Namespace, config: Config) -> int:
 def _edit(options: argparse.Namespace, config: Config) -> int:
     changed = asyncio.run(commands_site.edit(config, options.site, _given(options), options.agent))
     write(f"{options.site} is {'on' if changed.enabled else 'off'} for {', '.join(changed.origins)}")
+    if changed.offline == "hide":
+        write("Its chat is hidden out of hours, if its pages have this:")
+        write(_snippet(config, options.site, changed))
     return 0
 
 

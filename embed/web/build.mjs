@@ -24,7 +24,7 @@ const require = createRequire(import.meta.url);
 /** Entry name → source. The page's template asks the manifest for these names. */
 const ENTRIES = { boot: "client/boot.tsx", style: "look/index.css" };
 const WIDGET = { frame: "frame/main.tsx", frame_style: "frame/frame.css" };
-const LOADER = { loader: "loader/embed.ts", frame_error: "frame/error.ts", worker: "client/worker.ts" };
+const LOADER = { loader: "loader/embed.ts", loader_closed: "loader/closed.ts", frame_error: "frame/error.ts", worker: "client/worker.ts" };
 
 /** Largest sizes in bytes, gzipped. webclient.md 3 */
 const KB = 1024;

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.embed.people import Person, local, person
-from tests.embed.support_chat import host, site_command
+from tests.embed.support_chat import Visitor, host, site_command
 from tests.embed.test_access import violations
 from tests.embed.test_support_host import visitor
 from tests.support.admin import OWN, acts, administrator
-from tests.support.client import Client, part
+from tests.support.client import Client, eventually, part
 from tests.support.fixtures import fresh
 from tests.support.media import upload
 from tests.support.server import Server
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser
+    from playwright.async_api import Browser, Page
 
 SHOTS = os.environ.get("HROMADA_SCREENSHOTS")
 """A folder for pictures of every screen; without it none are taken."""
@@ -179,6 +179,18 @@ async def test_rooms_and_reports(browser: Browser, server: Server, anonymous: Cl
     assert who.faults == []
 
 
+async def _is_known(ada: Visitor, frame: str, origin: str) -> bool:
+    """Whether the server follows what the command has changed: pages of the origin may show the frame."""
+    return origin in (await ada.page.request.get(frame)).headers["content-security-policy"]
+
+
+async def hides(page: Page, site_id: str) -> None:
+    """Who hides the chat out of hours gets a script that knows the site."""
+    assert f"embed.js?site={site_id}" not in await page.locator("pre.snip").inner_text()
+    await page.get_by_role("group", name="Out of hours").get_by_text("Hidden").click()
+    assert f"embed.js?site={site_id}" in await page.locator("pre.snip").inner_text()
+
+
 async def module_runs(browser: Browser, server: Server, site_id: str, code: str) -> None:
     """What the page gives for bundles shows the chat, and takes calls that were made before the script was there."""
 
@@ -191,6 +203,7 @@ async def module_runs(browser: Browser, server: Server, site_id: str, code: str)
 
     async with host(pages) as origin:
         ada = await visitor(browser)
+        await eventually(lambda: _is_known(ada, f"{server.url}/_embed/frame/{site_id}", origin))
         await ada.page.goto(origin)
         frame = await ada.framed()
         assert await frame.get_by_label("Your question").input_value() == "from a module"
@@ -240,6 +253,7 @@ async def test_sites_are_made_and_changed_before_ones_eyes(browser: Browser, ser
     secret = await page.locator(".secret").inner_text()
     await page.get_by_role("button", name="Close", exact=True).last.click()
     assert len(secret.split(" ")[1]) >= 32
+    await hides(page, site_id)
     # A fault is said in the server's words and nothing is lost.
     await page.get_by_label("Allowed addresses").fill("shop.example.org")
     await page.get_by_label("Allowed addresses").blur()

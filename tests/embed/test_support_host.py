@@ -251,12 +251,16 @@ async def test_sizes(web_build: Path) -> None:
 
 
 @one_database
-async def test_dark_pages_and_printing(browser: Browser, server: Server, make_user: MakeUser) -> None:
+async def test_dark_pages_printing_and_hours(browser: Browser, server: Server, make_user: MakeUser) -> None:
     far = (datetime.now(UTC) + timedelta(days=3)).weekday()
     hours = {"tz": "UTC", "weekly": {DAYS[far]: [["22:00", "23:30"]]}}
+    site = ""
 
     def pages(origin: str) -> dict[str, tuple[str, ...]]:
-        return {"/": ("text/html", page_with(server, new_site(server, [origin], [], form=FORM, hours=hours)))}
+        nonlocal site
+        site = new_site(server, [origin], [], form=FORM, hours=hours)
+        text = page_with(server, site)
+        return {"/": ("text/html", text), "/named": ("text/html", text.replace("embed.js", f"embed.js?site={site}"))}
 
     async with host(pages) as origin:
         ada = await visitor(browser, color_scheme="dark", timezone_id="Asia/Tokyo")
@@ -274,3 +278,39 @@ async def test_dark_pages_and_printing(browser: Browser, server: Server, make_us
         await ada.page.emulate_media(media="print")
         shown = "getComputedStyle(document.querySelector('hromada-chat')).display"
         await becomes(lambda: ada.page.evaluate(shown), "none")
+        await ada.page.emulate_media(media="screen")
+        await _hides(server, site, ada)
+        # In its hours it is there.
+        site_command(server, "edit", site, "--file", "-", stdin='{"hours": null}')
+        await _until(ada, f"{server.url}/_embed/frame/{site}", 200)
+        max_ = await visitor(browser)
+        await max_.page.goto(f"{origin}/named")
+        await max_.open()
+        assert ada.faults + max_.faults == []
+
+
+async def _hides(server: Server, site: str, ada: Visitor) -> None:
+    """Out of hours there is no chat: none at all where the script knows the site, and none any more elsewhere."""
+    said = site_command(server, "edit", site, "--offline", "hide")
+    assert f'/embed.js?site={site}" data-site="{site}"' in said
+    await _until(ada, f"{server.url}/_embed/frame/{site}", 404)
+    loader = await ada.page.request.get(f"{server.url}/embed.js?site={site}")
+    assert (loader.status, loader.headers["cache-control"]) == (200, "public, max-age=300")
+    origin = ada.page.url.rstrip("/")
+    await ada.page.goto(f"{origin}/named")
+    await ada.page.wait_for_function("() => !!globalThis.hromadaChat?.open")
+    assert (
+        await ada.page.evaluate("hromadaChat.open() ?? hromadaChat.on('open', () => 1)() ?? hromadaChat.isOpen()")
+        is False
+    )
+    assert await ada.page.locator("hromada-chat").count() == 0
+    await ada.page.goto(origin)
+    await ada.page.wait_for_function("() => !!globalThis.hromadaChat?.open")
+    await ada.page.evaluate("hromadaChat.open()")
+    await ada.page.wait_for_function("() => document.querySelector('hromada-chat').hidden")
+
+
+async def _until(ada: Visitor, address: str, status: int) -> None:
+    """Settings that another process has changed hold within seconds."""
+    while (await ada.page.request.get(address)).status != status:
+        await ada.page.wait_for_timeout(100)

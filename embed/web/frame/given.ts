@@ -24,7 +24,7 @@ export interface Given {
     form: Field[];
     consent: string;
     hours: { tz: string; weekly: Record<string, [string, string][]> } | null;
-    offline: "open" | "form";
+    offline: "open" | "form" | "hide";
     open: boolean;
     next: number | null;
     identity: "anonymous" | "optional" | "required";

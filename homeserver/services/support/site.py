@@ -144,8 +144,8 @@ class SiteConfig(_Part, frozen=True):
     words: Annotated[dict[Locale, Words], Meta(max_length=5)] = {}
     form: Form = Form()
     hours: Hours = Hours()
-    offline: Literal["open", "form"] = "form"
-    """Out of hours: as always, or a form that says so."""
+    offline: Literal["open", "form", "hide"] = "form"
+    """Out of hours: as always, a form that says so, or no chat at all."""
     identity: Identity = Identity()
     encryption: Literal["off", "on"] = "off"
     """Whether new conversations are encrypted; those that were begun stay as they are."""

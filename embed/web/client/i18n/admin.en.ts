@@ -114,6 +114,7 @@ export const adminEn = {
     "site.auto-text": "Hours without a word of the visitor; 0: never.",
     "site.away": "Out of hours",
     "site.away-form": "A form says so",
+    "site.away-hide": "Hidden",
     "site.away-open": "As always",
     "site.canned": "Canned replies",
     "site.canned-text": { one: "{n} reply, sent from the desk by !canned name", other: "{n} replies, sent from the desk by !canned name" },

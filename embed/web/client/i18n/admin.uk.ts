@@ -114,6 +114,7 @@ export const adminUk: AdminTexts = {
     "site.auto-text": "Годин без слова відвідувача; 0: ніколи.",
     "site.away": "Поза годинами",
     "site.away-form": "Форма, що каже про це",
+    "site.away-hide": "Сховано",
     "site.away-open": "Як завжди",
     "site.canned": "Готові відповіді",
     "site.canned-text": { one: "{n} відповідь, зі столу командою !canned назва", few: "{n} відповіді, зі столу командою !canned назва", many: "{n} відповідей, зі столу командою !canned назва", other: "{n} відповіді, зі столу командою !canned назва" },

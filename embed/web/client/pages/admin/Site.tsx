@@ -66,7 +66,7 @@ export function SitePage({ id }: { id: string }): JSX.Element {
             <Kpis of={got.figures} />
             <div class="split sect">
                 <div class="stack parts">
-                    <Code id={id} accent={now.theme?.accent} side={now.theme?.side} />
+                    <Code id={id} now={now} />
                     <Look now={now} set={set} path={path} />
                     <Where now={now} set={set} path={path} again={again} />
                     <Before now={now} set={set} />
@@ -89,14 +89,16 @@ function Section({ title, children }: { title: string; children: ComponentChildr
     return <section aria-label={title}><h2 class="h3 part-title">{title}</h2><div class="card">{children}</div></section>;
 }
 
-function Code({ id, accent, side }: { id: string; accent: string | undefined; side: string | undefined }): JSX.Element {
+function Code({ id, now }: { id: string; now: Settings }): JSX.Element {
     const [esm, setEsm] = useState(false);
-    const base = location.origin;
+    const { accent, side } = now.theme ?? {};
+    // Who is hidden out of hours says who they are before anything is shown.
+    const address = `${location.origin}/embed.js${now.offline === "hide" ? `?site=${id}` : ""}`;
     const extra = (accent ? ` data-accent="${accent}"` : "") + (side === "start" ? ' data-side="start"' : "");
     const data = [`script.dataset.site = "${id}";`, accent && `script.dataset.accent = "${accent}";`, side === "start" && 'script.dataset.side = "start";'];
     const text = esm
-        ? ["window.hromadaChat ??= { q: [] };", 'const script = document.createElement("script");', "script.async = true;", `script.src = "${base}/embed.js";`, ...data.filter(Boolean), "document.head.append(script);"].join("\n")
-        : `<script async src="${base}/embed.js"\n        data-site="${id}"${extra}></script>`;
+        ? ["window.hromadaChat ??= { q: [] };", 'const script = document.createElement("script");', "script.async = true;", `script.src = "${address}";`, ...data.filter(Boolean), "document.head.append(script);"].join("\n")
+        : `<script async src="${address}"\n        data-site="${id}"${extra}></script>`;
     return (
         <section aria-label={a("site.code")}>
             <h2 class="h3 part-title">{a("site.code")}</h2>
@@ -222,7 +224,7 @@ function Desk({ site, now, set, path, again }: Part & { site: WholeSite; path: s
             <Set title={a("site.routing")}><select class="sel" aria-label={a("site.routing")} value={now.routing?.mode ?? "broadcast"} onChange={(event) => set({ routing: { ...now.routing, mode: event.currentTarget.value as "broadcast" } })}>{(["broadcast", "round_robin", "least_open"] as const).map((each) => <option key={each} value={each}>{a(`site.routing-${each}`)}</option>)}</select></Set>
             <Set title={a("site.auto")} text={a("site.auto-text")}><input class="sel short" type="number" min={0} max={8760} aria-label={a("site.auto")} value={now.routing?.auto_resolve_hours ?? 72} onInput={(event) => set({ routing: { ...now.routing, auto_resolve_hours: event.currentTarget.valueAsNumber || 0 } })} /></Set>
             <Set title={a("site.hours")} text={weekly.length ? `${weekly.map(([day, spans]) => `${day} ${textOf(spans)}`).join(" · ")} · ${now.hours?.tz ?? "UTC"}` : a("site.hours-always")}><button type="button" class="btn s" onClick={() => setHours(true)}>{a("edit")}</button></Set>
-            <Set title={a("site.away")}><Segments value={now.offline ?? "form"} label={a("site.away")} options={[["form", a("site.away-form")], ["open", a("site.away-open")]]} onChange={(offline) => set({ offline })} /></Set>
+            <Set title={a("site.away")}><Segments value={now.offline ?? "form"} label={a("site.away")} options={[["form", a("site.away-form")], ["open", a("site.away-open")], ["hide", a("site.away-hide")]]} onChange={(offline) => set({ offline })} /></Set>
             <Set title={a("site.letters")} text={a("site.letters-text")}><Switch checked={now.letters?.enabled ?? false} label={a("site.letters")} onChange={(enabled) => set({ letters: { ...now.letters, enabled } })} /></Set>
             <Canned now={now} set={set} />
             {hours && <HoursDialog now={now} set={set} onClose={() => setHours(false)} />}

@@ -31,7 +31,7 @@ export interface Settings {
     words?: Partial<Record<Locale, Words>>;
     form?: { fields?: FormField[]; consent_url?: string };
     hours?: { tz?: string; weekly?: Weekly; holidays?: string[] };
-    offline?: "open" | "form";
+    offline?: "open" | "form" | "hide";
     identity?: { mode?: "anonymous" | "optional" | "required"; keys?: Key[] };
     routing?: { mode?: "broadcast" | "round_robin" | "least_open"; auto_resolve_hours?: number };
     files?: { max_bytes?: number };
