@@ -395,7 +395,6 @@ def build_maintenance(core: Core, media: MediaSide | None) -> Maintenance:
             core.accounts.interactive.expire,
             core.administration.audit.prune,
             core.e2e.backups.purge,
-            core.support.visitors.expire,
             *(() if media is None else (media.uploads.forget_expired, media.thumbnails.expire, media.control.chore)),
         ],
     )

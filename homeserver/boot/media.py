@@ -26,7 +26,6 @@ from homeserver.services.media.library import BlobStores, Library, LibrarySettin
 from homeserver.services.media.previews import Previews, PreviewSettings
 from homeserver.services.media.thumbnails import Thumbnails
 from homeserver.services.media.uploads import Uploads, UploadSettings
-from homeserver.services.support.files import VisitorFiles
 from media_repo.blobs.encrypted import AtRestKey, EncryptedCache, EncryptedStore
 from media_repo.blobs.files import FileThreads
 from media_repo.blobs.local import LocalStore
@@ -163,7 +162,7 @@ def serve_media(built: MediaParts, config: Config, sessions: Sessions, support: 
         previews=built.previews,
         readers=Readers(media.downloads, media.downloads_per_user),
         cookies=sessions,
-        visitor_files=VisitorFiles(support.sites),
+        visitor_files=support.files,
         legacy_before_ms=legacy_before_ms(media.legacy_before) if media.allow_legacy else 0,
         links=media.gcs_signed_urls,
         is_secure=parts.public_base_url(config).startswith("https://"),

@@ -22,7 +22,9 @@ from homeserver.services.rooms import RoomServices
 from homeserver.services.support.cases import Cases
 from homeserver.services.support.demo import AGENT, Demo
 from homeserver.services.support.desk import Desk
+from homeserver.services.support.files import VisitorFiles
 from homeserver.services.support.letters import SupportLetters
+from homeserver.services.support.retention import Retention
 from homeserver.services.support.rooms import SupportRooms
 from homeserver.services.support.routing import IsOnline, Routing
 from homeserver.services.support.sites import Sites
@@ -39,6 +41,7 @@ class SupportParts:
     rooms: SupportRooms
     cases: Cases
     visitors: Visitors
+    files: VisitorFiles
     nonce_secret: bytes
 
 
@@ -54,7 +57,7 @@ def build_support(
     visitors = Visitors(
         store, base.committer, sessions, account, sites, cases, support, base.limits, clock, base.entropy, name
     )
-    return SupportParts(sites, support, cases, visitors, nonce_secret)
+    return SupportParts(sites, support, cases, visitors, VisitorFiles(sites, base.limits), nonce_secret)
 
 
 class HasDesks(Protocol):
@@ -73,12 +76,13 @@ class Visiting:
     desk: Desk
     letters: SupportLetters
     duty: OwnDuty | SharedDuty
-    """Who of several processes does what is to be done once: letters."""
+    """Who of several processes does what is to be done once: letters, and forgetting."""
+    retention: Retention
 
     @property
     def workers(self) -> Sequence[Callable[[], Coroutine[Any, Any, None]]]:
         """Its loops."""
-        return (self.desk.run, self.duty.run, self.letters.run)
+        return (self.desk.run, self.duty.run, self.letters.run, self.retention.run)
 
 
 def build_desk(  # what it stands on
@@ -98,7 +102,8 @@ def build_desk(  # what it stands on
     duty = parts.duty(base.config, store, clock, base.entropy, "visitors")
     routing = Routing(store, clock, of.cases, of.rooms, is_online)
     letters = SupportLetters(store, core.rooms.history, of.sites, of.cases, clock, mailer, is_online, duty)
-    return Visiting(Desk(store, log, clock, of.sites, of.cases, of.rooms, routing), letters, duty)
+    retention = Retention(store, clock, of.sites, of.cases, of.rooms, of.visitors, duty)
+    return Visiting(Desk(store, log, clock, of.sites, of.cases, of.rooms, routing), letters, duty, retention)
 
 
 def demo_of(config: Config, base: Foundations, parts: SupportParts, rooms: RoomServices) -> Demo:

@@ -22,6 +22,12 @@ class Rate:
             raise ValueError("expected per_second/burst, such as 0.2/10")
         return cls(float(match[1]), int(match[2]))
 
+    def tighter(self, other: Rate | None) -> Rate:
+        """What keeps to both."""
+        if other is None:
+            return self
+        return Rate(min(self.per_second, other.per_second), min(self.burst, other.burst))
+
     def __str__(self) -> str:
         return f"{self.per_second:g}/{self.burst}"
 
@@ -29,8 +35,11 @@ class Rate:
 class RateLimits(Protocol):
     """Token buckets by name (a field of the `rate_limits` configuration) and key (user, address, room …)."""
 
-    def take(self, bucket: str, key: str, cost: float = 1.0) -> None:
-        """Take `cost` tokens. Raises LimitExceeded, which takes nothing, if the bucket holds fewer."""
+    def take(self, bucket: str, key: str, cost: float = 1.0, *, within: Rate | None = None) -> None:
+        """Take `cost` tokens. Raises LimitExceeded, which takes nothing, if the bucket holds fewer.
+
+        `within` is a rate of this key's own; it counts where it is tighter than the bucket's.
+        """
         ...
 
     def give_back(self, bucket: str, key: str, cost: float = 1.0) -> None:

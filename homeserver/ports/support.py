@@ -192,6 +192,15 @@ class SupportRepo(Protocol):
         """What staff said until then is sent on."""
         ...
 
+    async def ended_cases(self, site_id: str, before_ms: int, limit: int) -> list[Case]:
+        """Resolved ones that were not changed since, the oldest first; blocked ones, too, if nobody knows the visitor
+        any more."""
+        ...
+
+    async def delete_case(self, case: Case) -> bool:
+        """Forget a case, also as where its visitor writes; False if it is not as it was."""
+        ...
+
     async def case_rooms(self) -> list[str]:
         """The rooms of all cases."""
         ...

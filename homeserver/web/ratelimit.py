@@ -40,9 +40,9 @@ class RateLimiter(RateLimits):
         """Whether a bucket of that name is configured."""
         return bucket in self._rates
 
-    def take(self, bucket: str, key: str, cost: float = 1.0) -> None:
+    def take(self, bucket: str, key: str, cost: float = 1.0, *, within: Rate | None = None) -> None:
         """Take `cost` tokens. Raises LimitExceeded, which takes nothing; KeyError for an unknown bucket."""
-        rate = self._rates[bucket]
+        rate = self._rates[bucket].tighter(within)
         if not self.enabled:
             return
         keys = self._full_at[bucket]

@@ -235,6 +235,7 @@ async def test_sites_are_made_and_changed_before_ones_eyes(browser: Browser, ser
     await preview.get_by_label("Name").wait_for()
     await page.get_by_role("switch", name="Visitors may keep their chat").check()
     await page.get_by_label("Work before the first message").select_option("Half a second")
+    await page.get_by_label("Conversations are kept for").fill("30")
     words = page.get_by_text("Your own, in the place of the widget").locator("xpath=../..")
     await words.get_by_role("button", name="Edit").click()
     await page.get_by_role("dialog").get_by_label("Greeting").fill("Good day <b>to you</b>")
@@ -248,6 +249,7 @@ async def test_sites_are_made_and_changed_before_ones_eyes(browser: Browser, ser
     assert after["settings"]["words"] == {"en": {"greeting": "Good day <b>to you</b>"}}
     assert after["settings"]["form"]["fields"] == [{"name": "name"}]
     assert (after["settings"]["accounts"], after["settings"]["proof_of_work"]) == (True, 16)
+    assert after["settings"]["conversation_days"] == 30
     await page.get_by_role("button", name="New key").click()
     await page.get_by_role("dialog").get_by_role("button", name="New key").click()
     secret = await page.locator(".secret").inner_text()

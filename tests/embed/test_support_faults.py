@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from contextlib import closing
 
@@ -10,8 +9,9 @@ import aiohttp
 import pytest
 
 from tests.embed.support_chat import Agent, Frame, new_site
-from tests.support.client import Client
+from tests.support.client import Client, eventually
 from tests.support.fixtures import StartServer, fresh
+from tests.support.media import download, upload
 
 pytestmark = pytest.mark.usefixtures("web_build")
 ORIGIN = "https://shop.example"
@@ -47,24 +47,46 @@ async def test_a_killed_server_s_desk_goes_on_where_it_was(
         assert agent.bodies(frame.room) == [f"case {number} before the crash", f"case {number} after it"]
 
 
-async def test_visitors_whom_nobody_has_seen_for_long_are_forgotten(
+_AGO_MS = 3 * 86_400_000
+_LONG_AGO = (
+    "UPDATE support_visitors SET seen_ms = 1 WHERE user_id = :gone",
+    f"UPDATE support_cases SET status = 'resolved', opened_ms = opened_ms - {_AGO_MS}, "
+    f"changed_ms = changed_ms - {_AGO_MS} + 60000 WHERE visitor_id = :ended",
+    f"UPDATE media SET created_ms = created_ms - {_AGO_MS} WHERE user_id = :ended AND media_id = :media_id",
+)
+
+
+async def test_visitors_and_conversations_are_kept_as_long_as_the_site_says(
     start_server: StartServer, http: aiohttp.ClientSession
 ) -> None:
     server = start_server("sqlite")
-    frame = Frame(http, server, new_site(server, [ORIGIN], [], visitor_idle_days=30))
-    fresher = Frame(http, server, frame.site)
-    for each in (frame, fresher):
+    site = new_site(server, [ORIGIN], [], visitor_idle_days=30, conversation_days=2)
+    frame, ended, fresher = (Frame(http, server, site) for _ in range(3))
+    for each in (frame, ended, fresher):
         await each.begin()
+        await each.say("to be kept for a while")
+    files = [await upload(each.client, b"x" * 100, "image/png", "x.png") for each in (ended, ended, fresher)]
+    values = {"gone": frame.client.user_id, "ended": ended.client.user_id, "media_id": files[0].partition("/")[2]}
     server.stop()
     with closing(sqlite3.connect(server.data_dir / "hromada.db")) as store:
-        store.execute("UPDATE support_visitors SET seen_ms = 1 WHERE user_id = ?", (frame.client.user_id,))
+        for statement in _LONG_AGO:
+            assert store.execute(statement, values).rowcount == 1
         store.commit()
     server.start()  # what is due is done at start, and every hour
-    for each in (frame, fresher):
+    for each in (frame, ended, fresher):
         each.client.base_url = server.url
-    for _ in range(300):
-        if (await frame.client.request("GET", "/account/whoami")).status == 401:
-            break
-        await asyncio.sleep(0.1)
+
+    async def is_done() -> bool:
+        who = await frame.client.request("GET", "/account/whoami")  # resuming would make them somebody who was seen
+        return who.status == 401 and (await ended.ask("session/resume")).ok()["room_id"] is None
+
+    await eventually(is_done)
     (await frame.ask("session/resume")).error(401, "M_UNKNOWN_TOKEN")
-    (await fresher.ask("session/resume")).ok()
+    assert (await fresher.ask("session/resume")).ok()["room_id"] == fresher.room
+    # What was sent in the conversation went with it; what was sent since, and what others sent, is there.
+    for each, media, status in ((ended, files[0], 404), (ended, files[1], 200), (fresher, files[2], 200)):
+        assert (await download(each.client, media)).status == status
+    # Who writes again begins anew.
+    again = ended.take((await ended.ask("session", {"nonce": await ended.nonce(), "key": fresh("key")})).ok())
+    assert again["rooms"] == [again["room_id"]]
+    await ended.say("another question")

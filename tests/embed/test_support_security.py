@@ -22,7 +22,7 @@ from tests.embed.support_chat import Agent, Frame, new_site, site_command
 from tests.embed.test_support_identity import claims, keyed, signed
 from tests.support.client import Client, part
 from tests.support.fixtures import MakeUser, StartServer, fresh
-from tests.support.media import upload
+from tests.support.media import upload, upload_reply
 from tests.support.server import Server
 from tests.support.stream import connected, streaming
 
@@ -307,12 +307,21 @@ async def _until_off(frame: Frame) -> None:
 
 async def test_floods_meet_their_limits(start_server: StartServer, http: aiohttp.ClientSession, database: str) -> None:
     server = start_server(database, rate_limits="on")
+    # A site may have tighter ones of its own. Who is turned away there has not used up anything elsewhere.
+    tight = Frame(http, server, new_site(server, [ORIGIN], [], limits={"visitors_per_hour": 1, "files_per_day": 2}))
+    await tight.begin()
+    stranger = Frame(http, server, tight.site)
+    for _ in range(10):
+        body = {"nonce": await stranger.nonce(), "key": fresh("key")}
+        assert (await stranger.ask("session", body)).error(429, "M_LIMIT_EXCEEDED")["retry_after_ms"] > 3_000_000
+    replies = [await upload_reply(tight.client, b"x", "image/png") for _ in range(3)]
+    assert [reply.status for reply in replies] == [200, 200, 429]
     site = new_site(server, [ORIGIN], [])
-    frames = [Frame(http, server, site) for _ in range(6)]
-    for frame in frames[:5]:
+    frames = [Frame(http, server, site) for _ in range(5)]
+    for frame in frames[:4]:  # with the one above five of this address
         await frame.begin()
-    body = {"nonce": await frames[5].nonce(), "key": fresh("key")}
-    reply = await frames[5].ask("session", body)
+    body = {"nonce": await frames[4].nonce(), "key": fresh("key")}
+    reply = await frames[4].ask("session", body)
     error = reply.error(429, "M_LIMIT_EXCEEDED")
     assert error["retry_after_ms"] > 60_000
     assert int(reply.headers["Retry-After"]) > 60

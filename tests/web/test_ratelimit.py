@@ -51,6 +51,20 @@ def test_cost_counts_and_a_refusal_takes_nothing() -> None:
     assert taken(limiter, "k", 5) == 2
 
 
+def test_a_key_may_have_a_tighter_rate_of_its_own() -> None:
+    clock = ManualClock()
+    limiter = RateLimiter({"b": Rate(1, 10)}, clock)
+    for rate, allowed in ((Rate(0.01, 2), 2), (Rate(100, 1), 1), (Rate(100, 100), 10)):
+        key, count = str(rate), 0
+        for _ in range(20):
+            try:
+                limiter.take("b", key, within=rate)
+            except LimitExceeded:
+                break
+            count += 1
+        assert count == allowed, rate
+
+
 def test_off_lets_everything_pass_but_still_knows_its_buckets() -> None:
     limiter = RateLimiter({"b": Rate(1, 1)}, ManualClock(), enabled=False)
     assert taken(limiter, "k", 50) == 50

@@ -202,6 +202,27 @@ class Cases:
         await self._quietly(self._rooms.set_state(bot, room_id, "m.room.topic", "", topic_content(case.page)))
         await self.tell(site, case)
 
+    async def forget(self, site: LiveSite, case: Case) -> set[str]:
+        """Take back all that was said in a case, its card and what stands below that; whose it was. Safe to repeat.
+
+        The case's row stays: what was begun is found again by it.
+        """
+        bot, desk, once = site.row.bot, site.row.desk_id, f"kept {case.room_id}"
+        authors = await self._rooms.redact_all(bot, case.room_id, "@")
+        async with self._alone(case.room_id):
+            if case.card_id is not None:
+                for event_id in [*await self._rooms.children(desk, case.card_id, None), case.card_id]:
+                    await self._quietly(self._rooms.redact(bot, desk, event_id, once))
+        nobody = Visitor(case.visitor_id, case.site_id, case.opened_ms, case.opened_ms)
+        blank = replace(case, card_id=None, page="", title="", tags="", excerpt="")
+        for kind, content in (
+            ("m.room.name", {"name": cards.room_name(case.number, nobody, "")}),
+            ("m.room.topic", topic_content("")),
+            (TICKET, cards.ticket(blank, nobody, desk)),
+        ):
+            await self._quietly(self._rooms.set_state(bot, case.room_id, kind, "", content))
+        return authors
+
     async def add_note(
         self, site: LiveSite, case: Case, text: str, once: str, mentions: list[str] | None = None
     ) -> None:

@@ -27,13 +27,16 @@ async def close_visitor(store: Store, account: Account, visitor: Visitor) -> Non
         await tx.users.announce()
 
 
-async def forget_files(store: Store, user_id: str, now_ms: int) -> None:
-    """Delete what a visitor has uploaded. Who has made the account one of their own keeps that.
+async def forget_files(store: Store, user_id: str, now_ms: int, within: tuple[int, int] | None = None) -> None:
+    """Delete what a visitor has uploaded, or what they have `within` two moments. Who has made the account one of their
+    own keeps that.
 
     From then on nobody gets it; content that nothing else refers to is condemned here and removed by the library, which
     may be in another process.
     """
-    selection, after = Selection(("upload",), user_id=user_id, with_protected=True), ("", "")
+    since_ms, until_ms = within or (0, None)
+    selection = Selection(("upload",), user_id=user_id, created_before_ms=until_ms, with_protected=True)
+    after = ("", "")
     async with store.read() as tx:
         user = await tx.users.get(user_id)
     while user is None or user.site_id is not None:
@@ -41,7 +44,8 @@ async def forget_files(store: Store, user_id: str, now_ms: int) -> None:
             page = await tx.media.select(selection, after, _STEP)
             if not page:
                 return
-            await tx.media.delete([(media.origin, media.media_id) for media in page], now_ms)
+            gone = [(media.origin, media.media_id) for media in page if media.created_ms >= since_ms]
+            await tx.media.delete(gone, now_ms)
         after = (page[-1].origin, page[-1].media_id)
 
 

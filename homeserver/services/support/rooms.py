@@ -208,8 +208,8 @@ class SupportRooms:
         txn = transaction(bot, _BOT_DEVICE, room_id, f"redact {event_id}", once)
         await self._writer.send(room_id, Draft(bot, "m.room.redaction", {}, redacts=event_id, txn=txn))
 
-    async def children(self, room_id: str, event_id: str, sender: str) -> list[str]:
-        """What somebody has said about an event: edits, notes in its thread, reactions; at most 5,000."""
+    async def children(self, room_id: str, event_id: str, sender: str | None) -> list[str]:
+        """What somebody (None: anybody) has said of an event: edits, notes in its thread, reactions; 5,000 at most."""
         head = await self._memory.heads.fetch(room_id, self._memory.store)
         found: list[str] = []
         if head is None:
@@ -219,14 +219,17 @@ class SupportRooms:
             query = RelationQuery(event_id, start=start, backwards=True, limit=_PAGE)
             async with self._memory.store.read() as tx:
                 page = await tx.relations.children(head.room_nid, query)
-            found += [stored.event.event_id for stored in page.events if stored.event.sender == sender]
+            found += [stored.event.event_id for stored in page.events if sender in (None, stored.event.sender)]
             start = page.end
             if start is None:
                 break
         return found
 
     async def redact_all(self, bot: str, room_id: str, prefix: str) -> set[str]:
-        """Take back everything that those have said whose ids begin so; who they are, also where it was done before."""
+        """Take back everything that those have said whose ids begin so; who they are, also where it was done before.
+
+        What the bot itself has said stays: these are the redactions.
+        """
         found: set[str] = set()
         head = await self._memory.heads.fetch(room_id, self._memory.store)
         if head is None:
@@ -237,7 +240,7 @@ class SupportRooms:
                 page = await tx.events.timeline(head.room_nid, start=after, stop=None, backwards=False, limit=_PAGE)
             for stored in page.events:
                 event = stored.event
-                if not event.sender.startswith(prefix) or event.state_key is not None:
+                if event.sender == bot or not event.sender.startswith(prefix) or event.state_key is not None:
                     continue
                 found.add(event.sender)
                 if stored.redacted_by is None:

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from homeserver.core.errors import ErrCode, MatrixError
+from homeserver.ports.ratelimits import Rate
 
 LOCALES = ("en", "uk", "de", "pl", "ar")
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -25,6 +26,7 @@ _TIME = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 LEAST_CONTRAST = 4.5
+_HOUR_S = 3_600
 
 Short = Annotated[str, Meta(max_length=100)]
 Text = Annotated[str, Meta(max_length=500)]
@@ -123,6 +125,15 @@ class Files(_Part, frozen=True):
     )
 
 
+class Limits(_Part, frozen=True):
+    """Bounds of one site, where they are to be tighter than the server's (`rate_limits.support_*`); 0: as those."""
+
+    visitors_per_hour: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    """New visitors, all addresses together."""
+    files_per_day: Annotated[int, Meta(ge=0, le=1_000)] = 0
+    """Of one visitor."""
+
+
 class Mails(_Part, frozen=True):
     """Letters to visitors who have left an address, where the server has mail."""
 
@@ -159,7 +170,11 @@ class SiteConfig(_Part, frozen=True):
     """Whether the chat offers visitors to keep the conversation as an account here, where strangers may register."""
     proof_of_work: Annotated[int, Meta(ge=0, le=22)] = 0
     """Bits of work that a new visitor's browser does first; 16 take about half a second, 20 several seconds."""
+    limits: Limits = Limits()
     visitor_idle_days: Annotated[int, Meta(ge=1, le=3_650)] = 365
+    """Accounts of visitors who were not seen for so long are closed."""
+    conversation_days: Annotated[int, Meta(ge=0, le=3_650)] = 0
+    """Conversations that were resolved so long ago are taken back, what staff said in them included; 0: never."""
     canned: Annotated[
         dict[Annotated[str, Meta(max_length=32)], Annotated[str, Meta(max_length=4_000)]], Meta(max_length=200)
     ] = {}
@@ -290,6 +305,20 @@ def _check_keys(identity: Identity) -> None:
             raise _bad(f"identity key {key.kid}: a secret has at least 32 bytes")
         if key.alg != "HS256" and not key.public_key:
             raise _bad(f"identity key {key.kid}: {key.alg} needs public_key in PEM form")
+
+
+def visitors_rate(limits: Limits) -> Rate | None:
+    """How fast new visitors may come; None: as the server says."""
+    return _rate(limits.visitors_per_hour, _HOUR_S)
+
+
+def files_rate(limits: Limits) -> Rate | None:
+    """How fast a visitor may send files; None: as the server says."""
+    return _rate(limits.files_per_day, 24 * _HOUR_S)
+
+
+def _rate(count: int, seconds: int) -> Rate | None:
+    return Rate(count / seconds, count) if count else None
 
 
 def is_web_url(text: str) -> bool:

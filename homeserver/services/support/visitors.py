@@ -29,7 +29,7 @@ from homeserver.services.support.cases import Cases, Opening
 from homeserver.services.support.identity import Identities, Known, attributes_json, read_token
 from homeserver.services.support.removal import close_visitor, forget_files
 from homeserver.services.support.rooms import SupportRooms
-from homeserver.services.support.site import Field
+from homeserver.services.support.site import Field, visitors_rate
 from homeserver.services.support.sites import LiveSite, Sites
 from homeserver.services.support.work import is_done
 
@@ -345,17 +345,14 @@ class Visitors:
         async with self._store.write() as tx:
             await tx.support.delete_visitor(visitor.user_id)
 
-    async def expire(self) -> int:
-        """Close the accounts of visitors who were not seen for as long as their site keeps them; how many."""
-        gone = 0
-        for site in await self._sites.all():
-            before_ms = self._clock.now_ms() - site.config.visitor_idle_days * _DAY_MS
-            async with self._store.read() as tx:
-                idle = await tx.support.idle_visitors(site.id, before_ms, _EXPIRED_AT_ONCE)
-            for visitor in idle:
-                await close_visitor(self._store, self._account, visitor)
-            gone += len(idle)
-        return gone
+    async def expire(self, site: LiveSite) -> int:
+        """Close some accounts of visitors who were not seen for as long as their site keeps them; how many."""
+        before_ms = self._clock.now_ms() - site.config.visitor_idle_days * _DAY_MS
+        async with self._store.read() as tx:
+            idle = await tx.support.idle_visitors(site.id, before_ms, _EXPIRED_AT_ONCE)
+        for visitor in idle:
+            await close_visitor(self._store, self._account, visitor)
+        return len(idle)
 
     # --- accounts and sessions ---
 
@@ -413,7 +410,7 @@ class Visitors:
         address = CALLER_ADDRESS.get()
         self._limits.take("support_visitors_address", address)
         try:
-            self._limits.take("support_visitors_site", site.id)
+            self._limits.take("support_visitors_site", site.id, within=visitors_rate(site.config.limits))
         except MatrixError:
             self._limits.give_back("support_visitors_address", address)
             raise

@@ -62,6 +62,14 @@ _RECENT = Sql(
     "SELECT opened_ms, answered_ms, rating FROM support_cases WHERE site_id = :site_id AND opened_ms >= :since_ms "
     "ORDER BY number DESC LIMIT :count"
 )
+# Who is shut out stays so as long as they are known.
+_ENDED = Sql(
+    _CASE + "site_id = :site_id AND changed_ms < :before_ms AND (status = 'resolved' OR status = 'blocked' "
+    "AND NOT EXISTS (SELECT 1 FROM support_visitors v WHERE v.user_id = support_cases.visitor_id)) "
+    "ORDER BY changed_ms LIMIT :count"
+)
+_DELETE_CASE = Sql("DELETE FROM support_cases WHERE room_id = :room_id AND changed_ms = :changed_ms")
+_NO_ROOM = Sql("UPDATE support_visitors SET room_id = NULL WHERE user_id = :user_id AND room_id = :room_id")
 _ROOMS = Sql("SELECT room_id FROM support_cases")
 _OF_VISITOR = Sql(_CASE + "visitor_id = :visitor_id ORDER BY number DESC LIMIT :count")
 
@@ -178,6 +186,16 @@ class SqlSupportRepo(SupportRepo):
 
     async def set_mailed(self, room_id: str, said_ms: int) -> None:
         await _MAILED.run(self._connection, room_id=room_id, said_ms=said_ms)
+
+    async def ended_cases(self, site_id: str, before_ms: int, limit: int) -> list[Case]:
+        rows = await _ENDED.rows(self._connection, site_id=site_id, before_ms=before_ms, count=limit)
+        return [self._record(row) for row in rows]
+
+    async def delete_case(self, case: Case) -> bool:
+        if await _DELETE_CASE.run(self._connection, room_id=case.room_id, changed_ms=case.changed_ms) != 1:
+            return False
+        await _NO_ROOM.run(self._connection, user_id=case.visitor_id, room_id=case.room_id)
+        return True
 
     async def case_rooms(self) -> list[str]:
         return [str(row[0]) for row in await _ROOMS.rows(self._connection)]

@@ -226,6 +226,8 @@ function Desk({ site, now, set, path, again }: Part & { site: WholeSite; path: s
             <Set title={a("site.hours")} text={weekly.length ? `${weekly.map(([day, spans]) => `${day} ${textOf(spans)}`).join(" · ")} · ${now.hours?.tz ?? "UTC"}` : a("site.hours-always")}><button type="button" class="btn s" onClick={() => setHours(true)}>{a("edit")}</button></Set>
             <Set title={a("site.away")}><Segments value={now.offline ?? "form"} label={a("site.away")} options={[["form", a("site.away-form")], ["open", a("site.away-open")], ["hide", a("site.away-hide")]]} onChange={(offline) => set({ offline })} /></Set>
             <Set title={a("site.letters")} text={a("site.letters-text")}><Switch checked={now.letters?.enabled ?? false} label={a("site.letters")} onChange={(enabled) => set({ letters: { ...now.letters, enabled } })} /></Set>
+            <Set title={a("site.kept-visitors")} text={a("site.kept-visitors-text")}><input class="sel short" type="number" min={1} max={3650} aria-label={a("site.kept-visitors")} value={now.visitor_idle_days ?? 365} onInput={(event) => set({ visitor_idle_days: event.currentTarget.valueAsNumber || 365 })} /></Set>
+            <Set title={a("site.kept")} text={a("site.kept-text")}><input class="sel short" type="number" min={0} max={3650} aria-label={a("site.kept")} value={now.conversation_days ?? 0} onInput={(event) => set({ conversation_days: event.currentTarget.valueAsNumber || 0 })} /></Set>
             <Canned now={now} set={set} />
             {hours && <HoursDialog now={now} set={set} onClose={() => setHours(false)} />}
             {adding && (

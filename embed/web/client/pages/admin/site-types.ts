@@ -40,6 +40,8 @@ export interface Settings {
     proof_of_work?: number;
     letters?: { enabled?: boolean; after_minutes?: number };
     canned?: Record<string, string>;
+    visitor_idle_days?: number;
+    conversation_days?: number;
 }
 
 export interface Site {
