@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.embed.support_chat import Agent, Visitor, host, new_site, page_with
+from tests.embed.test_support_files import UPLOADS, choose, row
 from tests.embed.test_support_host import FORM, visitor
 from tests.support.browser import Chromium
 from tests.support.fixtures import MakeUser
@@ -102,6 +103,12 @@ async def test_a_browser_that_keeps_nothing(
     async with talking(denying, server, make_user, "site-a.localhost", encryption=encryption) as ada:
         assert await ada.frame.evaluate(STORED) == {"local": False, "indexed": False, "secure": True, "subtle": True}
         await ada.frame.get_by_text("This browser keeps nothing for us").wait_for()
+        # A file that cannot be sent at once waits as long as the page is there, and says so.
+        await ada.context.route(UPLOADS, lambda route: route.abort())
+        await choose(ada, "waiting.txt")
+        await row(ada, "waiting.txt").get_by_text("Keep this page open").wait_for()
+        await ada.context.unroute(UPLOADS)
+        await row(ada, "waiting.txt").get_by_text("Keep this page open").wait_for(state="detached")
         await ada.page.reload()
         await ada.page.evaluate("hromadaChat.open()")
         await (await ada.framed()).get_by_role("button", name="Start chat").wait_for()

@@ -51,7 +51,7 @@ const path = `/_embed/v1/sites/${encodeURIComponent(given.site)}/`;
 
 export const current = (): Session | null => session;
 
-async function read(response: Response): Promise<unknown> {
+export async function read(response: Response): Promise<unknown> {
     const body = (await response.json().catch(() => ({}))) as Record<string, unknown>;
     if (response.ok) return body;
     const text = (value: unknown): string => (typeof value === "string" ? value : "");

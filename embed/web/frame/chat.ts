@@ -7,7 +7,8 @@ import { fold, plain, type Item, type RoomEvent } from "./timeline.ts";
 import { Outbox, type Entry } from "./outbox.ts";
 import { sealing } from "./files.ts";
 import type { Device, DeviceUpdate } from "./crypto.ts";
-import { time, day } from "./i18n/t.ts";
+import type * as Parcels from "./parcels.ts";
+import { time, day, locale, t } from "./i18n/t.ts";
 
 /** Where the composer keeps what is not sent yet. */
 export const DRAFT = `draft:${given.site}`;
@@ -60,6 +61,8 @@ export class Chat {
     memory = false;
     #secret = "";
     readonly outbox: Outbox;
+    /** Files have a queue of their own: a large one does not hold up what is written after it. */
+    readonly parcels: Outbox;
 
     #listeners = new Set<() => void>();
     #stream = new StreamSync({ onstatus: (status) => this.#say(status) });
@@ -81,10 +84,9 @@ export class Chat {
     onmessage: (item: RoomEvent, fresh: boolean) => void = () => undefined;
 
     constructor() {
-        this.outbox = new Outbox(
-            (entry) => this.#post(entry),
-            () => this.changed(),
-        );
+        const [post, changed] = [(entry: Entry) => this.#post(entry), () => this.changed()];
+        this.outbox = new Outbox("outbox", post, changed);
+        this.parcels = new Outbox("parcels", post, changed, (txn) => void this.files().then((files) => files.drop(given.site, txn), () => undefined));
     }
 
     /** What the site gives its user: their browsers share their keys by it. It goes to no server. */
@@ -121,8 +123,31 @@ export class Chat {
     }
     #say(status: Status): void {
         this.status = status;
-        if (status === "streaming") this.outbox.kick();
+        if (status === "streaming") this.#kick();
         this.changed();
+    }
+    #kick(): void {
+        this.outbox.kick();
+        this.parcels.kick();
+    }
+    /** Whether there is a room to send to. */
+    #ready(ready: boolean): void {
+        this.outbox.ready = this.parcels.ready = ready;
+    }
+
+    /** What sends files; it has to be here before the connection goes. */
+    files(): Promise<typeof Parcels> {
+        return import("./parcels.ts");
+    }
+    #tools(): Parcels.Tools {
+        const post = async (address: string, options: RequestInit): Promise<Record<string, unknown>> => (await api.read(await api.authed(address, options))) as Record<string, unknown>;
+        return { site: given.site, locale, plain, unnamed: t("file"), post, lost: () => new api.Refused(410, "", "", null, "", ""), sealing };
+    }
+    /** Send a file, now or when there is a connection. Why it is not taken; nothing if it is. */
+    async attach(file: File): Promise<string> {
+        const refused = await (await this.files()).take(this.parcels, file, this.#tools());
+        this.changed();
+        return refused;
     }
 
     /** Take a session up: show its room and follow it. */
@@ -145,10 +170,10 @@ export class Chat {
         sealing.wanted = session.encrypted.includes(this.#room);
         this.#earlier = session.rooms.filter((room) => room !== this.#room);
         this.phase = this.#room ? "chat" : "form";
-        this.outbox.ready = Boolean(this.#room);
+        this.#ready(Boolean(this.#room));
         this.changed();
         if (this.#room) {
-            this.outbox.kick();
+            this.#kick();
             void this.#follow(++this.#running);
         }
     }
@@ -158,6 +183,7 @@ export class Chat {
         this.#running++;
         this.#stream.close();
         this.outbox.clear();
+        this.parcels.clear();
         try {
             localStorage.removeItem(DRAFT); // who comes next is somebody else
         } catch {
@@ -197,7 +223,7 @@ export class Chat {
                 this.#running++;
                 this.#stream.close();
                 this.#device = sealing.device = null;
-                this.outbox.ready = false;
+                this.#ready(false);
                 this.phase = "elsewhere";
                 this.changed();
             };
@@ -239,12 +265,20 @@ export class Chat {
         if (sealed.some((event) => event.type !== "m.room.encrypted")) this.changed();
     }
 
-    async #post({ type, txn, content }: Entry): Promise<unknown> {
+    async #post(entry: Entry): Promise<unknown> {
+        const { type, txn } = entry;
         if (this.resolved && type === "m.room.message") {
             // What was resolved long ago is not taken up again: the server says where it goes on.
             const session = await this.onreturn();
             if (session.room_id !== this.#room) this.enter(session);
         }
+        if (entry.parcel) {
+            if (this.encrypted) await this.#unlock();
+            entry.content = await (await this.files()).deliver(entry, this.#tools());
+            entry.parcel = false;
+            if (!this.parcels.entries.includes(entry)) return null; // taken back meanwhile
+        }
+        const { content } = entry;
         const path = `/rooms/${encodeURIComponent(this.#room)}/send`;
         if (!this.encrypted || type !== "m.room.message") return api.call("PUT", `${path}/${type}/${txn}`, content);
         const device = await this.#unlock();
@@ -320,7 +354,7 @@ export class Chat {
             this.events.push(event);
             if (event.state_key !== undefined) this.#state(event);
             if (event.sender === this.me) {
-                this.outbox.echoed(event.unsigned?.transaction_id);
+                for (const box of [this.outbox, this.parcels]) box.echoed(event.unsigned?.transaction_id);
                 if (isMessage(event)) this.onmessage(event, !first);
             } else this.#came(event, !first);
         }

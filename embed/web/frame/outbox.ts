@@ -11,9 +11,12 @@ export interface Entry {
     state: "waiting" | "sent" | "failed";
     retryAt?: number;
     error?: string;
+    /** What it is made of is not uploaded yet (parcels.ts). */
+    parcel?: boolean;
+    /** It ends with the page; says so. */
+    loose?: string;
 }
 
-const KEY = `outbox:${given.site}`;
 const MOST = 200;
 const AGAIN_MS = [1_000, 2_000, 5_000, 10_000, 30_000];
 
@@ -22,15 +25,22 @@ export class Outbox {
     ready = false;
     #send: (entry: Entry) => Promise<unknown>;
     #changed: () => void;
+    #key: string;
     #busy = false;
     #tries = 0;
     #timer: ReturnType<typeof setTimeout> | undefined;
 
-    constructor(send: (entry: Entry) => Promise<unknown>, changed: () => void) {
+    constructor(
+        name: string,
+        send: (entry: Entry) => Promise<unknown>,
+        changed: () => void,
+        readonly ondrop: (txn: string) => void = () => undefined,
+    ) {
         this.#send = send;
         this.#changed = changed;
+        this.#key = `${name}:${given.site}`;
         try {
-            const kept = JSON.parse(localStorage.getItem(KEY) ?? "[]") as Entry[];
+            const kept = JSON.parse(localStorage.getItem(this.#key) ?? "[]") as Entry[];
             this.entries = kept.filter((entry) => entry.state !== "sent" && Date.now() - entry.at < 86_400_000);
         } catch {
             // Storage is denied: what is not sent ends with the page.
@@ -38,11 +48,13 @@ export class Outbox {
         addEventListener("online", () => this.kick());
     }
 
-    add(type: string, content: Record<string, unknown>): void {
-        if (this.entries.length >= MOST) return;
-        this.entries.push({ txn: `w${crypto.getRandomValues(new Uint32Array(3)).join("")}`, type, content, at: Date.now(), state: "waiting" });
-        this.#keep();
+    add(type: string, content: Record<string, unknown>, parcel = false): Entry | null {
+        if (this.entries.length >= MOST) return null;
+        const entry: Entry = { txn: `w${crypto.getRandomValues(new Uint32Array(3)).join("")}`, type, content, at: Date.now(), state: "waiting", parcel };
+        this.entries.push(entry);
+        this.keep();
         this.kick();
+        return entry;
     }
 
     /** Try what failed again. */
@@ -52,14 +64,17 @@ export class Outbox {
         this.kick();
     }
     drop(txn: string): void {
+        if (!this.entries.some((entry) => entry.txn === txn)) return;
         this.entries = this.entries.filter((entry) => entry.txn !== txn);
-        this.#keep();
+        this.ondrop(txn);
+        this.keep();
         this.#changed();
     }
     clear(): void {
+        for (const { txn } of this.entries) this.ondrop(txn);
         this.entries = [];
         this.ready = false;
-        this.#keep();
+        this.keep();
     }
 
     /** It has come back from the server: the timeline shows it from here on. */
@@ -92,7 +107,7 @@ export class Outbox {
                     break;
                 }
             }
-            this.#keep();
+            this.keep();
             this.#changed();
         }
         this.#busy = false;
@@ -113,11 +128,11 @@ export class Outbox {
         return AGAIN_MS[Math.min(this.#tries++, AGAIN_MS.length - 1)] ?? 1_000;
     }
 
-    #keep(): void {
+    keep(): void {
         try {
-            const waiting = this.entries.filter((entry) => entry.state !== "sent");
-            if (waiting.length) localStorage.setItem(KEY, JSON.stringify(waiting));
-            else localStorage.removeItem(KEY);
+            const waiting = this.entries.filter((entry) => entry.state !== "sent" && !entry.loose);
+            if (waiting.length) localStorage.setItem(this.#key, JSON.stringify(waiting));
+            else localStorage.removeItem(this.#key);
         } catch {
             // As above.
         }

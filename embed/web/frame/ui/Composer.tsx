@@ -3,8 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { DRAFT, type Chat } from "../chat.ts";
 import { given } from "../given.ts";
 import { t } from "../i18n/t.ts";
-import { upload } from "../files.ts";
-import { wordsFor } from "./Greeting.tsx";
+import { refuses } from "../files.ts";
 import { IconButton } from "./parts.tsx";
 
 const KEY = DRAFT;
@@ -28,7 +27,6 @@ const keep = (text: string): void => {
 
 export function Composer({ chat, draft, sent, notice }: { chat: Chat; draft: string; sent: () => void; notice: (text: string) => void }): JSX.Element {
     const [text, set] = useState(kept);
-    const [files, busy] = useState(0);
     const field = useRef<HTMLTextAreaElement>(null);
     const picker = useRef<HTMLInputElement>(null);
     useEffect(() => {
@@ -51,22 +49,16 @@ export function Composer({ chat, draft, sent, notice }: { chat: Chat; draft: str
     };
     const attach = async (chosen: Iterable<File>): Promise<void> => {
         for (const file of [...chosen].slice(0, 10)) {
-            const fault = upload.refuses(file);
-            if (fault) {
-                notice(fault);
-                continue;
-            }
-            busy((n) => n + 1);
-            try {
-                chat.send(await upload(file));
-                sent();
-            } catch (error) {
-                notice(error instanceof TypeError ? t("uploadFailed") : wordsFor(error));
-            }
-            busy((n) => n - 1);
+            const fault = refuses(file) || (await chat.attach(file).catch(() => t("uploadFailed")));
+            if (fault) notice(fault);
+            else sent();
         }
     };
     const canAttach = given.files.max > 0;
+    useEffect(() => {
+        if (canAttach) void chat.files().then((files) => files.sweep(given.site), () => undefined);
+    }, []);
+    const files = chat.status === "streaming" && chat.parcels.entries.some(({ state }) => state === "waiting");
     return (
         <form
             class="cmp"
@@ -80,7 +72,7 @@ export function Composer({ chat, draft, sent, notice }: { chat: Chat; draft: str
                 if (canAttach) void attach(event.dataTransfer?.files ?? []);
             }}
         >
-            {files > 0 && <div class="bar" role="progressbar" aria-label={t("sending")} />}
+            {files && <div class="bar" role="progressbar" aria-label={t("sending")} />}
             <div class="box">
                 {canAttach && (
                     <>

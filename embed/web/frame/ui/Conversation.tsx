@@ -18,7 +18,7 @@ export function Conversation({ chat, state, notice, setNotice }: Props & { notic
     const atEnd = useRef(true);
     const anchor = useRef<{ key: string; top: number } | null>(null);
     const items = chat.items;
-    const sending = chat.outbox.entries.filter((entry) => entry.type === "m.room.message");
+    const sending = [chat.outbox, chat.parcels].flatMap((box) => box.entries.filter((entry) => entry.type === "m.room.message").map((entry) => ({ box, entry })));
     useLayoutEffect(() => {
         const box = log.current;
         if (!box) return;
@@ -62,8 +62,8 @@ export function Conversation({ chat, state, notice, setNotice }: Props & { notic
                         const first = rows.length > 0 || previous?.kind !== "message" || previous.event.sender !== item.event.sender;
                         return [...rows, <Line key={item.key} item={item} first={first} name={chat.nameOf(item.event.sender)} seen={isRead && item === lastOwn} />];
                     })}
-                    {sending.map((entry) => (
-                        <Sending key={entry.txn} entry={entry} online={chat.status !== "waiting"} retry={() => chat.outbox.retry(entry.txn)} drop={() => chat.outbox.drop(entry.txn)} />
+                    {sending.map(({ box, entry }) => (
+                        <Sending key={entry.txn} entry={entry} online={chat.status !== "waiting"} retry={() => box.retry(entry.txn)} drop={() => box.drop(entry.txn)} />
                     ))}
                 </ol>
                 {chat.resolved && given.rating && <Rating chat={chat} />}
@@ -152,7 +152,10 @@ function Sending({ entry, online, retry, drop }: { entry: Entry; online: boolean
                         {t("failed")} <button type="button" onClick={retry}>{t("retry")}</button> <button type="button" onClick={drop}>{t("remove")}</button>
                     </div>
                 ) : (
-                    <div class="st">{left > 0 ? t("slow", { n: left }) : online ? t("sending") : t("waiting")}</div>
+                    <div class="st">
+                        {left > 0 ? t("slow", { n: left }) : online ? t("sending") : t("waiting")}
+                        {entry.parcel && <button type="button" onClick={drop}>{t("cancel")}</button>} {entry.parcel && entry.loose}
+                    </div>
                 )}
             </div>
         </li>
