@@ -1,0 +1,107 @@
+"""What staff says on the desk: every command, what it answers to nonsense, and what the visitor gets of it."""
+
+from __future__ import annotations
+
+import aiohttp
+import pytest
+
+from homeserver.services.support.commands import HELP
+from tests.embed.support_chat import Agent, Frame, Json, new_site
+from tests.support.client import part
+from tests.support.fixtures import MakeUser, fresh
+from tests.support.server import Server
+
+pytestmark = pytest.mark.usefixtures("web_build")
+ORIGIN = "https://shop.example"
+
+
+async def answered(agent: Agent, desk: str, words: str) -> Json:
+    """Wait for the bot's words on the desk."""
+
+    def find() -> Json | None:
+        for event in agent.events[desk]:
+            if event["type"] == "m.room.message" and words in event["content"].get("body", ""):
+                return event if event["sender"].startswith("@support-") else None
+        return None
+
+    return dict(await agent.until(find, f"an answer with {words!r}"))
+
+
+# long: one desk serves all commands, as making it takes most of the time
+async def test_every_command_of_the_desk(server: Server, http: aiohttp.ClientSession, make_user: MakeUser) -> None:
+    agent, colleague = Agent(await make_user("agent")), await make_user("colleague")
+    me, name = (each.user_id[1:].partition(":")[0] for each in (agent.client, colleague))
+    canned = {"hello": "Hello! One moment, please."}
+    site = new_site(server, [ORIGIN], [agent.client.user_id, colleague.user_id], canned=canned)
+    desk, frame = await agent.join_desk(), Frame(http, server, site)
+    await colleague.ok("POST", f"/join/{part(desk)}", {})
+    await frame.begin(answers={"name": "Ada"})
+    await frame.say("Where is my mug?")
+    card = await agent.card(desk, "Where is my mug?")
+    # Without a card there is nobody to do something for; help is there everywhere.
+    for said, answer in (("!help", HELP), ("!resolve", "Say that in the thread of a card."),
+                         ("!canned hello", "Say that in the thread of a card."),
+                         ("!canned", "hello: Hello! One moment, please."),
+                         ("!dance", "There is no !dance. !help says what there is.")):  # fmt: skip
+        await agent.say(desk, said)
+        assert (await answered(agent, desk, answer))["content"]["msgtype"] == "m.notice"
+    # What cannot be done is answered in the card's thread.
+    for said, answer in (("!assign @nobody", "Name one person of the desk"),
+                         ("!priority soon", "A priority is one of low"),
+                         ("!canned nothing", "There is no canned reply nothing"),
+                         ("!canned Bad Name! = x", "name has up to 32 characters")):  # fmt: skip
+        await agent.note(desk, card, said)
+        relation = (await answered(agent, desk, answer))["content"]["m.relates_to"]
+        assert (relation["rel_type"], relation["event_id"]) == ("m.thread", card["card"])
+    await agent.note(desk, card, "!take")
+    await agent.card(desk, "open, with")
+    await agent.note(desk, card, f"!assign @{name}")
+    await agent.card(desk, "open, with", name)
+    await agent.enter(card)
+    levels = await agent.client.ok("GET", f"/rooms/{part(frame.room)}/state/m.room.power_levels")
+    assert levels["users"] == {colleague.user_id: 50}  # who had it before is an ordinary member again
+    # Somebody can be named by a mention, too.
+    content = {
+        "msgtype": "m.text",
+        "body": "!assign me",
+        "m.mentions": {"user_ids": [agent.client.user_id]},
+        "m.relates_to": {"rel_type": "m.thread", "event_id": card["card"]},
+    }
+    await agent.client.ok("PUT", f"/rooms/{part(desk)}/send/m.room.message/{fresh('n')}", content)
+    await agent.card(desk, "open, with", me)
+    await agent.note(desk, card, "!priority urgent")
+    await agent.note(desk, card, "!tag broken post glass")
+    await agent.card(desk, "priority urgent", "broken, post, glass")
+    await agent.note(desk, card, "!untag post broken")
+    await agent.note(desk, card, "!priority normal")
+
+    def plainer() -> bool:
+        body = next(each["body"] for each in agent.cards(desk) if each["card"] == card["card"])
+        return "glass" in body and "post" not in body and "priority" not in body
+
+    await agent.until(plainer, "a card without what was taken away")
+    # Canned replies: of the settings, kept on the desk, forgotten.
+    await agent.note(desk, card, "!canned hello")
+    await agent.hears(frame.room, "Hello! One moment, please.")
+    await agent.note(desk, card, "!canned bye = Good bye!")
+    await answered(agent, desk, "Kept bye.")
+    await agent.note(desk, card, "!canned bye")
+    await agent.hears(frame.room, "Good bye!")
+    await agent.note(desk, card, "!canned bye =")
+    await answered(agent, desk, "Forgot bye.")
+    await agent.note(desk, card, "!canned bye")
+    await answered(agent, desk, "There is no canned reply bye")
+    for said, shown in (
+        ("!hold", "on hold"),
+        ("!resolve", "resolved"),
+        ("!reopen", "open, with"),
+        ("!block", "blocked"),
+    ):
+        await agent.note(desk, card, said)
+        await agent.card(desk, shown)
+    path = f"/rooms/{part(frame.room)}/send/m.room.message/{fresh('m')}"
+    (await frame.client.request("PUT", path, {"msgtype": "m.text", "body": "let me in"})).error(403, "M_FORBIDDEN")
+    # Nothing that was said on the desk has come to the visitor's room, but what was sent there.
+    page = await agent.client.ok("GET", f"/rooms/{part(frame.room)}/messages", params={"dir": "b", "limit": 100})
+    bodies = [e["content"].get("body") for e in page["chunk"] if e["type"] == "m.room.message"]
+    assert sorted(bodies) == ["Good bye!", "Hello! One moment, please.", "Where is my mug?"]

@@ -1,0 +1,35 @@
+"""What time brings on the desk; the clock is set by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from homeserver.ports.accounts import User
+from homeserver.ports.support import OPEN, PENDING, RESOLVED
+from homeserver.storage.unit import Database
+from tests.services.rooms.conftest import ALICE, running_world
+from tests.services.support.office import Office
+
+
+async def test_a_case_whose_visitor_is_silent_is_resolved_and_says_so_once(store: Database) -> None:
+    async with running_world(store) as world:
+        async with store.write() as tx:
+            await tx.users.create(User(ALICE, 1))
+        office = Office(world)
+        brief = await office.site("brief", routing={"auto_resolve_hours": 72})
+        never = await office.site("never", routing={"auto_resolve_hours": 0})
+        silent, held = await office.case(brief, "silent", OPEN), await office.case(brief, "held", PENDING)
+        asking, other = await office.case(brief, "asking", OPEN), await office.case(never, "other", OPEN)
+        for case in (silent, held, other):  # staff spoke last
+            await office.cases.change(case.room_id, lambda now: replace(now, waiting=False))
+        cases = (silent, held, asking, other)
+        before = [OPEN, PENDING, OPEN, OPEN]
+        office.clock.day += 3
+        await office.desk.tick()
+        assert [(await office.now(case)).status for case in cases] == before
+        office.clock.day += 1
+        for _ in range(2):
+            await office.desk.tick()
+            assert [(await office.now(case)).status for case in cases] == [RESOLVED, RESOLVED, OPEN, OPEN]
+        said = [text for text in await office.words(brief.row.desk_id) if "was silent for 72 hours" in text]
+        assert len(said) == 2
