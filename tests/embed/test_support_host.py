@@ -158,6 +158,7 @@ async def test_the_keyboard_and_the_focus(browser: Browser, server: Server, web_
         await clean(frame, axe)
         await ada.begin("Is anybody there?")
         await clean(frame, axe)
+        await _types_on_the_screen(ada)
         await frame.get_by_role("button", name="Menu").press("Enter")
         await clean(frame, axe)
         await ada.page.keyboard.press("Escape")
@@ -220,6 +221,35 @@ async def test_what_cannot_be_shown_can_be_closed_and_tried_again(
                 await ada.page.evaluate("hromadaChat.open()")
             await ada.page.wait_for_function(f"() => ({hidden})() === {json.dumps(expected)}")
         assert ada.faults == []
+
+
+# A keyboard on the screen as iPhones have it: it covers the page, which only its visual viewport says.
+_KEYBOARD = """([height, top]) => {
+    Object.defineProperty(visualViewport, "height", { value: height, configurable: true });
+    Object.defineProperty(visualViewport, "offsetTop", { value: top, configurable: true });
+    visualViewport.dispatchEvent(new Event("resize"));
+}"""
+_IN_VIEW = """(height) => {
+    const [field, last] = [document.querySelector(".cmp textarea"), [...document.querySelectorAll(".bub")].at(-1)];
+    return innerHeight === height && [field, last].every((each) => {
+        const box = each.getBoundingClientRect();
+        return box.top >= 0 && box.bottom <= innerHeight;
+    });
+}"""
+
+
+async def _types_on_the_screen(ada: Visitor) -> None:
+    """What is left of the screen is the chat, with the field and the last message in it."""
+    frame = ada.frame
+    for number in range(12):
+        await ada.say(f"line {number}")
+    await ada.sees("line 11")
+    for height, top in ((380, 120), (780, 0)):
+        await ada.page.evaluate(_KEYBOARD, [height, top])
+        await frame.wait_for_function(_IN_VIEW, arg=height)
+        box = await (await frame.frame_element()).bounding_box()
+        assert box is not None
+        assert (box["x"], box["y"], box["width"], box["height"]) == (0, top, 390, height)
 
 
 def axe_of(build: Path) -> str:

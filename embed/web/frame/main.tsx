@@ -114,13 +114,14 @@ function hear(name: string, value: unknown): void {
         if (state.page.open) requestAnimationFrame(() => document.querySelector<HTMLElement>("textarea, input, button.go")?.focus());
     } else if (name === "user") void identify(typeof value === "string" ? value : null);
     else if (name === "secret") chat.secret = String(value);
-    else if (name === "context" && typeof value === "object" && value) {
-        state.context = Object.entries(value).map(([key, said]) => [key, String(said)]);
+    else if (name === "context") {
+        const said = JSON.parse(String(value)) as Record<string, unknown>;
+        state.context = Object.entries(said).slice(0, 20).map(([key, text]) => [key, String(text).slice(0, 200)]);
         draw();
     } else if (name === "locale") void speak(String(value)).then(draw);
     else if (name === "theme") theme(String(value));
     else if (name === "draft") {
-        state.draft = String(value);
+        state.draft = String(value).slice(0, 4_000);
         draw();
     } else if (name === "reset") void reset();
 }
@@ -154,7 +155,7 @@ chat.onmessage = (event, fresh) => {
     tell("message", { mine });
     if (mine || (state.page.open && document.visibilityState === "visible")) return;
     ring();
-    const text = plain(bodyOf(event.content));
+    const text = plain(bodyOf(event.content)).slice(0, 140);
     tell("unread", { count: chat.unread, name: chat.nameOf(event.sender), text });
 };
 chat.listen(() => {

@@ -121,7 +121,7 @@ async function clean(file: Blob): Promise<Shape> {
 
 /** Upload a file; the content of the message that shows it. */
 export async function deliver({ txn, content: { body, info } }: Entry, { site, post, lost, sealing }: Tools): Promise<Record<string, unknown>> {
-    const kept = here.get(txn) ?? (await stored<Kept | undefined>(site, "readonly", (store) => store.get(txn)).catch(() => undefined))?.file;
+    const kept = here.get(txn) ?? (await stored(site, "readonly", (store) => store.get(txn) as IDBRequest<Kept | undefined>).catch(() => undefined))?.file;
     if (!kept) throw lost();
     const { file, w, h } = await clean(kept);
     const name = String(body);

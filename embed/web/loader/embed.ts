@@ -36,7 +36,7 @@ button{all:unset;box-sizing:border-box;cursor:pointer}
 .x{position:absolute;inset-block-start:4px;inset-inline-end:6px;inline-size:24px;block-size:24px;text-align:center;color:#5C564B}
 iframe{all:unset;display:block;inline-size:384px;block-size:640px;max-inline-size:calc(100vw - 2.5rem);max-block-size:calc(100vh - 7rem);max-block-size:calc(100dvh - 7rem);border-radius:18px;overflow:hidden;margin-block-end:14px;background:#fff;box-shadow:0 24px 64px rgb(60 48 24/.25)}
 [hidden]{display:none!important}
-@media (max-width:479px){:host([data-open]){inset:0!important}:host([data-open]) .l{position:absolute;inset:auto 1.25rem 1.25rem auto}:host([data-here][data-open]) .l{display:none}iframe{inline-size:100vw;block-size:100vh;block-size:100dvh;max-inline-size:none;max-block-size:none;border-radius:0;margin:0}}
+@media (max-width:479px){:host([data-open]){inset:var(--y,0) 0 0!important}:host([data-open]) .l{position:absolute;inset:auto 1.25rem 1.25rem auto}:host([data-here][data-open]) .l{display:none}iframe{inline-size:100vw;block-size:var(--h,100vh);max-inline-size:none;max-block-size:none;border-radius:0;margin:0}}
 @media (prefers-color-scheme:dark){.t,iframe{background:#1F1E1B;color:#EFEBE4}.x{color:#B5AEA2}}
 @media (prefers-reduced-motion:reduce){.l{transition:none}}
 @media (forced-colors:active){.l{border:2px solid ButtonText}}
@@ -47,6 +47,7 @@ iframe{all:unset;display:block;inline-size:384px;block-size:640px;max-inline-siz
     if (!script || customElements.get(NAME)) return; // included twice, or not as a plain script
     const base = new URL(script.src).origin;
     const given = script.dataset;
+    const view = window.visualViewport;
 
     const make = <K extends keyof HTMLElementTagNameMap>(tag: K, name = ""): HTMLElementTagNameMap[K] => {
         const element = document.createElement(tag);
@@ -127,7 +128,16 @@ iframe{all:unset;display:block;inline-size:384px;block-size:640px;max-inline-siz
         #watch(act: "addEventListener" | "removeEventListener"): void {
             globalThis[act]("popstate", this.#moved);
             (globalThis as { navigation?: EventTarget }).navigation?.[act]("currententrychange", this.#moved);
+            for (const kind of ["resize", "scroll"]) view?.[act](kind, this.#fit);
+            this.#fit();
         }
+
+        /** A keyboard on the screen covers the page and does not make it smaller; one that is zoomed stays as it was. */
+        #fit = (): void => {
+            if (view?.scale !== 1) return;
+            this.style.setProperty("--h", `${view.height}px`);
+            this.style.setProperty("--y", `${view.offsetTop}px`);
+        };
 
         /** Taken out of the page for good: turbo and the like put the same element back at once. */
         disconnectedCallback(): void {
@@ -166,7 +176,7 @@ iframe{all:unset;display:block;inline-size:384px;block-size:640px;max-inline-siz
             frame.hidden = !this.open_;
             frame.title = this.#words()[0];
             frame.referrerPolicy = "strict-origin";
-            frame.allow = "camera 'none'; microphone 'none'; geolocation 'none'; clipboard-write";
+            frame.allow = "clipboard-write"; // and nothing else: frames of other origins get what is named here
             // The frame says that it is there before it has loaded; whatever else was loaded cannot even be closed.
             frame.onload = () => setTimeout(gone, 2_000);
             setTimeout(gone, 40_000);
@@ -242,12 +252,12 @@ iframe{all:unset;display:block;inline-size:384px;block-size:640px;max-inline-siz
             }
             else if (m === "unread") {
                 const { count, name, text } = v as { count: number; name: string; text: string };
-                this.#unread = Number(count) || 0;
+                this.#unread = count;
                 this.#draw();
-                if (text && !this.open_) this.#show(String(name), String(text));
+                if (text && !this.open_) this.#show(name, text);
                 tell("unread", this.#unread);
-            } else if (m === "accent" && COLOUR.test(String(v))) {
-                if (!given.accent) this.style.setProperty("--hromada-accent", String(v));
+            } else if (m === "accent" && COLOUR.test(v as string)) {
+                if (!given.accent) this.style.setProperty("--hromada-accent", v as string);
             } else if (EVENTS.test(m)) tell(m, v);
         }
 
@@ -255,7 +265,7 @@ iframe{all:unset;display:block;inline-size:384px;block-size:640px;max-inline-siz
             const who = make("b");
             who.textContent = name;
             const words = make("span");
-            words.append(who, text.slice(0, 140));
+            words.append(who, text);
             const away = make("button", "x");
             away.type = "button";
             away.textContent = "×";
@@ -291,14 +301,14 @@ iframe{all:unset;display:block;inline-size:384px;block-size:640px;max-inline-siz
         open: () => begin().toggle(true),
         close: () => chat?.toggle(false),
         toggle: () => begin().toggle(),
-        isOpen: () => chat?.open_ ?? false,
+        isOpen: () => !!chat?.open_,
         show: () => void (begin().hidden = false),
         hide: () => void (chat && (chat.toggle(false), (chat.hidden = true))),
-        setUser: (user: { jwt: string; secret?: string } | null) => (user?.secret && begin().send({ m: "secret", v: String(user.secret) }), begin().send({ m: "user", v: user === null ? null : String(user.jwt) })),
-        setContext: (values: Record<string, unknown>) => begin().send({ m: "context", v: Object.fromEntries(Object.entries(values ?? {}).slice(0, 20).map(([k, v]) => [String(k).slice(0, 40), String(v).slice(0, 200)])) }),
-        setLocale: (locale: string) => ((given.locale = String(locale)), begin().send({ m: "locale", v: String(locale) })),
-        setTheme: (theme: string) => begin().send({ m: "theme", v: String(theme) }),
-        sendMessage: (text: string) => (begin().toggle(true), chat?.send({ m: "draft", v: String(text).slice(0, 4000) })),
+        setUser: (user: { jwt: string; secret?: string } | null) => (user?.secret && begin().send({ m: "secret", v: user.secret }), begin().send({ m: "user", v: user === null ? null : String(user.jwt) })),
+        setContext: (values: Record<string, unknown>) => begin().send({ m: "context", v: JSON.stringify(values ?? {}) }),
+        setLocale: (locale: string) => ((given.locale = locale), begin().send({ m: "locale", v: locale })),
+        setTheme: (theme: string) => begin().send({ m: "theme", v: theme }),
+        sendMessage: (text: string) => (begin().toggle(true), chat?.send({ m: "draft", v: text })),
         reset: () => (begin().load(), chat?.send({ m: "reset" }), keep("")),
         destroy: () => {
             const old = chat;
@@ -309,7 +319,7 @@ iframe{all:unset;display:block;inline-size:384px;block-size:640px;max-inline-siz
         },
         on: (name: string, listener: Listener) => {
             (listeners[name] ??= new Set()).add(listener);
-            return () => void listeners[name]?.delete(listener);
+            return () => listeners[name]?.delete(listener);
         },
     };
 

@@ -34,6 +34,12 @@ export function Conversation({ chat, state, notice, setNotice }: Props & { notic
         // A conversation that does not fill the box yet cannot be scrolled.
         if (box && chat.older === "more" && box.scrollHeight <= box.clientHeight + AHEAD) void chat.loadOlder();
     });
+    // A keyboard on the screen takes of the frame's height: who reads the end goes on doing so.
+    useEffect(() => {
+        const again = (): void => chat.changed();
+        addEventListener("resize", again);
+        return () => removeEventListener("resize", again);
+    }, []);
     const scrolled = (): void => {
         const box = log.current;
         if (!box) return;
