@@ -136,7 +136,7 @@ async def test_erasing_takes_everything_back(server: Server, http: aiohttp.Clien
     assert "my secret question" not in str(page)
     assert "an answer" in str(page)
     seen = await agent.client.request("GET", f"/rooms/{part(desk)}/messages", params={"dir": "b", "limit": 100})
-    assert b"Ada" not in seen.raw
+    assert b"Ada Lovelace" not in seen.raw  # three letters alone may stand in an event's id
     assert b"ada@" not in seen.raw
     name = await agent.client.ok("GET", f"/rooms/{part(room)}/state/m.room.name")
     assert name["name"].startswith("#1 Visitor")
