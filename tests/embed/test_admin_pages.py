@@ -14,7 +14,7 @@ from tests.embed.support_chat import Visitor, host, site_command
 from tests.embed.test_access import violations
 from tests.embed.test_support_host import visitor
 from tests.support.admin import OWN, acts, administrator
-from tests.support.client import Client, eventually, part
+from tests.support.client import Client, becomes, eventually, part
 from tests.support.fixtures import fresh
 from tests.support.media import upload
 from tests.support.server import Server
@@ -206,7 +206,7 @@ async def module_runs(browser: Browser, server: Server, site_id: str, code: str)
         await eventually(lambda: _is_known(ada, f"{server.url}/_embed/frame/{site_id}", origin))
         await ada.page.goto(origin)
         frame = await ada.framed()
-        assert await frame.get_by_label("Your question").input_value() == "from a module"
+        await becomes(frame.get_by_label("Your question").input_value, "from a module")
         assert ada.faults == []
         await ada.context.close()
 
