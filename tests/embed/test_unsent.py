@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.embed.people import PASSWORD, Person, local, person
-from tests.support.client import Client
+from tests.support.client import Client, becomes
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -67,7 +68,9 @@ async def _events(maya: Client, room: str, count: int) -> list[dict[str, Any]]:
 
 # long: one walk in one browser, because each further one takes seconds
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
-async def test_what_is_done_to_a_message_waits_for_it(browser: Browser, server: Server, anonymous: Client) -> None:
+async def test_what_is_done_to_a_message_waits_for_it(
+    browser: Browser, server: Server, anonymous: Client, web_build: Path
+) -> None:
     ada = await person(browser, local(server), "ada", viewport={"width": 1200, "height": 800})
     mine = await anonymous.anonymous().register(ada.name, PASSWORD)
     maya = await anonymous.anonymous().register(f"maya.{ada.name}")
@@ -131,4 +134,31 @@ async def test_what_is_done_to_a_message_waits_for_it(browser: Browser, server: 
     await ada.sent("what a kind word")
     assert (await _events(maya, room, 7))[6]["content"]["body"] == "what a kind word"
     assert len(await _events(maya, room, 7)) == 7
+    await _what_is_not_in_the_outbox_is_in_its_draft(ada, web_build)
+    assert (await _events(maya, room, 8))[7]["content"]["body"] == "this is *late*"
     assert ada.faults == []
+
+
+async def _what_is_not_in_the_outbox_is_in_its_draft(ada: Person, web_build: Path) -> None:
+    """The page is loaded anew while the part is on its way that makes HTML of the marks in a message."""
+    page = ada.page
+    parts = [part for part in (web_build / "assets").glob("c.*.js") if "emStrongLDelim" in part.read_text()]
+    assert len(parts) == 1
+
+    async def hold(_route: Route) -> None:
+        pass
+
+    await page.route(f"**/{parts[0].name}", hold)
+    await page.reload()
+    await ada.composer.fill("this is *late*")
+    await ada.composer.press("Enter")
+    await becomes(ada.composer.input_value, "")
+    assert await ada.message("this is").count() == 0
+    await page.unroute_all(behavior="ignoreErrors")
+    await page.reload()
+    await becomes(ada.composer.input_value, "this is *late*")
+    await ada.composer.press("Enter")
+    await ada.sent("this is late")
+    await page.reload()
+    await ada.message("this is late").wait_for()
+    assert await ada.composer.input_value() == ""

@@ -9,7 +9,7 @@ import { t } from "../i18n/t.ts";
 import { contentOf, mentionsIn, pieces } from "../render/compose.ts";
 import type { Message, Person, Rights, RoomRow } from "../sdk/types.ts";
 import { app, attempt, rooms, the } from "../stores/app.ts";
-import { draftKey, drafts, dropDraft, editKey, editOf, keepDraft, type Mention } from "../stores/drafts.ts";
+import { draftKey, drafts, dropDraft, editKey, editOf, keepDraft, takeDrafts, type Mention } from "../stores/drafts.ts";
 import type { RoomView } from "../stores/room.ts";
 import { settings } from "../stores/settings.ts";
 import { question } from "../stores/ui.ts";
@@ -113,7 +113,8 @@ export function Composer(props: Props): JSX.Element {
         if (reply) field.current?.focus();
         if (answered.current === reply?.id) return;
         answered.current = reply?.id;
-        if (!edit) keepDraft(key, { text: "", mentions: [], ...drafts.value.get(key), reply: reply?.id, edit: undefined });
+        const draft = drafts.value.get(key);
+        if (!edit && (draft || reply)) keepDraft(key, { text: "", mentions: [], ...draft, reply: reply?.id, edit: undefined });
     }, [reply?.id]);
     useLayoutEffect(() => {
         const area = field.current;
@@ -193,24 +194,25 @@ export function Composer(props: Props): JSX.Element {
         if (changed) dropDraft(editKey(key, changed));
         props.setEdit(undefined);
     };
-    const done = (): void => {
+    const done = (): (() => void) => {
         stopTyping();
         left.current = { reply: undefined, edit: undefined };
+        const dropped = takeDrafts(changed ? editKey(key, changed) : key);
         if (!edit) {
             setText("");
             mentions.current = [];
-            dropDraft(key);
         }
         props.setReply(undefined);
-        leave();
+        props.setEdit(undefined);
         setOptions([]);
+        return dropped;
     };
     const send = async (): Promise<void> => {
         const value = (field.current?.value ?? text).trim();
         const files = uploadsOf(key);
         if (!value && files.length === 0) return;
         if (edit && !value) return;
-        if (/^\/\w/.test(value) && !edit && (await runCommand(value))) return done();
+        if (/^\/\w/.test(value) && !edit && (await runCommand(value))) return done()();
         if (value.length > LONGEST) {
             question.value = {
                 title: t("composer.long"), text: t("composer.long-text"), yes: t("composer.as-file"),
@@ -225,7 +227,7 @@ export function Composer(props: Props): JSX.Element {
         const target = reply && { id: reply.id, sender: reply.sender.id };
         const inThread = thread ? { root: thread, last: view.items.value.findLast((item): item is Message => item.kind === "message" && item.id !== "")?.id } : undefined;
         const list = mentions.current;
-        done();
+        const dropped = done();
         view.atBottom = true;
         view.line.value = undefined;
         try {
@@ -234,6 +236,7 @@ export function Composer(props: Props): JSX.Element {
                 const content = await contentOf({ text: value, mentions: list, told: told.current, reply: target, thread: inThread, edit: changed });
                 outbox.add(row.id, "m.room.message", content, { thread, quoted: target !== undefined });
             }
+            dropped();
         } catch (error) {
             // Nothing that was written is lost: it stands in the field again.
             mentions.current = list;

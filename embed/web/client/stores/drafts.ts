@@ -63,6 +63,19 @@ export function keepDraft(key: string, draft: Omit<Draft, "at">): void {
     else write(key);
 }
 
+/** Take what is being sent out of the composer. On the disk it stays until it is in the outbox, and `dropped` is called. */
+export function takeDrafts(...keys: string[]): () => void {
+    for (const key of keys) {
+        const draft = drafts.value.get(key);
+        clearTimeout(timers.get(key));
+        if (timers.delete(key)) void kv.put("drafts", key, draft);
+        put(key, undefined);
+    }
+    return () => {
+        for (const key of keys) if (!drafts.value.has(key)) write(key);
+    };
+}
+
 /** A room that took another's place takes its draft too. */
 export function handOn(from: string, to: string): void {
     const draft = drafts.value.get(from);
