@@ -134,8 +134,10 @@ async def test_a_closed_client_is_told_by_its_service_worker(
         [shown] = await worker.evaluate(SHOWN)
         assert shown == {"title": f"{maya.user_id} · Сад", "body": "перші помідори", "tag": room, "data": room}
         await page.goto(f"{ada.url}/#/settings/notifications")
+        await switch.wait_for()
+        assert await switch.is_checked()
         await switch.uncheck()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while (await ada_there.ok("GET", "/pushers"))["pushers"]:
                 await asyncio.sleep(0.05)
         assert ada.faults == []

@@ -72,18 +72,18 @@ function Words({ told, words }: { told: Told; words: readonly string[] }): JSX.E
 /** Pushes to this browser, where it and the server can. */
 function Closed({ told, onAsked }: { told: Told; onAsked: () => void }): JSX.Element | null {
     const [key, setKey] = useState<string | null>();
-    const [on, setOn] = useState(false);
+    const [on, setOn] = useState<boolean>(); // not known yet: a switch that says it is off would be left alone
     const text = settings.value.notifyText;
     const lang = language.value;
     useEffect(() => {
         if (!canPush()) return;
         void webConfig().then((config) => setKey(config.push_key));
-        void isPushed(told.engine).then(setOn, () => undefined);
+        void isPushed(told.engine).then(setOn, () => setOn(false));
     }, [told]);
     useEffect(() => {
         if (on) void changePushes(told.engine, lang, text).catch(() => undefined);
     }, [on, lang, text]);
-    if (!key) return null;
+    if (!key || on === undefined) return null;
     const change = (wanted: boolean): void => {
         setOn(wanted);
         void attempt(async () => (wanted ? startPushes(told.engine, key, lang, text) : (await endPushes(told.engine), false)))

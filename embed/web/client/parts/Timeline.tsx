@@ -92,7 +92,7 @@ function useStill(scroller: RefObject<HTMLDivElement | null>, view: RoomView, da
 }
 
 /** Where the reader is, and where the browser cannot hold it itself, hold it. */
-function useAnchor(scroller: RefObject<HTMLDivElement | null>, column: RefObject<HTMLOListElement | null>, view: RoomView, items: unknown, shown: boolean): void {
+function useAnchor(scroller: RefObject<HTMLDivElement | null>, column: RefObject<HTMLOListElement | null>, view: RoomView, items: unknown, shown: boolean, was: RefObject<number>): void {
     const kept = useRef<{ key: string; offset: number } | undefined>(undefined);
     const remember = useCallback(() => {
         const box = scroller.current;
@@ -106,6 +106,7 @@ function useAnchor(scroller: RefObject<HTMLDivElement | null>, column: RefObject
         if (!box) return;
         if (view.atBottom) {
             box.scrollTop = box.scrollHeight;
+            was.current = box.scrollTop; // no reader moved it
             return;
         }
         if (ANCHORS || !kept.current) return;
@@ -218,11 +219,11 @@ export function TimelineView({ view, actions, label, intro }: { view: RoomView; 
     const newest = items.at(-1)?.key;
     const look = useReading(scroller, view);
     const shown = state !== "loading" || items.length > 0;
-    useAnchor(scroller, column, view, items, shown);
+    const was = useRef(0);
+    useAnchor(scroller, column, view, items, shown, was);
     useStill(scroller, view, days);
     const resting = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
     const size = useRef("");
-    const was = useRef(0);
     // Who has scrolled away from the end is not taken back by what comes before the page is told of the scrolling.
     const left = (box: HTMLElement): boolean => box.scrollTop < was.current && size.current.startsWith(sizeOf(box)) && under(box) > BOTTOM_PX;
     if (scroller.current && left(scroller.current)) view.atBottom = false;

@@ -101,6 +101,11 @@ export class RoomView {
         try {
             await this.timeline.open(event);
             this.refresh();
+            // What came meanwhile may lie behind a gap: then the end is there.
+            for (let again = 0; !event && !this.atEnd.value && again < 3; again++) {
+                await this.timeline.open();
+                this.refresh();
+            }
             if (mark) this.line.value = this.#firstAfter(mark);
             if (mark && !this.line.value && this.#unread && !this.timeline.has(mark)) await this.#openAt(mark);
             this.target.value = event ?? (mark && this.line.value);
