@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -80,33 +81,14 @@ async def serve(
 async def _run(
     config: Config, state: State, homeserver: Homeserver, ready: Callable[[str], None], stop: asyncio.Event
 ) -> None:
-    sources = open_sources(config)
-    sender = Sender(config, state, homeserver)
-    notices = Notices(config, state, sender.wake)
-    notices.open()
-    sender.failed = notices.failed
-    works: list[Callable[[], Coroutine[Any, Any, None]]] = [sender.run]
-    for name, mapping in config.mapping.items():
-        capture = Capture(config, name, state, sources[mapping.source], sender.wake)
-        capture.notify = notices.tell
-        works.append(capture.run)
-    inbound = Inbound(config, state, homeserver, sources, sender.wake)
-    if (listener := listen(config)) is not None:
-        app = make_app(config, state, inbound.wake)
-        hooks, endpoints = Hooks(config, state, sender.wake), Endpoints(config, state, notices.tell)
-        await hooks.open(homeserver)
-        serve_hooks(app, hooks)
-        if config.users:
-            from bridges.users.login import Logins, serve_logins  # noqa: PLC0415 - only what is used is imported
-
-            serve_logins(app, Logins(config, state))
-        inbound.told = endpoints.tell
-        works += [inbound.run, endpoints.run, partial(run, app, listener)]
-    if stop.is_set():
-        return
-    tasks = [asyncio.create_task(work()) for work in works]
-    ready(", ".join(config.mapping))
+    sources, listener = open_sources(config), listen(config)
+    tasks: list[asyncio.Task[None]] = []
     try:
+        works = await _works(config, state, homeserver, sources, listener)
+        if stop.is_set():
+            return
+        tasks = [asyncio.create_task(work()) for work in works]
+        ready(", ".join(config.mapping))
         # Not `gather`, which would wait for a task that forgot that it was cancelled.
         ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         for task in ended:
@@ -117,7 +99,37 @@ async def _run(
         raise
     finally:
         await end(tasks)
+        if listener is not None:
+            listener.close()  # also if nothing was begun: this process may listen there again
         await _close(sources)
+
+
+async def _works(
+    config: Config, state: State, homeserver: Homeserver, sources: dict[str, Source], listener: socket.socket | None
+) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+    """What runs side by side until the bridge ends."""
+    sender = Sender(config, state, homeserver)
+    notices = Notices(config, state, sender.wake)
+    notices.open()
+    sender.failed = notices.failed
+    works: list[Callable[[], Coroutine[Any, Any, None]]] = [sender.run]
+    for name, mapping in config.mapping.items():
+        capture = Capture(config, name, state, sources[mapping.source], sender.wake)
+        capture.notify = notices.tell
+        works.append(capture.run)
+    inbound = Inbound(config, state, homeserver, sources, sender.wake)
+    if listener is None:
+        return works
+    app = make_app(config, state, inbound.wake)
+    hooks, endpoints = Hooks(config, state, sender.wake), Endpoints(config, state, notices.tell)
+    await hooks.open(homeserver)
+    serve_hooks(app, hooks)
+    if config.users:
+        from bridges.users.login import Logins, serve_logins  # noqa: PLC0415 - only what is used is imported
+
+        serve_logins(app, Logins(config, state))
+    inbound.told = endpoints.tell
+    return [*works, inbound.run, endpoints.run, partial(run, app, listener)]
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

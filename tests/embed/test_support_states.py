@@ -36,7 +36,7 @@ class Looks:
 
     async def at(self, frame: Any) -> None:
         for scheme in ("dark", "light"):
-            await self._page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+            await self._page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type] # a plain str
             await clean(frame, self._axe)
 
 
