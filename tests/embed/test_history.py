@@ -231,3 +231,51 @@ async def test_who_waited_at_the_end_sees_what_came_while_the_line_was_dead(
         await client.send(room, "after")
         await ada.sees("after")
         assert ada.faults == []
+
+
+async def _mostly_unseen(client: Client, room: str, first: str, name: str, words: int) -> None:
+    """More than an update holds, in six rows: the page asks for more until it has enough of them."""
+    for number in range(30):
+        relation = {"rel_type": "m.annotation", "event_id": first, "key": f"{name} {number}"}
+        await client.send(room, {"m.relates_to": relation}, "m.reaction")
+    for number in range(6):
+        await client.send(room, f"{name} {number} " + "word " * words)
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_a_room_opens_at_its_end_when_a_gap_comes_meanwhile(
+    browser: Browser, server: Server, anonymous: Client
+) -> None:
+    with FaultProxy.running(int(server.url.rpartition(":")[2])) as proxy:
+        ada = await person(browser, f"http://localhost:{proxy.port}", "ada", viewport={"width": 1200, "height": 800})
+        client = await anonymous.anonymous().register(ada.name)
+        room = await client.create_room(name="Gap")
+        first = await client.send(room, "the first")
+        await _mostly_unseen(client, room, first, "before", 200)
+        opening, earlier = asyncio.Event(), asyncio.Event()
+
+        async def hold(route: Route) -> None:
+            opening.set()
+            await earlier.wait()
+            await route.continue_()
+
+        await ada.page.route("**/messages?*", hold)
+        await ada.sign_in()
+        await ada.page.goto(f"{ada.url}/#/room/{room}")
+        await opening.wait()
+        proxy.hold()
+        await _mostly_unseen(client, room, first, "missed", 400)
+        proxy.cut()
+        proxy.flow()
+        # The gap is here, and what comes after it is not in the window that is being opened.
+        await ada.page.get_by_role("button", name="Later messages").wait_for()
+        # The browser tells of a scroll that no reader made, as it does when rows take more room.
+        await ada.page.get_by_role("log").dispatch_event("scroll")
+        earlier.set()
+        await ada.sees("missed 5")
+
+        async def at_the_end() -> bool:
+            return float(await ada.page.evaluate(LEFT)) <= STILL_PX
+
+        await eventually(at_the_end)
+        assert ada.faults == []

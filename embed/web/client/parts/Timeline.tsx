@@ -199,7 +199,7 @@ export function KeptTimeline({ room }: { room: string }): JSX.Element {
 
 /** Stands for what is not loaded yet, always as high. It comes when one scrolls near, or at a click. */
 const Filler = ({ view, direction }: { view: RoomView; direction: "b" | "f" }): JSX.Element => (
-    <li class="filler"><span class="bone" aria-hidden="true" /><button type="button" class="btn s quiet" onClick={() => void view.more(direction)}>{t(direction === "b" ? "timeline.earlier" : "timeline.later")}</button></li>
+    <li class="filler"><span class="bone" aria-hidden="true" /><button type="button" class="btn s plain" onClick={() => void view.more(direction)}>{t(direction === "b" ? "timeline.earlier" : "timeline.later")}</button></li>
 );
 
 export function TimelineView({ view, actions, label, intro }: { view: RoomView; actions: Actions; label: string; intro?: JSX.Element | undefined }): JSX.Element {
@@ -254,12 +254,13 @@ export function TimelineView({ view, actions, label, intro }: { view: RoomView; 
         // scrolled, so the end stays the end.
         const measure = `${sizeOf(box)} ${box.scrollHeight}`;
         if (size.current !== measure) {
-            if (size.current && view.atBottom && !left(box)) box.scrollTop = box.scrollHeight;
+            if (view.atBottom && !left(box)) box.scrollTop = box.scrollHeight;
             size.current = measure;
         }
         was.current = box.scrollTop;
         const wasBottom = view.atBottom;
-        view.atBottom = view.atEnd.value && under(box) <= BOTTOM_PX;
+        // A gap may come while the room opens: the end is fetched then, and who waits for it has not left it.
+        view.atBottom = (view.atEnd.value || (wasBottom && view.state.value === "loading")) && under(box) <= BOTTOM_PX;
         setBottom(view.atBottom);
         if (view.atBottom !== wasBottom) view.schedule();
         if (box.scrollTop === 0 && ANCHORS && box.scrollHeight > box.clientHeight) box.scrollTop = 1; // at 0 the browser does not anchor
