@@ -62,6 +62,7 @@ from homeserver.services.push.unread import UnreadCounts
 from homeserver.services.renewal import Renewal
 from homeserver.services.rooms import RoomsConfig, RoomServices, build_rooms
 from homeserver.services.rooms.lists import RoomLists
+from homeserver.services.rooms.recent import RecentRooms
 from homeserver.services.sync.held import HeldOpen
 from homeserver.services.sync.peek import Peeks
 from homeserver.services.sync.reads import RoomMemoryReads
@@ -295,8 +296,7 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
         held.release()
 
     workers = [*_workers(core, media), typing.run, sockets.run, metrics.watch_loop]
-    mail = () if push.mail is None else (push.mail.run,)
-    workers += (base.duty.run, push.sender.run, tell.run, *mail) if "client" in roles else ()
+    workers += _client_workers(core, push, tell) if "client" in roles else ()
     workers += (*visiting.workers, *_demo(core)) if "embed" in roles else ()
     return Server(app, workers, release, close, parts.connection_bounds(config))
 
@@ -308,6 +308,13 @@ def _demo(core: Core) -> Sequence[Worker]:
         return ()
     demo = demo_of(config, core.base, core.support, core.rooms)
     return (lambda: prepare_demo(config, core.base, demo, (shop.origin, shop.widget_origin), write),)
+
+
+def _client_workers(core: Core, push: PushParts, tell: AppServiceSenders) -> Sequence[Worker]:
+    """The loops of what clients are served by."""
+    recent = RecentRooms(core.rooms.memory, core.log.position)
+    mail = () if push.mail is None else (push.mail.run,)
+    return core.base.duty.run, push.sender.run, tell.run, recent.run, *mail
 
 
 def _workers(core: Core, media: MediaSide | None) -> list[Worker]:
