@@ -8,6 +8,7 @@ spec: client-server-api#server-side-search; see docs/subsystems/search.md
 
 from __future__ import annotations
 
+import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as BadBase64
 from collections.abc import Iterable, Mapping, Sequence
@@ -183,10 +184,10 @@ class Search:
             )
         return results
 
-    async def candidates(self, query: IndexQuery, before: int) -> list[StoredEvent]:
+    async def candidates(self, query: IndexQuery, before: int, limit: int = _STEP) -> list[StoredEvent]:
         """The next events that the index finds, newest first."""
         async with self._store.read() as tx:
-            return await tx.events.by_nids(await tx.search.find(query, before, _STEP))
+            return await tx.events.by_nids(await tx.search.find(query, before, limit))
 
     async def edited(self, events: Iterable[StoredEvent]) -> dict[str, StoredEvent]:
         """What those of the events that are edits edit, by the edits' ids."""
@@ -256,15 +257,17 @@ class _Reading:
     async def closest(self, limit: int) -> tuple[list[_Hit], _Place | None]:
         """Of the newest _MOST_READ candidates the closest `limit` that were not shown yet."""
         hits: list[_Hit] = []
-        before, looked = self._place.before, 0
-        while looked < _MOST_READ:
-            found = await self._search.candidates(self._query, before)
-            looked += len(found)
-            hits += await self._hits(found)
+        before = self._place.before
+        # A rare word is through after the first; of a frequent beginning each statement would gather all matches anew.
+        for step in (_STEP, _MOST_READ - _STEP):
+            found = await self._search.candidates(self._query, before, step)
+            for start in range(0, len(found), _STEP):
+                hits += await self._hits(found[start : start + _STEP])
+                await asyncio.sleep(0)  # others wait no longer than for these
             if before == _NEWEST and found:
                 # What comes meanwhile must not move what the next page counts from.
                 self._place.before = found[0].nid + 1
-            if len(found) < _STEP:
+            if len(found) < step:
                 break
             before = found[-1].nid
         hits.sort(key=lambda hit: (-hit.rank, -hit.nid))
