@@ -49,7 +49,7 @@ class PostgresConnection:
         """See the protocol."""
         if statement.values_decide:
             async with self._raw.transaction():
-                await self._raw.execute("SET LOCAL plan_cache_mode = auto")
+                await self._raw.execute("SET LOCAL plan_cache_mode = force_custom_plan")
                 return await self._fetch(statement, parameters)
         return await self._fetch(statement, parameters)
 

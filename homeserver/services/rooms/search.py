@@ -257,19 +257,14 @@ class _Reading:
     async def closest(self, limit: int) -> tuple[list[_Hit], _Place | None]:
         """Of the newest _MOST_READ candidates the closest `limit` that were not shown yet."""
         hits: list[_Hit] = []
-        before = self._place.before
-        # A rare word is through after the first; of a frequent beginning each statement would gather all matches anew.
-        for step in (_STEP, _MOST_READ - _STEP):
-            found = await self._search.candidates(self._query, before, step)
-            for start in range(0, len(found), _STEP):
-                hits += await self._hits(found[start : start + _STEP])
-                await asyncio.sleep(0)  # others wait no longer than for these
-            if before == _NEWEST and found:
-                # What comes meanwhile must not move what the next page counts from.
-                self._place.before = found[0].nid + 1
-            if len(found) < step:
-                break
-            before = found[-1].nid
+        # Of a frequent beginning each statement gathers all matches anew, so one asks for all.
+        found = await self._search.candidates(self._query, self._place.before, _MOST_READ)
+        if self._place.before == _NEWEST and found:
+            # What comes meanwhile must not move what the next page counts from.
+            self._place.before = found[0].nid + 1
+        for start in range(0, len(found), _STEP):
+            hits += await self._hits(found[start : start + _STEP])
+            await asyncio.sleep(0)  # others wait no longer than for these
         hits.sort(key=lambda hit: (-hit.rank, -hit.nid))
         shown = self._place.shown
         page, rest = hits[shown : shown + limit], hits[shown + limit :]
