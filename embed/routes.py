@@ -19,6 +19,7 @@ ROUTES: list[Route[EmbedServices]] = [
     Route("POST", WEB_PATH, web_session.keep_session, auth=Auth.NONE, limit="refresh"),
     Route("POST", f"{WEB_PATH}/token", web_session.renew_token, auth=Auth.NONE, limit="refresh"),
     Route("GET", "/embed.js", widget.get_loader, auth=Auth.NONE),
+    Route("GET", "/embed.mjs", widget.get_module, auth=Auth.NONE),
     Route("GET", "/_embed/frame/{site}", widget.get_frame, auth=Auth.NONE),
     Route("GET", "/_embed/preview", widget.get_preview, auth=Auth.NONE),
     Route(

@@ -64,9 +64,18 @@ async def get_loader(embed: EmbedServices, *, request: Request) -> Response:
 
     Sites that hide their chat out of hours name themselves in its address, and get one then that shows nothing.
     """
+    return await _script(embed, request, "loader")
+
+
+async def get_module(embed: EmbedServices, *, request: Request) -> Response:
+    """The same for pages that are built of modules."""
+    return await _script(embed, request, "module")
+
+
+async def _script(embed: EmbedServices, request: Request, entry: str) -> Response:
     manifest = embed.assets.manifest
     hidden_ms = await _hidden_ms(embed, request.query.get("site"))
-    name = manifest.entries.get("loader" if hidden_ms is None else "loader_closed") if manifest else None
+    name = manifest.entries.get(entry if hidden_ms is None else f"{entry}_closed") if manifest else None
     if name is None:
         raise MatrixError(ErrCode.NOT_FOUND, "The support chat was not built: make web")
     found = embed.assets.respond(name, request.headers)

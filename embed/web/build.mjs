@@ -25,10 +25,12 @@ const require = createRequire(import.meta.url);
 const ENTRIES = { boot: "client/boot.tsx", style: "look/index.css" };
 const WIDGET = { frame: "frame/main.tsx", frame_style: "frame/frame.css" };
 const LOADER = { loader: "loader/embed.ts", loader_closed: "loader/closed.ts", frame_error: "frame/error.ts", worker: "client/worker.ts" };
+/** The loader for pages that are built of modules. */
+const MODULE = { module: "loader/module.ts", module_closed: "loader/module_closed.ts" };
 
 /** Largest sizes in bytes, gzipped. webclient.md 3 */
 const KB = 1024;
-const WIDGET_BUDGETS = { loader: 4 * KB, frame: 30 * KB };
+const WIDGET_BUDGETS = { loader: 4 * KB, module: 4 * KB, frame: 30 * KB };
 const BUDGETS = { boot: 40 * KB, start: 210 * KB, lazy: 30 * KB, crypto: 52 * KB, session: 300 * KB, style: 14 * KB };
 
 const TYPES = {
@@ -166,7 +168,7 @@ const widget = {
     ...options,
     entryPoints: Object.entries(WIDGET).map(([out, source]) => ({ in: source, out })),
     chunkNames: "w.[hash]",
-    target: ["chrome90", "firefox90", "safari15"],
+    target: ["chrome91", "firefox90", "safari15"],
     charset: "utf8",
 };
 const loader = {
@@ -175,6 +177,7 @@ const loader = {
     splitting: false,
     format: "iife",
 };
+const module = { ...loader, entryPoints: Object.entries(MODULE).map(([out, source]) => ({ in: source, out })), format: "esm" };
 
 /** What a build is called on the page of errors: a hash of the sources. */
 async function stamp() {
@@ -255,7 +258,7 @@ function closure(outputs, entry) {
 /** Both the client and the widget. */
 async function build() {
     await mkdir(ASIDE, { recursive: true });
-    const built = await Promise.all([options, widget, loader].map((each) => esbuild.build(each)));
+    const built = await Promise.all([options, widget, loader, module].map((each) => esbuild.build(each)));
     const merged = { inputs: {}, outputs: {} };
     for (const { metafile } of built) {
         Object.assign(merged.inputs, metafile.inputs);
@@ -296,7 +299,7 @@ async function finish({ metafile, errors }) {
         ]),
     );
     for (const [file, { entryPoint }] of Object.entries(outputs)) {
-        const entry = Object.entries({ ...ENTRIES, ...WIDGET, ...LOADER }).find(([, source]) => source === entryPoint)?.[0];
+        const entry = Object.entries({ ...ENTRIES, ...WIDGET, ...LOADER, ...MODULE }).find(([, source]) => source === entryPoint)?.[0];
         if (entry) manifest.entries[entry] = file;
     }
     const main = Object.entries(outputs).find(([, output]) => output.entryPoint === "client/main.tsx");
@@ -342,8 +345,9 @@ function report(outputs, manifest, sizes, main) {
     const shown = closure(outputs, manifest.entries.frame);
     const spoken = words.filter((file) => !shown.has(file)).map((file) => sizes[file].gz);
     found.loader = sizes[manifest.entries.loader].gz;
+    found.module = sizes[manifest.entries.module].gz;
     found.frame = gz(shown) + sizes[manifest.entries.frame_style].gz + Math.max(0, ...spoken);
-    manifest.sizes = { loader: found.loader, frame: found.frame };
+    manifest.sizes = { loader: found.loader, module: found.module, frame: found.frame };
     const budgets = { ...BUDGETS, ...WIDGET_BUDGETS };
     const over = Object.keys(budgets).filter((name) => found[name] > budgets[name]);
     if (!WATCH) {

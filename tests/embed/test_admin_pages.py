@@ -186,8 +186,10 @@ async def _is_known(ada: Visitor, frame: str, origin: str) -> bool:
 
 async def hides(page: Page, site_id: str) -> None:
     """Who hides the chat out of hours gets a script that knows the site."""
-    assert f"embed.js?site={site_id}" not in await page.locator("pre.snip").inner_text()
+    assert f"embed.mjs?site={site_id}" not in await page.locator("pre.snip").inner_text()
     await page.get_by_role("group", name="Out of hours").get_by_text("Hidden").click()
+    assert f"embed.mjs?site={site_id}" in await page.locator("pre.snip").inner_text()
+    await page.get_by_role("button", name="For React, Vue, npm").click()
     assert f"embed.js?site={site_id}" in await page.locator("pre.snip").inner_text()
 
 
@@ -196,9 +198,9 @@ async def module_runs(browser: Browser, server: Server, site_id: str, code: str)
 
     def pages(origin: str) -> dict[str, tuple[str, ...]]:
         site_command(server, "edit", site_id, "--origin", origin)
-        calls = 'hromadaChat.q.push(["sendMessage", "from a module"]);'
+        calls = 'window.hromadaChat = { q: [["sendMessage", "from a module"]] };'
         return {
-            "/": ("text/html", f'<!doctype html><html lang="en"><body><script type="module">{code}\n{calls}</script>')
+            "/": ("text/html", f'<!doctype html><html lang="en"><body><script type="module">{calls}\n{code}</script>')
         }
 
     async with host(pages) as origin:

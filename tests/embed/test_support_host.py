@@ -45,16 +45,40 @@ async def test_pages_with_the_strictest_policies(browser: Browser, server: Serve
     headers = (policy, *isolated) if isolation else (policy,)
 
     def pages(origin: str) -> dict[str, tuple[str, ...]]:
-        return {"/": ("text/html", page_with(server, new_site(server, [origin], [], form=FORM)), *headers)}
+        site = new_site(server, [origin], [], form=FORM)
+        mount = f'{{ site: "{site}", accent: "#8C3B4A", side: "start" }}'
+        module = f"""import {{ HromadaChat }} from "{widget}/embed.mjs";
+            const chat = HromadaChat.mount({mount});
+            globalThis.same = [chat, HromadaChat.mount({mount})].every((each) => each === globalThis.hromadaChat);"""
+        page = '<!doctype html><html lang="en"><body><script type="module" src="/app.js"></script>'
+        own = tuple(line.replace("script-src", "script-src 'self'") for line in headers)
+        return {
+            "/": ("text/html", page_with(server, site), *headers),
+            "/module": ("text/html", page, *own),
+            "/app.js": ("text/javascript", module),
+        }
 
     async with host(pages) as origin:
         ada = await visitor(browser)
         await ada.page.goto(origin)
         await ada.begin("Does it work here?")
         assert await ada.page.evaluate("crossOriginIsolated") is bool(isolation)
+        await _as_a_module(ada, f"{origin}/module")
         launcher = await ada.page.evaluate("document.querySelector('hromada-chat').getBoundingClientRect().width")
         assert launcher >= 56
         assert ada.faults == []
+
+
+async def _as_a_module(ada: Visitor, address: str) -> None:
+    """A page that imports the loader has the same chat, once."""
+    await ada.page.goto(address)
+    await ada.framed()
+    await ada.sees("Does it work here?")
+    assert await ada.page.evaluate("globalThis.same")
+    assert await ada.page.locator("hromada-chat").count() == 1
+    accent = "getComputedStyle(document.querySelector('hromada-chat')).getPropertyValue('--hromada-accent')"
+    assert await ada.page.evaluate(accent) == "#8C3B4A"
+    assert await ada.page.evaluate("document.querySelector('hromada-chat').getBoundingClientRect().left") < 100
 
 
 @one_database
@@ -284,6 +308,7 @@ async def test_languages(browser: Browser, server: Server, locale: str, directio
 async def test_sizes(web_build: Path) -> None:
     sizes = json.loads((web_build / "manifest.json").read_text())["sizes"]
     assert sizes["loader"] <= 4 * 1024
+    assert sizes["module"] <= 4 * 1024
     assert sizes["frame"] <= 30 * 1024
 
 
@@ -331,8 +356,9 @@ async def _hides(server: Server, site: str, ada: Visitor) -> None:
     said = site_command(server, "edit", site, "--offline", "hide")
     assert f'/embed.js?site={site}" data-site="{site}"' in said
     await _until(ada, f"{server.url}/_embed/frame/{site}", 404)
-    loader = await ada.page.request.get(f"{server.url}/embed.js?site={site}")
-    assert (loader.status, loader.headers["cache-control"]) == (200, "public, max-age=300")
+    for name in ("embed.js", "embed.mjs"):
+        loader = await ada.page.request.get(f"{server.url}/{name}?site={site}")
+        assert (loader.status, loader.headers["cache-control"]) == (200, "public, max-age=300")
     origin = ada.page.url.rstrip("/")
     await ada.page.goto(f"{origin}/named")
     await ada.page.wait_for_function("() => !!globalThis.hromadaChat?.open")
@@ -340,6 +366,8 @@ async def _hides(server: Server, site: str, ada: Visitor) -> None:
         await ada.page.evaluate("hromadaChat.open() ?? hromadaChat.on('open', () => 1)() ?? hromadaChat.isOpen()")
         is False
     )
+    module = f'import("{loader.url}").then(({{ HromadaChat }}) => HromadaChat.mount({{ site: "{site}" }}).isOpen())'
+    assert await ada.page.evaluate(module) is False
     assert await ada.page.locator("hromada-chat").count() == 0
     await ada.page.goto(origin)
     await ada.page.wait_for_function("() => !!globalThis.hromadaChat?.open")

@@ -246,12 +246,14 @@ async def test_what_frame_and_loader_are_served_with(server: Server, http: aioht
     assert reply.headers["Cache-Control"] == "no-store"
     assert reply.headers["Referrer-Policy"] == "no-referrer"
     assert "Set-Cookie" not in reply.headers
-    async with http.get(f"{server.url}/embed.js") as loader:
-        assert loader.status == 200
-    assert loader.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
-    assert loader.headers["Access-Control-Allow-Origin"] == "*"
-    assert "max-age=300" in loader.headers["Cache-Control"]
-    assert "Set-Cookie" not in loader.headers
+    for name in ("embed.js", "embed.mjs"):
+        async with http.get(f"{server.url}/{name}") as loader:
+            assert loader.status == 200
+        assert loader.headers["Content-Type"] == "text/javascript; charset=utf-8"
+        assert loader.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+        assert loader.headers["Access-Control-Allow-Origin"] == "*"
+        assert "max-age=300" in loader.headers["Cache-Control"]
+        assert "Set-Cookie" not in loader.headers
     frame = Frame(http, server, site)
     body = {"nonce": await frame.nonce(), "key": fresh("key")}
     cookie = (await frame.ask("session", body)).headers["Set-Cookie"]

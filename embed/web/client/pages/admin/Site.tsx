@@ -93,12 +93,11 @@ function Code({ id, now }: { id: string; now: Settings }): JSX.Element {
     const [esm, setEsm] = useState(false);
     const { accent, side } = now.theme ?? {};
     // Who is hidden out of hours says who they are before anything is shown.
-    const address = `${location.origin}/embed.js${now.offline === "hide" ? `?site=${id}` : ""}`;
-    const extra = (accent ? ` data-accent="${accent}"` : "") + (side === "start" ? ' data-side="start"' : "");
-    const data = [`script.dataset.site = "${id}";`, accent && `script.dataset.accent = "${accent}";`, side === "start" && 'script.dataset.side = "start";'];
+    const address = `${location.origin}/embed.${esm ? "mjs" : "js"}${now.offline === "hide" ? `?site=${id}` : ""}`;
+    const said = [["site", id], ["accent", accent], side === "start" && ["side", side]].filter((each): each is [string, string] => Boolean(each && each[1]));
     const text = esm
-        ? ["window.hromadaChat ??= { q: [] };", 'const script = document.createElement("script");', "script.async = true;", `script.src = "${address}";`, ...data.filter(Boolean), "document.head.append(script);"].join("\n")
-        : `<script async src="${address}"\n        data-site="${id}"${extra}></script>`;
+        ? `import(/* webpackIgnore: true */ "${address}").then(({ HromadaChat }) => {\n    const chat = HromadaChat.mount({ ${said.map(([name, value]) => `${name}: "${value}"`).join(", ")} });\n});`
+        : `<script async src="${address}"\n        ${said.map(([name, value]) => `data-${name}="${value}"`).join(" ")}></script>`;
     return (
         <section aria-label={a("site.code")}>
             <h2 class="h3 part-title">{a("site.code")}</h2>
