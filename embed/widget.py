@@ -39,7 +39,7 @@ _PREVIEW = {
     **{"preview": True, "site": "", "nonce": "", "origins": [], "open": True, "next": None, "staff": []},
     **{"name": "", "locale": "en", "accent": "#2B58D8", "scheme": "light", "words": {}, "form": [], "consent": ""},
     **{"hours": None, "offline": "open", "identity": "anonymous", "files": {"max": 0, "types": []}, "rating": False},
-    **{"accounts": False, "work": 0},
+    **{"accounts": False, "work": 0, "persist": False},
 }
 
 Answer = Annotated[str, Meta(max_length=5_000)]
@@ -330,6 +330,7 @@ def _session(embed: EmbedServices, live: LiveSite, started: Started) -> Response
         "expires_in_ms": started.expires_in_ms,
         # For browsers that keep no cookies: the page holds it in memory and sends it back itself.
         "handle": started.cookie,
+        **({"keep": started.keep} if started.keep else {}),
         "room_id": None if started.case is None else started.case.room_id,
         "rooms": list(started.rooms),
         "number": None if started.case is None else started.case.number,
@@ -340,7 +341,10 @@ def _session(embed: EmbedServices, live: LiveSite, started: Started) -> Response
         "mail": bool(started.visitor.email) and embed.support.letters.offered(live) and not started.encrypted,
         "verified": started.visitor.subject is not None,
     }
-    return _json(value, _cookie(live, started.cookie, embed.support.session_days * 86_400))
+    seconds = embed.support.session_days * 86_400
+    if started.until_ms is not None:
+        seconds = min(seconds, max(1, (started.until_ms - embed.support.visitors.now_ms()) // 1000))
+    return _json(value, _cookie(live, started.cookie, seconds))
 
 
 def _json(value: dict[str, Any], *more: tuple[str, str]) -> Response:

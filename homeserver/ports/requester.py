@@ -33,6 +33,8 @@ class Requester:
     """Of visitors: the website whose support chat they write in. They may do only what routes say they may."""
     rate_limited: bool = True
     """False for application services registered with `rate_limited: false`."""
+    until_ms: int | None = None
+    """Of visitors who showed a handle that serves until then: no handle that they get for it serves longer."""
 
 
 class Authenticator(Protocol):

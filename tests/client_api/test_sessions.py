@@ -11,6 +11,7 @@ import jwt as pyjwt
 import orjson
 import pytest
 
+from homeserver.core.errors import MatrixError
 from homeserver.ports.accounts import Session, UserFlags
 from homeserver.services.accounts.jwt_login import JwtIssuer
 from homeserver.services.accounts.tokens import new_key
@@ -95,6 +96,22 @@ async def test_authentication_costs_no_statement_once_known(store: Database) -> 
             for _ in range(10):
                 await home.sessions.authenticate(alice["access_token"])
         assert statements == []
+
+
+async def test_a_visitor_s_handle_that_ends_serves_until_then(store: Database) -> None:
+    async with running(Home(store)) as home:
+        alice = await home.register("alice")
+        who = await home.sessions.authenticate(alice["access_token"])
+        session = Session(who.session_id or "", who.user_id, who.device_id or "", False)
+        lasting = home.sessions.visitor_cookie(session)
+        until_ms = home.clock.ms + 60_000
+        ending = home.sessions.visitor_cookie(session, until_ms)
+        home.clock.ms = until_ms - 1
+        assert (await home.sessions.authenticate_visitor(ending)).until_ms == until_ms
+        home.clock.ms = until_ms
+        with pytest.raises(MatrixError, match="is over"):
+            await home.sessions.authenticate_visitor(ending)
+        assert (await home.sessions.authenticate_visitor(lasting)).until_ms is None
 
 
 async def test_tokens_survive_a_restart_and_a_key_rotation(store: Database) -> None:

@@ -20,15 +20,17 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 PLAIN = "plain.test"
+KEEPING = "keeping.localhost"
+ALLOWED = {"content_settings": {"exceptions": {"cookies": {f"{KEEPING},*": {"setting": 1}}}}}
 
 
 @pytest.fixture(scope="module")
 def wary(chromium: Chromium) -> Iterator[Chromium]:
-    """A browser that gives frames of other sites neither cookies nor storage."""
+    """A browser that gives frames of other sites nothing to keep, and pages nothing either but those of `KEEPING`."""
     browser = Chromium(
         chromium.program,
         ("--disable-features=ThirdPartyStoragePartitioning,PartitionedCookies",),
-        {"profile": {"cookie_controls_mode": 1, "default_content_setting_values": {"cookies": 2}}},
+        {"profile": {"cookie_controls_mode": 1, "default_content_setting_values": {"cookies": 2}, **ALLOWED}},
     )
     yield browser
     browser.stop()
@@ -112,6 +114,68 @@ async def test_a_browser_that_keeps_nothing(
         await ada.page.reload()
         await ada.page.evaluate("hromadaChat.open()")
         await (await ada.framed()).get_by_role("button", name="Start chat").wait_for()
+
+
+KEPT = """(site) => localStorage.getItem(`hromada:${site}`) ?? "" """
+
+
+async def test_a_page_keeps_what_the_browser_does_not(denying: Browser, browser: Browser, server: Server) -> None:
+    sites: dict[str, str] = {}
+
+    def pages(origin: str) -> dict[str, tuple[str, ...]]:
+        sites["asked"] = new_site(server, [origin], [], form=FORM)
+        sites["both"] = new_site(server, [origin], [], form=FORM, persist="host")
+        asks = {name: page_with(server, site, attributes=' data-persist="host"') for name, site in sites.items()}
+        texts = {**asks, "allowed": page_with(server, sites["both"])}
+        return {f"/{name}": ("text/html", text) for name, text in texts.items()}
+
+    async with host(pages, KEEPING) as origin:
+        ada = await visitor(denying)
+        keeps_nothing = "This browser keeps nothing for us"
+
+        def kept() -> Any:
+            return ada.page.evaluate(KEPT, sites["both"])
+
+        # Unless both want it, the page is given nothing.
+        for name in ("asked", "allowed"):
+            await ada.page.goto(f"{origin}/{name}")
+            await ada.begin(f"only {name}")
+            await ada.frame.get_by_text(keeps_nothing).wait_for()
+            assert await ada.page.evaluate("localStorage.length") == 0
+            await ada.page.evaluate("sessionStorage.clear()")
+        await ada.page.goto(f"{origin}/both")
+        await ada.begin("both want it")
+        await ada.page.wait_for_function(f"(site) => ({KEPT})(site)", arg=sites["both"])
+        first = await kept()
+        assert await ada.frame.get_by_text(keeps_nothing).count() == 0
+        await ada.page.reload()
+        await ada.framed()
+        await ada.sees("both want it")
+        await ada.page.wait_for_function(
+            f"([site, old]) => ![old, ''].includes(({KEPT})(site))", arg=[sites["both"], first]
+        )
+        assert await ada.frame.get_by_text(keeps_nothing).count() == 0
+        # Who ends the session takes it along; what is no handle is given up.
+        await ada.page.evaluate("hromadaChat.reset()")
+        await ada.frame.get_by_role("button", name="Start chat").wait_for()
+        await ada.page.wait_for_function(f"(site) => !({KEPT})(site)", arg=sites["both"])
+        await ada.page.evaluate("(site) => localStorage.setItem(`hromada:${site}`, 'forged')", sites["both"])
+        await ada.open()
+        await ada.page.reload()
+        await ada.open()
+        await ada.page.wait_for_function(f"(site) => !({KEPT})(site)", arg=sites["both"])
+        await ada.begin("anew")
+        assert await ada.frame.get_by_text("both want it").count() == 0
+        # Where the browser keeps its cookie the page is given nothing, and gives up what it has.
+        max_ = await visitor(browser)
+        await max_.page.goto(f"{origin}/both")
+        await max_.begin("here is a cookie")
+        await max_.page.evaluate("(site) => localStorage.setItem(`hromada:${site}`, 'stale')", sites["both"])
+        await max_.page.reload()
+        await max_.framed()
+        await max_.sees("here is a cookie")
+        await max_.page.wait_for_function(f"(site) => !({KEPT})(site)", arg=sites["both"])
+        assert ada.faults + max_.faults == []
 
 
 @pytest.mark.parametrize("encryption", ["off", "on"])

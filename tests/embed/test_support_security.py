@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
+import json
 import re
 import time
 from contextlib import AsyncExitStack
@@ -228,6 +230,43 @@ async def test_sessions_begin_only_in_our_own_frame(server: Server, http: aiohtt
     for again in AGAIN:
         (await frame.ask(again)).error(401, "M_UNKNOWN_TOKEN")
     (await frame.client.request("GET", "/account/whoami", token=session["handle"])).error(401, "M_UNKNOWN_TOKEN")
+
+
+async def test_a_handle_that_pages_keep_ends_whatever_is_got_for_it(
+    server: Server, http: aiohttp.ClientSession
+) -> None:
+    site, other = new_site(server, [ORIGIN], [], persist="host"), new_site(server, [ORIGIN], [])
+    assert "keep" not in await Frame(http, server, other).begin()  # only where the site allows it
+    frame = Frame(http, server, site)
+    begun = await frame.begin()
+    ends = _claims(begun["keep"])["exp"]
+    assert 29 * 86_400 < ends - _claims(begun["keep"])["iat"] <= 30 * 86_400
+    assert "exp" not in _claims(begun["handle"])  # the one that is kept in memory
+    thief = Frame(http, server, site)
+    thief.handle = begun["keep"]
+    body = {"nonce": await thief.nonce(), "key": fresh("key")}
+    for action, said in (("session/resume", {}), ("session", body), ("session/renew", {})):
+        reply = await thief.ask(action, said)
+        got = reply.ok()
+        assert got["user_id"] == begun["user_id"]
+        cookie = reply.headers["Set-Cookie"].split("; ")
+        for handle in (got["keep"], got["handle"], cookie[0].partition("=")[2]):
+            assert _claims(handle)["exp"] == ends
+        assert int(cookie[2].removeprefix("Max-Age=")) <= 30 * 86_400
+        thief.take(got)
+    # It is a handle and nothing else, of this site only; and it ends with the session.
+    (await frame.client.request("GET", "/account/whoami", token=got["keep"])).error(401, "M_UNKNOWN_TOKEN")
+    elsewhere = Frame(http, server, other)
+    elsewhere.handle = got["keep"]
+    (await elsewhere.ask("session/resume")).error(401, "M_UNKNOWN_TOKEN")
+    (await thief.ask("session/end")).ok()
+    (await thief.ask("session/resume")).error(401, "M_UNKNOWN_TOKEN")
+
+
+def _claims(handle: str) -> dict[str, int]:
+    """What a handle says, for whoever can read it."""
+    part_ = handle.split(".")[1]
+    return dict(json.loads(base64.urlsafe_b64decode(part_ + "=" * (-len(part_) % 4))))
 
 
 async def test_what_frame_and_loader_are_served_with(server: Server, http: aiohttp.ClientSession) -> None:

@@ -10,6 +10,8 @@ export interface Session {
     access_token: string;
     expires_in_ms: number;
     handle: string;
+    /** A handle for the page to keep, which serves for some weeks; only where the site lets pages do that. */
+    keep?: string;
     room_id: string | null;
     rooms: string[];
     number: number | null;
@@ -65,12 +67,20 @@ const ask = (name: string, body: unknown = {}, by = ""): Promise<Response> => {
 };
 const ours = async (name: string, body?: unknown): Promise<unknown> => read(await ask(name, body, handle));
 
+let told: () => void = () => undefined;
+/** Who is told of each session that there is from now on. */
+export const onsession = (listener: () => void): void => void (told = listener);
+
 function take(value: unknown): Session {
     session = value as Session;
     handle = session.handle;
     until = Date.now() + session.expires_in_ms - 60_000;
+    told();
     return session;
 }
+
+/** Go on with a handle that the page has kept, or with none. */
+export const hold = (kept: string): void => void (handle = kept);
 
 /** One after the other: what comes of each is what the next one goes on from. */
 let last: Promise<unknown> = Promise.resolve();

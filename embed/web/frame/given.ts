@@ -30,6 +30,8 @@ export interface Given {
     identity: "anonymous" | "optional" | "required";
     files: { max: number; types: string[] };
     rating: boolean;
+    /** Whether pages may keep a handle of the session where the browser keeps no cookie. */
+    persist: boolean;
     /** Whether the conversation can be kept as an account. */
     accounts: boolean;
     /** Bits of work to do before one is a new visitor. */

@@ -36,6 +36,7 @@ async function begin(answers: Record<string, string>, consent: boolean, first: s
 }
 
 async function start(answers: Record<string, string>, consent: boolean, first: string): Promise<void> {
+    await settled;
     const { url, title } = state.page;
     const ask = (): Promise<api.Session> =>
         api.start({ key: state.key, answers, consent, page: url, title, jwt: state.jwt, begin: true });
@@ -61,13 +62,40 @@ async function start(answers: Record<string, string>, consent: boolean, first: s
 function take(session: api.Session): void {
     chat.enter(session);
     void api.kept().then((kept) => {
-        chat.memory = !kept;
+        bare = !kept;
+        offer();
+        chat.memory = bare && !(keeping && session.keep);
         chat.changed();
     });
 }
 
+/** Whether the browser keeps no cookie for us; whether the page would keep a handle then, as the site allows. */
+let bare = false;
+let keeping = false;
+/** What has to be known before anything is begun: who this browser was. */
+let settled: Promise<unknown> = Promise.resolve();
+const offer = (): void => void (keeping && tell("keep", (bare && api.current()?.keep) || ""));
+
+/** The page has kept a handle, or would. It is not asked for while the browser has the cookie. */
+async function hold(before: Promise<unknown>, kept: string): Promise<void> {
+    await before;
+    keeping = true;
+    if (kept && !api.current()) {
+        bare = true;
+        api.hold(kept);
+        try {
+            take(await api.resume());
+        } catch (error) {
+            api.hold("");
+            if (!(error instanceof api.Refused && error.status === 401)) return; // it may serve the next time
+        }
+    }
+    offer();
+}
+
 /** Who one is, on the word of the site. Somebody it has not seen here yet is asked for a first message as all are. */
 async function identify(jwt: string | null): Promise<void> {
+    await settled;
     if (jwt === null) return reset();
     state.jwt = jwt;
     if (renewed) return renewed();
@@ -84,6 +112,7 @@ async function identify(jwt: string | null): Promise<void> {
 }
 
 async function reset(): Promise<void> {
+    await settled;
     await api.end();
     state.jwt = chat.secret = "";
     state.key = crypto.getRandomValues(new Uint32Array(4)).join("-");
@@ -113,7 +142,9 @@ function hear(name: string, value: unknown): void {
         draw();
         if (state.page.open) requestAnimationFrame(() => document.querySelector<HTMLElement>("textarea, input, button.go")?.focus());
     } else if (name === "user") void identify(typeof value === "string" ? value : null);
-    else if (name === "secret") chat.secret = String(value);
+    else if (name === "kept") {
+        if (given.persist) settled = hold(settled, String(value));
+    } else if (name === "secret") chat.secret = String(value);
     else if (name === "context") {
         const said = JSON.parse(String(value)) as Record<string, unknown>;
         state.context = Object.entries(said).slice(0, 20).map(([key, text]) => [key, String(text).slice(0, 200)]);
@@ -147,7 +178,9 @@ chat.onreturn = () => {
 chat.onleave = () => {
     state.draft = "";
     state.context = [];
+    if (keeping) tell("keep", "");
 };
+api.onsession(offer);
 let told = "";
 chat.onmessage = (event, fresh) => {
     if (!fresh) return;
@@ -188,7 +221,7 @@ function run(): void {
     connect(hear);
     void speak(chosen() || navigator.language || given.locale).then(draw);
     draw();
-    void api.resume().then(
+    settled = api.resume().then(
         (session) => chat.enter(session),
         () => {
             chat.phase = chat.phase === "loading" ? "form" : chat.phase;

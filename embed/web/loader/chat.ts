@@ -9,7 +9,7 @@ type Command = { m: string; v?: unknown };
 /** What pages call. */
 export type Api = Record<string, (...values: never[]) => unknown>;
 /** What a page says of itself: attributes of the script's tag, `data-…`, or what it mounts the chat with. */
-export type Options = Partial<Record<"site" | "accent" | "side" | "locale", string>>;
+export type Options = Partial<Record<"site" | "accent" | "side" | "locale" | "persist", string>>;
 
 const NAME = "hromada-chat";
 const COLOUR = /^#[0-9a-f]{6}$/i;
@@ -69,13 +69,17 @@ export const start = (base: string, given: Options): Api => {
         svg.append(drawn("path", "d", path));
         return svg;
     };
-    /** What is kept for the next page of this tab, and only after the chat was opened: whether it was left open. */
-    const keep = (state: string | null): string | null => {
+    /**
+     * What is kept for the next page of this tab, and only after the chat was opened: whether it was left open. And what
+     * lasts, where site and page want that: a handle of the visitor's session.
+     */
+    const keep = (state: string | null, lasts = false): string | null => {
         const key = `hromada:${given.site}`;
         try {
-            if (state === null) return sessionStorage.getItem(key);
-            if (state) sessionStorage.setItem(key, state);
-            else sessionStorage.removeItem(key);
+            const store = lasts ? localStorage : sessionStorage;
+            if (state === null) return store.getItem(key) ?? "";
+            if (state) store.setItem(key, state);
+            else store.removeItem(key);
         } catch {
             // Storage is denied: the next page begins closed.
         }
@@ -241,12 +245,15 @@ export const start = (base: string, given: Options): Api => {
             this.#port = port1;
             port1.onmessage = ({ data }) => this.#told(data as Command);
             this.#frame.contentWindow!.postMessage("hromada:port", base, [port2]);
+            const kept = given.persist === "host" ? keep(null, true) : null;
+            if (kept !== null) this.send({ m: "kept", v: kept });
             this.#page();
             for (const command of this.#waiting.splice(0)) this.send(command);
         };
 
         #told({ m, v }: Command): void {
             if (m === "close") this.toggle(false);
+            else if (m === "keep") keep(v as string, true);
             else if (m === "retry") {
                 this.#drop();
                 this.load();

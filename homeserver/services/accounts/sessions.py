@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from homeserver import faults
@@ -138,17 +138,22 @@ class Sessions:
             raise locked()
         return live.requester
 
-    def visitor_cookie(self, session: Session) -> str:
-        """What a browser resumes a visitor's session with (`authenticate_visitor`), for as long as that lives."""
-        token = AccessToken(session.user_id, session.device_id, session.session_id, 0, None)
+    def visitor_cookie(self, session: Session, until_ms: int | None = None) -> str:
+        """What a browser resumes a visitor's session with (`authenticate_visitor`), for as long as that lives, or
+        until then.
+        """
+        token = AccessToken(session.user_id, session.device_id, session.session_id, 0, until_ms)
         return self._tokens.sign(token, self._clock.now_ms(), VISITOR)
 
     async def authenticate_visitor(self, value: str) -> Requester:
         """The visitor that a cookie of `visitor_cookie` stands for. Raises UNKNOWN_TOKEN, USER_LOCKED."""
-        live = (await self._known(_digest(value), value, VISITOR)).live
+        verified = await self._known(_digest(value), value, VISITOR)
+        live, until_ms = verified.live, verified.token.expires_ms
+        if until_ms is not None and until_ms <= self._clock.now_ms():
+            raise _unknown_token("It served until a time that is over")
         if live.locked:
             raise locked()
-        return live.requester
+        return live.requester if until_ms is None else replace(live.requester, until_ms=until_ms)
 
     def short_token(self, session: Session, lifetime_ms: int) -> str:
         """An access token for a session that is not refreshed, which expires all the same."""

@@ -158,6 +158,8 @@ class SiteConfig(_Part, frozen=True):
     offline: Literal["open", "form", "hide"] = "form"
     """Out of hours: as always, a form that says so, or no chat at all."""
     identity: Identity = Identity()
+    persist: Literal["cookie", "host"] = "cookie"
+    """`host`: where the browser keeps no cookie for the chat, pages with `data-persist=host` may keep a handle."""
     encryption: Literal["off", "on"] = "off"
     """Whether new conversations are encrypted; those that were begun stay as they are."""
     routing: Routing = Routing()
@@ -373,6 +375,7 @@ def public(config: SiteConfig) -> dict[str, Any]:
         "identity": config.identity.mode if config.identity.keys else "anonymous",
         "files": {"max": config.files.max_bytes, "types": list(config.files.types)},
         "rating": config.rating,
+        "persist": config.persist == "host",
     }
 
 

@@ -34,6 +34,8 @@ from homeserver.services.support.sites import LiveSite, Sites
 from homeserver.services.support.work import is_done
 
 TOKEN_MS = 3_600_000
+KEPT_MS = 30 * 86_400_000
+"""So long a handle serves that a page keeps."""
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 _SEEN_EVERY_MS = _HOUR_MS
@@ -75,6 +77,10 @@ class Started:
     """All of the visitor's conversations, newest first."""
     encrypted: tuple[str, ...] = ()
     """Those of them in which messages are encrypted."""
+    until_ms: int | None = None
+    """The cookie, and `keep`, serve until then; None: as long as the session."""
+    keep: str = ""
+    """What the site's page may keep in the cookie's place; empty if it may not."""
     staff: tuple[str, ...] = ()
     """Who must be able to read what is said there: the desk, of which nobody needs to be in the room yet. Those who
     are invited to it are among them; they may accept at any moment."""
@@ -185,7 +191,7 @@ class Visitors:
                 opened = await self._open(visitor)
         elif before is not None and current is not None and before.user_id == visitor.user_id:
             visitor = await self._renamed(site, visitor, known)
-            return await self._started(site, visitor, _opened(current), start)
+            return await self._started(site, visitor, _opened(current), start, current.until_ms)
         else:
             opened = await self._open(visitor)
             visitor = await self._renamed(site, visitor, known)
@@ -246,12 +252,13 @@ class Visitors:
     async def _go_on(self, site: LiveSite, visitor: Visitor, start: Start, current: Requester | None) -> Started:
         if current is None:
             raise MatrixError(ErrCode.UNKNOWN_TOKEN, "The session has ended", soft_logout=False)
-        return await self._started(site, visitor, _opened(current), start)
+        return await self._started(site, visitor, _opened(current), start, current.until_ms)
 
-    async def _started(self, site: LiveSite, visitor: Visitor, opened: Opened, start: Start) -> Started:
-        if not start.begin:
-            return await self._session(visitor, opened, await self._current_case(visitor))
-        return await self._session(visitor, opened, await self._case_for(site, visitor, start))
+    async def _started(
+        self, site: LiveSite, visitor: Visitor, opened: Opened, start: Start, until_ms: int | None = None
+    ) -> Started:
+        case = await (self._case_for(site, visitor, start) if start.begin else self._current_case(visitor))
+        return await self._session(site, visitor, opened, case, until_ms)
 
     async def _current_case(self, visitor: Visitor) -> Case | None:
         async with self._store.read() as tx:
@@ -284,7 +291,7 @@ class Visitors:
             visitor = replace(visitor, seen_ms=now)
             async with self._store.write() as tx:
                 await tx.support.put_visitor(visitor)
-        return await self._session(visitor, _opened(who), await self._current_case(visitor))
+        return await self._session(site, visitor, _opened(who), await self._current_case(visitor), who.until_ms)
 
     async def renew(self, site: LiveSite, who: Requester) -> Started:
         """Go on as another device of the same visitor, since the keys of this one are lost; this one is gone.
@@ -297,7 +304,7 @@ class Visitors:
             raise MatrixError(ErrCode.UNKNOWN_TOKEN, "There is no such session", soft_logout=False)
         opened = await self._open(visitor)
         await self._sessions.end(who)
-        return await self._session(visitor, opened, await self._current_case(visitor))
+        return await self._session(site, visitor, opened, await self._current_case(visitor), who.until_ms)
 
     def now_ms(self) -> int:
         """The time."""
@@ -387,18 +394,23 @@ class Visitors:
             raise MatrixError(ErrCode.FORBIDDEN, "Go on in your account", reason="account", account=user.user_id)
         return await self._sessions.open(user, None, "Support chat", refresh=False)
 
-    async def _session(self, visitor: Visitor, opened: Opened, case: Case | None) -> Started:
+    async def _session(
+        self, site: LiveSite, visitor: Visitor, opened: Opened, case: Case | None, until_ms: int | None
+    ) -> Started:
         session = opened.session
         rooms = await self.rooms_of(visitor)
         token = self._sessions.short_token(session, TOKEN_MS)
-        cookie = self._sessions.visitor_cookie(session)
+        cookie = self._sessions.visitor_cookie(session, until_ms)
+        keep = ""
+        if site.config.persist == "host":  # scripts of the page can read it, so it ends, and is not renewed by its use
+            keep = self._sessions.visitor_cookie(session, until_ms or self._clock.now_ms() + KEPT_MS)
         encrypted = await self._rooms.encrypted(rooms)
         staff: tuple[str, ...] = ()
         if encrypted:
-            site = await self._sites.get(visitor.site_id)
             members = await self._sites.staff(site)
             staff = tuple([one.user_id for one in members][:_MOST_READERS])
-        return Started(visitor, token, TOKEN_MS, cookie, session.device_id, case, rooms, encrypted, staff)
+        device_id = session.device_id
+        return Started(visitor, token, TOKEN_MS, cookie, device_id, case, rooms, encrypted, until_ms, keep, staff)
 
     async def _of(self, site: LiveSite, who: Requester | None) -> Visitor | None:
         if who is None or who.site_id != site.id:

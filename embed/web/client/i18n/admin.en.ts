@@ -168,6 +168,8 @@ export const adminEn = {
     "site.origins-text": "One a line, such as https://shop.example.org or https://*.example.org",
     "site.pause": "Pause",
     "site.paused": "Paused",
+    "site.persist": "Pages keep what browsers do not",
+    "site.persist-text": 'Where a browser keeps no cookie for the chat, pages with data-persist="host" keep its session for 30 days. Whatever script runs in them can read it.',
     "site.preview": "Preview",
     "site.preview-dark": "Dark",
     "site.preview-desk": "Computer",

@@ -168,6 +168,8 @@ export const adminUk: AdminTexts = {
     "site.origins-text": "По одній у рядку, як-от https://shop.example.org чи https://*.example.org",
     "site.pause": "Пауза",
     "site.paused": "На паузі",
+    "site.persist": "Сторінки зберігають те, чого не зберігає браузер",
+    "site.persist-text": 'Де браузер не зберігає куки чату, сторінки з data-persist="host" зберігають його сеанс 30 днів. Його може прочитати будь-який скрипт сторінки.',
     "site.preview": "Як це виглядає",
     "site.preview-dark": "Темна",
     "site.preview-desk": "Комп’ютер",

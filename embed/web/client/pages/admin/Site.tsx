@@ -94,7 +94,7 @@ function Code({ id, now }: { id: string; now: Settings }): JSX.Element {
     const { accent, side } = now.theme ?? {};
     // Who is hidden out of hours says who they are before anything is shown.
     const address = `${location.origin}/embed.${esm ? "mjs" : "js"}${now.offline === "hide" ? `?site=${id}` : ""}`;
-    const said = [["site", id], ["accent", accent], side === "start" && ["side", side]].filter((each): each is [string, string] => Boolean(each && each[1]));
+    const said = [["site", id], ["accent", accent], side === "start" && ["side", side], now.persist === "host" && ["persist", "host"]].filter((each): each is [string, string] => Boolean(each && each[1]));
     const text = esm
         ? `import(/* webpackIgnore: true */ "${address}").then(({ HromadaChat }) => {\n    const chat = HromadaChat.mount({ ${said.map(([name, value]) => `${name}: "${value}"`).join(", ")} });\n});`
         : `<script async src="${address}"\n        ${said.map(([name, value]) => `data-${name}="${value}"`).join(" ")}></script>`;
@@ -156,6 +156,7 @@ function Where({ now, set, path, again }: Part & { path: string; again: () => vo
                 {keys.map((key) => <span class="chip" key={key.kid}><Icon name="key-round" />{key.kid} · {key.alg}<button type="button" aria-label={a("site.key-remove", { name: key.kid })} onClick={() => set({ identity: { ...now.identity, keys: keys.filter(({ kid }) => kid !== key.kid) } })}><Icon name="x" /></button></span>)}
                 <button type="button" class="btn s" onClick={rotate}>{a("site.key-new")}</button>
             </Set>
+            <Set title={a("site.persist")} text={a("site.persist-text")}><Switch checked={now.persist === "host"} label={a("site.persist")} onChange={(on) => set({ persist: on ? "host" : "cookie" })} /></Set>
             {secret && <Once title={a("site.key-new")} text={a("site.key-copy")} value={secret} onClose={() => setSecret("")} />}
         </Section>
     );

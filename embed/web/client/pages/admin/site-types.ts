@@ -36,6 +36,7 @@ export interface Settings {
     routing?: { mode?: "broadcast" | "round_robin" | "least_open"; auto_resolve_hours?: number };
     files?: { max_bytes?: number };
     rating?: boolean;
+    persist?: "cookie" | "host";
     accounts?: boolean;
     proof_of_work?: number;
     letters?: { enabled?: boolean; after_minutes?: number };
