@@ -37,7 +37,8 @@ _SHARED = (
 
 _PREVIEW = {
     **{"preview": True, "site": "", "nonce": "", "origins": [], "open": True, "next": None, "staff": []},
-    **{"name": "", "locale": "en", "accent": "#2B58D8", "scheme": "light", "words": {}, "form": [], "consent": ""},
+    **{"name": "", "locale": "en", "accent": "#2B58D8", "scheme": "light", "side": "end", "launcher": ""},
+    **{"words": {}, "form": [], "consent": ""},
     **{"hours": None, "offline": "open", "identity": "anonymous", "files": {"max": 0, "types": []}, "rating": False},
     **{"accounts": False, "work": 0, "persist": False},
 }

@@ -190,7 +190,8 @@ async def hides(page: Page, site_id: str) -> None:
     await page.get_by_role("group", name="Out of hours").get_by_text("Hidden").click()
     assert f"embed.mjs?site={site_id}" in await page.locator("pre.snip").inner_text()
     await page.get_by_role("button", name="For React, Vue, npm").click()
-    assert f"embed.js?site={site_id}" in await page.locator("pre.snip").inner_text()
+    tag = await page.locator("pre.snip").inner_text()
+    assert f"embed.js?site={site_id}" in tag and 'data-launcher="Ask &quot;us&quot;"' in tag
 
 
 async def module_runs(browser: Browser, server: Server, site_id: str, code: str) -> None:
@@ -236,6 +237,10 @@ async def test_sites_are_made_and_changed_before_ones_eyes(browser: Browser, ser
     await page.get_by_role("switch", name="Ask for the name").check()
     await preview.get_by_label("Name").wait_for()
     await page.get_by_role("switch", name="Visitors may keep their chat").check()
+    await page.get_by_label("Word on the button").fill('Ask "us"')
+    assert 'launcher: "Ask \\"us\\""' in await page.locator("pre.snip").inner_text()
+    await page.get_by_role("switch", name="Pages keep what browsers do not").check()
+    assert 'persist: "host"' in await page.locator("pre.snip").inner_text()
     await page.get_by_label("Work before the first message").select_option("Half a second")
     await page.get_by_label("Conversations are kept for").fill("30")
     words = page.get_by_text("Your own, in the place of the widget").locator("xpath=../..")
@@ -252,6 +257,7 @@ async def test_sites_are_made_and_changed_before_ones_eyes(browser: Browser, ser
     assert after["settings"]["form"]["fields"] == [{"name": "name"}]
     assert (after["settings"]["accounts"], after["settings"]["proof_of_work"]) == (True, 16)
     assert after["settings"]["conversation_days"] == 30
+    assert (after["settings"]["theme"]["launcher"], after["settings"]["persist"]) == ('Ask "us"', "host")
     await page.get_by_role("button", name="New key").click()
     await page.get_by_role("dialog").get_by_role("button", name="New key").click()
     secret = await page.locator(".secret").inner_text()

@@ -156,6 +156,48 @@ async def test_the_page_is_left_as_it_was(browser: Browser, server: Server) -> N
 
 
 @one_database
+async def test_the_launcher_looks_as_site_and_page_say(browser: Browser, server: Server) -> None:
+    theme = {"launcher": "Ask\u202e  us", "side": "start", "accent": "#8C3B4A"}
+
+    def pages(origin: str) -> dict[str, tuple[str, ...]]:
+        site = new_site(server, [origin], [], form=FORM, theme=theme)
+        own = ' data-launcher="Help &lt;b&gt;" data-side="end" data-accent="#1F7048"'
+        style = "<style>hromada-chat { --hromada-side: 7px }</style>"
+        return {
+            "/": ("text/html", page_with(server, site)),
+            "/own": ("text/html", page_with(server, site, attributes=own, before=style)),
+        }
+
+    async def looks(ada: Visitor) -> tuple[str, float, bool, bool, str]:
+        """The button's name, its distance from the nearer side, which that is, whether a word is on it, its colour."""
+        found = await ada.page.evaluate("""() => {
+            const chat = document.querySelector("hromada-chat"), box = chat.getBoundingClientRect();
+            const [left, right] = [box.left, document.documentElement.clientWidth - box.right];
+            const accent = getComputedStyle(chat).getPropertyValue("--hromada-accent");
+            return [Math.min(left, right), left < right, box.width > 70, accent];
+        }""")
+        session = await ada.context.new_cdp_session(ada.page)
+        nodes = (await session.send("Accessibility.getFullAXTree"))["nodes"]
+        await session.detach()
+        names = [node["name"]["value"] for node in nodes if node.get("role", {}).get("value") == "button"]
+        return (names[0], *found)
+
+    async with host(pages) as origin:
+        ada = await visitor(browser)
+        await ada.page.goto(origin)
+        await ada.page.wait_for_function("() => !!globalThis.hromadaChat?.open")
+        assert await looks(ada) == ("Open the chat", 20, False, False, "")  # nothing was asked for yet
+        await ada.open()
+        await ada.page.evaluate("hromadaChat.close()")
+        await becomes(lambda: looks(ada), ("Ask us", 20, True, True, "#8C3B4A"))
+        await ada.page.goto(f"{origin}/own")
+        await ada.open()  # the frame says what the site wants, and the page has said it already
+        await ada.page.evaluate("hromadaChat.close()")
+        await becomes(lambda: looks(ada), ("Help <b>", 7, False, True, "#1F7048"))
+        assert ada.faults == []
+
+
+@one_database
 async def test_the_keyboard_and_the_focus(browser: Browser, server: Server, web_build: Path) -> None:
     def pages(origin: str) -> dict[str, tuple[str, ...]]:
         return {"/": ("text/html", page_with(server, new_site(server, [origin], [], form=FORM)))}

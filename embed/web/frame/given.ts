@@ -19,6 +19,9 @@ export interface Given {
     name: string;
     locale: string;
     accent: string;
+    /** The launcher's, where the page says nothing of them: on which side it is, and a word beside its icon. */
+    side: "start" | "end";
+    launcher: string;
     scheme: "auto" | "light" | "dark";
     words: Record<string, Record<string, string>>;
     form: Field[];

@@ -129,7 +129,7 @@ function theme(scheme: string): void {
 function hear(name: string, value: unknown): void {
     if (name === "page") {
         const page = value as Page;
-        tell("accent", given.accent);
+        tell("look", { accent: given.accent, side: given.side, launcher: given.launcher });
         if (!state.page.url && chat.unread) tell("unread", { count: chat.unread, name: "", text: "" }); // counted before anybody listened
         const open = state.page.open;
         state.page = { url: String(page.url), title: String(page.title), locale: String(page.locale), open: page.open };

@@ -9,7 +9,7 @@ type Command = { m: string; v?: unknown };
 /** What pages call. */
 export type Api = Record<string, (...values: never[]) => unknown>;
 /** What a page says of itself: attributes of the script's tag, `data-…`, or what it mounts the chat with. */
-export type Options = Partial<Record<"site" | "accent" | "side" | "locale" | "persist", string>>;
+export type Options = Partial<Record<"site" | "accent" | "side" | "launcher" | "locale" | "persist", string>>;
 
 const NAME = "hromada-chat";
 const COLOUR = /^#[0-9a-f]{6}$/i;
@@ -24,12 +24,13 @@ const WORDS: Record<string, [open: string, close: string, unread: string, failed
 const CHAT = "M7.9 20A9 9 0 1 0 4 16.1L2 22ZM8 12h.01M12 12h.01M16 12h.01";
 const DOWN = "m6 9 6 6 6-6";
 const SHEET = `
-:host{all:initial!important;position:fixed!important;z-index:var(--hromada-z,2147483000)!important;bottom:var(--hromada-bottom,1.25rem)!important;inset-inline-end:1.25rem!important;display:block!important;--a:var(--hromada-accent,#2B58D8);font:400 15px/22px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif!important;color-scheme:light dark!important}
-:host([data-side=start]){inset-inline:1.25rem auto!important}
+:host{all:initial!important;position:fixed!important;z-index:var(--hromada-z,2147483000)!important;bottom:var(--hromada-bottom,1.25rem)!important;inset-inline-end:var(--hromada-side,1.25rem)!important;display:block!important;--a:var(--hromada-accent,#2B58D8);font:400 15px/22px system-ui,sans-serif!important;color-scheme:light dark!important}
+:host([data-side=start]){inset-inline:var(--hromada-side,1.25rem) auto!important}
 :host([hidden]){display:none!important}
 button{all:unset;box-sizing:border-box;cursor:pointer}
-.l{width:56px;height:56px;border-radius:50%;background:var(--a);color:#fff;display:grid;place-items:center;margin-inline-start:auto;position:relative;box-shadow:0 6px 20px rgb(0 0 0/.22);transition:transform .18s}
+.l{width:fit-content;height:56px;padding:0 15px;border-radius:28px;background:var(--a);color:#fff;font-weight:600;display:grid;grid-auto-flow:column;gap:8px;place-items:center;margin-inline-start:auto;position:relative;box-shadow:0 6px 20px rgb(0 0 0/.22);transition:transform .18s}
 :host([data-side=start]) .l{margin-inline:0 auto}
+.w{max-width:50vw}
 .l:hover{transform:translateY(-2px)}
 .l:focus-visible{outline:3px solid var(--a);outline-offset:3px}
 .l svg{width:26px;height:26px;fill:none;stroke:currentColor;stroke-width:2;stroke-linecap:round;stroke-linejoin:round}
@@ -218,9 +219,12 @@ export const start = (base: string, given: Options): Api => {
         #draw(): void {
             const [open, close, unread] = this.#words();
             const news = this.#unread && !this.open_;
-            this.#button.replaceChildren(icon(this.open_ ? DOWN : CHAT), ...(news ? [make("span", "b", this.#unread > 99 ? "99+" : `${this.#unread}`)] : []));
+            const word = !this.open_ && given.launcher;
+            this.#button.replaceChildren(icon(this.open_ ? DOWN : CHAT));
+            if (word) this.#button.append(make("span", "w", word));
+            if (news) this.#button.append(make("span", "b", this.#unread > 99 ? "99+" : `${this.#unread}`));
             this.#button.setAttribute("aria-expanded", `${this.open_}`);
-            this.#button.setAttribute("aria-label", this.open_ ? close : open + (news ? `, ${this.#unread} ${unread}` : ""));
+            this.#button.setAttribute("aria-label", this.open_ ? close : (word || open) + (news ? `, ${this.#unread} ${unread}` : ""));
             this.dir = language() === "ar" ? "rtl" : "";
             const accent = given.accent ?? "";
             if (COLOUR.test(accent)) this.style.setProperty("--hromada-accent", accent);
@@ -263,8 +267,10 @@ export const start = (base: string, given: Options): Api => {
                 this.#draw();
                 if (text && !this.open_) this.#show(name, text);
                 tell("unread", this.#unread);
-            } else if (m === "accent" && COLOUR.test(v as string)) {
-                if (!given.accent) this.style.setProperty("--hromada-accent", v as string);
+            } else if (m === "look") {
+                // What the page says itself counts for more.
+                for (const key of ["accent", "side", "launcher"] as const) given[key] ??= (v as Record<string, string>)[key]!;
+                this.#draw();
             } else if (EVENTS.test(m)) tell(m, v);
         }
 

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.ratelimits import Rate
+from homeserver.services.support.texts import clean
 
 LOCALES = ("en", "uk", "de", "pl", "ar")
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -27,6 +28,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 LEAST_CONTRAST = 4.5
 _HOUR_S = 3_600
+_LONGEST_LAUNCHER = 40
 
 Short = Annotated[str, Meta(max_length=100)]
 Text = Annotated[str, Meta(max_length=500)]
@@ -46,7 +48,7 @@ class Theme(_Part, frozen=True):
     scheme: Literal["auto", "light", "dark"] = "auto"
     side: Literal["end", "start"] = "end"
     launcher: Short = ""
-    """A word beside the launcher's icon."""
+    """A word beside the launcher's icon; of a long one the first 40 characters."""
 
 
 class Words(_Part, frozen=True):
@@ -364,6 +366,8 @@ def public(config: SiteConfig) -> dict[str, Any]:
         "locale": config.locale,
         "accent": readable(config.theme.accent),
         "scheme": config.theme.scheme,
+        "side": config.theme.side,
+        "launcher": clean(config.theme.launcher, _LONGEST_LAUNCHER),
         "words": msgspec.to_builtins(config.words),
         "form": [
             {"name": f.name, "type": f.type, "required": f.required, "label": dict(f.label), "options": list(f.options)}

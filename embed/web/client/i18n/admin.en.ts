@@ -155,6 +155,8 @@ export const adminEn = {
     "site.keys": { one: "{n} key", other: "{n} keys" },
     "site.language": "Language",
     "site.language-text": "Where the visitor’s own is none of English, Ukrainian, German, Polish and Arabic.",
+    "site.launcher": "Word on the button",
+    "site.launcher-text": "Beside its icon, such as “Chat with us”; empty: only the icon.",
     "site.letters": "Letters to visitors",
     "site.letters-text": "Who is away gets the answer by e-mail, if they left an address. The server needs mail for it.",
     "site.live": "Live",

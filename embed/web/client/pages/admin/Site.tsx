@@ -91,13 +91,13 @@ function Section({ title, children }: { title: string; children: ComponentChildr
 
 function Code({ id, now }: { id: string; now: Settings }): JSX.Element {
     const [esm, setEsm] = useState(false);
-    const { accent, side } = now.theme ?? {};
+    const { accent, side, launcher } = now.theme ?? {};
     // Who is hidden out of hours says who they are before anything is shown.
     const address = `${location.origin}/embed.${esm ? "mjs" : "js"}${now.offline === "hide" ? `?site=${id}` : ""}`;
-    const said = [["site", id], ["accent", accent], side === "start" && ["side", side], now.persist === "host" && ["persist", "host"]].filter((each): each is [string, string] => Boolean(each && each[1]));
+    const said = [["site", id], ["accent", accent], side === "start" && ["side", side], ["launcher", launcher], now.persist === "host" && ["persist", "host"]].filter((each): each is [string, string] => Boolean(each && each[1]));
     const text = esm
-        ? `import(/* webpackIgnore: true */ "${address}").then(({ HromadaChat }) => {\n    const chat = HromadaChat.mount({ ${said.map(([name, value]) => `${name}: "${value}"`).join(", ")} });\n});`
-        : `<script async src="${address}"\n        ${said.map(([name, value]) => `data-${name}="${value}"`).join(" ")}></script>`;
+        ? `import(/* webpackIgnore: true */ "${address}").then(({ HromadaChat }) => {\n    const chat = HromadaChat.mount({ ${said.map(([name, value]) => `${name}: ${JSON.stringify(value)}`).join(", ")} });\n});`
+        : `<script async src="${address}"\n        ${said.map(([name, value]) => `data-${name}="${value.replaceAll("&", "&amp;").replaceAll('"', "&quot;")}"`).join(" ")}></script>`;
     return (
         <section aria-label={a("site.code")}>
             <h2 class="h3 part-title">{a("site.code")}</h2>
@@ -124,6 +124,7 @@ function Look({ now, set, path }: Part & { path: string }): JSX.Element {
                 </div>
             </Set>
             <Set title={a("site.side")}><Segments value={now.theme?.side ?? "end"} label={a("site.side")} options={[["start", a("site.side-start")], ["end", a("site.side-end")]]} onChange={(side) => theme({ side })} /></Set>
+            <Set title={a("site.launcher")} text={a("site.launcher-text")}><input class="sel" aria-label={a("site.launcher")} value={now.theme?.launcher ?? ""} maxLength={40} onInput={(event) => theme({ launcher: event.currentTarget.value })} /></Set>
             <Set title={a("site.words")} text={shown.length ? shown.map((each) => LOCALES[each]).join(", ") : a("site.words-text")}><button type="button" class="btn s" onClick={() => setWords(true)}>{a("edit")}</button></Set>
             <Set title={a("site.language")} text={a("site.language-text")}><select class="sel" aria-label={a("site.language")} value={now.locale ?? "en"} onChange={(event) => set({ locale: event.currentTarget.value as Locale })}>{Object.entries(LOCALES).map(([key, name]) => <option key={key} value={key}>{name}</option>)}</select></Set>
             {words && <WordsDialog now={now} set={set} onClose={() => setWords(false)} />}
