@@ -16,6 +16,7 @@ from homeserver.services.personal.ignored import IgnoredUsers
 from homeserver.services.reports import Reports
 from homeserver.services.rooms import RoomServices
 from homeserver.services.rooms.search import Search
+from homeserver.services.support.messages import VisitorMessages
 from homeserver.services.sync.peek import Peeks
 from homeserver.services.sync.service import SyncService
 from homeserver.services.sync.stream import Sockets
@@ -81,3 +82,4 @@ class ClientServices:
     ignored: IgnoredUsers
     reports: Reports
     limits: RateLimits
+    visitor_messages: VisitorMessages

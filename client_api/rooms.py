@@ -117,6 +117,7 @@ async def send_event(
     """Send an event of `what` (room id, type), once if it has a transaction id."""
     room_id, event_type = what
     check_sent(who, event_type, body, api.info.visitor_message_bytes)
+    await api.visitor_messages.count(who)
     redacted = body.get("redacts") if event_type == "m.room.redaction" else None
     if isinstance(redacted, str):
         await _require_redactable(api, who, room_id, redacted)

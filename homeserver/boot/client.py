@@ -39,6 +39,7 @@ def build_client(
         ignored=ignored,
         reports=Reports(core.store, core.rooms.access, base.clock, max_length=config.limits.report_length),
         limits=core.limits,
+        visitor_messages=core.support.messages,
         personal=personal,
         search=Search(
             core.store,

@@ -24,6 +24,7 @@ from homeserver.services.support.demo import AGENT, Demo
 from homeserver.services.support.desk import Desk
 from homeserver.services.support.files import VisitorFiles
 from homeserver.services.support.letters import SupportLetters
+from homeserver.services.support.messages import VisitorMessages
 from homeserver.services.support.retention import Retention
 from homeserver.services.support.rooms import SupportRooms
 from homeserver.services.support.routing import IsOnline, Routing
@@ -42,6 +43,7 @@ class SupportParts:
     cases: Cases
     visitors: Visitors
     files: VisitorFiles
+    messages: VisitorMessages
     nonce_secret: bytes
 
 
@@ -57,7 +59,8 @@ def build_support(
     visitors = Visitors(
         store, base.committer, sessions, account, sites, cases, support, base.limits, clock, base.entropy, name
     )
-    return SupportParts(sites, support, cases, visitors, VisitorFiles(sites, base.limits), nonce_secret)
+    files, messages = VisitorFiles(sites, base.limits), VisitorMessages(sites, base.limits)
+    return SupportParts(sites, support, cases, visitors, files, messages, nonce_secret)
 
 
 class HasDesks(Protocol):

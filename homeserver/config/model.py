@@ -193,6 +193,9 @@ class RateLimits(Section, frozen=True, kw_only=True):
     support_sessions: Annotated[Rate, _doc("Sessions of visitors resumed and frames shown, by address.")] = Rate(2, 60)
     support_requests: Annotated[Rate, _doc("Requests of a visitor, whatever they ask.")] = Rate(10, 200)
     support_messages: Annotated[Rate, _doc("Messages of a visitor.")] = Rate(0.17, 20)
+    support_messages_site: Annotated[Rate, _doc("Messages of all visitors of a support chat, by site.")] = Rate(
+        20, 1_000
+    )
     support_uploads: Annotated[Rate, _doc("Files of a visitor.")] = Rate(0.00024, 20)
     support_exports: Annotated[Rate, _doc("Transcripts and erasures asked for by a visitor.")] = Rate(0.01, 5)
 

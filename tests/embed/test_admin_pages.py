@@ -239,6 +239,8 @@ async def test_sites_are_made_and_changed_before_ones_eyes(browser: Browser, ser
     await page.get_by_role("switch", name="Visitors may keep their chat").check()
     await page.get_by_label("Word on the button").fill('Ask "us"')
     assert 'launcher: "Ask \\"us\\""' in await page.locator("pre.snip").inner_text()
+    await page.get_by_label("Messages a minute of all visitors").fill("30")
+    await page.get_by_label("New visitors an hour").fill("99999")  # more than there can be
     await page.get_by_role("switch", name="Pages keep what browsers do not").check()
     assert 'persist: "host"' in await page.locator("pre.snip").inner_text()
     await page.get_by_label("Work before the first message").select_option("Half a second")
@@ -257,6 +259,7 @@ async def test_sites_are_made_and_changed_before_ones_eyes(browser: Browser, ser
     assert after["settings"]["form"]["fields"] == [{"name": "name"}]
     assert (after["settings"]["accounts"], after["settings"]["proof_of_work"]) == (True, 16)
     assert after["settings"]["conversation_days"] == 30
+    assert after["settings"]["limits"] == {"messages_per_minute": 30, "visitors_per_hour": 10_000}
     assert (after["settings"]["theme"]["launcher"], after["settings"]["persist"]) == ('Ask "us"', "host")
     await page.get_by_role("button", name="New key").click()
     await page.get_by_role("dialog").get_by_role("button", name="New key").click()

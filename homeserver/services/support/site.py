@@ -132,6 +132,8 @@ class Limits(_Part, frozen=True):
 
     visitors_per_hour: Annotated[int, Meta(ge=0, le=10_000)] = 0
     """New visitors, all addresses together."""
+    messages_per_minute: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    """Of all visitors together."""
     files_per_day: Annotated[int, Meta(ge=0, le=1_000)] = 0
     """Of one visitor."""
 
@@ -314,6 +316,11 @@ def _check_keys(identity: Identity) -> None:
 def visitors_rate(limits: Limits) -> Rate | None:
     """How fast new visitors may come; None: as the server says."""
     return _rate(limits.visitors_per_hour, _HOUR_S)
+
+
+def messages_rate(limits: Limits) -> Rate | None:
+    """How fast messages of visitors may come; None: as the server says."""
+    return _rate(limits.messages_per_minute, 60)
 
 
 def files_rate(limits: Limits) -> Rate | None:

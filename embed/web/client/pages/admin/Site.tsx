@@ -163,6 +163,7 @@ function Where({ now, set, path, again }: Part & { path: string; again: () => vo
     );
 }
 
+const LIMITS = [["visitors_per_hour", "site.limit-visitors", 10_000], ["messages_per_minute", "site.limit-messages", 10_000], ["files_per_day", "site.limit-files", 1_000]] as const;
 const WORK = { 0: "site.work-0", 16: "site.work-16", 18: "site.work-18", 20: "site.work-20" } as const;
 
 function Before({ now, set }: Part): JSX.Element {
@@ -194,6 +195,8 @@ function Before({ now, set }: Part): JSX.Element {
             <Set title={a("site.work")} text={a("site.work-text")}><select class="sel" aria-label={a("site.work")} value={work} onChange={(event) => set({ proof_of_work: Number(event.currentTarget.value) })}>
                 {[0, 16, 18, 20, work].filter((bits, at, all) => all.indexOf(bits) === at).map((bits) => <option key={bits} value={bits}>{bits in WORK ? a(WORK[bits as 0]) : a("site.work-other", { n: bits })}</option>)}
             </select></Set>
+            <Set title={a("site.limits")} text={a("site.limits-text")} />
+            {LIMITS.map(([name, label, most]) => <Set key={name} title={a(label)}><input class="sel short" type="number" min={0} max={most} step={1} aria-label={a(label)} value={now.limits?.[name] ?? 0} onInput={(event) => set({ limits: { ...now.limits, [name]: Math.min(most, Math.max(0, Math.round(event.currentTarget.valueAsNumber || 0))) } })} /></Set>)}
             <Set title={a("site.rating")}><Switch checked={now.rating ?? true} label={a("site.rating")} onChange={(rating) => set({ rating })} /></Set>
         </Section>
     );

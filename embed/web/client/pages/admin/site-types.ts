@@ -35,6 +35,7 @@ export interface Settings {
     identity?: { mode?: "anonymous" | "optional" | "required"; keys?: Key[] };
     routing?: { mode?: "broadcast" | "round_robin" | "least_open"; auto_resolve_hours?: number };
     files?: { max_bytes?: number };
+    limits?: { visitors_per_hour?: number; messages_per_minute?: number; files_per_day?: number };
     rating?: boolean;
     persist?: "cookie" | "host";
     accounts?: boolean;
