@@ -9,6 +9,7 @@ from homeserver.web.route import Auth, Route
 
 _SITE = "/_embed/v1/sites/{site}"
 _START_BODY = 128 * 1024
+_CONTEXT_BODY = 32 * 1024
 
 ROUTES: list[Route[EmbedServices]] = [
     Route("GET", "/", web_client.get_page, auth=Auth.NONE),
@@ -33,6 +34,14 @@ ROUTES: list[Route[EmbedServices]] = [
     Route("POST", f"{_SITE}/session/resume", widget.resume_session, auth=Auth.NONE, limit="support_sessions"),
     Route("POST", f"{_SITE}/session/renew", widget.renew_session, auth=Auth.NONE, limit="support_sessions"),
     Route("POST", f"{_SITE}/session/end", widget.end_session, auth=Auth.NONE, limit="support_sessions"),
+    Route(
+        "POST",
+        f"{_SITE}/context",
+        widget.tell_context,
+        auth=Auth.GUEST_OK,
+        visitors="support_requests",
+        body_limit=_CONTEXT_BODY,
+    ),
     Route("GET", f"{_SITE}/transcript", widget.get_transcript, auth=Auth.GUEST_OK, visitors="support_requests"),
     Route(
         "POST",

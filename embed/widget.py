@@ -60,6 +60,12 @@ class StartBody(msgspec.Struct):
     begin: bool = True
 
 
+class ContextBody(msgspec.Struct):
+    """What the page says of its visitor, by fields of the form."""
+
+    answers: Annotated[dict[Annotated[str, Meta(max_length=32)], Answer], Meta(max_length=20)] = {}
+
+
 async def get_loader(embed: EmbedServices, *, request: Request) -> Response:
     """The script that sites name. It is small, changes seldom, and any page may load it.
 
@@ -216,6 +222,13 @@ async def end_session(embed: EmbedServices, *, request: Request, site: str) -> R
     if who is not None:
         await embed.support.sessions.end(who)
     return _json({}, _cookie(live, "", 0))
+
+
+async def tell_context(embed: EmbedServices, who: Requester, *, site: str, body: ContextBody) -> dict[str, Any]:
+    """Show staff what the page says of its visitor meanwhile."""
+    live = await embed.support.sites.get(site)
+    await embed.support.visitors.tell_more(live, who, body.answers)
+    return {}
 
 
 async def get_transcript(embed: EmbedServices, who: Requester, *, site: str) -> Response:

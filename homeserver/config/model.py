@@ -197,6 +197,7 @@ class RateLimits(Section, frozen=True, kw_only=True):
         20, 1_000
     )
     support_uploads: Annotated[Rate, _doc("Files of a visitor.")] = Rate(0.00024, 20)
+    support_context: Annotated[Rate, _doc("Answers that a visitor's page has changed.")] = Rate(0.05, 10)
     support_exports: Annotated[Rate, _doc("Transcripts and erasures asked for by a visitor.")] = Rate(0.01, 5)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import aiohttp
 import pytest
 
 from homeserver.services.support.commands import HELP
 from tests.embed.support_chat import Agent, Frame, Json, new_site
+from tests.embed.test_support_identity import claims, keyed, signed
 from tests.support.client import part
 from tests.support.fixtures import MakeUser, fresh
 from tests.support.server import Server
@@ -105,3 +108,40 @@ async def test_every_command_of_the_desk(server: Server, http: aiohttp.ClientSes
     page = await agent.client.ok("GET", f"/rooms/{part(frame.room)}/messages", params={"dir": "b", "limit": 100})
     bodies = [e["content"].get("body") for e in page["chunk"] if e["type"] == "m.room.message"]
     assert sorted(bodies) == ["Good bye!", "Hello! One moment, please.", "Where is my mug?"]
+
+
+async def test_what_the_page_says_meanwhile_is_on_the_card(
+    server: Server, http: aiohttp.ClientSession, make_user: MakeUser
+) -> None:
+    agent = Agent(await make_user("agent"))
+    fields = [{"name": "name"}, {"name": "order"}, {"name": "topic", "type": "select", "options": ["Mug", "Cup"]}]
+    site = new_site(server, [ORIGIN], [agent.client.user_id], form={"fields": fields})
+    key = keyed(server, site)
+    desk, frame = await agent.join_desk(), Frame(http, server, site)
+
+    async def says(who: Frame, **answers: str) -> Any:
+        path = f"/_embed/v1/sites/{site}/context"
+        return await who.client.request("POST", path, {"answers": answers})
+
+    await frame.begin(answers={"name": "Ada", "order": "1042", "topic": "Mug"})
+    await frame.say("Where is my mug?")
+    card = await agent.card(desk, "order: 1042", "topic: Mug")
+    (await says(frame, order="10\u202e43\n", topic="Nothing", plan="pro", name="Eve", message="hm")).ok()
+    changed = await agent.card(desk, "order: 1043")
+    assert changed["card"] == card["card"]  # in place
+    assert "topic: Mug" in changed["body"] and "Ada" in changed["body"]
+    assert not [word for word in ("Nothing", "plan", "Eve", "message") if word in changed["body"]]
+    (await says(frame, order="", topic="Cup")).ok()
+    assert "order" not in (await agent.card(desk, "topic: Cup"))["body"]
+    # It is bounded, and nothing for others.
+    (await says(frame, order="1" * 5_001)).error(400, "M_INVALID_PARAM")
+    path = f"/_embed/v1/sites/{site}/context"
+    (await frame.client.request("POST", path, {"answers": {}}, token=None)).error(401, "M_MISSING_TOKEN")
+    (await agent.client.request("POST", path, {"answers": {"order": "2"}})).error(403, "M_FORBIDDEN")
+    # What the site has signed no page takes back.
+    known = Frame(http, server, site)
+    await known.begin(jwt=signed(key, claims(site, name="Max", attrs={"order": "77"})))
+    await known.say("And my cup?")
+    await agent.card(desk, "verified by the site", "order: 77")
+    (await says(known, order="78", topic="Cup")).ok()
+    assert "order: 77" in (await agent.card(desk, "verified by the site", "topic: Cup"))["body"]

@@ -12,7 +12,7 @@ from tests.support.server import Server
 if TYPE_CHECKING:
     from playwright.async_api import Browser
 
-FORM = {"fields": [{"name": "name"}, {"name": "message", "required": True}]}
+FORM = {"fields": [{"name": "name"}, {"name": "order"}, {"name": "message", "required": True}]}
 
 
 async def test_a_visitor_is_answered_from_any_matrix_client(
@@ -60,6 +60,10 @@ async def test_a_visitor_is_answered_from_any_matrix_client(
         last = (await agent.hears(room, "Great, then I will take four."))["event_id"]
         await agent.client.ok("POST", f"/rooms/{room}/receipt/m.read/{last}", {})
         await ada.frame.get_by_text("Seen").wait_for()
+
+        # What the page comes to say is on the card.
+        await ada.page.evaluate("hromadaChat.setContext({ order: 1042, plan: 'pro' })")
+        await agent.card(desk, "order: 1042")
 
         # It goes on after a reload, and in another tab of the same browser.
         await ada.page.reload()

@@ -152,6 +152,10 @@ export async function call(method: string, address: string, body?: unknown): Pro
     return (await read(await authed(`/_matrix/client/v3${address}`, options))) as Record<string, unknown>;
 }
 
+/** What the page says of its visitor by now. */
+export const note = async (answers: Record<string, string>): Promise<void> => {
+    await read(await authed(`${path}context`, { method: "POST", body: JSON.stringify({ answers }) }));
+};
 export const transcript = async (): Promise<Blob> => {
     const response = await authed(`${path}transcript`);
     if (!response.ok) await read(response);

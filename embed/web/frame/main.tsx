@@ -54,6 +54,7 @@ async function start(answers: Record<string, string>, consent: boolean, first: s
         return ask();
     });
     state.jwt = "";
+    remember(JSON.stringify(state.context));
     if (first) chat.outbox.add("m.room.message", { msgtype: "m.text", body: first });
     take(session);
 }
@@ -92,6 +93,39 @@ async function hold(before: Promise<unknown>, kept: string): Promise<void> {
     }
     offer();
 }
+
+/** What the page said last, so that what visitors have changed in the form stays until the page says something else. */
+let noted = "";
+const NOTED = `context:${given.site}`;
+
+/** Tell staff what the page has come to say since the conversation began. */
+async function note(): Promise<void> {
+    await settled;
+    const said = JSON.stringify(state.context);
+    const before = noted || stored(NOTED);
+    if (!api.current()?.room_id) return; // the form says it
+    if (said !== before) {
+        const old = new Map(before ? (JSON.parse(before) as [string, string][]) : []);
+        const fresh = state.context.filter(([key, text]) => key.length <= 32 && old.get(key) !== text);
+        if (fresh.length) await api.note(Object.fromEntries(fresh));
+    }
+    remember(said);
+}
+function remember(said: string): void {
+    noted = said;
+    try {
+        localStorage.setItem(NOTED, said);
+    } catch {
+        // It is known as long as the page is there.
+    }
+}
+const stored = (key: string): string => {
+    try {
+        return localStorage.getItem(key) ?? "";
+    } catch {
+        return "";
+    }
+};
 
 /** Who one is, on the word of the site. Somebody it has not seen here yet is asked for a first message as all are. */
 async function identify(jwt: string | null): Promise<void> {
@@ -149,6 +183,7 @@ function hear(name: string, value: unknown): void {
         const said = JSON.parse(String(value)) as Record<string, unknown>;
         state.context = Object.entries(said).slice(0, 20).map(([key, text]) => [key, String(text).slice(0, 200)]);
         draw();
+        void note().catch(() => undefined); // the next time it is said it is told
     } else if (name === "locale") void speak(String(value)).then(draw);
     else if (name === "theme") theme(String(value));
     else if (name === "draft") {
@@ -158,13 +193,7 @@ function hear(name: string, value: unknown): void {
 }
 
 /** The language that the visitor has chosen in the menu. */
-export const chosen = (): string => {
-    try {
-        return localStorage.getItem("locale") ?? "";
-    } catch {
-        return "";
-    }
-};
+export const chosen = (): string => stored("locale");
 
 export function draw(): void {
     const root = document.getElementById("chat");
@@ -178,6 +207,7 @@ chat.onreturn = () => {
 chat.onleave = () => {
     state.draft = "";
     state.context = [];
+    remember("");
     if (keeping) tell("keep", "");
 };
 api.onsession(offer);

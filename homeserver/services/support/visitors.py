@@ -322,6 +322,34 @@ class Visitors:
         async with self._store.read() as tx:
             return tuple(found.room_id for found in await tx.support.cases_of(visitor.user_id))
 
+    async def tell_more(self, site: LiveSite, who: Requester, said: Mapping[str, str]) -> None:
+        """Show staff what the page says meanwhile, in answer to fields of the form. What is no such field, or no such
+        choice, is left out; and the page takes nothing back that the site has signed.
+
+        Raises MatrixError: FORBIDDEN, LIMIT_EXCEEDED.
+        """
+        visitor = await self.of(site, who)
+        before = cards.told(visitor)
+        asked = {field.name: field for field in site.config.form.fields if field.name in said}
+        answers = {name: texts.answer_of(said[name]) for name in _extra(tuple(asked.values()))}
+        fits = {
+            name: value
+            for name, value in answers.items()
+            if (asked[name].type != "select" or not value or value in asked[name].options)
+            and (visitor.subject is None or name not in before)
+        }
+        after = {name: value for name, value in (before | fits).items() if value}
+        if after == before:
+            return
+        self._limits.take("support_context", who.user_id)
+        async with self._store.write() as tx:
+            await tx.support.put_visitor(replace(visitor, notice=attributes_json(after)))
+        case = await self._current_case(visitor)
+        if case is not None and case.status not in (RESOLVED, BLOCKED):
+            now = self._clock.now_ms()
+            _, case = await self._cases.change(case.room_id, lambda case: replace(case, changed_ms=now))
+            await self._cases.tell(site, case)
+
     async def erase(self, site: LiveSite, who: Requester) -> None:
         """Forget the visitor: their messages, files, names, the account."""
         visitor = await self.of(site, who)
