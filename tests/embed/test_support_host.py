@@ -389,8 +389,26 @@ async def test_dark_pages_printing_and_hours(browser: Browser, server: Server, m
         await _until(ada, f"{server.url}/_embed/frame/{site}", 200)
         max_ = await visitor(browser)
         await max_.page.goto(f"{origin}/named")
-        await max_.open()
+        await _stays_open_for_hours(server, site, max_, {"hours": hours, "offline": "form"})
         assert ada.faults + max_.faults == []
+
+
+async def _stays_open_for_hours(server: Server, site: str, max_: Visitor, later: dict[str, Any]) -> None:
+    """What was so when the frame was loaded is looked at anew; what is written meanwhile stays."""
+    frame = await max_.open()
+    await frame.get_by_label("Your question").fill("are you still there?")
+    before = await frame.locator("h1").inner_text()
+    site_command(server, "edit", site, "--file", "-", stdin=json.dumps(later))
+
+    async def heading() -> str:
+        await frame.evaluate("() => { const now = Date.now; Date.now = () => now() + 3_600_000; }")
+        await max_.page.evaluate("hromadaChat.close(); hromadaChat.open();")
+        return str(await frame.locator("h1").inner_text())
+
+    await becomes(heading, "We are closed now")
+    assert before != "We are closed now"
+    assert await frame.get_by_label("Your question").input_value() == "are you still there?"
+    await frame.locator(".hours dd").first.wait_for()
 
 
 async def _hides(server: Server, site: str, ada: Visitor) -> None:

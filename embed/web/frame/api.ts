@@ -1,6 +1,6 @@
 // The visitor's session and requests. Tokens live in memory; what lasts is a cookie that no script can read.
 
-import { given } from "./given.ts";
+import { type Given, given } from "./given.ts";
 
 export interface Session {
     /** Whether letters can be sent to the visitor. */
@@ -90,6 +90,14 @@ function inTurn<T>(run: () => Promise<T>): Promise<T> {
     return next;
 }
 
+/** Take from the page, as it would be shown now, what changes while it is open: its nonce, whether somebody is there. */
+export async function renewPage(): Promise<void> {
+    const page = await (await fetch(location.href)).text();
+    const { nonce = "", open, next, staff, hours, offline } = JSON.parse(/id="given">(.*?)<\/script>/s.exec(page)?.[1] ?? "{}") as Partial<Given>;
+    given.nonce = nonce;
+    if (staff) Object.assign(given, { open, next, staff, hours, offline }); // or there is no chat now: this one stays until it is left
+}
+
 /** Begin, or say who one is. */
 export const start = (values: Start): Promise<Session> => inTurn(() => begin(values));
 async function begin(values: Start): Promise<Session> {
@@ -100,9 +108,7 @@ async function begin(values: Start): Promise<Session> {
             return take(await ours("session", { nonce, work, ...values }));
         } catch (error) {
             if (!(error instanceof Refused && error.reason === "nonce") || tries) throw error;
-            // Who takes their time over the first message has an old page by then.
-            const page = await (await fetch(location.href)).text();
-            given.nonce = /"nonce": ?"([\w.=-]+)"/.exec(page)?.[1] ?? "";
+            await renewPage(); // who takes their time over the first message has an old page by then
         }
     }
 }

@@ -19,6 +19,17 @@ export const state: { page: Page; jwt: string; draft: string; context: [string, 
 };
 const chat = new Chat();
 
+/** How long what the page says of hours and staff is believed, and when somebody looks whether it is older. */
+const BELIEVED_MS = 300_000;
+const LOOK_MS = 30_000;
+let looked = Date.now();
+async function look(): Promise<void> {
+    if (!state.page.open || document.visibilityState !== "visible" || Date.now() - looked < BELIEVED_MS) return;
+    looked = Date.now();
+    await api.renewPage().catch(() => undefined);
+    draw();
+}
+
 /** How long a page has to give another token; the form waits for it. */
 const RENEW_MS = 10_000;
 let renewed: (() => void) | null = null;
@@ -173,6 +184,7 @@ function hear(name: string, value: unknown): void {
         state.page.open = name === "open";
         if (state.page.open) chat.read();
         else chat.type(false);
+        void look();
         draw();
         if (state.page.open) requestAnimationFrame(() => document.querySelector<HTMLElement>("textarea, input, button.go")?.focus());
     } else if (name === "user") void identify(typeof value === "string" ? value : null);
@@ -229,6 +241,7 @@ chat.listen(() => {
 });
 document.addEventListener("visibilitychange", () => {
     if (document.visibilityState === "visible" && state.page.open) chat.read();
+    void look();
 });
 addEventListener("keydown", (event) => {
     if (event.key === "Escape" && !event.defaultPrevented && !document.querySelector("dialog[open]")) tell("close");
@@ -249,6 +262,7 @@ function preview(): void {
 function run(): void {
     theme(given.scheme);
     connect(hear);
+    setInterval(() => void look(), LOOK_MS);
     void speak(chosen() || navigator.language || given.locale).then(draw);
     draw();
     settled = api.resume().then(
