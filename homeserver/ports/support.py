@@ -189,7 +189,7 @@ class SupportRepo(Protocol):
         ...
 
     async def set_mailed(self, room_id: str, said_ms: int) -> None:
-        """What staff said until then is sent on."""
+        """What staff said until then is sent on, or need not be; it never goes back."""
         ...
 
     async def ended_cases(self, site_id: str, before_ms: int, limit: int) -> list[Case]:

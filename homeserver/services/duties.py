@@ -36,6 +36,11 @@ class Duty(Protocol):
         """Whether this process has it, as far as it knows."""
         ...
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether there may be other processes that could have it."""
+        ...
+
     async def perform(self, work: Work) -> None:
         """Run `work` while the duty is ours, from its beginning each time, until cancelled."""
         ...
@@ -53,6 +58,7 @@ class OwnDuty:
     """Of a process that has its database to itself. Implements `Duty`."""
 
     is_ours = True
+    is_shared = False
 
     async def perform(self, work: Work) -> None:
         """See `Duty`."""
@@ -84,6 +90,8 @@ class DutySettings:
 
 class SharedDuty:
     """Of one among several processes. Implements `Duty`; `run` must be running, `close` gives it back."""
+
+    is_shared = True
 
     def __init__(
         self, store: Store, clock: Clock, name: str, holder: str, settings: DutySettings | None = None

@@ -1,14 +1,15 @@
 """Letters to visitors of a site that has switched them on: answers that they did not see, and the conversation as text.
 
 A follow-up goes to who is away and has left an address, once for what staff said since the last one; who has read it
-in the chat gets none. Of several processes on one database one writes them (`services/duties.py`). Transcripts go to
-the visitor's own address only, and are counted like other exports.
+in the chat gets none. Of several processes on one database one writes them (`services/duties.py`). Whose visitor is
+with another one, that one notes that no letter is needed, and the writer gives it the time to. Transcripts go to the
+visitor's own address only, and are counted like other exports.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -36,6 +37,10 @@ _LONGEST = 2_000
 _DAY_MS = 86_400_000
 _AT_ONCE = 20
 _EVERY_S = 5.0
+_HERE_EVERY_S = 2.0
+OTHERS_MS = 6_000
+"""So long the writer of letters waits for what other processes know of visitors: some of their turns."""
+_LOOKED_AT = 500
 _LAST_S = 5.0
 _WORDS = {
     "en": (
@@ -107,19 +112,23 @@ class SupportLetters:
 
     async def run(self) -> None:
         """Write follow-ups, while this process is the one that does, until cancelled."""
-        if self._mailer is not None:
-            await self._duty.perform(self._serve)
+        if self._mailer is None:
+            return
+        async with asyncio.TaskGroup() as group:
+            if self._duty.is_shared:
+                group.create_task(self._often(self.note_who_is_here, _HERE_EVERY_S))
+            await self._duty.perform(lambda: self._often(self.follow_up, _EVERY_S))
 
-    async def _serve(self) -> None:
+    async def _often(self, act: Callable[[LiveSite], Awaitable[int]], every_s: float) -> None:
         while True:
             try:
                 for site in await self._sites.all() if self._sites.some else ():
-                    await self.follow_up(site)
+                    await act(site)
             except (StoreUnavailable, NotOurs) as error:
                 _log.info("support_letters_postponed", reason=str(error))
             except Exception as error:  # a fault in one conversation must not stop all letters
                 _log.error("support_letters_crashed", exc_info=error)
-            await asyncio.sleep(_EVERY_S)
+            await asyncio.sleep(every_s)
 
     def offered(self, site: LiveSite) -> bool:
         """Whether visitors of the site get letters."""
@@ -152,9 +161,7 @@ class SupportLetters:
         if self._mailer is None or not site.config.letters.enabled:
             return 0
         now = self._clock.now_ms()
-        before = now - site.config.letters.after_minutes * 60_000
-        async with self._store.read() as tx:
-            cases = await tx.support.unmailed_cases(site.id, now - _DAY_MS, before, _AT_ONCE)
+        cases = await self._unmailed(site, now, _AT_ONCE, wait_ms=OTHERS_MS if self._duty.is_shared else 0)
         sent = 0
         for case in cases:
             visitor = await self._cases.visitor(case)
@@ -167,6 +174,26 @@ class SupportLetters:
                 return sent
             sent += letter is not None
         return sent
+
+    async def note_who_is_here(self, site: LiveSite) -> int:
+        """One step of saying of which answers no letter is needed, since the visitor is here; how many they are.
+
+        For processes that share a database: each does so, whether it writes letters or not.
+        """
+        if not site.config.letters.enabled:
+            return 0
+        cases = await self._unmailed(site, self._clock.now_ms(), _LOOKED_AT)
+        here = [case for case in cases if self._is_online(case.visitor_id)]
+        if here:
+            async with self._store.write() as tx:
+                for case in here:
+                    await tx.support.set_mailed(case.room_id, case.said_ms or 0)
+        return len(here)
+
+    async def _unmailed(self, site: LiveSite, now_ms: int, limit: int, *, wait_ms: int = 0) -> list[Case]:
+        before_ms = now_ms - site.config.letters.after_minutes * 60_000 - wait_ms
+        async with self._store.read() as tx:
+            return await tx.support.unmailed_cases(site.id, now_ms - _DAY_MS, before_ms, limit)
 
     async def _post(self, case: Case, letter: Letter | None, now: int) -> bool:
         """Send a letter, and note that what was said so far needs none any more; False if it was not taken."""

@@ -53,7 +53,10 @@ _UNMAILED = Sql(
     _CASE + "site_id = :site_id AND said_ms BETWEEN :since_ms AND :before_ms "
     "AND (mailed_ms IS NULL OR mailed_ms < said_ms) ORDER BY said_ms LIMIT :count"
 )
-_MAILED = Sql("UPDATE support_cases SET mailed_ms = :said_ms WHERE room_id = :room_id")
+_MAILED = Sql(
+    "UPDATE support_cases SET mailed_ms = :said_ms "
+    "WHERE room_id = :room_id AND (mailed_ms IS NULL OR mailed_ms < :said_ms)"
+)
 _BY_ROOMS = Sql(_CASE + "{rooms}", rooms=in_texts("room_id", "room_ids"))
 _BY_CARD = Sql(_CASE + "card_id = :card_id")
 _BY_NUMBER = Sql(_CASE + "site_id = :site_id AND number = :number")

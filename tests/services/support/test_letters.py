@@ -13,13 +13,15 @@ from homeserver.ports.store import Transaction
 from homeserver.ports.support import Case, Site, Visitor
 from homeserver.services.duties import NotOurs, SharedDuty
 from homeserver.services.rooms.history import Page
-from homeserver.services.support.letters import SupportLetters
+from homeserver.services.support.letters import OTHERS_MS, SupportLetters
 from homeserver.services.support.site import dump_config, parse_config
 from homeserver.services.support.sites import Sites
 from homeserver.storage.unit import Database
 from tests.services.test_duties import Pair
 
 ADA, STAFF, ROOM = "@visitor-shop-ada:hromada.test", "@olena:hromada.test", "!case"
+SAID_MS = -OTHERS_MS
+"""Long enough ago for the one that writes to wait for the other no more: for these clocks it is 0 now."""
 SETTINGS = {"name": "Shop", "origins": ["https://shop.example"], "letters": {"enabled": True, "after_minutes": 0}}
 
 
@@ -77,6 +79,7 @@ class _Watched:
         self._who = who
         self._duty = duty
         self.is_ours, self.perform, self.allowed = duty.is_ours, duty.perform, duty.allowed
+        self.is_shared = duty.is_shared
 
     async def require(self, tx: Transaction) -> None:
         try:
@@ -103,7 +106,7 @@ async def begun(world: World, duty: SharedDuty, who: str, clock: Any) -> asyncio
 async def world(store: Database) -> World:
     async with store.write() as tx:
         await tx.support.add_site(Site("shop", dump_config(parse_config(SETTINGS)), "@bot:x", "!space", "!desk", 1))
-        await tx.support.put_case(Case(ROOM, "shop", 1, ADA, 1, 1, said_ms=0))
+        await tx.support.put_case(Case(ROOM, "shop", 1, ADA, 1, 1, said_ms=SAID_MS))
     return World(store)
 
 
@@ -133,3 +136,59 @@ async def test_one_of_two_writes_and_the_next_repeats_only_what_was_not_stored(s
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Time:
+    """The time of day, set by hand."""
+
+    ms = 0
+
+    def now_ms(self) -> int:
+        return self.ms
+
+    def monotonic(self) -> float:
+        return self.ms / 1000
+
+
+async def test_no_letter_goes_to_who_is_with_another_process(store: Database, world: World) -> None:
+    pair = Pair(store)
+    await pair.one.look()
+    await pair.two.look()
+    for answer in world.answers.values():
+        answer.set()
+    now = _Time()
+    sites = Sites(store, cast("Any", None), now, "hromada.test", most=9)
+    [site] = await sites.all()
+    of, there = cast("Any", world), {"two": True}
+
+    def letters(duty: SharedDuty, who: str) -> SupportLetters:
+        return SupportLetters(
+            store, of, sites, of, now, lambda: _Post(world, who), lambda user_id: user_id == ADA and there[who], duty
+        )
+
+    there["one"] = False
+    one, two = letters(pair.one, "one"), letters(pair.two, "two")
+
+    async def said() -> None:
+        async with store.write() as tx:
+            await tx.support.put_case(Case(ROOM, "shop", 1, ADA, 1, 1, said_ms=now.now_ms()))
+
+    # The one that writes gives the other the time to say that the visitor is there.
+    await said()
+    now.ms += OTHERS_MS - 1
+    assert await one.follow_up(site) == 0
+    assert await two.note_who_is_here(site) == 1
+    now.ms += 60_000
+    assert (await one.follow_up(site), await two.note_who_is_here(site), world.course) == (0, 0, [])
+    # Who is with nobody gets one.
+    there["two"] = False
+    await said()
+    now.ms += OTHERS_MS - 1
+    assert (await two.note_who_is_here(site), await one.follow_up(site)) == (0, 0)
+    now.ms += 1
+    assert (await one.follow_up(site), world.course) == (1, ["one"])
+    # What was noted late takes nothing back.
+    mailed_ms = await world.mailed_ms()
+    async with store.write() as tx:
+        await tx.support.set_mailed(ROOM, 1)
+    assert await world.mailed_ms() == mailed_ms
