@@ -194,6 +194,17 @@ async def hides(page: Page, site_id: str) -> None:
     assert f"embed.js?site={site_id}" in tag and 'data-launcher="Ask &quot;us&quot;"' in tag
 
 
+async def says_what_pages_may(page: Page) -> None:
+    """What the launcher looks like, how much may come, what pages keep; the code follows at once."""
+    await page.get_by_role("switch", name="Visitors may keep their chat").check()
+    await page.get_by_label("Word on the button").fill('Ask "us"')
+    assert 'launcher: "Ask \\"us\\""' in await page.locator("pre.snip").inner_text()
+    await page.get_by_label("Messages a minute of all visitors").fill("30")
+    await page.get_by_label("New visitors an hour").fill("99999")  # more than there can be
+    await page.get_by_role("switch", name="Pages keep what browsers do not").check()
+    assert 'persist: "host"' in await page.locator("pre.snip").inner_text()
+
+
 async def module_runs(browser: Browser, server: Server, site_id: str, code: str) -> None:
     """What the page gives for bundles shows the chat, and takes calls that were made before the script was there."""
 
@@ -236,13 +247,7 @@ async def test_sites_are_made_and_changed_before_ones_eyes(browser: Browser, ser
     # What is changed is seen at once, and saved when that is asked for.
     await page.get_by_role("switch", name="Ask for the name").check()
     await preview.get_by_label("Name").wait_for()
-    await page.get_by_role("switch", name="Visitors may keep their chat").check()
-    await page.get_by_label("Word on the button").fill('Ask "us"')
-    assert 'launcher: "Ask \\"us\\""' in await page.locator("pre.snip").inner_text()
-    await page.get_by_label("Messages a minute of all visitors").fill("30")
-    await page.get_by_label("New visitors an hour").fill("99999")  # more than there can be
-    await page.get_by_role("switch", name="Pages keep what browsers do not").check()
-    assert 'persist: "host"' in await page.locator("pre.snip").inner_text()
+    await says_what_pages_may(page)
     await page.get_by_label("Work before the first message").select_option("Half a second")
     await page.get_by_label("Conversations are kept for").fill("30")
     words = page.get_by_text("Your own, in the place of the widget").locator("xpath=../..")
@@ -257,10 +262,10 @@ async def test_sites_are_made_and_changed_before_ones_eyes(browser: Browser, ser
     after = await admin.ok("GET", f"{OWN}/sites/{site_id}")
     assert after["settings"]["words"] == {"en": {"greeting": "Good day <b>to you</b>"}}
     assert after["settings"]["form"]["fields"] == [{"name": "name"}]
-    assert (after["settings"]["accounts"], after["settings"]["proof_of_work"]) == (True, 16)
-    assert after["settings"]["conversation_days"] == 30
+    plain = ("accounts", "proof_of_work", "conversation_days", "persist")
+    assert [after["settings"][name] for name in plain] == [True, 16, 30, "host"]
+    assert after["settings"]["theme"]["launcher"] == 'Ask "us"'
     assert after["settings"]["limits"] == {"messages_per_minute": 30, "visitors_per_hour": 10_000}
-    assert (after["settings"]["theme"]["launcher"], after["settings"]["persist"]) == ('Ask "us"', "host")
     await page.get_by_role("button", name="New key").click()
     await page.get_by_role("dialog").get_by_role("button", name="New key").click()
     secret = await page.locator(".secret").inner_text()

@@ -52,15 +52,7 @@ async def test_a_visitor_is_answered_from_any_matrix_client(
         await ada.say("Great, then I will take four.")
         await agent.hears(room, "Great, then I will take four.")
 
-        # Typing and reading are seen on both sides.
-        await agent.client.ok(
-            "PUT", f"/rooms/{room}/typing/{agent.client.user_id}", {"typing": True, "timeout": 20_000}
-        )
-        await ada.frame.get_by_text("Olena is typing").wait_for()
-        last = (await agent.hears(room, "Great, then I will take four."))["event_id"]
-        await agent.client.ok("POST", f"/rooms/{room}/receipt/m.read/{last}", {})
-        await ada.frame.get_by_text("Seen").wait_for()
-
+        await _seen_on_both_sides(agent, ada, room)
         # What the page comes to say is on the card.
         await ada.page.evaluate("hromadaChat.setContext({ order: 1042, plan: 'pro' })")
         await agent.card(desk, "order: 1042")
@@ -79,6 +71,15 @@ async def test_a_visitor_is_answered_from_any_matrix_client(
         assert ada.faults + second.faults == []
         polls = [url for url in ada.requests if "/sync?" in url]
         assert polls == []  # everything came over the WebSocket
+
+
+async def _seen_on_both_sides(agent: Agent, ada: Visitor, room: str) -> None:
+    """Typing and reading."""
+    await agent.client.ok("PUT", f"/rooms/{room}/typing/{agent.client.user_id}", {"typing": True, "timeout": 20_000})
+    await ada.frame.get_by_text("Olena is typing").wait_for()
+    last = (await agent.hears(room, "Great, then I will take four."))["event_id"]
+    await agent.client.ok("POST", f"/rooms/{room}/receipt/m.read/{last}", {})
+    await ada.frame.get_by_text("Seen").wait_for()
 
 
 def _widget(server: Server) -> str:
