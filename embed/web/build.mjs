@@ -56,6 +56,10 @@ const STUBS = [
     [/lib[\\/]rust-crypto[\\/]libolm_migration\.js$/, "legacy.ts"],
     [/lib[\\/]crypto[\\/]store[\\/](indexeddb|localStorage|memory)-crypto-store\.js$/, "legacy.ts"],
     [/lib[\\/]models[\\/]MSC3089TreeSpace\.js$/, "trees.ts"],
+    [/lib[\\/]models[\\/]poll\.js$/, "poll.ts"],
+    [/lib[\\/]oauth[\\/](index|tokenRefresher)\.js$/, "oauth.ts"],
+    [/lib[\\/]autodiscovery\.js$/, "wellknown.ts"],
+    [/[\\/]matrix-events-sdk[\\/]lib[\\/]index\.js$/, "events.ts"],
     [/[\\/]unhomoglyph[\\/]index\.js$/, "unhomoglyph.ts"],
 ];
 
@@ -63,9 +67,9 @@ const stubs = {
     name: "stubs",
     setup(build) {
         if (UNSTUBBED) return;
-        build.onLoad({ filter: /(matrix-js-sdk[\\/]lib|unhomoglyph).*\.js$/ }, async ({ path: file }) => {
+        build.onLoad({ filter: /(matrix-(js|events)-sdk[\\/]lib|unhomoglyph).*\.js$/ }, async ({ path: file }) => {
             const stub = STUBS.find(([pattern]) => pattern.test(file));
-            if (!stub || (!SDK.test(file) && !file.includes("unhomoglyph"))) return undefined;
+            if (!stub || (!SDK.test(file) && !/unhomoglyph|matrix-events-sdk/.test(file))) return undefined;
             const source = path.join(ROOT, "client/sdk/stubs", stub[1]);
             return { contents: await readFile(source, "utf8"), loader: "ts", watchFiles: [source] };
         });
@@ -87,7 +91,8 @@ const icons = {
         build.onLoad({ filter: /.*/, namespace: "icons" }, async ({ path: which }) => {
             const list = path.join(ROOT, which.endsWith("/asked") ? "look/icons.asked.json" : "look/icons.json");
             const fixed = which.endsWith("/entry") ? ENTRY_ICONS : which.endsWith("/frame") ? FRAME_ICONS : null;
-            const names = fixed ?? JSON.parse(await readFile(list, "utf8"));
+            // Those of sign-in are there already when the others come.
+            const names = fixed ?? JSON.parse(await readFile(list, "utf8")).filter((name) => !ENTRY_ICONS.includes(name));
             const nodes = require("lucide-static/icon-nodes.json");
             const cut = {};
             for (const name of names) cut[name] = nodes[name] ?? (await shapes(name));
