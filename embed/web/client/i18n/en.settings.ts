@@ -3,6 +3,11 @@
 export const settings = {
     "about.device": "This device",
     "about.server": "Server",
+    "backup.count": { one: "{n} key is there.", other: "{n} keys are there." },
+    "backup.key-text": "The new backup’s key is put under it.",
+    "backup.stop": "Switch the backup off?",
+    "backup.stop-text": "The keys on the server are deleted. Who loses all devices then loses the messages, also with the recovery key.",
+    "backup.stop-yes": "Switch off",
     "confirm.text": "Enter your password to go on.",
     "confirm.title": "Is it you?",
     "confirm.yes": "Continue",

@@ -6,6 +6,11 @@ import type { Same } from "./t.ts";
 export const settings: Same<typeof en> = {
     "about.device": "Цей пристрій",
     "about.server": "Сервер",
+    "backup.count": { one: "Там {n} ключ.", few: "Там {n} ключі.", many: "Там {n} ключів.", other: "Там {n} ключа." },
+    "backup.key-text": "Ключ нової копії буде під ним.",
+    "backup.stop": "Вимкнути копію?",
+    "backup.stop-text": "Ключі на сервері буде видалено. Хто потім втратить усі пристрої, втратить і повідомлення, навіть із ключем відновлення.",
+    "backup.stop-yes": "Вимкнути",
     "confirm.text": "Введіть пароль, щоб продовжити.",
     "confirm.title": "Це ви?",
     "confirm.yes": "Далі",

@@ -15,6 +15,7 @@ import { go } from "../routes.ts";
 import { Account, type Device, NeedsPassword } from "../sdk/account.ts";
 import { admin, attempt, me, signOut, the, toast } from "../stores/app.ts";
 import { confirmed, cryptoState, recovery, strangers, theCrypto } from "../stores/crypto.ts";
+import { Backup } from "./Backup.tsx";
 import { set, settings } from "../stores/settings.ts";
 import { phone, question } from "../stores/ui.ts";
 import { ResetDialog } from "./Confirm.tsx";
@@ -245,11 +246,9 @@ function Encryption(): JSX.Element {
     const state = cryptoState.value;
     const machine = theCrypto();
     const [fingerprint, setFingerprint] = useState("");
-    const [backup, setBackup] = useState<string | null>();
     const [resetting, setResetting] = useState(false);
     useEffect(() => {
         void machine?.fingerprint().then(setFingerprint, () => undefined);
-        void machine?.backupVersion().then(setBackup);
     }, [machine]);
     if (!machine || state !== "ready") return <><h1>{t("settings.encryption")}</h1><p class="mut">{t(state === "loading" ? "loading" : "encryption.off")}</p></>;
     return (
@@ -259,7 +258,7 @@ function Encryption(): JSX.Element {
             {confirmed.value === false && <div class="note warn sect"><Icon name="shield-question" /><span class="grow">{t("encryption.unconfirmed")}</span><a class="btn s" href="#/verify">{t("locked.confirm-yes")}</a></div>}
             <div class="sect"><div class="card">
                 <Row icon="key-round" title={t("recovery.key")} text={t(recovery.value ? "encryption.has-key" : "encryption.no-key")}><a class="btn s" href="#/recovery">{t(recovery.value ? "encryption.replace" : "encryption.make")}</a></Row>
-                <Row icon="cloud-check" title={t("encryption.backup")} text={t(backup ? "encryption.backup-on" : "encryption.backup-off")} />
+                <Backup machine={machine} />
                 <Row icon="fingerprint" title={t("encryption.fingerprint")} text={<span class="mono-s">{fingerprint.match(/.{1,4}/g)?.join(" ")}</span>}><IconButton icon="copy" label={t("profile.copy")} onClick={() => copied(fingerprint)} /></Row>
             </div></div>
             <div class="sect"><h2 class="h3">{t("encryption.advanced")}</h2><div class="card">

@@ -172,7 +172,7 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
         this.engine.secretKey = key.privateKey;
         // A backup whose key is not on this device could not be opened by the new recovery key.
         const ours = (await this.backupVersion()) !== null && (await this.api.getSessionBackupPrivateKey()) !== null;
-        await this.api.bootstrapSecretStorage({ createSecretStorageKey: () => Promise.resolve(key), setupNewSecretStorage: true, setupNewKeyBackup: !ours });
+        await this.api.bootstrapSecretStorage({ createSecretStorageKey: () => Promise.resolve(key), setupNewSecretStorage: true, setupNewKeyBackup: !ours && (await this.#backs()) });
         this.#fresh = undefined;
         this.emit("change", undefined);
     }
@@ -182,21 +182,65 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
         return (this.#backing ??= this.#backUp());
     }
 
+    /**
+     * Whether the user wants keys to be backed up, here and elsewhere. The server is asked: what is on disk here may be
+     * of before the choice. spec: client-server-api#key-backup-enabled-preference
+     */
+    async #backs(): Promise<boolean> {
+        const kept = await this.engine.client.http.authedRequest<{ enabled?: unknown }>("GET" as never, this.#preference).catch((error: { errcode?: string }) => {
+            if (error.errcode !== "M_NOT_FOUND") throw error as Error;
+            return undefined;
+        });
+        return kept?.enabled !== false;
+    }
+    get #preference(): string {
+        return `/user/${encodeURIComponent(this.engine.userId)}/account_data/m.key_backup`;
+    }
+
+    /** How many keys the backup holds; null if there is none. */
+    async backedUp(): Promise<number | null> {
+        if ((await this.backupVersion()) === null) return null;
+        return (await this.engine.client.http.authedRequest<{ count: number }>("GET" as never, "/room_keys/version")).count;
+    }
+
+    /** Begin the backup anew, or delete it. False if the recovery key, under which the backup's key lies, is needed for that. */
+    async setBackup(on: boolean, recoveryKey?: string): Promise<boolean> {
+        if (on && !this.engine.secretKey && (await this.hasRecovery()) && !(recoveryKey && (await this.#typed(recoveryKey)))) return false;
+        await this.#backing?.catch(() => undefined);
+        await this.engine.client.http.authedRequest("PUT" as never, this.#preference, undefined, { enabled: on });
+        if (!on) await this.#deleteBackup();
+        else if ((await this.api.checkKeyBackupAndEnable()) === null) await this.api.resetKeyBackup();
+        this.emit("change", undefined);
+        return true;
+    }
+
+    async #deleteBackup(): Promise<void> {
+        const version = await this.backupVersion();
+        if (version !== null) await this.api.deleteKeyBackupVersion(version);
+    }
+
     async #backUp(): Promise<void> {
+        if (!(await this.#backs())) return;
         if ((await this.api.checkKeyBackupAndEnable()) !== null || (await this.hasRecovery())) return;
         // Only if the server says so: where there is a backup, beginning anew deletes it.
         const none = await this.engine.client.http.authedRequest("GET" as never, "/room_keys/version").then(() => false, (error: { errcode?: string }) => error.errcode === "M_NOT_FOUND");
         if (none) await this.api.resetKeyBackup();
     }
 
-    /** Open what the recovery key opens: this device is signed, and old messages come. False if the key is another one. */
-    async unlock(text: string): Promise<boolean> {
+    /** Take the recovery key, which the user has typed. False if it is another one. */
+    async #typed(text: string): Promise<boolean> {
         const { secretStorage } = this.engine.client;
         const key = decodeRecoveryKey(text);
         const found = await secretStorage.getKey();
         if (!found) throw new Error("no secret storage");
         if (!(await secretStorage.checkKey(key, found[1]))) return false;
         this.engine.secretKey = key;
+        return true;
+    }
+
+    /** Open what the recovery key opens: this device is signed, and old messages come. False if the key is another one. */
+    async unlock(text: string): Promise<boolean> {
+        if (!(await this.#typed(text))) return false;
         await this.api.bootstrapCrossSigning({});
         this.emit("change", undefined);
         void this.restore();
@@ -232,6 +276,7 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
                 await send({ type: "m.login.password", identifier: { type: "m.id.user", user: this.engine.userId }, password, session });
             }
         });
+        if (!(await this.#backs())) await this.#deleteBackup();
         this.emit("change", undefined);
     }
 
