@@ -95,6 +95,7 @@ export const more = {
     "person.kick": "Remove from the room",
     "person.role": "Role",
     "person.sure": "This concerns {name}.",
+    "person.time": "{time} there ({zone})",
     "person.unban": "Lift the ban",
     "person.unignore": "Stop ignoring",
     "person.write": "Write a message",

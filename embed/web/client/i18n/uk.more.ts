@@ -98,6 +98,7 @@ export const more: Same<typeof en> = {
     "person.kick": "Вилучити з кімнати",
     "person.role": "Роль",
     "person.sure": "Це стосується {name}.",
+    "person.time": "Там {time} ({zone})",
     "person.unban": "Розблокувати",
     "person.unignore": "Не ігнорувати",
     "person.write": "Написати",

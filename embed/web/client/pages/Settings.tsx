@@ -1,25 +1,24 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { Dialog, Field, IconButton, PasswordField, Segments } from "../../ui/controls.tsx";
+import { IconButton, Segments } from "../../ui/controls.tsx";
 import { Avatar } from "../../ui/Avatar.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { useScrolled } from "../../ui/scrolled.ts";
 import "../i18n/settings.ts";
 import { keepLocal, language, LANGUAGES, type Language, speak, t } from "../i18n/t.ts";
-import { Face } from "../parts/faces.tsx";
 import { KeysTable } from "../parts/KeysTable.tsx";
 import { TabBar } from "../parts/Rail.tsx";
-import { pickFiles } from "../parts/Uploads.tsx";
 import { short } from "../render/dates.ts";
 import { go } from "../routes.ts";
-import { Account, type Device, NeedsPassword } from "../sdk/account.ts";
-import { admin, attempt, me, signOut, the, toast } from "../stores/app.ts";
+import type { Device } from "../sdk/account.ts";
+import { admin, attempt, signOut, the } from "../stores/app.ts";
 import { confirmed, cryptoState, recovery, strangers, theCrypto } from "../stores/crypto.ts";
 import { Backup } from "./Backup.tsx";
 import { set, settings } from "../stores/settings.ts";
 import { phone, question } from "../stores/ui.ts";
 import { ResetDialog } from "./Confirm.tsx";
 import { KeysFile } from "./KeysFile.tsx";
+import { account, Profile, useConfirmed } from "./Profile.tsx";
 import { copied } from "./Room.tsx";
 import { Row, Toggle } from "./rows.tsx";
 import { Notifications, Privacy } from "./Told.tsx";
@@ -87,101 +86,6 @@ async function askToSignOut(): Promise<void> {
         yes: t("settings.sign-out"), bad: true,
         run: () => void signOut(),
     };
-}
-
-const account = (): Account => {
-    const { engine, commands } = the();
-    return new Account(engine.userId, commands.request);
-};
-
-/** Run what the server wants the password for; ask for it if so. */
-function useConfirmed(): [(run: (password?: string) => Promise<unknown>) => Promise<boolean>, JSX.Element | null] {
-    const [waiting, setWaiting] = useState<{ run: (password?: string) => Promise<unknown>; done: (good: boolean) => void }>();
-    const [password, setPassword] = useState("");
-    const start = async (run: (password?: string) => Promise<unknown>): Promise<boolean> => {
-        try {
-            await run();
-            return true;
-        } catch (error) {
-            if (error instanceof NeedsPassword) return new Promise((done) => setWaiting({ run, done }));
-            await attempt(() => Promise.reject(error as Error));
-            return false;
-        }
-    };
-    const close = (good: boolean): void => {
-        waiting?.done(good);
-        setWaiting(undefined);
-        setPassword("");
-    };
-    const dialog = waiting ? (
-        <Dialog title={t("confirm.title")} onClose={() => close(false)} footer={<><button type="button" class="btn" onClick={() => close(false)}>{t("cancel")}</button><button type="submit" form="confirm" class="btn go">{t("confirm.yes")}</button></>}>
-            <form id="confirm" class="in-dlg stack" onSubmit={(event) => {
-                event.preventDefault();
-                void attempt(() => waiting.run(password)).then((done) => done !== undefined && close(true));
-            }}>
-                <p class="mut">{t("confirm.text")}</p>
-                <PasswordField label={t("login.password")} show={t("login.show")} hide={t("login.hide")} autocomplete="current-password" required autofocus value={password} onInput={(event) => setPassword(event.currentTarget.value)} />
-            </form>
-        </Dialog>
-    ) : null;
-    return [start, dialog];
-}
-
-function Profile(): JSX.Element {
-    const { commands, engine } = the();
-    const [name, setName] = useState(me.value.name);
-    const [changing, setChanging] = useState(false);
-    const [confirm, dialog] = useConfirmed();
-    const [next, setNext] = useState("");
-    useEffect(() => setName(me.value.name), [me.value.name]);
-    const save = async (event: Event): Promise<void> => {
-        event.preventDefault();
-        if ((await attempt(() => commands.setName(name.trim()))) === undefined) return;
-        me.value = { ...me.value, name: name.trim() };
-        toast(t("saved"));
-    };
-    const picture = (): void =>
-        pickFiles((files) => {
-            const file = files[0];
-            if (!file) return;
-            void attempt(async () => {
-                const { uploadBlob } = await import("../sdk/upload.ts");
-                const avatar = await uploadBlob(engine, file);
-                await commands.setAvatar(avatar);
-                me.value = { ...me.value, avatar };
-            });
-        }, "image/png,image/jpeg,image/webp");
-    const changePassword = async (event: Event): Promise<void> => {
-        event.preventDefault();
-        if (!(await confirm((password) => account().setPassword(next, password)))) return;
-        setChanging(false);
-        setNext("");
-        toast(t("profile.password-done"));
-    };
-    const remove = (): void => {
-        question.value = {
-            title: t("profile.delete"), text: t("profile.delete-text"), yes: t("profile.delete"), bad: true,
-            run: () => void confirm((password) => account().deactivate(password)).then((done) => done && void signOut()),
-        };
-    };
-    return (
-        <>
-            <h1>{t("settings.profile")}</h1>
-            <p class="mut">{t("profile.text")}</p>
-            <div class="sect row wrapping"><Face person={me.value} size="6rem" /><div class="stack tight"><div class="row"><button type="button" class="btn" onClick={picture}><Icon name="image-up" />{t("profile.photo")}</button>{me.value.avatar && <button type="button" class="btn plain bad" onClick={() => void attempt(() => commands.setAvatar("")).then(() => (me.value = { ...me.value, avatar: undefined }))}>{t("remove")}</button>}</div><p class="small sub">{t("profile.photo-text")}</p></div></div>
-            <form class="sect stack" onSubmit={(event) => void save(event)}>
-                <Field label={t("profile.name")} value={name} maxLength={256} onInput={(event) => setName(event.currentTarget.value)} />
-                {name.trim() !== me.value.name && <button class="btn go">{t("save")}</button>}
-            </form>
-            <div class="sect"><h2 class="h3">{t("profile.account")}</h2><div class="card">
-                <Row icon="at-sign" title={me.value.id} text={t("profile.address")}><IconButton icon="copy" label={t("profile.copy")} onClick={() => copied(me.value.id)} /></Row>
-                <Row icon="lock" title={t("login.password")}><button type="button" class="btn s" aria-expanded={changing} onClick={() => setChanging(!changing)}>{t("profile.change")}</button></Row>
-                {changing && <form class="set" onSubmit={(event) => void changePassword(event)}><div class="grow stack"><PasswordField label={t("profile.new-password")} show={t("login.show")} hide={t("login.hide")} autocomplete="new-password" minLength={8} required value={next} onInput={(event) => setNext(event.currentTarget.value)} /><button class="btn go">{t("save")}</button></div></form>}
-            </div></div>
-            <div class="sect"><div class="card"><Row icon="user-x" title={t("profile.delete")} text={t("profile.delete-text")}><button type="button" class="btn s bad" onClick={remove}>{t("delete.yes")}</button></Row></div></div>
-            {dialog}
-        </>
-    );
 }
 
 function Devices(): JSX.Element {

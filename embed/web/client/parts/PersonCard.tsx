@@ -3,9 +3,12 @@ import { useEffect, useState } from "preact/hooks";
 import { Dialog } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { lazy } from "../../ui/lazy.tsx";
-import { t } from "../i18n/t.ts";
+import { language, t } from "../i18n/t.ts";
 import { copied } from "../pages/Room.tsx";
+import { clock } from "../render/dates.ts";
 import { shareLink } from "../routes.ts";
+import { personIn } from "../sdk/commands.ts";
+import { type About, aboutOf, profileOf } from "../sdk/profile.ts";
 import { personOf } from "../sdk/rooms.ts";
 import type { Person } from "../sdk/types.ts";
 import { attempt, me, openRoomById, the } from "../stores/app.ts";
@@ -30,9 +33,14 @@ export function PersonCard({ user, room }: { user: string; room: string | undefi
     const level = member?.powerLevel ?? 0;
     const below = rights !== undefined && !mine && level < rights.level;
     const close = (): void => void (personCard.value = undefined);
+    const [about, setAbout] = useState<About>();
     useEffect(() => {
         let current = true;
-        commands.profile(user).then((found) => current && !member && setPerson(found), () => undefined);
+        profileOf(commands.request, user).then((found) => {
+            if (!current) return;
+            setAbout(aboutOf(found, language.value));
+            if (!member) setPerson(personIn(user, found));
+        }, () => undefined);
         return () => void (current = false);
     }, [user]);
     const write = async (): Promise<void> => {
@@ -48,7 +56,10 @@ export function PersonCard({ user, room }: { user: string; room: string | undefi
     return (
         <Dialog title={person.name} onClose={close}>
             <div class="in-dlg">
-                <div class="hero"><Face person={person} /><h3>{person.name}</h3><span class="small sub">{user}</span></div>
+                <div class="hero"><Face person={person} /><h3>{person.name}</h3><span class="small sub">{user}</span>
+                    {about?.pronouns && <span class="small mut">{about.pronouns}</span>}
+                    {about?.zone && <span class="small mut">{t("person.time", { time: clock(Date.now(), about.zone), zone: about.zone.replace(/_/g, " ") })}</span>}
+                </div>
                 <div class="card">
                     {!mine && <button type="button" class="it" onClick={() => void write()}><Icon name="message-square" /><span>{t("person.write")}</span></button>}
                     {!mine && cryptoState.value === "ready" && <PersonTrust user={user} name={person.name} />}

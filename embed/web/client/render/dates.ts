@@ -11,7 +11,8 @@ function format(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
     return made;
 }
 
-export const clock = (time: number): string => format({ hour: "2-digit", minute: "2-digit", hour12: settings.value.hour12 }).format(time);
+/** The hour, here or in another zone. */
+export const clock = (time: number, timeZone?: string): string => format({ hour: "2-digit", minute: "2-digit", hour12: settings.value.hour12, ...(timeZone && { timeZone }) }).format(time);
 
 const startOfDay = (time: number): number => new Date(time).setHours(0, 0, 0, 0);
 const daysAgo = (time: number, now: number): number => Math.round((startOfDay(now) - startOfDay(time)) / 86_400_000);

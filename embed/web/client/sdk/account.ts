@@ -17,20 +17,33 @@ interface Listed {
 
 /** The server asks who one is before it does something that cannot be undone. */
 export class NeedsPassword extends Error {
-    constructor(readonly session: string) {
+    readonly session: string;
+    constructor(session: string) {
         super("needs password");
+        this.session = session;
     }
 }
 
 export class Account {
-    constructor(
-        readonly userId: string,
-        readonly ask: Ask,
-    ) {}
+    readonly userId: string;
+    readonly ask: Ask;
+
+    constructor(userId: string, ask: Ask) {
+        this.userId = userId;
+        this.ask = ask;
+    }
 
     async devices(): Promise<Device[]> {
         const { devices } = (await this.ask("GET", "/devices")) as Listed;
         return devices.map((device) => ({ id: device.device_id, name: device.display_name ?? device.device_id, ip: device.last_seen_ip ?? "", seen: device.last_seen_ts ?? 0 }));
+    }
+    /** The addresses by which the account can be reached, and whether the server takes others. */
+    async addresses(): Promise<{ list: string[]; changes: boolean }> {
+        const [{ threepids }, { capabilities }] = await Promise.all([
+            this.ask("GET", "/account/3pid") as Promise<{ threepids?: { address: string }[] }>,
+            this.ask("GET", "/capabilities") as Promise<{ capabilities: { "m.3pid_changes"?: { enabled?: boolean } } }>,
+        ]);
+        return { list: (threepids ?? []).map(({ address }) => address), changes: capabilities["m.3pid_changes"]?.enabled !== false };
     }
     renameDevice = (id: string, display_name: string): Promise<unknown> => this.ask("PUT", `/devices/${encodeURIComponent(id)}`, { display_name });
     deleteDevices = (devices: string[], password?: string): Promise<unknown> =>

@@ -2,13 +2,15 @@
 
 /** An error that the server named, or the network (status 0). */
 export class ApiError extends Error {
-    constructor(
-        readonly status: number,
-        readonly errcode: string,
-        message: string,
-        readonly body: Record<string, unknown> = {},
-    ) {
+    readonly status: number;
+    readonly errcode: string;
+    readonly body: Record<string, unknown>;
+
+    constructor(status: number, errcode: string, message: string, body: Record<string, unknown> = {}) {
         super(message);
+        this.status = status;
+        this.errcode = errcode;
+        this.body = body;
     }
 
     /** Milliseconds after which the server wants to be asked again. */

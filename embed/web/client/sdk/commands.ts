@@ -70,6 +70,9 @@ const told = <T>(asked: Promise<T>): Promise<T> =>
         throw new ApiError(httpStatus, errcode, textOf(data["error"]) || message, data);
     });
 
+/** The person whose profile this is. */
+export const personIn = (user: string, { displayname, avatar_url }: Json): Person => ({ id: user, name: clean(displayname, 80) || localpart(user), avatar: textOf(avatar_url) || undefined });
+
 export class Commands {
     constructor(readonly engine: Engine) {}
 
@@ -303,8 +306,7 @@ export class Commands {
     ignored = (): string[] => this.engine.client.getIgnoredUsers();
 
     async profile(user: string): Promise<Person> {
-        const { displayname, avatar_url } = await this.#ask<{ displayname?: string; avatar_url?: string }>("GET", `/profile/${enc(user)}`);
-        return { id: user, name: clean(displayname, 80) || localpart(user), avatar: avatar_url };
+        return personIn(user, await this.#ask("GET", `/profile/${enc(user)}`));
     }
     setName = (displayname: string): Promise<unknown> => this.#ask("PUT", `/profile/${enc(this.engine.userId)}/displayname`, { displayname });
     setAvatar = (avatar_url: string): Promise<unknown> => this.#ask("PUT", `/profile/${enc(this.engine.userId)}/avatar_url`, { avatar_url });
