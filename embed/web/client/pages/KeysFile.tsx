@@ -7,19 +7,11 @@ import { t } from "../i18n/t.ts";
 import { pickFiles } from "../parts/Uploads.tsx";
 import type { Crypto } from "../sdk/crypto.ts";
 import { attempt, toast } from "../stores/app.ts";
-import { Row } from "./rows.tsx";
+import { Row, save } from "./rows.tsx";
 import "../parts/asked.ts";
 
 const SEALED = "-----BEGIN MEGOLM SESSION DATA-----";
 const SHORTEST = 8;
-
-function save(text: string): void {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
-    link.download = "hromada-keys.txt";
-    link.click();
-    URL.revokeObjectURL(link.href);
-}
 
 export function KeysFile({ machine }: { machine: Crypto }): JSX.Element {
     // The text of the file whose password is asked for; empty while one is to be made.
@@ -33,7 +25,7 @@ export function KeysFile({ machine }: { machine: Crypto }): JSX.Element {
         event.preventDefault();
         const done = await attempt(async () => {
             if (file) await machine.importKeys(file, password);
-            else save(await machine.exportKeys(password));
+            else save(new Blob([await machine.exportKeys(password)], { type: "text/plain" }), "hromada-keys.txt");
             return true;
         }, file ? "encryption.file-wrong" : "error.failed");
         if (!done) return;

@@ -8,11 +8,12 @@ import { language, t } from "../i18n/t.ts";
 import { Face } from "../parts/faces.tsx";
 import { pickFiles } from "../parts/Uploads.tsx";
 import { Account, NeedsPassword } from "../sdk/account.ts";
+import type { Way } from "../sdk/mine/collect.ts";
 import { type About, aboutOf, here, profileOf, setAbout as change, zones } from "../sdk/profile.ts";
 import { attempt, me, signOut, the, toast } from "../stores/app.ts";
 import { question } from "../stores/ui.ts";
 import { copied } from "./Room.tsx";
-import { Row } from "./rows.tsx";
+import { Row, save } from "./rows.tsx";
 import "../parts/asked.ts";
 
 export const account = (): Account => {
@@ -107,6 +108,32 @@ function Said(): JSX.Element {
     );
 }
 
+/** What the user has here, as an archive that is made in this browser: what is encrypted can be opened only here. */
+function MyData(): JSX.Element {
+    const [stop, setStop] = useState<AbortController>();
+    const [way, setWay] = useState<Way>();
+    useEffect(() => () => stop?.abort(), [stop]);
+    const make = async (): Promise<void> => {
+        const { commands, engine } = the();
+        const control = new AbortController();
+        setStop(control);
+        await attempt(async () => {
+            const [{ collect }, { zip }] = await Promise.all([import("../sdk/mine/collect.ts"), import("../sdk/mine/zip.ts")]);
+            const made = await zip(collect(engine, commands.request, control.signal, setWay)).catch((error: unknown) => {
+                if (!control.signal.aborted) throw error;
+            });
+            if (made) save(made, `hromada-${new Date().toISOString().slice(0, 10)}.zip`);
+        });
+        setStop(undefined);
+        setWay(undefined);
+    };
+    return (
+        <Row icon="download" title={t("profile.data")} text={way ? <span role="status">{t("profile.data-room", { n: way.room, total: way.rooms })}</span> : t("profile.data-text")}>
+            <button type="button" class="btn s" onClick={() => (stop ? stop.abort() : void make())}>{t(stop ? "cancel" : "profile.prepare")}</button>
+        </Row>
+    );
+}
+
 export function Profile(): JSX.Element {
     const { commands, engine } = the();
     const [changing, setChanging] = useState(false);
@@ -148,7 +175,7 @@ export function Profile(): JSX.Element {
                 <Row icon="lock" title={t("login.password")}><button type="button" class="btn s" aria-expanded={changing} onClick={() => setChanging(!changing)}>{t("profile.change")}</button></Row>
                 {changing && <form class="set" onSubmit={(event) => void changePassword(event)}><div class="grow stack"><PasswordField label={t("profile.new-password")} show={t("login.show")} hide={t("login.hide")} autocomplete="new-password" minLength={8} required value={next} onInput={(event) => setNext(event.currentTarget.value)} /><button class="btn go">{t("save")}</button></div></form>}
             </div></div>
-            <div class="sect"><div class="card"><Row icon="user-x" title={t("profile.delete")} text={t("profile.delete-text")}><button type="button" class="btn s bad" onClick={remove}>{t("delete.yes")}</button></Row></div></div>
+            <div class="sect"><div class="card"><MyData /><Row icon="user-x" title={t("profile.delete")} text={t("profile.delete-text")}><button type="button" class="btn s bad" onClick={remove}>{t("delete.yes")}</button></Row></div></div>
             {dialog}
         </>
     );

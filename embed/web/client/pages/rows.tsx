@@ -14,3 +14,12 @@ type Flag = { [K in keyof Settings]: Settings[K] extends boolean ? K : never }[k
 export function Toggle({ name, title, text, children }: { name: Flag; title: Key; text?: Key; children?: ComponentChildren }): JSX.Element {
     return <Row title={t(title)} text={text && t(text)}>{children}<Switch checked={settings.value[name]} label={t(title)} onChange={(on) => set(name, on)} /></Row>;
 }
+
+/** Give the user a file. */
+export function save(blob: Blob, name: string): void {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = name;
+    link.click();
+    URL.revokeObjectURL(link.href);
+}

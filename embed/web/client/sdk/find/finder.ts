@@ -8,6 +8,7 @@ import type { SyncState } from "matrix-js-sdk/lib/sync.js";
 import type { Engine } from "../engine.ts";
 import { type Disk, memoryDisk, openDisk } from "./disk.ts";
 import { type Doc, type Found, Index, type Said } from "./index.ts";
+import { patient } from "./patient.ts";
 
 const PAGE = 100;
 /** Pages that are read back when somebody asks, before they are asked again. */
@@ -227,17 +228,4 @@ function textOf(content: unknown): string {
     const { body, filename } = (content ?? {}) as Record<string, unknown>;
     const words = typeof body === "string" ? body.replace(QUOTED, "") : "";
     return typeof filename === "string" && filename !== body ? `${words}\n${filename}`.trim() : words.trim();
-}
-
-/** Once more after the server's pause, if it wants one. */
-async function patient<T>(ask: () => Promise<T>): Promise<T> {
-    for (let tries = 0; ; tries++) {
-        try {
-            return await ask();
-        } catch (error) {
-            const { errcode, data } = error as { errcode?: string; data?: { retry_after_ms?: number } };
-            if (errcode !== "M_LIMIT_EXCEEDED" || tries >= 5) throw error;
-            await new Promise((go) => setTimeout(go, Math.min(data?.retry_after_ms ?? 2_000, 30_000)));
-        }
-    }
 }
