@@ -1,38 +1,24 @@
 // What is said of a file before it is sent, and how it goes out.
 
-import { encode } from "blurhash";
 import { encrypt } from "./attachments.ts";
 import type { Engine } from "./engine.ts";
 import { withoutExif } from "./exif.ts";
 import type { Entry } from "./outbox.ts";
+import { look } from "./pictures.ts";
+import type { Seen, Wish } from "./smaller.ts";
 import { clean } from "./text.ts";
 import { uploadBlob } from "./upload.ts";
 
 type Content = Record<string, unknown>;
 const PICTURE = /^image\/(png|jpeg|gif|webp|avif)$/;
-const THUMB = { w: 800, h: 600 };
 
-interface Drawable {
-    source: CanvasImageSource;
-    width: number;
-    height: number;
-}
-
-function drawn({ source, width, height }: Drawable, most: { w: number; h: number }): OffscreenCanvas {
-    const scale = Math.min(1, most.w / width, most.h / height);
-    const canvas = new OffscreenCanvas(Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale)));
-    canvas.getContext("2d")?.drawImage(source, 0, 0, canvas.width, canvas.height);
-    return canvas;
-}
-
-function hash(picture: Drawable): string | undefined {
-    const canvas = drawn(picture, { w: 32, h: 32 });
-    const pixels = canvas.getContext("2d")?.getImageData(0, 0, canvas.width, canvas.height);
-    return pixels && encode(pixels.data, pixels.width, pixels.height, 4, 3);
+interface Film {
+    source: ImageBitmap;
+    seconds: number;
 }
 
 /** The first picture of a film, its size and its length. */
-async function poster(file: Blob): Promise<(Drawable & { seconds: number }) | undefined> {
+async function poster(file: Blob): Promise<Film | undefined> {
     const video = document.createElement("video");
     video.muted = true;
     video.preload = "auto";
@@ -43,22 +29,16 @@ async function poster(file: Blob): Promise<(Drawable & { seconds: number }) | un
             video.onerror = () => fail(new Error("no film"));
             setTimeout(() => fail(new Error("too slow")), 10_000);
         });
-        return { source: video, width: video.videoWidth, height: video.videoHeight, seconds: video.duration };
+        return { source: await createImageBitmap(video), seconds: video.duration };
     } catch {
         return undefined;
     }
 }
 
-async function measured(file: Blob, kind: string): Promise<{ picture: Drawable | undefined; seconds: number | undefined }> {
-    if (kind === "image") {
-        const bitmap = await createImageBitmap(file).catch(() => undefined);
-        return { picture: bitmap && { source: bitmap, width: bitmap.width, height: bitmap.height }, seconds: undefined };
-    }
-    if (kind === "video") {
-        const found = await poster(file);
-        return { picture: found, seconds: found?.seconds };
-    }
-    return { picture: undefined, seconds: undefined };
+async function measured(file: Blob, kind: string, wish: Wish): Promise<{ picture: Seen | undefined; seconds: number | undefined }> {
+    if (kind === "image") return { picture: await look(file, wish), seconds: undefined };
+    const film = kind === "video" ? await poster(file) : undefined;
+    return { picture: film && (await look(film.source, wish)), seconds: film?.seconds };
 }
 
 /** The content of the message, without an address yet, and the bytes to send. */
@@ -67,8 +47,8 @@ export async function describe(file: File): Promise<{ content: Content; blob: Bl
     const name = clean(file.name, 200) || "file";
     const blob = await withoutExif(file);
     const info: Content = { mimetype: file.type || "application/octet-stream", size: blob.size };
-    const { picture, seconds } = await measured(blob, kind);
-    if (picture) Object.assign(info, { w: picture.width, h: picture.height, "xyz.amorgan.blurhash": hash(picture) });
+    const { picture, seconds } = await measured(blob, kind, "hash");
+    if (picture) Object.assign(info, { w: picture.width, h: picture.height, "xyz.amorgan.blurhash": picture.hash });
     if (seconds !== undefined && Number.isFinite(seconds)) info["duration"] = Math.round(seconds * 1000);
     return { content: { msgtype: `m.${kind}`, body: name, filename: name, info }, blob };
 }
@@ -84,8 +64,7 @@ export async function sendEntryFile(engine: Engine, entry: Entry, onprogress: ()
     };
     const info = entry.content["info"] as Content;
     const kind = String(entry.content["msgtype"]).slice(2);
-    const { picture } = await measured(upload.blob, kind);
-    const thumb = picture && (encrypted || kind === "video") ? await drawn(picture, THUMB).convertToBlob({ type: "image/jpeg", quality: 0.8 }) : undefined;
+    const thumb = encrypted || kind === "video" ? (await measured(upload.blob, kind, "thumb")).picture?.thumb : undefined;
     if (thumb) {
         const sealed = encrypted ? await encrypt(thumb) : undefined;
         const url = await uploadBlob(engine, sealed?.blob ?? thumb, { signal });

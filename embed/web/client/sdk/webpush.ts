@@ -1,19 +1,11 @@
 // Pushes to this browser while no page of the client is open.
 
 import type { Engine } from "./engine.ts";
+import { scriptAddress, WORKER } from "./scripts.ts";
 import { deviceName } from "./session.ts";
 
 const KIND = "chat.hromada.webpush";
 const APP = "chat.hromada.web";
-
-const WORKER = "/worker.js";
-type Factory = { createPolicy(name: string, rules: { createScriptURL: () => string }): { createScriptURL(url: string): string } };
-let worker: string | undefined;
-/** The page's policy lets no text be a script's address: this one makes one address, whatever it is asked. */
-function workerUrl(): string {
-    const types = (globalThis as unknown as { trustedTypes?: Factory }).trustedTypes;
-    return (worker ??= types?.createPolicy("hromada-worker", { createScriptURL: () => WORKER }).createScriptURL("") ?? WORKER);
-}
 
 /** Whether this browser can be pushed to. */
 export const canPush = (): boolean => "serviceWorker" in navigator && "PushManager" in window && "Notification" in window;
@@ -51,7 +43,7 @@ export async function isPushed(engine: Engine): Promise<boolean> {
 /** Begin. Asks for the permission to show notifications; false if it is refused. */
 export async function startPushes(engine: Engine, serverKey: string, lang: string, text: boolean): Promise<boolean> {
     if ((await Notification.requestPermission()) !== "granted") return false;
-    await navigator.serviceWorker.register(workerUrl(), { updateViaCache: "none" });
+    await navigator.serviceWorker.register(scriptAddress(WORKER), { updateViaCache: "none" });
     const { pushManager } = await navigator.serviceWorker.ready;
     const before = await pushManager.getSubscription();
     // A subscription is for one key: that of a server which has another one now takes nothing any more.

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { waveLine } from "../render/wave.ts";
 import { largestShown } from "../sdk/media.ts";
+import { ours } from "../sdk/scripts.ts";
 
 test("a voice is drawn as strokes, the loudest of each part", () => {
     assert.equal(waveLine([0, 1], 2), "M2 15v2M6 1v30");
@@ -15,4 +16,12 @@ test("what has to be fetched whole has a largest size, what the server plays has
     assert.equal(largestShown(true, false), 100e6);
     assert.equal(largestShown(false, true), Infinity);
     assert.equal(largestShown(false, false), 25e6);
+});
+
+test("scripts beside the page are ours, at addresses that say nothing else", () => {
+    const origin = "https://chat.example";
+    for (const good of ["/worker.js", "/assets/c.6WUANNK3.js", `${origin}/assets/c.A.js`]) assert.equal(ours(good, origin), new URL(good, origin).pathname);
+    for (const bad of ["https://evil.example/worker.js", "//evil.example/worker.js", "/assets/../_matrix/media/v3/x.js", "/worker.js?x", "/assets/a/b.js", "data:text/javascript,1", "blob:x", ""]) {
+        assert.throws(() => ours(bad, origin), bad);
+    }
 });
