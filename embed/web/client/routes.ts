@@ -9,7 +9,7 @@ export type Route =
     | { page: "verify" | "recovery" | "unlock" }
     | { page: "room"; room: string; event: string | undefined; via: string[]; panel: string | undefined }
     | { page: "explore"; query: string; server: string | undefined }
-    | { page: "invites" }
+    | { page: "invites" | "new" }
     | { page: "search"; query: string; room: string | undefined }
     | { page: "settings"; tab: string }
     | { page: "admin"; tab: string; id?: string | undefined };
@@ -28,6 +28,7 @@ export function parse(fragment: string): Route {
         case "recovery":
         case "unlock":
         case "invites":
+        case "new":
             return { page };
         case "sso":
             return { page, token: get("loginToken") ?? "" };

@@ -5,10 +5,10 @@ import { Icon } from "../../ui/Icon.tsx";
 import { lazy } from "../../ui/lazy.tsx";
 import { t } from "../i18n/t.ts";
 import { RoomPage, Strip } from "../pages/Room.tsx";
-import { route } from "../routes.ts";
+import { go, panel, type Route, route } from "../routes.ts";
 import { announced, app, loaded, me, openRow, rooms, toasts } from "../stores/app.ts";
 import { check } from "../stores/crypto.ts";
-import { newDialog, switcher } from "../stores/ui.ts";
+import { newDialog, personCard, switcher } from "../stores/ui.ts";
 import { Boundary } from "./Boundary.tsx";
 import { Dialogs } from "./Dialogs.tsx";
 import { RoomFace } from "./faces.tsx";
@@ -92,10 +92,27 @@ function Page(): JSX.Element {
     }
 }
 
+/** Addresses of what is shown above a page: it is opened, and the page below it keeps the address. */
+function useAbove(to: Route): void {
+    const ready = app.value !== undefined && loaded.value;
+    useEffect(() => {
+        if (!ready) return;
+        if (to.page === "new") {
+            newDialog.value = "people";
+            go({ page: "home" }, true);
+        } else if (to.page === "room" && to.panel?.startsWith("person:")) {
+            const row = rooms.value.get(to.room) ?? [...rooms.value.values()].find(({ alias }) => alias === to.room);
+            personCard.value = { user: to.panel.slice("person:".length), room: row?.id };
+            panel(undefined);
+        }
+    }, [to, ready]);
+}
+
 const WITHOUT_LIST = new Set(["explore"]);
 
 export function Client(): JSX.Element {
     const to = route.value;
+    useAbove(to);
     useEffect(() => {
         // On a new page the focus goes to its heading, so that a screen reader says where one is.
         if (to.page === "room" || to.page === "home") return undefined;

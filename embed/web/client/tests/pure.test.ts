@@ -75,7 +75,7 @@ test("what happened in a row is one line", () => {
 });
 
 test("routes there and back", () => {
-    for (const fragment of ["#/", "#/login", "#/room/!a:b", "#/room/!a:b/$event?via=x.org&panel=members", "#/explore?q=%D1%81%D0%B0%D0%B4", "#/settings/devices", "#/search?q=a&in=%21a%3Ab"]) {
+    for (const fragment of ["#/", "#/login", "#/room/!a:b", "#/room/!a:b/$event?via=x.org&panel=members", "#/explore?q=%D1%81%D0%B0%D0%B4", "#/settings/devices", "#/new", "#/room/!a:b?panel=person%3A%40ada%3Ab", "#/search?q=a&in=%21a%3Ab"]) {
         assert.equal(format(parse(fragment)), fragment);
     }
     assert.deepEqual(parse("#/nonsense/%E0%A4%A"), { page: "home" });
