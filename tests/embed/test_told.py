@@ -71,7 +71,8 @@ DEVICE = """() => new Promise((done) => {
 })"""
 
 
-async def _soft(route: Route) -> None:
+async def soft(route: Route) -> None:
+    """Answer that the session has ended, and its device has not."""
     body = {"errcode": "M_UNKNOWN_TOKEN", "error": "Sign in again", "soft_logout": True}
     await route.fulfill(status=401, json=body)
 
@@ -132,7 +133,7 @@ async def _a_soft_logout_keeps_the_device(ada: Person, mine: Client) -> str:
     assert await page.evaluate(AT_REST, mine.user_id) == [True, False, "refused", 48, "iv key sealed"]
     before = await mine.ok("GET", "/devices")
     for pattern in ("**/send/**", "**/_hromada/web/session/token"):
-        await page.route(pattern, _soft)
+        await page.route(pattern, soft)
     await ada.say("not lost")
     user = page.get_by_label("User name")
     await user.wait_for()

@@ -18,9 +18,13 @@ export async function login(user: string, password: string): Promise<Session> {
     return start(await ask<LoginAnswer>(`${CLIENT}/login`, { body: { type: "m.login.password", identifier, password, ...common(), ...same } }));
 }
 
-/** Sign in with the token that single sign-on came back with. Throws ApiError. */
+/**
+ * Sign in with the token that single sign-on came back with. Throws ApiError. Whose it is only the answer says: the
+ * device that was here is asked for, and of somebody else's account it is another one of that name.
+ */
 export async function loginWithToken(token: string): Promise<Session> {
-    return start(await ask<LoginAnswer>(`${CLIENT}/login`, { body: { type: "m.login.token", token, ...common() } }));
+    const last = await lastEnded();
+    return start(await ask<LoginAnswer>(`${CLIENT}/login`, { body: { type: "m.login.token", token, ...common(), ...(last?.soft && { device_id: last.deviceId }) } }));
 }
 
 const common = (): object => ({ initial_device_display_name: deviceName(), refresh_token: true });
