@@ -12,6 +12,7 @@ import pytest
 from tests.embed.people import Person, local, person
 from tests.embed.support_chat import Visitor, host, site_command
 from tests.embed.test_access import violations
+from tests.embed.test_small_screens import WIDE, look
 from tests.embed.test_support_host import visitor
 from tests.support.admin import OWN, acts, administrator
 from tests.support.client import Client, becomes, eventually, part
@@ -323,4 +324,10 @@ async def test_screen_readers_find_nothing_wrong(browser: Browser, server: Serve
         found += await violations(who, name)
         await shoot(who, f"admin-{name}")
     assert 'data-side="start"' in await who.page.locator("pre.snip").inner_text()
+    # Nothing sticks out of a telephone with the largest type.
+    await who.page.set_viewport_size({"width": 320, "height": 640})
+    await look(who, 22, "uk")
+    for name, where in pages.items():
+        await go(who, where)
+        found += [f"{name}: {each}" for each in await who.page.evaluate(WIDE)]
     assert found == [], "\n".join(found)

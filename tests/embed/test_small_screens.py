@@ -48,21 +48,43 @@ def places(room: str, invited: str) -> dict[str, str]:
         f"room/{room}?panel=details": "aside .quick",
         f"room/{room}?panel=members": "aside section .it",
         f"room/{room}?panel=settings": "aside .it:has-text('#garden')",
+        "verify": ".quiet h1",
+        "unlock": ".quiet textarea",
+        "recovery": ".key:not(:has(.bone))",
     }
 
 
-async def _look(who: Person, text_size: int, language: str) -> None:
-    """Take another size of type and another language."""
+async def _choose(who: Person, text_size: int, language: str) -> None:
     await who.page.evaluate(
         """([settings, language]) => {
             localStorage.setItem("hromada.settings", settings);
             localStorage.setItem("hromada.language", language);
-            location.hash = "#/";
         }""",
         [json.dumps({"textSize": text_size}), language],
     )
+
+
+async def look(who: Person, text_size: int, language: str) -> None:
+    """Take another size of type and another language."""
+    await _choose(who, text_size, language)
+    await who.page.evaluate("location.hash = '#/'")
     await who.page.reload()
     await who.page.locator("main.list .rm").first.wait_for()
+
+
+async def _before_one_is_in(who: Person) -> list[str]:
+    """What sticks out of the pages for those who have not signed in."""
+    found = []
+    page = who.page
+    await page.goto(f"{who.url}/#/login")
+    for language in ("uk", "en"):
+        await _choose(who, 22, language)
+        for place, there in (("login", "input[name=password]"), ("register", "input[autocomplete=new-password]")):
+            await page.goto(f"{who.url}/#/{place}")
+            await page.reload()
+            await page.locator(there).wait_for()
+            found += [f"{language} {place}: {each}" for each in await page.evaluate(WIDE)]
+    return found
 
 
 async def _open(who: Person, place: str, there: str) -> None:
@@ -89,17 +111,17 @@ async def test_small_screens(browser: Browser, server: Server, anonymous: Client
     await maya.send(room, {"msgtype": "m.text", "body": f"Hello, see {address}"})
     invited = await maya.create_room(name="Shed", preset="private_chat", topic="Tools and twine")
     await maya.ok("POST", f"/rooms/{part(invited)}/invite", {"user_id": mine.user_id})
+    found = await _before_one_is_in(ada)
     await ada.sign_in()
-    found = []
     for language in ("uk", "en"):
-        await _look(ada, 22, language)
+        await look(ada, 22, language)
         for place, there in places(room, invited).items():
             await _open(ada, place, there)
             found += [f"{language} {place}: {each}" for each in await ada.page.evaluate(WIDE)]
-    assert found == []
+    assert found == [], "\n".join(found)
     # At the usual size, to screen readers.
     await ada.page.set_viewport_size({"width": 390, "height": 780})
-    await _look(ada, 15, "en")
+    await look(ada, 15, "en")
     for place, there in places(room, invited).items():
         if "settings/" not in place:
             await _open(ada, place, there)

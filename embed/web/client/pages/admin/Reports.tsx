@@ -61,7 +61,7 @@ function Card({ report, onDone }: { report: Report; onDone: () => void }): JSX.E
         void (question.value = { title, text, yes: title, bad: true, run: () => void attempt(run) });
     const body = got?.event_json?.content?.body;
     return (
-        <article class="card pad stack" aria-label={`${a(`reports.kind-${kind}`)} #${report.id}`}>
+        <article class="card pad stack break" aria-label={`${a(`reports.kind-${kind}`)} #${report.id}`}>
             <div class="row wrapping">
                 <span class={`chip ${kind === "event" ? "bad" : kind === "user" ? "warn" : ""}`}><Icon name={kind === "event" ? "flag" : kind === "user" ? "user" : "hash"} />{a(`reports.kind-${kind}`)}</span>
                 <span class="small sub grow">{room ? a("reports.about", { room, name: nick(report.user_id), when: short(report.received_ts) }) : a("reports.about-none", { name: nick(report.user_id), when: short(report.received_ts) })}</span>

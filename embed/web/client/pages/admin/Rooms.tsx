@@ -108,7 +108,7 @@ export function RoomPage({ id }: { id: string }): JSX.Element {
     return (
         <>
             <Top title={nameOf(room)} up={up} text={room.topic}><Access room={room} /></Top>
-            <div class="row gap above-s"><Avatar id={id} name={nameOf(room)} src={thumbnail(room.avatar ?? undefined, 96)} square size="4rem" /><span class="small mut">{[room.canonical_alias, id].filter(Boolean).join(" · ")}<br />{a("room.creator")}: {room.creator} · {a("room.version")} {room.version} · {room.federatable ? `${a("room.federated")} · ` : ""}{a("room.history")}: {room.history_visibility ?? "–"}</span></div>
+            <div class="row gap above-s"><Avatar id={id} name={nameOf(room)} src={thumbnail(room.avatar ?? undefined, 96)} square size="4rem" /><span class="small mut break">{[room.canonical_alias, id].filter(Boolean).join(" · ")}<br />{a("room.creator")}: {room.creator} · {a("room.version")} {room.version} · {room.federatable ? `${a("room.federated")} · ` : ""}{a("room.history")}: {room.history_visibility ?? "–"}</span></div>
             {job && (
                 <div class={`note above-s${job.status === "failed" ? " warn" : ""}`} role="status">
                     <Icon name={job.status === "active" ? "loader" : job.status === "failed" ? "circle-alert" : "circle-check"} />
