@@ -35,7 +35,7 @@ ORIGIN = "https://shop.example"
 OPEN = (Auth.NONE, Auth.OPTIONAL)
 MEDIA_ALLOWED = {"get_content_authed", "get_content_override_name_authed", "get_content_thumbnail_authed",
                  "upload_content", "get_config_authed"}  # fmt: skip
-OWN = {"get_transcript", "mail_transcript", "erase_visitor"}
+OWN = {"get_transcript", "mail_transcript", "erase_visitor", "tell_context"}
 
 
 def table() -> list[tuple[Route[Any], bool]]:
