@@ -443,6 +443,10 @@ class RoomRepo(Protocol):
         """(room_nid, room_id) of published rooms."""
         ...
 
+    async def recently_active(self, after: int, limit: int) -> list[str]:
+        """Ids of the rooms in which something happened after this position, the latest first."""
+        ...
+
 
 class LogRepo(Protocol):
     """The counter row, and what is kept of entries so that they can be read back."""

@@ -44,12 +44,17 @@ class RecentRooms:
 
     async def read(self) -> int:
         """Read them; returns how many rooms are in memory now. Raises StoreUnavailable."""
-        memory = self._memory
+        memory, known = self._memory, 0
         async with memory.store.read_committed() as tx:
-            newest = await tx.events.after(self._position - _EVENTS, _EVENTS)
-        rooms = list(dict.fromkeys(stored.event.room_id for stored in reversed(newest)))[: self._max_rooms]
+            rooms = await tx.rooms.recently_active(self._position - _EVENTS, self._max_rooms)
         for room_id in rooms:
-            head = await memory.heads.fetch(room_id, memory.store)
-            if head is not None:
-                await memory.read_events(head.state, _ASKED)
-        return len(rooms)
+            try:
+                head = await memory.heads.fetch(room_id, memory.store)
+                if head is not None:
+                    await memory.read_events(head.state, _ASKED)
+                    known += 1
+            except StoreUnavailable:
+                raise
+            except Exception as error:  # what cannot be read there concerns those who ask for it, not the whole server
+                _log.warning("recent_room_not_read", room_id=room_id, error=str(error))
+        return known

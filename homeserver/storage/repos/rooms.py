@@ -158,6 +158,10 @@ _JOINED_PAIRS = Sql(
 _FORGET = Sql("UPDATE memberships SET forgotten = true WHERE user_id = :user_id AND room_nid = :room_nid")
 _SET_PUBLIC = Sql("UPDATE rooms SET is_public = :public WHERE room_nid = :room_nid")
 _PUBLIC = Sql("SELECT room_nid, room_id FROM rooms WHERE is_public ORDER BY room_nid")
+_RECENT = Sql(
+    "SELECT r.room_id FROM (SELECT room_nid, max(nid) AS newest FROM events WHERE nid > :after GROUP BY room_nid) e "
+    "JOIN rooms r ON r.room_nid = e.room_nid ORDER BY e.newest DESC LIMIT :count"
+)
 
 
 class SqlRoomRepo(RoomRepo):
@@ -337,6 +341,9 @@ class SqlRoomRepo(RoomRepo):
 
     async def public_rooms(self) -> list[tuple[int, str]]:
         return [(row[0], row[1]) for row in await _PUBLIC.rows(self._connection)]
+
+    async def recently_active(self, after: int, limit: int) -> list[str]:
+        return [row[0] for row in await _RECENT.rows(self._connection, after=after, count=limit)]
 
 
 def _json_keys(keys: Collection[StateKey]) -> str:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from homeserver.services.rooms.recent import RecentRooms
+from homeserver.storage.dialect import Fragment, Sql
 from tests.services.rooms.conftest import ALICE, BOB, CAROL, DAVE, World
 from tests.support.statements import counted
 from tests.support.store import SERVER_NAME
 
+BREAK = Sql(
+    "UPDATE events SET json = {damaged} WHERE room_nid = (SELECT room_nid FROM rooms WHERE room_id = :room_id)",
+    damaged=Fragment("x'00'", "'\\x00'::bytea"),
+)
 ERIN = f"@erin:{SERVER_NAME}"
 
 
@@ -39,3 +44,15 @@ async def test_an_empty_server_and_one_whose_database_is_away_start(world: World
     assert await RecentRooms(world.rooms.memory, world.log.position).read() == 0
     await world.store.engine.dispose()
     await RecentRooms(world.rooms.memory, world.log.position).run()
+
+
+async def test_a_room_that_cannot_be_read_stops_nothing(world: World) -> None:
+    """The worker's end would be the server's."""
+    rooms = [await world.create(ALICE) for _ in range(2)]
+    async with world.store.engine.write() as connection:
+        await BREAK.run(connection, room_id=rooms[1])
+    world.rooms.memory.forget()
+    recent = RecentRooms(world.rooms.memory, world.log.position)
+    await recent.run()
+    assert await recent.read() == 1
+    assert world.rooms.memory.heads.peek(rooms[0]) is not None
