@@ -139,6 +139,16 @@ async def test_what_is_done_to_a_message_waits_for_it(
     assert ada.faults == []
 
 
+# What is on the disk of unsent texts.
+DRAFTS = """() => new Promise((done) => {
+    const open = indexedDB.open("hromada");
+    open.onsuccess = () => {
+        const got = open.result.transaction("drafts").objectStore("drafts").getAll();
+        got.onsuccess = () => (open.result.close(), done(got.result.map(({ text }) => text)));
+    };
+})"""
+
+
 async def _what_is_not_in_the_outbox_is_in_its_draft(ada: Person, web_build: Path) -> None:
     """The page is loaded anew while the part is on its way that makes HTML of the marks in a message."""
     page = ada.page
@@ -154,11 +164,14 @@ async def _what_is_not_in_the_outbox_is_in_its_draft(ada: Person, web_build: Pat
     await ada.composer.press("Enter")
     await becomes(ada.composer.input_value, "")
     assert await ada.message("this is").count() == 0
+    # A browser takes back what it has not written when its page goes.
+    await becomes(lambda: page.evaluate(DRAFTS), ["this is *late*"])
     await page.unroute_all(behavior="ignoreErrors")
     await page.reload()
     await becomes(ada.composer.input_value, "this is *late*")
     await ada.composer.press("Enter")
     await ada.sent("this is late")
+    await becomes(lambda: page.evaluate(DRAFTS), [])
     await page.reload()
     await ada.message("this is late").wait_for()
     assert await ada.composer.input_value() == ""
