@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -21,7 +20,7 @@ from tests.support.mailserver import environment, running_mail_server
 from tests.support.ports import free_port
 from tests.support.postgres import PostgresCluster
 from tests.support.pushgateway import ENVIRONMENT, PushGateway, running_gateway
-from tests.support.server import Server, ServerOptions
+from tests.support.server import Server, ServerOptions, running_pair
 
 pytestmark = pytest.mark.all_only
 
@@ -67,16 +66,8 @@ def pair(postgres_cluster: PostgresCluster, tmp_path_factory: pytest.TempPathFac
     }
     database = postgres_cluster.make_database()
     options = ServerOptions(database_url=database, environment=settings)
-    one, two = servers = [Server(folder / name, options) for name in ("one", "two")]
-    try:
-        one.start()
-        for key in one.data_dir.glob("*.key*"):
-            shutil.copy2(key, two.data_dir / key.name)
-        two.start()
-        yield Pair(postgres_cluster, database, servers, service, mail_port)
-    finally:
-        for server in servers:
-            server.stop()
+    with running_pair(folder, options) as servers:
+        yield Pair(postgres_cluster, database, list(servers), service, mail_port)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import shutil
 from collections.abc import Iterator
 
 import aiohttp
@@ -15,7 +14,7 @@ from tests.api.test_keys import ALGORITHM, claim, publish, upload
 from tests.api.test_to_device import send
 from tests.support.client import Client, Reply, eventually, part, rooms, timeline
 from tests.support.postgres import PostgresCluster
-from tests.support.server import Server, ServerOptions
+from tests.support.server import Server, ServerOptions, running_pair
 from tests.support.stream import streaming
 
 pytestmark = pytest.mark.all_only
@@ -33,17 +32,8 @@ Orders = dict[str, list[str]]
 def pair(postgres_cluster: PostgresCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """Two processes with the same keys on one PostgreSQL."""
     options = ServerOptions(database_url=postgres_cluster.make_database())
-    folder = tmp_path_factory.mktemp("pair")
-    one, two = Server(folder / "one", options), Server(folder / "two", options)
-    try:
-        one.start()
-        for key in one.data_dir.glob("*.key*"):
-            shutil.copy2(key, two.data_dir / key.name)
-        two.start()
-        yield one, two
-    finally:
-        one.stop()
-        two.stop()
+    with running_pair(tmp_path_factory.mktemp("pair"), options) as servers:
+        yield servers
 
 
 def at(server: Server, client: Client) -> Client:

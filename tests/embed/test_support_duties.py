@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from tests.support.client import Client, eventually
 from tests.support.fixtures import fresh
 from tests.support.mailserver import environment, running_mail_server, text_of
 from tests.support.postgres import PostgresCluster
-from tests.support.server import Server, ServerOptions
+from tests.support.server import Server, ServerOptions, running_pair
 
 pytestmark = [pytest.mark.usefixtures("web_build"), pytest.mark.all_only]
 ORIGIN = "https://shop.example"
@@ -67,16 +66,8 @@ def two(postgres_cluster: PostgresCluster, tmp_path: Path) -> Iterator[Two]:
     mail_port = free_port()
     database = postgres_cluster.make_database()
     options = ServerOptions(database_url=database, environment=environment(mail_port))
-    first, second = Server(tmp_path / "one", options), Server(tmp_path / "two", options)
-    try:
-        first.start()
-        for key in first.data_dir.glob("*.key*"):
-            shutil.copy2(key, second.data_dir / key.name)
-        second.start()
-        yield Two(postgres_cluster, database, (first, second), mail_port)
-    finally:
-        first.stop()
-        second.stop()
+    with running_pair(tmp_path, options) as servers:
+        yield Two(postgres_cluster, database, servers, mail_port)
 
 
 async def test_visitors_get_each_letter_once_whoever_they_and_staff_are_with(

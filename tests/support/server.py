@@ -11,6 +11,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -178,3 +180,18 @@ class Server:
             if line.startswith("ready ") and line.endswith("\n"):
                 return line.removeprefix("ready ").strip().rstrip("/")
         return None
+
+
+@contextmanager
+def running_pair(folder: Path, options: ServerOptions) -> Iterator[tuple[Server, Server]]:
+    """Two processes of one server, with the same keys, on the database that `options` name."""
+    one, two = Server(folder / "one", options), Server(folder / "two", options)
+    try:
+        one.start()
+        for key in one.data_dir.glob("*.key*"):
+            shutil.copy2(key, two.data_dir / key.name)
+        two.start()
+        yield one, two
+    finally:
+        one.stop()
+        two.stop()
