@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+from homeserver import faults
+from homeserver.ports.store import StoreUnavailable
 from homeserver.services.rooms.recent import RecentRooms
 from homeserver.storage.dialect import Fragment, Sql
 from tests.services.rooms.conftest import ALICE, BOB, CAROL, DAVE, World
@@ -40,10 +44,20 @@ async def test_those_with_the_newest_events_are_read_up_to_a_bound(world: World)
     assert [room_id for room_id in rooms if memory.heads.peek(room_id) is not None] == [rooms[0], rooms[3]]
 
 
-async def test_an_empty_server_and_one_whose_database_is_away_start(world: World) -> None:
-    assert await RecentRooms(world.rooms.memory, world.log.position).read() == 0
-    await world.store.engine.dispose()
-    await RecentRooms(world.rooms.memory, world.log.position).run()
+async def test_an_empty_server_and_one_whose_database_is_away_start(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recent = RecentRooms(world.rooms.memory, world.log.position)
+    assert await recent.read() == 0
+
+    class Away:
+        async def reach(self, point: str) -> None:
+            raise StoreUnavailable(f"The database does not answer at {point}")
+
+    monkeypatch.setattr(faults, "plan", Away())
+    with pytest.raises(StoreUnavailable):
+        await recent.read()
+    await recent.run()
 
 
 async def test_a_room_that_cannot_be_read_stops_nothing(world: World) -> None:
