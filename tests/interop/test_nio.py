@@ -5,6 +5,7 @@ nio checks every answer against a JSON schema and turns what does not fit into a
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -148,7 +149,8 @@ async def _say(client: nio.AsyncClient, room: str, content: dict[str, Any]) -> s
 
 async def _arrived(client: nio.AsyncClient, room: str, event_id: str) -> Any:
     """The event, out of the client's next syncs."""
-    for _ in range(5):
+    until = time.monotonic() + 90
+    while time.monotonic() < until:
         joined = good(await client.sync(timeout=10_000)).rooms.join
         for event in joined[room].timeline.events if room in joined else []:
             if event.event_id == event_id:
