@@ -1,7 +1,8 @@
 """Events as they lie in the database: canonical JSON, packed with a dictionary where that makes it shorter.
 
-The first byte says which: `{` is plain JSON, a small number the dictionary that the rest was packed with
-(`dictionaries.py`). So both can be read in any row, and a new dictionary needs no migration.
+The first byte says which: `{` is plain JSON. Else its low half is the number of the dictionary that the rest was packed
+with (`dictionaries.py`), and its high half how the frame begins: whether it says how long the text is. So all of them
+can be read in any row, and a new dictionary needs no migration.
 """
 
 from __future__ import annotations
@@ -16,9 +17,13 @@ from homeserver.storage.dictionaries import DICTIONARIES
 
 _NEWEST = max(DICTIONARIES)
 _PLAIN = ord("{")
-# How each frame begins, so it is not stored: the format's mark, neither length nor checksum, a window of 64 KiB. So
-# nothing that is stored can announce a length and have that much memory set aside.
-_FRAME = b"\x28\xb5\x2f\xfd\x00\x30"
+# How each frame begins, so it is not stored: the format's mark and its descriptor, which is a length of one or two
+# bytes and no checksum (RFC 8878, 3.1.1.1). So nothing that is stored can announce more than 64 KiB and have that much
+# memory set aside.
+_MARK = b"\x28\xb5\x2f\xfd"
+_DESCRIPTORS = (0x20, 0x40, 0x60)
+# Frames without a length were written before those with one: their window, of 64 KiB, is left out as well.
+_UNSIZED = _MARK + b"\x00\x30"
 # Nearly all events take no more than this many times their packed size, and this many bytes.
 _USUAL_RATIO = 8
 _USUAL_REST = 1024
@@ -40,7 +45,7 @@ class _Contexts(threading.local):
             hash_log=12,
             chain_log=12,
             min_match=4,
-            write_content_size=False,
+            write_content_size=True,
             write_checksum=False,
             write_dict_id=False,
         )
@@ -53,17 +58,26 @@ class _Contexts(threading.local):
             number: zstandard.ZstdDecompressor(dict_data=dictionary).decompress
             for number, dictionary in dictionaries.items()
         }
+        self.sized = {
+            descriptor | number: (_MARK + bytes((descriptor,)), decompress)
+            for number, decompress in self.decompress.items()
+            for descriptor in _DESCRIPTORS
+        }
+        """By the first byte: what the frame begins with, and what unpacks it."""
 
 
 _contexts = _Contexts()
-_PREFIX = bytes((_NEWEST,))
 
 
 def pack(json: bytes) -> bytes:
     """The form in which an event's canonical `json` is stored: `json` itself unless packing makes it shorter."""
     if len(json) > MAX_EVENT_BYTES:
         return json
-    packed = _PREFIX + _contexts.compress(json)[len(_FRAME) :]
+    frame = _contexts.compress(json)
+    descriptor = frame[len(_MARK)]
+    if descriptor not in _DESCRIPTORS:  # another release of zstd might write it in another way
+        return json
+    packed = bytes((descriptor | _NEWEST,)) + frame[len(_MARK) + 1 :]
     return packed if len(packed) < len(json) else json
 
 
@@ -75,10 +89,24 @@ def unpack(stored: bytes) -> bytes:
     number = stored[0] if stored else None
     if number == _PLAIN:
         return stored
+    sized = _contexts.sized.get(number) if number is not None else None
+    if sized is not None:
+        head, decompress = sized
+        try:
+            json = decompress(head + stored[1:])
+        except zstandard.ZstdError as error:
+            raise PackingError(f"A stored event is damaged: {error}") from error
+        if len(json) > MAX_EVENT_BYTES:
+            raise PackingError("A stored event is damaged: it is larger than events are")
+        return json
+    return _unpack_unsized(stored, number)
+
+
+def _unpack_unsized(stored: bytes, number: int | None) -> bytes:
     decompress = _contexts.decompress.get(number) if number is not None else None
     if decompress is None:
         raise PackingError(f"A stored event begins with byte {number}, which stands for no dictionary of this release")
-    frame = _FRAME + stored[1:]
+    frame = _UNSIZED + stored[1:]
     # What comes back is the beginning of a piece of memory of the size named. Room for the largest event would each
     # time leave a hole of nearly that size, which the next one does not fit in.
     room = len(stored) * _USUAL_RATIO + _USUAL_REST

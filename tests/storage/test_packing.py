@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,8 @@ DIGESTS = {1: "e0746757c882295f8b06398df7d186e79330d27666483146e5105fa7bbabace2"
 """What these dictionaries packed can be read with them only: a digest may never change, only another one be added."""
 
 ID = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNO-_"
+FIRST = (b"\x01", b"\x21", b"\x41", b"\x61")
+"""How what was packed with the first dictionary begins: without a length, and with the kinds of it."""
 TEMPLATE: dict[str, Any] = {
     "auth_events": ["$" + ID, "$" + ID[::-1]],
     "depth": 5_000,
@@ -42,6 +45,19 @@ def test_what_was_packed_is_unpacked_alike(value: dict[str, Any]) -> None:
         packed = pack(json)
         assert len(packed) <= len(json)
         assert unpack(packed) == json
+        assert unpack(packed_before(json)) == json
+
+
+def packed_before(json: bytes) -> bytes:
+    """As events were packed when frames had no length."""
+    frame = zstandard.ZstdCompressor(
+        dict_data=zstandard.ZstdCompressionDict(DICTIONARIES[1]),
+        compression_params=zstandard.ZstdCompressionParameters(
+            window_log=13, write_content_size=False, write_checksum=False, write_dict_id=False
+        ),
+    ).compress(json)
+    assert frame[:5] == b"\x28\xb5\x2f\xfd\x00"  # then the window, which is left out: it is never more than 64 KiB
+    return b"\x01" + frame[6:]
 
 
 @pytest.mark.parametrize("unit", ["a", "\N{PARTY POPPER}", '"\\', ID])
@@ -67,7 +83,7 @@ def test_what_does_not_get_shorter_stays_plain() -> None:
 
 @given(st.binary())
 def test_nonsense_is_reported_as_such(rest: bytes) -> None:
-    for stored in (rest, b"\x01" + rest):
+    for stored in (rest, *(first + rest for first in FIRST)):
         if not stored.startswith(b"{"):
             try:
                 assert len(unpack(stored)) <= MAX_EVENT_BYTES
@@ -90,8 +106,13 @@ def test_nothing_is_unpacked_to_more_than_an_event() -> None:
     run = (MAX_EVENT_BYTES << 3 | block_of_run).to_bytes(3, "little") + b"a"
     end = (1 << 3 | block_of_run | last).to_bytes(3, "little") + b"a"
     assert unpack(b"\x01" + end) == b"a"
-    with pytest.raises(PackingError):
-        unpack(b"\x01" + run * 1_000 + end)
+    most = (MAX_EVENT_BYTES + 200 - 256).to_bytes(2, "little")  # frames of this kind say how much they exceed 256 by
+    for bomb in (b"\x01", b"\x61" + most, b"\x61" + b"\xff\xff", b"\x21\xff", b"\x41\x30" + most):
+        with pytest.raises(PackingError):
+            unpack(bomb + run * 1_000 + end)
+    just_over = (200 << 3 | block_of_run | last).to_bytes(3, "little") + b"a"
+    with pytest.raises(PackingError, match="larger than events are"):
+        unpack(b"\x61" + most + run + just_over)
 
 
 def test_what_was_packed_long_ago_can_be_read() -> None:
