@@ -312,7 +312,7 @@ def _demo(core: Core) -> Sequence[Worker]:
 
 def _client_workers(core: Core, push: PushParts, tell: AppServiceSenders) -> Sequence[Worker]:
     """The loops of what clients are served by."""
-    recent = RecentRooms(core.rooms.memory, core.log.position)
+    recent = RecentRooms(core.rooms.memory, core.rooms.history, core.log.position)
     mail = () if push.mail is None else (push.mail.run,)
     return core.base.duty.run, push.sender.run, tell.run, recent.run, *mail
 
