@@ -118,6 +118,11 @@ class Event:
         return content
 
     @property
+    def content_json(self) -> msgspec.Raw | None:
+        """The bytes of the content, where they lie apart already: in events that came from the store."""
+        return self._content_json
+
+    @property
     def prev_events(self) -> tuple[str, ...]:
         """Ids of the events before it in the graph."""
         return self._referenced[0]
