@@ -81,11 +81,18 @@ async def test_bad_tokens_are_refused(server: Server, http: aiohttp.ClientSessio
     await frame.begin(jwt=good)
     again = Frame(http, server, site)
     assert await refused(again, good) == "identity_invalid"  # used before
-    # Two keys serve at once; a third ends the first.
+    # Two keys serve at once, a new one from its first moment on; a third ends the first.
     second = keyed(server, site)
     for each in (key, second):
         await Frame(http, server, site).begin(jwt=signed(each, claims(site)))
     keyed(server, site)
+
+    async def serves_still() -> bool:
+        stranger = Frame(http, server, site)
+        body = {"nonce": await stranger.nonce(), "key": fresh("key"), "jwt": signed(key, claims(site)), "begin": False}
+        return (await stranger.ask("session", body)).status == 200
+
+    await becomes(serves_still, False)  # as soon as the server has looked at the site anew
     assert await refused(Frame(http, server, site), signed(key, claims(site))) == "identity_invalid"
 
 

@@ -38,6 +38,15 @@ class Known:
     expires_ms: int
 
 
+def names_a_key(site: LiveSite, text: str) -> bool:
+    """Whether a token names one of the site's keys, as this process knows them."""
+    try:
+        kid = jwt.get_unverified_header(text).get("kid") if len(text) <= _MOST_BYTES else None
+    except (jwt.PyJWTError, ValueError, TypeError):
+        return False
+    return any(key.kid == kid for key in site.config.identity.keys)
+
+
 def read_token(site: LiveSite, text: str, now_ms: int) -> Known:
     """What a token says, if the site has signed it. Raises MatrixError(FORBIDDEN), which says what is wrong."""
     if len(text) > _MOST_BYTES or not text.isascii():

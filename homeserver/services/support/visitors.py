@@ -26,7 +26,7 @@ from homeserver.services.accounts.sessions import Opened, Sessions, Tokens
 from homeserver.services.commit import Committer
 from homeserver.services.support import cards, texts
 from homeserver.services.support.cases import Cases, Opening
-from homeserver.services.support.identity import Identities, Known, attributes_json, read_token
+from homeserver.services.support.identity import Identities, Known, attributes_json, names_a_key, read_token
 from homeserver.services.support.removal import close_visitor, forget_files
 from homeserver.services.support.rooms import SupportRooms
 from homeserver.services.support.site import Field, visitors_rate
@@ -122,6 +122,8 @@ class Visitors:
         Raises MatrixError: FORBIDDEN (the site is off, identity wanted or bad), MISSING_PARAM (form, consent),
         LIMIT_EXCEEDED.
         """
+        if start.jwt and not names_a_key(site, start.jwt):
+            site = await self._sites.get(site.id, fresh=True)  # sites sign with a new key as soon as they have it
         _require_enabled(site)
         before = await self._of(site, current)
         known = await self._known(site, start, before) if start.jwt else None
