@@ -282,10 +282,10 @@ async def test_any_request_of_a_service_ends_the_waiting(
         service.status = 503
         attempts = service.attempts
         room = await here.bot.create_room(name="late")
-        await service.until(lambda: service.attempts >= attempts + 4)  # the next one would be 8 s later
+        await service.until(lambda: service.attempts >= attempts + 5)  # the next one would be 16 s later
         service.status = 200
         await here.bot.ok("GET", "/account/whoami")
-        await service.until(lambda: any(event["room_id"] == room for event in service.events()), seconds=6)
+        await service.until(lambda: any(event["room_id"] == room for event in service.events()), seconds=14)
 
 
 @pytest.mark.parametrize("unknown", [404, 405])

@@ -167,11 +167,11 @@ async def test_waiting_ends_when_the_service_is_heard_of(
     service.status = 503
     await here.bot.send(room, "late")
     attempts = service.attempts
-    await service.until(lambda: service.attempts >= attempts + 4)  # the next one would be 8 s later
+    await service.until(lambda: service.attempts >= attempts + 5)  # the next one would be 16 s later
     service.status = 200
     pinged = await here.bot.ok("POST", "/_matrix/client/v1/appservice/db/ping", {"transaction_id": "meow"})
     assert pinged["duration_ms"] >= 0
-    await service.until(lambda: service.messages() == ["late"], seconds=6)
+    await service.until(lambda: service.messages() == ["late"], seconds=14)
     assert ("POST", "/_matrix/app/v1/ping", {}) in service.asked
 
 
