@@ -18,6 +18,7 @@ from homeserver.ports.accounts import (
     SessionRepo,
     UserRepo,
 )
+from homeserver.ports.addresses import AddressRepo
 from homeserver.ports.administration import AdministrationRepo
 from homeserver.ports.aliases import AliasRepo
 from homeserver.ports.appservices import AppServiceRepo
@@ -64,6 +65,8 @@ class Transaction(Protocol):
     def account_data(self) -> AccountDataRepo: ...
     @property
     def filters(self) -> FilterRepo: ...
+    @property
+    def addresses(self) -> AddressRepo: ...
     @property
     def administration(self) -> AdministrationRepo: ...
     @property

@@ -14,6 +14,7 @@ from homeserver.storage.dialect import Connection
 from homeserver.storage.engine import Engine
 from homeserver.storage.ids import IdBlocks, TransactionIds
 from homeserver.storage.repos.accounts import SqlDeviceRepo, SqlUserRepo
+from homeserver.storage.repos.addresses import SqlAddressRepo
 from homeserver.storage.repos.administration import SqlAdministrationRepo
 from homeserver.storage.repos.aliases import SqlAliasRepo
 from homeserver.storage.repos.append import Appender
@@ -105,6 +106,10 @@ class SqlTransaction:
     @cached_property
     def relations(self) -> SqlRelationRepo:
         return SqlRelationRepo(self._connection, self._reader)
+
+    @cached_property
+    def addresses(self) -> SqlAddressRepo:
+        return SqlAddressRepo(self._connection)
 
     @cached_property
     def administration(self) -> SqlAdministrationRepo:

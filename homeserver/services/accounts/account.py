@@ -121,6 +121,7 @@ class Account:
                 unit.tell(lambda position: SessionsEntry(position, user_id, erased=True))
             await tx.profiles.delete(user_id, None)
             await tx.account_data.delete_all(user_id)
+            await tx.addresses.forget_user(user_id)
             gone = await self._sessions.end_devices_in(unit, user_id, None)
             await tx.keys.delete_user(user_id)
             await tx.backups.forget_user(user_id)

@@ -5,7 +5,6 @@ spec: client-server-api#push-notifications
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from homeserver.core.addresses import is_address
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.clock import Clock
 from homeserver.ports.log import PushersEntry
@@ -25,11 +25,8 @@ from homeserver.services.push.mail import EMAIL
 from homeserver.services.push.webpush import WEB_PUSH, BadSubscription, check_subscription
 
 HTTP = "http"
-_ADDRESS = re.compile(
-    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){0,8}", re.ASCII
-)
 MAX_APP_ID, MAX_PUSHKEY = 64, 512  # spec: client-server-api#post_matrixclientv3pushersset
-_MAX_NAME, _MAX_LANG, _MAX_URL, _MAX_ADDRESS = 255, 64, 2_048, 254
+_MAX_NAME, _MAX_LANG, _MAX_URL = 255, 64, 2_048
 _NOTIFY = "/_matrix/push/v1/notify"
 
 
@@ -151,7 +148,7 @@ class Pushers:
     def _check_address(self, pushkey: str, wanted: Wanted) -> None:
         """Whether it can be reached, as far as that shows."""
         if wanted.kind == EMAIL:
-            if len(pushkey) > _MAX_ADDRESS or _ADDRESS.fullmatch(pushkey) is None:
+            if not is_address(pushkey):
                 raise MatrixError(ErrCode.INVALID_PARAM, "pushkey is no e-mail address")
             return
         self._check_url(wanted.data.get("url"), "" if wanted.kind == WEB_PUSH else _NOTIFY)

@@ -2,6 +2,7 @@
 
 from homeserver.storage.schema import (
     accounts,
+    addresses,
     administration,
     appservices,
     backups,
@@ -21,6 +22,7 @@ from homeserver.storage.schema.base import metadata
 
 __all__ = [
     "accounts",
+    "addresses",
     "administration",
     "appservices",
     "backups",

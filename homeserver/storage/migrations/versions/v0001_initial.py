@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001.999"
+revision = "0001.9991"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -17,6 +17,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one call for each table
     """Create every table."""
     _account_data()
     _acts()
+    _address_checks()
     _appservice_deliveries()
     _appservice_rooms()
     _auth_graph()
@@ -76,6 +77,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one call for each table
     _to_device_blocks()
     _to_device_packs()
     _url_previews()
+    _user_addresses()
     _users()
     _event_search()
 
@@ -106,6 +108,26 @@ def _acts() -> None:
     )
     op.create_index("ix_acts_target", "acts", ["target", "act_id"], unique=False)
     op.create_index("ix_acts_ts", "acts", ["ts"], unique=False)
+
+
+def _address_checks() -> None:
+    op.create_table(
+        "address_checks",
+        sa.Column("sid", sa.Text(), nullable=False),
+        sa.Column("key", sa.LargeBinary(), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("medium", sa.Text(), nullable=False),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.Text(), nullable=True),
+        sa.Column("send_attempt", sa.BigInteger(), nullable=False),
+        sa.Column("lang", sa.Text(), nullable=False),
+        sa.Column("expires_ms", sa.BigInteger(), nullable=False),
+        sa.Column("validated_ms", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("sid", name="pk_address_checks"),
+        sa.UniqueConstraint("key", name="uq_address_checks_key"),
+    )
+    op.create_index("ix_address_checks_expires_ms", "address_checks", ["expires_ms"], unique=False)
+    op.create_index("ix_address_checks_user_id", "address_checks", ["user_id"], unique=False)
 
 
 def _appservice_deliveries() -> None:
@@ -975,6 +997,20 @@ def _url_previews() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_url_previews_expires_ms", "url_previews", ["expires_ms"], unique=False)
+
+
+def _user_addresses() -> None:
+    op.create_table(
+        "user_addresses",
+        sa.Column("medium", sa.Text(), nullable=False),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("validated_ms", sa.BigInteger(), nullable=False),
+        sa.Column("added_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("medium", "address", name="pk_user_addresses"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_user_addresses_user_id", "user_addresses", ["user_id"], unique=False)
 
 
 def _users() -> None:
