@@ -27,25 +27,25 @@ class Suspension(msgspec.Struct):
     suspended: bool
 
 
-async def change_password(api: ClientServices, who: Requester, *, body: dict[str, Any]) -> None:
-    """Change the password."""
+async def change_password(api: ClientServices, who: Requester | None, *, body: dict[str, Any]) -> None:
+    """Change the password; without an access token, set a lost one anew."""
+    if who is not None and who.is_guest:
+        raise MatrixError(ErrCode.GUEST_ACCESS_FORBIDDEN, "Guests may not do this")
     new_password = body.get("new_password")
     if new_password is None:
         raise MatrixError(ErrCode.MISSING_PARAM, "new_password is missing")
     if not isinstance(new_password, str):
         raise MatrixError(ErrCode.BAD_JSON, "new_password must be a string")
-    await api.accounts.account.change_password(who, new_password, body)
+    if who is None:
+        await api.accounts.account.reset_password(new_password, body)
+    else:
+        await api.accounts.account.change_password(who, new_password, body)
 
 
 async def deactivate_account(api: ClientServices, who: Requester, *, body: dict[str, Any]) -> dict[str, Any]:
-    """Deactivate the account for good. Without third-party identifiers there is nothing to unbind."""
+    """Deactivate the account for good. No identity server knows of its addresses: there is nothing to unbind."""
     await api.accounts.account.deactivate_own(who, body)
     return {"id_server_unbind_result": "success"}
-
-
-async def get_account_3pids(api: ClientServices, who: Requester) -> dict[str, Any]:
-    """Third-party identifiers: nobody has any, and clients ask for them in their settings."""
-    return {"threepids": []}
 
 
 async def get_who_is(api: ClientServices, who: Requester, *, user_id: str) -> dict[str, Any]:

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from client_api import account, account_data, devices, fallback, filters, profile, registration, sessions
+from client_api import (
+    account,
+    account_data,
+    addresses,
+    devices,
+    fallback,
+    filters,
+    mail,
+    profile,
+    registration,
+    sessions,
+)
 from client_api.bounds import FREE_BODY
 from client_api.deps import ClientServices
+from homeserver.services.accounts.address_checks import PATH
 from homeserver.web.route import Auth, Route
 
 V1 = "/_matrix/client/v1"
@@ -16,6 +28,7 @@ _DATA = f"{V3}/user/{{userId}}/account_data/{{type}}"
 _ROOM_DATA = f"{V3}/user/{{userId}}/rooms/{{roomId}}/account_data/{{type}}"
 _VALIDITY = f"{V1}/register/m.login.registration_token/validity"
 _FALLBACK = f"{V3}/auth/{{authType}}/fallback/web"
+_PAGE_BODY = 4_096
 _SHARED_SECRET = "/_synapse/admin/v1/register"
 
 ROUTES_ACCOUNTS: list[Route[ClientServices]] = [
@@ -46,9 +59,40 @@ ROUTES_ACCOUNTS: list[Route[ClientServices]] = [
     Route("POST", f"{V3}/logout", sessions.logout, auth=NONE),
     Route("POST", f"{V3}/logout/all", sessions.logout_all, auth=NONE),
     Route("GET", f"{V3}/account/whoami", sessions.get_token_owner, auth=GUEST_OK),
-    Route("POST", f"{V3}/account/password", account.change_password, body_limit=FREE_BODY),
+    Route(
+        "POST",
+        f"{V3}/account/password",
+        account.change_password,
+        auth=Auth.OPTIONAL,
+        limit="password",
+        body_limit=FREE_BODY,
+    ),
     Route("POST", f"{V3}/account/deactivate", account.deactivate_account, body_limit=FREE_BODY),
-    Route("GET", f"{V3}/account/3pid", account.get_account_3pids),
+    Route("GET", f"{V3}/account/3pid", addresses.get_account_3pids),
+    Route("POST", f"{V3}/account/3pid/add", addresses.add_3pid, body_limit=FREE_BODY),
+    Route("POST", f"{V3}/account/3pid/delete", addresses.delete_3pid_from_account),
+    Route(
+        "POST",
+        f"{V3}/account/3pid/email/requestToken",
+        addresses.request_token_to_3pid_email,
+        limit="address_checks",
+    ),
+    Route(
+        "POST",
+        f"{V3}/account/password/email/requestToken",
+        addresses.request_token_to_reset_password_email,
+        auth=NONE,
+        limit="address_checks",
+    ),
+    Route(
+        "POST",
+        f"{V3}/register/email/requestToken",
+        addresses.request_token_to_register_email,
+        auth=NONE,
+        limit="address_checks",
+    ),
+    Route("GET", PATH, mail.get_address_page, auth=NONE),
+    Route("POST", PATH, mail.post_address_page, auth=NONE, body_limit=_PAGE_BODY),
     Route("GET", f"{V3}/admin/whois/{{userId}}", account.get_who_is),
     Route("GET", f"{V1}/admin/lock/{{userId}}", account.get_admin_lock_user),
     Route("PUT", f"{V1}/admin/lock/{{userId}}", account.set_admin_lock_user),

@@ -73,26 +73,24 @@ async def complete_fallback_stage(api: ClientServices, *, request: Request, auth
         await api.accounts.interactive.complete_stage(session, auth_type, auth)
     except MatrixError as error:
         return await _form(api, request, auth_type, session, error)
-    language = _language(request)
-    return await _PAGES.render(
-        "fallback_done.html", _HEADERS, language=language, texts=_TEXTS[language], script=_SCRIPT
-    )
+    lang = language(request)
+    return await _PAGES.render("fallback_done.html", _HEADERS, language=lang, texts=_TEXTS[lang], script=_SCRIPT)
 
 
 async def _form(
     api: ClientServices, request: Request, stage: str, session: str, error: MatrixError | None = None
 ) -> Response:
     _require_page(stage)
-    language = _language(request)
+    lang = language(request)
     return await _PAGES.render(
         "fallback.html",
         _HEADERS,
         status=200 if error is None else error.status,
-        language=language,
-        texts=_TEXTS[language],
+        language=lang,
+        texts=_TEXTS[lang],
         stage=stage,
         session=session.encode("utf-8", "replace").decode(),
-        policies=_policies(api, language) if stage == TERMS else [],
+        policies=_policies(api, lang) if stage == TERMS else [],
         error=None if error is None else error.message,
     )
 
@@ -114,10 +112,10 @@ def _policies(api: ClientServices, language: str) -> list[dict[str, str]]:
     return found
 
 
-def _language(request: Request) -> str:
+def language(request: Request) -> str:
     """The first language of the browser that the pages speak."""
     for wanted in request.headers.get("accept-language", "")[:200].split(","):
-        language = wanted.partition(";")[0].partition("-")[0].strip().lower()
-        if language in _TEXTS:
-            return language
+        lang = wanted.partition(";")[0].partition("-")[0].strip().lower()
+        if lang in _TEXTS:
+            return lang
     return "en"

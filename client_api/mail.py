@@ -1,4 +1,4 @@
-"""The pages behind the links in letters: they ask, and do what was asked..
+"""The pages behind the links in letters: they ask, and do what was asked.
 
 Programs that look for harm in letters follow every link, so only the POST of the form, or of a mail program's own
 button (RFC 8058), does anything.
@@ -33,7 +33,17 @@ async def post_mail_page(api: ClientServices, *, purpose: Purpose, token: str) -
     return _page(await mail.act(purpose, token) if mail is not None else None)
 
 
+async def get_address_page(api: ClientServices, *, token: str) -> Response:
+    """The page that asks whose an address is."""
+    return _page(await api.accounts.addresses.page(token))
+
+
+async def post_address_page(api: ClientServices, *, token: str) -> Response:
+    """Whoever reads the address's letters says that it is theirs."""
+    return _page(await api.accounts.addresses.act(token))
+
+
 def _page(html: str | None) -> Response:
     if html is None:
-        raise MatrixError(ErrCode.NOT_FOUND, "This link is about letters that nobody gets any more")
+        raise MatrixError(ErrCode.NOT_FOUND, "This link is not known, or not any more")
     return Response(200, _HEADERS, html.encode())

@@ -12,6 +12,7 @@ import msgspec
 from client_api.accounts import LoggedIn, bearer, logged_in
 from client_api.bounds import Id, Text
 from client_api.deps import ClientServices
+from client_api.fallback import language
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.services.accounts.interactive import Operation
 from homeserver.services.accounts.login import APPSERVICE
@@ -30,6 +31,8 @@ class RegisterRequest(msgspec.Struct):
     refresh_token: bool | None = None
     guest_access_token: Text | None = None
     type: str | None = None
+    email: str | None = msgspec.field(default=None, name="chat.hromada.email")
+    """An address that is asked, once the account is there, whether it is its owner's."""
 
     def wanted(self) -> NewAccount:
         """The account asked for."""
@@ -62,13 +65,17 @@ async def register(
     """Register an account."""
     body = dict(await api.accounts.interactive.whole_body(Operation("register", None, body)))
     details = convert(body, RegisterRequest)
-    register_ = api.accounts.register
+    register_, addresses = api.accounts.register, api.accounts.addresses
+    if details.email is not None and addresses.offered:
+        addresses.require_address(details.email)
     if kind == "guest":
         return _answer(api, await register_.register_guest(details.initial_device_display_name))
     if details.type == APPSERVICE:
         return _answer(api, await register_.register_for_appservice(details.wanted(), bearer(request)))
     answer = _answer(api, await register_.register(details.wanted(), body))
     api.accounts.interactive.remember(Operation("register", None, body), msgspec.to_builtins(answer))
+    if details.email is not None and addresses.offered:
+        await addresses.welcome(answer.user_id, details.email, language(request))
     return answer
 
 

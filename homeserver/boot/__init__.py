@@ -169,11 +169,10 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
     base = Foundations(config, store, committer, limits, clock, entropy, load_registry(config), duty)
     sessions = build_sessions(base, secrets.jwt_keys)
     log.listen(sessions.follow, lambda: None)
-    signer = Signer(config.server.name, secrets.signing_key)
     outbound = LazyOutbound(config)
     queries = build_queries(config, base.appservices, outbound.get)
     settings = RoomsConfig(
-        signer,
+        Signer(config.server.name, secrets.signing_key),
         clock,
         entropy,
         room_version(config.rooms.default_version),
@@ -190,7 +189,8 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
     )
     rooms = build_rooms(store, log, committer, MemberProfiles(store), settings)
     audit, passwords = build_audit(base), build_passwords(base)
-    accounts = build_accounts(base, sessions, rooms.memberships, queries, audit, passwords, outbound.get)
+    keys = parts.push_keys(config, secrets, base.clock)
+    accounts = build_accounts(base, sessions, rooms.memberships, queries, audit, passwords, outbound.get, keys.links)
     lists = RoomLists(store, log)
     e2e = build_e2e(base, follower, lists, accounts.interactive)
     # From a key that all processes of a server share, and of no use to who learns it but for nonces.
@@ -212,7 +212,7 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
         administration,
         lists,
         e2e,
-        parts.push_keys(config, secrets, base.clock),
+        keys,
         support,
         Renewal(store, keeps_words=parts.keeps_words(config)),
     )
@@ -400,6 +400,7 @@ def build_maintenance(core: Core, media: MediaSide | None) -> Maintenance:
         report_days=limits.report_days,
         chores=[
             core.accounts.interactive.expire,
+            core.accounts.addresses.expire,
             core.administration.audit.prune,
             core.e2e.backups.purge,
             *(() if media is None else (media.uploads.forget_expired, media.thumbnails.expire, media.control.chore)),

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from homeserver.boot.identity import build_providers
+from homeserver.boot.mail import address_post, address_settings
 from homeserver.config.auth import Auth
 from homeserver.config.keyfiles import UnsafeFile, read_private
 from homeserver.config.model import Config
@@ -25,6 +26,8 @@ from homeserver.ports.ratelimits import RateLimits
 from homeserver.ports.rooms_of_users import RoomActions
 from homeserver.ports.store import Store
 from homeserver.services.accounts.account import Account
+from homeserver.services.accounts.address_checks import EmailStage
+from homeserver.services.accounts.addresses import Addresses
 from homeserver.services.accounts.admin import Admin, SharedSecretRegistration
 from homeserver.services.accounts.container import AccountServices
 from homeserver.services.accounts.credentials import Credentials
@@ -90,6 +93,7 @@ def build_accounts(
     audit: Audit,
     passwords: Passwords,
     outbound: OutboundSource,
+    link_key: bytes,
 ) -> AccountServices:
     """Everything behind the account endpoints. Raises ValueError for unusable JWT login settings."""
     config, store, clock, entropy = base.config, base.store, base.clock, base.entropy
@@ -100,12 +104,14 @@ def build_accounts(
     credentials = Credentials(store, passwords, base.limits, name, providers)
     token_stage = RegistrationTokenStage(store, clock)
     policies = _policies(config)
-    stages = (DummyStage(), PasswordStage(credentials), token_stage, TermsStage(policies))
+    stages = (DummyStage(), PasswordStage(credentials), token_stage, TermsStage(policies), EmailStage(store, clock))
     interactive = Interactive(
         store, clock, entropy, stages, InteractiveSettings(lifetime_ms=auth.interactive_session_seconds * 1000)
     )
-    appservices = base.appservices
-    registration = config.registration
+    addresses = Addresses(
+        store, clock, entropy, base.limits, interactive, address_post(config, link_key), address_settings(config)
+    )
+    by_mail, appservices = addresses.offered, base.appservices
     register = Register(
         store,
         base.committer,
@@ -115,23 +121,19 @@ def build_accounts(
         sessions,
         interactive,
         appservices,
-        RegistrationSettings(name, Mode(registration.mode), registration.guests, registration.first_user, policies),
+        _registration(config, policies, by_mail),
     )
     jwt = JwtLogin(store, clock, _issuer(auth, Path(config.server.data_dir)), name) if auth.jwt_login else None
-    settings = LoginSettings(name, login_token_lifetime_ms=auth.login_token_seconds * 1000)
+    settings = LoginSettings(name, login_token_lifetime_ms=auth.login_token_seconds * 1000, by_mail=by_mail)
     return AccountServices(
-        account=Account(store, base.committer, passwords, sessions, interactive, rooms, providers),
+        account=Account(store, base.committer, passwords, sessions, interactive, rooms, providers, by_mail=by_mail),
         account_data=AccountData(
             store, base.committer, max_bytes=limits.account_data_bytes, quota=account_data_quota(config)
         ),
+        addresses=addresses,
         admin=Admin(store, base.committer, sessions, audit, name),
         devices=Devices(store, base.committer, clock, sessions, interactive, max_devices=limits.devices_per_user),
-        filters=Filters(
-            store,
-            max_bytes=limits.filter_bytes,
-            max_per_user=limits.filters_per_user,
-            max_total=limits.filters_total_bytes,
-        ),
+        filters=_filters(base),
         interactive=interactive,
         login=Login(store, clock, entropy, credentials, sessions, appservices, jwt, settings, providers),
         profiles=profiles,
@@ -139,7 +141,26 @@ def build_accounts(
         register=register,
         registration_tokens=token_stage,
         sessions=sessions,
-        shared_secret=SharedSecretRegistration(registration.shared_secret or None, register, clock, entropy),
+        shared_secret=SharedSecretRegistration(config.registration.shared_secret or None, register, clock, entropy),
+    )
+
+
+def _registration(config: Config, policies: dict[str, Any], by_mail: bool) -> RegistrationSettings:
+    """Who may register."""
+    name, registration = config.server.name, config.registration
+    return RegistrationSettings(
+        name, Mode(registration.mode), registration.guests, registration.first_user, policies, by_mail
+    )
+
+
+def _filters(base: Foundations) -> Filters:
+    """Stored filters, within their bounds."""
+    limits = base.config.limits
+    return Filters(
+        base.store,
+        max_bytes=limits.filter_bytes,
+        max_per_user=limits.filters_per_user,
+        max_total=limits.filters_total_bytes,
     )
 
 

@@ -67,6 +67,7 @@ def public_info(config: Config) -> PublicInfo:
         support_page=server.support_page or None,
         default_room_version=config.rooms.default_version,
         encrypt_by_default=config.rooms.encrypt_by_default,
+        can_change_3pids=bool(config.mail.host),
         can_get_login_token=config.auth.login_token_seconds > 0,
         visitor_message_bytes=config.support.message_bytes,
     )

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
-from typing import Any
 
 from homeserver.boot.accounts import Foundations
+from homeserver.boot.mail import mailer_of
 from homeserver.boot.parts import PushKeys, public_base_url
 from homeserver.ports.mail import Mailer
 from homeserver.ports.outbound import OutboundSource
@@ -59,7 +58,7 @@ def build_push(  # the services that it stands on
     mail, mailer = None, None
     if config.mail.host:
         reading = Reading(base.store, lists, ignored, notifications)
-        mailer = _mailer_of(base)
+        mailer = mailer_of(config)
         mail = _letters_of(base, log, reading, keys.links, mailer)
         sender.write_letters(mail)
     limits = PusherLimits(
@@ -71,30 +70,6 @@ def build_push(  # the services that it stands on
     )
     pushers = Pushers(base.store, base.committer, base.clock, limits)
     return PushParts(pushers, sender, notifications, mail, mailer)
-
-
-def _mailer_of(base: Foundations) -> Callable[[], Mailer]:
-    config = base.config
-
-    @cache
-    def mailer() -> Mailer:
-        remote: Any = import_module("homeserver.remote.mail")
-        mail = config.mail
-        settings = remote.SmtpSettings(
-            host=mail.host,
-            port=mail.port,
-            security=mail.security,
-            username=mail.username,
-            password=mail.password,
-            sender=mail.sender,
-            sender_name=mail.sender_name,
-            server_name=config.server.name,
-            timeout_s=float(mail.timeout_seconds),
-        )
-        made: Mailer = remote.SmtpMailer(settings)
-        return made
-
-    return mailer
 
 
 def _letters_of(

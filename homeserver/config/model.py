@@ -180,6 +180,13 @@ class RateLimits(Section, frozen=True, kw_only=True):
     mail_confirmations: Annotated[Rate, _doc("E-mail addresses asked whether they want letters, by user.")] = Rate(
         0.001, 5
     )
+    address_checks: Annotated[
+        Rate, _doc("Letters to people's own addresses asked for, by user, or by address without one.")
+    ] = Rate(0.01, 10)
+    address_letters: Annotated[Rate, _doc("The same, by the e-mail address that they go to.")] = Rate(0.003, 5)
+    password: Annotated[Rate, _doc("Requests to change a password, by user, or by address where it is lost.")] = Rate(
+        1, 60
+    )
     to_device: Annotated[Rate, _doc("Requests that send messages to devices, by user.")] = Rate(10, 500)
     media_preview: Annotated[Rate, _doc("URL previews, by user.")] = Rate(1, 30)
     media_create: Annotated[Rate, _doc("Media ids made for later uploads, by user.")] = Rate(10, 50)
@@ -274,7 +281,8 @@ class Push(Section, frozen=True, kw_only=True):
 
 
 class Mail(Section, frozen=True, kw_only=True):
-    """Letters about unread messages, to e-mail addresses that have agreed (docs/subsystems/push.md)."""
+    """Letters about unread messages, to e-mail addresses that have agreed (docs/subsystems/push.md), and to the
+    addresses of accounts, such as when a password is lost (docs/subsystems/accounts.md)."""
 
     host: Annotated[str, _doc("The mail server that takes letters (SMTP). Empty: none are written.")] = ""
     port: Annotated[int, _doc("Its port.", ge=1, le=65_535)] = 587
@@ -296,7 +304,11 @@ class Mail(Section, frozen=True, kw_only=True):
             le=86_400,
         ),
     ] = 600
-    pushers_per_user: Annotated[int, _doc("Addresses of one user.", ge=1, le=100)] = 5
+    pushers_per_user: Annotated[int, _doc("Addresses at which one user is told of messages.", ge=1, le=100)] = 5
+    addresses_per_user: Annotated[int, _doc("Addresses of one account.", ge=1, le=100)] = 10
+    link_hours: Annotated[
+        int, _doc("How long the links in letters about addresses and lost passwords work.", ge=1, le=168)
+    ] = 24
     show_text: Annotated[
         bool, _doc("Letters show what was said in rooms that are not encrypted. Off: only who wrote, where, how often.")
     ] = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -12,9 +12,13 @@ from typing import Any, cast
 from client_api.accounts_routes import ROUTES_ACCOUNTS
 from client_api.deps import ClientServices, PublicInfo
 from client_api.personal_routes import PERSONAL_ROUTES
+from homeserver.ports.mail import Letter, Mailer
 from homeserver.ports.ratelimits import Rate
 from homeserver.services.accounts import stages
 from homeserver.services.accounts.account import Account
+from homeserver.services.accounts.address_checks import AddressLinks, EmailStage
+from homeserver.services.accounts.address_letters import AddressLetters
+from homeserver.services.accounts.addresses import Addresses, AddressPost, AddressSettings
 from homeserver.services.accounts.admin import Admin, SharedSecretRegistration
 from homeserver.services.accounts.appservices import NoAppServices
 from homeserver.services.accounts.container import AccountServices
@@ -22,6 +26,7 @@ from homeserver.services.accounts.credentials import Credentials
 from homeserver.services.accounts.devices import Devices
 from homeserver.services.accounts.interactive import Interactive, InteractiveSettings, Stage
 from homeserver.services.accounts.jwt_login import JwtIssuer, JwtLogin
+from homeserver.services.accounts.letterbox import Letterbox
 from homeserver.services.accounts.login import Login, LoginSettings
 from homeserver.services.accounts.passwords import Passwords, PasswordSettings
 from homeserver.services.accounts.profile import Profiles
@@ -103,6 +108,8 @@ class Options:
     query_tokens: bool = False
     wrong_passwords: int = 5
     keys: list[SigningKey] | None = None
+    letters: list[Letter] | None = None
+    """Where letters go; None: the server writes none."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +150,9 @@ class Home:
             "reports",
             "user_directory",
             "search",
+            "address_checks",
+            "address_letters",
+            "password",
         )
         limits = RateLimiter(
             {**dict.fromkeys(names, rate), "login_anywhere": Rate(0.1, options.wrong_passwords)},
@@ -162,9 +172,10 @@ class Home:
             stages.PasswordStage(credentials),
             token_stage,
             stages.TermsStage(options.policies),
+            EmailStage(store, self.clock),
         ]
         interactive = Interactive(store, self.clock, entropy, every_stage, InteractiveSettings())
-        appservices = NoAppServices()
+        appservices, by_mail = NoAppServices(), options.letters is not None
         register = Register(
             store,
             self.committer,
@@ -174,12 +185,18 @@ class Home:
             self.sessions,
             interactive,
             appservices,
-            RegistrationSettings(SERVER_NAME, options.mode, options.guests, options.first_user_admin, options.policies),
+            RegistrationSettings(
+                SERVER_NAME, options.mode, options.guests, options.first_user_admin, options.policies, by_mail
+            ),
         )
+        post = None if options.letters is None else address_post(options.letters)
         jwt = None if options.jwt is None else JwtLogin(store, self.clock, options.jwt, SERVER_NAME)
         self.api = AccountServices(
-            account=Account(store, self.committer, self.passwords, self.sessions, interactive, self.rooms),
+            account=Account(
+                store, self.committer, self.passwords, self.sessions, interactive, self.rooms, by_mail=by_mail
+            ),
             account_data=AccountData(store, self.committer),
+            addresses=Addresses(store, self.clock, entropy, limits, interactive, post, AddressSettings(per_user=3)),
             admin=Admin(store, self.committer, self.sessions, Audit(store, self.clock), SERVER_NAME),
             devices=Devices(store, self.committer, self.clock, self.sessions, interactive),
             filters=Filters(store),
@@ -192,7 +209,7 @@ class Home:
                 self.sessions,
                 appservices,
                 jwt,
-                LoginSettings(SERVER_NAME, login_token_lifetime_ms=options.login_tokens_ms),
+                LoginSettings(SERVER_NAME, login_token_lifetime_ms=options.login_tokens_ms, by_mail=by_mail),
             ),
             profiles=Profiles(store, self.rooms, SERVER_NAME),
             register=register,
@@ -201,7 +218,7 @@ class Home:
             shared_secret=SharedSecretRegistration(SECRET, register, self.clock, entropy),
         )
         self.personal = personal_services(store, self.log, self.committer, self.clock)
-        info = PublicInfo(SERVER_NAME, "https://matrix.hromada.test")
+        info = PublicInfo(SERVER_NAME, "https://matrix.hromada.test", can_change_3pids=by_mail)
         services = cast(ClientServices, WithoutRooms(info, self.api, self.personal))
         self.app = Application(
             [Mount(services, [*ROUTES_ACCOUNTS, *PERSONAL_ROUTES])],
@@ -250,6 +267,33 @@ class Home:
         assert challenge.status == 401, challenge.body
         auth = password_auth(user, challenge.json["session"], password)
         return await self.call(method, path, {**body, "auth": auth}, token=token)
+
+
+class KeptLetters(Mailer):
+    """A mail server that takes everything."""
+
+    def __init__(self, letters: list[Letter]) -> None:
+        self._letters = letters
+
+    async def send(self, letter: Letter) -> None:
+        self._letters.append(letter)
+
+
+class PromptLetterbox(Letterbox):
+    """Sends letters before the answer, so that a test need not wait for them."""
+
+    def __init__(self, letters: list[Letter]) -> None:
+        super().__init__(lambda: KeptLetters(letters))
+        self._kept = letters
+
+    def put(self, write: Callable[[], Letter]) -> None:
+        self._kept.append(write())
+
+
+def address_post(letters: list[Letter]) -> AddressPost:
+    """What writes letters into a list."""
+    links = AddressLinks(b"a key for links", "https://matrix.hromada.test")
+    return AddressPost(AddressLetters(SERVER_NAME), links, PromptLetterbox(letters))
 
 
 def password_auth(user: str, session: str | None, password: str = PASSWORD) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from homeserver.services.accounts.account import Account
+from homeserver.services.accounts.addresses import Addresses
 from homeserver.services.accounts.admin import Admin, SharedSecretRegistration
 from homeserver.services.accounts.devices import Devices
 from homeserver.services.accounts.interactive import Interactive
@@ -24,6 +25,7 @@ class AccountServices:
 
     account: Account
     account_data: AccountData
+    addresses: Addresses
     admin: Admin
     devices: Devices
     filters: Filters
@@ -39,5 +41,6 @@ class AccountServices:
     async def close(self) -> None:
         """Write down what is still in memory, and end connections to login providers."""
         await self.devices.flush()
+        await self.addresses.close()
         for provider in () if self.providers is None else self.providers.all:
             await provider.close()

@@ -5,8 +5,10 @@ Unknown, known and deactivated users get the same answer to a wrong password, in
 
 from __future__ import annotations
 
+from homeserver.core.addresses import canonical_address
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.accounts import User
+from homeserver.ports.addresses import EMAIL
 from homeserver.ports.ratelimits import RateLimits
 from homeserver.ports.requester import CALLER_ADDRESS
 from homeserver.ports.store import Store
@@ -44,7 +46,7 @@ class Credentials:
         """
         if user_id is None:
             raise _not_yours()
-        is_own = user_id_at_login(identifier, self._server_name) == user_id
+        is_own = user_id in {user_id_at_login(identifier, self._server_name), await self._owner(identifier)}
         if not is_own and self._providers is None:
             raise _not_yours()
         self._limits.take("login_address", CALLER_ADDRESS.get())
@@ -54,13 +56,15 @@ class Credentials:
         return await self.verify(user_id, password)
 
     async def verify(self, identifier: str, password: str) -> User:
-        """The user with this localpart or user id, if the password is right.
+        """The user with this localpart, user id or e-mail address, if the password is right.
 
         Raises FORBIDDEN, LimitExceeded; with the right password only, USER_DEACTIVATED and USER_LOCKED.
         """
-        user_id = user_id_at_login(identifier, self._server_name)
+        named = user_id_at_login(identifier, self._server_name)
+        user_id = await self._owner(identifier) or named
         # By account and address together: a stranger's attempts must not lock out the owner, who comes from elsewhere.
-        here = f"{user_id or ''} {CALLER_ADDRESS.get()}"
+        # By what was said, not by whose it is: or the bounds would tell whose an e-mail address is.
+        here = f"{named or ''} {CALLER_ADDRESS.get()}"
         if user_id is not None:
             self._limits.take("login_account", here)
             self._limits.take("login_anywhere", user_id)
@@ -75,6 +79,15 @@ class Credentials:
             async with self._store.write() as tx:
                 await tx.users.set_password(user.user_id, renewed)
         return user
+
+    async def _owner(self, identifier: str) -> str | None:
+        """Whose e-mail address it is. No user name has an `@` behind its beginning, so it is never both."""
+        address = canonical_address(identifier)
+        if address is None:
+            return None
+        async with self._store.read_committed() as tx:
+            owner = await tx.addresses.owner(EMAIL, address)
+        return None if owner is None else owner.user_id
 
     async def _judge(self, identifier: str, user_id: str | None, password: str) -> tuple[User | None, bool]:
         """Who this is about, as far as it is known, and whether the password is theirs."""

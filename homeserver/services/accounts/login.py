@@ -37,6 +37,8 @@ class LoginSettings:
     server_name: str
     password: bool = True
     login_token_lifetime_ms: int = 0
+    by_mail: bool = False
+    """Whether people may call themselves by an e-mail address."""
 
 
 class Login:
@@ -95,7 +97,8 @@ class Login:
             password = _text(details, "password")
             if password is None:
                 raise MatrixError(ErrCode.MISSING_PARAM, "password is missing")
-            return await self._credentials.verify(identifier_of(details, by_mail=self._providers is not None), password)
+            by_mail = self._settings.by_mail or self._providers is not None
+            return await self._credentials.verify(identifier_of(details, by_mail=by_mail), password)
         if type_ == TOKEN and self._settings.login_token_lifetime_ms:
             return await self._by_login_token(_text(details, "token") or "")
         if type_ == JWT and self._jwt is not None:

@@ -17,8 +17,9 @@ from homeserver.ports.appservices import AppServices
 from homeserver.ports.clock import Clock, Entropy
 from homeserver.ports.log import SessionsEntry
 from homeserver.ports.requester import Requester
-from homeserver.ports.store import Store, UniqueViolation
+from homeserver.ports.store import Store, Transaction, UniqueViolation
 from homeserver.services.accounts import stages
+from homeserver.services.accounts.address_checks import EMAIL_IDENTITY, Proved
 from homeserver.services.accounts.appservices import require_appservice, require_covered
 from homeserver.services.accounts.interactive import Flow, Interactive, Operation, Proof
 from homeserver.services.accounts.names import device_id_of, display_name_of_device, localpart_of
@@ -49,6 +50,8 @@ class RegistrationSettings:
     guests: bool = False
     first_user_admin: bool = False
     policies: Mapping[str, Any] = field(default_factory=dict)
+    by_mail: bool = False
+    """Whether an e-mail address can be proved on the way; nobody has to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,7 @@ class Register:
             if not is_first and self._settings.mode is not Mode.OPEN and not self._was_allowed(proof):
                 raise _closed()
             await tx.users.upgrade_guest(user.user_id, user.password_hash)
+            await self._attach(tx, proof, user.user_id)
             if is_visitor:
                 ended = await self._sessions.end_devices_in(unit, user.user_id, None)
             if is_first:
@@ -219,7 +223,10 @@ class Register:
             raise _closed()
         terms = [stages.TERMS] if self._settings.policies else []
         proofs = [stages.REGISTRATION_TOKEN] if mode is Mode.TOKEN else []
-        return [self._interactive.flow(*(proofs + terms or [stages.DUMMY]))]
+        flows = [self._interactive.flow(*(proofs + terms or [stages.DUMMY]))]
+        if self._settings.by_mail:
+            flows.append(self._interactive.flow(EMAIL_IDENTITY, *proofs, *terms))
+        return flows
 
     async def _free_user_id(self, username: str | None) -> str:
         if username is None:
@@ -257,12 +264,19 @@ class Register:
                 elif proof is not None and self._settings.mode is not Mode.OPEN and not self._was_allowed(proof):
                     raise _closed()  # somebody else was the first user
                 await tx.users.create(user)
+                await self._attach(tx, proof, user.user_id)
                 await noted(tx, note)
                 if not wanted.inhibit_login:
                     opened = await self._sessions.open_in(unit, user, device_id, display_name, refresh=wanted.refresh)
         except UniqueViolation:
             raise _in_use() from None
         return Registered(user.user_id, opened)
+
+    async def _attach(self, tx: Transaction, proof: Proof | None, user_id: str) -> None:
+        """Give the new user the e-mail address that was proved, if any. Raises THREEPID_IN_USE."""
+        result = None if proof is None else proof.results.get(EMAIL_IDENTITY)
+        if result is not None:
+            await Proved.load(result).attach(tx, user_id, self._clock.now_ms())
 
     def _was_allowed(self, proof: Proof) -> bool:
         return self._settings.mode is Mode.TOKEN and stages.REGISTRATION_TOKEN in proof.results

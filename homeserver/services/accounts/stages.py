@@ -125,7 +125,7 @@ def identifier_of(details: Mapping[str, Any], default: str | None = None, *, by_
     """The user that a login or an `auth` names, by `identifier` or the deprecated `user`.
 
     spec: client-server-api#identifier-types. Raises INVALID_PARAM, MISSING_PARAM; FORBIDDEN for third-party
-    identifiers, which no account has here; with `by_mail`, login providers may know an e-mail address.
+    identifiers that no account has here; with `by_mail`, accounts or login providers may know an e-mail address.
     """
     identifier = details.get("identifier")
     if isinstance(identifier, dict):
