@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -9,11 +10,12 @@ from msgspec import Meta
 
 from client_api.account import get_who_is
 from client_api.administration import DEFAULT_PAGE, next_token, paging
-from client_api.bounds import DEVICES, Id, Line, Text
+from client_api.bounds import DEVICES, USERS, Id, Line, Text
 from client_api.deps import ClientServices
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.core.folding import folded
 from homeserver.ports.accounts import Device, UserFlags
+from homeserver.ports.addresses import UserAddress
 from homeserver.ports.administration import AccountRow, Holdings, UserSearch
 from homeserver.ports.requester import Requester
 from homeserver.services.administration.users import AccountChange, text_of
@@ -38,6 +40,16 @@ _SECOND_MS = 1000
 Nothing = Annotated[list[Any], Meta(max_length=0)]
 
 
+class AddressBody(msgspec.Struct):
+    """An address that an account keeps."""
+
+    medium: Id
+    address: Line
+
+
+Addresses = Annotated[list[AddressBody], Meta(max_length=USERS)]
+
+
 class AccountBody(msgspec.Struct):
     """An account as it is to be. What this server has no notion of may only be said to be empty."""
 
@@ -49,7 +61,7 @@ class AccountBody(msgspec.Struct):
     locked: bool | None = None
     suspended: bool | None = None
     logout_devices: bool = True
-    threepids: Nothing | None = None
+    threepids: Addresses | None = None
     external_ids: Nothing | None = None
     user_type: Id | None = None
 
@@ -134,7 +146,8 @@ async def list_accounts(  # noqa: PLR0913 - one parameter for each of the query'
 
 async def get_account(api: ClientServices, who: Requester, *, user_id: str) -> dict[str, Any]:
     """One account."""
-    return _shown(await api.administration.users.find(user_id))
+    users = api.administration.users
+    return _shown(await users.find(user_id), await users.addresses(user_id))
 
 
 async def put_account(api: ClientServices, who: Requester, *, user_id: str, body: AccountBody) -> Json:
@@ -150,9 +163,11 @@ async def put_account(api: ClientServices, who: Requester, *, user_id: str, body
         body.locked,
         body.suspended,
         body.logout_devices,
+        None if body.threepids is None else [one.address for one in body.threepids],
     )
-    row, is_new = await api.administration.users.put(who, user_id, change)
-    return Json.of(_shown(row), 201 if is_new else 200)
+    users = api.administration.users
+    row, is_new = await users.put(who, user_id, change)
+    return Json.of(_shown(row, await users.addresses(row.user.user_id)), 201 if is_new else 200)
 
 
 async def deactivate_user(
@@ -286,12 +301,15 @@ def _listed(row: AccountRow, held: Holdings) -> dict[str, Any]:
     }
 
 
-def _shown(row: AccountRow) -> dict[str, Any]:
+def _shown(row: AccountRow, addresses: Sequence[UserAddress]) -> dict[str, Any]:
     return {
         **_common(row),
         "creation_ts": row.user.created_ms // _SECOND_MS,
         "appservice_id": row.user.appservice_id,
-        "threepids": [],
+        "threepids": [
+            {"medium": one.medium, "address": one.address, "added_at": one.added_ms, "validated_at": one.validated_ms}
+            for one in addresses
+        ],
         "external_ids": [],
         "consent_server_notice_sent": None,
         "consent_version": None,

@@ -36,7 +36,7 @@ class UserSearch:
     """Which accounts, and in which order."""
 
     name: str = ""
-    """Part of the user id or the display name, folded."""
+    """Part of the user id, the display name or an e-mail address, folded."""
     user_id: str = ""
     """Part of the user id."""
     guests: bool = True

@@ -6,7 +6,7 @@ no act: tools send a whole account back when one field of it was edited.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import orjson
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.accounts import User, UserFlags
+from homeserver.ports.addresses import UserAddress
 from homeserver.ports.administration import AccountRow, Holdings, UploaderRow, UploaderSearch, UserSearch
 from homeserver.ports.requester import Requester
 from homeserver.ports.store import Store
@@ -24,7 +25,7 @@ from homeserver.services.accounts.passwords import Passwords
 from homeserver.services.accounts.profile import AVATAR_URL, DISPLAYNAME, Profiles
 from homeserver.services.accounts.register import NewAccount, Register
 from homeserver.services.accounts.sessions import Sessions
-from homeserver.services.audit import Audit
+from homeserver.services.audit import Audit, noted
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class AccountChange:
     locked: bool | None = None
     suspended: bool | None = None
     logout_devices: bool = True
+    addresses: Collection[str] | None = None
+    """The e-mail addresses that it keeps: others can only be added by who reads their letters."""
 
 
 class UserAdministration:
@@ -113,6 +116,7 @@ class UserAdministration:
         """
         before = await self._known(user_id)
         self._check(who, user_id, change, before)
+        gone = await self._addresses_gone(user_id, change)
         if before is None:
             hidden = change.password is not None
             note = self._audit.note(who, "user.create", user_id, admin=bool(change.admin), password=hidden)
@@ -123,6 +127,7 @@ class UserAdministration:
             await self.reset_password(who, user_id, change.password, logout_devices=change.logout_devices)
         row = await self.find(user_id)
         await self._set_profile(who, row, change)
+        await self._remove_addresses(who, user_id, gone)
         flags = UserFlags(
             None if change.admin is row.user.is_admin else change.admin,
             None if change.locked is row.user.locked else change.locked,
@@ -150,6 +155,28 @@ class UserAdministration:
             raise MatrixError(ErrCode.INVALID_PARAM, "Deactivation is for good on this server")
         if change.password is not None or change.displayname or change.avatar_url or change.admin:
             raise MatrixError(ErrCode.INVALID_PARAM, "The account has been deactivated")
+
+    async def addresses(self, user_id: str) -> list[UserAddress]:
+        """The e-mail addresses of an account."""
+        async with self._store.read_committed() as tx:
+            return await tx.addresses.of_user(user_id)
+
+    async def _addresses_gone(self, user_id: str, change: AccountChange) -> list[UserAddress]:
+        """Which addresses are to be taken away. Raises INVALID_PARAM for one that is not there."""
+        if change.addresses is None:
+            return []
+        known = await self.addresses(user_id)
+        if not {one.address for one in known}.issuperset(change.addresses):
+            raise MatrixError(ErrCode.INVALID_PARAM, "Only the owner of an e-mail address can add it to an account")
+        return [one for one in known if one.address not in change.addresses]
+
+    async def _remove_addresses(self, who: Requester, user_id: str, gone: Sequence[UserAddress]) -> None:
+        if gone:
+            note = self._audit.note(who, "user.addresses", user_id, removed=len(gone))
+            async with self._store.write() as tx:
+                for one in gone:
+                    await tx.addresses.remove(user_id, one.medium, one.address)
+                await noted(tx, note)
 
     async def _set_profile(self, who: Requester, row: AccountRow, change: AccountChange) -> None:
         user_id = row.user.user_id

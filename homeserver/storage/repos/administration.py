@@ -47,12 +47,18 @@ _ACCOUNT = (
     f"SELECT {_ACCOUNT_COLUMNS}, {_FIELD.format('displayname')} AS displayname, "
     f"{_FIELD.format('avatar_url')} AS avatar_url, {_SEEN} AS seen_ms FROM users u "
 )
-_MATCHING = """WHERE {has_name} AND {has_id} AND (:guests OR NOT u.is_guest) AND (:deactivated OR NOT u.deactivated)
+_MATCHING = """WHERE
+    ({has_name} OR EXISTS (SELECT 1 FROM user_addresses ea WHERE ea.user_id = u.user_id AND {has_address}))
+    AND {has_id} AND (:guests OR NOT u.is_guest) AND (:deactivated OR NOT u.deactivated)
     AND (:locked OR NOT u.locked) AND u.is_admin = coalesce(:admins, u.is_admin)
     AND (NOT :visitors OR u.site_id IS NOT NULL) AND (NOT :suspended OR u.suspended OR u.locked) """
 _CONTAINS = {
     name: Fragment(f"instr({column}, :{parameter}) > 0", f"strpos({column}, :{parameter}) > 0")
-    for name, column, parameter in (("has_name", "u.search", "name"), ("has_id", "u.user_id", "user_id"))
+    for name, column, parameter in (
+        ("has_name", "u.search", "name"),
+        ("has_address", "ea.address", "name"),
+        ("has_id", "u.user_id", "user_id"),
+    )
 }
 _COLUMN_OF = {
     "name": "user_id",
