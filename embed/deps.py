@@ -25,6 +25,8 @@ class WebInfo:
     version: str
     registration: str
     """`open`, `token` or `closed`."""
+    mail: bool
+    """Whether accounts can have e-mail addresses."""
     push_key: str | None
     """What browsers subscribe to pushes with; None if there are none."""
 

@@ -75,5 +75,6 @@ async def get_web_config(embed: EmbedServices) -> dict[str, Any]:
         "version": embed.info.version,
         "registration": embed.info.registration,
         "build": manifest.build if manifest else None,
+        "mail": embed.info.mail,
         "push_key": embed.info.push_key,
     }

@@ -38,7 +38,7 @@ def build_embed(
     config = base.config
     web = core.push_keys.web
     push_key = None if web is None else web.public_key
-    info = WebInfo(config.server.name, __version__, config.registration.mode, push_key)
+    info = WebInfo(config.server.name, __version__, config.registration.mode, bool(config.mail.host), push_key)
     support = SupportServices(
         sites=parts.sites,
         visitors=parts.visitors,

@@ -36,7 +36,7 @@ async def test_the_page_loads_only_what_the_server_has(server: Server, web_build
 
 
 async def test_a_server_without_the_front_end_says_so(tmp_path: Path) -> None:
-    info = WebInfo("hromada.test", "0", "open", None)
+    info = WebInfo("hromada.test", "0", "open", False, None)
     services = EmbedServices(info, Assets(tmp_path), Pages(), None, None, is_secure=False)  # type: ignore[arg-type] # its pages need none
     request = Request(
         method="GET", raw_path=b"/", headers={}, query={}, client_ip="", request_id="", receive=_nothing
@@ -57,7 +57,8 @@ async def test_the_configuration_is_public_and_says_little(server: Server) -> No
         config = await answer.json()
     assert config["server_name"] == server.name
     assert config["registration"] == "open"
-    assert set(config) == {"server_name", "version", "registration", "build", "push_key"}
+    assert set(config) == {"server_name", "version", "registration", "mail", "build", "push_key"}
+    assert config["mail"] is False
 
 
 @pytest.mark.parametrize(

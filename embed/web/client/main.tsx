@@ -73,7 +73,7 @@ async function elsewhere(root: HTMLElement, onHere: () => void): Promise<void> {
 
 /** Run the client for a session. `fresh` tells that it has just begun. */
 export async function start(root: HTMLElement, session: Session, fresh: "login" | "register" | undefined): Promise<void> {
-    if (route.value.page === "login" || route.value.page === "register" || route.value.page === "sso") go({ page: "home" }, true);
+    if (route.value.page === "login" || route.value.page === "register" || route.value.page === "forgot" || route.value.page === "sso") go({ page: "home" }, true);
     const stop = async (): Promise<void> => {
         const running = app.value;
         app.value = undefined;

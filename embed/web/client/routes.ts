@@ -4,7 +4,7 @@ import { computed, signal } from "@preact/signals";
 
 export type Route =
     | { page: "home" }
-    | { page: "login" | "register" }
+    | { page: "login" | "register" | "forgot" }
     | { page: "sso"; token: string }
     | { page: "verify" | "recovery" | "unlock" }
     | { page: "room"; room: string; event: string | undefined; via: string[]; panel: string | undefined }
@@ -24,6 +24,7 @@ export function parse(fragment: string): Route {
     switch (page) {
         case "login":
         case "register":
+        case "forgot":
         case "verify":
         case "recovery":
         case "unlock":

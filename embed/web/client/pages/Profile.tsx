@@ -12,6 +12,7 @@ import type { Way } from "../sdk/mine/collect.ts";
 import { type About, aboutOf, here, profileOf, setAbout as change, zones } from "../sdk/profile.ts";
 import { attempt, me, signOut, the, toast } from "../stores/app.ts";
 import { question } from "../stores/ui.ts";
+import { Addresses } from "./Addresses.tsx";
 import { copied } from "./Room.tsx";
 import { Row, save } from "./rows.tsx";
 import "../parts/asked.ts";
@@ -52,13 +53,6 @@ export function useConfirmed(): [(run: (password?: string) => Promise<unknown>) 
         </Dialog>
     ) : null;
     return [start, dialog];
-}
-
-/** E-mail addresses of the account; where the server takes none it says so, and what that means. */
-function Addresses(): JSX.Element {
-    const [known, setKnown] = useState<{ list: string[]; changes: boolean }>();
-    useEffect(() => void account().addresses().then(setKnown, () => undefined), []);
-    return <Row icon="mail" title={known?.list.join(", ") || t("profile.mail")} text={known && (known.changes ? undefined : t("profile.no-mail"))} />;
 }
 
 /** Name, pronouns and time zone. */
@@ -171,7 +165,7 @@ export function Profile(): JSX.Element {
             <Said />
             <div class="sect"><h2 class="h3">{t("profile.account")}</h2><div class="card">
                 <Row icon="at-sign" title={me.value.id} text={t("profile.address")}><IconButton icon="copy" label={t("profile.copy")} onClick={() => copied(me.value.id)} /></Row>
-                <Addresses />
+                <Addresses account={account()} confirm={confirm} />
                 <Row icon="lock" title={t("login.password")}><button type="button" class="btn s" aria-expanded={changing} onClick={() => setChanging(!changing)}>{t("profile.change")}</button></Row>
                 {changing && <form class="set" onSubmit={(event) => void changePassword(event)}><div class="grow stack"><PasswordField label={t("profile.new-password")} show={t("login.show")} hide={t("login.hide")} autocomplete="new-password" minLength={8} required value={next} onInput={(event) => setNext(event.currentTarget.value)} /><button class="btn go">{t("save")}</button></div></form>}
             </div></div>

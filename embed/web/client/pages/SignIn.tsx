@@ -3,11 +3,14 @@ import { useEffect, useState } from "preact/hooks";
 import { Avatar } from "../../ui/Avatar.tsx";
 import { Field, PasswordField } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
+import { lazy } from "../../ui/lazy.tsx";
 import { keepLocal, language, LANGUAGES, type Language, speak, t } from "../i18n/t.ts";
 import { go, route } from "../routes.ts";
 import { ApiError } from "../sdk/api.ts";
 import { type Session, type WebConfig, webConfig } from "../sdk/session.ts";
 import { available, login, type LoginFlow, loginFlows, loginWithToken, register, type RegistrationNeeds, registrationNeeds } from "../sdk/signin.ts";
+
+const Forgot = lazy(() => import("./Forgot.tsx").then(({ Forgot }) => Forgot), null);
 
 interface Props {
     reason?: "ended" | undefined;
@@ -68,6 +71,8 @@ export function SignIn({ reason, user, onSession }: Props): JSX.Element {
     const { config, flows, away } = useServer();
     const name = config?.server_name ?? location.hostname;
     const registering = route.value.page === "register" && config?.registration !== "closed";
+    const forgetting = route.value.page === "forgot" && config?.mail === true;
+    const [changed, setChanged] = useState(false);
     const insecure = !globalThis.isSecureContext;
     useEffect(() => {
         document.title = `${t(registering ? "register.title" : "login.title")} · Hromada`;
@@ -82,10 +87,15 @@ export function SignIn({ reason, user, onSession }: Props): JSX.Element {
                 <main>
                     {insecure ? (
                         <div class="note bad" role="alert"><Icon name="lock" /><span>{t("login.insecure")}</span></div>
+                    ) : forgetting ? (
+                        <Forgot server={name} errorText={errorText} onDone={() => {
+                            setChanged(true);
+                            go({ page: "login" }, true);
+                        }} />
                     ) : registering ? (
                         <Register server={name} config={config} onSession={onSession} />
                     ) : (
-                        <Login server={name} away={away} flows={flows} config={config} user={user} ended={reason === "ended"} onSession={onSession} />
+                        <Login server={name} away={away} flows={flows} config={config} user={user} ended={reason === "ended" && !changed} changed={changed} onSession={onSession} />
                     )}
                 </main>
                 <footer class="links"><a href="/assets/licences.txt" target="_blank" rel="noopener">{t("login.licences")}</a><span class="grow" /><span>{config ? `Hromada ${config.version}` : ""}</span></footer>
@@ -106,8 +116,8 @@ function LanguageChoice(): JSX.Element {
     );
 }
 
-function Login({ server, away, flows, config, user, ended, onSession }: {
-    server: string; away: boolean; flows: LoginFlow[]; config: WebConfig | undefined; user: string | undefined; ended: boolean; onSession: Props["onSession"];
+function Login({ server, away, flows, config, user, ended, changed, onSession }: {
+    server: string; away: boolean; flows: LoginFlow[]; config: WebConfig | undefined; user: string | undefined; ended: boolean; changed: boolean; onSession: Props["onSession"];
 }): JSX.Element {
     const [name, setName] = useState(user ?? "");
     const [password, setPassword] = useState("");
@@ -144,9 +154,11 @@ function Login({ server, away, flows, config, user, ended, onSession }: {
                 <p class="mut lead-in">{t("login.to")} <b class="strong">{server}</b></p>
             </div>
             {ended && <div class="note warn" role="status"><Icon name="info" /><span>{t("login.ended")}</span></div>}
+            {changed && <div class="note info" role="status"><Icon name="circle-check" /><span>{t("login.changed")}</span></div>}
             {away && <div class="note bad" role="alert"><Icon name="cloud-off" /><span><b>{t("login.away")}</b> {t("login.retrying")}</span></div>}
-            <Field label={t("login.user")} name="username" autocomplete="username" autocapitalize="none" spellcheck={false} required value={name} onInput={(event) => setName(event.currentTarget.value)} />
+            <Field label={t(config?.mail ? "login.user-mail" : "login.user")} name="username" autocomplete="username" autocapitalize="none" spellcheck={false} required value={name} onInput={(event) => setName(event.currentTarget.value)} />
             <PasswordField label={t("login.password")} name="password" show={t("login.show")} hide={t("login.hide")} autocomplete="current-password" required value={password} error={error || undefined} onInput={(event) => setPassword(event.currentTarget.value)} />
+            {config?.mail && <p class="small"><a href="#/forgot">{t("login.forgot")}</a></p>}
             <button class="btn go wide tall" disabled={busy}>{busy ? t("login.busy") : t("login.submit")}</button>
             {sso && <div class="or">{t("login.or")}</div>}
             {sso && (
@@ -176,6 +188,7 @@ function strength(password: string): 0 | 1 | 2 | 3 {
 function Register({ server, config, onSession }: { server: string; config: WebConfig | undefined; onSession: Props["onSession"] }): JSX.Element {
     const [name, setName] = useState("");
     const [password, setPassword] = useState("");
+    const [email, setEmail] = useState("");
     const [token, setToken] = useState("");
     const [agreed, setAgreed] = useState(false);
     const [needs, setNeeds] = useState<RegistrationNeeds>();
@@ -208,7 +221,7 @@ function Register({ server, config, onSession }: { server: string; config: WebCo
         setBusy(true);
         setError("");
         try {
-            const session = await register(name, password, token.trim());
+            const session = await register(name, password, token.trim(), email.trim());
             go({ page: "home" }, true);
             onSession(session, "register");
         } catch (reason) {
@@ -237,6 +250,9 @@ function Register({ server, config, onSession }: { server: string; config: WebCo
                 hint={password ? t(hints[level]) : t("register.advice")} good={level >= 2}
                 onInput={(event) => setPassword(event.currentTarget.value)}
             />
+            {config?.mail && (
+                <Field label={t("register.email")} optional={t("register.optional")} name="email" type="email" autocomplete="email" value={email} hint={t("register.email-hint")} onInput={(event) => setEmail(event.currentTarget.value)} />
+            )}
             {(needs?.token ?? config?.registration === "token") && (
                 <Field label={t("register.token")} name="token" autocomplete="off" required value={token} hint={t("register.token-hint")} onInput={(event) => setToken(event.currentTarget.value)} />
             )}

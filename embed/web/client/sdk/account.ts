@@ -1,6 +1,7 @@
 // The account itself: its devices, its password, its end. Asked for by the settings alone, and loaded with them.
 
 import { ApiError } from "./api.ts";
+import type { Waiting } from "./letters.ts";
 import type { Ask } from "./loudness.ts";
 
 type Json = Record<string, unknown>;
@@ -45,6 +46,10 @@ export class Account {
         ]);
         return { list: (threepids ?? []).map(({ address }) => address), changes: capabilities["m.3pid_changes"]?.enabled !== false };
     }
+    /** Add the address of a letter whose link was followed. */
+    addAddress = ({ sid, secret }: Waiting, password?: string): Promise<unknown> =>
+        this.#confirmed(password, (auth) => this.ask("POST", "/account/3pid/add", { sid, client_secret: secret, ...auth }));
+    removeAddress = (address: string): Promise<unknown> => this.ask("POST", "/account/3pid/delete", { medium: "email", address });
     renameDevice = (id: string, display_name: string): Promise<unknown> => this.ask("PUT", `/devices/${encodeURIComponent(id)}`, { display_name });
     deleteDevices = (devices: string[], password?: string): Promise<unknown> =>
         this.#confirmed(password, (auth) => this.ask("POST", "/delete_devices", { devices, ...auth }));

@@ -32,6 +32,8 @@ export interface WebConfig {
     server_name: string;
     version: string;
     registration: "open" | "token" | "closed";
+    /** Whether accounts can have e-mail addresses. */
+    mail: boolean;
     /** What to subscribe to pushes with; null if the server sends none. */
     push_key: string | null;
     /** What the build is called that the server has now. */

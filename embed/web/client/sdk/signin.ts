@@ -84,8 +84,9 @@ async function challenged(body: object): Promise<Challenge> {
 }
 
 /** Make an account and sign in. Throws ApiError. */
-export async function register(username: string, password: string, token: string): Promise<Session> {
-    const wanted = { username, password, ...common() };
+export async function register(username: string, password: string, token: string, email = ""): Promise<Session> {
+    // The account is there at once; the address once the link in a letter to it is followed.
+    const wanted = { username, password, ...common(), ...(email && { "chat.hromada.email": email }) };
     const challenge = await challenged(wanted);
     const stages = challenge.flows.find((flow) => flow.stages.every((stage) => KNOWN.includes(stage)))?.stages ?? ["m.login.dummy"];
     let last: unknown;
