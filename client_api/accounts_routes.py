@@ -75,6 +75,7 @@ ROUTES_ACCOUNTS: list[Route[ClientServices]] = [
         "POST",
         f"{V3}/account/3pid/email/requestToken",
         addresses.request_token_to_3pid_email,
+        auth=Auth.OPTIONAL,
         limit="address_checks",
     ),
     Route(

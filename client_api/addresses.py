@@ -53,10 +53,15 @@ async def get_account_3pids(api: ClientServices, who: Requester) -> dict[str, An
 
 
 async def request_token_to_3pid_email(
-    api: ClientServices, who: Requester, *, request: Request, body: TokenRequest
+    api: ClientServices, who: Requester | None, *, request: Request, body: TokenRequest
 ) -> dict[str, Any]:
-    """Ask for a letter to an address that is to be added."""
-    return await _ask(api, "add", request, body, who.user_id)
+    """Ask for a letter to an address that is to be added.
+
+    COMPAT(matrix-js-sdk 43): it does not say who asks, and the specification does not want it to.
+    """
+    if who is not None and who.is_guest:
+        raise MatrixError(ErrCode.GUEST_ACCESS_FORBIDDEN, "Guests may not do this")
+    return await _ask(api, "add", request, body, None if who is None else who.user_id)
 
 
 async def request_token_to_register_email(

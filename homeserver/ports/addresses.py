@@ -34,7 +34,7 @@ class AddressCheck:
     medium: str
     address: str
     user_id: str | None
-    """Whose address it becomes, or whose it was when a new password was asked for."""
+    """Whose address it becomes, if that is known, or whose it was when a new password was asked for."""
     send_attempt: int
     lang: str
     expires_ms: int

@@ -76,7 +76,9 @@ async def proved(
 ) -> AddressCheck:
     """The check, if its link was followed and it is this one's. Raises THREEPID_AUTH_FAILED, INVALID_PARAM."""
     check = await tx.addresses.check(sid, now_ms)
-    key = key_of(secret, purpose, "" if check is None else check.address, user_id)
+    # Whoever asked without saying who they are can be anybody who knows the secret.
+    asker = None if check is None or check.user_id is None else user_id
+    key = key_of(secret, purpose, "" if check is None else check.address, asker)
     if check is None or check.purpose != purpose or not hmac.compare_digest(check.key, key):
         raise not_proved()
     if check.validated_ms is None:

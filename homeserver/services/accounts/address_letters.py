@@ -48,7 +48,7 @@ class AddressLetters:
 
     def letter(self, check: AddressCheck, link: str, hours: int) -> Letter:
         """The letter with the link."""
-        return self._letter(check, check.purpose, check.user_id or "", link, hours)
+        return self._letter(check, _kind(check), check.user_id or "", link, hours)
 
     def taken(self, check: AddressCheck, owner: str) -> Letter:
         """The letter to somebody whose address is `owner`'s already, and was to be another's."""
@@ -57,9 +57,9 @@ class AddressLetters:
     def page(self, check: AddressCheck, state: State) -> str:
         """The page behind the link."""
         texts = self._of(check.lang, check.user_id or "", check.address, 0)
-        text = texts["page_taken"] if state == "taken" else texts[f"{check.purpose}_{state}"]
-        values = {"title": texts[f"{check.purpose}_subject"], "text": text, "ask": state == "ask"}
-        button = texts[f"{check.purpose}_button"]
+        text = texts["page_taken"] if state == "taken" else texts[f"{_kind(check)}_{state}"]
+        values = {"title": texts[f"{_kind(check)}_subject"], "text": text, "ask": state == "ask"}
+        button = texts[f"{_kind(check)}_button"]
         return self._templates.get_template("address_page.html").render(t=texts, button=button, **values)
 
     def _letter(self, check: AddressCheck, kind: str, user_id: str, link: str | None, hours: int) -> Letter:
@@ -72,3 +72,8 @@ class AddressLetters:
         named = {"server": self._server_name, "user": user_id, "address": address, "hours": hours}
         language = lang if lang in LANGUAGES else LANGUAGES[0]
         return {"lang": language, **{key: text.format(**named) for key, text in self._texts[language].items()}}
+
+
+def _kind(check: AddressCheck) -> str:
+    """Which texts: it is not always known who wants to add an address."""
+    return "anybody" if check.purpose == "add" and check.user_id is None else check.purpose

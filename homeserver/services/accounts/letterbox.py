@@ -61,7 +61,8 @@ class Letterbox:
             for wait_s in (*self._waits_s, None):
                 try:
                     async with self._sending:
-                        await self._mailer().send(write())
+                        # Beside the loop: how busy it is must not show whether there is a letter.
+                        await self._mailer().send(await asyncio.to_thread(write))
                     return
                 except MailFailed as error:
                     _log.warning("address_letter_failed", error=str(error), again=wait_s is not None)
