@@ -56,6 +56,6 @@ class Draft:
     state_key: str | None = None
     redacts: str | None = None
     txn: Txn | None = None
-    origin_server_ts: int | None = None  # only application services may choose it
+    origin_server_ts: int | None = None  # only application services and our own bots choose it
     decide: Decider | None = None
     successor: Successor | None = None

@@ -72,14 +72,17 @@ class Cases:
         return case
 
     async def change(self, room_id: str, decide: Callable[[Case], Case]) -> tuple[Case, Case]:
-        """Change a case's row; returns it as it was and as it is. `decide` is pure. Raises MatrixError(NOT_FOUND)."""
+        """Change a case's row; returns it as it was and as it is. `decide` is pure. Raises MatrixError(NOT_FOUND).
+
+        No two changes have one time, however close they are: the card's edits are told apart, and put in order, by it.
+        """
         async with self._store.write() as tx:
             before = await tx.support.lock_case(room_id)
             if before is None:
                 raise MatrixError(ErrCode.NOT_FOUND, "There is no such case")
             after = decide(before)
             if after != before:
-                after = replace(after, changed_ms=self._clock.now_ms())
+                after = replace(after, changed_ms=max(self._clock.now_ms(), before.changed_ms + 1))
                 await tx.support.put_case(after)
         return before, after
 
@@ -172,7 +175,9 @@ class Cases:
             card_id = case.card_id
             await self._set_ticket(site, case, visitor)
             again = cards.replaced(card_id, content)
-            await self._rooms.say(bot, desk, again, f"card {room_id} {case.renewed} {case.changed_ms}")
+            # The one of the latest change is shown, whenever it was sent.  spec: client-server-api#event-replacements
+            once = f"card {room_id} {case.renewed} {case.changed_ms}"
+            await self._rooms.say(bot, desk, again, once, at_ms=case.changed_ms)
         for sign in cards.offered_signs(case.status):
             relation = {"rel_type": "m.annotation", "event_id": card_id, "key": sign}
             await self._quietly(

@@ -197,11 +197,18 @@ class SupportRooms:
         await self._writer.send(room_id, Draft(bot, kind, content, key))
 
     async def say(
-        self, bot: str, room_id: str, content: dict[str, Any], once: str, kind: str = "m.room.message"
+        self,
+        bot: str,
+        room_id: str,
+        content: dict[str, Any],
+        once: str,
+        kind: str = "m.room.message",
+        *,
+        at_ms: int | None = None,
     ) -> str:
-        """Send an event, the same for the same `once`; returns its id."""
+        """Send an event, the same for the same `once`, as of now or of `at_ms`; returns its id."""
         txn = transaction(bot, _BOT_DEVICE, room_id, kind, once)
-        return await self._writer.send(room_id, Draft(bot, kind, content, txn=txn))
+        return await self._writer.send(room_id, Draft(bot, kind, content, txn=txn, origin_server_ts=at_ms))
 
     async def redact(self, bot: str, room_id: str, event_id: str, once: str) -> None:
         """Take an event of anybody's back."""

@@ -348,8 +348,8 @@ class Visitors:
             await tx.support.put_visitor(replace(visitor, notice=attributes_json(after)))
         case = await self._current_case(visitor)
         if case is not None and case.status not in (RESOLVED, BLOCKED):
-            now = self._clock.now_ms()
-            _, case = await self._cases.change(case.room_id, lambda case: replace(case, changed_ms=now))
+            # Nothing of the case itself changes, but what is told of it.
+            _, case = await self._cases.change(case.room_id, lambda case: replace(case, changed_ms=case.changed_ms + 1))
             await self._cases.tell(site, case)
 
     async def erase(self, site: LiveSite, who: Requester) -> None:

@@ -34,16 +34,21 @@ class Office:
         self.sites = Sites(self.store, self.support, self.clock, SERVER_NAME, most=9)
         self.cases = Cases(self.store, self.support, cast("Any", world.profiles), self.clock, SERVER_NAME)
         of = cast("Any", self)  # of accounts only the end is asked for, and nothing of sessions
-        visitors = Visitors(
+        self.visitors = Visitors(
             self.store, of, of, of, self.sites, self.cases, self.support, of, self.clock, of, SERVER_NAME
         )
         routing = Routing(self.store, self.clock, self.cases, self.support, lambda _user_id: False)
         self.desk = Desk(self.store, world.log, self.clock, self.sites, self.cases, self.support, routing)
-        self.retention = Retention(self.store, self.clock, self.sites, self.cases, self.support, visitors, OwnDuty())
+        self.retention = Retention(
+            self.store, self.clock, self.sites, self.cases, self.support, self.visitors, OwnDuty()
+        )
 
     async def deactivate(self, user_id: str, *, erase: bool) -> None:
         assert not erase
         self.closed.append(user_id.split("-")[2].split(":", maxsplit=1)[0])
+
+    def take(self, *_: object) -> None:
+        """Nothing is limited."""
 
     async def site(self, name: str, **settings: Any) -> LiveSite:
         site = await self.sites.add(name, parse_config({**SETTINGS, **settings}), [ALICE])

@@ -5,10 +5,32 @@ from __future__ import annotations
 from dataclasses import replace
 
 from homeserver.ports.accounts import User
+from homeserver.ports.requester import Requester
 from homeserver.ports.support import OPEN, PENDING, RESOLVED
 from homeserver.storage.unit import Database
 from tests.services.rooms.conftest import ALICE, running_world
 from tests.services.support.office import Office
+
+
+async def test_of_changes_within_a_millisecond_the_last_one_is_shown(store: Database) -> None:
+    async with running_world(store) as world:
+        async with store.write() as tx:
+            await tx.users.create(User(ALICE, 1))
+        office = Office(world)  # its clock stands still
+        site = await office.site("quick", form={"fields": [{"name": "plan"}]})
+        case = await office.case(site, "ada")
+        for number in range(3):
+            _, changed = await office.cases.change(case.room_id, lambda now, n=number: replace(now, tags=f"tag{n}"))
+            await office.cases.tell(site, changed)
+        # What the page says of its visitor is on the card, too, though no part of the case.
+        await office.visitors.tell_more(site, Requester(case.visitor_id, site_id=site.id), {"plan": "pro"})
+        timeline = await world.timeline(site.row.desk_id)
+        words = ("tag0", "tag1", "tag2", "plan: pro")
+        edits = [event for event in timeline if "m.new_content" in event.content]
+        assert [told in event.content["body"] for told, event in zip(words, edits, strict=True)] == [True] * 4
+        # By this clients choose the one they show.  spec: client-server-api#event-replacements
+        assert len({event.origin_server_ts for event in edits}) == 4
+        assert max(edits, key=lambda event: event.origin_server_ts) is edits[-1]
 
 
 async def test_a_case_whose_visitor_is_silent_is_resolved_and_says_so_once(store: Database) -> None:
