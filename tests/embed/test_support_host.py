@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -26,9 +27,9 @@ one_database = pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 FORM = {"fields": [{"name": "name"}, {"name": "message", "required": True}]}
 
 
-async def visitor(browser: Browser, **options: Any) -> Visitor:
+async def visitor(browser: Browser, language: str = "en", **options: Any) -> Visitor:
     """Somebody with a browser of their own."""
-    context = await browser.new_context(locale="en", **options)
+    context = await browser.new_context(locale=language, **options)
     context.set_default_timeout(PATIENCE_MS)
     return Visitor(context, await context.new_page())
 
@@ -345,6 +346,44 @@ async def test_languages(browser: Browser, server: Server, locale: str, directio
         assert await frame.evaluate("document.documentElement.dir") == direction
         assert "{" not in await frame.locator("body").inner_text()
         assert await frame.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@one_database
+async def test_the_language_is_the_page_s_else_the_browser_s(browser: Browser, server: Server, web_build: Path) -> None:
+    said = "Відповідаємо"
+    words = next(file.name for file in (web_build / "assets").glob("w.*.js") if said in file.read_text())
+    loads, goes_on = asyncio.Event(), asyncio.Event()
+
+    def pages(origin: str) -> dict[str, tuple[str, ...]]:
+        page = page_with(server, new_site(server, [origin], [], form=FORM, theme={"accent": "#8C3B4A"}))
+        return {"/": ("text/html", page), "/none": ("text/html", page.replace(' lang="en"', ""))}
+
+    async def late(route: Route) -> None:
+        loads.set()
+        await goes_on.wait()
+        await route.continue_()
+
+    async with host(pages) as origin:
+        ada = await visitor(browser, language="uk-UA")
+        await ada.page.route(f"**/{words}", late)
+        await ada.page.goto(origin)
+        frame = await ada.open()
+        await loads.wait()  # the browser's language comes first, and its words come last
+        await _heard(ada)
+        goes_on.set()
+        await frame.evaluate(f"import('/assets/{words}').then(() => undefined)")
+        assert await frame.evaluate("document.documentElement.lang") == "en"
+        await ada.page.goto(f"{origin}/none")
+        frame = await ada.open()
+        await _heard(ada)
+        await becomes(lambda: frame.evaluate("document.documentElement.lang"), "uk")
+        assert ada.faults == []
+
+
+async def _heard(ada: Visitor) -> None:
+    """Wait until the frame has heard of the page, which it has answered by the site's look."""
+    accent = "document.querySelector('hromada-chat').style.getPropertyValue('--hromada-accent')"
+    await becomes(lambda: ada.page.evaluate(accent), "#8C3B4A")
 
 
 async def test_sizes(web_build: Path) -> None:

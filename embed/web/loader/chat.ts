@@ -99,7 +99,7 @@ export const start = (base: string, given: Options): Api => {
             }
         }
     };
-    const language = (): string => (given.locale ?? document.documentElement.lang ?? navigator.language ?? "en").slice(0, 2).toLowerCase();
+    const language = (): string => (given.locale || document.documentElement.lang || navigator.language).slice(0, 2).toLowerCase();
     let chat: Chat | null = null;
 
     class Chat extends HTMLElement {

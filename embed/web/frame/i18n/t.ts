@@ -13,11 +13,13 @@ const loaders: Record<string, () => Promise<{ default: Words }>> = {
 
 export let words: Words = en;
 export let locale = "en";
+let last = "";
 
-/** Use a language; English if it is none of ours or does not load. */
+/** Use a language; English if it is none of ours or does not load. What was wanted last counts, whatever comes last. */
 export async function speak(wanted: string): Promise<void> {
-    const name = wanted.slice(0, 2).toLowerCase();
+    const name = (last = wanted.slice(0, 2).toLowerCase());
     const loaded = await loaders[name]?.().catch(() => undefined);
+    if (name !== last) return;
     words = loaded?.default ?? en;
     locale = loaded ? name : "en";
     document.documentElement.lang = locale;
