@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tests.support.fixtures import fresh
 from tests.support.mailserver import environment, running_mail_server, text_of
 from tests.support.postgres import PostgresCluster
 from tests.support.server import Server, ServerOptions, running_pair
+from tests.support.stream import streaming
 
 pytestmark = [pytest.mark.usefixtures("web_build"), pytest.mark.all_only]
 ORIGIN = "https://shop.example"
@@ -60,6 +62,33 @@ class Two:
 
         await eventually(is_noted)
 
+    async def needs_no_letter(self, room: str) -> None:
+        """Wait until it is stored that what staff said in a room, at once or by letter, was heard."""
+        question = f"SELECT count(*) FROM support_cases WHERE room_id = '{room}' AND mailed_ms >= said_ms"
+
+        async def is_heard() -> bool:
+            return self._sql(question) == "1"
+
+        await eventually(is_heard)
+
+
+@asynccontextmanager
+async def there(frame: Frame) -> AsyncIterator[None]:
+    """A visitor has the chat before them."""
+    async with streaming(frame.client, since=None, filter="{}") as stream:
+        await stream.update()
+
+        async def read() -> None:
+            while True:
+                await stream.update()
+
+        reading = asyncio.create_task(read())
+        try:
+            yield
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
 
 @pytest.fixture
 def two(postgres_cluster: PostgresCluster, tmp_path: Path) -> Iterator[Two]:
@@ -79,14 +108,20 @@ async def test_visitors_get_each_letter_once_whoever_they_and_staff_are_with(
         letters = {"enabled": True, "after_minutes": 0}
         site = new_site(other, [ORIGIN], [agent.client.user_id], form=FORM, letters=letters)
         desk = await agent.join_desk()
-        rooms = {}
-        for name, server in (("ada", writer), ("max", other)):
-            frame = Frame(http, server, site)
+        rooms, frames = {}, {}
+        for name, server in (("ira", other), ("ada", writer), ("max", other)):
+            frame = frames[name] = Frame(http, server, site)
             await frame.begin(answers={"name": name, "email": f"{name}@example.org"})
             await frame.say(f"I am {name}")
             rooms[name] = await agent.enter(await agent.card(desk, f"I am {name}"))
-        for name, room in rooms.items():
-            await agent.say(room, f"Hello {name}")
+        # Of somebody who is with the one that does not write only that one knows it, and says so: nothing else stores
+        # that a letter went out or is needed by nobody, as long as the mail server takes none.
+        mail.refuse = "451 later"
+        async with there(frames["ira"]):
+            for name, room in rooms.items():
+                await agent.say(room, f"Hello {name}")
+            await two.needs_no_letter(rooms.pop("ira"))
+        mail.refuse = None
 
         def about(name: str, words: str) -> int:
             """How many letters say this."""
@@ -104,3 +139,4 @@ async def test_visitors_get_each_letter_once_whoever_they_and_staff_are_with(
             found = (about(name, "Hello"), about(name, "Still there,"))
             # What was sent, but not stored, when another one took over is sent once more; here one did, and waited.
             assert found == (1, 1) or (two.terms() > 2 and min(found) == 1), (name, found)
+        assert mail.to("ira@example.org") == []
