@@ -83,7 +83,7 @@ def main(task: str) -> None:
     node, environment = prepare()
     modules = FOLDER / "node_modules"
     if task in ("check", "test"):
-        tests = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.glob("c*/**/*.test.ts"))
+        tests = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.glob("[cf]*/**/*.test.ts"))
         if task == "check":
             _run([str(node), str(modules / "typescript/bin/tsc"), "--noEmit"], environment)
             _run([str(node), str(modules / "eslint/bin/eslint.js"), "--max-warnings=0", "."], environment)

@@ -41,10 +41,13 @@ export function fold(events: RoomEvent[], me: string, names: Map<string, string>
     const edits = new Map<string, RoomEvent>();
     const gone = new Set<string>();
     for (const event of events) {
-        const relation = event.content["m.relates_to"];
-        if (event.type === "m.room.message" && relation?.rel_type === "m.replace" && relation.event_id) edits.set(relation.event_id, event);
         const redacts = (event as { redacts?: unknown }).redacts ?? event.content.redacts;
         if (event.type === "m.room.redaction" && typeof redacts === "string") gone.add(redacts);
+    }
+    // Nobody edits what another said, and an edit that was taken back leaves the one before it.
+    for (const event of events) {
+        const relation = event.content["m.relates_to"];
+        if (event.type === "m.room.message" && relation?.rel_type === "m.replace" && !gone.has(event.event_id)) edits.set(event.sender + relation.event_id, event);
     }
     const items: Item[] = [];
     let status = "";
@@ -57,8 +60,7 @@ export function fold(events: RoomEvent[], me: string, names: Map<string, string>
             items.push({ ...base, key: event.unsigned?.transaction_id ?? event.event_id, kind: "message", gone: isGone, sealed: !isGone });
         } else if (event.type === "m.room.message") {
             if (event.content["m.relates_to"]?.rel_type === "m.replace") continue;
-            const edit = edits.get(event.event_id);
-            const later = edit?.sender === event.sender ? (edit.content["m.new_content"] as Record<string, unknown> | undefined) : undefined;
+            const later = edits.get(event.sender + event.event_id)?.content["m.new_content"] as Record<string, unknown> | undefined;
             const isGone = gone.has(event.event_id) || event.unsigned?.redacted_because !== undefined || !event.content.msgtype;
             const key = event.unsigned?.transaction_id ?? event.event_id;
             items.push({ ...base, key, kind: "message", body: bodyOf(later ?? event.content), edited: Boolean(later), gone: isGone });
