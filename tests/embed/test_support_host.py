@@ -355,8 +355,11 @@ async def test_the_language_is_the_page_s_else_the_browser_s(browser: Browser, s
     loads, goes_on = asyncio.Event(), asyncio.Event()
 
     def pages(origin: str) -> dict[str, tuple[str, ...]]:
-        page = page_with(server, new_site(server, [origin], [], form=FORM, theme={"accent": "#8C3B4A"}))
-        return {"/": ("text/html", page), "/none": ("text/html", page.replace(' lang="en"', ""))}
+        page = page_with(server, new_site(server, [origin], [], form=FORM, theme={"accent": "#8C3B4A"}, locale="pl"))
+        languages = {"": "en", "none": "", "other": "fr"}
+        return {
+            f"/{name}": ("text/html", page.replace('lang="en"', f'lang="{lang}"')) for name, lang in languages.items()
+        }
 
     async def late(route: Route) -> None:
         loads.set()
@@ -373,10 +376,12 @@ async def test_the_language_is_the_page_s_else_the_browser_s(browser: Browser, s
         goes_on.set()
         await frame.evaluate(f"import('/assets/{words}').then(() => undefined)")
         assert await frame.evaluate("document.documentElement.lang") == "en"
-        await ada.page.goto(f"{origin}/none")
-        frame = await ada.open()
-        await _heard(ada)
-        await becomes(lambda: frame.evaluate("document.documentElement.lang"), "uk")
+        # Of a page that names none, or none of ours.
+        for name, spoken in (("none", "uk"), ("other", "pl")):
+            await ada.page.goto(f"{origin}/{name}")
+            frame = await ada.open()
+            await _heard(ada)
+            await becomes(lambda frame=frame: frame.evaluate("document.documentElement.lang"), spoken)
         assert ada.faults == []
 
 

@@ -178,7 +178,7 @@ function hear(name: string, value: unknown): void {
         if (!state.page.url && chat.unread) tell("unread", { count: chat.unread, name: "", text: "" }); // counted before anybody listened
         const open = state.page.open;
         state.page = { url: String(page.url), title: String(page.title), locale: String(page.locale), open: page.open };
-        if (!chosen()) void speak(state.page.locale || given.locale).then(draw);
+        if (!chosen()) void speak(state.page.locale).then(draw);
         if (open !== page.open) draw();
     } else if (name === "open" || name === "close") {
         state.page.open = name === "open";
@@ -263,7 +263,7 @@ function run(): void {
     theme(given.scheme);
     connect(hear);
     setInterval(() => void look(), LOOK_MS);
-    void speak(chosen() || navigator.language || given.locale).then(draw);
+    void speak(chosen() || navigator.language).then(draw);
     draw();
     settled = api.resume().then(
         (session) => chat.enter(session),

@@ -1,5 +1,6 @@
 // The languages. English is always there; each other one is loaded when it is wanted.
 
+import { given } from "../given.ts";
 import en from "./en.ts";
 
 export type Words = typeof en;
@@ -15,9 +16,10 @@ export let words: Words = en;
 export let locale = "en";
 let last = "";
 
-/** Use a language; English if it is none of ours or does not load. What was wanted last counts, whatever comes last. */
+/** Use a language; the site's if it is none of ours, English if it does not load. What was wanted last counts, whatever comes last. */
 export async function speak(wanted: string): Promise<void> {
-    const name = (last = wanted.slice(0, 2).toLowerCase());
+    const short = wanted.slice(0, 2).toLowerCase();
+    const name = (last = short in LANGUAGES ? short : given.locale);
     const loaded = await loaders[name]?.().catch(() => undefined);
     if (name !== last) return;
     words = loaded?.default ?? en;
