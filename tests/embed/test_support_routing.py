@@ -28,23 +28,23 @@ async def test_cases_are_offered_in_turn_to_who_is_there(
     agents = [Agent(await make_user(name)) for name in ("first", "second")]
     away = await make_user("away")
     names = [agent.client.user_id for agent in agents]
-    routing = {"mode": mode, "requeue_seconds": 10}
+    routing = {"mode": mode, "requeue_seconds": 3_600}
     site = new_site(server, [ORIGIN], [*names, away.user_id], routing=routing)
     desk = ""
     for agent in agents:
         desk = await agent.join_desk()  # their syncs say that they are there
     await away.ok("POST", f"/join/{desk}", {})
     offered: list[str] = []
-    # Both are here before the first writes: the second is to have said something before the first one's time is over.
-    frames = [Frame(http, server, site) for _ in range(2)]
-    for frame in frames:
+    for number in range(2):
+        frame = Frame(http, server, site)
         await frame.begin()
-    for number, frame in enumerate(frames):
         await frame.say(f"case number {number}")
         card = await agents[0].card(desk, f"case number {number}", "offered to")
         offered.append(card["body"].split("offered to ")[1].split("\n")[0])
     assert set(offered) == set(names)
-    # Nobody takes the first one: after its time it goes to the other agent, who is told in the thread.
+    # Nobody takes the first one: after its time, which is short from now on, it goes to the other agent, who is told in
+    # the thread.
+    site_command(server, "edit", site, "--file", "-", stdin='{"routing": {"requeue_seconds": 10}}')
     await agents[0].card(desk, "case number 0", f"offered to {offered[1]}")
     told = await agents[0].until(
         lambda: [e for e in agents[0].events[desk] if "it is your turn" in e["content"].get("body", "")], "a call"

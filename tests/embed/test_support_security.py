@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import itertools
 import json
@@ -22,7 +21,7 @@ from homeserver.web.route import Auth, Route
 from media_repo.routes import ROUTES as MEDIA_ROUTES
 from tests.embed.support_chat import Agent, Frame, new_site, site_command
 from tests.embed.test_support_identity import claims, keyed, signed
-from tests.support.client import Client, part
+from tests.support.client import Client, becomes, part
 from tests.support.fixtures import MakeUser, StartServer, fresh
 from tests.support.media import upload, upload_reply
 from tests.support.server import Server
@@ -330,20 +329,18 @@ async def test_a_site_that_is_off_shows_nothing(server: Server, http: aiohttp.Cl
         assert "X-Frame-Options" not in reply.headers
     (await frame.ask("session/resume")).error(403, "M_FORBIDDEN")
     site_command(server, "remove", site)
-    for _ in range(300):  # another process has ended the session: noticed within a second or so
-        if (reply := await frame.client.request("GET", "/account/whoami")).status == 401:
-            break
-        await asyncio.sleep(0.1)
-    reply.error(401, "M_UNKNOWN_TOKEN")
+
+    async def why() -> str:
+        return (await frame.client.request("GET", "/account/whoami")).errcode
+
+    await becomes(why, "M_UNKNOWN_TOKEN")  # another process has ended the session: noticed within a second or so
 
 
 async def _until_off(frame: Frame) -> None:
-    for _ in range(600):
-        reply = await frame.client.request("GET", f"/_embed/frame/{frame.site}", token=None)
-        if reply.status == 404:
-            return
-        await asyncio.sleep(0.1)
-    raise AssertionError("still on")
+    async def status() -> int:
+        return (await frame.client.request("GET", f"/_embed/frame/{frame.site}", token=None)).status
+
+    await becomes(status, 404)
 
 
 async def test_floods_meet_their_limits(start_server: StartServer, http: aiohttp.ClientSession, database: str) -> None:
@@ -374,10 +371,8 @@ async def test_floods_meet_their_limits(start_server: StartServer, http: aiohttp
     error = reply.error(429, "M_LIMIT_EXCEEDED")
     assert error["retry_after_ms"] > 60_000
     assert int(reply.headers["Retry-After"]) > 60
-    for _ in range(100):
-        reply = await frames[0].client.request("GET", f"/_embed/frame/{site}", token=None)
-        if reply.status != 200:
-            break
+    while (reply := await frames[0].client.request("GET", f"/_embed/frame/{site}", token=None)).status == 200:
+        pass  # two of them are free each second
     assert (reply.status, reply.headers["Content-Type"]) == (429, "text/html; charset=utf-8")
     assert b'"off": false' in reply.raw
     assert ORIGIN.encode() in reply.raw
@@ -385,7 +380,7 @@ async def test_floods_meet_their_limits(start_server: StartServer, http: aiohttp
     while (reply := await _say(frames[0], str(sent))).status == 200:
         sent += 1
     reply.error(429, "M_LIMIT_EXCEEDED")
-    assert 20 <= sent <= 21 + time.monotonic() - began  # one more each second
+    assert 20 <= sent <= 21 + (time.monotonic() - began) / 5  # ten more each minute
 
 
 async def _say(frame: Frame, txn: str) -> Any:
