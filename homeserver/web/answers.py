@@ -80,6 +80,7 @@ def error_answer(error: MatrixError, *, lingers: bool) -> Answer:
     milliseconds = error.extra.get("retry_after_ms")
     if milliseconds is not None:
         headers.append((b"retry-after", str(math.ceil(milliseconds / 1000)).encode()))
+        headers.append((b"access-control-expose-headers", b"Retry-After"))  # or pages of other origins cannot read it
     if lingers:
         headers.append((b"connection", b"close"))
     return Answer(error.status, headers, encode(error.body()), lingers=lingers)

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from tests.support.client import V3, Client, part
-from tests.support.fixtures import StartServer, fresh
+from tests.support.fixtures import MakeUser, StartServer, fresh
 from tests.support.server import Server
 
 MESSAGE = {"msgtype": "m.text", "body": "old"}
@@ -29,6 +29,26 @@ async def test_every_answer_lets_browsers_read_it(anonymous: Client, path: str) 
     headers = {value.strip().lower() for value in reply.headers["Access-Control-Allow-Headers"].split(",")}
     assert headers >= {"x-requested-with", "content-type", "authorization"}
     assert "Access-Control-Allow-Credentials" not in reply.headers
+
+
+async def test_every_refusal_lets_browsers_read_it(alice: Client, make_user: MakeUser) -> None:
+    # synapse#1595, #11600, #11762, #4593
+    room, stranger = await alice.create_room(), await make_user("stranger")
+    large = b'{"body":"' + b"x" * 900_000 + b'"}'
+    for status, (method, path, more) in {
+        400: ("POST", "/createRoom", {"data": b"{"}),
+        401: ("GET", "/_matrix/client/v1/media/config", {"token": None}),
+        403: ("GET", f"/rooms/{part(room)}/state", {"token": stranger.token}),
+        404: ("GET", "/.well-known/matrix/nonsense", {}),
+        405: ("DELETE", "/_matrix/media/v3/upload", {}),
+        413: ("PUT", f"/rooms/{part(room)}/send/m.room.message/large", {"data": large}),
+    }.items():
+        reply = await alice.request(method, path, **more)
+        assert reply.error(status)["errcode"].startswith("M_")
+        assert reply.headers["Content-Type"] == "application/json"
+        assert reply.headers["Access-Control-Allow-Origin"] == "*", reply
+    reply = await stranger.request("GET", "/_synapse/admin/v1/rooms")
+    assert (reply.status, reply.headers["Access-Control-Allow-Origin"]) == (403, "*")
 
 
 async def test_a_preflight_needs_no_token_and_does_nothing(alice: Client) -> None:
@@ -180,6 +200,8 @@ async def test_rate_limits_say_when_to_retry(
     assert isinstance(body["retry_after_ms"], int)
     assert body["retry_after_ms"] > 0
     assert int(reply.headers["Retry-After"]) * 1000 >= body["retry_after_ms"]
+    assert reply.headers["Access-Control-Expose-Headers"] == "Retry-After"
+    assert reply.headers["Access-Control-Allow-Origin"] == "*"
 
 
 async def test_one_connection_carries_many_requests(anonymous: Client) -> None:

@@ -386,6 +386,7 @@ async def test_rate_limits_by_user_and_by_address(site: Site) -> None:
 async def test_errors(site: Site) -> None:
     limit = await site.nobody.request("GET", "/fail/limit")
     assert (limit.status, limit.headers["retry-after"], limit.json["retry_after_ms"]) == (429, "2", 1500)
+    assert limit.headers["access-control-expose-headers"] == "Retry-After"
     store = await site.nobody.request("GET", "/fail/store")
     assert (store.status, store.json["errcode"]) == (503, "M_UNKNOWN")
     assert "retry-after" in store.headers
