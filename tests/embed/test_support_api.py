@@ -89,6 +89,29 @@ async def test_reactions_move_a_case_and_notes_stay_on_the_desk(
     (await frame.client.request("GET", f"/rooms/{part(desk)}/state/m.room.name")).error(403)
 
 
+async def test_what_a_visitor_has_read_counts_no_more(
+    server: Server, http: aiohttp.ClientSession, make_user: MakeUser
+) -> None:
+    # synapse#456
+    agent, desk, frame = await desk_of(server, http, make_user)
+    await frame.begin()
+    await frame.say("is it blue?")
+    room = await agent.enter(await agent.card(desk, "is it blue?"))
+    for kind in ("m.read", "m.read.private", "m.fully_read", "read_markers"):
+        said = await agent.say(room, f"Yes ({kind})")
+        assert await _unread(frame) == 1
+        where, body = (f"receipt/{kind}/{part(said)}", {}) if kind != "read_markers" else (kind, {"m.read": said})
+        await frame.client.ok("POST", f"/rooms/{part(room)}/{where}", body)
+        if kind == "m.fully_read":  # says where one is, and not what one has seen
+            await frame.client.ok("POST", f"/rooms/{part(room)}/receipt/m.read/{part(said)}", {})
+        assert await _unread(frame) == 0
+
+
+async def _unread(frame: Frame) -> int:
+    joined = (await frame.client.sync())["rooms"]["join"][frame.room]
+    return int(joined["unread_notifications"]["notification_count"])
+
+
 async def test_a_blocked_visitor_writes_no_more(
     server: Server, http: aiohttp.ClientSession, make_user: MakeUser
 ) -> None:

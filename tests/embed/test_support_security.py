@@ -16,6 +16,7 @@ import pytest
 from client_api.routes import ROUTES as CLIENT_ROUTES
 from client_api.visitors import ALLOWED
 from embed.routes import ROUTES as EMBED_ROUTES
+from homeserver.config.model import RateLimits
 from homeserver.services.support.work import is_done
 from homeserver.web.route import Auth, Route
 from media_repo.routes import ROUTES as MEDIA_ROUTES
@@ -344,7 +345,7 @@ async def _until_off(frame: Frame) -> None:
 
 
 async def test_floods_meet_their_limits(start_server: StartServer, http: aiohttp.ClientSession, database: str) -> None:
-    server = start_server(database, rate_limits="on")
+    server = start_server(database, rate_limits="on", environment={"HROMADA_RATE_LIMITS_SUPPORT_CASES": "0.00014/4"})
     # A site may have tighter ones of its own. Who is turned away there has not used up anything elsewhere.
     tight = Frame(http, server, new_site(server, [ORIGIN], [], limits={"visitors_per_hour": 1, "files_per_day": 2}))
     await tight.begin()
@@ -364,13 +365,12 @@ async def test_floods_meet_their_limits(start_server: StartServer, http: aiohttp
     assert replies[1].error(429, "M_LIMIT_EXCEEDED")["retry_after_ms"] <= 60_000
     site = new_site(server, [ORIGIN], [])
     frames = [Frame(http, server, site) for _ in range(3)]
-    for frame in frames[:2]:  # with those above five of this address
-        await frame.begin()
-    body = {"nonce": await frames[2].nonce(), "key": fresh("key")}
-    reply = await frames[2].ask("session", body)
-    error = reply.error(429, "M_LIMIT_EXCEEDED")
-    assert error["retry_after_ms"] > 60_000
-    assert int(reply.headers["Retry-After"]) > 60
+    await frames[0].begin()
+    # With those above four conversations of this address; then five visitors.
+    for frame, least_s in ((frames[1], 3_600), (frames[2], 60)):
+        reply = await frame.ask("session", {"nonce": await frame.nonce(), "key": fresh("key")})
+        assert reply.error(429, "M_LIMIT_EXCEEDED")["retry_after_ms"] > least_s * 1_000
+        assert int(reply.headers["Retry-After"]) > least_s
     while (reply := await frames[0].client.request("GET", f"/_embed/frame/{site}", token=None)).status == 200:
         pass  # two of them are free each second
     assert (reply.status, reply.headers["Content-Type"]) == (429, "text/html; charset=utf-8")
@@ -381,6 +381,15 @@ async def test_floods_meet_their_limits(start_server: StartServer, http: aiohttp
         sent += 1
     reply.error(429, "M_LIMIT_EXCEEDED")
     assert 20 <= sent <= 21 + (time.monotonic() - began) / 5  # ten more each minute
+
+
+def test_the_limits_are_the_designed_ones() -> None:
+    """Of an address 5 visitors an hour and 6 conversations in 12; of a visitor 10 messages a minute, 20 files a day."""
+    limits = RateLimits()
+    found = (limits.support_visitors_address, limits.support_cases, limits.support_messages, limits.support_uploads)
+    seconds = (3_600, 12 * 3_600, 60, 24 * 3_600)
+    rates = [(int(rate.per_second * each), rate.burst) for rate, each in zip(found, seconds, strict=True)]
+    assert rates == [(5, 5), (6, 6), (10, 20), (20, 20)]
 
 
 async def _say(frame: Frame, txn: str) -> Any:
