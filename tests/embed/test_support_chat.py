@@ -17,7 +17,7 @@ from PIL import Image
 from tests.embed.support_chat import Agent, Visitor, host, new_site, page_with
 from tests.embed.test_support_host import visitor
 from tests.embed.test_support_identity import claims, keyed
-from tests.support.client import PASSWORD, part
+from tests.support.client import PASSWORD, becomes, part
 from tests.support.fixtures import MakeUser, fresh
 from tests.support.server import Server
 
@@ -101,13 +101,28 @@ async def test_what_is_written_without_a_connection_is_sent_later(
             await ada.say(f"in the tunnel {number}")
         await ada.frame.get_by_text("in the tunnel 2").wait_for()
         assert await ada.frame.locator(".msg .st").last.inner_text() in ("Sending…", "Waits for the connection")
-        await shop.agent.say(room, "said meanwhile")
+        meanwhile = [f"said meanwhile {number}" for number in range(MEANWHILE)]
+        for body in meanwhile:
+            await shop.agent.say(room, body)
+        before = len(ada.requests)
         await ada.context.set_offline(False)
         await shop.agent.hears(room, "in the tunnel 2")
-        await ada.sees("said meanwhile")
+        await ada.sees(meanwhile[-1])
         mine = [body for body in shop.agent.bodies(room) if body.startswith("in the tunnel")]
         assert mine == ["in the tunnel 0", "in the tunnel 1", "in the tunnel 2"]
-        await ada.frame.wait_for_function("() => document.querySelectorAll('.own .bub').length === 4")
+        # More was said than comes at once: what is missing is read when it is scrolled to, and nothing twice.
+        await ada.frame.wait_for_function(_TO_THE_TOP)
+        assert len([url for url in ada.requests[before:] if "/messages?" in url]) >= 2
+        await becomes(ada.frame.locator(".msg .bub").all_inner_texts, ["before the tunnel", *meanwhile, *mine])
+
+
+# More than one update holds, and two together.
+MEANWHILE = 110
+_TO_THE_TOP = """() => {
+    const log = document.querySelector(".log");
+    log.scrollTop = 0;
+    return log.textContent.includes("The beginning of the conversation");
+}"""
 
 
 # long: one browser and one conversation serve all of it, as making them takes most of the time
@@ -310,11 +325,16 @@ async def test_the_first_message_may_take_long_and_the_conversation_can_be_kept(
     browser: Browser, server: Server, make_user: MakeUser
 ) -> None:
     shop = Shop(server, Agent(await make_user("agent")), proof_of_work=12, accounts=True)
-    stale = 1
+    stale = busy = 1
 
     async def late(route: Route) -> None:
-        """As if the page were older than what it shows may be."""
-        nonlocal stale
+        """Too many came before; and the page is older than what it shows may be."""
+        nonlocal stale, busy
+        if busy:
+            busy -= 1
+            body = {"errcode": "M_LIMIT_EXCEEDED", "error": "Too many requests", "retry_after_ms": 600_000}
+            await route.fulfill(status=429, json=body)
+            return
         body = json.loads(route.request.post_data or "{}")
         if stale:
             stale -= 1
@@ -326,8 +346,12 @@ async def test_the_first_message_may_take_long_and_the_conversation_can_be_kept(
         ada = await visitor(browser)
         await ada.context.route("**/session", late)
         await ada.page.goto(origin)
+        frame = await ada.open()
+        await frame.get_by_label("Your question").fill("may I?")
+        await frame.get_by_role("button", name="Start chat").click()
+        await frame.get_by_role("alert").get_by_text("Try again in 10 minutes.").wait_for()
         await ada.begin("I have thought about it for long")
-        assert stale == 0
+        assert stale == busy == 0
         card = await shop.agent.card(desk, "I have thought")
         room = await shop.agent.enter(card)
         frame = ada.frame

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from tests.embed.support_chat import Agent, Visitor, host, new_site, page_with
 from tests.embed.test_support_files import UPLOADS, choose, row
 from tests.embed.test_support_host import FORM, visitor
-from tests.support.browser import Chromium
+from tests.support.browser import PATIENCE_MS, Chromium
 from tests.support.fixtures import MakeUser
 from tests.support.server import Server
 
@@ -114,6 +115,46 @@ async def test_a_browser_that_keeps_nothing(
         await ada.page.reload()
         await ada.page.evaluate("hromadaChat.open()")
         await (await ada.framed()).get_by_role("button", name="Start chat").wait_for()
+
+
+async def test_cookies_of_others_are_blocked_and_the_browser_is_started_anew(
+    chromium: Chromium, server: Server, web_build: object
+) -> None:
+    from playwright.async_api import Error, async_playwright  # noqa: PLC0415 - slow, and most runs need no browser
+
+    def pages(origin: str) -> dict[str, tuple[str, ...]]:
+        return {"/": ("text/html", page_with(server, new_site(server, [origin], [], form=FORM)))}
+
+    blocking = Chromium(chromium.program, (), {"profile": {"cookie_controls_mode": 1}})
+    try:
+        async with host(pages) as origin, async_playwright() as playwright:
+            for is_new in (True, False):
+                connected = await playwright.chromium.connect_over_cdp(blocking.endpoint)
+                [context] = connected.contexts  # its own, which it keeps
+                context.set_default_timeout(PATIENCE_MS)
+                ada = Visitor(context, await context.new_page())
+                await ada.page.goto(origin)
+                if is_new:
+                    await ada.begin("will you know me tomorrow?")
+                    [cookie] = await context.cookies()
+                    assert cookie["partitionKey"].startswith("http://site-a.localhost")  # type: ignore[typeddict-item]
+                await ada.open()
+                await ada.sees("will you know me tomorrow?")
+                assert await ada.frame.evaluate(STORED) == {
+                    "local": True,
+                    "indexed": True,
+                    "secure": True,
+                    "subtle": True,
+                }
+                assert await ada.frame.get_by_text("This browser keeps nothing for us").count() == 0
+                assert ada.faults == []
+                if is_new:
+                    session = await connected.new_browser_cdp_session()
+                    with suppress(Error):  # the answer may not come any more
+                        await session.send("Browser.close")
+                    await asyncio.to_thread(blocking.restart)
+    finally:
+        blocking.stop()
 
 
 KEPT = """(site) => localStorage.getItem(`hromada:${site}`) ?? "" """

@@ -142,18 +142,49 @@ async def test_the_page_is_left_as_it_was(browser: Browser, server: Server) -> N
         assert await frame.get_by_label("Your question").input_value() == "first"
         assert await ada.page.evaluate("globalThis.ports ?? 0") == 0
         assert await ada.page.evaluate("typeof window.onmessage") == "function"
-        # The address changes, the body is swapped, the chat stays; destroyed it goes, and comes back when it is called.
-        await ada.page.evaluate("history.pushState({}, '', '/next')")
+        # What is too large is not listened to. The address changes, and it is the new one that staff is told.
+        await ada.page.evaluate("""() => {
+            hromadaChat.setContext({ name: "x".repeat(70_000) });
+            history.pushState({}, "", "/next?a=1");
+            hromadaChat.sendMessage("second");
+        }""")
+        await becomes(frame.get_by_label("Your question").input_value, "second")
+        assert await frame.get_by_label("Name").input_value() == "Ada"
+        async with ada.page.expect_request("**/session") as asked:
+            await frame.get_by_role("button", name="Start chat").click()
+        assert json.loads((await asked.value).post_data or "")["page"] == f"{origin}/next?a=1"
+        await ada.sees("second")
+        # The body is swapped, the chat stays; destroyed it goes, and comes back when it is called.
         await ada.page.evaluate("document.body.replaceWith(document.createElement('body'))")
         await ada.page.wait_for_function("() => document.querySelector('body > hromada-chat')")
         await ada.page.evaluate("hromadaChat.destroy()")
         await ada.page.wait_for_function("() => !document.querySelector('hromada-chat')")
         while ada.frame is not None:
             await ada.page.wait_for_timeout(50)
+        assert await _listened_to(ada) == ["message"]  # by the page itself
         await ada.page.evaluate("hromadaChat.open()")
         await ada.framed()
         assert await ada.page.locator("hromada-chat").count() == 1
+        # The launcher looks as ever, whatever the page's rules are for all elements.
+        await ada.page.evaluate("hromadaChat.close()")
+        box = "(() => { const { width, height } = document.querySelector('hromada-chat').getBoundingClientRect(); "
+        await becomes(lambda: ada.page.evaluate(f"{box} return [width, height]; }})()"), [56, 56])
         assert ada.faults == []
+
+
+HEARS = ("message", "popstate", "currententrychange", "resize", "scroll", "DOMContentLoaded")
+
+
+async def _listened_to(ada: Visitor) -> list[str]:
+    """The events, of those that the loader listens to, that somebody listens to for the whole page."""
+    session = await ada.context.new_cdp_session(ada.page)
+    found: list[str] = []
+    for whole in ("window", "visualViewport", "navigation"):
+        thing = (await session.send("Runtime.evaluate", {"expression": whole}))["result"]["objectId"]
+        listeners = (await session.send("DOMDebugger.getEventListeners", {"objectId": thing}))["listeners"]
+        found += [each["type"] for each in listeners if each["type"] in HEARS]
+    await session.detach()
+    return found
 
 
 @one_database
@@ -346,6 +377,8 @@ async def test_languages(browser: Browser, server: Server, locale: str, directio
         assert await frame.evaluate("document.documentElement.dir") == direction
         assert "{" not in await frame.locator("body").inner_text()
         assert await frame.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        left = await ada.page.evaluate("document.querySelector('hromada-chat').getBoundingClientRect().left")
+        assert (left < 100) is (direction == "rtl")
 
 
 @one_database

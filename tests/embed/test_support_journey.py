@@ -25,13 +25,14 @@ async def test_a_visitor_is_answered_from_any_matrix_client(
     def pages(origin: str) -> dict[str, tuple[str, ...]]:
         nonlocal site
         site = new_site(server, [origin], [agent.client.user_id], form=FORM)
-        return {"/mugs": ("text/html", page_with(server, site))}
+        return {"/mugs": ("text/html", page_with(server, site, before=_OVERHEARD))}
 
     async with host(pages) as origin:
         desk = await agent.join_desk()
         context = await browser.new_context(locale="en")
         context.set_default_timeout(PATIENCE_MS)
         ada = Visitor(context, await context.new_page())
+        ada.page.on("websocket", lambda socket: ada.requests.append(socket.url))
         await ada.page.goto(f"{origin}/mugs?secret=1")
         await ada.page.wait_for_function("() => !!globalThis.hromadaChat?.open")
         # Loading the page has cost one request and has left nothing behind.
@@ -39,7 +40,9 @@ async def test_a_visitor_is_answered_from_any_matrix_client(
         assert await context.cookies() == []
         assert await ada.page.evaluate("localStorage.length + sessionStorage.length") == 0
 
-        await ada.begin("Is the blue mug safe for the dishwasher?")
+        async with ada.page.expect_response("**/session") as answer:
+            await ada.begin("Is the blue mug safe for the dishwasher?")
+        session = await (await answer.value).json()
         card = await agent.card(desk, "Ada", "/mugs", "Is the blue mug safe")
         assert "secret" not in card["body"]
         room = await agent.enter(card)
@@ -56,6 +59,12 @@ async def test_a_visitor_is_answered_from_any_matrix_client(
         # What the page comes to say is on the card.
         await ada.page.evaluate("hromadaChat.setContext({ order: 1042, plan: 'pro' })")
         await agent.card(desk, "order: 1042")
+
+        # No address and nothing that the page is told or holds has a token in it.
+        places = [ada.requests, await ada.page.evaluate(_OPEN), await ada.page.content()]
+        assert "streaming" in str(places)
+        assert [secret for secret in ("access_token", "handle") if session[secret] in str(places)] == []
+        assert any(url.startswith("ws") for url in ada.requests)
 
         # It goes on after a reload, and in another tab of the same browser.
         await ada.page.reload()
@@ -80,6 +89,21 @@ async def _seen_on_both_sides(agent: Agent, ada: Visitor, room: str) -> None:
     last = (await agent.hears(room, "Great, then I will take four."))["event_id"]
     await agent.client.ok("POST", f"/rooms/{room}/receipt/m.read/{last}", {})
     await ada.frame.get_by_text("Seen").wait_for()
+
+
+# All that goes through windows and ports of the page; and that with what the page holds.
+_OVERHEARD = """<script>
+    globalThis.heard = [];
+    addEventListener("message", ({ data }) => heard.push(data));
+    const Channel = MessageChannel;
+    globalThis.MessageChannel = function () {
+        const made = new Channel(), post = made.port1.postMessage.bind(made.port1);
+        made.port1.addEventListener("message", ({ data }) => heard.push(data));
+        made.port1.postMessage = (data) => (heard.push(data), post(data));
+        return made;
+    };
+</script>"""
+_OPEN = "JSON.stringify([heard, { ...localStorage }, { ...sessionStorage }, document.cookie])"
 
 
 def _widget(server: Server) -> str:

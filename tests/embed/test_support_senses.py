@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.embed.support_chat import Agent, host
+from tests.embed.support_chat import Agent, Visitor, host
 from tests.embed.test_support_chat import Shop
 from tests.support.client import becomes, part
 from tests.support.fixtures import MakeUser, fresh
@@ -81,6 +81,10 @@ async def test_films_files_and_sounds(browser: Browser, server: Server, make_use
         assert seen["source"] == "http"
         assert parts
         assert all(status == 206 and asked.startswith("bytes=") for status, asked in parts), parts
+        second = Visitor(ada.context, await ada.context.new_page())
+        await second.page.goto(origin)
+        await second.open()
+        await second.sees("please see the clip")
         # Where the browser has no cookie for us all of it comes first.
         await ada.context.clear_cookies()
         other = await upload(shop.agent.client, (MEDIA / "clip.webm").read_bytes(), "video/webm", "other.webm")
@@ -93,11 +97,15 @@ async def test_films_files_and_sounds(browser: Browser, server: Server, make_use
             went_on = await ada.frame.evaluate(HAND_IN, [selector, kind, f"{kind}.jpg", picture])
             assert went_on is False
             assert (await shop.agent.hears(room, f"{kind}.jpg"))["content"]["msgtype"] == "m.image"
-        # A message makes a sound while one looks elsewhere, unless that is switched off.
-        await ada.frame.evaluate(COUNT_NOTES)
-        await ada.page.evaluate("hromadaChat.close()")
+        # A message makes a sound while one looks elsewhere, in one of the tabs, unless that is switched off.
+        for tab in (ada, second):
+            await tab.frame.evaluate(COUNT_NOTES)
+            await tab.page.evaluate("hromadaChat.close()")
         await shop.agent.say(room, "are you there?")
-        await ada.frame.wait_for_function("() => globalThis.notes > 0")
+        for tab in (ada, second):
+            await tab.frame.locator(".msg", has_text="are you there?").wait_for(state="attached")
+        assert [await tab.frame.evaluate("globalThis.notes") for tab in (ada, second)] == [2, 0]
+        await second.page.close()
         await ada.page.evaluate("hromadaChat.open()")
         await ada.frame.get_by_role("button", name="Menu").click()
         await ada.frame.get_by_role("button", name="Mute sounds").click()

@@ -64,14 +64,20 @@ class Chromium:
             (self._profile / "Default").mkdir()
             (self._profile / "Default" / "Preferences").write_text(json.dumps(preferences))
         self._log = (self._profile / "browser.log").open("wb")
+        self._command = [program, *ARGUMENTS, *more, f"--user-data-dir={self._profile}", "about:blank"]
+        self._start()
+
+    def _start(self) -> None:
         self._process = subprocess.Popen(
-            [program, *ARGUMENTS, *more, f"--user-data-dir={self._profile}", "about:blank"],
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            start_new_session=True,
+            self._command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, start_new_session=True
         )
         self.endpoint = self._wait()
+
+    def restart(self) -> None:
+        """Start the browser again with its profile once `Browser.close` has ended it: a signal loses its cookies."""
+        self._process.wait(START_TIMEOUT_S)
+        (self._profile / "DevToolsActivePort").unlink(missing_ok=True)
+        self._start()
 
     def _wait(self) -> str:
         """Chromium writes the port it took into its profile."""
