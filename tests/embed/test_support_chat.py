@@ -111,14 +111,14 @@ async def test_what_is_written_without_a_connection_is_sent_later(
         mine = [body for body in shop.agent.bodies(room) if body.startswith("in the tunnel")]
         assert mine == ["in the tunnel 0", "in the tunnel 1", "in the tunnel 2"]
         # More was said than comes at once: what is missing is read when it is scrolled to, and nothing twice.
-        await ada.frame.wait_for_function(_TO_THE_TOP)
+        await ada.frame.wait_for_function(TO_THE_TOP)
         assert len([url for url in ada.requests[before:] if "/messages?" in url]) >= 2
         await becomes(ada.frame.locator(".msg .bub").all_inner_texts, ["before the tunnel", *meanwhile, *mine])
 
 
 # More than one update holds, and two together.
 MEANWHILE = 110
-_TO_THE_TOP = """() => {
+TO_THE_TOP = """() => {
     const log = document.querySelector(".log");
     log.scrollTop = 0;
     return log.textContent.includes("The beginning of the conversation");
@@ -130,7 +130,8 @@ _TO_THE_TOP = """() => {
 async def test_pictures_come_and_go_and_what_could_run_is_only_saved(
     browser: Browser, server: Server, make_user: MakeUser
 ) -> None:
-    shop = Shop(server, Agent(await make_user("agent")))
+    files = {"max_bytes": 100_000, "types": ["image/jpeg"]}
+    shop = Shop(server, Agent(await make_user("agent")), files=files)
     async with host(shop.pages) as origin:
         name = {"displayname": "Olena\u202e\u2066 gro"}
         await shop.agent.client.ok("PUT", f"/profile/{shop.agent.client.user_id}/displayname", name)
@@ -191,6 +192,11 @@ async def test_pictures_come_and_go_and_what_could_run_is_only_saved(
         chosen = {"name": "x.html", "mimeType": "text/html", "buffer": b"<b>x</b>"}
         await ada.frame.locator("input[type=file]").set_input_files([chosen])  # type: ignore[list-item] # a mapping is a FilePayload
         await ada.frame.get_by_text("Files of this kind cannot be sent here.").wait_for()
+        before = len(ada.requests)
+        chosen = {"name": "x.jpg", "mimeType": "image/jpeg", "buffer": b"x" * 100_001}
+        await ada.frame.locator("input[type=file]").set_input_files([chosen])  # type: ignore[list-item] # a mapping is a FilePayload
+        await ada.frame.get_by_text("The file is larger than 100 kB.").wait_for()
+        assert not any("/upload" in url for url in ada.requests[before:])
         assert ada.faults == []
 
 

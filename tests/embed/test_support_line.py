@@ -8,14 +8,16 @@ import aiohttp
 import pytest
 
 from tests.embed.support_chat import Agent, Visitor, host, new_site, page_with
+from tests.embed.test_support_chat import TO_THE_TOP
 from tests.embed.test_support_host import FORM, visitor
-from tests.support.client import Client, part
+from tests.support.browser import PATIENCE_MS
+from tests.support.client import Client, becomes, part
 from tests.support.faultproxy import FaultProxy
 from tests.support.fixtures import MakeUser, StartServer, fresh
 from tests.support.server import Server
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser
+    from playwright.async_api import Browser, Route
 
 ROUNDS, EACH = 6, 8
 HEARTBEAT_S = "2"
@@ -114,10 +116,17 @@ async def test_without_sockets_it_polls(browser: Browser, server: Server, make_u
     def pages(origin: str) -> dict[str, tuple[str, ...]]:
         return {"/": ("text/html", page_with(server, new_site(server, [origin], [agent.client.user_id], form=FORM)))}
 
+    is_cut = False
+
+    async def line(route: Route) -> None:
+        answer = await route.fetch(timeout=PATIENCE_MS)
+        await (route.abort() if is_cut else route.fulfill(response=answer))
+
     async with host(pages) as origin:
         desk = await agent.join_desk()
         ada = await visitor(browser)
         await ada.context.add_init_script(NO_SOCKETS)
+        await ada.page.route("**/sync?**", line)
         await ada.page.goto(origin)
         await ada.begin("is the line open?")
         room = await agent.enter(await agent.card(desk, "is the line open?"))
@@ -125,5 +134,20 @@ async def test_without_sockets_it_polls(browser: Browser, server: Server, make_u
         await ada.sees("It is.")
         await ada.say("good")
         await agent.hears(room, "good")
+        await ada.sees("good")
         assert [url for url in ada.requests if "/sync?" in url]
+        # What was sent and has not come back when more is said than comes at once is not there twice.
+        is_cut = True
+        await ada.say("not come back")
+        await agent.hears(room, "not come back")
+        await ada.frame.wait_for_function("() => !Object.keys(localStorage).some((key) => key.startsWith('outbox:'))")
+        said = [f"said {number}" for number in range(60)]
+        for text in said:
+            await agent.say(room, text)
+        is_cut = False
+        await ada.sees(said[-1])
+        assert await ada.frame.get_by_text("not come back").count() == 0  # it is read with the rest
+        await ada.frame.wait_for_function(TO_THE_TOP)
+        await becomes(lambda: shown(ada), ["is the line open?", "It is.", "good", "not come back", *said])
         assert ada.faults == []
+        await ada.page.unroute_all(behavior="ignoreErrors")

@@ -340,6 +340,7 @@ export class Chat {
         if (joined.timeline?.limited && !first) {
             // More was said than fits: what we have is older than the gap, and is read again from below.
             this.events = [];
+            for (const box of [this.outbox, this.parcels]) box.passed();
         }
         if (first || joined.timeline?.limited) {
             this.#rooms = [...this.#earlier];
@@ -354,7 +355,7 @@ export class Chat {
             this.events.push(event);
             if (event.state_key !== undefined) this.#state(event);
             if (event.sender === this.me) {
-                for (const box of [this.outbox, this.parcels]) box.echoed(event.unsigned?.transaction_id);
+                this.#echoed(event);
                 if (isMessage(event)) this.onmessage(event, !first);
             } else this.#came(event, !first);
         }
@@ -363,6 +364,10 @@ export class Chat {
             else if (type === "m.receipt") this.#receipts(content);
         }
         if (first || joined.timeline?.limited) this.#count();
+    }
+
+    #echoed({ unsigned }: RoomEvent): void {
+        for (const box of [this.outbox, this.parcels]) box.echoed(unsigned?.transaction_id);
     }
 
     /** What came after the visitor's own receipt, or after what they said last. */
@@ -424,6 +429,7 @@ export class Chat {
             for (const event of [...((page.state as RoomEvent[] | undefined) ?? []), ...events]) {
                 if (event.type === "m.room.member" && event.state_key !== undefined && !this.names.has(event.state_key)) this.#named(event);
             }
+            events.forEach((event) => this.#echoed(event));
             const known = new Set(this.events.map((event) => event.event_id));
             this.events = [...events.filter((event) => !known.has(event.event_id)), ...this.events];
             this.#before = (page.end as string | undefined) ?? null;

@@ -82,6 +82,11 @@ export class Outbox {
         if (txn) this.drop(txn);
     }
 
+    /** More came than was told of one by one: what was sent is in the gap, and is shown with what is read of that. */
+    passed(): void {
+        for (const { txn, state } of this.entries) if (state === "sent") this.drop(txn);
+    }
+
     kick(): void {
         clearTimeout(this.#timer);
         if (this.#busy || !this.ready) return;
