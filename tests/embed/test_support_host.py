@@ -429,6 +429,7 @@ async def test_sizes(web_build: Path) -> None:
     assert sizes["loader"] <= 4 * 1024
     assert sizes["module"] <= 4 * 1024
     assert sizes["frame"] <= 30 * 1024
+    assert 20 * 1024 < sizes["sealed"] <= 30 * 1024
 
 
 @one_database
