@@ -122,8 +122,12 @@ async def test_cookies_of_others_are_blocked_and_the_browser_is_started_anew(
 ) -> None:
     from playwright.async_api import Error, async_playwright  # noqa: PLC0415 - slow, and most runs need no browser
 
+    def elsewhere(origin: str) -> str:
+        """The same page on another website."""
+        return origin.replace("site-a", "site-b")
+
     def pages(origin: str) -> dict[str, tuple[str, ...]]:
-        return {"/": ("text/html", page_with(server, new_site(server, [origin], [], form=FORM)))}
+        return {"/": ("text/html", page_with(server, new_site(server, [origin, elsewhere(origin)], [], form=FORM)))}
 
     blocking = Chromium(chromium.program, (), {"profile": {"cookie_controls_mode": 1}})
     try:
@@ -147,6 +151,11 @@ async def test_cookies_of_others_are_blocked_and_the_browser_is_started_anew(
                     "subtle": True,
                 }
                 assert await ada.frame.get_by_text("This browser keeps nothing for us").count() == 0
+                if is_new:
+                    # The same chat there knows nothing of it.
+                    there = Visitor(context, await context.new_page())
+                    await there.page.goto(elsewhere(origin))
+                    await (await there.open()).get_by_role("button", name="Start chat").wait_for()
                 assert ada.faults == []
                 if is_new:
                     session = await connected.new_browser_cdp_session()

@@ -60,6 +60,10 @@ async def test_a_visitor_is_answered_from_any_matrix_client(
         await ada.page.evaluate("hromadaChat.setContext({ order: 1042, plan: 'pro' })")
         await agent.card(desk, "order: 1042")
 
+        # The frame learns where the page is by its word alone, and may not listen or look.
+        assert await ada.frame.evaluate("document.referrer") == f"{origin}/"
+        allowed = await ada.frame.evaluate("document.featurePolicy.allowedFeatures()")
+        assert not {"microphone", "camera", "geolocation"} & set(allowed)
         # No address and nothing that the page is told or holds has a token in it.
         places = [ada.requests, await ada.page.evaluate(_OPEN), await ada.page.content()]
         assert "streaming" in str(places)

@@ -108,6 +108,11 @@ async def test_films_files_and_sounds(browser: Browser, server: Server, make_use
         await second.page.close()
         await ada.page.evaluate("hromadaChat.open()")
         await ada.frame.get_by_role("button", name="Menu").click()
+        async with ada.page.expect_download() as saved:
+            await ada.frame.get_by_role("button", name="Download the conversation").click()
+        text = Path(await (await saved.value).path()).read_text()
+        assert "please see the clip" in text and "are you there?" in text
+        await ada.frame.get_by_role("button", name="Menu").click()
         await ada.frame.get_by_role("button", name="Mute sounds").click()
         await ada.page.evaluate("hromadaChat.close()")
         before = await ada.frame.evaluate("globalThis.notes")
