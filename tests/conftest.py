@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +38,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ]
     config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
     items[:] = chosen
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, Any, Any]:
+    """No test finds another one's mask for new files: commands that run in this process set it, for good."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    try:
+        return (yield)
+    finally:
+        os.umask(mask)
 
 
 def _folder(item: pytest.Item) -> str:

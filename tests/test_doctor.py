@@ -41,7 +41,8 @@ async def test_it_counts_beside_a_running_server(
     done = hromada("doctor", *where(server), "--thorough")
     assert done.returncode == 0, done.stdout + done.stderr
     found = findings(done.stdout)
-    assert {verdict for verdict, _ in found.values()} == {"ok", "info"}
+    odd = {name: said for name, said in found.items() if said[0] not in ("ok", "info")}
+    assert odd == {}
     events = len(await alice.history(room))
     counts = {"users": 2, "administrators": 0, "rooms": 1, "published rooms": 1, "devices": 2, "sessions": 2}
     for name, count in {**counts, "events": events}.items():

@@ -90,7 +90,9 @@ class Server:
 
     def begin_with(self, database: Path) -> None:
         """Copy the SQLite file that it shall find at its first start."""
-        shutil.copyfile(database, self.data_dir / "hromada.db")
+        copied = self.data_dir / "hromada.db"
+        shutil.copyfile(database, copied)
+        copied.chmod(0o600)  # as a server makes it, whatever the umask of the tests
 
     def start(self) -> None:
         """Start and wait for `ready http://HOST:PORT`.  Raises ServerFailed with the log's tail."""
