@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -142,18 +141,7 @@ async def test_the_page_is_left_as_it_was(browser: Browser, server: Server) -> N
         assert await frame.get_by_label("Your question").input_value() == "first"
         assert await ada.page.evaluate("globalThis.ports ?? 0") == 0
         assert await ada.page.evaluate("typeof window.onmessage") == "function"
-        # What is too large is not listened to. The address changes, and it is the new one that staff is told.
-        await ada.page.evaluate("""() => {
-            hromadaChat.setContext({ name: "x".repeat(70_000) });
-            history.pushState({}, "", "/next?a=1");
-            hromadaChat.sendMessage("second");
-        }""")
-        await becomes(frame.get_by_label("Your question").input_value, "second")
-        assert await frame.get_by_label("Name").input_value() == "Ada"
-        async with ada.page.expect_request("**/session") as asked:
-            await frame.get_by_role("button", name="Start chat").click()
-        assert json.loads((await asked.value).post_data or "")["page"] == f"{origin}/next?a=1"
-        await ada.sees("second")
+        await _begins_elsewhere(ada, origin)
         # The body is swapped, the chat stays; destroyed it goes, and comes back when it is called.
         await ada.page.evaluate("document.body.replaceWith(document.createElement('body'))")
         await ada.page.wait_for_function("() => document.querySelector('body > hromada-chat')")
@@ -170,6 +158,22 @@ async def test_the_page_is_left_as_it_was(browser: Browser, server: Server) -> N
         box = "(() => { const { width, height } = document.querySelector('hromada-chat').getBoundingClientRect(); "
         await becomes(lambda: ada.page.evaluate(f"{box} return [width, height]; }})()"), [56, 56])
         assert ada.faults == []
+
+
+async def _begins_elsewhere(ada: Visitor, origin: str) -> None:
+    """What is too large is not listened to; the address changes, and it is the new one that staff is told."""
+    frame = ada.frame
+    await ada.page.evaluate("""() => {
+        hromadaChat.setContext({ name: "x".repeat(70_000) });
+        history.pushState({}, "", "/next?a=1");
+        hromadaChat.sendMessage("second");
+    }""")
+    await becomes(frame.get_by_label("Your question").input_value, "second")
+    assert await frame.get_by_label("Name").input_value() == "Ada"
+    async with ada.page.expect_request("**/session") as asked:
+        await frame.get_by_role("button", name="Start chat").click()
+    assert json.loads((await asked.value).post_data or "")["page"] == f"{origin}/next?a=1"
+    await ada.sees("second")
 
 
 HEARS = ("message", "popstate", "currententrychange", "resize", "scroll", "DOMContentLoaded")
@@ -360,68 +364,6 @@ async def clean(frame: Any, axe: str) -> None:
     found = await frame.evaluate("axe.run(document, { resultTypes: ['violations'] })")
     shown = [(fault["id"], [node["html"][:160] for node in fault["nodes"]]) for fault in found["violations"]]
     assert shown == []
-
-
-@pytest.mark.parametrize(("locale", "direction"), [("uk", "ltr"), ("de", "ltr"), ("pl", "ltr"), ("ar", "rtl")])
-@one_database
-async def test_languages(browser: Browser, server: Server, locale: str, direction: str) -> None:
-    def pages(origin: str) -> dict[str, tuple[str, ...]]:
-        return {"/": ("text/html", page_with(server, new_site(server, [origin], [], form=FORM), lang=locale))}
-
-    async with host(pages) as origin:
-        ada = await visitor(browser)
-        await ada.page.goto(origin)
-        await ada.open()
-        frame = ada.frame
-        await frame.wait_for_function(f"() => document.documentElement.lang === '{locale}'")
-        assert await frame.evaluate("document.documentElement.dir") == direction
-        assert "{" not in await frame.locator("body").inner_text()
-        assert await frame.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        left = await ada.page.evaluate("document.querySelector('hromada-chat').getBoundingClientRect().left")
-        assert (left < 100) is (direction == "rtl")
-
-
-@one_database
-async def test_the_language_is_the_page_s_else_the_browser_s(browser: Browser, server: Server, web_build: Path) -> None:
-    said = "Відповідаємо"
-    words = next(file.name for file in (web_build / "assets").glob("w.*.js") if said in file.read_text())
-    loads, goes_on = asyncio.Event(), asyncio.Event()
-
-    def pages(origin: str) -> dict[str, tuple[str, ...]]:
-        page = page_with(server, new_site(server, [origin], [], form=FORM, theme={"accent": "#8C3B4A"}, locale="pl"))
-        languages = {"": "en", "none": "", "other": "fr"}
-        return {
-            f"/{name}": ("text/html", page.replace('lang="en"', f'lang="{lang}"')) for name, lang in languages.items()
-        }
-
-    async def late(route: Route) -> None:
-        loads.set()
-        await goes_on.wait()
-        await route.continue_()
-
-    async with host(pages) as origin:
-        ada = await visitor(browser, language="uk-UA")
-        await ada.page.route(f"**/{words}", late)
-        await ada.page.goto(origin)
-        frame = await ada.open()
-        await loads.wait()  # the browser's language comes first, and its words come last
-        await _heard(ada)
-        goes_on.set()
-        await frame.evaluate(f"import('/assets/{words}').then(() => undefined)")
-        assert await frame.evaluate("document.documentElement.lang") == "en"
-        # Of a page that names none, or none of ours.
-        for name, spoken in (("none", "uk"), ("other", "pl")):
-            await ada.page.goto(f"{origin}/{name}")
-            frame = await ada.open()
-            await _heard(ada)
-            await becomes(lambda frame=frame: frame.evaluate("document.documentElement.lang"), spoken)
-        assert ada.faults == []
-
-
-async def _heard(ada: Visitor) -> None:
-    """Wait until the frame has heard of the page, which it has answered by the site's look."""
-    accent = "document.querySelector('hromada-chat').style.getPropertyValue('--hromada-accent')"
-    await becomes(lambda: ada.page.evaluate(accent), "#8C3B4A")
 
 
 async def test_sizes(web_build: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.embed.support_chat import Agent, Visitor, host, new_site, page_with
+from tests.embed.support_chat import Agent, Json, Visitor, host, new_site, page_with
 from tests.support.browser import PATIENCE_MS
 from tests.support.fixtures import MakeUser
 from tests.support.server import Server
@@ -60,16 +60,7 @@ async def test_a_visitor_is_answered_from_any_matrix_client(
         await ada.page.evaluate("hromadaChat.setContext({ order: 1042, plan: 'pro' })")
         await agent.card(desk, "order: 1042")
 
-        # The frame learns where the page is by its word alone, and may not listen or look.
-        assert await ada.frame.evaluate("document.referrer") == f"{origin}/"
-        allowed = await ada.frame.evaluate("document.featurePolicy.allowedFeatures()")
-        assert not {"microphone", "camera", "geolocation"} & set(allowed)
-        # No address and nothing that the page is told or holds has a token in it.
-        places = [ada.requests, await ada.page.evaluate(_OPEN), await ada.page.content()]
-        assert "streaming" in str(places)
-        assert [secret for secret in ("access_token", "handle") if session[secret] in str(places)] == []
-        assert any(url.startswith("ws") for url in ada.requests)
-
+        await _kept_apart(ada, origin, session)
         # It goes on after a reload, and in another tab of the same browser.
         await ada.page.reload()
         await ada.framed()
@@ -93,6 +84,19 @@ async def _seen_on_both_sides(agent: Agent, ada: Visitor, room: str) -> None:
     last = (await agent.hears(room, "Great, then I will take four."))["event_id"]
     await agent.client.ok("POST", f"/rooms/{room}/receipt/m.read/{last}", {})
     await ada.frame.get_by_text("Seen").wait_for()
+
+
+async def _kept_apart(ada: Visitor, origin: str, session: Json) -> None:
+    """The page and the chat know of each other what they need."""
+    # The frame learns where the page is by its word alone, and may not listen or look.
+    assert await ada.frame.evaluate("document.referrer") == f"{origin}/"
+    allowed = await ada.frame.evaluate("document.featurePolicy.allowedFeatures()")
+    assert not {"microphone", "camera", "geolocation"} & set(allowed)
+    # No address and nothing that the page is told or holds has a token in it.
+    places = [ada.requests, await ada.page.evaluate(_OPEN), await ada.page.content()]
+    assert "streaming" in str(places)
+    assert [secret for secret in ("access_token", "handle") if session[secret] in str(places)] == []
+    assert any(url.startswith("ws") for url in ada.requests)
 
 
 # All that goes through windows and ports of the page; and that with what the page holds.
