@@ -74,8 +74,9 @@ export function useActions(row: RoomRow, view: RoomView, thread: string | undefi
             dm: row.kind === "dm",
             mayReact,
             jump: (event) => {
-                const here = view.items.value.find((item) => item.id === event);
+                const here = view.items.value.find((item) => item.id === event || item.key === event);
                 if (here) view.target.value = here.key;
+                else if (!event.startsWith("$")) return;
                 else if (thread) openRoomById(row.id, event);
                 else void view.open(event);
             },

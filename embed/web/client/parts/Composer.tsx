@@ -108,14 +108,15 @@ export function Composer(props: Props): JSX.Element {
             before.current = undefined;
         }
     }, [changed]);
-    const answered = useRef(reply?.id);
+    const target = reply && (reply.id || reply.key);
+    const answered = useRef(target);
     useLayoutEffect(() => {
         if (reply) field.current?.focus();
-        if (answered.current === reply?.id) return;
-        answered.current = reply?.id;
+        if (answered.current === target) return;
+        answered.current = target;
         const draft = drafts.value.get(key);
-        if (!edit && (draft || reply)) keepDraft(key, { text: "", mentions: [], ...draft, reply: reply?.id, edit: undefined });
-    }, [reply?.id]);
+        if (!edit && (draft || reply)) keepDraft(key, { text: "", mentions: [], ...draft, reply: target, edit: undefined });
+    }, [target]);
     useLayoutEffect(() => {
         const area = field.current;
         if (!area || CSS.supports("field-sizing", "content")) return;
@@ -141,7 +142,7 @@ export function Composer(props: Props): JSX.Element {
     const change = (value: string): void => {
         setText(value);
         if (changed) keepDraft(editKey(key, changed), { text: value, mentions: mentions.current, reply: undefined, edit: changed });
-        else keepDraft(key, { text: value, mentions: mentions.current, reply: reply?.id ?? left.current.reply, edit: undefined });
+        else keepDraft(key, { text: value, mentions: mentions.current, reply: target ?? left.current.reply, edit: undefined });
         if (settings.value.typing && !edit) {
             if (!value) stopTyping();
             else if (Date.now() - typed.current > TYPING_MS) {
@@ -207,6 +208,11 @@ export function Composer(props: Props): JSX.Element {
         setOptions([]);
         return dropped;
     };
+    /** What is answered, by its id if it has one by now, and the thread. */
+    const place = (): [{ id: string; sender: string } | undefined, { root: string; last: string | undefined } | undefined] => [
+        reply && target ? { id: view.items.value.find((item) => item.key === reply.key)?.id || target, sender: reply.sender.id } : undefined,
+        thread ? { root: thread, last: view.items.value.findLast((item) => item.kind === "message" && item.id !== "")?.id } : undefined,
+    ];
     const send = async (): Promise<void> => {
         const value = (field.current?.value ?? text).trim();
         const files = uploadsOf(key);
@@ -224,17 +230,16 @@ export function Composer(props: Props): JSX.Element {
             return;
         }
         const { outbox } = the();
-        const target = reply && { id: reply.id, sender: reply.sender.id };
-        const inThread = thread ? { root: thread, last: view.items.value.findLast((item): item is Message => item.kind === "message" && item.id !== "")?.id } : undefined;
+        const [to, inThread] = place();
         const list = mentions.current;
         const dropped = done();
         view.atBottom = true;
         view.line.value = undefined;
         try {
-            const captioned = await sendUploads(key, row.id, thread, value, target, inThread);
+            const captioned = await sendUploads(key, row.id, thread, value, to, inThread);
             if (value && !captioned) {
-                const content = await contentOf({ text: value, mentions: list, told: told.current, reply: target, thread: inThread, edit: changed });
-                outbox.add(row.id, "m.room.message", content, { thread, quoted: target !== undefined });
+                const content = await contentOf({ text: value, mentions: list, told: told.current, reply: to, thread: inThread, edit: changed });
+                outbox.add(row.id, "m.room.message", content, { thread, quoted: to !== undefined });
             }
             dropped();
         } catch (error) {
@@ -246,12 +251,11 @@ export function Composer(props: Props): JSX.Element {
         if (!view.atEnd.value) await view.open().catch(() => undefined);
     };
     const sendVoice = async (file: File, said: Spoken): Promise<void> => {
-        const inThread = thread ? { root: thread, last: view.items.value.findLast((item): item is Message => item.kind === "message" && item.id !== "")?.id } : undefined;
-        const target = reply && { id: reply.id, sender: reply.sender.id };
+        const [to, inThread] = place();
         props.setReply(undefined);
         view.atBottom = true;
         addFiles(key, [file]);
-        await attempt(() => sendUploads(key, row.id, thread, "", target, inThread, said));
+        await attempt(() => sendUploads(key, row.id, thread, "", to, inThread, said));
         if (!view.atEnd.value) await view.open().catch(() => undefined);
     };
     const runCommand = async (value: string): Promise<boolean> => {

@@ -10,6 +10,7 @@ import { type Context, Html, isBig, Plain } from "../render/Rich.tsx";
 import { panel } from "../routes.ts";
 import type { Body, Message, Person, Quote, Reaction, ThreadSummary } from "../sdk/types.ts";
 import { thumbnail } from "../sdk/media.ts";
+import { ROOT_REFUSED } from "../sdk/refers.ts";
 import { awaySince, notSent } from "../stores/app.ts";
 import { Face } from "./faces.tsx";
 import { MediaBody } from "./Media.tsx";
@@ -130,6 +131,7 @@ function State({ message, actions, last }: { message: Message; actions: Actions;
         );
     }
     if (state === "waiting" || state === "sending" || state === "uploading") {
+        if (message.error === ROOT_REFUSED) return <div class="st"><Icon name="clock" /><span>{t("send.rootless")}</span></div>;
         const late = state === "waiting" && (awaySince.value !== undefined || Date.now() - message.time > 10_000);
         return <div class="st"><Icon name="clock" label={t("send.sending")} /><span>{late ? t("send.waiting") : t("send.sending")}</span></div>;
     }
@@ -195,7 +197,7 @@ export const MessageRow = memo(function MessageRow({ message, first, next, last,
                     {(near || focused) && message.id && body.type !== "gone" && <Toolbar message={message} actions={actions} tabbable={focused} />}
                 </div>
                 <Reactions message={message} actions={actions} />
-                {message.thread && (actions.thread === message.id ? <div class="thr-count">{t("thread.replies", { n: message.thread.count })}</div> : <ThreadLink id={message.id} thread={message.thread} />)}
+                {message.thread && (actions.thread === (message.id || message.key) ? <div class="thr-count">{t("thread.replies", { n: message.thread.count })}</div> : <ThreadLink id={message.id || message.key} thread={message.thread} />)}
                 {mine ? <State message={message} actions={actions} last={last} /> : !actions.dm && <Seen people={message.readers} />}
             </div>
         </li>

@@ -38,8 +38,8 @@ export function MessageMenu({ message, at, sheet, actions, rights, doing, onClos
     const when = (yes: boolean, item: MenuItem): MenuItem[] => (yes ? [item] : []);
     const items: (MenuItem | null)[] = [
         ...when(mayReact, { icon: "smile-plus", label: t("message.react"), keys: "E", run: () => actions.pick(message, at) }),
-        ...when(mayReact && !unsent, { icon: "reply", flip: true, label: t("message.reply"), keys: "R", run: () => actions.reply(message) }),
-        ...when(mayReact && !unsent && !actions.thread, { icon: "message-square-text", label: t("message.thread"), keys: "T", run: () => panel(`thread:${message.id}`) }),
+        ...when(mayReact, { icon: "reply", flip: true, label: t("message.reply"), keys: "R", run: () => actions.reply(message) }),
+        ...when(mayReact && !actions.thread, { icon: "message-square-text", label: t("message.thread"), keys: "T", run: () => panel(`thread:${message.id || message.key}`) }),
         ...when(message.mine && text !== undefined, { icon: "pencil", label: t("message.edit"), run: () => doing.setEdit(message) }),
         null,
         ...when(text !== undefined, { icon: "copy", label: t("message.copy"), keys: "C", run: () => copied(text ?? "") }),

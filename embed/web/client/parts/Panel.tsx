@@ -1,17 +1,19 @@
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { IconButton } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { lazy } from "../../ui/lazy.tsx";
 import { t } from "../i18n/t.ts";
 import { copied, useActions, usePeople } from "../pages/Room.tsx";
-import { panel, go, shareLink } from "../routes.ts";
+import { panel, go, route, shareLink } from "../routes.ts";
 import { messagesById, threadsOf } from "../sdk/timeline.ts";
 import type { Member, Message, RoomRow } from "../sdk/types.ts";
 import { attempt, me, openRoomById, rooms, the } from "../stores/app.ts";
-import { settingsOf, membersOf, rightsOf, viewOf } from "../stores/room.ts";
+import { draftKey, handOn } from "../stores/drafts.ts";
+import { settingsOf, membersOf, rightsOf, type RoomView, viewOf } from "../stores/room.ts";
 import { score } from "../stores/score.ts";
 import { ticketOf } from "../stores/ticket.ts";
+import { handFilesOn } from "../stores/uploads.ts";
 import { inviteTo, jumping, personCard, reporting } from "../stores/ui.ts";
 import { Composer } from "./Composer.tsx";
 import { Face, RoomFace, useAnchor } from "./faces.tsx";
@@ -166,12 +168,33 @@ function Members({ row }: { row: RoomRow }): JSX.Element {
     );
 }
 
+/** A root that has no id yet is named by its transaction: go on with its id as soon as it has one, and away if it is taken back. */
+function useRoot(room: string, root: string, view: RoomView): void {
+    const there = useRef("");
+    const { items } = view;
+    useEffect(() => {
+        if (root.startsWith("$")) return;
+        const { engine, outbox } = the();
+        const id = outbox.idOf(root) ?? viewOf(room).items.value.find((item) => item.key === root && item.id)?.id;
+        if (id && engine.room(room)?.findEventById(id)) {
+            handOn(draftKey(room, root), draftKey(room, id), true);
+            handFilesOn(draftKey(room, root), draftKey(room, id));
+            if (route.value.page === "room") go({ ...route.value, panel: `thread:${id}` }, true, history.state);
+        } else if (outbox.of(room).some(({ txn }) => txn === root)) {
+            there.current = root;
+        } else if (there.current === root && !id) {
+            panel(undefined);
+        }
+    }, [room, root, items.value]);
+}
+
 function ThreadPanel({ row, root }: { row: RoomRow; root: string }): JSX.Element {
     const view = useMemo(() => viewOf(row.id, root), [row.id, root]);
     const { actions, doing, popups } = useActions(row, view, root);
     const people = usePeople(row, view);
     const locked = useComposerLock(row);
     useEffect(() => void view.open(), [view]);
+    useRoot(row.id, root, view);
     return (
         <Frame label={t("thread.label")} title={<>{t("thread.label")} <span class="small sub light">· {row.name}</span></>} back="threads">
             <TimelineView view={view} actions={actions} label={t("thread.messages")} />

@@ -372,7 +372,7 @@ function keys(event: KeyboardEvent, view: RoomView, actions: Actions, setFocused
         ...(settings.value.letters && {
             ...(message.id && {
                 KeyR: () => actions.reply(message),
-                KeyT: () => actions.thread || panel(`thread:${message.id}`),
+                KeyT: () => actions.thread || panel(`thread:${message.id || message.key}`),
             }),
             KeyE: () => actions.pick(message, rect),
             KeyC: () => void navigator.clipboard.writeText(message.body.type === "text" ? message.body.text : ""),

@@ -76,13 +76,13 @@ export function listen(box: HTMLElement, view: RoomView, actions: Actions): () =
             actions.menu(message, (row.querySelector(".bub") ?? row).getBoundingClientRect(), true);
         },
         pull: (row, px) => {
-            if (!actions.mayReact || !messageOf(row)?.id) return;
+            if (!actions.mayReact || !messageOf(row)) return;
             row.style.translate = px ? `${px * side}px` : "";
             row.classList.toggle("pulled", px >= PULL_PX);
         },
         answer: (row) => {
             const message = messageOf(row);
-            if (message?.id && actions.mayReact) actions.reply(message);
+            if (message && actions.mayReact) actions.reply(message);
         },
     }, side);
     const stop = new AbortController();

@@ -10,6 +10,7 @@ import * as kv from "../../core/kv.ts";
 import { Emitter } from "./emitter.ts";
 import type { Engine } from "./engine.ts";
 import { encryptingFailed, UNENCRYPTED, verdict } from "./failure.ts";
+import { answered, concerns, outOfThread, rootOf, ROOTLESS, settled, unanswering, unsent } from "./refers.ts";
 
 export interface Upload {
     blob: Blob;
@@ -64,8 +65,11 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     encrypt: Encrypt | undefined;
     sendFile: SendFile | undefined;
 
-    constructor(readonly engine: Engine) {
+    readonly engine: Engine;
+
+    constructor(engine: Engine) {
         super();
+        this.engine = engine;
         engine.client.on(ClientEvent.Event, (event) => {
             const transaction = (event.getUnsigned() as { transaction_id?: string }).transaction_id;
             const entry = this.#entries.find(({ txn, eventId }) => txn === transaction || (eventId !== undefined && eventId === event.getId()));
@@ -90,7 +94,7 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
             if (same) Object.assign(same, entry, { local: same.local });
             else this.#entries.push(entry);
         }
-        this.#entries = this.#entries.filter((entry) => !this.#lost(entry));
+        this.#entries = this.#entries.filter((entry) => this.#settle(entry));
         for (const room of new Set(this.#entries.map((entry) => entry.room))) this.#run(room);
     }
 
@@ -135,8 +139,7 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     /** Take in what was made here, or in another tab. */
     adopt(entry: Entry): void {
         if (this.#entries.some(({ txn }) => txn === entry.txn)) return;
-        settle(entry, this.#ids.get(concerns(entry) ?? ""));
-        if (this.#lost(entry)) return;
+        if (!this.#settle(entry)) return;
         this.#entries.push(entry);
         this.#keep(entry);
         this.#run(entry.room);
@@ -192,34 +195,63 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         }
     }
 
-    /** What it concerns was taken back. */
-    #lost(entry: Entry): boolean {
-        const to = concerns(entry);
-        return to !== undefined && !to.startsWith("$") && !this.#entries.some(({ txn }) => txn === to);
+    #find(txn: string): Entry | undefined {
+        return this.#entries.find((entry) => entry.txn === txn);
+    }
+
+    /** The id of what was sent from this page. */
+    idOf(txn: string): string | undefined {
+        return this.#ids.get(txn);
+    }
+
+    /** It is an answer in a thread whose root was refused. */
+    stuck({ content }: Entry): boolean {
+        return this.#find(rootOf(content) ?? "")?.state === "failed";
+    }
+
+    /** Put ids where they are known by now. False if it goes with what was taken back. */
+    #settle(entry: Entry): boolean {
+        for (const txn of unsent(entry.content)) {
+            const id = this.#ids.get(txn);
+            if (id) settle(entry, txn, id);
+            else if (this.#find(txn)) continue;
+            else if (concerns(entry.content) === txn) return false;
+            else if (!this.leader) part(entry, txn); // the tab that sends may know it
+        }
+        return true;
+    }
+
+    /** What it names has no id yet. An answer does not wait for what was refused. */
+    #waits({ content }: Entry): boolean {
+        return unsent(content).some((txn) => txn === concerns(content) || txn === rootOf(content) || this.#find(txn)?.state !== "failed");
     }
 
     /** A message that has never gone out, or was refused, is changed where it stands. */
     #reworded({ content }: Entry): boolean {
         const words = content["m.new_content"] as Record<string, unknown> | undefined;
-        const entry = words && this.#entries.find(({ txn }) => txn === concerns({ content }));
+        const entry = words && this.#find(concerns(content) ?? "");
         const { state, tries, error } = entry ?? {};
         if (!entry || !(state === "failed" ? error !== "stale" : state === "waiting" && tries === 0)) return false;
-        const relation = entry.content["m.relates_to"] as { "m.in_reply_to"?: { event_id: string } } | undefined;
-        const answered = entry.quoted && this.engine.room(entry.room)?.findEventById(relation?.["m.in_reply_to"]?.event_id ?? "")?.getSender();
+        const relation = entry.content["m.relates_to"];
+        const whom = entry.quoted && this.engine.room(entry.room)?.findEventById(answered(entry.content) ?? "")?.getSender();
         const told = words?.["m.mentions"] as { user_ids?: string[] } | undefined;
-        if (answered) Object.assign(words ?? {}, { "m.mentions": { ...told, user_ids: [...new Set([...(told?.user_ids ?? []), answered])] } });
-        entry.content = { ...words, ...(relation && { "m.relates_to": relation }) };
+        if (whom) Object.assign(words ?? {}, { "m.mentions": { ...told, user_ids: [...new Set([...(told?.user_ids ?? []), whom])] } });
+        entry.content = { ...words, ...(relation !== undefined && { "m.relates_to": relation }) };
         this.retry(entry.txn);
         return true;
     }
 
-    /** The event has an id: what waits for it can go out. */
+    /** The event has an id: what waits for it can go out. Without one it was taken back. */
     #known({ txn, eventId }: Entry): void {
         if (eventId) this.#ids.set(txn, eventId);
-        for (const each of this.#entries.filter((other) => concerns(other) === txn)) {
-            settle(each, eventId);
-            if (eventId) this.#keep(each);
-            else this.#end(each);
+        for (const each of this.#entries.filter(({ content }) => unsent(content).includes(txn))) {
+            if (!eventId && concerns(each.content) === txn) {
+                this.#end(each);
+                continue;
+            }
+            if (eventId) settle(each, txn, eventId);
+            else part(each, txn);
+            this.#keep(each);
         }
     }
 
@@ -231,6 +263,7 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         this.#entries = this.#entries.filter((each) => each !== entry);
         void kv.remove("outbox", key(this.engine.userId, entry));
         this.emit("change", entry.room);
+        this.#run(entry.room);
     }
 
     #keep(entry: Entry): void {
@@ -274,8 +307,7 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         if (this.leader) return;
         this.#ahead();
         if (this.#running.has(room) || this.#timers.has(room)) return;
-        const unknown = new Set(this.#entries.flatMap(({ txn, eventId }) => (eventId ? [] : [txn])));
-        const entry = this.#entries.find((each) => each.room === room && (each.state === "waiting" || each.state === "uploading") && !unknown.has(concerns(each) ?? ""));
+        const entry = this.#entries.find((each) => each.room === room && (each.state === "waiting" || each.state === "uploading") && !this.#waits(each));
         if (!entry) return;
         this.#running.add(room);
         void this.#send(entry)
@@ -292,6 +324,7 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         try {
             if (entry.upload) await this.#upload(entry);
             if (!this.#entries.includes(entry)) return 0;
+            for (const txn of unsent(entry.content)) part(entry, txn); // it was refused
             entry.state = "sending";
             this.#keep(entry);
             const encrypted = client.getRoom(entry.room)?.hasEncryptionStateEvent() && entry.type !== "m.reaction" && entry.type !== REDACTION;
@@ -327,13 +360,15 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     }
 }
 
-/** What an entry changes, takes back or reacts to: an event's id, or the transaction of what has none yet. */
-const concerns = ({ content }: { content: Record<string, unknown> }): string | undefined =>
-    (content["redacts"] ?? (content["m.relates_to"] as { event_id?: string } | undefined)?.event_id) as string | undefined;
+function settle(entry: Entry, txn: string, id: string): void {
+    entry.content = settled(entry.content, txn, id);
+    if (entry.thread === txn) entry.thread = id;
+}
 
-function settle(entry: Entry, id: string | undefined): void {
-    const relation = entry.content["m.relates_to"] as object | undefined;
-    if (id) entry.content = { ...entry.content, ...(relation ? { "m.relates_to": { ...relation, event_id: id } } : { redacts: id }) };
+/** What it answers was taken back or refused: it goes without that. Of a thread without a root the user is asked. */
+function part(entry: Entry, txn: string): void {
+    if (rootOf(entry.content) === txn) Object.assign(entry, { content: outOfThread(entry.content), thread: undefined, state: "failed", error: ROOTLESS });
+    if (unsent(entry.content).includes(txn)) Object.assign(entry, { content: unanswering(entry.content), quoted: false });
 }
 
 const key = (owner: string, entry: Entry): string => `${owner} ${entry.txn}`;

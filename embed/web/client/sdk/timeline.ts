@@ -11,8 +11,9 @@ import { TimelineWindow } from "matrix-js-sdk/lib/timeline-window.js";
 import type { Engine } from "./engine.ts";
 import { contentBody, itemOf, messageOf } from "./messages.ts";
 import { type Entry, type Outbox, REDACTION } from "./outbox.ts";
+import { answered, concerns, ROOT_REFUSED, rootOf } from "./refers.ts";
 import { personOf, pinned } from "./rooms.ts";
-import type { Body, Item, Message } from "./types.ts";
+import type { Body, Item, Message, Quote } from "./types.ts";
 
 const WINDOW = 200;
 const PAGE = 50;
@@ -36,6 +37,11 @@ export class Timeline {
         readonly thread: string | undefined,
     ) {}
 
+    /** It is a thread whose root has no id yet: all of it is in the outbox. */
+    get #rootless(): boolean {
+        return this.thread !== undefined && !this.thread.startsWith("$");
+    }
+
     get #room(): Room | null {
         return this.engine.room(this.roomId);
     }
@@ -43,7 +49,7 @@ export class Timeline {
     /** Show the live end, or the surroundings of an event. Throws if the event cannot be had. */
     async open(eventId?: string): Promise<void> {
         const room = this.#room;
-        if (!room) return;
+        if (!room || this.#rootless) return;
         const set = this.thread ? await threadSet(this.engine, room, this.thread) : room.getUnfilteredTimelineSet();
         const window = new TimelineWindow(this.engine.client, set, { windowLimit: WINDOW });
         await window.load(eventId, PAGE);
@@ -166,17 +172,30 @@ export class Timeline {
         const keys = new Set(items.map((item) => item.key));
         let shown = items;
         for (const entry of waiting) {
-            const relation = entry.content["m.relates_to"] as { rel_type?: string; event_id?: string; key?: string } | undefined;
-            const redacts = entry.content["redacts"];
-            if (redacts || relation?.rel_type === "m.annotation" || relation?.rel_type === "m.replace") {
-                // What has no id yet is named by its transaction, which is its key.
-                const of = redacts ?? relation?.event_id;
-                shown = shown.map((item) => (item.kind === "message" && (item.id === of || item.key === of) ? overlaid(item, entry, relation?.key) : item));
-            } else if (entry.type !== "m.reaction" && entry.thread === this.thread && !keys.has(entry.txn) && this.atEnd) {
+            // What has no id yet is named by its transaction, which is its key.
+            const of = concerns(entry.content) ?? (this.thread ? undefined : rootOf(entry.content));
+            const root = this.#rootless && entry.txn === this.thread;
+            if (of !== undefined) {
+                shown = shown.map((item) => (item.kind === "message" && (item.id === of || item.key === of) ? overlaid(item, entry) : item));
+            } else if (entry.type !== "m.reaction" && (entry.thread === this.thread || root || this.#wasRoot(entry.thread)) && !keys.has(entry.txn) && this.atEnd) {
                 shown = [...shown, this.#echo(entry, room)];
             }
         }
         return shown;
+    }
+
+    /** The thread's root has just been given this id. */
+    #wasRoot(id: string | undefined): boolean {
+        return this.#rootless && id !== undefined && this.outbox.idOf(this.thread ?? "") === id;
+    }
+
+    /** What is answered, where it is known here. */
+    #quote(entry: Entry, room: Room | null): Quote | undefined {
+        const to = entry.quoted ? answered(entry.content) : undefined;
+        const target = to === undefined ? null : room?.findEventById(to);
+        const waiting = this.outbox.of(this.roomId).find(({ txn }) => txn === to);
+        const found = target && room ? messageOf(this.engine, room, target, new Set()) : waiting && this.#echo(waiting, room);
+        return found && { id: found.id || found.key, sender: found.sender.id, name: found.sender.name, text: found.body.type === "text" ? found.body.text.slice(0, 200) : "" };
     }
 
     /** What is sent, shown from this machine until the room has it. */
@@ -188,9 +207,6 @@ export class Timeline {
     }
 
     #echo(entry: Entry, room: Room | null): Message {
-        const reply = (entry.content["m.relates_to"] as { "m.in_reply_to"?: { event_id?: string } } | undefined)?.["m.in_reply_to"]?.event_id;
-        const target = reply && entry.quoted ? room?.findEventById(reply) : undefined;
-        const quoted = target && room ? messageOf(this.engine, room, target, new Set()) : undefined;
         return {
             kind: "message",
             key: entry.txn,
@@ -202,7 +218,7 @@ export class Timeline {
             body: this.#local(entry),
             progress: entry.upload?.progress,
             edited: false,
-            quote: quoted && { id: quoted.id, sender: quoted.sender.id, name: quoted.sender.name, text: quoted.body.type === "text" ? quoted.body.text.slice(0, 200) : "" },
+            quote: this.#quote(entry, room),
             reactions: [],
             thread: undefined,
             mentionsMe: false,
@@ -210,14 +226,17 @@ export class Timeline {
             plainInEncrypted: false,
             unconfirmed: false,
             state: entry.state === "sent" ? "sending" : entry.state,
-            error: entry.error,
+            error: this.outbox.stuck(entry) ? ROOT_REFUSED : entry.error,
             readers: [],
         };
     }
 }
 
-function overlaid(item: Message, entry: Entry, key: string | undefined): Message {
+function overlaid(item: Message, entry: Entry): Message {
+    const { thread } = item;
+    if (rootOf(entry.content)) return item.id ? item : { ...item, thread: { count: (thread?.count ?? 0) + 1, last: entry.at, faces: [], unread: false } };
     if (entry.state === "failed") return item;
+    const { key } = (entry.content["m.relates_to"] ?? {}) as { key?: string };
     if (entry.type === REDACTION) return { ...item, body: { type: "gone" }, quote: undefined, reactions: [] };
     if (key === undefined) {
         const content = (entry.content["m.new_content"] ?? entry.content) as Record<string, unknown>;

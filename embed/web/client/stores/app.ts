@@ -71,7 +71,7 @@ export const announce = (text: string, urgent = false): void => {
 
 /** Why a message stays where it is. */
 export const notSent = (error: string | undefined): string => {
-    const reasons: Record<string, Key> = { stale: "send.stale", NO_CRYPTO: "send.locked", CHANGED_IDENTITY: "send.changed", M_FORBIDDEN: "send.forbidden", M_TOO_LARGE: "send.large", 413: "send.large" };
+    const reasons: Record<string, Key> = { stale: "send.stale", NO_CRYPTO: "send.locked", CHANGED_IDENTITY: "send.changed", ROOTLESS: "send.adrift", M_FORBIDDEN: "send.forbidden", M_TOO_LARGE: "send.large", 413: "send.large" };
     return t(reasons[error ?? ""] ?? "send.refused");
 };
 

@@ -76,10 +76,10 @@ export function takeDrafts(...keys: string[]): () => void {
     };
 }
 
-/** A room that took another's place takes its draft too. */
-export function handOn(from: string, to: string): void {
+/** A room that took another's place takes its draft too, and a thread whose root has been sent. There what is answered stays. */
+export function handOn(from: string, to: string, same = false): void {
     const draft = drafts.value.get(from);
     if (!draft || drafts.value.has(to)) return;
-    keepDraft(to, { ...draft, reply: undefined, edit: undefined });
+    keepDraft(to, same ? draft : { ...draft, reply: undefined, edit: undefined });
     dropDraft(from);
 }

@@ -1,0 +1,146 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import type { Engine } from "../sdk/engine.ts";
+import type { Entry, Outbox as Box } from "../sdk/outbox.ts";
+import { ROOTLESS } from "../sdk/refers.ts";
+
+// A browser that keeps nothing: what is put away lies in memory.
+class Refused extends EventTarget {
+    constructor() {
+        super();
+        queueMicrotask(() => this.dispatchEvent(new Event("error")));
+    }
+}
+Object.assign(globalThis, { indexedDB: { open: () => new Refused() }, IDBRequest: Refused, addEventListener: () => undefined });
+const { Outbox } = await import("../sdk/outbox.ts");
+
+type Content = Record<string, unknown>;
+interface Try {
+    path: string;
+    content: Content;
+    answer: (id: string) => void;
+    refuse: () => void;
+}
+
+/** A server that answers when it is told to. `next` is the next request that comes. */
+class Server {
+    #come: ((found: Try) => void)[] = [];
+    #had: Try[] = [];
+
+    readonly engine = {
+        userId: `@${crypto.randomUUID()}:b`,
+        on: () => undefined,
+        room: () => null,
+        client: {
+            on: () => undefined,
+            getRoom: () => null,
+            http: {
+                authedRequest: (_: string, path: string, __: unknown, content: Content) =>
+                    new Promise((done, fail) => {
+                        const found = { path, content, answer: (id: string) => done({ event_id: id }), refuse: () => fail(Object.assign(new Error(), { httpStatus: 403, errcode: "M_FORBIDDEN" })) };
+                        const waiting = this.#come.shift();
+                        if (waiting) waiting(found);
+                        else this.#had.push(found);
+                    }),
+            },
+        },
+    } as unknown as Engine;
+
+    next(): Promise<Try> {
+        const had = this.#had.shift();
+        return had ? Promise.resolve(had) : new Promise((come) => this.#come.push(come));
+    }
+
+    get idle(): boolean {
+        return this.#had.length === 0;
+    }
+}
+
+const say = (box: Box, body: string, relation?: Content, thread?: string): Entry =>
+    box.add("!r", "m.room.message", { body, ...(relation && { "m.relates_to": relation }) }, { thread, quoted: relation !== undefined && thread === undefined });
+const to = (id: string): Content => ({ "m.in_reply_to": { event_id: id } });
+const under = (root: string): Content => ({ rel_type: "m.thread", event_id: root, is_falling_back: true, "m.in_reply_to": { event_id: root } });
+/** When the entry is in this state. */
+const becomes = (box: Box, entry: Entry, state: Entry["state"]): Promise<void> =>
+    new Promise((done) => {
+        const look = (): void => void (entry.state === state && (stop(), done()));
+        const stop = box.on("change", look);
+        look();
+    });
+
+test("an answer waits for the id of what it answers, over a reload too", async () => {
+    const server = new Server();
+    const before = new Outbox(server.engine);
+    const first = say(before, "one");
+    say(before, "yes", to(first.txn));
+    await server.next(); // its answer never comes: the page goes
+    const box = new Outbox(server.engine);
+    await box.load();
+    const again = await server.next();
+    assert.match(again.path, new RegExp(first.txn.replaceAll(".", "\\.")));
+    again.answer("$1");
+    const second = await server.next();
+    assert.deepEqual(second.content, { body: "yes", "m.relates_to": to("$1") });
+});
+
+test("an answer to what is refused or taken back goes without it", async () => {
+    const server = new Server();
+    const box = new Outbox(server.engine);
+    const bad = say(box, "bad");
+    const reply = say(box, "yes", to(bad.txn));
+    (await server.next()).refuse();
+    const alone = await server.next();
+    assert.deepEqual([alone.content, reply.quoted], [{ body: "yes" }, false]);
+    const slip = say(box, "a slip");
+    say(box, "no", to(slip.txn));
+    box.cancel(slip.txn);
+    alone.answer("$1");
+    assert.deepEqual((await server.next()).content, { body: "no" });
+});
+
+test("answers in a thread wait for its root, also for one that was refused", async () => {
+    const server = new Server();
+    const box = new Outbox(server.engine);
+    const root = say(box, "root");
+    const answer = say(box, "so", under(root.txn), root.txn);
+    const other = say(box, "something else");
+    (await server.next()).refuse();
+    const passing = await server.next();
+    assert.equal(passing.content["body"], "something else");
+    assert.deepEqual([answer.state, box.stuck(answer), box.stuck(other)], ["waiting", true, false]);
+    box.retry(root.txn);
+    assert.equal(box.stuck(answer), false);
+    passing.answer("$2");
+    (await server.next()).answer("$1");
+    assert.deepEqual((await server.next()).content, { body: "so", "m.relates_to": under("$1") });
+    assert.deepEqual([answer.thread, box.idOf(root.txn)], ["$1", "$1"]);
+});
+
+test("answers in a thread whose root is taken back are asked about", async () => {
+    const server = new Server();
+    const box = new Outbox(server.engine);
+    const root = say(box, "root");
+    const answer = say(box, "so", under(root.txn), root.txn);
+    (await server.next()).refuse();
+    await becomes(box, root, "failed");
+    box.cancel(root.txn);
+    assert.deepEqual([answer.state, answer.error, answer.thread], ["failed", ROOTLESS, undefined]);
+    assert.ok(server.idle);
+    box.retry(answer.txn);
+    assert.deepEqual((await server.next()).content, { body: "so" });
+});
+
+test("edits of edits keep their order", async () => {
+    const server = new Server();
+    const box = new Outbox(server.engine);
+    const first = say(box, "one");
+    const edit = (body: string): Entry => box.add("!r", "m.room.message", { body: `* ${body}`, "m.new_content": { body }, "m.relates_to": { rel_type: "m.replace", event_id: first.txn } });
+    const sent = await server.next();
+    edit("two");
+    edit("three");
+    sent.answer("$1");
+    const second = await server.next();
+    second.answer("$2");
+    const third = await server.next();
+    assert.deepEqual([second, third].map(({ content }) => [content["body"], (content["m.relates_to"] as Content)["event_id"]]), [["* two", "$1"], ["* three", "$1"]]);
+});
