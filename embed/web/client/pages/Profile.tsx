@@ -112,8 +112,8 @@ function MyData(): JSX.Element {
         const control = new AbortController();
         setStop(control);
         await attempt(async () => {
-            const [{ collect }, { zip }] = await Promise.all([import("../sdk/mine/collect.ts"), import("../sdk/mine/zip.ts")]);
-            const made = await zip(collect(engine, commands.request, control.signal, setWay)).catch((error: unknown) => {
+            const [{ collect }, { archive }] = await Promise.all([import("../sdk/mine/collect.ts"), import("../sdk/mine/archive.ts")]);
+            const made = await archive(collect(engine, commands.request, control.signal, setWay)).catch((error: unknown) => {
                 if (!control.signal.aborted) throw error;
             });
             if (made) save(made, `hromada-${new Date().toISOString().slice(0, 10)}.zip`);

@@ -7,7 +7,7 @@ import type { Engine } from "../engine.ts";
 import { patient } from "../find/patient.ts";
 import type { Ask } from "../loudness.ts";
 import { clean } from "../text.ts";
-import type { Entry } from "./zip.ts";
+import type { Entry } from "./archive.ts";
 
 type Json = Record<string, unknown>;
 const PAGE = 100;
