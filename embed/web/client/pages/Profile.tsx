@@ -6,7 +6,7 @@ import { Dialog, Field, IconButton, PasswordField } from "../../ui/controls.tsx"
 import { Icon } from "../../ui/Icon.tsx";
 import { language, t } from "../i18n/t.ts";
 import { Face } from "../parts/faces.tsx";
-import { pickFiles } from "../parts/Uploads.tsx";
+import { pickPicture } from "../parts/Uploads.tsx";
 import { Account, NeedsPassword } from "../sdk/account.ts";
 import type { Way } from "../sdk/mine/collect.ts";
 import { type About, aboutOf, here, profileOf, setAbout as change, zones } from "../sdk/profile.ts";
@@ -129,21 +129,15 @@ function MyData(): JSX.Element {
 }
 
 export function Profile(): JSX.Element {
-    const { commands, engine } = the();
+    const { commands } = the();
     const [changing, setChanging] = useState(false);
     const [confirm, dialog] = useConfirmed();
     const [next, setNext] = useState("");
     const picture = (): void =>
-        pickFiles((files) => {
-            const file = files[0];
-            if (!file) return;
-            void attempt(async () => {
-                const { uploadBlob } = await import("../sdk/upload.ts");
-                const avatar = await uploadBlob(engine, file);
-                await commands.setAvatar(avatar);
-                me.value = { ...me.value, avatar };
-            });
-        }, "image/png,image/jpeg,image/webp");
+        pickPicture(async (avatar) => {
+            await commands.setAvatar(avatar);
+            me.value = { ...me.value, avatar };
+        });
     const changePassword = async (event: Event): Promise<void> => {
         event.preventDefault();
         if (!(await confirm((password) => account().setPassword(next, password)))) return;

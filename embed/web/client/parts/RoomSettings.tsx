@@ -9,7 +9,7 @@ import { rightsOf, settingsOf } from "../stores/room.ts";
 import { cryptoState } from "../stores/crypto.ts";
 import { question } from "../stores/ui.ts";
 import { Choice } from "./Choice.tsx";
-import { pickFiles } from "./Uploads.tsx";
+import { pickPicture } from "./Uploads.tsx";
 import "./asked.ts";
 
 const RULES = ["invite", "knock", "restricted", "public"] as const;
@@ -54,15 +54,7 @@ export function RoomSettings({ row }: { row: RoomRow }): JSX.Element {
             run: () => void attempt(() => commands.upgrade(row.id, NEWEST)).then((id) => id && openRoomById(id)),
         };
     };
-    const picture = (): void =>
-        pickFiles((files) => {
-            const file = files[0];
-            if (!file) return;
-            void attempt(async () => {
-                const { uploadBlob } = await import("../sdk/upload.ts");
-                await commands.setState(row.id, "m.room.avatar", { url: await uploadBlob(the().engine, file) });
-            });
-        }, "image/png,image/jpeg,image/webp");
+    const picture = (): void => pickPicture((url) => commands.setState(row.id, "m.room.avatar", { url }));
     const addAlias = (event: Event): void => {
         event.preventDefault();
         const full = `#${alias.trim().replace(/^#/, "").split(":")[0] ?? ""}:${commands.serverName}`;

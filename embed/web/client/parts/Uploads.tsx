@@ -3,6 +3,7 @@ import { Icon } from "../../ui/Icon.tsx";
 import { t } from "../i18n/t.ts";
 import { size } from "../render/dates.ts";
 import { clean } from "../sdk/text.ts";
+import { attempt, the } from "../stores/app.ts";
 import { dropFile, uploadsOf } from "../stores/uploads.ts";
 
 export function pickFiles(got: (files: File[]) => void, accept = ""): void {
@@ -13,6 +14,16 @@ export function pickFiles(got: (files: File[]) => void, accept = ""): void {
     input.onchange = () => got([...(input.files ?? [])]);
     input.click();
 }
+
+/** Let somebody choose a picture, and upload it: `use` is given its address. */
+export const pickPicture = (use: (url: string) => Promise<unknown>): void =>
+    pickFiles(([file]) => {
+        if (!file) return;
+        void attempt(async () => {
+            const { uploadBlob } = await import("../sdk/upload.ts");
+            await use(await uploadBlob(the().engine, file));
+        });
+    }, "image/png,image/jpeg,image/webp");
 
 export function UploadTray({ draft }: { draft: string }): JSX.Element {
     return (
