@@ -92,8 +92,8 @@ export function useActions(row: RoomRow, view: RoomView, thread: string | undefi
                 setReply(message);
             },
             menu: (message, at, sheet = false) => setMenu({ message, at, sheet }),
-            retry: (message) => outbox.retry(message.key),
-            cancel: (message) => void outbox.cancel(message.key),
+            retry: (message) => outbox.retry(message.change ?? message.key),
+            cancel: (message) => void outbox.cancel(message.change ?? message.key),
             person: (user) => (personCard.value = { user, room: row.id }),
             unlock: () => go({ page: "verify" }),
         };

@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { memo } from "../../ui/memo.ts";
 import { Avatar, voice } from "../../ui/Avatar.tsx";
 import { Icon } from "../../ui/Icon.tsx";
@@ -119,20 +119,30 @@ export function Seen({ people }: { people: readonly Person[] }): JSX.Element | n
 
 const LinkPreview = lazy(() => import("./LinkPreview.tsx").then(({ LinkPreview }) => LinkPreview), null);
 
+const LATE_MS = 10_000;
+
 /** What became of an own message, below it. */
 function State({ message, actions, last }: { message: Message; actions: Actions; last: boolean }): JSX.Element | null {
     const { state, readers } = message;
+    const [, again] = useState(0);
+    // What waits says so after a while, also where nothing else changes.
+    useEffect(() => {
+        const left = message.time + LATE_MS - Date.now();
+        if (state !== "waiting" || left <= 0) return undefined;
+        const timer = setTimeout(() => again(left), left);
+        return () => clearTimeout(timer);
+    }, [state, message.time]);
     if (state === "failed") {
         return (
             <div class="st bad">
                 <Icon name="circle-alert" />{notSent(message.error)}{" "}
-                <button type="button" onClick={() => actions.retry(message)}>{t("send.retry")}</button> · <button type="button" onClick={() => actions.cancel(message)}>{t("message.delete")}</button>
+                <button type="button" onClick={() => actions.retry(message)}>{t("send.retry")}</button> · <button type="button" onClick={() => actions.cancel(message)}>{t(message.change ? "composer.cancel-edit" : "message.delete")}</button>
             </div>
         );
     }
     if (state === "waiting" || state === "sending" || state === "uploading") {
         if (message.error === ROOT_REFUSED) return <div class="st"><Icon name="clock" /><span>{t("send.rootless")}</span></div>;
-        const late = state === "waiting" && (awaySince.value !== undefined || Date.now() - message.time > 10_000);
+        const late = state === "waiting" && (awaySince.value !== undefined || Date.now() - message.time >= LATE_MS);
         return <div class="st"><Icon name="clock" label={t("send.sending")} /><span>{late ? t("send.waiting") : t("send.sending")}</span></div>;
     }
     if (!last && readers.length === 0) return null;

@@ -47,7 +47,7 @@ export function MessageMenu({ message, at, sheet, actions, rights, doing, onClos
         ...when(!unsent && (rights?.pin ?? false), { icon: message.pinned ? "pin-off" : "pin", label: t(message.pinned ? "message.unpin" : "message.pin"), run: () => void attempt(() => commands.pin(room, message.id, !message.pinned)) }),
         null,
         ...when(!message.mine, { icon: "flag", label: t("message.report"), run: () => (reporting.value = { room, message }) }),
-        ...when(mayDelete, { icon: "trash-2", label: t("message.delete"), bad: true, run: unsent && message.state !== "sending" ? () => actions.cancel(message) : ask }),
+        ...when(mayDelete, { icon: "trash-2", label: t("message.delete"), bad: true, run: unsent && message.state !== "sending" ? () => void outbox.cancel(message.key) : ask }),
     ];
     const trimmed = items.filter((item, index) => item !== null || (index > 0 && items[index - 1] !== null && index < items.length - 1));
     const signs = sheet && actions.mayReact && (

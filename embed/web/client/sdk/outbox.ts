@@ -33,6 +33,8 @@ export interface Entry {
     upload: Upload | undefined;
     /** The content answers a message, which is shown above it. */
     quoted: boolean;
+    /** The user has been asked about it and wants it sent, late as it is. */
+    sure?: boolean | undefined;
     /** An object URL of the file, of this page. */
     local?: string | undefined;
 }
@@ -40,6 +42,7 @@ export interface Entry {
 export const REDACTION = "m.room.redaction";
 /** Older ones are asked about before they go. */
 const STALE_MS = 24 * 3_600_000;
+const STALE = "stale";
 /** So many files go up at a time. */
 const UPLOADS = 3;
 
@@ -88,8 +91,7 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         const kept = (await kv.all<Entry>("outbox")).map(([, entry]) => entry).filter((entry) => this.engine.userId === ownerOf(entry));
         for (const entry of kept.sort((a, b) => a.at - b.at)) {
             if (entry.state === "sent" || entry.state === "sending") entry.tries++; // it may have arrived: the same id makes another try harmless
-            if (entry.state !== "failed") entry.state = Date.now() - entry.at > STALE_MS ? "failed" : "waiting";
-            if (entry.state === "failed" && !entry.error) entry.error = "stale";
+            if (entry.state !== "failed") entry.state = "waiting";
             const same = this.#entries.find(({ txn }) => txn === entry.txn);
             if (same) Object.assign(same, entry, { local: same.local });
             else this.#entries.push(entry);
@@ -140,6 +142,9 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     adopt(entry: Entry): void {
         if (this.#entries.some(({ txn }) => txn === entry.txn)) return;
         if (!this.#settle(entry)) return;
+        // Another change takes the place of one that was refused.
+        const changed = entry.content["m.new_content"] && concerns(entry.content);
+        for (const each of this.#entries) if (changed && each.state === "failed" && each.content["m.new_content"] && concerns(each.content) === changed) this.#end(each);
         this.#entries.push(entry);
         this.#keep(entry);
         this.#run(entry.room);
@@ -168,7 +173,7 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         if (this.leader) return this.leader("retry", txn);
         const entry = this.#entries.find((each) => each.txn === txn);
         if (!entry) return;
-        Object.assign(entry, { state: "waiting", error: undefined, tries: 0 });
+        Object.assign(entry, { state: "waiting", error: undefined, tries: 0, sure: entry.sure || entry.error === STALE });
         this.#keep(entry);
         this.#run(entry.room);
     }
@@ -231,7 +236,7 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         const words = content["m.new_content"] as Record<string, unknown> | undefined;
         const entry = words && this.#find(concerns(content) ?? "");
         const { state, tries, error } = entry ?? {};
-        if (!entry || !(state === "failed" ? error !== "stale" : state === "waiting" && tries === 0)) return false;
+        if (!entry || !(state === "failed" ? error !== STALE : state === "waiting" && tries === 0)) return false;
         const relation = entry.content["m.relates_to"];
         const whom = entry.quoted && this.engine.room(entry.room)?.findEventById(answered(entry.content) ?? "")?.getSender();
         const told = words?.["m.mentions"] as { user_ids?: string[] } | undefined;
@@ -322,6 +327,7 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     async #send(entry: Entry): Promise<number> {
         const { client } = this.engine;
         try {
+            if (isStale(entry)) return this.#failed(entry, { errcode: STALE, httpStatus: 400 });
             if (entry.upload) await this.#upload(entry);
             if (!this.#entries.includes(entry)) return 0;
             for (const txn of unsent(entry.content)) part(entry, txn); // it was refused
@@ -354,11 +360,18 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         const next = verdict(error, entry.tries);
         if ("failed" in next) Object.assign(entry, { state: "failed", error: next.failed });
         else entry.state = "waiting";
-        this.#keep(entry);
+        // What is shown nowhere could be neither tried again nor given up.
+        if ("failed" in next && isMark(entry)) this.#end(entry);
+        else this.#keep(entry);
         if ("failed" in next) this.emit("failed", entry);
         return "failed" in next ? 0 : next.wait; // later entries go on after one that failed
     }
 }
+
+/** A reaction or a removal: it stands at another message. */
+export const isMark = ({ type }: Entry): boolean => type === "m.reaction" || type === REDACTION;
+/** Messages that are old are asked about, and what is done to one is not. */
+const isStale = (entry: Entry): boolean => !entry.sure && !isMark(entry) && Date.now() - entry.at > STALE_MS;
 
 function settle(entry: Entry, txn: string, id: string): void {
     entry.content = settled(entry.content, txn, id);

@@ -10,7 +10,7 @@ import { Method } from "matrix-js-sdk/lib/http-api/method.js";
 import { TimelineWindow } from "matrix-js-sdk/lib/timeline-window.js";
 import type { Engine } from "./engine.ts";
 import { contentBody, itemOf, messageOf } from "./messages.ts";
-import { type Entry, type Outbox, REDACTION } from "./outbox.ts";
+import { type Entry, isMark, type Outbox, REDACTION } from "./outbox.ts";
 import { answered, concerns, ROOT_REFUSED, rootOf } from "./refers.ts";
 import { personOf, pinned } from "./rooms.ts";
 import type { Body, Item, Message, Quote } from "./types.ts";
@@ -235,12 +235,15 @@ export class Timeline {
 function overlaid(item: Message, entry: Entry): Message {
     const { thread } = item;
     if (rootOf(entry.content)) return item.id ? item : { ...item, thread: { count: (thread?.count ?? 0) + 1, last: entry.at, faces: [], unread: false } };
-    if (entry.state === "failed") return item;
+    if (entry.state === "failed" && isMark(entry)) return item;
     const { key } = (entry.content["m.relates_to"] ?? {}) as { key?: string };
     if (entry.type === REDACTION) return { ...item, body: { type: "gone" }, quote: undefined, reactions: [] };
     if (key === undefined) {
         const content = (entry.content["m.new_content"] ?? entry.content) as Record<string, unknown>;
-        return { ...item, body: contentBody("m.room.message", content), edited: true, state: item.id ? "sending" : item.state };
+        const body = contentBody("m.room.message", content);
+        // What became of a change is said at the message that it is for.
+        if (entry.state === "failed") return { ...item, body, state: "failed", error: entry.error, change: entry.txn };
+        return { ...item, body, edited: true, ...(item.id && { state: "sending", error: undefined, change: undefined }) };
     }
     const known = item.reactions.find((reaction) => reaction.key === key);
     if (known?.mine) return item;

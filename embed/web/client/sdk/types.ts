@@ -166,6 +166,8 @@ export interface Message {
     readonly unconfirmed: boolean;
     readonly state: SendState;
     readonly error: string | undefined;
+    /** What failed is the change of this transaction, not the message. */
+    readonly change?: string | undefined;
     /** Of an upload, 0 to 1. */
     readonly progress?: number | undefined;
     readonly readers: readonly Person[];

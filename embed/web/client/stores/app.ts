@@ -7,7 +7,7 @@ import { keepLocal, t, type Key } from "../i18n/t.ts";
 import { go, route } from "../routes.ts";
 import { Commands } from "../sdk/commands.ts";
 import { Engine } from "../sdk/engine.ts";
-import { Outbox } from "../sdk/outbox.ts";
+import { isMark, Outbox } from "../sdk/outbox.ts";
 import { directs, roomRow } from "../sdk/rooms.ts";
 import { cookie } from "../sdk/media.ts";
 import { type Session, webConfig } from "../sdk/session.ts";
@@ -127,7 +127,10 @@ export async function startApp(session: Session, following?: Following): Promise
     void engine.tokens.cookie().then((works) => (cookie.value = works));
     started.outbox.sendFile = async (...entry) => (await import("../sdk/files.ts")).sendEntryFile(engine, ...entry);
     void import("../sdk/upload.ts").then(({ uploadLimit }) => uploadLimit(engine)).then((most) => (largest.value = most));
-    started.outbox.on("failed", ({ error }) => announce(notSent(error), true));
+    started.outbox.on("failed", (entry) => {
+        announce(notSent(entry.error), true);
+        if (isMark(entry)) toast(notSent(entry.error)); // it stands nowhere
+    });
     void loadMe();
     void started.commands.isAdmin().then((is) => (admin.value = is));
     return started;

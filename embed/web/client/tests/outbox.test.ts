@@ -144,3 +144,42 @@ test("edits of edits keep their order", async () => {
     const third = await server.next();
     assert.deepEqual([second, third].map(({ content }) => [content["body"], (content["m.relates_to"] as Content)["event_id"]]), [["* two", "$1"], ["* three", "$1"]]);
 });
+
+test("a change that was refused stands at its message until it is tried again, given up or made anew", async () => {
+    const server = new Server();
+    const box = new Outbox(server.engine);
+    const edit = (body: string): Entry => box.add("!r", "m.room.message", { body: `* ${body}`, "m.new_content": { body }, "m.relates_to": { rel_type: "m.replace", event_id: "$1" } });
+    const first = edit("two");
+    (await server.next()).refuse();
+    await becomes(box, first, "failed");
+    assert.deepEqual(box.all, [first]);
+    const second = edit("three");
+    assert.deepEqual(box.all, [second]);
+});
+
+test("a reaction that was refused is gone", async () => {
+    const server = new Server();
+    const box = new Outbox(server.engine);
+    const told: (string | undefined)[] = [];
+    const gone = new Promise<void>((done) => box.on("failed", ({ error }) => (told.push(error), done())));
+    box.add("!r", "m.reaction", { "m.relates_to": { rel_type: "m.annotation", event_id: "$1", key: "+" } });
+    (await server.next()).refuse();
+    await gone;
+    assert.deepEqual([box.all, told], [[], ["M_FORBIDDEN"]]);
+});
+
+test("what is a day old is asked about, also where the page was never closed", async (t) => {
+    const server = new Server();
+    const box = new Outbox(server.engine);
+    const root = say(box, "on its way");
+    const late = say(box, "late");
+    const sent = await server.next();
+    const now = Date.now;
+    t.after(() => (Date.now = now));
+    Date.now = () => now() + 25 * 3_600_000;
+    sent.answer("$1");
+    await becomes(box, late, "failed");
+    assert.deepEqual([root.state, late.error], ["sent", "stale"]);
+    box.retry(late.txn);
+    assert.equal((await server.next()).content["body"], "late");
+});
