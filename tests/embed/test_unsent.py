@@ -134,9 +134,64 @@ async def test_what_is_done_to_a_message_waits_for_it(
     await ada.sent("what a kind word")
     assert (await _events(maya, room, 7))[6]["content"]["body"] == "what a kind word"
     assert len(await _events(maya, room, 7)) == 7
+    await _a_change_that_is_refused(ada, "what a kind word")
     await _what_is_not_in_the_outbox_is_in_its_draft(ada, web_build)
     assert (await _events(maya, room, 8))[7]["content"]["body"] == "this is *late*"
+    await _answers_wait(ada)
+    *_, root, reply, answer = await _events(maya, room, 11)
+    assert [each["content"]["body"] for each in (root, reply, answer)] == ["a root", "a reply", "below"]
+    assert reply["content"]["m.relates_to"] == {"m.in_reply_to": {"event_id": root["event_id"]}}
+    assert answer["content"]["m.relates_to"]["rel_type"] == "m.thread"
+    assert answer["content"]["m.relates_to"]["event_id"] == root["event_id"]
     assert ada.faults == []
+
+
+async def _a_change_that_is_refused(ada: Person, text: str) -> None:
+    """It stands at its message until it is given up."""
+    page = ada.page
+    await page.route("**/send/**", lambda route: route.fulfill(status=403, json={"errcode": "M_FORBIDDEN"}))
+    await ada.composer.press("ArrowUp")
+    await becomes(ada.composer.input_value, text)
+    await ada.say("what a word")
+    changed = ada.message("what a word")
+    await changed.get_by_role("button", name="Try again").wait_for()
+    await changed.get_by_role("button", name="Cancel the edit").click()
+    await ada.sent(text)
+    await page.unroute("**/send/**")
+
+
+async def _answers_wait(ada: Person) -> None:
+    """A reply and an answer in a thread, to what does not get through, outlive that the page is loaded anew."""
+    page = ada.page
+    await page.route("**/send/**", lambda route: route.abort())
+    await ada.say("a root")
+    await (await _menu(ada, "a root")).get_by_role("menuitem", name="Reply").first.click()
+    await ada.say("a reply")
+    quoted = ada.message("a reply").locator(".quote").get_by_text("a root")
+    await quoted.wait_for()
+    main = page.get_by_role("main")
+    row = main.locator("li.msg[data-id='']").filter(has_text="a root").first.locator(".b")
+    await row.focus()
+    await row.press("t")
+    thread = page.get_by_role("complementary", name="Thread")
+    await thread.get_by_text("a root").wait_for()
+    await thread.get_by_role("textbox").fill("below")
+    await thread.get_by_role("textbox").press("Enter")
+    await thread.get_by_text("below").wait_for()
+    await main.get_by_role("button", name="1 reply").wait_for()
+    await thread.get_by_role("textbox").fill("more to come")
+    await becomes(lambda: page.evaluate(DRAFTS), ["more to come"])
+    await page.reload()
+    await thread.get_by_text("below").wait_for()
+    await quoted.wait_for()
+    await page.unroute("**/send/**")
+    await page.evaluate("dispatchEvent(new Event('online'))")
+    # With the root's id the thread has its own address, and what is written there goes along.
+    await becomes(lambda: page.evaluate("location.hash.includes('thread%3A%24')"), True)
+    await thread.locator("li.msg[data-id^='$']").filter(has_text="below").wait_for()
+    assert await thread.get_by_role("textbox").input_value() == "more to come"
+    await thread.get_by_role("textbox").fill("")
+    await becomes(lambda: page.evaluate(DRAFTS), [])
 
 
 # What is on the disk of unsent texts.

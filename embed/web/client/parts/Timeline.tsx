@@ -370,10 +370,8 @@ function keys(event: KeyboardEvent, view: RoomView, actions: Actions, setFocused
     const run: Record<string, () => void> = {
         Enter: () => actions.menu(message, rect),
         ...(settings.value.letters && {
-            ...(message.id && {
-                KeyR: () => actions.reply(message),
-                KeyT: () => actions.thread || panel(`thread:${message.id || message.key}`),
-            }),
+            KeyR: () => actions.reply(message),
+            KeyT: () => actions.thread || panel(`thread:${message.id || message.key}`),
             KeyE: () => actions.pick(message, rect),
             KeyC: () => void navigator.clipboard.writeText(message.body.type === "text" ? message.body.text : ""),
         }),
