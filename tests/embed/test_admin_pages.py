@@ -45,6 +45,9 @@ async def sign_in(browser: Browser, server: Server, admin: Client, **options: ob
 async def go(who: Person, where: str) -> None:
     """Open a page of the administration and wait until its rows are there."""
     await who.go(f"admin/{where}")
+    # The list of pages, hidden where it is narrow, names the one that is shown: the heading may be of the one before.
+    this = f".side a[aria-current=page][href='#/admin/{where.partition('/')[0]}']"
+    await who.page.locator(this).wait_for(state="attached")
     await who.page.locator("main h1").first.wait_for()
     await who.page.locator("main [aria-busy=true]").first.wait_for(state="detached")
 
