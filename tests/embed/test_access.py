@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.embed.narrow import WIDE
 from tests.embed.people import PASSWORD, Person, local, pair, person
 from tests.embed.test_encryption import CAMERA, scan
 from tests.embed.test_hands import has_focus
@@ -93,6 +94,34 @@ async def test_the_main_path_needs_no_mouse(browser: Browser, server: Server) ->
     assert ada.faults + maya.faults == []
 
 
+# The longest names that emoji have, in the place of the seven that came, and which of them are wider than their fields.
+LONG = {
+    "uk": ["Пісковий годинник", "Гайковий ключ", "Святий Миколай", "Парасолька", "Навушники", "Подарунок", "Велосипед"],
+    "en": ["Headphones", "Light Bulb", "Strawberry", "Aeroplane", "Telephone", "Paperclip", "Hourglass"],
+}
+TOO_WIDE = """names => [...document.querySelectorAll(".emo7 b")].flatMap((node, at) => {
+    node.textContent = names[at];
+    const [name, field] = [node, node.parentElement].map((each) => each.getBoundingClientRect());
+    return name.width > 0 && name.left >= field.left && name.right <= field.right ? [] : [`emoji ${names[at]}`];
+})"""
+
+
+async def _emoji_at_320(who: Person) -> list[str]:
+    page = who.page
+    await page.set_viewport_size({"width": 320, "height": 640})
+    await who.go("settings/appearance")
+    await page.locator(".wrap input[type=range]").fill("22")
+    found: list[str] = []
+    for language, names in LONG.items():
+        await who.go("settings/language")
+        await page.locator(".wrap select.sel").select_option(language)
+        await who.go("verify")
+        await page.locator(".emo7 > div").nth(6).wait_for()
+        found += await page.evaluate(TOO_WIDE, names)
+        found += await page.evaluate(WIDE)
+    return found
+
+
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_axe_finds_nothing_on_the_pages_around_keys(browser: Browser, server: Server) -> None:
@@ -137,6 +166,15 @@ async def test_axe_finds_nothing_on_the_pages_around_keys(browser: Browser, serv
     for device in (ada, again):
         await device.page.get_by_role("button", name="They match").wait_for()
         found += await violations(device, "emoji")
+    found += await _emoji_at_320(again)
+    # They differ: nothing is confirmed, and one may begin again.
+    await again.page.get_by_role("button", name="They differ").click()
+    await again.page.get_by_role("heading", name="Then nothing was confirmed").wait_for()
+    found += await violations(again, "differ")
+    await ada.page.get_by_role("heading", name="The comparison was cancelled").wait_for()
+    await again.page.get_by_role("button", name="Start again").click()
+    await again.page.get_by_role("heading", name="Waiting").wait_for()
+    await ada.page.get_by_role("button", name="Compare", exact=True).wait_for()
     await ada.page.goto(f"{ada.url}/#/")
     await ada.private_room("Cellar")
     await ada.say("a jar of honey")

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.embed.narrow import WIDE
 from tests.embed.people import Person, local, person
 from tests.embed.support_chat import Visitor, host, site_command
 from tests.embed.test_access import violations
-from tests.embed.test_small_screens import WIDE, look
+from tests.embed.test_small_screens import look
 from tests.embed.test_support_host import visitor
 from tests.support.admin import OWN, acts, administrator
 from tests.support.client import Client, becomes, eventually, part

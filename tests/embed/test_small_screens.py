@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.embed.narrow import WIDE
 from tests.embed.people import PASSWORD, Person, local, person
 from tests.embed.test_access import violations
 from tests.support.client import Client, part
@@ -15,22 +16,16 @@ from tests.support.server import Server
 if TYPE_CHECKING:
     from playwright.async_api import Browser
 
-# What is beyond the page's edges, and what of it scrolls sideways. Left out is what is cut off with dots and what may
-# be moved by itself: code, tables, the row of spaces.
-WIDE = """() => {
-    const said = (node) => `${node.localName}.${node.className} ${node.textContent.trim().slice(0, 30)}`;
-    const cut = (node) => node && (getComputedStyle(node).textOverflow === "ellipsis" || cut(node.parentElement));
-    const found = [];
-    for (const node of document.querySelectorAll("body *:not(svg *)")) {
-        if (!node.checkVisibility() || node.closest("pre, .tb-wrap, .spaces, .vh, .skip")) continue;
-        const { left, right, width, height } = node.getBoundingClientRect();
-        if (width < 1 || height < 1 || cut(node.parentElement)) continue;
-        if (right > innerWidth + 1 || left < -1) found.push(`${said(node)}: ${left} to ${right}`);
-        const scrolls = /auto|scroll/.test(getComputedStyle(node).overflowY);
-        if (scrolls && node.scrollWidth > node.clientWidth + 1) found.push(`${said(node)}: ${node.scrollWidth} wide`);
-    }
+# The same of the page when it is read from right to left.
+TURNED = f"""async () => {{
+    const frame = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    document.documentElement.dir = "rtl";
+    await frame();
+    const found = ({WIDE})();
+    document.documentElement.dir = "";
+    await frame();
     return found;
-}"""
+}}"""
 TABS = ("profile", "devices", "encryption", "notifications", "appearance", "language", "privacy", "keyboard", "about")
 
 
@@ -126,6 +121,7 @@ async def test_small_screens(browser: Browser, server: Server, anonymous: Client
         if "settings/" not in place:
             await _open(ada, place, there)
             found += await violations(ada, place)
+            found += [f"rtl {place}: {each}" for each in await ada.page.evaluate(TURNED)]
     await maya.ok("POST", f"/rooms/{part(invited)}/kick", {"user_id": mine.user_id})
     await _open(ada, "invites", ".empty h1")
     found += await violations(ada, "no invitations")

@@ -11,6 +11,7 @@ import { personOf } from "../sdk/rooms.ts";
 import { recoveryProblem } from "../stores/recovery.ts";
 import { attempt, openRoomById, the, toast } from "../stores/app.ts";
 import { check, confirmed, cryptoState, recovery, restoring, theCrypto } from "../stores/crypto.ts";
+import { pickFiles } from "../parts/Uploads.tsx";
 import { copied } from "./Room.tsx";
 import "../parts/asked.ts";
 
@@ -27,7 +28,8 @@ export function ConfirmPage({ page }: { page: "verify" | "recovery" | "unlock" }
     if (cryptoState.value !== "ready") return <Quiet><p>{t("locked.no-crypto")}</p><button type="button" class="btn go" onClick={home}>{t("verify.to-chats")}</button></Quiet>;
     if (page === "recovery") return <Recovery />;
     if (page === "unlock") return <Unlock />;
-    return check.value ? <Comparing /> : confirmed.value ? <Done /> : <Start />;
+    // What is asked of this device is answered on the card that says so.
+    return check.value && check.value.phase !== "asked" ? <Comparing /> : confirmed.value ? <Done /> : <Start />;
 }
 
 function Start(): JSX.Element {
@@ -92,13 +94,17 @@ export function Comparing(): JSX.Element {
         else if (now.own && !confirmed.value) go({ page: "verify" }, true);
         else home();
     };
+    const again = (): void => {
+        machine.endCheck();
+        void attempt(() => machine.ask(now.own ? (now.device ? { device: now.device } : {}) : { user: now.user, ...(now.room && { room: now.room }) }));
+    };
     if (now.phase === "done") return now.own ? <Done /> : <Quiet><span class="seal ok"><Icon name="shield-check" /></span><h1 class="h2">{t("verify.person-done")}</h1><button type="button" class="btn go" onClick={close}>{t("verify.to-chats")}</button></Quiet>;
     if (now.phase === "differ") {
         return (
             <Quiet>
                 <span class="seal warn"><Icon name="shield-alert" /></span>
                 <div><h1 class="h2">{t("verify.differ")}</h1><p class="mut lead-in">{t("verify.differ-text")}</p></div>
-                <button type="button" class="btn go" onClick={close}>{t("close")}</button>
+                <div class="row"><button type="button" class="btn go" onClick={again}>{t("verify.again")}</button><button type="button" class="btn plain" onClick={close}>{t("close")}</button></div>
             </Quiet>
         );
     }
@@ -139,6 +145,8 @@ export function Comparing(): JSX.Element {
     );
 }
 
+/** A file that holds a key is short. */
+const LONGEST_FILE = 1_000;
 const grouped = (key: string): string => (key.replace(/\s/g, "").match(/.{1,4}/g) ?? []).join(" ");
 
 function Recovery(): JSX.Element {
@@ -187,6 +195,12 @@ function Unlock(): JSX.Element {
     const [busy, setBusy] = useState(false);
     const [resetting, setResetting] = useState(false);
     const { count, total, group, odd } = recoveryProblem(text);
+    const take = ([file]: File[]): void => {
+        void file?.slice(0, LONGEST_FILE).text().then((content) => {
+            setText(content.trim());
+            setWrong(false);
+        });
+    };
     const open = async (event: Event): Promise<void> => {
         event.preventDefault();
         setBusy(true);
@@ -208,7 +222,7 @@ function Unlock(): JSX.Element {
                         onDragOver={(event) => event.preventDefault()}
                         onDrop={(event) => {
                             event.preventDefault();
-                            void event.dataTransfer?.files[0]?.text().then((content) => setText(content.trim()));
+                            take([...(event.dataTransfer?.files ?? [])]);
                         }} />
                     {group !== undefined ? (
                         <span class="hint bad" role="alert"><Icon name="circle-alert" /><span>{t(odd ? "unlock.maybe" : "unlock.group", { n: group.at, text: group.text })}</span></span>
@@ -218,7 +232,10 @@ function Unlock(): JSX.Element {
                         <span class="hint" role="status">{t("unlock.count", { n: count, total })}</span>
                     )}
                 </label>
-                <button class="btn go wide tall" disabled={busy || count < total || odd || group !== undefined}>{t(busy ? "loading" : "unlock.open")}</button>
+                <div class="row wrapping">
+                    <button class="btn go grow tall" disabled={busy || count < total || odd || group !== undefined}>{t(busy ? "loading" : "unlock.open")}</button>
+                    <button type="button" class="btn tall" onClick={() => pickFiles(take, "text/plain")}><Icon name="file-up" />{t("unlock.file")}</button>
+                </div>
             </form>
             <p class="small mut"><button type="button" class="linked" onClick={() => setResetting(true)}>{t("unlock.lost")}</button></p>
             {resetting && <ResetDialog onClose={() => setResetting(false)} />}

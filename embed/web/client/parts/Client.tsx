@@ -128,8 +128,10 @@ export function Client(): JSX.Element {
         look();
         return () => clearTimeout(again);
     }, [to.page, "tab" in to ? to.tab : ""]);
+    // Another device asks. What a person asks stands in the chat with them.
+    const asked = check.value?.phase === "asked" && !check.value.room;
     if (to.page === "verify" || to.page === "recovery" || to.page === "unlock") {
-        return <><Boundary pane="main"><Confirm page={to.page} /></Boundary><Dialogs /><Announcer /></>;
+        return <><Boundary pane="main"><Confirm page={to.page} /></Boundary><Dialogs />{asked && <CheckCard />}<Announcer /></>;
     }
     const two = to.page === "settings" || to.page === "admin";
     const shape = two ? "app two" : WITHOUT_LIST.has(to.page) ? "app one" : "app";
@@ -145,7 +147,7 @@ export function Client(): JSX.Element {
                 <Boundary pane="main" key={to.page}><Page /></Boundary>
             </div>
             <Dialogs />
-            {check.value?.phase === "asked" && !check.value.room && <CheckCard />}
+            {asked && <CheckCard />}
             <div class="toasts" role="region" aria-label={t("nav.toasts")}>
                 {toasts.value.map(({ id, text, action, details }) => (
                     <div class="toast" key={id}><span>{text}</span>{details && <details><summary>{t("crash.details")}</summary><code>{details}</code></details>}{action && <button type="button" onClick={action.run}>{action.label}</button>}</div>

@@ -85,7 +85,8 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
             if (status === "streaming") this.#retrySoon();
         });
         client.on(CryptoEvent.VerificationRequestReceived, (request) => {
-            if (!this.#request || this.#request.phase >= VerificationPhase.Done) this.#follow(request, true);
+            // One that has ended does not stand in the way, whether its page is still open or not.
+            if (!this.#request || this.#request.phase >= VerificationPhase.Cancelled) this.#follow(request, true);
         });
     }
 
@@ -458,6 +459,6 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
         this.#check = undefined;
         clearTimeout(this.#timer);
         this.emit("check", undefined);
-        if (request && request.phase < VerificationPhase.Done) void request.cancel().catch(() => undefined);
+        if (request && request.phase < VerificationPhase.Cancelled) void request.cancel().catch(() => undefined);
     }
 }
