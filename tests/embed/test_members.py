@@ -57,7 +57,13 @@ async def test_members_are_given_roles_removed_and_let_in_again(browser: Browser
     card = await _card(maya, "Administrators", ada)
     await card.get_by_role("button", name="Write a message").wait_for()
     assert await card.get_by_role("button", name="Remove from the room").count() == 0
-    await maya.page.keyboard.press("Escape")
+    await card.get_by_role("button", name="Report").click()
+    report = maya.page.get_by_role("dialog", name="Report this person")
+    await report.get_by_label("What is wrong with it?").fill("spoils the tea")
+    async with maya.page.expect_response(lambda reply: reply.url.endswith("/report")) as answered:
+        await report.get_by_role("button", name="Report").click()
+    assert (await answered.value).ok
+    await report.wait_for(state="detached")
     # Back to no role.
     card = await _card(ada, "Moderators", maya)
     await card.get_by_label("Role").select_option("0")

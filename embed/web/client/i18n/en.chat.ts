@@ -113,6 +113,7 @@ export const chat = {
     "message.actions": "Message actions",
     "message.copy": "Copy text",
     "message.delete": "Delete",
+    "message.details": "Details",
     "message.earlier": "An earlier message",
     "message.edit": "Edit",
     "message.edited": "edited",

@@ -116,6 +116,7 @@ export const chat: Same<typeof en> = {
     "message.actions": "Дії з повідомленням",
     "message.copy": "Копіювати текст",
     "message.delete": "Видалити",
+    "message.details": "Докладніше",
     "message.earlier": "Раніше повідомлення",
     "message.edit": "Змінити",
     "message.edited": "змінено",

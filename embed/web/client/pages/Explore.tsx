@@ -94,6 +94,7 @@ export function Explore({ to }: { to: Extract<Route, { page: "explore" }> }): JS
     }, [to.query, to.server]);
     const box = useRef<HTMLDivElement>(null);
     const scrolled = useScrolled(box, format(to));
+    const where = useRef<HTMLInputElement>(null);
     const direct = /^[#!][^\s:]+:\S+$/.test(term.trim()) ? term.trim() : undefined;
     const submit = (event: Event): void => {
         event.preventDefault();
@@ -108,7 +109,7 @@ export function Explore({ to }: { to: Extract<Route, { page: "explore" }> }): JS
                     <div class="row"><h1 class="grow cut">{t("explore.title")}</h1><button type="button" class="btn" onClick={() => (newDialog.value = "room")}><Icon name="plus" />{t("explore.create")}</button></div>
                     <form class="row wrapping above" onSubmit={submit} role="search">
                         <span class="in finder"><Icon name="search" /><input type="search" value={term} placeholder={t("explore.search")} aria-label={t("explore.search-label")} onInput={(event) => setTerm(event.currentTarget.value)} /></span>
-                        <span class="in server"><Icon name="server" /><input value={server} placeholder={the().commands.serverName} aria-label={t("explore.server")} onChange={(event) => setServer(event.currentTarget.value.trim())} /></span>
+                        <span class="in server"><Icon name="server" /><input ref={where} value={server} placeholder={the().commands.serverName} aria-label={t("explore.server")} onChange={(event) => setServer(event.currentTarget.value.trim())} /></span>
                     </form>
                     <div class="pills above-s" role="group" aria-label={t("list.filter")}>
                         {KINDS.map((each) => <button key={each} type="button" class="pill" aria-pressed={kind === each} onClick={() => setKind(each)}>{t(`explore.${each}`)}</button>)}
@@ -120,7 +121,14 @@ export function Explore({ to }: { to: Extract<Route, { page: "explore" }> }): JS
                     {next && <button type="button" class="btn above" onClick={() => void load(next)}>{t("more")}</button>}
                     {list?.length === 0 && (
                         <Empty icon={error ? "cloud-off" : "search"} title={error ? t("explore.failed") : term ? t("explore.none", { term }) : t("explore.empty")} text={error || t("explore.none-text")}>
-                            <button type="button" class="btn go" onClick={() => (newDialog.value = "room")}>{t("explore.create")}</button>
+                            {error ? (
+                                <button type="button" class="btn go" onClick={() => void load()}>{t("error.again")}</button>
+                            ) : (
+                                <>
+                                    {term && <button type="button" class="btn" onClick={() => where.current?.focus()}>{t("explore.other-server")}</button>}
+                                    <button type="button" class="btn go" onClick={() => (newDialog.value = { kind: "room", name: term.trim() })}>{term ? t("explore.create-named", { term }) : t("explore.create")}</button>
+                                </>
+                            )}
                         </Empty>
                     )}
                 </div>

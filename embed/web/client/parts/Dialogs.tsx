@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 import { Dialog } from "../../ui/controls.tsx";
 import { t } from "../i18n/t.ts";
-import { inviteTo, jumping, keysHelp, lightbox, newDialog, personCard, question, type Question, reporting, switcher } from "../stores/ui.ts";
+import { details, inviteTo, jumping, keysHelp, lightbox, newDialog, personCard, question, type Question, reporting, switcher } from "../stores/ui.ts";
 import { Switcher } from "./Switcher.tsx";
 import { lazy } from "../../ui/lazy.tsx";
 
@@ -10,6 +10,7 @@ const NewDialog = lazy(() => import("./NewDialog.tsx").then(({ NewDialog }) => N
 const Jump = lazy(() => import("./Jump.tsx").then(({ JumpDialog }) => JumpDialog), null);
 const PersonCard = lazy(() => import("./PersonCard.tsx").then(({ PersonCard }) => PersonCard), null);
 const KeysDialog = lazy(() => import("./KeysTable.tsx").then(({ KeysDialog }) => KeysDialog), null);
+const DetailsDialog = lazy(() => import("./Details.tsx").then(({ DetailsDialog }) => DetailsDialog), null);
 const ReportDialog = lazy(() => import("./Report.tsx").then(({ ReportDialog }) => ReportDialog), null);
 const Lightbox = lazy(() => import("./Lightbox.tsx").then(({ Lightbox }) => Lightbox), null);
 
@@ -18,12 +19,13 @@ export function Dialogs(): JSX.Element {
     return (
         <>
             {lightbox.value && <Lightbox room={lightbox.value.room} thread={lightbox.value.thread} key_={lightbox.value.key} />}
-            {newDialog.value && <NewDialog kind={newDialog.value} />}
+            {newDialog.value && <NewDialog {...(typeof newDialog.value === "string" ? { kind: newDialog.value } : newDialog.value)} />}
             {jumping.value && <Jump room={jumping.value} />}
             {inviteTo.value && <InviteDialog room={inviteTo.value} />}
             {switcher.value && <Switcher />}
             {personCard.value && <PersonCard {...personCard.value} key={personCard.value.user} />}
             {reporting.value && <ReportDialog />}
+            {details.value && <DetailsDialog />}
             {keysHelp.value && <KeysDialog />}
             {question.value && <QuestionDialog of={question.value} />}
         </>

@@ -6,7 +6,7 @@ import { panel, shareLink } from "../routes.ts";
 import { REDACTION } from "../sdk/outbox.ts";
 import type { Message, Rights } from "../sdk/types.ts";
 import { attempt, rooms, the } from "../stores/app.ts";
-import { question, reporting } from "../stores/ui.ts";
+import { details, question, reporting } from "../stores/ui.ts";
 import { recentEmoji } from "./emoji-data.ts";
 import type { Actions } from "./Message.tsx";
 
@@ -45,6 +45,7 @@ export function MessageMenu({ message, at, sheet, actions, rights, doing, onClos
         ...when(text !== undefined, { icon: "copy", label: t("message.copy"), keys: "C", run: () => copied(text ?? "") }),
         ...when(!unsent, { icon: "link", label: t("message.link"), run: () => copied(shareLink(rooms.value.get(room)?.alias ?? room, message.id, [commands.serverName])) }),
         ...when(!unsent && (rights?.pin ?? false), { icon: message.pinned ? "pin-off" : "pin", label: t(message.pinned ? "message.unpin" : "message.pin"), run: () => void attempt(() => commands.pin(room, message.id, !message.pinned)) }),
+        ...when(!unsent, { icon: "info", label: t("message.details"), run: () => (details.value = { room, message }) }),
         null,
         ...when(!message.mine, { icon: "flag", label: t("message.report"), run: () => (reporting.value = { room, message }) }),
         ...when(mayDelete, { icon: "trash-2", label: t("message.delete"), bad: true, run: unsent && message.state !== "sending" ? () => void outbox.cancel(message.key) : ask }),

@@ -7,20 +7,20 @@ import type { Person } from "../sdk/types.ts";
 import { attempt, openRoomById, the, toast } from "../stores/app.ts";
 import { cryptoState } from "../stores/crypto.ts";
 import { space } from "../stores/list.ts";
-import { inviteTo, newDialog } from "../stores/ui.ts";
+import { inviteTo, type New, newDialog } from "../stores/ui.ts";
 import { PeoplePicker } from "./People.tsx";
 import "./asked.ts";
 
-type What = "people" | "room" | "space";
+const aliasOf = (name: string): string => name.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 60);
 
 /** A conversation with people, a room, or a space. */
-export function NewDialog({ kind }: { kind: What }): JSX.Element {
-    const [what, setWhat] = useState<What>(kind);
+export function NewDialog({ kind, name: called = "", parent = space.value }: New): JSX.Element {
+    const [what, setWhat] = useState(kind);
     const [people, setPeople] = useState<readonly Person[]>([]);
-    const [name, setName] = useState("");
+    const [name, setName] = useState(called);
     const [topic, setTopic] = useState("");
     const [open, setOpen] = useState(false);
-    const [alias, setAlias] = useState("");
+    const [alias, setAlias] = useState(aliasOf(called));
     const [busy, setBusy] = useState(false);
     const encrypts = cryptoState.value === "ready" || cryptoState.value === "loading";
     const close = (): void => void (newDialog.value = undefined);
@@ -35,7 +35,7 @@ export function NewDialog({ kind }: { kind: What }): JSX.Element {
                 ? commands.direct(people.map((person) => person.id), encrypts)
                 : commands.createRoom({
                       name: name.trim(), topic: topic.trim(), public: open, space: what === "space", alias: open ? alias : "",
-                      encrypted: what === "room" && !open && encrypts, parent: space.value,
+                      encrypted: what === "room" && !open && encrypts, parent,
                   }),
         );
         setBusy(false);
@@ -57,7 +57,7 @@ export function NewDialog({ kind }: { kind: What }): JSX.Element {
                     <>
                         <Field label={t("roomset.name")} value={name} maxLength={255} required autofocus onInput={(event) => {
                             setName(event.currentTarget.value);
-                            setAlias(event.currentTarget.value.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 60));
+                            setAlias(aliasOf(event.currentTarget.value));
                         }} />
                         <Field label={t("roomset.topic")} optional={t("optional")} value={topic} onInput={(event) => setTopic(event.currentTarget.value)} />
                         <label class="row"><span class="grow">{t("new.public")}<small class="small sub block">{t(open ? "new.public-text" : "new.private-text")}</small></span><Switch checked={open} label={t("new.public")} onChange={setOpen} /></label>

@@ -14,7 +14,7 @@ import type { Person } from "../sdk/types.ts";
 import { attempt, me, openRoomById, the } from "../stores/app.ts";
 import { cryptoState } from "../stores/crypto.ts";
 import { rightsOf } from "../stores/room.ts";
-import { personCard, question } from "../stores/ui.ts";
+import { personCard, question, reporting } from "../stores/ui.ts";
 import { Choice } from "./Choice.tsx";
 import { Face } from "./faces.tsx";
 import "./asked.ts";
@@ -82,6 +82,7 @@ export function PersonCard({ user, room }: { user: string; room: string | undefi
                             <Icon name="eye-off" /><span>{t(ignored ? "person.unignore" : "person.ignore")}<small>{t("person.ignore-text")}</small></span>
                         </button>
                     )}
+                    {!mine && <button type="button" class="it bad" onClick={() => { close(); reporting.value = { user }; }}><Icon name="flag" /><span>{t("message.report")}</span></button>}
                 </div>
             </div>
         </Dialog>

@@ -6,19 +6,19 @@ import { attempt, the, toast } from "../stores/app.ts";
 import { reporting } from "../stores/ui.ts";
 import "./asked.ts";
 
-/** A message or a room is told of to the server's moderators. */
+/** A message, a room or a person is told of to the server's moderators. */
 export function ReportDialog(): JSX.Element | null {
     const [reason, setReason] = useState("");
     const what = reporting.value;
     if (!what) return null;
     const close = (): void => void (reporting.value = undefined);
     const send = async (): Promise<void> => {
-        const done = await attempt(() => the().commands.report(what.room, what.message?.id, reason));
+        const done = await attempt(() => ("user" in what ? the().commands.reportUser(what.user, reason) : the().commands.report(what.room, what.message?.id, reason)));
         if (done) toast(t("report.done"));
         close();
     };
     return (
-        <Dialog title={t(what.message ? "report.message" : "report.room")} onClose={close}
+        <Dialog title={t("user" in what ? "report.person" : what.message ? "report.message" : "report.room")} onClose={close}
             footer={<><button type="button" class="btn" onClick={close}>{t("cancel")}</button><button type="button" class="btn bad fill" onClick={() => void send()}>{t("message.report")}</button></>}
         >
             <div class="in-dlg stack">

@@ -269,6 +269,7 @@ export class Commands {
     }
     report = (room: string, event: string | undefined, reason: string): Promise<unknown> =>
         this.#ask("POST", event ? `/rooms/${enc(room)}/report/${enc(event)}` : `/rooms/${enc(room)}/report`, { reason });
+    reportUser = (user: string, reason: string): Promise<unknown> => this.#ask("POST", `/users/${enc(user)}/report`, { reason });
     typing(room: string, typing: boolean): void {
         const path = `/rooms/${enc(room)}/typing/${enc(this.engine.userId)}`;
         void this.#ask("PUT", path, typing ? { typing, timeout: 20_000 } : { typing }).catch(() => undefined);

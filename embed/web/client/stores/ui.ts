@@ -3,7 +3,13 @@
 import { signal } from "@preact/signals";
 import type { Message } from "../sdk/types.ts";
 
-export const newDialog = signal<"people" | "room" | "space" | undefined>(undefined);
+export interface New {
+    kind: "people" | "room" | "space";
+    name?: string;
+    /** The space that it is to be in; else the one whose rooms are listed. */
+    parent?: string;
+}
+export const newDialog = signal<New["kind"] | New | undefined>(undefined);
 /** The room in which a date is looked for. */
 export const jumping = signal<string | undefined>(undefined);
 export const switcher = signal(false);
@@ -11,7 +17,10 @@ export const keysHelp = signal(false);
 /** A person whose card is open, with the room it was opened in. */
 export const personCard = signal<{ user: string; room: string | undefined } | undefined>(undefined);
 export const inviteTo = signal<string | undefined>(undefined);
-export const reporting = signal<{ room: string; message: Message | undefined } | undefined>(undefined);
+/** A message of which everything is to be shown. */
+export const details = signal<{ room: string; message: Message } | undefined>(undefined);
+/** A message, else the room that it would be in, or a person. */
+export const reporting = signal<{ room: string; message: Message | undefined } | { user: string } | undefined>(undefined);
 export const lightbox = signal<{ room: string; thread: string | undefined; key: string } | undefined>(undefined);
 /** A question before something that cannot be undone. */
 export interface Question {
