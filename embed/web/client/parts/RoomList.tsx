@@ -15,7 +15,7 @@ import type { RoomRow } from "../sdk/types.ts";
 import { attempt, loaded, rooms, the } from "../stores/app.ts";
 import { reminding } from "../stores/crypto.ts";
 import { draftKey, drafts } from "../stores/drafts.ts";
-import { filter, type Filter, held, invites, order, sections, shown, space, spaces } from "../stores/list.ts";
+import { filter, type Filter, held, invites, sections, shown, space, spaces } from "../stores/list.ts";
 import { set, settings } from "../stores/settings.ts";
 import { newDialog, phone, question, switcher } from "../stores/ui.ts";
 import { ListSkeleton } from "./Skeleton.tsx";
@@ -192,8 +192,8 @@ export function RoomList(): JSX.Element {
                 <Menu
                     label={t("list.order")} at={at} onClose={close}
                     items={[
-                        { icon: order.value === "recent" ? "check" : "clock", label: t("list.by-time"), run: () => (order.value = "recent") },
-                        { icon: order.value === "name" ? "check" : "a-large-small", label: t("list.by-name"), run: () => (order.value = "name") },
+                        { icon: settings.value.order === "recent" ? "check" : "clock", label: t("list.by-time"), run: () => set("order", "recent") },
+                        { icon: settings.value.order === "name" ? "check" : "a-large-small", label: t("list.by-name"), run: () => set("order", "name") },
                     ]}
                 />
             )}

@@ -3,11 +3,11 @@
 import { computed, signal } from "@preact/signals";
 import type { RoomRow } from "../sdk/types.ts";
 import { rooms } from "./app.ts";
+import { settings } from "./settings.ts";
 
 export type Filter = "all" | "unread" | "people" | "rooms";
 export const filter = signal<Filter>("all");
 export const space = signal<string | undefined>(undefined);
-export const order = signal<"recent" | "name">("recent");
 /** Rows are not moved under a pointer that is about to press: the order of before, while it is set. */
 export const held = signal<readonly string[] | undefined>(undefined);
 
@@ -49,7 +49,7 @@ export const shown = computed(() => {
                 return true;
         }
     });
-    const byName = order.value === "name";
+    const byName = settings.value.order === "name";
     const place = held.value ? new Map(held.value.map((id, at) => [id, at])) : undefined;
     return wanted.sort((a, b) => {
         const before = place ? (place.get(a.id) ?? -1) - (place.get(b.id) ?? -1) : 0;

@@ -5,6 +5,7 @@ import { openRoom } from "../routes.ts";
 import { noticeOf, tellsOfInvite } from "../sdk/notices.ts";
 import { announce, app, openRoomById, rooms, the } from "./app.ts";
 import { invites } from "./list.ts";
+import { quietAt } from "./quiet.ts";
 import { settings } from "./settings.ts";
 
 const QUIET_START_MS = 5_000;
@@ -16,16 +17,10 @@ export const LOGIN = "login";
 const shown = new Map<string, Notification>();
 let lastSound = 0;
 
-/** 22:00 to 7:30. */
-function quietNow(now = new Date()): boolean {
-    const minutes = now.getHours() * 60 + now.getMinutes();
-    return settings.value.quiet && (minutes >= 22 * 60 || minutes < 7 * 60 + 30);
-}
-
 /** Two short tones; made here, so that nothing is loaded. Who `asked` hears them whatever the hour. */
 export function play(asked = false): void {
     const now = Date.now();
-    if (!asked && (now - lastSound < SOUND_EVERY_MS || quietNow())) return;
+    if (!asked && (now - lastSound < SOUND_EVERY_MS || (settings.value.quiet && quietAt(new Date())))) return;
     lastSound = now;
     try {
         const audio = new AudioContext();

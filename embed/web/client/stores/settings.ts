@@ -7,6 +7,7 @@ export interface Settings {
     theme: "" | "light" | "dark";
     textSize: number;
     density: "roomy" | "compact";
+    order: "recent" | "name";
     style: "bubbles" | "lines";
     sendWith: "enter" | "ctrl-enter";
     receipts: boolean;
@@ -25,7 +26,7 @@ export interface Settings {
 }
 
 const USUAL: Settings = {
-    theme: "", textSize: 15, density: "roomy", style: "bubbles", sendWith: "enter", receipts: true, typing: true, sound: true, notify: true,
+    theme: "", textSize: 15, density: "roomy", order: "recent", style: "bubbles", sendWith: "enter", receipts: true, typing: true, sound: true, notify: true,
     notifyText: true, quiet: false, hour12: new Intl.DateTimeFormat([], { hour: "numeric" }).resolvedOptions().hour12 ?? false, letters: true,
     spellcheck: true, listWidth: 328, autoplay: true, previews: true, previewsEncrypted: false,
 };

@@ -3,6 +3,7 @@ import test from "node:test";
 import { contentOf, formatted, mentionsIn, pieces } from "../render/compose.ts";
 import { kept } from "../stores/attached.ts";
 import { due } from "../stores/due.ts";
+import { quietAt } from "../stores/quiet.ts";
 import { BACK_MS, wayIn } from "../stores/way.ts";
 
 test("one comes back to one's place for ten minutes", () => {
@@ -54,4 +55,9 @@ test("of the files that wait, those that fit are kept", () => {
     assert.deepEqual(sizes(1, 2, 3, 4), [1, 2, 3]);
     assert.deepEqual(sizes(20e6, 6e6, 5e6), [20e6, 5e6], "what does not fit leaves its room to the next");
     assert.deepEqual(sizes(26e6), []);
+});
+
+test("the night is quiet from 22:00 to 7:30", () => {
+    const at = (hour: number, minute: number): boolean => quietAt(new Date(2026, 0, 5, hour, minute));
+    assert.deepEqual([at(21, 59), at(22, 0), at(0, 0), at(7, 29), at(7, 30), at(12, 0)], [false, true, true, true, false, false]);
 });
