@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from base64 import b64decode
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
 from tests.embed.people import PASSWORD, Person, local, person
 from tests.support.client import Client, becomes, eventually
@@ -145,6 +147,26 @@ async def test_fingers_on_a_telephone(browser: Browser, server: Server, anonymou
     assert await page.get_by_role("link", name="Bees").count() == 0
     await mine.ok("PUT", f"/rooms/{space}/state/m.space.child/{room}", {"via": [server.name]})
     await page.get_by_role("link", name="Bees").wait_for()
+    # A room that is made on the page of a space is in it, whatever the list shows.
+    await page.get_by_role("group", name="Spaces").get_by_role("button", name="Courtyard").tap()
+    await maya.go(f"room/{space}")
+    await page.get_by_role("button", name="New room").tap()
+    await page.get_by_role("dialog").get_by_label("Name").fill("Hives")
+    await page.get_by_role("dialog").get_by_role("button", name="Create room").tap()
+    await page.get_by_role("main", name="Hives").wait_for()
+
+    async def rooms_inside() -> int:
+        state = await mine.ok("GET", f"/rooms/{space}/state")
+        return sum(event["type"] == "m.space.child" for event in state)
+
+    await becomes(rooms_inside, 2)
+    # And one that there is already is put into it.
+    await mine.create_room(name="Orchard")
+    await maya.go(f"room/{space}")
+    await page.get_by_role("button", name="Add a room").tap()
+    await page.get_by_role("button", name="Add Orchard").tap()
+    await page.get_by_text("All your rooms are in it.").wait_for()
+    await becomes(rooms_inside, 3)
     assert maya.faults == []
 
 
@@ -193,8 +215,8 @@ async def test_keys_at_a_desk(browser: Browser, server: Server, anonymous: Clien
     await maya.sees("word 29")
     # The list is one stop, and so is the rail; arrows move inside.
     mine = await anonymous.anonymous().login(maya.name, PASSWORD)
-    for name in ("Roofs", "Cellar"):
-        await mine.create_room(name=name)
+    roofs = await mine.create_room(name="Roofs")
+    await mine.create_room(name="Cellar")
     await page.get_by_role("link", name="Cellar").wait_for()
     await page.get_by_role("link", name="Roofs").focus()
     for key, name in (("ArrowUp", "Cellar"), ("End", "Bees"), ("Home", "Cellar")):
@@ -235,7 +257,12 @@ async def test_keys_at_a_desk(browser: Browser, server: Server, anonymous: Clien
         document.querySelector(".filler button")?.click();
         return document.querySelector("[role=log]").textContent.includes("They have come");
     }""")
-    # The edge of the list is drawn, and stays there.
+    # The order of the list stays as it was chosen, and the edge of it where it was drawn.
+    await mine.send(roofs, {"msgtype": "m.text", "body": "of slate"})
+    names = page.locator(".list a.rm .nm")
+    await becomes(names.all_inner_texts, ["Roofs", "Bees", "Cellar"])
+    await page.get_by_role("button", name="Order", exact=True).click()
+    await page.get_by_role("menuitem", name="By name").click()
     grip = page.get_by_role("separator", name="Width of the list")
     box = await grip.bounding_box()
     assert box
@@ -250,6 +277,7 @@ async def test_keys_at_a_desk(browser: Browser, server: Server, anonymous: Clien
     await grip.wait_for()
     assert wide
     await becomes(lambda: grip.get_attribute("aria-valuenow"), str(int(wide) - 10))
+    await becomes(names.all_inner_texts, ["Bees", "Cellar", "Roofs"])
     # Ctrl K knows what can be done; what is too long for a message is offered as a file.
     await maya.composer.fill("long " * 12_100)
     await maya.composer.press("Enter")
@@ -285,6 +313,41 @@ async def test_keys_at_a_desk(browser: Browser, server: Server, anonymous: Clien
     assert [fault for fault in maya.faults if "Failed to fetch" not in fault] == []
 
 
+# What is being loaded is shown as bones, but not at once: their look at 0.1 seconds and after 0.15.
+LATE = """bone => {
+    bone.style.animation = "none";
+    getComputedStyle(bone).opacity;
+    bone.style.animation = "";
+    const late = bone.getAnimations().find(({ animationName }) => animationName === "late");
+    late.pause();
+    late.currentTime = 100;
+    const before = getComputedStyle(bone).opacity;
+    late.finish();
+    return [Number(before), Number(getComputedStyle(bone).opacity) > 0.5];
+}"""
+
+
+async def _nothing_is_found(who: Person) -> None:
+    """Of rooms: what can be done then."""
+    page = who.page
+    held = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await held.wait()
+        await route.continue_()
+
+    await page.route("**/publicRooms**", hold)
+    await who.go("explore?q=beehive")
+    assert await page.locator(".rooms .bone").first.evaluate(LATE) == [0, True]
+    held.set()
+    await page.get_by_role("button", name="Change server").click()
+    await has_focus(page, "ariaLabel", "Server")
+    await page.get_by_role("button", name="Create “beehive”").click()
+    await becomes(page.get_by_role("dialog").get_by_label("Name").input_value, "beehive")
+    await page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    await page.unroute("**/publicRooms**")
+
+
 GIF = b64decode("R0lGODlhAQABAIAAAP///wAAACH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==")
 KEY = {"kty": "oct", "alg": "A256CTR", "ext": True, "key_ops": ["decrypt"], "k": "A" * 43}
 # Half of a file comes, and no more.
@@ -299,7 +362,7 @@ HALF = """() => {
 
 
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
-async def test_moving_pictures(browser: Browser, server: Server, anonymous: Client) -> None:
+async def test_moving_pictures(browser: Browser, server: Server, anonymous: Client, tmp_path: Path) -> None:
     maya = await person(browser, local(server), "maya", viewport={"width": 1280, "height": 800})
     await maya.sign_up()
     noor, room = await room_with_a_word(maya, anonymous)
@@ -327,7 +390,38 @@ async def test_moving_pictures(browser: Browser, server: Server, anonymous: Clie
     await page.get_by_role("button", name="Play bees.webm").click()
     await page.get_by_role("progressbar", name="Loading the video").wait_for()
     await becomes(lambda: page.get_by_role("progressbar").get_attribute("aria-valuenow"), "50")
+    await _pictures_of_oneself_and_of_a_room(maya, room, noor, tmp_path / "red.jpg")
     assert maya.faults == []
+
+
+async def _pictures_of_oneself_and_of_a_room(who: Person, room: str, other: Client, picture: Path) -> None:
+    """What the camera has written into them is not uploaded."""
+    page = who.page
+    exif = Image.Exif()
+    exif[0x010F] = "SecretCamera"
+    Image.new("RGB", (60, 40), "red").save(picture, "JPEG", exif=exif)
+    assert b"SecretCamera" in picture.read_bytes()
+
+    async def choose(name: str) -> None:
+        async with page.expect_file_chooser() as chooser:
+            await page.get_by_role("button", name=name, exact=True).click()
+        await (await chooser.value).set_files(picture)
+
+    async def of_the_room() -> bool:
+        return (await other.request("GET", avatar)).status == 200
+
+    avatar = f"/rooms/{room}/state/m.room.avatar"
+    await page.goto(f"{who.url}/#/room/{room}?panel=settings")
+    await choose("Picture")
+    await eventually(of_the_room)
+    where = (await other.ok("GET", avatar))["url"].removeprefix("mxc://")
+    raw = (await other.request("GET", f"/_matrix/client/v1/media/download/{where}")).raw
+    assert raw.startswith(b"\xff\xd8")
+    assert b"SecretCamera" not in raw
+    await who.go("settings/profile")
+    await choose("Change photo")
+    # It can be taken away once it is there.
+    await page.get_by_role("button", name="Remove", exact=True).wait_for()
 
 
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
@@ -359,6 +453,7 @@ async def test_what_goes_wrong_is_said(browser: Browser, server: Server, anonymo
     await page.evaluate("() => void (String.prototype.normalize = window.normalize)")
     await page.locator(".panel").get_by_role("button", name="Load again").click()
     await page.get_by_role("tab", name="Members").wait_for()
+    await _nothing_is_found(maya)
     # Dialogs speak the user's language, and the licences can be read.
     await page.evaluate("localStorage.setItem('hromada.language', 'uk')")
     await page.goto(f"{maya.url}/#/settings/about")

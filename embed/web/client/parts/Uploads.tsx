@@ -15,13 +15,13 @@ export function pickFiles(got: (files: File[]) => void, accept = ""): void {
     input.click();
 }
 
-/** Let somebody choose a picture, and upload it: `use` is given its address. */
+/** Let somebody choose a picture, and upload it without what the camera wrote into it: `use` is given its address. */
 export const pickPicture = (use: (url: string) => Promise<unknown>): void =>
     pickFiles(([file]) => {
         if (!file) return;
         void attempt(async () => {
-            const { uploadBlob } = await import("../sdk/upload.ts");
-            await use(await uploadBlob(the().engine, file));
+            const [{ uploadBlob }, { withoutExif }] = await Promise.all([import("../sdk/upload.ts"), import("../sdk/exif.ts")]);
+            await use(await uploadBlob(the().engine, await withoutExif(file), { type: file.type }));
         });
     }, "image/png,image/jpeg,image/webp");
 
