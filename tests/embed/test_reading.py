@@ -146,7 +146,7 @@ async def _until(page: Page, expression: str) -> None:
 
 
 async def _what_waits_can_be_taken_back(ada: Person) -> None:
-    """A message without an id offers nothing that needs one at once."""
+    """A message without an id offers what can wait for it, and nothing that needs one at once."""
     await ada.page.route("**/send/**", lambda route: route.fulfill(status=403, json={"errcode": "M_FORBIDDEN"}))
     await ada.say("a slip")
     waiting = ada.page.locator("li.msg[data-id='']").filter(has_text="a slip").locator(".b")
@@ -155,7 +155,8 @@ async def _what_waits_can_be_taken_back(ada: Person) -> None:
     await waiting.press("Enter")
     items = ada.page.get_by_role("menuitem")
     await items.first.wait_for()
-    assert [text.split("\n")[0] for text in await items.all_inner_texts()] == ["React", "Edit", "Copy text", "Delete"]
+    offered = ["React", "Reply", "Reply in thread", "Edit", "Copy text", "Delete"]
+    assert [text.split("\n")[0] for text in await items.all_inner_texts()] == offered
     await items.last.click()
     await ada.message("a slip").wait_for(state="detached")
     await ada.page.unroute("**/send/**")
