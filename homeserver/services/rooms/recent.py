@@ -95,13 +95,10 @@ class RecentRooms:
     async def _read_latest(self, room_id: str, pages: int) -> None:
         """The second page is read by another statement than the first."""
         head = await self._memory.heads.fetch(room_id, self._memory.store)
-        if head is None:
-            return
-        events = await self._memory.events.fetch([one.event_id for one in head.extremities], self._memory.store)
-        for stored in events.values():
+        newest = () if head is None else [one.event_id for one in head.extremities[:1]]
+        for stored in (await self._memory.events.fetch(newest, self._memory.store)).values():
             reader, start = Recipient(stored.event.sender), None
             for _ in range(pages):
                 page = await self._history.messages(reader, room_id, PageRequest(True, start=start, limit=_LATEST))
                 if (start := page.end) is None:
                     break
-            return
