@@ -13,6 +13,7 @@ import orjson
 
 from homeserver.ports.addresses import AddressCheck
 from homeserver.ports.mail import Letter
+from homeserver.services.letter_templates import letter_templates
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -35,16 +36,7 @@ class AddressLetters:
 
     @cached_property
     def _templates(self) -> Environment:
-        # Imported with the first letter: most servers write none, and start without it.
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape  # noqa: PLC0415 - see above
-
-        return Environment(
-            loader=FileSystemLoader(_TEMPLATES),
-            autoescape=select_autoescape(["html"]),
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        return letter_templates(_TEMPLATES)
 
     def letter(self, check: AddressCheck, link: str, hours: int) -> Letter:
         """The letter with the link."""
@@ -60,7 +52,7 @@ class AddressLetters:
         text = texts["page_taken"] if state == "taken" else texts[f"{_kind(check)}_{state}"]
         values = {"title": texts[f"{_kind(check)}_subject"], "text": text, "ask": state == "ask"}
         button = texts[f"{_kind(check)}_button"]
-        return self._templates.get_template("address_page.html").render(t=texts, button=button, **values)
+        return self._templates.get_template("page.html").render(t=texts, button=button, **values)
 
     def _letter(self, check: AddressCheck, kind: str, user_id: str, link: str | None, hours: int) -> Letter:
         texts = self._of(check.lang, user_id, check.address, hours)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from homeserver.ports.mail import Letter
+from homeserver.services.letter_templates import letter_templates
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -60,16 +61,7 @@ class Letters:
 
     @cached_property
     def _templates(self) -> Environment:
-        # Imported with the first letter: most servers write none, and start without it.
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape  # noqa: PLC0415 - see above
-
-        return Environment(
-            loader=FileSystemLoader(_TEMPLATES),
-            autoescape=select_autoescape(["html"]),
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        return letter_templates(_TEMPLATES)
 
     def digest(self, to: str, lang: str, user_id: str, digest: Digest, unsubscribe: str) -> Letter:
         """What was not read."""
