@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from homeserver.core.canonical import MAX_INTEGER
 from homeserver.core.relations import relation_of
 from homeserver.ports.events import StoredEvent, TimelinePage
 from homeserver.ports.relations import Aggregate, Annotation, Reader, RelationQuery, RelationRepo
@@ -26,10 +27,11 @@ from homeserver.storage.dialect import (
 from homeserver.storage.repos.rows import EventReader
 
 _MAX_NAME = 255
+_DIGITS = 17  # of twice as much: a time may be as far below zero
 
 INSERT_RELATION = Sql(
-    """INSERT INTO event_relations (event_nid, room_nid, target_event_id, rel_type, type, sender, key)
-    VALUES (:event_nid, :room_nid, :target_event_id, :rel_type, :type, :sender, :key)"""
+    """INSERT INTO event_relations (event_nid, room_nid, target_event_id, rel_type, type, sender, key, recency)
+    VALUES (:event_nid, :room_nid, :target_event_id, :rel_type, :type, :sender, :key, :recency)"""
 )
 _TREE = """WITH RECURSIVE tree(event_nid, depth) AS (
         SELECT r.event_nid, 1 FROM event_relations r WHERE r.target_event_id = :target AND r.room_nid = :room_nid
@@ -59,8 +61,9 @@ _READER = {
     "spans": rows_of("spans", "s", room_nid="bigint", low="bigint", high="bigint"),
 }
 _AGGREGATES = Sql(
-    """SELECT g.target_event_id, g.rel_type, g.amount, l.event_id, g.participated FROM (
+    """SELECT g.target_event_id, g.rel_type, g.amount, l.event_id, g.recency, g.participated FROM (
         SELECT r.room_nid, r.target_event_id, r.rel_type, count(*) AS amount, max(e.ord) AS latest,
+            max(r.recency) AS recency,
             max(CASE WHEN r.sender = :user_id OR t.sender = :user_id THEN 1 ELSE 0 END) AS participated
         FROM event_relations r JOIN events e ON e.nid = r.event_nid AND e.redacted_by IS NULL
         JOIN events t ON t.event_id = r.target_event_id AND t.room_nid = r.room_nid
@@ -122,8 +125,22 @@ def relation_row(stored: StoredEvent) -> dict[str, Any] | None:
         "rel_type": relation.rel_type,
         "type": stored.event.type,
         "sender": stored.event.sender,
+        "recency": _recency(stored) if relation.rel_type == "m.replace" else None,
         "key": key if key is not None and is_storable(key) and len(key) <= _MAX_NAME else None,
     }
+
+
+def _recency(stored: StoredEvent) -> str:
+    """What of two replacements the later one has the greater of: the time that its sender says, then its id.
+
+    Of fixed width in front of the id, and never below zero, so that texts compare as the numbers do.
+    spec: client-server-api#server-side-aggregation-of-mreplace-relationships
+    """
+    return f"{stored.event.origin_server_ts + MAX_INTEGER:0{_DIGITS}d}{stored.event.event_id}"
+
+
+def _id_in(recency: str) -> str:
+    return recency[_DIGITS:]
 
 
 def _replaces(stored: StoredEvent) -> bool:
@@ -171,7 +188,10 @@ class SqlRelationRepo(RelationRepo):
         rows = await _AGGREGATES.rows(
             self._connection, ids=json_texts(targets), user_id=reader.user_id, **_of_reader(reader)
         )
-        return [Aggregate(row[0], row[1], row[2], row[3], bool(row[4])) for row in rows]
+        return [
+            Aggregate(target, rel_type, amount, latest if recency is None else _id_in(recency), bool(participated))
+            for target, rel_type, amount, latest, recency, participated in rows
+        ]
 
     async def references(self, targets: Collection[str], reader: Reader) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}

@@ -16,6 +16,7 @@ event_relations = Table(
     Column("type", Text, nullable=False),
     Column("sender", Text, nullable=False),
     Column("key", Text),  # of m.annotation
+    Column("recency", Text),  # of m.replace: time and event id, the greatest of which is the edit that holds
     Index("ix_event_relations_target", "target_event_id", "rel_type", "event_nid"),
     Index("ix_event_relations_room", "room_nid", "rel_type", "event_nid"),
 )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import orjson
+import pytest
 
 from homeserver.services.rooms.present import Recipient
-from tests.services.rooms.conftest import ALICE, BOB, CAROL, World
+from homeserver.storage.unit import Database
+from tests.services.rooms.conftest import ALICE, BOB, CAROL, SteppingClock, World, running_world
 from tests.services.rooms.test_reads import A, B, refused, relate
 
 EDIT: dict[str, Any] = {"body": "* new", "m.new_content": {"body": "new"}}
@@ -40,6 +43,25 @@ async def test_only_what_replaces_an_original_is_an_edit(world: World) -> None:
     secret = await send(world, room_id, {}, type="m.room.encrypted")
     other = await send(world, room_id, {"event_id": secret, "rel_type": "m.replace"}, type="m.room.encrypted")
     assert (await bundle(world, A, room_id, secret))["m.replace"]["event_id"] == other
+
+
+@pytest.mark.parametrize(
+    ("step", "latest"),
+    [(1, lambda edits: edits[-1]), (0, max), (-1, lambda edits: edits[0])],
+    ids=["rising", "equal", "falling"],
+)
+async def test_the_edit_of_the_latest_time_holds_and_of_equals_the_greatest_id(
+    store: Database, step: int, latest: Callable[[list[str]], str]
+) -> None:
+    # spec: client-server-api#server-side-aggregation-of-mreplace-relationships
+    async with running_world(store, clock=SteppingClock(step)) as world:
+        room_id = await world.create()
+        root = await world.say(room_id, "root")
+        edits = [await relate(world, room_id, root, "m.replace", n=number) for number in range(8)]
+        for _ in range(3):
+            assert (await bundle(world, A, room_id, root))["m.replace"]["event_id"] == latest(edits)
+            await world.rooms.sending.redact(room_id, (ALICE, "DEV"), latest(edits), "r", None)
+            edits.remove(latest(edits))
 
 
 async def test_a_threads_latest_event_is_told_as_any_other(world: World) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001.9991"
+revision = "0001.9992"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -337,6 +337,7 @@ def _event_relations() -> None:
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("sender", sa.Text(), nullable=False),
         sa.Column("key", sa.Text(), nullable=True),
+        sa.Column("recency", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("event_nid", name="pk_event_relations"),
     )
     op.create_index("ix_event_relations_room", "event_relations", ["room_nid", "rel_type", "event_nid"], unique=False)
