@@ -11,9 +11,11 @@ from dataclasses import dataclass, field, replace
 
 from homeserver.core.auth.rules import check, may_redact
 from homeserver.core.auth.state import MappingState
+from homeserver.core.canonical import encode_lenient
 from homeserver.core.content import MAX_PREV_EVENTS
 from homeserver.core.errors import NotAllowed
 from homeserver.core.event import Event, StateKey
+from homeserver.core.redact import redact
 from homeserver.core.resolve.graph import AuthGraph, auth_row
 from homeserver.core.resolve.resolver import resolve
 from homeserver.core.versions import RoomVersion
@@ -29,6 +31,8 @@ class Oracle:
 
     version: RoomVersion
     events: dict[str, Event] = field(default_factory=dict)
+    kept: dict[str, Event] = field(default_factory=dict)
+    """The events as they are authorised by: what was redacted has nothing but its redacted form any more."""
     after: dict[str, State] = field(default_factory=dict)
     befores: dict[str, State] = field(default_factory=dict)
     outcomes: dict[str, ArrivalOutcome] = field(default_factory=dict)
@@ -48,6 +52,7 @@ class Oracle:
         """The same room, to try something; the graph and the events may grow for both."""
         return replace(
             self,
+            kept=dict(self.kept),
             after=dict(self.after),
             befores=dict(self.befores),
             outcomes=dict(self.outcomes),
@@ -63,7 +68,7 @@ class Oracle:
         if len(different) == 1:
             return dict(different[0])
         self.resolutions += 1
-        return resolve(self.version, different, self.events, self.graph, self.rejected)
+        return resolve(self.version, different, self.kept, self.graph, self.rejected)
 
     def before(self, prev_events: Sequence[str], told: State | None = None) -> State:
         """The state before an event with these previous ones."""
@@ -127,6 +132,8 @@ class Oracle:
         self.extremities = left if event_id in self.missing and left else [*left, event_id]
         self.missing |= {prev for prev in event.prev_events if prev not in self.after}
         self.missing.discard(event_id)
+        for redacted in self.redacted():
+            self.kept[redacted] = self._pruned(redacted)
         self.state = self.resolved([self.after[extremity] for extremity in self.extremities])
 
     def redacted(self) -> set[str]:
@@ -171,11 +178,12 @@ class Oracle:
     def know(self, event: Event) -> None:
         """Take in the event itself."""
         self.events[event.event_id] = event
+        self.kept.setdefault(event.event_id, event)
         if event.is_state and event.event_id not in self.graph:
             self.graph.add(auth_row(event))
 
     def _allows(self, event: Event, state: Mapping[StateKey, str]) -> bool:
-        view = MappingState({key: self.events[event_id] for key, event_id in state.items()})
+        view = MappingState({key: self.kept[event_id] for key, event_id in state.items()})
         try:
             check(event, view)
         except NotAllowed:
@@ -183,13 +191,18 @@ class Oracle:
         return True
 
     def _passes_auth_events(self, event: Event) -> bool:
-        auth = [self.events[event_id] for event_id in event.auth_events]
-        implied = [self.events[self.state["m.room.create", ""]]]
+        auth = [self.kept[event_id] for event_id in event.auth_events]
+        implied = [self.kept[self.state["m.room.create", ""]]]
         try:
             check(event, MappingState.of([*implied, *auth]), auth_events=auth, rejected=self.rejected)
         except NotAllowed:
             return False
         return True
+
+    def _pruned(self, event_id: str) -> Event:
+        event = self.events[event_id]
+        pdu = redact(event.pdu, self.version)
+        return Event(pdu, encode_lenient(pdu), self.version, event_id, event.room_id)
 
     @staticmethod
     def _with(state: State, event: Event) -> State:

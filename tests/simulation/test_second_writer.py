@@ -380,6 +380,11 @@ async def test_a_few_seeds(version: str, tmp_path: Path) -> None:
     await simulate(f"sqlite:///{tmp_path / 'simulation.db'}", version, range(1, 4))
 
 
+@pytest.mark.parametrize(("version", "seed"), [("8", 249)], ids=["invitations by redacted power levels"])
+async def test_seeds_that_failed(version: str, seed: int, tmp_path: Path) -> None:
+    await simulate(f"sqlite:///{tmp_path / 'simulation.db'}", version, range(seed, seed + 1))
+
+
 @pytest.mark.parametrize("version", list(ROOM_VERSIONS))
 async def test_a_second_writer(version: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     seeds: int = request.config.getoption("--simulation-seeds")
