@@ -31,7 +31,7 @@ from homeserver.core.versions import room_version
 from homeserver.ports.store import Store, StoreUnavailable
 from homeserver.roles import PACKAGES, Role
 from homeserver.services.accounts.container import AccountServices
-from homeserver.services.accounts.member_profiles import MemberProfiles
+from homeserver.services.accounts.member_profiles import LocalMemberProfiles
 from homeserver.services.accounts.sessions import Sessions, locked
 from homeserver.services.accounts.watch import AccountWatch
 from homeserver.services.administration.container import AdministrationServices
@@ -187,7 +187,7 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
         appservices=base.appservices,
         makers=queries,
     )
-    rooms = build_rooms(store, log, committer, MemberProfiles(store), settings)
+    rooms = build_rooms(store, log, committer, LocalMemberProfiles(store), settings)
     audit, passwords = build_audit(base), build_passwords(base)
     keys = parts.push_keys(config, secrets, base.clock)
     accounts = build_accounts(base, sessions, rooms.memberships, queries, audit, passwords, outbound.get, keys.links)

@@ -13,7 +13,7 @@ from homeserver.config.keyfiles import create_private, read_private
 from homeserver.config.model import Config
 from homeserver.ports.mail import Mailer
 from homeserver.services.accounts.account import Account
-from homeserver.services.accounts.member_profiles import MemberProfiles
+from homeserver.services.accounts.member_profiles import LocalMemberProfiles
 from homeserver.services.accounts.passwords import Passwords, PasswordSettings
 from homeserver.services.accounts.sessions import Sessions
 from homeserver.services.duties import OwnDuty, SharedDuty
@@ -52,7 +52,7 @@ def build_support(
 ) -> SupportParts:
     """What stands on an open database."""
     name, store, clock = base.config.server.name, base.store, base.clock
-    profiles = MemberProfiles(store)
+    profiles = LocalMemberProfiles(store)
     support = SupportRooms(rooms.writer, rooms.memory, profiles, name)
     sites = Sites(store, support, clock, name, most=base.config.support.sites)
     cases = Cases(store, support, profiles, clock, name)

@@ -1,1 +1,1 @@
-"""SQLAlchemy Core implementation of the storage ports for SQLite and PostgreSQL."""
+"""The storage ports on SQLite and PostgreSQL, by plain statements through the drivers (ADR 0005)."""

@@ -11,8 +11,8 @@ from homeserver.ports.store import Store
 _SHOWN = ("displayname", "avatar_url")
 
 
-class MemberProfiles:
-    """Implements `services.rooms.profiles.Profiles` over the profiles of local users."""
+class LocalMemberProfiles:
+    """Implements `services.rooms.profiles.MemberProfiles` over the profiles of local users."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
