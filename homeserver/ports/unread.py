@@ -54,8 +54,10 @@ class UnreadRepo(Protocol):
 
     async def counts(
         self, user_id: str, room_nids: Collection[int], ignored: Collection[str], most: int
-    ) -> dict[int, dict[str, Unread]]:
-        """By room and thread, under the default rules; threads without any are absent."""
+    ) -> tuple[dict[int, dict[str, Unread]], int]:
+        """By room and thread, under the default rules; threads without any are absent. And the position of the log up
+        to which everything is in them, and nothing else.
+        """
         ...
 
     async def events(

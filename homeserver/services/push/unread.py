@@ -69,6 +69,7 @@ class UnreadCounts:
     ) -> None:
         """`most` newest events of a room are looked at when it is counted anew."""
         self._store = store
+        self._log = log
         self._ignored = ignored
         self.most = most
         self._max_known = max_known
@@ -77,6 +78,7 @@ class UnreadCounts:
         self._users: dict[str, set[str]] = {}  # room → users of whom there is a count
         self._rooms: dict[str, set[str]] = {}  # user → rooms
         self._matchers: OrderedDict[str, PushMatcher | None] = OrderedDict()  # None: the default rules
+        self._rules_changed = 0
         self._changes: dict[str, int] = {}  # room or user → number of what has happened while somebody counts
         self._counting = 0
         log.listen(self._follow, self._forget_all)
@@ -112,13 +114,16 @@ class UnreadCounts:
             async with self._store.read() as tx:
                 matcher = await self.matcher(tx, user_id)
                 if matcher is None:
-                    counted = await tx.unread.counts(user_id, rooms.values(), ignored, self.most)
+                    counted, position = await tx.unread.counts(user_id, rooms.values(), ignored, self.most)
                 else:
                     counted, facts = await self._by_rules(tx, user_id, matcher, rooms, ignored)
+                    position = await tx.log.position()
+            # What is committed, and the log does not know of yet, would be counted once more when it does.
+            is_ahead = position > self._log.position
             found = {room_id: _room_unread(counted[room_nid]) for room_id, room_nid in rooms.items()}
             for room_id, counts in found.items():
                 # What has happened meanwhile may be in it or not: then it is good for this answer only.
-                if all(self._changes.get(key, 0) == before[key] for key in (user_id, room_id)):
+                if not is_ahead and all(self._changes.get(key, 0) == before[key] for key in (user_id, room_id)):
                     self._keep(user_id, room_id, counts)
                     if matcher is not None and (asked := facts.get(rooms[room_id])) is not None:
                         self._own[user_id, room_id] = _OwnRules(user_id, matcher, ignored, asked)
@@ -133,11 +138,13 @@ class UnreadCounts:
         if user_id in self._matchers:
             self._matchers.move_to_end(user_id)
             return self._matchers[user_id]
+        changed = self._rules_changed
         rules = push_rules(user_id, await tx.account_data.get(user_id, None, PUSH_RULES))
         matcher = None if rules == default_rules(user_id) else PushMatcher(user_id, rules)
-        self._matchers[user_id] = matcher
-        if len(self._matchers) > self._max_known:
-            self._matchers.popitem(last=False)
+        if changed == self._rules_changed:  # else they may be older than the ones that have just been forgotten
+            self._matchers[user_id] = matcher
+            if len(self._matchers) > self._max_known:
+                self._matchers.popitem(last=False)
         return matcher
 
     async def _by_rules(
@@ -181,6 +188,7 @@ class UnreadCounts:
                 self._forget(entry.receipt.user_id, entry.receipt.room_id)
             elif isinstance(entry, AccountDataEntry) and entry.data.type in MOVES_COUNTS:
                 self._note(entry.data.user_id)
+                self._rules_changed += 1
                 self._matchers.pop(entry.data.user_id, None)
                 for room_id in tuple(self._rooms.get(entry.data.user_id, ())):
                     self._forget(entry.data.user_id, room_id)
@@ -261,6 +269,7 @@ class UnreadCounts:
         self._own.clear()
         self._users.clear()
         self._rooms.clear()
+        self._rules_changed += 1
         self._matchers.clear()
 
 

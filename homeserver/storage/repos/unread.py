@@ -52,7 +52,8 @@ _COUNTS = Sql(
     _UNREAD
     + "SELECT b.room_nid, b.thread, count(*), sum(CASE WHEN b.mentioned = 1 OR b.push IN (2, 3) THEN 1 ELSE 0 END)"
     + _FROM
-    + " AND (b.push IN (1, 2, 3) OR b.mentioned = 1) GROUP BY b.room_nid, b.thread",
+    + " AND (b.push IN (1, 2, 3) OR b.mentioned = 1) GROUP BY b.room_nid, b.thread"
+    + " UNION ALL SELECT CAST(NULL AS bigint), '', value, 0 FROM counters WHERE name = 'log'",
     wanted=_COUNTED,
     **_PARTS,
 )
@@ -88,19 +89,18 @@ class SqlUnreadRepo(UnreadRepo):
 
     async def counts(
         self, user_id: str, room_nids: Collection[int], ignored: Collection[str], most: int
-    ) -> dict[int, dict[str, Unread]]:
+    ) -> tuple[dict[int, dict[str, Unread]], int]:
         found: dict[int, dict[str, Unread]] = {room_nid: {} for room_nid in room_nids}
-        if room_nids:
-            rows = await _COUNTS.rows(
-                self._connection,
-                user_id=user_id,
-                rooms=json_ints(room_nids),
-                ignored=json_texts(ignored),
-                most=most,
-            )
-            for room_nid, thread, notify, highlight in rows:
+        position = 0
+        rows = await _COUNTS.rows(
+            self._connection, user_id=user_id, rooms=json_ints(room_nids), ignored=json_texts(ignored), most=most
+        )
+        for room_nid, thread, notify, highlight in rows:
+            if room_nid is None:
+                position = int(notify)
+            else:
                 found[room_nid][thread] = Unread(int(notify), int(highlight))
-        return found
+        return found, position
 
     async def events(
         self, user_id: str, room_nids: Collection[int], ignored: Collection[str], most: int
