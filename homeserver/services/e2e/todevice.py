@@ -208,10 +208,10 @@ class ToDevice:
             self._clean[device] = None  # until it is given the next message, which may be at once
         while len(self._clean) > _MAX_CLEAN:
             self._clean.popitem(last=False)
-        if faults.plan is not None:
-            await faults.plan.reach("to_device.flush")
         try:
             async with self._store.write() as tx:
+                if faults.plan is not None:
+                    await faults.plan.reach("to_device.flush")
                 await tx.to_device.delete_acknowledged(acknowledged)
         except StoreUnavailable as error:
             # Nobody is given them again: the token that acknowledged them is behind them.
