@@ -375,14 +375,10 @@ _COUNTS = {
 
 
 @pytest.mark.contributor
-@pytest.mark.parametrize("version", ["1", "6", "12"])
-async def test_a_few_seeds(version: str, tmp_path: Path) -> None:
-    await simulate(f"sqlite:///{tmp_path / 'simulation.db'}", version, range(1, 4))
-
-
-@pytest.mark.parametrize(("version", "seed"), [("8", 249)], ids=["invitations by redacted power levels"])
-async def test_seeds_that_failed(version: str, seed: int, tmp_path: Path) -> None:
-    await simulate(f"sqlite:///{tmp_path / 'simulation.db'}", version, range(seed, seed + 1))
+@pytest.mark.parametrize(("version", "first", "count"), [("1", 1, 3), ("6", 1, 3), ("12", 1, 3), ("8", 249, 1)])
+async def test_a_few_seeds(version: str, first: int, count: int, tmp_path: Path) -> None:
+    # The last one invites by power levels that were redacted.
+    await simulate(f"sqlite:///{tmp_path / 'simulation.db'}", version, range(first, first + count))
 
 
 @pytest.mark.parametrize("version", list(ROOM_VERSIONS))
