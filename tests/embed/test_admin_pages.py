@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -210,6 +211,33 @@ async def says_what_pages_may(page: Page) -> None:
     assert 'persist: "host"' in await page.locator("pre.snip").inner_text()
 
 
+async def says_how_long_and_what_work(page: Page) -> None:
+    """How long conversations are kept, what a new visitor's browser does first, what the rooms are made with."""
+    await page.get_by_label("Work before the first message").select_option("Half a second")
+    await page.get_by_label("Conversations are kept for").fill("30")
+    await chooses_the_rooms_of_cases(page)
+
+
+SHELF = {"type": "org.example.shelf", "content": {"row": 7}}
+
+
+async def chooses_the_rooms_of_cases(page: Page) -> None:
+    """What they are made with; what is no JSON cannot be kept, and what is written is there again."""
+    part_ = page.get_by_text("Rooms of new cases", exact=True).locator("xpath=../..")
+    dialog = page.get_by_role("dialog")
+    await part_.get_by_role("button", name="Edit").click()
+    await dialog.get_by_label("Name of the room").fill("{site} {number}")
+    await dialog.get_by_label("Power levels").fill("[")
+    await dialog.get_by_role("alert").wait_for()
+    assert await dialog.get_by_role("button", name="Save").is_disabled()
+    await dialog.get_by_label("Power levels").fill("")
+    await dialog.get_by_label("Further state").fill(json.dumps([SHELF]))
+    await dialog.get_by_role("button", name="Save").click()
+    await part_.get_by_role("button", name="Edit").click()
+    assert '"row": 7' in await dialog.get_by_label("Further state").input_value()
+    await dialog.get_by_role("button", name="Cancel").click()
+
+
 async def module_runs(browser: Browser, server: Server, site_id: str, code: str) -> None:
     """What the page gives for bundles shows the chat, and takes calls that were made before the script was there."""
 
@@ -253,8 +281,7 @@ async def test_sites_are_made_and_changed_before_ones_eyes(browser: Browser, ser
     await page.get_by_role("switch", name="Ask for the name").check()
     await preview.get_by_label("Name").wait_for()
     await says_what_pages_may(page)
-    await page.get_by_label("Work before the first message").select_option("Half a second")
-    await page.get_by_label("Conversations are kept for").fill("30")
+    await says_how_long_and_what_work(page)
     words = page.get_by_text("Your own, in the place of the widget").locator("xpath=../..")
     await words.get_by_role("button", name="Edit").click()
     await page.get_by_role("dialog").get_by_label("Greeting").fill("Good day <b>to you</b>")
@@ -271,6 +298,7 @@ async def test_sites_are_made_and_changed_before_ones_eyes(browser: Browser, ser
     assert [after["settings"][name] for name in plain] == [True, 16, 30, "host"]
     assert after["settings"]["theme"]["launcher"] == 'Ask "us"'
     assert after["settings"]["limits"] == {"messages_per_minute": 30, "visitors_per_hour": 10_000}
+    assert after["settings"]["room_template"] == {"name": "{site} {number}", "initial_state": [SHELF]}
     await page.get_by_role("button", name="New key").click()
     await page.get_by_role("dialog").get_by_role("button", name="New key").click()
     secret = await page.locator(".secret").inner_text()

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from homeserver.services.support.commands import HELP
-from tests.embed.support_chat import Agent, Frame, Json, new_site
+from tests.embed.support_chat import Agent, Frame, Json, new_site, site_command
 from tests.embed.test_support_identity import claims, keyed, signed
 from tests.support.client import part
 from tests.support.fixtures import MakeUser, fresh
@@ -35,7 +35,13 @@ async def test_every_command_of_the_desk(server: Server, http: aiohttp.ClientSes
     agent, colleague = Agent(await make_user("agent")), await make_user("colleague")
     me, name = (each.user_id[1:].partition(":")[0] for each in (agent.client, colleague))
     canned = {"hello": "Hello! One moment, please."}
-    site = new_site(server, [ORIGIN], [agent.client.user_id, colleague.user_id], canned=canned)
+    template = {
+        "name": "{site} {number} {name}",
+        "power_levels": {"kick": 100},
+        "initial_state": [{"type": "org.example.shelf", "content": {"row": 7}}],
+    }
+    settings = {"canned": canned, "room_template": template}
+    site = new_site(server, [ORIGIN], [agent.client.user_id, colleague.user_id], **settings)
     desk, frame = await agent.join_desk(), Frame(http, server, site)
     await colleague.ok("POST", f"/join/{part(desk)}", {})
     await frame.begin(answers={"name": "Ada"})
@@ -63,6 +69,13 @@ async def test_every_command_of_the_desk(server: Server, http: aiohttp.ClientSes
     await agent.enter(card)
     levels = await agent.client.ok("GET", f"/rooms/{part(frame.room)}/state/m.room.power_levels")
     assert levels["users"] == {colleague.user_id: 50}  # who had it before is an ordinary member again
+    # The room is as the site wants its rooms; a template that would shut visitors out is not taken.
+    assert (levels["kick"], levels["invite"]) == (100, 50)
+    shelf = await agent.client.ok("GET", f"/rooms/{part(frame.room)}/state/org.example.shelf")
+    named = await agent.client.ok("GET", f"/rooms/{part(frame.room)}/state/m.room.name")
+    assert (shelf, named) == ({"row": 7}, {"name": "Teren shop 1 Ada"})
+    bad = '{"room_template": {"power_levels": {"events": {"m.room.message": 50}}}}'
+    assert "not the site's to choose" in site_command(server, "edit", site, "--file", "-", stdin=bad, status=1)
     # Somebody can be named by a mention, too.
     content = {
         "msgtype": "m.text",

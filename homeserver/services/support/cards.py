@@ -8,7 +8,8 @@ from urllib.parse import quote
 import msgspec
 
 from homeserver.ports.support import BLOCKED, NEW, OPEN, PENDING, RESOLVED, Case, Visitor
-from homeserver.services.support.texts import html, path_of
+from homeserver.services.support.template import RoomTemplate, called
+from homeserver.services.support.texts import html
 
 CLAIM, RESOLVE, REOPEN, HOLD, BLOCK = "🙋", "✅", "🔁", "⏸", "🚫"
 ACTIONS = {CLAIM: "claim", RESOLVE: "resolve", REOPEN: "reopen", HOLD: "hold", BLOCK: "block"}
@@ -32,8 +33,8 @@ def action_of(key: object) -> str | None:
 
 
 def room_name(number: int, visitor: Visitor, page: str) -> str:
-    """`#1042 Ada · /pricing`."""
-    return f"#{number} {shown_name(visitor)}" + (f" · {path}" if (path := path_of(page)) else "")
+    """`#1042 Ada · /pricing`, as its card calls a case, whatever its room is called."""
+    return called(RoomTemplate(), number, shown_name(visitor), page)[0]
 
 
 def shown_name(visitor: Visitor) -> str:

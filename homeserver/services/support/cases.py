@@ -21,10 +21,14 @@ from homeserver.ports.support import BLOCKED, NEW, OPEN, PENDING, RESOLVED, Case
 from homeserver.services.rooms.create import topic_content
 from homeserver.services.rooms.profiles import MemberProfiles
 from homeserver.services.support import cards
-from homeserver.services.support.rooms import AGENT_POWER, TICKET, SupportRooms
+from homeserver.services.support.rooms import TICKET, SupportRooms
 from homeserver.services.support.sites import LiveSite
+from homeserver.services.support.template import AGENT_POWER, called
+from homeserver.services.support.texts import clean
 
 _log = structlog.get_logger(__name__)
+
+_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +63,9 @@ class Cases:
             site.row.space_id,
             site.row.desk_id,
             visitor.user_id,
-            cards.room_name(number, visitor, opening.page),
-            opening.page,
+            *_called(site, case, visitor),
             cards.ticket(case, visitor, site.row.desk_id),
+            site.config.room_template,
             encrypted=site.config.encryption == "on",
         )
         case = replace(case, room_id=room_id)
@@ -201,10 +205,9 @@ class Cases:
             for event_id in [*await self._rooms.children(desk, case.card_id, bot), case.card_id]:
                 await self._quietly(self._rooms.redact(bot, desk, event_id, once))
             await self.change(room_id, lambda now: replace(now, card_id=None, renewed=now.renewed + 1))
-        visitor = await self.visitor(case)
-        name = cards.room_name(case.number, visitor, case.page)
+        name, topic = _called(site, case, await self.visitor(case))
         await self._quietly(self._rooms.set_state(bot, room_id, "m.room.name", "", {"name": name}))
-        await self._quietly(self._rooms.set_state(bot, room_id, "m.room.topic", "", topic_content(case.page)))
+        await self._quietly(self._rooms.set_state(bot, room_id, "m.room.topic", "", topic_content(topic)))
         await self.tell(site, case)
 
     async def forget(self, site: LiveSite, case: Case) -> set[str]:
@@ -220,9 +223,10 @@ class Cases:
                     await self._quietly(self._rooms.redact(bot, desk, event_id, once))
         nobody = Visitor(case.visitor_id, case.site_id, case.opened_ms, case.opened_ms)
         blank = replace(case, card_id=None, page="", title="", tags="", excerpt="")
+        name, topic = _called(site, blank, nobody)
         for kind, content in (
-            ("m.room.name", {"name": cards.room_name(case.number, nobody, "")}),
-            ("m.room.topic", topic_content("")),
+            ("m.room.name", {"name": name}),
+            ("m.room.topic", topic_content(topic)),
             (TICKET, cards.ticket(blank, nobody, desk)),
         ):
             await self._quietly(self._rooms.set_state(bot, case.room_id, kind, "", content))
@@ -252,6 +256,12 @@ class Cases:
             await act
         except MatrixError as error:
             _log.info("support_left_out", reason=error.message)
+
+
+def _called(site: LiveSite, case: Case, visitor: Visitor) -> tuple[str, str]:
+    """The name and the topic of a case's room."""
+    shown, named = cards.shown_name(visitor), clean(site.config.name, _LONGEST_NAME)
+    return called(site.config.room_template, case.number, shown, case.page, case.title, named)
 
 
 __all__ = ["BLOCKED", "NEW", "OPEN", "PENDING", "RESOLVED", "Cases", "Opening"]

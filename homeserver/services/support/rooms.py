@@ -19,14 +19,13 @@ from homeserver.services.rooms.drafts import Draft
 from homeserver.services.rooms.profiles import MemberProfiles
 from homeserver.services.rooms.transactions import transaction
 from homeserver.services.rooms.writer import RoomMemory, RoomWriter
+from homeserver.services.support.template import AGENT_POWER, RoomTemplate, levels_of
 
 CASE_TYPE = "chat.hromada.support"
 TICKET = "chat.hromada.support.ticket"
 CANNED = "chat.hromada.support.canned"
 RATING = "chat.hromada.support.rating"
 ENCRYPTION = "m.room.encryption"
-AGENT_POWER = 50
-_NEVER = 101
 _PAGE = 100
 _MOST_PAGES = 50
 _BOT_DEVICE = "support"
@@ -91,33 +90,16 @@ class SupportRooms:
         name: str,
         topic: str,
         ticket: dict[str, Any],
+        template: RoomTemplate,
         *,
         encrypted: bool,
     ) -> str:
-        """A case's room with the visitor in it; returns its id."""
-        levels = {
-            "users_default": 0,
-            "events_default": 0,
-            "state_default": AGENT_POWER,
-            "events": {
-                "m.room.name": _NEVER,
-                ENCRYPTION: _NEVER,
-                "m.room.power_levels": _NEVER,
-                "m.room.join_rules": _NEVER,
-                "m.room.guest_access": _NEVER,
-                "m.room.history_visibility": _NEVER,
-                "m.space.parent": _NEVER,
-            },
-            "invite": AGENT_POWER,
-            "kick": AGENT_POWER,
-            "ban": AGENT_POWER,
-            "redact": AGENT_POWER,
-        }
+        """A case's room with the visitor in it; returns its id. Of `template` name and topic are filled in already."""
         room_id = await self._make(
             bot,
             {"type": CASE_TYPE},
             [
-                ("m.room.power_levels", "", levels),
+                ("m.room.power_levels", "", levels_of(template)),
                 ("m.room.join_rules", "", _members_of(desk)),
                 ("m.room.history_visibility", "", {"history_visibility": "shared"}),
                 ("m.room.guest_access", "", {"guest_access": "can_join"}),
@@ -126,6 +108,7 @@ class SupportRooms:
                 ("m.room.name", "", {"name": name}),
                 *([("m.room.topic", "", topic_content(topic))] if topic else []),
                 *([(ENCRYPTION, "", {"algorithm": "m.megolm.v1.aes-sha2"})] if encrypted else []),
+                *((piece.type, piece.state_key, piece.content) for piece in template.initial_state),
             ],
             [visitor],
             joins=True,

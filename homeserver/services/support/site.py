@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.ratelimits import Rate
+from homeserver.services.support.template import RoomTemplate, fault_of
 from homeserver.services.support.texts import clean
 
 LOCALES = ("en", "uk", "de", "pl", "ar")
@@ -166,6 +167,8 @@ class SiteConfig(_Part, frozen=True):
     """`host`: where the browser keeps no cookie for the chat, pages with `data-persist=host` may keep a handle."""
     encryption: Literal["off", "on"] = "off"
     """Whether new conversations are encrypted; those that were begun stay as they are."""
+    room_template: RoomTemplate = RoomTemplate()
+    """What the rooms of new cases are made with."""
     routing: Routing = Routing()
     files: Files = Files()
     rating: bool = True
@@ -214,6 +217,8 @@ def parse_config(data: bytes | dict[str, Any]) -> SiteConfig:
         raise _bad("A select field needs options")
     _check_hours(config.hours)
     _check_keys(config.identity)
+    if fault := fault_of(config.room_template):
+        raise _bad(fault)
     return config
 
 

@@ -11,7 +11,7 @@ import { attempt, toast } from "../../stores/app.ts";
 import { question } from "../../stores/ui.ts";
 import { copied } from "../Room.tsx";
 import { a, admin, enc, Once, sayOf, Top, useAsked } from "./parts.tsx";
-import { HoursDialog, WordsDialog } from "./SiteDialogs.tsx";
+import { HoursDialog, RoomDialog, WordsDialog } from "./SiteDialogs.tsx";
 import { changes, type FormField, LOCALES, type Locale, type Settings, textOf, type WholeSite } from "./site-types.ts";
 import { Kpis } from "./Sites.tsx";
 import "../../parts/asked.ts";
@@ -208,6 +208,7 @@ function Desk({ site, now, set, path, again }: Part & { site: WholeSite; path: s
     const [adding, setAdding] = useState(false);
     const [chosen, choose] = useState<readonly Person[]>([]);
     const [hours, setHours] = useState(false);
+    const [room, setRoom] = useState(false);
     const weekly = Object.entries(now.hours?.weekly ?? {}).filter(([, spans]) => spans.length > 0);
     const invite = async (): Promise<void> => {
         for (const { id } of chosen) if (!(await attempt(() => admin("POST", `${path}/agents`, { user_id: id })))) break;
@@ -226,6 +227,7 @@ function Desk({ site, now, set, path, again }: Part & { site: WholeSite; path: s
                 </div>
             ))}
             <Set title={a("site.routing")}><select class="sel" aria-label={a("site.routing")} value={now.routing?.mode ?? "broadcast"} onChange={(event) => set({ routing: { ...now.routing, mode: event.currentTarget.value as "broadcast" } })}>{(["broadcast", "round_robin", "least_open"] as const).map((each) => <option key={each} value={each}>{a(`site.routing-${each}`)}</option>)}</select></Set>
+            <Set title={a("site.room")} text={a("site.room-text")}><button type="button" class="btn s" onClick={() => setRoom(true)}>{a("edit")}</button></Set>
             <Set title={a("site.auto")} text={a("site.auto-text")}><input class="sel short" type="number" min={0} max={8760} aria-label={a("site.auto")} value={now.routing?.auto_resolve_hours ?? 72} onInput={(event) => set({ routing: { ...now.routing, auto_resolve_hours: event.currentTarget.valueAsNumber || 0 } })} /></Set>
             <Set title={a("site.hours")} text={weekly.length ? `${weekly.map(([day, spans]) => `${day} ${textOf(spans)}`).join(" · ")} · ${now.hours?.tz ?? "UTC"}` : a("site.hours-always")}><button type="button" class="btn s" onClick={() => setHours(true)}>{a("edit")}</button></Set>
             <Set title={a("site.away")}><Segments value={now.offline ?? "form"} label={a("site.away")} options={[["form", a("site.away-form")], ["open", a("site.away-open")], ["hide", a("site.away-hide")]]} onChange={(offline) => set({ offline })} /></Set>
@@ -233,6 +235,7 @@ function Desk({ site, now, set, path, again }: Part & { site: WholeSite; path: s
             <Set title={a("site.kept-visitors")} text={a("site.kept-visitors-text")}><input class="sel short" type="number" min={1} max={3650} aria-label={a("site.kept-visitors")} value={now.visitor_idle_days ?? 365} onInput={(event) => set({ visitor_idle_days: event.currentTarget.valueAsNumber || 365 })} /></Set>
             <Set title={a("site.kept")} text={a("site.kept-text")}><input class="sel short" type="number" min={0} max={3650} aria-label={a("site.kept")} value={now.conversation_days ?? 0} onInput={(event) => set({ conversation_days: event.currentTarget.valueAsNumber || 0 })} /></Set>
             <Canned now={now} set={set} />
+            {room && <RoomDialog now={now} set={set} onClose={() => setRoom(false)} />}
             {hours && <HoursDialog now={now} set={set} onClose={() => setHours(false)} />}
             {adding && (
                 <Dialog title={a("site.agents-add")} onClose={() => setAdding(false)} footer={<><button type="button" class="btn" onClick={() => setAdding(false)}>{t("cancel")}</button><button type="button" class="btn go" disabled={chosen.length === 0} onClick={() => void invite()}>{t("add")}</button></>}>

@@ -53,3 +53,46 @@ export function HoursDialog({ now, set, onClose }: Part & { onClose: () => void 
         </Dialog>
     );
 }
+
+/** JSON of one kind, or nothing where nothing is written; undefined if it is neither. */
+function jsonOf(text: string, isList: boolean): unknown {
+    if (!text.trim()) return null;
+    try {
+        const value = JSON.parse(text) as unknown;
+        return typeof value === "object" && value !== null && Array.isArray(value) === isList ? value : undefined;
+    } catch {
+        return undefined;
+    }
+}
+const shownAs = (value: unknown): string => (value ? JSON.stringify(value, null, 2) : "");
+const SLOTS = "{number} {name} {page} {path} {title} {site}";
+const SAMPLES = { levels: '{ "invite": 100, "events": { "m.room.topic": 100 } }', state: '[{ "type": "org.example.desk", "content": { "shelf": 7 } }]' } as const;
+
+/** What the room of a new case is made with. */
+export function RoomDialog({ now, set, onClose }: Part & { onClose: () => void }): JSX.Element {
+    const before = now.room_template ?? {};
+    const [name, setName] = useState(before.name ?? "");
+    const [topic, setTopic] = useState(before.topic ?? "");
+    const [levels, setLevels] = useState(shownAs(before.power_levels));
+    const [state, setState] = useState(shownAs(before.initial_state));
+    const [power, pieces] = [jsonOf(levels, false), jsonOf(state, true)];
+    const save = (): void => {
+        const said = Object.entries({ name: name.trim(), topic: topic.trim(), power_levels: power, initial_state: pieces });
+        set({ room_template: Object.fromEntries(said.filter(([, value]) => value)) });
+        onClose();
+    };
+    const text = (label: string, sample: string, value: string, isBad: boolean, change: (value: string) => void): JSX.Element => (
+        <label class="field"><span class="legend">{label}</span><textarea class="in mono" spellcheck={false} autocapitalize="none" rows={4} placeholder={sample} value={value} aria-invalid={isBad} onInput={(event) => change(event.currentTarget.value)} />{isBad && <span class="hint bad" role="alert">{a("site.room-json")}</span>}</label>
+    );
+    return (
+        <Dialog title={a("site.room")} onClose={onClose} wide footer={<><button type="button" class="btn" onClick={onClose}>{t("cancel")}</button><button type="button" class="btn go" disabled={power === undefined || pieces === undefined} onClick={save}>{t("save")}</button></>}>
+            <div class="in-dlg stack">
+                <p class="mut">{a("site.room-text")}</p>
+                <Field label={a("site.room-name")} value={name} maxLength={200} hint={a("site.room-slots", { slots: SLOTS })} onInput={(event) => setName(event.currentTarget.value)} />
+                <Field label={a("site.room-topic")} value={topic} maxLength={200} onInput={(event) => setTopic(event.currentTarget.value)} />
+                {text(a("site.room-levels"), SAMPLES.levels, levels, power === undefined, setLevels)}
+                {text(a("site.room-state"), SAMPLES.state, state, pieces === undefined, setState)}
+            </div>
+        </Dialog>
+    );
+}

@@ -33,6 +33,7 @@ export interface Settings {
     hours?: { tz?: string; weekly?: Weekly; holidays?: string[] };
     offline?: "open" | "form" | "hide";
     identity?: { mode?: "anonymous" | "optional" | "required"; keys?: Key[] };
+    room_template?: { name?: string; topic?: string; power_levels?: object; initial_state?: object[] };
     routing?: { mode?: "broadcast" | "round_robin" | "least_open"; auto_resolve_hours?: number };
     files?: { max_bytes?: number };
     limits?: { visitors_per_hour?: number; messages_per_minute?: number; files_per_day?: number };
