@@ -144,6 +144,10 @@ class SupportRepo(Protocol):
         """Those not seen since, longest first."""
         ...
 
+    async def idle_sessions(self, site_id: str, before_ms: int, limit: int) -> list[Visitor]:
+        """Anonymous ones not seen since who are logged in somewhere all the same, longest first."""
+        ...
+
     async def visitors_of(self, site_id: str, limit: int) -> list[Visitor]:
         """Some of the site's visitors."""
         ...

@@ -50,6 +50,7 @@ async def test_a_killed_server_s_desk_goes_on_where_it_was(
 _AGO_MS = 3 * 86_400_000
 _LONG_AGO = (
     "UPDATE support_visitors SET seen_ms = 1 WHERE user_id = :gone",
+    f"UPDATE support_visitors SET seen_ms = seen_ms - {31 * 86_400_000} WHERE user_id = :away",
     f"UPDATE support_cases SET status = 'resolved', opened_ms = opened_ms - {_AGO_MS}, "
     f"changed_ms = changed_ms - {_AGO_MS} + 60000 WHERE visitor_id = :ended",
     f"UPDATE media SET created_ms = created_ms - {_AGO_MS} WHERE user_id = :ended AND media_id = :media_id",
@@ -60,25 +61,31 @@ async def test_visitors_and_conversations_are_kept_as_long_as_the_site_says(
     start_server: StartServer, http: aiohttp.ClientSession
 ) -> None:
     server = start_server("sqlite")
-    site = new_site(server, [ORIGIN], [], visitor_idle_days=30, conversation_days=2)
-    frame, ended, fresher = (Frame(http, server, site) for _ in range(3))
-    for each in (frame, ended, fresher):
+    site = new_site(server, [ORIGIN], [], visitor_idle_days=60, conversation_days=2)
+    frame, ended, fresher, away = (Frame(http, server, site) for _ in range(4))
+    for each in (frame, ended, fresher, away):
         await each.begin()
         await each.say("to be kept for a while")
     files = [await upload(each.client, b"x" * 100, "image/png", "x.png") for each in (ended, ended, fresher)]
-    values = {"gone": frame.client.user_id, "ended": ended.client.user_id, "media_id": files[0].partition("/")[2]}
+    values = {
+        "gone": frame.client.user_id,
+        "away": away.client.user_id,
+        "ended": ended.client.user_id,
+        "media_id": files[0].partition("/")[2],
+    }
     server.stop()
     with closing(sqlite3.connect(server.data_dir / "hromada.db")) as store:
         for statement in _LONG_AGO:
             assert store.execute(statement, values).rowcount == 1
         store.commit()
     server.start()  # what is due is done at start, and every hour
-    for each in (frame, ended, fresher):
+    for each in (frame, ended, fresher, away):
         each.client.base_url = server.url
 
     async def is_done() -> bool:
-        who = await frame.client.request("GET", "/account/whoami")  # resuming would make them somebody who was seen
-        return who.status == 401 and (await ended.ask("session/resume")).ok()["room_id"] is None
+        # Resuming would make them somebody who was seen.
+        out = [(await each.client.request("GET", "/account/whoami")).status for each in (frame, away)]
+        return out == [401, 401] and (await ended.ask("session/resume")).ok()["room_id"] is None
 
     await eventually(is_done)
     (await frame.ask("session/resume")).error(401, "M_UNKNOWN_TOKEN")
@@ -90,3 +97,13 @@ async def test_visitors_and_conversations_are_kept_as_long_as_the_site_says(
     again = ended.take((await ended.ask("session", {"nonce": await ended.nonce(), "key": fresh("key")})).ok())
     assert again["rooms"] == [again["room_id"]]
     await ended.say("another question")
+    # Of who was away for a month only the session has ended; back again they are somebody new, and the old case stays.
+    (await away.ask("session/resume")).error(401, "M_UNKNOWN_TOKEN")
+    before, room = away.client.user_id, away.room
+    away.handle = ""
+    session = await away.begin()
+    assert (session["user_id"] != before, session["rooms"]) == (True, [session["room_id"]])
+    assert session["room_id"] != room
+    with closing(sqlite3.connect(server.data_dir / "hromada.db")) as store:
+        statement = "SELECT deactivated, room_id FROM users JOIN support_visitors USING (user_id) WHERE user_id = ?"
+        assert store.execute(statement, (before,)).fetchone() == (0, room)

@@ -63,7 +63,7 @@ class Cases:
             site.row.space_id,
             site.row.desk_id,
             visitor.user_id,
-            *_called(site, case, visitor),
+            _called(site, case, visitor),
             cards.ticket(case, visitor, site.row.desk_id),
             site.config.room_template,
             encrypted=site.config.encryption == "on",

@@ -1,4 +1,7 @@
-"""Closing the accounts of a site's visitors: of those who were away for long, and of all when the site goes."""
+"""Closing the accounts of a site's visitors: of those who were away for long, and of all when the site goes.
+
+And, before that, ending the sessions of those who do not come back.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from homeserver.ports.media import Selection
 from homeserver.ports.store import Store
 from homeserver.ports.support import Visitor
 from homeserver.services.accounts.account import Account
+from homeserver.services.accounts.sessions import Sessions
+from homeserver.services.commit import Committer
 
 _STEP = 100
 
@@ -25,6 +30,17 @@ async def close_visitor(store: Store, account: Account, visitor: Visitor) -> Non
     async with store.write() as tx:
         await tx.support.delete_visitor(visitor.user_id)
         await tx.users.announce()
+
+
+async def end_sessions(committer: Committer, sessions: Sessions, visitor: Visitor, before_ms: int) -> bool:
+    """Log a visitor out everywhere, unless they were seen since `before_ms` after all."""
+    async with committer.writing() as unit:
+        current = await unit.tx.support.visitor(visitor.user_id)
+        if current is None or current.seen_ms >= before_ms:
+            return False
+        gone = await sessions.end_devices_in(unit, visitor.user_id, None)
+    sessions.ended(gone)
+    return True
 
 
 async def forget_files(store: Store, user_id: str, now_ms: int, within: tuple[int, int] | None = None) -> None:

@@ -1,4 +1,5 @@
-"""How long what visitors leave is kept, site by site: accounts of those who do not come back, and conversations.
+"""How long what visitors leave is kept, site by site: sessions and accounts of those who do not come back, and
+conversations.
 
 Once an hour, in small steps, of several processes on one database by one (`services/duties.py`). What breaks off is
 found again: a conversation's row goes last.
@@ -67,10 +68,12 @@ class Retention:
             await asyncio.sleep(_EVERY_S)
 
     async def once(self) -> int:
-        """Do what is due, within bounds: the rest is for the next time. How many accounts and conversations went."""
+        """Do what is due, within bounds: the rest is for the next time. How many accounts, visitors' sessions and
+        conversations went.
+        """
         gone = 0
         for site in await self._sites.all():
-            for step in (self._visitors.expire, self._end_conversations):
+            for step in (self._visitors.expire, self._visitors.end_idle, self._end_conversations):
                 for _ in range(_MOST_STEPS):
                     await self._duty.allowed()
                     done = await step(site)

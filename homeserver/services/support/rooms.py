@@ -87,14 +87,14 @@ class SupportRooms:
         space: str,
         desk: str,
         visitor: str,
-        name: str,
-        topic: str,
+        called: tuple[str, str],
         ticket: dict[str, Any],
         template: RoomTemplate,
         *,
         encrypted: bool,
     ) -> str:
-        """A case's room with the visitor in it; returns its id. Of `template` name and topic are filled in already."""
+        """A case's room with the visitor in it; returns its id. Its name and topic (`called`) are filled in already."""
+        name, topic = called
         room_id = await self._make(
             bot,
             {"type": CASE_TYPE},

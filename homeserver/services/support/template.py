@@ -27,7 +27,7 @@ NEVER = 101
 
 _SLOT = re.compile(r"\{([^{}]*)\}")
 _SLOTS = ("number", "name", "page", "path", "title", "site")
-_JOINTS = " ·|,;:–—-"
+_JOINTS = " ·|,;:-\u2013\u2014"
 _USUAL_NAME, _LONGEST_NAME = "#{number} {name} · {path}", 200
 _USUAL_TOPIC, _LONGEST_TOPIC = "{page}", 500
 _MOST_BYTES = 32_768

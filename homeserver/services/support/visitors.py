@@ -27,7 +27,7 @@ from homeserver.services.commit import Committer
 from homeserver.services.support import cards, texts
 from homeserver.services.support.cases import Cases, Opening
 from homeserver.services.support.identity import Identities, Known, attributes_json, names_a_key, read_token
-from homeserver.services.support.removal import close_visitor, forget_files
+from homeserver.services.support.removal import close_visitor, end_sessions, forget_files
 from homeserver.services.support.rooms import SupportRooms
 from homeserver.services.support.site import Field, visitors_rate
 from homeserver.services.support.sites import LiveSite, Sites
@@ -36,6 +36,8 @@ from homeserver.services.support.work import is_done
 TOKEN_MS = 3_600_000
 KEPT_MS = 30 * 86_400_000
 """So long a handle serves that a page keeps."""
+IDLE_SESSION_DAYS = 30
+"""So long an anonymous visitor's session lasts without being used."""
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 _SEEN_EVERY_MS = _HOUR_MS
@@ -390,6 +392,13 @@ class Visitors:
         for visitor in idle:
             await close_visitor(self._store, self._account, visitor)
         return len(idle)
+
+    async def end_idle(self, site: LiveSite) -> int:
+        """Log out some anonymous visitors who have not come back for long; how many. The conversation stays."""
+        before_ms = self._clock.now_ms() - IDLE_SESSION_DAYS * _DAY_MS
+        async with self._store.read() as tx:
+            idle = await tx.support.idle_sessions(site.id, before_ms, _EXPIRED_AT_ONCE)
+        return sum([await end_sessions(self._committer, self._sessions, visitor, before_ms) for visitor in idle])
 
     # --- accounts and sessions ---
 

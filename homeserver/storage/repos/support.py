@@ -42,6 +42,13 @@ _BY_ID = Sql(_VISITOR + "user_id = :user_id")
 _BY_SUBJECT = Sql(_VISITOR + "site_id = :site_id AND subject = :subject")
 _BY_BEGUN = Sql(_VISITOR + "begun = :begun")
 _IDLE = Sql(_VISITOR + "site_id = :site_id AND seen_ms < :before_ms ORDER BY seen_ms LIMIT :count")
+# Who has made the account one of their own is logged in as everybody is.
+_IDLE_SESSIONS = Sql(
+    _VISITOR + "site_id = :site_id AND seen_ms < :before_ms AND subject IS NULL "
+    "AND EXISTS (SELECT 1 FROM sessions s WHERE s.user_id = support_visitors.user_id) "
+    "AND EXISTS (SELECT 1 FROM users u WHERE u.user_id = support_visitors.user_id AND u.site_id IS NOT NULL) "
+    "ORDER BY seen_ms LIMIT :count"
+)
 _OF_SITE = Sql(_VISITOR + "site_id = :site_id ORDER BY seen_ms LIMIT :count")
 _DELETE_VISITOR = Sql("DELETE FROM support_visitors WHERE user_id = :user_id")
 
@@ -136,6 +143,10 @@ class SqlSupportRepo(SupportRepo):
 
     async def idle_visitors(self, site_id: str, before_ms: int, limit: int) -> list[Visitor]:
         rows = await _IDLE.rows(self._connection, site_id=site_id, before_ms=before_ms, count=limit)
+        return [_VISITORS.record(row) for row in rows]
+
+    async def idle_sessions(self, site_id: str, before_ms: int, limit: int) -> list[Visitor]:
+        rows = await _IDLE_SESSIONS.rows(self._connection, site_id=site_id, before_ms=before_ms, count=limit)
         return [_VISITORS.record(row) for row in rows]
 
     async def visitors_of(self, site_id: str, limit: int) -> list[Visitor]:

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from homeserver.ports.accounts import User
 from homeserver.ports.support import Case, Visitor
+from homeserver.services.accounts.sessions import Sessions, SessionSettings
 from homeserver.services.duties import OwnDuty
 from homeserver.services.support.cases import Cases, Opening
 from homeserver.services.support.desk import Desk
@@ -33,9 +34,13 @@ class Office:
         self.support = SupportRooms(world.rooms.writer, world.rooms.memory, cast("Any", world.profiles), SERVER_NAME)
         self.sites = Sites(self.store, self.support, self.clock, SERVER_NAME, most=9)
         self.cases = Cases(self.store, self.support, cast("Any", world.profiles), self.clock, SERVER_NAME)
-        of = cast("Any", self)  # of accounts only the end is asked for, and nothing of sessions
+        of = cast("Any", self)  # of accounts only the end is asked for, and of sessions, too
+        sessions = Sessions(self.store, world.committer, self.clock, of, of, SessionSettings())
         self.visitors = Visitors(
-            self.store, of, of, of, self.sites, self.cases, self.support, of, self.clock, of, SERVER_NAME
+            self.store,
+            world.committer,
+            sessions,
+            *(of, self.sites, self.cases, self.support, of, self.clock, of, SERVER_NAME),
         )
         routing = Routing(self.store, self.clock, self.cases, self.support, lambda _user_id: False)
         self.desk = Desk(self.store, world.log, self.clock, self.sites, self.cases, self.support, routing)

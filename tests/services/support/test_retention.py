@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from homeserver.ports.accounts import User
-from homeserver.ports.support import BLOCKED, RESOLVED
+from dataclasses import replace
+
+from homeserver.ports.accounts import Device, Session, User
+from homeserver.ports.support import BLOCKED, RESOLVED, Visitor
 from homeserver.storage.unit import Database
 from tests.services.rooms.conftest import ALICE, running_world
 from tests.services.support.office import Office
@@ -46,3 +48,44 @@ async def test_ended_conversations_and_idle_visitors_go_when_their_site_says_so(
         assert sorted(office.closed) == ["ended", "kept", "open", "shut"]
         assert await office.words(shut.room_id) == []
         assert await office.words(kept.room_id) == ["I am kept", "Hello kept"]
+
+
+async def test_anonymous_visitors_are_logged_out_after_30_days_and_what_was_said_stays(store: Database) -> None:
+    async with running_world(store) as world:
+        async with store.write() as tx:
+            await tx.users.create(User(ALICE, 1))
+        office = Office(world)
+        site = await office.site("shop")
+
+        async def there(name: str, **of: str) -> Visitor:
+            """Somebody with a session in their browser."""
+            case = await office.case(site, name)
+            async with store.write() as tx:
+                visitor = await tx.support.visitor(case.visitor_id)
+                assert visitor is not None
+                await tx.support.put_visitor(replace(visitor, **of))
+                await tx.devices.create(Device(case.visitor_id, name.upper(), 1, "Support chat"))
+                await tx.sessions.create(Session(name, case.visitor_id, name.upper(), refreshable=False))
+            return visitor
+
+        async def logged_in(*names: str) -> list[str]:
+            async with store.read() as tx:
+                return sorted(await tx.sessions.existing(names))
+
+        away, _, own = await there("away"), await there("known", subject="customer 7"), await there("own")
+        async with store.write() as tx:
+            await tx.users.upgrade_guest(own.user_id, "hash")
+        office.clock.day += 30
+        assert await office.retention.once() == 0
+        office.clock.day += 1
+        back = await there("back")  # seen this day
+        assert await office.retention.once() == 1
+        # The site knows one of the others, and one has an account of their own.
+        assert await logged_in("away", "known", "own", "back") == ["back", "known", "own"]
+        async with store.read() as tx:
+            assert [await tx.devices.count(one.user_id) for one in (away, back)] == [0, 1]
+            assert await tx.support.visitor(away.user_id) == away
+            [case] = await tx.support.cases_of(away.user_id)
+        assert await office.words(case.room_id) == ["I am away", "Hello away"]
+        assert office.closed == []
+        assert await office.retention.once() == 0
