@@ -260,6 +260,7 @@ async def test_the_keyboard_and_the_focus(browser: Browser, server: Server, web_
         await clean(frame, axe)
         await ada.begin("Is anybody there?")
         await clean(frame, axe)
+        await _goes_round(ada)
         await _types_on_the_screen(ada)
         await frame.get_by_role("button", name="Menu").press("Enter")
         await clean(frame, axe)
@@ -323,6 +324,17 @@ async def test_what_cannot_be_shown_can_be_closed_and_tried_again(
                 await ada.page.evaluate("hromadaChat.open()")
             await ada.page.wait_for_function(f"() => ({hidden})() === {json.dumps(expected)}")
         assert ada.faults == []
+
+
+async def _goes_round(ada: Visitor) -> None:
+    """The keyboard comes to everything in the chat, forwards and back, and not out of it."""
+    stops = ["Menu", "Close the chat", "Messages", "Attach a file", "Write a message"]
+    await ada.frame.get_by_role("textbox", name=stops[-1]).focus()
+    here = "[document.hasFocus(), document.activeElement.getAttribute('aria-label')]"
+    for key, way in (("Tab", [*stops, stops[0]]), ("Shift+Tab", [*reversed(stops), stops[-1]])):
+        for stop in way:
+            await ada.page.keyboard.press(key)
+            await becomes(lambda: ada.frame.evaluate(here), [True, stop])
 
 
 # A keyboard on the screen as iPhones have it: it covers the page, which only its visual viewport says.

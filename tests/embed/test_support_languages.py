@@ -71,7 +71,21 @@ async def test_the_language_is_the_page_s_else_the_browser_s(browser: Browser, s
             frame = await ada.open()
             await _heard(ada)
             await becomes(lambda frame=frame: frame.evaluate("document.documentElement.lang"), spoken)
+        # What the frame is called and what the button says follow the language, whoever changes it.
+        await becomes(lambda: _called(ada), ("Teren shop · Wiadomości", "Close the chat"))
+        await ada.page.evaluate("hromadaChat.close()")
+        await ada.page.evaluate("hromadaChat.setLocale('de')")
+        await becomes(lambda: _called(ada), ("Teren shop · Nachrichten", "Chat öffnen"))
         assert ada.faults == []
+
+
+async def _called(ada: Visitor) -> tuple[str | None, str]:
+    """The frame's name, and the button's."""
+    title = await (await ada.frame.frame_element()).get_attribute("title")
+    session = await ada.context.new_cdp_session(ada.page)
+    nodes = (await session.send("Accessibility.getFullAXTree"))["nodes"]
+    await session.detach()
+    return title, next(node["name"]["value"] for node in nodes if node.get("role", {}).get("value") == "button")
 
 
 async def _heard(ada: Visitor) -> None:

@@ -4,9 +4,9 @@ import { render } from "preact";
 import * as api from "./api.ts";
 import { Chat } from "./chat.ts";
 import { type Given, given } from "./given.ts";
-import { speak } from "./i18n/t.ts";
+import { speak, t } from "./i18n/t.ts";
 import { connect, tell, type Page } from "./port.ts";
-import { App } from "./ui/App.tsx";
+import { App, siteName } from "./ui/App.tsx";
 import { bodyOf, plain } from "./timeline.ts";
 import { ring } from "./sound.ts";
 
@@ -174,11 +174,11 @@ function theme(scheme: string): void {
 function hear(name: string, value: unknown): void {
     if (name === "page") {
         const page = value as Page;
-        tell("look", { accent: given.accent, side: given.side, launcher: given.launcher });
+        show();
         if (!state.page.url && chat.unread) tell("unread", { count: chat.unread, name: "", text: "" }); // counted before anybody listened
         const open = state.page.open;
         state.page = { url: String(page.url), title: String(page.title), locale: String(page.locale), open: page.open };
-        if (!chosen()) void speak(state.page.locale).then(draw);
+        if (!chosen()) void speak(state.page.locale).then(spoken);
         if (open !== page.open) draw();
     } else if (name === "open" || name === "close") {
         state.page.open = name === "open";
@@ -196,7 +196,7 @@ function hear(name: string, value: unknown): void {
         state.context = Object.entries(said).slice(0, 20).map(([key, text]) => [key, String(text).slice(0, 200)]);
         draw();
         void note().catch(() => undefined); // the next time it is said it is told
-    } else if (name === "locale") void speak(String(value)).then(draw);
+    } else if (name === "locale") void speak(String(value)).then(spoken);
     else if (name === "theme") theme(String(value));
     else if (name === "draft") {
         state.draft = String(value).slice(0, 4_000);
@@ -209,8 +209,12 @@ export const chosen = (): string => stored("locale");
 
 export function draw(): void {
     const root = document.getElementById("chat");
-    if (root) render(<App chat={chat} state={state} begin={begin} reset={reset} redraw={draw} />, root);
+    if (root) render(<App chat={chat} state={state} begin={begin} reset={reset} redraw={spoken} />, root);
 }
+
+/** What the page around shows of us: how the launcher looks, and what the frame is called. */
+const show = (): void => tell("look", { accent: given.accent, side: given.side, launcher: given.launcher, title: `${siteName()} · ${t("messages")}` });
+const spoken = (): void => (draw(), show());
 
 chat.onreturn = () => {
     const { url, title } = state.page;
@@ -243,8 +247,19 @@ document.addEventListener("visibilitychange", () => {
     if (document.visibilityState === "visible" && state.page.open) chat.read();
     void look();
 });
+/** The keyboard goes round in the chat, as in dialogs; Esc leads out of it. */
+function goRound(event: KeyboardEvent): void {
+    const around = document.querySelector("dialog[open]") ?? document;
+    const all = [...around.querySelectorAll<HTMLElement>("a[href], button, input, select, textarea, audio, video, [tabindex]")];
+    const stops = all.filter((each) => each.tabIndex >= 0 && !each.matches(":disabled") && each.getClientRects().length);
+    if (event.shiftKey) stops.reverse();
+    if (document.activeElement !== stops.slice(-1)[0]) return;
+    event.preventDefault();
+    stops[0]?.focus();
+}
 addEventListener("keydown", (event) => {
     if (event.key === "Escape" && !event.defaultPrevented && !document.querySelector("dialog[open]")) tell("close");
+    else if (event.key === "Tab") goRound(event);
 });
 
 /** Show what the page around us says, which is one of this server's own. */
@@ -263,7 +278,7 @@ function run(): void {
     theme(given.scheme);
     connect(hear);
     setInterval(() => void look(), LOOK_MS);
-    void speak(chosen() || navigator.language).then(draw);
+    void speak(chosen() || navigator.language).then(spoken);
     draw();
     settled = api.resume().then(
         (session) => chat.enter(session),

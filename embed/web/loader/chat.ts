@@ -127,7 +127,7 @@ export const start = (base: string, given: Options): Api => {
             this.#button.onclick = () => this.toggle();
             this.#tease.hidden = true;
             this.#root.append(this.#tease, this.#button);
-            this.#draw();
+            this.draw();
             addEventListener("message", this.#hear);
             this.#watch("addEventListener");
         }
@@ -171,7 +171,7 @@ export const start = (base: string, given: Options): Api => {
             if (this.#frame) this.#frame.hidden = !open;
             this.#tease.hidden = true;
             this.send({ m: open ? "open" : "close" });
-            this.#draw();
+            this.draw();
             if (open) this.#frame?.focus();
             else this.#button.focus();
             tell(open ? "open" : "close");
@@ -216,7 +216,7 @@ export const start = (base: string, given: Options): Api => {
 
         #words = () => WORDS[language()] ?? WORDS.en!;
 
-        #draw(): void {
+        draw(): void {
             const [open, close, unread] = this.#words();
             const news = this.#unread && !this.open_;
             const word = !this.open_ && given.launcher;
@@ -264,13 +264,15 @@ export const start = (base: string, given: Options): Api => {
             } else if (m === "unread") {
                 const { count, name, text } = v as { count: number; name: string; text: string };
                 this.#unread = count;
-                this.#draw();
+                this.draw();
                 if (text && !this.open_) this.#show(name, text);
                 tell("unread", this.#unread);
             } else if (m === "look") {
                 // What the page says itself counts for more.
-                for (const key of ["accent", "side", "launcher"] as const) given[key] ??= (v as Record<string, string>)[key]!;
-                this.#draw();
+                const look = v as Record<string, string>;
+                for (const key of ["accent", "side", "launcher"] as const) given[key] ??= look[key]!;
+                this.#frame!.title = look.title!;
+                this.draw();
             } else if (EVENTS.test(m)) tell(m, v);
         }
 
@@ -314,7 +316,7 @@ export const start = (base: string, given: Options): Api => {
         hide: () => void (chat && (chat.toggle(false), (chat.hidden = true))),
         setUser: (user: { jwt: string; secret?: string } | null) => (user?.secret && say("secret", user.secret), say("user", user === null ? null : String(user.jwt))),
         setContext: (values: Record<string, unknown>) => say("context", JSON.stringify(values ?? {})),
-        setLocale: (locale: string) => ((given.locale = locale), say("locale", locale)),
+        setLocale: (locale: string) => ((given.locale = locale), say("locale", locale), chat!.draw()),
         setTheme: (theme: string) => say("theme", theme),
         sendMessage: (text: string) => (begin().toggle(true), say("draft", text)),
         reset: () => (begin().load(), say("reset"), keep("")),
@@ -334,7 +336,7 @@ export const start = (base: string, given: Options): Api => {
     customElements.define(NAME, Chat);
     // What was called before we came: `hromadaChat.q` holds [method, ...arguments], in order.
     const queue = fresh.hromadaChat?.q ?? [];
-    Object.defineProperty(fresh, "hromadaChat", { value: Object.freeze(api), configurable: true, writable: true });
+    fresh.hromadaChat = Object.freeze(api);
     const run = (): void => {
         begin();
         for (const [method, ...values] of queue) api[String(method)]?.(...(values as never[]));
