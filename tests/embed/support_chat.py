@@ -319,3 +319,11 @@ class Visitor:
     async def sees(self, text: str) -> None:
         """Wait for a message."""
         await self.frame.get_by_role("log").get_by_text(text).last.wait_for()
+
+    async def sees_picture(self, name: str) -> None:
+        """Go to a picture, and wait until it is drawn."""
+        place = self.frame.get_by_role("button", name=f"Enlarge the picture: {name}")
+        await place.scroll_into_view_if_needed()
+        await place.locator("img").wait_for()
+        drawn = "name => [...document.images].some((each) => each.alt === name && each.complete && each.naturalWidth)"
+        await self.frame.wait_for_function(drawn, arg=name)

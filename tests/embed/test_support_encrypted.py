@@ -12,6 +12,7 @@ import pytest
 from tests.embed.support_chat import Agent, Visitor, host, new_site, page_with
 from tests.embed.test_support_host import visitor
 from tests.embed.test_support_identity import claims, keyed, signed
+from tests.embed.test_support_senses import MEDIA, PLAY, moving
 from tests.interop import javascript
 from tests.interop.javascript import INSTALL_TIMEOUT_S, run_script
 from tests.support.browser import PATIENCE_MS
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser, Route
 
 TIMEOUT_S = 180
+PICTURES, FILM = ("mug.jpg", "mug.webp", "mug.gif"), "mug.mp4"
 FORM = {"fields": [{"name": "name"}, {"name": "message", "required": True}]}
 
 
@@ -36,6 +38,25 @@ async def _line(process: asyncio.subprocess.Process) -> dict[str, Any]:
             return {}
         if line.startswith(b"{"):
             return dict(json.loads(line))
+
+
+def _looks() -> list[tuple[str, bytes]]:
+    """Pictures and a film, in the order of their names."""
+    return [
+        ("image/jpeg", (MEDIA / "picture.jpg").read_bytes()),
+        ("image/webp", moving("WEBP")),
+        ("image/gif", moving("GIF")),
+        ("video/mp4", (MEDIA / "clip.mp4").read_bytes()),
+    ]
+
+
+async def _shows_sealed(ada: Visitor) -> None:
+    """Everything that can be seen is."""
+    for name in PICTURES:
+        await ada.sees_picture(name)
+    await ada.frame.locator("video").scroll_into_view_if_needed()
+    await ada.frame.locator("video[src^=blob]").wait_for()
+    assert (await ada.frame.evaluate(PLAY, 0.5))["source"] == "blob"
 
 
 async def _flip(route: Route) -> None:
@@ -87,17 +108,31 @@ async def test_nobody_between_visitor_and_agent_reads_along(browser: Browser, se
             told = await _line(process)
             assert (told["said"], told["file"]) == ("note.txt", True)
 
+            # Pictures of all kinds and a film: shown from what this browser opens itself.
+            for shown, (mime, data) in zip((*PICTURES, FILM), _looks(), strict=True):
+                await picker.set_input_files({"name": shown, "mimeType": mime, "buffer": data})
+                told = await _line(process)
+                assert (told["said"], told["file"]) == (shown, True)
+            await _shows_sealed(ada)
+
             # After a reload everything is read with the keys of before.
+            await ada.page.route("**/media/download/**", _flip)
             await ada.page.reload()
             await ada.framed()
             await ada.sees("You said: where is my parcel?")
             await ada.sees("You said: note.txt")
-            # With one bit changed on the way it is no file, and says so instead of saving what is none.
-            await ada.page.route("**/media/download/**", _flip)
+            # With one bit changed on the way it is no file, and says so instead of saving or showing what is none.
             await ada.frame.get_by_role("button", name="note.txt").click()
-            await ada.frame.get_by_role("button", name="This file cannot be opened.").wait_for()
+            broken = ada.frame.get_by_role("button", name="This file cannot be opened.")
+            await broken.filter(has_text="note.txt").wait_for()
+            for shown in (*PICTURES, FILM):
+                tile = broken.filter(has_text=shown)
+                await ada.frame.locator(f"[aria-label$='{shown}']").or_(tile).first.scroll_into_view_if_needed()
+                await tile.wait_for()
             await ada.page.unroute("**/media/download/**")
-            await ada.frame.get_by_role("button", name="This file cannot be opened.").click()
+            for shown in ("note.txt", *PICTURES, FILM):
+                await broken.filter(has_text=shown).click()
+            await _shows_sealed(ada)
             async with ada.page.expect_download() as download:
                 await ada.frame.get_by_role("button", name="note.txt").click()
             saved = await (await download.value).path()
@@ -105,6 +140,17 @@ async def test_nobody_between_visitor_and_agent_reads_along(browser: Browser, se
             await ada.say("after a reload")
             assert (await _line(process))["said"] == "after a reload"
             await ada.sees("You said: after a reload")
+
+            # A colleague who is invited now reads what was said before, and what is said next.
+            await ada.say("who else reads this?")
+            assert (await _line(process))["said"] == "who else reads this?"
+            late = await _line(process)
+            assert {"where is my parcel?", "note.txt", FILM, "after a reload"} <= set(late["late"]["read"])
+            assert late["late"]["unread"] == 0
+            await ada.sees("You said: who else reads this?")
+            await ada.say("for both of you")
+            told = [await _line(process) for _ in range(2)]
+            assert sorted(each.get("said", each.get("heard")) for each in told) == ["for both of you"] * 2
 
             # Another tab takes the device; the first says so, and takes it back when asked.
             second = Visitor(context, await context.new_page())

@@ -182,6 +182,8 @@ async def test_a_visitor_s_cookie_reads_media_in_our_own_frame_and_does_nothing_
     reply = await ask(here, {**cookie, "Range": "bytes=10-19"})
     assert (reply.status, len(reply.raw)) == (206, 10)
     assert reply.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert reply.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'; script-src 'none';")
+    assert reply.headers["X-Content-Type-Options"] == "nosniff"
     # Not for pages of others, not for another site, and not under the name of the web client's cookie.
     for site_of_page in ("cross-site", "same-site", "none"):
         (await ask(here, {**cookie, "Sec-Fetch-Site": site_of_page})).error(401, "M_MISSING_TOKEN")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
 from tests.embed.support_chat import Agent, Visitor, host
 from tests.embed.test_support_chat import Shop
@@ -129,6 +131,72 @@ async def _saved(ada: Visitor) -> str:
     return Path(await (await saved.value).path()).read_text()
 
 
+def moving(kind: str) -> bytes:
+    """A large picture of two frames."""
+    frames = [Image.effect_noise((640, 480), 100).convert("RGB") for _ in range(2)]
+    data = io.BytesIO()
+    frames[0].save(data, kind, save_all=True, append_images=frames[1:], duration=100, loop=0)
+    assert data.tell() > 200_000  # of what is larger than that a small one of the server's is shown, if it stands still
+    return data.getvalue()
+
+
+async def _shows(agent: Agent, room: str, name: str, data: bytes, mime: str) -> str:
+    """Staff shows something; its address."""
+    uri = await upload(agent.client, data, mime, name)
+    kind = f"m.{mime.partition('/')[0]}"
+    info = {"mimetype": mime, "size": len(data), "w": 640, "h": 480}
+    content = {"msgtype": kind, "body": name, "url": f"mxc://{uri}", "info": info}
+    await agent.client.ok("PUT", f"/rooms/{part(room)}/send/m.room.message/{fresh('m')}", content)
+    return uri
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_pictures_of_all_kinds_come_when_they_are_looked_at(
+    browser: Browser, server: Server, make_user: MakeUser
+) -> None:
+    shop = Shop(server, Agent(await make_user("agent")))
+    film = (MEDIA / "clip.mp4").read_bytes()
+    async with host(shop.pages) as origin:
+        ada, room = await shop.begin(browser, origin, "please show me all of it")
+        kinds = {"a.webp": ("image/webp", moving("WEBP")), "b.gif": ("image/gif", moving("GIF")),
+                 "c.mp4": ("video/mp4", film)}  # fmt: skip
+        kinds |= {f"p{n}.png": ("image/png", _dot(n)) for n in range(12)}
+        uris = {name: await _shows(shop.agent, room, name, data, mime) for name, (mime, data) in kinds.items()}
+        await ada.sees_picture("p11.png")
+        before = len(ada.requests)
+        await ada.page.reload()
+        await ada.framed()
+        await ada.sees_picture("p11.png")
+
+        def asked(name: str) -> list[str]:
+            return [url for url in ada.requests[before:] if uris[name] in url]
+
+        # What is out of view is not fetched before it is looked at.
+        assert [name for name in ("a.webp", "b.gif", "c.mp4", "p0.png") if asked(name)] == []
+        assert asked("p11.png")
+        for name, how in (("b.gif", "/download/"), ("a.webp", "/thumbnail/")):
+            await ada.sees_picture(name)
+            assert [how in url for url in asked(name)] == [True]
+        # All of it, and as it is, comes when it is made large.
+        await ada.frame.get_by_role("button", name="Enlarge the picture: a.webp").click()
+        await ada.frame.locator("dialog.large[open] img").wait_for()
+        assert "/download/" in asked("a.webp")[-1]
+        await ada.page.keyboard.press("Escape")
+        await ada.frame.locator("video").scroll_into_view_if_needed()
+        await ada.frame.locator("video[src*='chat.hromada.site']").wait_for()
+        seen = await ada.frame.evaluate(PLAY, 0.5)
+        assert (seen["played"] > 0, seen["source"]) == (True, "http")
+        assert abs(seen["at"] - 0.5) < 0.1
+        assert ada.faults == []
+
+
+def _dot(number: int) -> bytes:
+    """A small picture unlike the others."""
+    data = io.BytesIO()
+    Image.new("RGB", (8, 6), (20 * number, 0, 0)).save(data, "PNG")
+    return data.getvalue()
+
+
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_too_many_messages_wait_for_their_turn(browser: Browser, server: Server, make_user: MakeUser) -> None:
     shop = Shop(server, Agent(await make_user("agent")))
@@ -159,7 +227,7 @@ async def test_too_many_messages_wait_for_their_turn(browser: Browser, server: S
 async def test_contrast_and_zoom(browser: Browser, server: Server, make_user: MakeUser) -> None:
     shop = Shop(server, Agent(await make_user("agent")))
     async with host(shop.pages) as origin:
-        ada, _ = await shop.begin(browser, origin, "can this be read?")
+        ada, room = await shop.begin(browser, origin, "can this be read?")
         await ada.page.emulate_media(forced_colors="active")
         widths = await ada.frame.evaluate(
             """() => [...document.querySelectorAll(".own .bub, .cmp .box")]
@@ -174,3 +242,52 @@ async def test_contrast_and_zoom(browser: Browser, server: Server, make_user: Ma
             await becomes(lambda: ada.frame.evaluate(FITS), [True, True])
             await ada.say(f"written at {width}")
             await ada.sees(f"written at {width}")
+        await ada.context.route("**/session/resume", _with_mail)
+        await _rests(ada, shop.agent, room)
+        await _mails(ada)
+
+
+async def _with_mail(route: Route) -> None:
+    """The answer of a server that has mail, to somebody who has left an address."""
+    answer = await route.fetch()
+    await route.fulfill(response=answer, json={**await answer.json(), "mail": True})
+
+
+async def _mails(ada: Visitor) -> None:
+    """The conversation comes by letter, if that is asked for in the menu; why it does not is said."""
+    answers = [429, 200]
+
+    async def answer(route: Route) -> None:
+        status, busy = answers.pop(0), {"errcode": "M_LIMIT_EXCEEDED", "error": "", "retry_after_ms": 600_000}
+        await route.fulfill(status=status, json=busy if status == 429 else {})
+
+    await ada.page.route("**/transcript/mail", answer)
+    for said in ("Try again in 10 minutes.", "It is on its way to your e-mail address."):
+        await ada.frame.get_by_role("button", name="Menu").click()
+        await ada.frame.get_by_role("button", name="Send it by e-mail").click()
+        await ada.frame.get_by_role("alert").get_by_text(said).wait_for()
+    assert answers == []
+
+
+# The launcher is in a shadow that no script of the page sees into.
+OPEN_SHADOW = """(() => {
+    const attach = Element.prototype.attachShadow;
+    Element.prototype.attachShadow = function () { return (globalThis.shadow = attach.call(this, { mode: "open" })); };
+})()"""
+
+
+async def _rests(ada: Visitor, agent: Agent, room: str) -> None:
+    """Nothing moves for who does not want that: neither the dots of typing nor the launcher."""
+    await ada.page.set_viewport_size({"width": 1280, "height": 720})
+    await ada.context.add_init_script(OPEN_SHADOW)
+    await ada.page.reload()
+    await ada.framed()
+    await ada.sees("can this be read?")
+    path = f"/rooms/{part(room)}/typing/{part(agent.client.user_id)}"
+    await agent.client.ok("PUT", path, {"typing": True, "timeout": 120_000})
+    await ada.frame.locator(".typ i").wait_for()
+    dots = "getComputedStyle(document.querySelector('.typ i')).animationName"
+    launcher = "getComputedStyle(shadow.querySelector('button')).transitionDuration"
+    for motion, moves in (("no-preference", ("dots", "0.18s")), ("reduce", ("none", "0s"))):
+        await ada.page.emulate_media(reduced_motion=motion)  # type: ignore[arg-type] # a plain str
+        assert (await ada.frame.evaluate(dots), await ada.page.evaluate(launcher)) == moves
