@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from tests.embed.support_chat import Agent, Frame, new_site
-from tests.support.client import part
+from tests.support.client import becomes, part
 from tests.support.fixtures import MakeUser, fresh
 from tests.support.media import download, upload
 from tests.support.server import Server
@@ -47,6 +47,17 @@ async def test_a_session_is_made_once_whatever_is_repeated(
     (await frame.client.request("GET", "/account/whoami")).error(401, "M_UNKNOWN_TOKEN")
 
 
+async def _notified(agent: Agent, desk: str) -> tuple[int, int]:
+    """Of how much on the desk somebody is notified, and of how much as theirs."""
+    unread = (await agent.client.ok("GET", "/sync"))["rooms"]["join"][desk]["unread_notifications"]
+    return unread["notification_count"], unread["highlight_count"]
+
+
+async def _called(agent: Agent, desk: str) -> int:
+    """How much there is theirs."""
+    return (await _notified(agent, desk))[1]
+
+
 async def test_reactions_move_a_case_and_notes_stay_on_the_desk(
     server: Server, http: aiohttp.ClientSession, make_user: MakeUser
 ) -> None:
@@ -54,6 +65,7 @@ async def test_reactions_move_a_case_and_notes_stay_on_the_desk(
     await frame.begin(answers={"name": "Ada"})
     await frame.say("It came broken")
     card = await agent.card(desk, "🆕", "It came broken")
+    await becomes(lambda: _notified(agent, desk), (1, 0))  # by the rules that every client begins with
     await agent.react(desk, card, "🙋")
     await agent.card(desk, "💬", "with")
     await agent.until(lambda: frame.room in agent.invites, "an invitation to the case")
@@ -71,6 +83,7 @@ async def test_reactions_move_a_case_and_notes_stay_on_the_desk(
     await agent.card(desk, "⏸", "on hold")
     await frame.say("Thank you!")
     await agent.card(desk, "💬 ")
+    await becomes(lambda: _called(agent, desk), 1)  # whose case it is
     await agent.react(desk, card, "✅")
     await agent.card(desk, "✅", "resolved")
     ticket = await agent.client.ok("GET", f"/rooms/{part(frame.room)}/state/chat.hromada.support.ticket")

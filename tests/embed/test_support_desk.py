@@ -10,7 +10,8 @@ import pytest
 from homeserver.services.support.commands import HELP
 from tests.embed.support_chat import Agent, Frame, Json, new_site, site_command
 from tests.embed.test_support_identity import claims, keyed, signed
-from tests.support.client import part
+from tests.support.admin import OWN, administrator
+from tests.support.client import Client, becomes, part
 from tests.support.fixtures import MakeUser, fresh
 from tests.support.server import Server
 
@@ -85,6 +86,7 @@ async def test_every_command_of_the_desk(server: Server, http: aiohttp.ClientSes
     }
     await agent.client.ok("PUT", f"/rooms/{part(desk)}/send/m.room.message/{fresh('n')}", content)
     await agent.card(desk, "open, with", me)
+    await _sets_the_ticket(agent, colleague, frame, desk)
     await agent.note(desk, card, "!priority urgent")
     await agent.note(desk, card, "!tag broken post glass")
     await agent.card(desk, "priority urgent", "broken, post, glass")
@@ -121,6 +123,52 @@ async def test_every_command_of_the_desk(server: Server, http: aiohttp.ClientSes
     page = await agent.client.ok("GET", f"/rooms/{part(frame.room)}/messages", params={"dir": "b", "limit": 100})
     bodies = [e["content"].get("body") for e in page["chunk"] if e["type"] == "m.room.message"]
     assert sorted(bodies) == ["Good bye!", "Hello! One moment, please.", "Where is my mug?"]
+
+
+async def _sets_the_ticket(agent: Agent, colleague: Client, frame: Frame, desk: str) -> None:
+    """Whoever has the case may write its ticket, too; what is not theirs to say is put right."""
+    path = f"/rooms/{part(frame.room)}/state/chat.hromada.support.ticket"
+    before = await agent.client.ok("GET", path)
+    said = {"status": "pending", "priority": "high", "tags": ["late", 7, "a,b"], "assignee": "@nobody:x", "number": 99}
+    (await colleague.request("PUT", path, said)).error(403, "M_FORBIDDEN")
+    await agent.client.ok("PUT", path, said)
+    await agent.card(desk, "on hold, with", "priority high", "late, ab")
+    right = {**before, "status": "pending", "priority": "high", "tags": ["late", "ab"]}
+    await becomes(lambda: agent.client.ok("GET", path), right)
+    await agent.client.ok("PUT", path, {"status": "open", "priority": "normal", "tags": []})
+    await becomes(lambda: agent.client.ok("GET", path), before)
+
+
+async def test_who_leaves_the_desk_leaves_its_cases(
+    server: Server, http: aiohttp.ClientSession, make_user: MakeUser, anonymous: Client
+) -> None:
+    agent, gone = Agent(await make_user("agent")), Agent(await make_user("gone"))
+    site = new_site(server, [ORIGIN], [agent.client.user_id, gone.client.user_id])
+    desk, frame, other = await agent.join_desk(), Frame(http, server, site), Frame(http, server, site)
+    await gone.join_desk()
+    for each, text in ((frame, "Where is my mug?"), (other, "And my cup?")):
+        await each.begin()
+        await each.say(text)
+    card = await gone.card(desk, "Where is my mug?")
+    await gone.react(desk, card, "🙋")
+    await agent.card(desk, "Where is my mug?", "open, with")
+    await gone.enter(card)
+    await gone.enter(await gone.card(desk, "And my cup?"))
+    await agent.react(desk, await agent.card(desk, "And my cup?"), "🙋")
+    await agent.card(desk, "And my cup?", "open, with")
+    admin = await administrator(anonymous)
+    await admin.ok("DELETE", f"{OWN}/sites/{site}/agents/{part(gone.client.user_id)}")
+    # The case that they had is for the others, who are told; of the other one nothing has changed.
+    await agent.card(desk, "🆕", "Where is my mug?")
+    assert (await answered(agent, desk, "has left the desk"))["content"]["msgtype"] == "m.text"
+    assert "open, with" in (await agent.card(desk, "And my cup?"))["body"]
+    for room in (frame.room, other.room):
+        await becomes(lambda room=room: _joined(gone, room), False)
+        (await gone.client.request("POST", f"/join/{part(room)}", {})).error(403, "M_FORBIDDEN")
+
+
+async def _joined(agent: Agent, room: str) -> bool:
+    return room in (await agent.client.ok("GET", "/joined_rooms"))["joined_rooms"]
 
 
 async def test_what_the_page_says_meanwhile_is_on_the_card(

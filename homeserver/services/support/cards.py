@@ -71,7 +71,11 @@ def ticket(case: Case, visitor: Visitor, desk_id: str) -> dict[str, Any]:
 
 
 def card(case: Case, visitor: Visitor, server_name: str, assignee: str | None, offered: str | None) -> dict[str, Any]:
-    """The card: who writes from where, what they want, what can be done. `assignee` and `offered` are shown names."""
+    """The card: who writes from where, what they want, what can be done. `assignee` and `offered` are shown names.
+
+    It is a text and no notice, since of notices nobody is notified; not so one that takes another's place.
+    spec: client-server-api#predefined-rules
+    """
     link = f"https://matrix.to/#/{quote(case.room_id, safe='')}?via={quote(server_name, safe='')}"
     name = room_name(case.number, visitor, case.page)
     state = _WORDS[case.status]
@@ -103,7 +107,7 @@ def card(case: Case, visitor: Visitor, server_name: str, assignee: str | None, o
         f"<blockquote>{html(case.excerpt)}</blockquote><p>{html(' · '.join(who))}<br>{legend}</p>"
     )
     return {
-        "msgtype": "m.notice",
+        "msgtype": "m.notice" if case.renewed else "m.text",
         "body": body,
         "format": "org.matrix.custom.html",
         "formatted_body": markup,
@@ -127,10 +131,10 @@ def replaced(event_id: str, content: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def note(event_id: str, text: str, mentions: list[str] | None = None) -> dict[str, Any]:
-    """A word of the bot in the card's thread.  spec: client-server-api#threading"""
+def note(event_id: str, text: str, mentions: list[str] | None = None, *, loud: bool = False) -> dict[str, Any]:
+    """A word of the bot in the card's thread; `loud` ones notify.  spec: client-server-api#threading"""
     return {
-        "msgtype": "m.notice",
+        "msgtype": "m.text" if loud else "m.notice",
         "body": text,
         "m.mentions": {"user_ids": mentions} if mentions else {},
         "m.relates_to": {

@@ -233,11 +233,11 @@ class Cases:
         return authors
 
     async def add_note(
-        self, site: LiveSite, case: Case, text: str, once: str, mentions: list[str] | None = None
+        self, site: LiveSite, case: Case, text: str, once: str, mentions: list[str] | None = None, *, loud: bool = False
     ) -> None:
-        """Say something in the card's thread."""
+        """Say something in the card's thread. Staff is notified of it only if it is `loud`."""
         if case.card_id is not None:
-            content = cards.note(case.card_id, text, mentions)
+            content = cards.note(case.card_id, text, mentions, loud=loud)
             await self._quietly(self._rooms.say(site.row.bot, site.row.desk_id, content, f"note {once}"))
 
     async def visitor(self, case: Case) -> Visitor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.core.event import Event
@@ -172,8 +173,19 @@ class Commands:
         return f"Kept {name}." if text else f"Forgot {name}."
 
 
+def told_by_ticket(case: Case, said: Mapping[str, Any]) -> Case:
+    """The case with the priority and the tags that its ticket was given by staff, as far as these can be any."""
+    priority, tags = said.get("priority"), said.get("tags")
+    if priority in _PRIORITIES:
+        case = replace(case, priority="" if priority == "normal" else priority)
+    if isinstance(tags, list):
+        words = dict.fromkeys(_tags(" ".join(tag for tag in tags[:_MOST_TAGS] if isinstance(tag, str))))
+        case = replace(case, tags=",".join(words))
+    return case
+
+
 def _tags(text: str) -> list[str]:
     return [tag for word in text.split()[:_MOST_TAGS] if (tag := clean(word, 30).replace(",", ""))]
 
 
-__all__ = ["HELP", "Commands", "cards"]
+__all__ = ["HELP", "Commands", "cards", "told_by_ticket"]

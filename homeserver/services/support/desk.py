@@ -22,8 +22,8 @@ from homeserver.ports.support import BLOCKED, NEW, OPEN, PENDING, RESOLVED, Case
 from homeserver.services.log import Log
 from homeserver.services.support import cards, hours
 from homeserver.services.support.cases import Cases
-from homeserver.services.support.commands import Commands
-from homeserver.services.support.rooms import CASE_TYPE, RATING, SupportRooms
+from homeserver.services.support.commands import Commands, told_by_ticket
+from homeserver.services.support.rooms import CASE_TYPE, RATING, TICKET, SupportRooms
 from homeserver.services.support.routing import Routing
 from homeserver.services.support.sites import LiveSite, Sites
 from homeserver.services.support.texts import excerpt_of
@@ -35,6 +35,7 @@ _TICK_S = 5.0
 _RETRY_S = 1.0
 _HOUR_MS = 3_600_000
 _STATUS_OF = {"resolve": RESOLVED, "hold": PENDING, "block": BLOCKED}
+_MEMBER = "m.room.member"
 _MESSAGES = ("m.room.message", "m.room.encrypted", "m.sticker")
 
 
@@ -131,7 +132,12 @@ class Desk:
         desks = {site.row.desk_id: site for site in sites}
         by_id = {site.id: site for site in sites}
         bots = {site.row.bot for site in sites}
-        news = [s.event for s in events if not s.flags & HIDDEN and s.event.sender not in bots]
+        news = [
+            stored.event
+            for stored in events
+            if not stored.flags & HIDDEN
+            and (stored.event.sender not in bots or (stored.event.type == _MEMBER and stored.event.room_id in desks))
+        ]
         rooms = {event.room_id for event in news} - desks.keys()
         cases: dict[str, Case] = {}
         rooms &= await self._known_rooms(events)
@@ -176,6 +182,8 @@ class Desk:
             return
         if event.type == RATING and event.sender == case.visitor_id:
             await self._rated(site, case, event)
+        elif event.type == TICKET and event.state_key == "":
+            await self._ticket_was_set(site, case, event)
         elif event.type in _MESSAGES:
             relation = event.content.get("m.relates_to")
             if isinstance(relation, dict) and relation.get("rel_type") == "m.replace":
@@ -212,10 +220,12 @@ class Desk:
                 after = await self._routing.offer(site, after)
             after = await self._cases.tell(site, after)
         if before.status == RESOLVED:
-            await self._cases.add_note(site, after, "The visitor has written again", f"again {event.event_id}")
+            asked = [after.offered] if after.offered is not None else None
+            text = "The visitor has written again"
+            await self._cases.add_note(site, after, text, f"again {event.event_id}", asked, loud=True)
         if after.assignee is not None and before.status == PENDING:
             text = f"The visitor has answered: {excerpt}"
-            await self._cases.add_note(site, after, text, f"answered {event.event_id}", [after.assignee])
+            await self._cases.add_note(site, after, text, f"answered {event.event_id}", [after.assignee], loud=True)
 
     async def _staff_wrote(self, site: LiveSite, case: Case, event: Event) -> None:
         if event.content.get("msgtype") == "m.notice":
@@ -239,6 +249,18 @@ class Desk:
         words = f": {excerpt_of(comment)}" if isinstance(comment, str) and comment.strip() else ""
         await self._cases.add_note(site, after, f"Rated {stars} of 5{words}", f"rated {event.event_id}")
 
+    async def _ticket_was_set(self, site: LiveSite, case: Case, event: Event) -> None:
+        """Whoever has the case may say by its ticket what it is, too. What else they wrote there is put right."""
+        said, staff = event.content, set(await self._rooms.members(site.row.desk_id)) - {site.row.bot}
+        status, assignee = said.get("status"), said.get("assignee")
+        if event.sender in staff:
+            _, case = await self._cases.change(case.room_id, lambda now: told_by_ticket(now, said))
+            if assignee in staff and assignee != case.assignee:
+                case = await self._cases.assign(site, case.room_id, str(assignee), event.event_id)
+            if status in (OPEN, PENDING, RESOLVED, BLOCKED) and status != case.status:
+                await self._cases.set_status(site, case.room_id, str(status), event.sender, event.event_id)
+        await self._cases.tell(site, case)
+
     # --- the desk ---
 
     async def _on_desk(self, site: LiveSite, event: Event) -> None:
@@ -248,7 +270,9 @@ class Desk:
         if isinstance(target, str) and isinstance(relation, dict):
             async with self._store.read_committed() as tx:
                 case = await tx.support.case_of_card(target)
-        if event.type == "m.reaction" and case is not None and isinstance(relation, dict):
+        if event.type == _MEMBER and event.content.get("membership") in ("leave", "ban"):
+            await self._left(site, event.state_key or "", event.event_id)
+        elif event.type == "m.reaction" and case is not None and isinstance(relation, dict):
             await self._react(site, case, event, cards.action_of(relation.get("key")))
         elif event.type == "m.room.message" and event.content.get("msgtype") == "m.text":
             await self._commands.run(site, case, event)
@@ -260,6 +284,25 @@ class Desk:
             await self._cases.set_status(site, case.room_id, OPEN, event.sender, event.event_id)
         elif action is not None:
             await self._cases.set_status(site, case.room_id, _STATUS_OF[action], event.sender, event.event_id)
+
+    async def _left(self, site: LiveSite, agent: str, once: str) -> None:
+        """Whoever leaves the desk, or is taken from it, leaves its cases; those that they had are for the others."""
+        if any(one.user_id == agent for one in await self._sites.staff(site)):
+            return  # and is back
+        async with self._store.read() as tx:
+            rooms = [
+                each.room_id for each in await tx.rooms.memberships(agent) if each.membership in ("join", "invite")
+            ]
+            cases = await tx.support.cases(rooms)
+        cases = [case for case in cases if case.site_id == site.id and case.visitor_id != agent]
+        for case in cases:
+            await self._rooms.member(site.row.bot, case.room_id, agent, "leave")
+            if case.assignee == agent and case.status in (OPEN, PENDING):
+                _, now = await self._cases.change(case.room_id, lambda now: replace(now, assignee=None, status=NEW))
+                now = await self._cases.tell(site, await self._routing.offer(site, now))
+                asked = [now.offered] if now.offered is not None else None
+                text = f"{await self._cases.called(agent)} has left the desk: who takes the case?"
+                await self._cases.add_note(site, now, text, f"left {once} {case.room_id}", asked, loud=True)
 
     # --- what time brings ---
 

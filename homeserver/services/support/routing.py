@@ -60,7 +60,8 @@ class Routing:
         after = await self._cases.tell(site, after)
         if after.offered is not None:
             text = f"{await self._cases.called(after.offered)}: it is your turn. 🙋 on the card takes the case."
-            await self._cases.add_note(site, after, text, f"offer {case.room_id} {after.offered_ms}", [after.offered])
+            once = f"offer {case.room_id} {after.offered_ms}"
+            await self._cases.add_note(site, after, text, once, [after.offered], loud=True)
 
     async def _next(self, site: LiveSite, before: str | None) -> str | None:
         mode = site.config.routing.mode
