@@ -179,7 +179,6 @@ export function messageOf(engine: Engine, room: Room, event: MatrixEvent, pins: 
         mentionsMe: named && sender !== engine.userId,
         pinned: pins.has(id),
         plainInEncrypted: room.hasEncryptionStateEvent() && !event.isEncrypted() && !event.isRedacted() && event.getType() === "m.room.message",
-        unconfirmed: false,
         state: "sent",
         error: undefined,
         readers: readersOf(engine, room, event, inThread ?? room),

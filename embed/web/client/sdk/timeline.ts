@@ -224,7 +224,6 @@ export class Timeline {
             mentionsMe: false,
             pinned: false,
             plainInEncrypted: false,
-            unconfirmed: false,
             state: entry.state === "sent" ? "sending" : entry.state,
             error: this.outbox.stuck(entry) ? ROOT_REFUSED : entry.error,
             readers: [],

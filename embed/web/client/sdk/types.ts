@@ -163,7 +163,6 @@ export interface Message {
     readonly wakesRoom?: boolean;
     readonly pinned: boolean;
     readonly plainInEncrypted: boolean;
-    readonly unconfirmed: boolean;
     readonly state: SendState;
     readonly error: string | undefined;
     /** What failed is the change of this transaction, not the message. */

@@ -42,7 +42,7 @@ test("badges by the table", () => {
 
 const message = (key: string, sender: string, time: number): Message => ({
     kind: "message", key, id: key, sender: { id: sender, name: sender, avatar: undefined }, level: 0, mine: false, time, body: { type: "text", text: key, html: undefined, style: "text" },
-    edited: false, quote: undefined, reactions: [], thread: undefined, mentionsMe: false, pinned: false, plainInEncrypted: false, unconfirmed: false, state: "sent", error: undefined, readers: [],
+    edited: false, quote: undefined, reactions: [], thread: undefined, mentionsMe: false, pinned: false, plainInEncrypted: false, state: "sent", error: undefined, readers: [],
 });
 const NOON = new Date(2026, 5, 4, 12).getTime();
 const happened = (key: string) => ({ kind: "happening" as const, key, id: key, time: NOON, text: "happened.joined", slots: {}, readers: [] });

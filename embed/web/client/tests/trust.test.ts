@@ -90,7 +90,7 @@ test("what is said of keys and people is said in Ukrainian too", () => {
 
 const closed = (key: string, time: number, reason = "HISTORICAL_MESSAGE_NO_KEY_BACKUP"): Message => ({
     kind: "message", key, id: key, sender: { id: "x", name: "x", avatar: undefined }, level: 0, mine: false, time, body: { type: "locked", reason, since: 0, tried: 0 },
-    edited: false, quote: undefined, reactions: [], thread: undefined, mentionsMe: false, pinned: false, plainInEncrypted: false, unconfirmed: false, state: "sent", error: undefined, readers: [],
+    edited: false, quote: undefined, reactions: [], thread: undefined, mentionsMe: false, pinned: false, plainInEncrypted: false, state: "sent", error: undefined, readers: [],
 });
 const NOON = new Date(2026, 5, 4, 12).getTime();
 const opened = (key: string, time: number): Message => ({ ...closed(key, time), body: { type: "text", text: key, html: undefined, style: "text" } });
