@@ -35,6 +35,10 @@ export interface Entry {
     quoted: boolean;
     /** The user has been asked about it and wants it sent, late as it is. */
     sure?: boolean | undefined;
+    /** It may have arrived: a try has had no answer that says otherwise. */
+    maybe?: boolean | undefined;
+    /** It was taken back when it may have been on its way. Should it arrive, it is removed. */
+    withdrawn?: boolean | undefined;
     /** An object URL of the file, of this page. */
     local?: string | undefined;
 }
@@ -43,6 +47,8 @@ export const REDACTION = "m.room.redaction";
 /** Older ones are asked about before they go. */
 const STALE_MS = 24 * 3_600_000;
 const STALE = "stale";
+/** So long it is remembered that something was taken back. */
+const WITHDRAWN_MS = 30 * STALE_MS;
 /** So many files go up at a time. */
 const UPLOADS = 3;
 
@@ -65,6 +71,9 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     #ids = new Map<string, string>();
     /** What the leader has not told of yet. */
     #unheard = new Set<string>();
+    /** Nothing goes out before what was left by an earlier page is there: that is older. */
+    #loaded = false;
+    #withdrawn = new Map<string, Entry>();
     encrypt: Encrypt | undefined;
     sendFile: SendFile | undefined;
 
@@ -75,6 +84,7 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         this.engine = engine;
         engine.client.on(ClientEvent.Event, (event) => {
             const transaction = (event.getUnsigned() as { transaction_id?: string }).transaction_id;
+            this.#arrived(transaction, event.getId());
             const entry = this.#entries.find(({ txn, eventId }) => txn === transaction || (eventId !== undefined && eventId === event.getId()));
             if (!entry) return;
             entry.eventId = event.getId();
@@ -88,15 +98,23 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
 
     /** What was left when the page was closed, or by the tab that sent until now. */
     async load(): Promise<void> {
+        this.#loaded = false;
         const kept = (await kv.all<Entry>("outbox")).map(([, entry]) => entry).filter((entry) => this.engine.userId === ownerOf(entry));
-        for (const entry of kept.sort((a, b) => a.at - b.at)) {
-            if (entry.state === "sent" || entry.state === "sending") entry.tries++; // it may have arrived: the same id makes another try harmless
+        for (const entry of kept) {
+            if (entry.withdrawn) {
+                if (Date.now() - entry.at < WITHDRAWN_MS) this.#withdrawn.set(entry.txn, entry);
+                else this.#forget(entry);
+                continue;
+            }
+            // It may have arrived: the same id makes another try harmless.
+            if (entry.state === "sent" || entry.state === "sending") Object.assign(entry, { tries: entry.tries + 1, maybe: true });
             if (entry.state !== "failed") entry.state = "waiting";
             const same = this.#entries.find(({ txn }) => txn === entry.txn);
             if (same) Object.assign(same, entry, { local: same.local });
             else this.#entries.push(entry);
         }
-        this.#entries = this.#entries.filter((entry) => this.#settle(entry));
+        this.#entries = this.#entries.sort((a, b) => a.at - b.at).filter((entry) => this.#settle(entry));
+        this.#loaded = true;
         for (const room of new Set(this.#entries.map((entry) => entry.room))) this.#run(room);
     }
 
@@ -119,11 +137,13 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
 
     /** Put something at the end of the room's list. What concerns a message without an id names its transaction, and waits for it. */
     add(room: string, type: string, content: Record<string, unknown>, options: { thread?: string | undefined; quoted?: boolean; upload?: Upload | undefined } = {}): Entry {
+        // No two of one moment, and none before the last one, should the clock be set back: that is their order on the disk.
+        const last = Math.max(0, ...this.#entries.map(({ at }) => at));
         const entry: Entry = {
             txn: `w${Date.now().toString(36)}.${(this.#count++).toString(36)}.${crypto.randomUUID().slice(0, 8)}`,
             room, type, content,
             thread: options.thread,
-            at: Date.now(),
+            at: Math.max(Date.now(), last + 1),
             state: "waiting",
             tries: 0,
             error: undefined,
@@ -144,7 +164,7 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         if (!this.#settle(entry)) return;
         // Another change takes the place of one that was refused.
         const changed = entry.content["m.new_content"] && concerns(entry.content);
-        for (const each of this.#entries) if (changed && each.state === "failed" && each.content["m.new_content"] && concerns(each.content) === changed) this.#end(each);
+        for (const each of this.#entries) if (changed && each.state === "failed" && isChange(each, changed)) this.#end(each);
         this.#entries.push(entry);
         this.#keep(entry);
         this.#run(entry.room);
@@ -183,12 +203,30 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         for (const entry of this.#entries.filter((each) => each.error === error)) this.retry(entry.txn);
     }
 
-    /** Take an entry that has not gone out back. */
+    /** Take an entry back. What may have gone out is removed once it arrives. */
     cancel(txn: string): Entry | undefined {
         const entry = this.#entries.find((each) => each.txn === txn);
-        if (entry) this.#end(entry);
+        if (entry) this.#take(entry);
         this.leader?.("cancel", txn);
         return entry;
+    }
+
+    #take(entry: Entry): void {
+        this.#end(entry);
+        if (this.leader || !entry.maybe) return;
+        const kept = { ...entry, upload: undefined, local: undefined, withdrawn: true };
+        this.#withdrawn.set(entry.txn, kept);
+        if (entry.eventId) this.#arrived(entry.txn, entry.eventId);
+        else void kv.put("outbox", key(this.engine.userId, entry), { ...kept, owner: this.engine.userId });
+    }
+
+    /** What was taken back is in the room all the same. */
+    #arrived(txn: string | undefined, id: string | undefined): void {
+        const entry = this.#withdrawn.get(txn ?? "");
+        if (!entry || !id) return;
+        this.#withdrawn.delete(entry.txn);
+        this.#forget(entry);
+        if (entry.type !== REDACTION) this.add(entry.room, REDACTION, { redacts: id });
     }
 
     /** The connection is back. */
@@ -231,17 +269,19 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         return unsent(content).some((txn) => txn === concerns(content) || txn === rootOf(content) || this.#find(txn)?.state !== "failed");
     }
 
-    /** A message that has never gone out, or was refused, is changed where it stands. */
+    /** A message that cannot have arrived is changed where it stands. */
     #reworded({ content }: Entry): boolean {
         const words = content["m.new_content"] as Record<string, unknown> | undefined;
         const entry = words && this.#find(concerns(content) ?? "");
-        const { state, tries, error } = entry ?? {};
-        if (!entry || !(state === "failed" ? error !== STALE : state === "waiting" && tries === 0)) return false;
+        const { state, tries, error, maybe } = entry ?? {};
+        if (!entry || maybe || !(state === "failed" ? error !== STALE : state === "waiting" && tries === 0)) return false;
         const relation = entry.content["m.relates_to"];
         const whom = entry.quoted && this.engine.room(entry.room)?.findEventById(answered(entry.content) ?? "")?.getSender();
         const told = words?.["m.mentions"] as { user_ids?: string[] } | undefined;
         if (whom) Object.assign(words ?? {}, { "m.mentions": { ...told, user_ids: [...new Set([...(told?.user_ids ?? []), whom])] } });
         entry.content = { ...words, ...(relation !== undefined && { "m.relates_to": relation }) };
+        // Changes that were to follow it are older than this one.
+        for (const each of this.#entries) if (isChange(each, entry.txn)) this.#end(each);
         this.retry(entry.txn);
         return true;
     }
@@ -266,9 +306,13 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         this.#aborts.delete(entry.txn);
         if (entry.local) setTimeout(() => URL.revokeObjectURL(entry.local ?? ""), 60_000);
         this.#entries = this.#entries.filter((each) => each !== entry);
-        void kv.remove("outbox", key(this.engine.userId, entry));
+        this.#forget(entry);
         this.emit("change", entry.room);
         this.#run(entry.room);
+    }
+
+    #forget(entry: Entry): void {
+        void kv.remove("outbox", key(this.engine.userId, entry));
     }
 
     #keep(entry: Entry): void {
@@ -309,7 +353,7 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     }
 
     #run(room: string): void {
-        if (this.leader) return;
+        if (this.leader || !this.#loaded) return;
         this.#ahead();
         if (this.#running.has(room) || this.#timers.has(room)) return;
         const entry = this.#entries.find((each) => each.room === room && (each.state === "waiting" || each.state === "uploading") && !this.#waits(each));
@@ -326,8 +370,9 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     /** One try. The answer is how long to wait before the next one. */
     async #send(entry: Entry): Promise<number> {
         const { client } = this.engine;
+        const before = entry.maybe;
         try {
-            if (isStale(entry)) return this.#failed(entry, { errcode: STALE, httpStatus: 400 });
+            if (isStale(entry)) return this.#failed(entry, { errcode: STALE, httpStatus: 400 }, before);
             if (entry.upload) await this.#upload(entry);
             if (!this.#entries.includes(entry)) return 0;
             for (const txn of unsent(entry.content)) part(entry, txn); // it was refused
@@ -335,9 +380,13 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
             this.#keep(entry);
             const encrypted = client.getRoom(entry.room)?.hasEncryptionStateEvent() && entry.type !== "m.reaction" && entry.type !== REDACTION;
             const out = encrypted ? await this.#encrypted(entry) : entry;
+            if (!this.#entries.includes(entry)) return 0;
+            entry.maybe = true;
             const way = entry.type === REDACTION ? ["redact", String(entry.content["redacts"])] : ["send", out.type];
             const path = ["/rooms", ...[entry.room, ...way, entry.txn].map(encodeURIComponent)].join("/");
             const answer = await client.http.authedRequest<{ event_id: string }>(Method.Put, path, undefined, out.content);
+            this.#arrived(entry.txn, answer.event_id);
+            if (!this.#entries.includes(entry)) return 0; // its echo was faster, or it was taken back
             entry.state = "sent";
             entry.eventId = answer.event_id;
             this.#known(entry);
@@ -345,7 +394,7 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
             else this.#keep(entry);
             return 0;
         } catch (error) {
-            return this.#failed(entry, error);
+            return this.#failed(entry, error, before);
         }
     }
 
@@ -354,22 +403,32 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         return this.encrypt(entry.room, entry.type, entry.content).catch((error: unknown) => Promise.reject(encryptingFailed(error) as Error));
     }
 
-    #failed(entry: Entry, error: unknown): number {
+    #failed(entry: Entry, error: unknown, before: boolean | undefined): number {
         if (!this.#entries.includes(entry)) return 0;
         entry.tries++;
         const next = verdict(error, entry.tries);
-        if ("failed" in next) Object.assign(entry, { state: "failed", error: next.failed });
-        else entry.state = "waiting";
+        if (!("failed" in next)) {
+            entry.state = "waiting";
+            this.#keep(entry);
+            return next.wait;
+        }
+        Object.assign(entry, { state: "failed", error: next.failed, maybe: before });
+        // Nobody wants it any more: it was to be removed, or there is a later change of the same message.
+        const of = entry.content["m.new_content"] && concerns(entry.content);
+        const later = this.#entries.slice(this.#entries.indexOf(entry) + 1);
+        const unwanted = later.some((each) => (each.type === REDACTION ? concerns(each.content) === entry.txn : of && isChange(each, of)));
+        if (unwanted) this.#take(entry);
         // What is shown nowhere could be neither tried again nor given up.
-        if ("failed" in next && isMark(entry)) this.#end(entry);
+        else if (isMark(entry)) this.#end(entry);
         else this.#keep(entry);
-        if ("failed" in next) this.emit("failed", entry);
-        return "failed" in next ? 0 : next.wait; // later entries go on after one that failed
+        if (!unwanted) this.emit("failed", entry);
+        return 0; // later entries go on after one that failed
     }
 }
 
 /** A reaction or a removal: it stands at another message. */
 export const isMark = ({ type }: Entry): boolean => type === "m.reaction" || type === REDACTION;
+const isChange = ({ content }: Entry, of: unknown): boolean => content["m.new_content"] !== undefined && concerns(content) === of;
 /** Messages that are old are asked about, and what is done to one is not. */
 const isStale = (entry: Entry): boolean => !entry.sure && !isMark(entry) && Date.now() - entry.at > STALE_MS;
 

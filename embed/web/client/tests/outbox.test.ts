@@ -20,24 +20,27 @@ interface Try {
     content: Content;
     answer: (id: string) => void;
     refuse: () => void;
+    /** The network is away before there is an answer. */
+    lose: () => void;
 }
 
 /** A server that answers when it is told to. `next` is the next request that comes. */
 class Server {
     #come: ((found: Try) => void)[] = [];
     #had: Try[] = [];
+    #hear: ((event: object) => void)[] = [];
 
     readonly engine = {
         userId: `@${crypto.randomUUID()}:b`,
         on: () => undefined,
         room: () => null,
         client: {
-            on: () => undefined,
+            on: (_: string, hear: (event: object) => void) => this.#hear.push(hear),
             getRoom: () => null,
             http: {
                 authedRequest: (_: string, path: string, __: unknown, content: Content) =>
                     new Promise((done, fail) => {
-                        const found = { path, content, answer: (id: string) => done({ event_id: id }), refuse: () => fail(Object.assign(new Error(), { httpStatus: 403, errcode: "M_FORBIDDEN" })) };
+                        const found = { path, content, answer: (id: string) => done({ event_id: id }), refuse: () => fail(Object.assign(new Error(), { httpStatus: 403, errcode: "M_FORBIDDEN" })), lose: () => fail(new Error("no network")) };
                         const waiting = this.#come.shift();
                         if (waiting) waiting(found);
                         else this.#had.push(found);
@@ -51,9 +54,21 @@ class Server {
         return had ? Promise.resolve(had) : new Promise((come) => this.#come.push(come));
     }
 
+    /** The event comes to the newest page with a sync. */
+    tell(transaction_id: string, id: string): void {
+        this.#hear.at(-1)?.({ getUnsigned: () => ({ transaction_id }), getId: () => id });
+    }
+
     get idle(): boolean {
         return this.#had.length === 0;
     }
+}
+
+/** The list of a page that has what an earlier one left. */
+async function opened(server: Server): Promise<Box> {
+    const box = new Outbox(server.engine);
+    await box.load();
+    return box;
 }
 
 const say = (box: Box, body: string, relation?: Content, thread?: string): Entry =>
@@ -68,14 +83,16 @@ const becomes = (box: Box, entry: Entry, state: Entry["state"]): Promise<void> =
         look();
     });
 
+/** When nothing is left to be sent. */
+const empty = (box: Box): Promise<void> => new Promise((done) => box.on("change", () => box.all.length === 0 && done()));
+
 test("an answer waits for the id of what it answers, over a reload too", async () => {
     const server = new Server();
-    const before = new Outbox(server.engine);
+    const before = await opened(server);
     const first = say(before, "one");
     say(before, "yes", to(first.txn));
     await server.next(); // its answer never comes: the page goes
-    const box = new Outbox(server.engine);
-    await box.load();
+    await opened(server);
     const again = await server.next();
     assert.match(again.path, new RegExp(first.txn.replaceAll(".", "\\.")));
     again.answer("$1");
@@ -85,7 +102,7 @@ test("an answer waits for the id of what it answers, over a reload too", async (
 
 test("an answer to what is refused or taken back goes without it", async () => {
     const server = new Server();
-    const box = new Outbox(server.engine);
+    const box = await opened(server);
     const bad = say(box, "bad");
     const reply = say(box, "yes", to(bad.txn));
     (await server.next()).refuse();
@@ -100,7 +117,7 @@ test("an answer to what is refused or taken back goes without it", async () => {
 
 test("answers in a thread wait for its root, also for one that was refused", async () => {
     const server = new Server();
-    const box = new Outbox(server.engine);
+    const box = await opened(server);
     const root = say(box, "root");
     const answer = say(box, "so", under(root.txn), root.txn);
     const other = say(box, "something else");
@@ -118,7 +135,7 @@ test("answers in a thread wait for its root, also for one that was refused", asy
 
 test("answers in a thread whose root is taken back are asked about", async () => {
     const server = new Server();
-    const box = new Outbox(server.engine);
+    const box = await opened(server);
     const root = say(box, "root");
     const answer = say(box, "so", under(root.txn), root.txn);
     (await server.next()).refuse();
@@ -132,7 +149,7 @@ test("answers in a thread whose root is taken back are asked about", async () =>
 
 test("edits of edits keep their order", async () => {
     const server = new Server();
-    const box = new Outbox(server.engine);
+    const box = await opened(server);
     const first = say(box, "one");
     const edit = (body: string): Entry => box.add("!r", "m.room.message", { body: `* ${body}`, "m.new_content": { body }, "m.relates_to": { rel_type: "m.replace", event_id: first.txn } });
     const sent = await server.next();
@@ -147,7 +164,7 @@ test("edits of edits keep their order", async () => {
 
 test("a change that was refused stands at its message until it is tried again, given up or made anew", async () => {
     const server = new Server();
-    const box = new Outbox(server.engine);
+    const box = await opened(server);
     const edit = (body: string): Entry => box.add("!r", "m.room.message", { body: `* ${body}`, "m.new_content": { body }, "m.relates_to": { rel_type: "m.replace", event_id: "$1" } });
     const first = edit("two");
     (await server.next()).refuse();
@@ -159,7 +176,7 @@ test("a change that was refused stands at its message until it is tried again, g
 
 test("a reaction that was refused is gone", async () => {
     const server = new Server();
-    const box = new Outbox(server.engine);
+    const box = await opened(server);
     const told: (string | undefined)[] = [];
     const gone = new Promise<void>((done) => box.on("failed", ({ error }) => (told.push(error), done())));
     box.add("!r", "m.reaction", { "m.relates_to": { rel_type: "m.annotation", event_id: "$1", key: "+" } });
@@ -170,7 +187,7 @@ test("a reaction that was refused is gone", async () => {
 
 test("what is a day old is asked about, also where the page was never closed", async (t) => {
     const server = new Server();
-    const box = new Outbox(server.engine);
+    const box = await opened(server);
     const root = say(box, "on its way");
     const late = say(box, "late");
     const sent = await server.next();
@@ -182,4 +199,94 @@ test("what is a day old is asked about, also where the page was never closed", a
     assert.deepEqual([root.state, late.error], ["sent", "stale"]);
     box.retry(late.txn);
     assert.equal((await server.next()).content["body"], "late");
+});
+
+test("what is written before that of an earlier page is there goes after it", async (t) => {
+    const server = new Server();
+    say(await opened(server), "of before");
+    await server.next(); // its answer never comes: the page goes
+    const now = Date.now;
+    t.after(() => (Date.now = now));
+    Date.now = () => now() + 1_000;
+    const box = new Outbox(server.engine);
+    const fresh = say(box, "new");
+    await box.load();
+    const first = await server.next();
+    assert.deepEqual([first.content["body"], fresh.state], ["of before", "waiting"]);
+    first.answer("$1");
+    assert.equal((await server.next()).content["body"], "new");
+});
+
+test("what is taken back on its way is removed when it has arrived, by another page too", async () => {
+    const server = new Server();
+    const before = await opened(server);
+    const slip = say(before, "a slip");
+    const sent = await server.next();
+    before.cancel(slip.txn);
+    sent.answer("$1");
+    const removal = await server.next();
+    assert.deepEqual([removal.content, before.all.length], [{ redacts: "$1" }, 1]);
+    server.tell(before.all[0]?.txn ?? "", "$2");
+    removal.answer("$2");
+    const other = say(before, "another slip");
+    await server.next(); // its answer never comes
+    before.cancel(other.txn);
+    const box = await opened(server);
+    assert.ok(server.idle);
+    server.tell(other.txn, "$3");
+    assert.deepEqual((await server.next()).content, { redacts: "$3" });
+    assert.equal(box.all.length, 1);
+});
+
+test("what may have arrived is not changed where it stands", async () => {
+    const server = new Server();
+    const box = await opened(server);
+    const entry = say(box, "one");
+    (await server.next()).lose();
+    await becomes(box, entry, "waiting");
+    await new Promise(setImmediate);
+    box.hurry();
+    (await server.next()).refuse();
+    await becomes(box, entry, "failed");
+    box.add("!r", "m.room.message", { body: "* two", "m.new_content": { body: "two" }, "m.relates_to": { rel_type: "m.replace", event_id: entry.txn } });
+    box.retry(entry.txn);
+    const again = await server.next();
+    assert.deepEqual(again.content, { body: "one" });
+    again.answer("$1");
+    assert.equal((await server.next()).content["body"], "* two");
+});
+
+test("what was to be removed is gone when it is refused", async () => {
+    const server = new Server();
+    const box = await opened(server);
+    const told: Entry[] = [];
+    box.on("failed", (entry) => told.push(entry));
+    const slip = say(box, "a slip");
+    const sent = await server.next();
+    box.add("!r", "m.room.redaction", { redacts: slip.txn });
+    const gone = empty(box);
+    sent.refuse();
+    await gone;
+    assert.deepEqual([box.all, told], [[], []]);
+});
+
+test("of two changes the later one stands, whatever becomes of the message and of the earlier one", async () => {
+    const server = new Server();
+    const box = await opened(server);
+    const change = (of: string, body: string): Entry => box.add("!r", "m.room.message", { body: `* ${body}`, "m.new_content": { body }, "m.relates_to": { rel_type: "m.replace", event_id: of } });
+    const first = say(box, "one");
+    const sent = await server.next();
+    change(first.txn, "two");
+    sent.refuse();
+    await becomes(box, first, "failed");
+    change(first.txn, "three");
+    const again = await server.next();
+    assert.deepEqual([again.content, box.all.length], [{ body: "three" }, 1]);
+    again.answer("$1");
+    change("$1", "four");
+    const earlier = await server.next();
+    change("$1", "five");
+    earlier.refuse();
+    assert.equal((await server.next()).content["body"], "* five");
+    assert.deepEqual(box.all.map(({ content }) => content["body"]), ["three", "* five"]);
 });
