@@ -440,6 +440,17 @@ async def test_what_goes_wrong_is_said(browser: Browser, server: Server, anonymo
     assert not await toast.get_by_text("The bees said no").is_visible()
     await toast.get_by_text("Details").click()
     await toast.get_by_text("M_FORBIDDEN: The bees said no").wait_for()
+    # What was asked for stands there still. What is no command is sent as text only if that is wanted.
+    await becomes(maya.composer.input_value, "/topic Honey")
+    await maya.say("/shrgu so what")
+    asked = page.get_by_role("dialog", name="There is no command /shrgu")
+    await asked.get_by_text("/leave").wait_for()
+    await asked.get_by_role("button", name="Cancel").click()
+    await becomes(maya.composer.input_value, "/shrgu so what")
+    await maya.composer.press("Enter")
+    await asked.get_by_role("button", name="Send as text").click()
+    await maya.sees("/shrgu so what")
+    await becomes(maya.composer.input_value, "")
     # A panel that breaks leaves the conversation alone.
     await page.get_by_role("button", name="Room details").last.click()
     await page.get_by_role("tab", name="Members").click()

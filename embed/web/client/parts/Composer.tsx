@@ -7,6 +7,7 @@ import { Icon } from "../../ui/Icon.tsx";
 import { lazy } from "../../ui/lazy.tsx";
 import { t } from "../i18n/t.ts";
 import { contentOf, mentionsIn, pieces } from "../render/compose.ts";
+import { list as together } from "../render/dates.ts";
 import type { Message, Person, Rights, RoomRow } from "../sdk/types.ts";
 import { app, attempt, rooms, the } from "../stores/app.ts";
 import { draftKey, drafts, dropDraft, editKey, editOf, keepDraft, takeDrafts, type Mention } from "../stores/drafts.ts";
@@ -16,7 +17,7 @@ import { question } from "../stores/ui.ts";
 import { EmojiPicker } from "./Emoji.tsx";
 import { Face, RoomFace } from "./faces.tsx";
 import { sendUploads, type Spoken } from "./send.ts";
-import { type Option, optionsFor } from "./suggest.ts";
+import { commandNames, commandOf, type Option, optionsFor } from "./suggest.ts";
 import { addFiles, uploadsOf } from "../stores/uploads.ts";
 import { pickFiles, UploadTray } from "./Uploads.tsx";
 
@@ -213,12 +214,18 @@ export function Composer(props: Props): JSX.Element {
         reply && target ? { id: view.items.value.find((item) => item.key === reply.key)?.id || target, sender: reply.sender.id } : undefined,
         thread ? { root: thread, last: view.items.value.findLast((item) => item.kind === "message" && item.id !== "")?.id } : undefined,
     ];
-    const send = async (): Promise<void> => {
+    const send = async (asText = false): Promise<void> => {
         const value = (field.current?.value ?? text).trim();
         const files = uploadsOf(key);
         if (!value && files.length === 0) return;
         if (edit && !value) return;
-        if (/^\/\w/.test(value) && !edit && (await runCommand(value))) return done()();
+        const command = edit || asText ? undefined : commandOf(value);
+        if (command && !command.known) {
+            question.value = { title: t("command.unknown", { name: `/${command.name}` }), text: t("command.unknown-text", { names: together(commandNames()) }), yes: t("command.as-text"), run: () => void send(true) };
+            return;
+        }
+        const ran = command && (await runCommand(command.name, command.rest));
+        if (ran !== undefined) return ran ? done()() : undefined;
         if (value.length > LONGEST) {
             question.value = {
                 title: t("composer.long"), text: t("composer.long-text"), yes: t("composer.as-file"),
@@ -258,24 +265,20 @@ export function Composer(props: Props): JSX.Element {
         await attempt(() => sendUploads(key, row.id, thread, "", to, inThread, said));
         if (!view.atEnd.value) await view.open().catch(() => undefined);
     };
-    const runCommand = async (value: string): Promise<boolean> => {
-        const [, name = "", rest = ""] = /^\/(\w+)\s*([^]*)$/.exec(value) ?? [];
+    /** Whether it worked; undefined for what is sent. */
+    const runCommand = async (name: string, rest: string): Promise<boolean | undefined> => {
         const { commands } = the();
-        const id = rest.trim();
         const known: Record<string, () => Promise<unknown>> = {
-            invite: () => commands.invite(row.id, id),
-            kick: () => commands.kick(row.id, id),
-            ban: () => commands.ban(row.id, id),
-            unban: () => commands.unban(row.id, id),
+            invite: () => commands.invite(row.id, rest),
+            kick: () => commands.kick(row.id, rest),
+            ban: () => commands.ban(row.id, rest),
+            unban: () => commands.unban(row.id, rest),
             topic: () => commands.setState(row.id, "m.room.topic", { topic: rest }),
             nick: () => commands.setName(rest),
             leave: () => commands.leave(row.id),
         };
-        if (name === "me" || name === "plain") return false;
-        const command = known[name];
-        if (!command) return false;
-        await attempt(command);
-        return true;
+        const run = known[name];
+        return run && (await attempt(() => run().then(() => true))) === true;
     };
 
     const onKey = (event: KeyboardEvent): void => {

@@ -17,6 +17,15 @@ export interface Option {
 const MOST = 8;
 const COMMANDS = ["me", "plain", "invite", "kick", "ban", "unban", "topic", "nick", "leave"] as const;
 
+/** The command that a text begins with, and whether there is such a one. Paths (`/etc/hosts`) and `//` begin none. */
+export function commandOf(text: string): { name: string; rest: string; known: boolean } | undefined {
+    const [whole, name = ""] = /^\/(\p{L}[\p{L}\d_-]*)(?=\s|$)/u.exec(text) ?? [];
+    return whole === undefined ? undefined : { name, rest: text.slice(whole.length).trim(), known: COMMANDS.some((each) => each === name) };
+}
+
+/** All of them, as one writes them. */
+export const commandNames = (): string[] => COMMANDS.map((name) => `/${name}`);
+
 function best<T>(all: readonly T[], term: string, words: (each: T) => string[]): T[] {
     return all
         .map((each, at) => ({ each, at, value: term ? Math.max(...words(each).map((word) => score(word, term))) : 1 }))

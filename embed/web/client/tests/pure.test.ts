@@ -13,6 +13,7 @@ import { format, matrixLink, parse } from "../routes.ts";
 import { badge, type Counts } from "../sdk/badge.ts";
 import { clean, unquoted } from "../sdk/text.ts";
 import type { Message } from "../sdk/types.ts";
+import { commandOf } from "../parts/suggest.ts";
 import { fold, score } from "../stores/score.ts";
 
 const COUNTS: Counts = {
@@ -137,6 +138,14 @@ test("mentions, replies and edits as the specification has them", async () => {
     assert.deepEqual(edit["m.relates_to"], { rel_type: "m.replace", event_id: "$e" });
     assert.equal((edit["m.new_content"] as { body: string }).body, "new");
     assert.equal((await contentOf({ text: "/me waves", mentions: [], reply: undefined, thread: undefined, edit: undefined }))["msgtype"], "m.emote");
+});
+
+test("what begins with a slash is a command, a path or a text", async () => {
+    assert.deepEqual(commandOf("/kick  @ada:b \n"), { name: "kick", rest: "@ada:b", known: true });
+    assert.deepEqual(commandOf("/shrgu\nso"), { name: "shrgu", rest: "so", known: false });
+    assert.equal(commandOf("/вийти")?.known, false);
+    for (const text of ["/etc/hosts", "//leave", "/", "/ leave", "/5 of them", " /leave", "to /leave"]) assert.equal(commandOf(text), undefined, text);
+    assert.equal((await contentOf({ text: "//leave", mentions: [], reply: undefined, thread: undefined, edit: undefined }))["body"], "/leave");
 });
 
 test("languages: the same keys and slots, all plural forms", () => {
