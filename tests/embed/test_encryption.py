@@ -305,6 +305,15 @@ async def test_the_recovery_key_is_offered_kept_once_it_is_saved_and_opens_a_dev
 
 
 MEDIA = Path(__file__).parent / "media"
+# The page itself can neither open nor close files of encrypted rooms.
+NO_FILES = """() => {
+    for (const name of ["encrypt", "decrypt"]) {
+        const real = crypto.subtle[name];
+        SubtleCrypto.prototype[name] = function (how, ...rest) {
+            return how.name === "AES-CTR" ? Promise.reject(new Error("on the page")) : real.call(this, how, ...rest);
+        };
+    }
+}"""
 
 
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
@@ -312,6 +321,9 @@ async def test_pictures_and_films_are_sent_plain_and_encrypted(browser: Browser,
     ada, maya = await direct_chat(browser, server)
     # What is made smaller is so beside the page, which could not do it.
     await ada.page.evaluate("delete globalThis.OffscreenCanvas")
+    # So are files opened and closed.
+    await ada.page.evaluate(NO_FILES)
+    await maya.page.evaluate(NO_FILES)
     await _exchange(ada, maya)
     await ada.create_room(f"Garden {ada.name}")
     await maya.join(f"#garden-{ada.name}:{server.name}")

@@ -1,8 +1,8 @@
 // Bytes that cannot be addressed: encrypted files, and all media where the browser refuses the cookie.
 
-import { decrypt } from "./attachments.ts";
 import type { Engine } from "./engine.ts";
 import { address } from "./media.ts";
+import { decrypt } from "./sealing.ts";
 import type { EncryptedFile } from "./types.ts";
 
 /** Only these are shown; what claims to be anything else becomes bytes to download. */
@@ -26,13 +26,13 @@ function trim(): void {
     }
 }
 
-async function fetched(engine: Engine, mxc: string, onprogress?: (part: number) => void): Promise<ArrayBuffer> {
+async function fetched(engine: Engine, mxc: string, onprogress?: (part: number) => void): Promise<Blob> {
     const where = address(mxc);
     if (!where) throw new Error("no media id");
     const response = await engine.tokens.fetch(where);
     if (!response.ok) throw new Error(`status ${response.status}`);
     const total = Number(response.headers.get("Content-Length"));
-    if (!response.body || !total || !onprogress) return response.arrayBuffer();
+    if (!response.body || !total || !onprogress) return response.blob();
     const parts: Uint8Array<ArrayBuffer>[] = [];
     let size = 0;
     for (const reader = response.body.getReader(); ; ) {
@@ -42,7 +42,7 @@ async function fetched(engine: Engine, mxc: string, onprogress?: (part: number) 
         size += value.length;
         onprogress(size / total);
     }
-    return new Blob(parts).arrayBuffer();
+    return new Blob(parts);
 }
 
 /** The file as an object URL that lives until it is pushed out by newer ones. Throws if it cannot be had or was changed. */
@@ -55,11 +55,12 @@ export function blobUrl(engine: Engine, source: { url: string | undefined; file:
         return known.url;
     }
     const entry: Kept = { size: 0, url: Promise.resolve("") };
+    const shown = SHOWN.test(type) ? type : "application/octet-stream";
     entry.url = fetched(engine, mxc, onprogress).then(async (data) => {
-        const plain = source.file ? await decrypt(data, source.file) : data;
-        entry.size = plain.byteLength;
+        const plain = source.file ? await decrypt(data, source.file, shown) : data.slice(0, data.size, shown);
+        entry.size = plain.size;
         trim();
-        return URL.createObjectURL(new Blob([plain], { type: SHOWN.test(type) ? type : "application/octet-stream" }));
+        return URL.createObjectURL(plain);
     });
     entry.url.catch(() => kept.delete(mxc));
     kept.set(mxc, entry);

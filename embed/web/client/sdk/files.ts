@@ -1,10 +1,10 @@
 // What is said of a file before it is sent, and how it goes out.
 
-import { encrypt } from "./attachments.ts";
 import type { Engine } from "./engine.ts";
 import { withoutExif } from "./exif.ts";
 import type { Entry } from "./outbox.ts";
 import { look } from "./pictures.ts";
+import { encrypt } from "./sealing.ts";
 import type { Seen, Wish } from "./smaller.ts";
 import { clean } from "./text.ts";
 import { uploadBlob } from "./upload.ts";

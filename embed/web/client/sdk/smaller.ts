@@ -1,7 +1,8 @@
 // Pictures made smaller. The same file runs as a worker, so that a page does not halt while a large one is opened: the
-// module knows the address it came from (pictures.ts).
+// module knows the address it came from (beside.ts).
 
 import { encode } from "blurhash";
+import { serve } from "./serve.ts";
 
 /** What is wanted beside the size: what stands in for the picture while it comes, or a smaller one. */
 export type Wish = "hash" | "thumb";
@@ -12,7 +13,6 @@ export interface Seen {
     thumb?: Blob;
 }
 export interface Work {
-    id: number;
     source: Blob | ImageBitmap;
     wish: Wish;
 }
@@ -28,7 +28,7 @@ function drawn(source: ImageBitmap, most: { w: number; h: number }): OffscreenCa
 }
 
 /** Undefined for what is no picture. */
-export async function see(source: Blob | ImageBitmap, wish: Wish): Promise<Seen | undefined> {
+export async function run({ source, wish }: Work): Promise<Seen | undefined> {
     const bitmap = source instanceof Blob ? await createImageBitmap(source).catch(() => undefined) : source;
     if (!bitmap) return undefined;
     const { width, height } = bitmap;
@@ -39,8 +39,4 @@ export async function see(source: Blob | ImageBitmap, wish: Wish): Promise<Seen 
     return { width, height, ...(pixels && { hash: encode(pixels.data, pixels.width, pixels.height, 4, 3) }) };
 }
 
-if (typeof document === "undefined" && typeof postMessage === "function") {
-    const scope = globalThis as unknown as { onmessage: (event: MessageEvent<Work>) => void; postMessage(answer: object): void };
-    scope.onmessage = ({ data: { id, source, wish } }) =>
-        void see(source, wish).then((seen) => scope.postMessage({ id, seen }), (error: unknown) => scope.postMessage({ id, error: String(error) }));
-}
+serve(run);

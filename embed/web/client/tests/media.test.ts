@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { waveLine } from "../render/wave.ts";
+import { run } from "../sdk/attachments.ts";
 import { largestShown } from "../sdk/media.ts";
 import { ours } from "../sdk/scripts.ts";
 
@@ -24,4 +25,16 @@ test("scripts beside the page are ours, at addresses that say nothing else", () 
     for (const bad of ["https://evil.example/worker.js", "//evil.example/worker.js", "/assets/../_matrix/media/v3/x.js", "/worker.js?x", "/assets/a/b.js", "data:text/javascript,1", "blob:x", ""]) {
         assert.throws(() => ours(bad, origin), bad);
     }
+});
+
+test("a file under its own key is opened if not a bit of it has changed", async () => {
+    const text = new Blob(["the key is under the mat"], { type: "text/plain" });
+    const { blob, file } = await run({ blob: text });
+    assert.ok(file);
+    assert.deepEqual([blob.type, blob.size], ["application/octet-stream", text.size]);
+    const opened = await run({ blob, file, type: "image/png" });
+    assert.deepEqual([await opened.blob.text(), opened.blob.type], ["the key is under the mat", "image/png"]);
+    const bytes = new Uint8Array(await blob.arrayBuffer());
+    bytes[3] = (bytes[3] ?? 0) ^ 1;
+    await assert.rejects(run({ blob: new Blob([bytes]), file }), /changed on its way/);
 });
