@@ -348,6 +348,7 @@ async def _nothing_is_found(who: Person) -> None:
     await page.unroute("**/publicRooms**")
 
 
+CLIP = Path(__file__).parent / "media" / "clip.webm"
 GIF = b64decode("R0lGODlhAQABAIAAAP///wAAACH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==")
 KEY = {"kty": "oct", "alg": "A256CTR", "ext": True, "key_ops": ["decrypt"], "k": "A" * 43}
 # Half of a file comes, and no more.
@@ -382,6 +383,14 @@ async def test_moving_pictures(browser: Browser, server: Server, anonymous: Clie
     await page.wait_for_function("document.querySelector('button.img img').src.includes('/download/')")
     await maya.composer.hover()
     await page.wait_for_function("document.querySelector('button.img img').src.includes('/thumbnail/')")
+    # A film without a picture of its own shows its first one, and has not come whole for that.
+    kind = {"Content-Type": "video/webm"}
+    clip = (await noor.ok("POST", "/_matrix/media/v3/upload", data=CLIP.read_bytes(), headers=kind))["content_uri"]
+    film = {"msgtype": "m.video", "body": "hive.webm", "url": clip, "info": {"mimetype": "video/webm"}}
+    await noor.ok("PUT", f"/rooms/{room}/send/m.room.message/c", film)
+    still = page.get_by_role("button", name="Play hive.webm").locator("video")
+    drawn = "video => [video.preload, video.paused, video.readyState > 0 && video.videoWidth > 0]"
+    await becomes(lambda: still.evaluate(drawn), ["metadata", True, True])
     # An encrypted one says how much of it has come.
     file = {"v": "v2", "url": mxc, "key": KEY, "iv": "A" * 22, "hashes": {"sha256": "A" * 43}}
     film = {"msgtype": "m.video", "body": "bees.webm", "file": file, "info": {"mimetype": "video/webm", "size": 100}}

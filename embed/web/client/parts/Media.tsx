@@ -104,6 +104,7 @@ function Video({ body, message }: { body: MediaBodyData; message: Message }): JS
     const [open, setOpen] = useState(false);
     const poster = useSource(media.thumbnailFile ? { url: undefined, file: media.thumbnailFile } : media.thumbnail ? { url: media.thumbnail, file: undefined } : undefined, "image/jpeg", thumbnail(media.thumbnail, 400, 300, "scale"));
     const direct = media.file ? undefined : original(media.url);
+    const still = media.local ?? (media.thumbnail || media.thumbnailFile ? undefined : direct);
     const { src, failed, part } = useSource({ url: media.url, file: media.file }, media.type, direct, open);
     const about = [media.seconds ? duration(media.seconds) : "", media.size ? size(media.size) : ""].filter(Boolean).join(" · ");
     if (failed) return <div class="vid" style={{ aspectRatio: ratio(media) }}><Broken media={media} /></div>;
@@ -111,7 +112,8 @@ function Video({ body, message }: { body: MediaBodyData; message: Message }): JS
         return (
             <button type="button" class="vid" style={{ aspectRatio: ratio(media) }} aria-label={t("media.play", { name: media.name, about })} onClick={() => setOpen(true)}>
                 {media.blurhash && <Blur hash={media.blurhash} />}
-                {poster.src && <img src={poster.src} alt="" />}
+                {/* One without a picture of its own shows its first one. */}
+                {poster.src ? <img src={poster.src} alt="" /> : still && <video src={still} preload="metadata" muted playsInline tabIndex={-1} aria-hidden="true" />}
                 {open && part > 0 && <Ring part={part} label={t("media.coming")} />}
                 {message.progress === undefined && <span class={open ? "pl busy" : "pl"}><Icon name={open ? "hourglass" : "play"} /></span>}
                 {about && <span class="du">{about}</span>}
