@@ -8,6 +8,7 @@ import { RoomPage, Strip } from "../pages/Room.tsx";
 import { go, panel, type Route, route } from "../routes.ts";
 import { announced, app, loaded, me, openRow, rooms, toasts } from "../stores/app.ts";
 import { check } from "../stores/crypto.ts";
+import { begun } from "../stores/list.ts";
 import { newDialog, personCard, switcher } from "../stores/ui.ts";
 import { Boundary } from "./Boundary.tsx";
 import { Dialogs } from "./Dialogs.tsx";
@@ -113,6 +114,8 @@ const WITHOUT_LIST = new Set(["explore"]);
 export function Client(): JSX.Element {
     const to = route.value;
     useAbove(to);
+    const listed = loaded.value && rooms.value.size > 0;
+    useEffect(() => void (begun.value ||= listed), [listed]);
     useEffect(() => {
         // On a new page the focus goes to its heading, so that a screen reader says where one is.
         if (to.page === "room" || to.page === "home") return undefined;

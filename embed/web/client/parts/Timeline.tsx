@@ -7,7 +7,7 @@ import { t, tt } from "../i18n/t.ts";
 import { day as dayText, full } from "../render/dates.ts";
 import { group, walled } from "../render/group.ts";
 import { panel } from "../routes.ts";
-import type { Happening, Message } from "../sdk/types.ts";
+import type { Happening, Item, Message } from "../sdk/types.ts";
 import { me } from "../stores/app.ts";
 import { keptRoom, type RoomView } from "../stores/room.ts";
 import { settings } from "../stores/settings.ts";
@@ -181,20 +181,26 @@ function drawn(days: ReturnType<typeof group>, actions: Actions, last?: string, 
 
 const nothing = (): void => undefined;
 
+const NONE: readonly Item[] = [];
+const FIRST_ITEMS = 12;
+
 /** The end of a conversation as it was when the page went, while the SDK comes. It can be read, not acted on. */
 export function KeptTimeline({ room }: { room: string }): JSX.Element {
     const scroller = useRef<HTMLDivElement>(null);
     const kept = keptRoom.value;
-    const items = kept?.room === room ? kept.items : [];
+    const items = kept?.room === room ? kept.items : NONE;
+    // What is in view comes first, as in the list.
+    const [all, setAll] = useState(false);
+    useEffect(() => setAll(true), []);
     useLayoutEffect(() => {
         if (scroller.current) scroller.current.scrollTop = scroller.current.scrollHeight;
-    }, [items]);
+    }, [items, all]);
     if (items.length === 0) return <TimelineSkeleton />;
     const actions: Actions = {
         context: { me: me.value.id, onPerson: nothing, nameOf: (user) => user }, roomId: room, thread: undefined, dm: false, mayReact: false,
         jump: nothing, react: nothing, pick: nothing, reply: nothing, menu: nothing, retry: nothing, cancel: nothing, person: nothing, unlock: nothing,
     };
-    return <div class="tl" ref={scroller} aria-busy="true"><ol class="col">{drawn(group(items, undefined), actions)}</ol></div>;
+    return <div class="tl" ref={scroller} aria-busy="true"><ol class="col">{drawn(group(all ? items : items.slice(-FIRST_ITEMS), undefined), actions)}</ol></div>;
 }
 
 /** Stands for what is not loaded yet, always as high. It comes when one scrolls near, or at a click. */

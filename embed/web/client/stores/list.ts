@@ -61,13 +61,23 @@ export interface Section {
     key: "favourites" | "all" | "low";
     rows: RoomRow[];
 }
+/** So many rows are in view at first; the others are drawn after that frame. */
+const FIRST_ROWS = 16;
+/** The list has been on the screen. */
+export const begun = signal(false);
+
 export const sections = computed<Section[]>(() => {
     const all: Section[] = [
         { key: "favourites", rows: shown.value.filter((row) => row.favourite) },
         { key: "all", rows: shown.value.filter((row) => !row.favourite && !row.low) },
         { key: "low", rows: shown.value.filter((row) => row.low && !row.favourite) },
     ];
-    return all.filter(({ rows: each }) => each.length > 0);
+    let left = begun.value ? Infinity : FIRST_ROWS;
+    return all.filter(({ rows: each }) => each.length > 0).map(({ key, rows: each }) => {
+        const part = each.slice(0, left);
+        left -= part.length;
+        return { key, rows: part };
+    });
 });
 
 /** The sum over a set of rooms, for a space, the rail and the title. */
