@@ -4,6 +4,7 @@ import test from "node:test";
 import { more } from "../i18n/en.more.ts";
 import { settings } from "../i18n/en.settings.ts";
 import { fill } from "../i18n/t.ts";
+import { dressed } from "../i18n/xx.ts";
 import { uk } from "../i18n/uk.ts";
 import { en } from "../i18n/en.ts";
 import { contentOf, formatted } from "../render/compose.ts";
@@ -154,6 +155,12 @@ test("languages: the same keys and slots, all plural forms", () => {
     for (const [n, word] of [[1, "учасник"], [2, "учасники"], [5, "учасників"], [21, "учасник"], [112, "учасників"]] as const) {
         assert.equal(fill(uk["room.members"], { n }, "uk"), `${n} ${word}`);
     }
+});
+
+test("the language that is none is longer, has accents and keeps slots", () => {
+    assert.equal(dressed("{n} Messages"), "{n} Ṁéšš\u0227ğéš".replace("\u0227", "ȧ") + " ~~~~");
+    assert.equal(dressed("Send"), "Šéñđ~~");
+    assert.match(dressed("a sentence of several words that go on"), / ~{7} ~{7} ~+$/);
 });
 
 /** Sources without those whose name a pattern allows, by path. */
