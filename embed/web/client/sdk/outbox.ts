@@ -65,8 +65,10 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     #uploads = new Map<string, Promise<void>>();
     /** Whose upload was begun before its turn: that is done once. */
     #begun = new Set<string>();
-    /** The tab that sends, if it is not this one: what is to be done is told to it (ADR 0017). */
-    leader: ((name: "adopt" | "retry" | "cancel", what: Entry | string) => void) | undefined;
+    /** The tab that sends, if it is not this one: what is to be done is told to it, and it answers (ADR 0017). */
+    leader: ((name: "adopt" | "retry" | "cancel", what: Entry | string) => Promise<unknown>) | undefined;
+    /** What it has not answered yet: this tab does it should that one go. */
+    #asked = new Map<string, "retry" | "cancel">();
     /** The ids that messages of this page were given, by their transactions. */
     #ids = new Map<string, string>();
     /** What the leader has not told of yet. */
@@ -115,6 +117,8 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         }
         this.#entries = this.#entries.sort((a, b) => a.at - b.at).filter((entry) => this.#settle(entry));
         this.#loaded = true;
+        for (const [txn, name] of this.#asked) this[name](txn);
+        this.#asked.clear();
         for (const room of new Set(this.#entries.map((entry) => entry.room))) this.#run(room);
     }
 
@@ -154,7 +158,7 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         if (!this.leader && this.#reworded(entry)) return entry;
         if (this.leader) this.#unheard.add(entry.txn);
         this.adopt(entry);
-        this.leader?.("adopt", entry);
+        void this.leader?.("adopt", entry);
         return entry;
     }
 
@@ -173,7 +177,7 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     /** What the tab that sends has of all this. */
     mirror(entries: readonly Entry[]): void {
         const before = this.#entries;
-        this.#entries = entries.map((entry) => {
+        this.#entries = entries.filter(({ txn }) => this.#asked.get(txn) !== "cancel").map((entry) => {
             this.#unheard.delete(entry.txn);
             const same = before.find(({ txn }) => txn === entry.txn);
             if (!same) return entry;
@@ -186,11 +190,11 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
 
     /** What may not have reached the tab that sends. */
     again(): void {
-        for (const entry of this.#entries) if (this.#unheard.has(entry.txn)) this.leader?.("adopt", entry);
+        for (const entry of this.#entries) if (this.#unheard.has(entry.txn)) void this.leader?.("adopt", entry);
     }
 
     retry(txn: string): void {
-        if (this.leader) return this.leader("retry", txn);
+        if (this.leader) return this.#ask("retry", txn);
         const entry = this.#entries.find((each) => each.txn === txn);
         if (!entry) return;
         Object.assign(entry, { state: "waiting", error: undefined, tries: 0, sure: entry.sure || entry.error === STALE });
@@ -207,8 +211,13 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     cancel(txn: string): Entry | undefined {
         const entry = this.#entries.find((each) => each.txn === txn);
         if (entry) this.#take(entry);
-        this.leader?.("cancel", txn);
+        if (this.leader) this.#ask("cancel", txn);
         return entry;
+    }
+
+    #ask(name: "retry" | "cancel", txn: string): void {
+        this.#asked.set(txn, name);
+        void this.leader?.(name, txn).catch(() => undefined).finally(() => this.#asked.get(txn) === name && this.#asked.delete(txn));
     }
 
     #take(entry: Entry): void {

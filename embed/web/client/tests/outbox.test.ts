@@ -270,6 +270,27 @@ test("what was to be removed is gone when it is refused", async () => {
     assert.deepEqual([box.all, told], [[], []]);
 });
 
+test("what a tab asked of one that went is done by the tab that sends next", async () => {
+    const server = new Server();
+    const leader = await opened(server);
+    say(leader, "on its way");
+    const [slip, again] = [say(leader, "a slip"), say(leader, "not yet")];
+    await server.next();
+    const box = new Outbox(server.engine);
+    box.leader = () => new Promise(() => undefined); // it goes before it answers
+    const told = (): void => box.mirror(structuredClone(leader.all));
+    told();
+    box.cancel(slip.txn);
+    told(); // it did not know that yet
+    assert.deepEqual(box.all.map(({ content }) => content["body"]), ["on its way", "not yet"]);
+    box.retry(again.txn);
+    box.leader = undefined;
+    await box.load();
+    (await server.next()).answer("$1");
+    assert.equal((await server.next()).content["body"], "not yet");
+    assert.equal(box.all.length, 2);
+});
+
 test("of two changes the later one stands, whatever becomes of the message and of the earlier one", async () => {
     const server = new Server();
     const box = await opened(server);

@@ -318,7 +318,7 @@ class Follower implements Following {
 
     use = (outbox: Outbox): void => {
         this.#outbox = outbox;
-        outbox.leader = (name, what) => void this.call("outbox", name, [typeof what === "string" ? what : { ...what, local: undefined }]);
+        outbox.leader = (name, what) => this.call("outbox", name, [typeof what === "string" ? what : { ...what, local: undefined }]);
         outbox.mirror(this.#entries);
     };
 
