@@ -68,9 +68,11 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     /** The tab that sends, if it is not this one: what is to be done is told to it, and it answers (ADR 0017). */
     leader: ((name: "adopt" | "retry" | "cancel", what: Entry | string) => Promise<unknown>) | undefined;
     /** What it has not answered yet: this tab does it should that one go. */
-    #asked = new Map<string, "retry" | "cancel">();
+    #asked = new Map<string, { name: "retry" | "cancel"; entry: Entry | undefined }>();
     /** The ids that messages of this page were given, by their transactions. */
     #ids = new Map<string, string>();
+    /** What of it can be removed, and where. */
+    #rooms = new Map<string, string>();
     /** What the leader has not told of yet. */
     #unheard = new Set<string>();
     /** Nothing goes out before what was left by an earlier page is there: that is older. */
@@ -87,6 +89,8 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         engine.client.on(ClientEvent.Event, (event) => {
             const transaction = (event.getUnsigned() as { transaction_id?: string }).transaction_id;
             this.#arrived(transaction, event.getId());
+            const asked = this.#asked.get(transaction ?? "")?.entry;
+            if (asked) asked.eventId = event.getId();
             const entry = this.#entries.find(({ txn, eventId }) => txn === transaction || (eventId !== undefined && eventId === event.getId()));
             if (!entry) return;
             entry.eventId = event.getId();
@@ -117,7 +121,11 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         }
         this.#entries = this.#entries.sort((a, b) => a.at - b.at).filter((entry) => this.#settle(entry));
         this.#loaded = true;
-        for (const [txn, name] of this.#asked) this[name](txn);
+        for (const [txn, { name, entry }] of this.#asked) {
+            // That tab may have sent it.
+            if (entry && !this.#find(txn)) this.#withdraw(entry);
+            else this[name](txn);
+        }
         this.#asked.clear();
         for (const room of new Set(this.#entries.map((entry) => entry.room))) this.#run(room);
     }
@@ -156,16 +164,30 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
             quoted: options.quoted ?? false,
         };
         if (!this.leader && this.#reworded(entry)) return entry;
-        if (this.leader) this.#unheard.add(entry.txn);
+        if (this.leader) {
+            this.#unheard.add(entry.txn);
+            this.#write(entry);
+        }
         this.adopt(entry);
-        void this.leader?.("adopt", entry);
+        this.#hand(entry);
         return entry;
+    }
+
+    /** From its answer on, what the tab that sends tells of is all there is. */
+    #hand(entry: Entry): void {
+        void this.leader?.("adopt", entry).then(() => this.#unheard.delete(entry.txn), () => undefined);
     }
 
     /** Take in what was made here, or in another tab. */
     adopt(entry: Entry): void {
         if (this.#entries.some(({ txn }) => txn === entry.txn)) return;
         if (!this.#settle(entry)) return;
+        // What was refused while one still thought it was on its way is removed at once.
+        const gone = entry.type === REDACTION && !this.leader ? this.#find(concerns(entry.content) ?? "") : undefined;
+        if (gone?.state === "failed") {
+            this.#forget(entry);
+            return this.#take(gone);
+        }
         // Another change takes the place of one that was refused.
         const changed = entry.content["m.new_content"] && concerns(entry.content);
         for (const each of this.#entries) if (changed && each.state === "failed" && isChange(each, changed)) this.#end(each);
@@ -177,7 +199,7 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     /** What the tab that sends has of all this. */
     mirror(entries: readonly Entry[]): void {
         const before = this.#entries;
-        this.#entries = entries.filter(({ txn }) => this.#asked.get(txn) !== "cancel").map((entry) => {
+        this.#entries = entries.filter(({ txn }) => this.#asked.get(txn)?.name !== "cancel").map((entry) => {
             this.#unheard.delete(entry.txn);
             const same = before.find(({ txn }) => txn === entry.txn);
             if (!same) return entry;
@@ -190,11 +212,11 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
 
     /** What may not have reached the tab that sends. */
     again(): void {
-        for (const entry of this.#entries) if (this.#unheard.has(entry.txn)) void this.leader?.("adopt", entry);
+        for (const entry of this.#entries) if (this.#unheard.has(entry.txn)) this.#hand(entry);
     }
 
     retry(txn: string): void {
-        if (this.leader) return this.#ask("retry", txn);
+        if (this.leader) return this.#ask("retry", txn, undefined);
         const entry = this.#entries.find((each) => each.txn === txn);
         if (!entry) return;
         Object.assign(entry, { state: "waiting", error: undefined, tries: 0, sure: entry.sure || entry.error === STALE });
@@ -210,23 +232,30 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     /** Take an entry back. What may have gone out is removed once it arrives. */
     cancel(txn: string): Entry | undefined {
         const entry = this.#entries.find((each) => each.txn === txn);
+        const [room, id] = [this.#rooms.get(txn), this.#ids.get(txn)];
         if (entry) this.#take(entry);
-        if (this.leader) this.#ask("cancel", txn);
+        else if (room && id && !this.leader) this.add(room, REDACTION, { redacts: id }); // it was seen before this was known
+        if (this.leader) this.#ask("cancel", txn, entry);
         return entry;
     }
 
-    #ask(name: "retry" | "cancel", txn: string): void {
-        this.#asked.set(txn, name);
-        void this.leader?.(name, txn).catch(() => undefined).finally(() => this.#asked.get(txn) === name && this.#asked.delete(txn));
+    #ask(name: "retry" | "cancel", txn: string, entry: Entry | undefined): void {
+        const asked = { name, entry };
+        this.#asked.set(txn, asked);
+        void this.leader?.(name, txn).catch(() => undefined).finally(() => this.#asked.get(txn) === asked && this.#asked.delete(txn));
     }
 
     #take(entry: Entry): void {
         this.#end(entry);
         if (this.leader || !entry.maybe) return;
-        const kept = { ...entry, upload: undefined, local: undefined, withdrawn: true };
-        this.#withdrawn.set(entry.txn, kept);
-        if (entry.eventId) this.#arrived(entry.txn, entry.eventId);
-        else void kv.put("outbox", key(this.engine.userId, entry), { ...kept, owner: this.engine.userId });
+        this.#withdraw(entry);
+    }
+
+    #withdraw(taken: Entry): void {
+        const entry = { ...taken, upload: undefined, withdrawn: true };
+        this.#withdrawn.set(entry.txn, entry);
+        this.#write(entry);
+        this.#arrived(entry.txn, entry.eventId);
     }
 
     /** What was taken back is in the room all the same. */
@@ -296,8 +325,9 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     }
 
     /** The event has an id: what waits for it can go out. Without one it was taken back. */
-    #known({ txn, eventId }: Entry): void {
+    #known({ txn, eventId, room, type }: Entry): void {
         if (eventId) this.#ids.set(txn, eventId);
+        if (type !== REDACTION) this.#rooms.set(txn, room);
         for (const each of this.#entries.filter(({ content }) => unsent(content).includes(txn))) {
             if (!eventId && concerns(each.content) === txn) {
                 this.#end(each);
@@ -324,8 +354,13 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         void kv.remove("outbox", key(this.engine.userId, entry));
     }
 
-    #keep(entry: Entry): void {
+    #write(entry: Entry): void {
         void kv.put("outbox", key(this.engine.userId, entry), { ...entry, local: undefined, owner: this.engine.userId });
+    }
+
+    #keep(entry: Entry): void {
+        // What the tab that sends knows is on the disk as it has it: here it may be older.
+        if (!this.leader) this.#write(entry);
         this.emit("change", entry.room);
     }
 

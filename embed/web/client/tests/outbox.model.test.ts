@@ -64,6 +64,10 @@ interface Said {
     to: string | undefined;
     kind: "message" | "reaction";
     taken: boolean;
+    /** The tab that followed when it was written there. */
+    tab: Page | undefined;
+    /** Where it was changed last. */
+    changed?: Page;
 }
 
 const refusal = { httpStatus: 403, errcode: "M_FORBIDDEN" };
@@ -78,6 +82,7 @@ class Page {
     readonly box: Box;
     readonly world: World;
     readonly user: string;
+    readonly userId: string;
     /** So many events it has heard of. */
     at: number;
     loaded = false;
@@ -85,6 +90,7 @@ class Page {
     #status: ((status: string) => void)[] = [];
 
     constructor(world: World, user: string, userId: string, at: number) {
+        this.userId = userId;
         this.world = world;
         this.user = user;
         this.at = at;
@@ -119,6 +125,7 @@ class Page {
     hear(): void {
         const event = this.loaded ? this.world.stream[this.at] : undefined;
         if (!event) return;
+        if (this === this.world.page && this.world.second) this.world.down.push("event");
         this.at++;
         const unsigned = event.user === this.user ? { transaction_id: event.txn } : {};
         for (const hear of this.#hear) hear({ getUnsigned: () => unsigned, getId: () => event.id });
@@ -149,6 +156,12 @@ class World {
     /** The clock was set back. */
     back = false;
     page = this.#open("ada");
+    /** Another tab, which follows, and what is on its way between the two, in its order. */
+    second: Page | undefined;
+    down: (readonly Entry[] | "event" | (() => void))[] = [];
+    up: { name: "adopt" | "retry" | "cancel"; what: Entry | string; done: () => void }[] = [];
+    /** Where somebody does something. */
+    #here: Page = this.page;
 
     #open(user: (typeof USERS)[number]): Page {
         return new Page(this, user, this.#ids.get(user) ?? "", this.#places.get(user) ?? 0);
@@ -173,6 +186,7 @@ class World {
 
     /** The page goes, and another comes, of the same user or another one. Its store may be older, and the clock another. */
     reload(user: (typeof USERS)[number], arrived: boolean, older: number, clock = 0): void {
+        while (this.second && this.up.length > 0) this.pass(true);
         for (const each of this.page.tries) if (arrived && !each.upload) each.take();
         const kept = this.#places.get(this.page.user) ?? 0;
         this.#places.set(this.page.user, Math.max(kept, this.page.at - older));
@@ -180,27 +194,89 @@ class World {
         this.back ||= clock < 0;
         mock.timers.reset();
         mock.timers.enable({ apis: ["setTimeout", "Date"], now });
-        this.page = this.#open(user);
+        this.page = this.#here = this.#open(user);
+        this.second = undefined;
+        this.up = [];
+    }
+
+    /** Another tab is opened. */
+    follow(): void {
+        if (this.second || !this.page.loaded) return;
+        const tab = new Page(this, this.page.user, this.page.userId, this.page.at);
+        tab.loaded = true;
+        tab.box.leader = (name, what) => new Promise<void>((done) => this.up.push({ name, what: structuredClone(what), done }));
+        this.down = [];
+        this.up = [];
+        this.second = tab;
+        this.tell();
+    }
+
+    /** The first tab says what it has. */
+    tell(): void {
+        if (this.second) this.down.push(structuredClone(this.page.box.all));
+    }
+
+    /** The next word reaches the other tab. */
+    pass(upwards: boolean): void {
+        if (!this.second) return;
+        const asked = upwards ? this.up.shift() : undefined;
+        if (asked) {
+            this.page.box[asked.name](asked.what as never);
+            this.down.push(asked.done);
+        }
+        const told = upwards ? undefined : this.down.shift();
+        if (told === "event") this.second.hear();
+        else if (typeof told === "function") told();
+        else if (told) this.second.box.mirror(told);
+    }
+
+    /** The first tab is closed, and the second one sends from here on. What the first has done is told by then. */
+    async rise(arrived: boolean): Promise<void> {
+        if (!this.second) return;
+        this.tell();
+        while (this.down.length > 0) {
+            this.pass(false);
+            await settled();
+        }
+        for (const each of this.page.tries) if (arrived && !each.upload) each.take();
+        const now = Date.now();
+        mock.timers.reset();
+        mock.timers.enable({ apis: ["setTimeout", "Date"], now });
+        this.page = this.#here = this.second;
+        this.second = undefined;
+        this.up = [];
+        this.page.box.leader = undefined;
+        await this.page.box.load();
+    }
+
+    get #tab(): Page | undefined {
+        return this.#here === this.second ? this.second : undefined;
+    }
+
+    /** In the one tab or the other. */
+    in(second: boolean): this {
+        this.#here = (second && this.second) || this.page;
+        return this;
     }
 
     get #mine(): Said[] {
-        return this.said.filter(({ user, taken, txn }) => user === this.page.user && !taken && (this.page.sent(txn) ?? this.#entry(txn)));
+        return this.said.filter(({ user, taken, txn }) => user === this.#here.user && !taken && (this.#here.sent(txn) ?? this.#entry(txn)));
     }
 
     #entry(txn: string): Entry | undefined {
-        return this.page.box.all.find((entry) => entry.txn === txn);
+        return this.#here.box.all.find((entry) => entry.txn === txn);
     }
 
     /** As the page names it: by its id once that is there. A page that was open before may still have the transaction. */
     #name(said: Said, old: boolean): string {
-        const id = this.page.sent(said.txn)?.id;
-        return id !== undefined && !(old && this.page.box.idOf(said.txn)) ? id : said.txn;
+        const id = this.#here.sent(said.txn)?.id;
+        return id !== undefined && !(old && this.#here.box.idOf(said.txn)) ? id : said.txn;
     }
 
     #say(room: string, content: Content, options: Parameters<Box["add"]>[3], root?: string): void {
         const number = this.#count++;
-        const { txn } = this.page.box.add(room, MESSAGE, { body: `m${number}`, ...content }, options);
-        this.said.push({ user: this.page.user, room, txn, number, body: `m${number}`, to: root, kind: "message", taken: false });
+        const { txn } = this.#here.box.add(room, MESSAGE, { body: `m${number}`, ...content }, options);
+        this.said.push({ user: this.#here.user, room, txn, number, body: `m${number}`, to: root, kind: "message", taken: false, tab: this.#tab });
     }
 
     say(room: number, file: boolean): void {
@@ -221,39 +297,42 @@ class World {
         if (!of) return;
         const body = `m${of.number}, changed ${this.#count++}`;
         if (of.body !== undefined) of.body = body;
-        this.page.box.add(of.room, MESSAGE, { body: `* ${body}`, "m.new_content": { body }, "m.relates_to": { rel_type: "m.replace", event_id: this.#name(of, old) } });
+        // Which of two tabs was first, nobody knows.
+        if (this.second && of.changed && of.changed !== this.#here) of.body = undefined;
+        of.changed = this.#here;
+        this.#here.box.add(of.room, MESSAGE, { body: `* ${body}`, "m.new_content": { body }, "m.relates_to": { rel_type: "m.replace", event_id: this.#name(of, old) } });
     }
 
     react(n: number, old: boolean): void {
         const to = chosen(this.#mine.filter(({ kind }) => kind === "message"), n);
         if (!to) return;
         const number = this.#count++;
-        const { txn } = this.page.box.add(to.room, "m.reaction", { body: `m${number}`, "m.relates_to": { rel_type: "m.annotation", event_id: this.#name(to, old), key: "+" } });
-        this.said.push({ user: this.page.user, room: to.room, txn, number, body: undefined, to: to.txn, kind: "reaction", taken: false });
+        const { txn } = this.#here.box.add(to.room, "m.reaction", { body: `m${number}`, "m.relates_to": { rel_type: "m.annotation", event_id: this.#name(to, old), key: "+" } });
+        this.said.push({ user: this.#here.user, room: to.room, txn, number, body: undefined, to: to.txn, kind: "reaction", taken: false, tab: this.#tab });
     }
 
     /** As the menu of a message does it, and a second press on a reaction. */
     remove(n: number): void {
         const of = chosen(this.#mine, n);
-        if (!of || this.page.sent(of.txn)) return;
+        if (!of || this.#here.sent(of.txn)) return;
         const state = this.#entry(of.txn)?.state;
         of.taken = true;
-        if (of.kind === "message" && (state === "sending" || state === "sent")) this.page.box.add(of.room, REDACTION, { redacts: of.txn });
-        else this.page.box.cancel(of.txn);
+        if (of.kind === "message" && (state === "sending" || state === "sent")) this.#here.box.add(of.room, REDACTION, { redacts: of.txn });
+        else this.#here.box.cancel(of.txn);
     }
 
     /** What stands still is tried again, or given up. */
     decide(n: number, again: boolean): void {
-        const entry = chosen(this.page.box.all.filter(({ state }) => state === "failed"), n);
+        const entry = chosen(this.#here.box.all.filter(({ state }) => state === "failed"), n);
         if (!entry) return;
-        if (again) this.page.box.retry(entry.txn);
+        if (again) this.#here.box.retry(entry.txn);
         else this.#giveUp(entry);
     }
 
     #giveUp(entry: Entry): void {
         this.#unsure(entry.txn);
         for (const each of this.said) if (each.txn === entry.txn) each.taken = true;
-        this.page.box.cancel(entry.txn);
+        this.#here.box.cancel(entry.txn);
     }
 
     /** Nobody knows any more what a message says whose change was refused or given up. */
@@ -296,12 +375,21 @@ class World {
         for (let step = 0; step < 2_000; step++) {
             await settled();
             this.look();
-            if (this.page.tries.length > 0) this.network(0, "answer");
+            if (this.up.length > 0 && this.second) this.pass(true);
+            else if (this.page.tries.length > 0) this.network(0, "answer");
             else if (this.page.at < this.stream.length) this.page.hear();
             else {
                 mock.timers.tick(WAIT_MS);
                 await settled();
-                if (this.page.tries.length === 0 && this.page.at === this.stream.length) return;
+                if (this.page.tries.length > 0 || this.page.at < this.stream.length || this.up.length > 0) continue;
+                this.tell();
+                while (this.second && this.down.length > 0) {
+                    this.pass(false);
+                    await settled();
+                }
+                const names = (tab: Page | undefined): string[] | undefined => tab?.box.all.map(({ txn }) => txn);
+                if (this.second) assert.deepEqual(names(this.second), names(this.page), "both tabs show the same");
+                return;
             }
         }
         assert.fail("there is no end of it");
@@ -328,10 +416,14 @@ class World {
             const last = there.findLast(({ content }) => concerns(content) === first.id && content["m.new_content"]);
             assert.equal(((last?.content["m.new_content"] ?? first.content) as Content)["body"], said.body);
         }
+        // Each tab keeps the order in which things were written in it.
         for (const room of ROOMS) {
-            const inOrder = this.stream.filter((event) => event.user === user && event.room === room && event.type === MESSAGE && !event.content["m.new_content"]);
-            const numbers = inOrder.filter(({ txn, content }) => !this.late.has(txn) && rootOf(content) === undefined).map(({ content }) => numberOf(content));
-            assert.deepEqual(numbers, [...numbers].sort((a, b) => a - b));
+            const inOrder = this.stream.filter((event) => event.user === user && event.room === room && event.type === MESSAGE && !event.content["m.new_content"] && rootOf(event.content) === undefined);
+            const numbers = inOrder.filter(({ txn }) => !this.late.has(txn)).map(({ content }) => numberOf(content));
+            for (const tab of new Set(this.said.map((each) => each.tab))) {
+                const there = numbers.filter((number) => this.said.some((each) => each.number === number && each.tab === tab));
+                assert.deepEqual(there, [...there].sort((a, b) => a - b));
+            }
         }
     }
 }
@@ -340,16 +432,20 @@ type Act = (world: World) => void | Promise<void>;
 const any = fc.nat(30);
 const yes = fc.boolean();
 const acts: fc.Arbitrary<[string, Act]> = fc.oneof(
-    { weight: 6, arbitrary: fc.tuple(any, fc.nat(9)).map(([room, file]): [string, Act] => [`say ${room} ${file}`, (world) => world.say(room, file === 0)]) },
-    { weight: 2, arbitrary: fc.tuple(any, yes, yes).map(([to, old, thread]): [string, Act] => [`answer ${to} ${old} ${thread}`, (world) => world.answer(to, old, thread)]) },
-    { weight: 3, arbitrary: fc.tuple(any, yes).map(([of, old]): [string, Act] => [`change ${of} ${old}`, (world) => world.change(of, old)]) },
-    { weight: 2, arbitrary: fc.tuple(any, yes).map(([to, old]): [string, Act] => [`react ${to} ${old}`, (world) => world.react(to, old)]) },
-    { weight: 2, arbitrary: any.map((of): [string, Act] => [`remove ${of}`, (world) => world.remove(of)]) },
-    { weight: 2, arbitrary: fc.tuple(any, yes).map(([of, again]): [string, Act] => [`decide ${of} ${again}`, (world) => world.decide(of, again)]) },
+    { weight: 6, arbitrary: fc.tuple(any, fc.nat(9), yes).map(([room, file, second]): [string, Act] => [`say ${room} ${file} ${second}`, (world) => world.in(second).say(room, file === 0)]) },
+    { weight: 2, arbitrary: fc.tuple(any, yes, yes, yes).map(([to, old, thread, second]): [string, Act] => [`answer ${to} ${old} ${thread} ${second}`, (world) => world.in(second).answer(to, old, thread)]) },
+    { weight: 3, arbitrary: fc.tuple(any, yes, yes).map(([of, old, second]): [string, Act] => [`change ${of} ${old} ${second}`, (world) => world.in(second).change(of, old)]) },
+    { weight: 2, arbitrary: fc.tuple(any, yes, yes).map(([to, old, second]): [string, Act] => [`react ${to} ${old} ${second}`, (world) => world.in(second).react(to, old)]) },
+    { weight: 2, arbitrary: fc.tuple(any, yes).map(([of, second]): [string, Act] => [`remove ${of} ${second}`, (world) => world.in(second).remove(of)]) },
+    { weight: 2, arbitrary: fc.tuple(any, yes, yes).map(([of, again, second]): [string, Act] => [`decide ${of} ${again} ${second}`, (world) => world.in(second).decide(of, again)]) },
     { weight: 12, arbitrary: fc.tuple(any, fc.constantFrom("answer", "answer", "answer", "lose", "drop", "refuse", "bar", "busy")).map(([of, fate]): [string, Act] => [`${fate} ${of}`, (world) => world.network(of, fate)]) },
     { weight: 6, arbitrary: fc.constant<[string, Act]>(["hear", (world) => world.page.hear()]) },
     { weight: 2, arbitrary: fc.constant<[string, Act]>(["streaming", (world) => world.page.streaming()]) },
     { weight: 2, arbitrary: fc.constant<[string, Act]>(["load", (world) => world.load()]) },
+    { weight: 2, arbitrary: fc.constant<[string, Act]>(["follow", (world) => world.follow()]) },
+    { weight: 2, arbitrary: fc.constant<[string, Act]>(["tell", (world) => world.tell()]) },
+    { weight: 8, arbitrary: yes.map((up): [string, Act] => [`pass ${up}`, (world) => world.pass(up)]) },
+    { weight: 1, arbitrary: yes.map((arrived): [string, Act] => [`rise ${arrived}`, (world) => world.rise(arrived)]) },
     { weight: 1, arbitrary: fc.constantFrom(1_000, WAIT_MS, DAY_MS).map((ms): [string, Act] => [`${ms} ms later`, () => mock.timers.tick(ms)]) },
     { weight: 1, arbitrary: fc.tuple(fc.constantFrom("ada", "ada", "maya"), yes, any, yes, fc.constantFrom(0, 0, -HOUR_MS)).map(([user, arrived, older, late, clock]): [string, Act] => [`reload ${user} ${arrived} ${older} ${late} ${clock}`, async (world) => {
         world.reload(user, arrived, older, clock);

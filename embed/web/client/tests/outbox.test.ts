@@ -311,3 +311,25 @@ test("of two changes the later one stands, whatever becomes of the message and o
     assert.equal((await server.next()).content["body"], "* five");
     assert.deepEqual(box.all.map(({ content }) => content["body"]), ["three", "* five"]);
 });
+
+test("what was refused while one was asked whether to remove it is gone at once, also for another tab", async () => {
+    const server = new Server();
+    const box = await opened(server);
+    const slip = say(box, "a slip");
+    (await server.next()).refuse();
+    await becomes(box, slip, "failed");
+    box.add("!r", "m.room.redaction", { redacts: slip.txn });
+    assert.deepEqual(box.all, []);
+    assert.deepEqual((await opened(server)).all, []);
+});
+
+test("what another tab takes back after it was sent and seen is removed", async () => {
+    const server = new Server();
+    const box = await opened(server);
+    const slip = say(box, "a slip");
+    (await server.next()).answer("$1");
+    server.tell(slip.txn, "$1");
+    assert.deepEqual(box.all, []);
+    box.cancel(slip.txn); // said before that tab had heard of it
+    assert.deepEqual((await server.next()).content, { redacts: "$1" });
+});
