@@ -255,6 +255,7 @@ async def test_invites_show_stripped_state(alice: Client, bob: Client) -> None:
         assert found["m.room.member", alice.user_id]["content"]["membership"] == "join", "who invites has a name"
         assert len(found) == len(events)
         assert found["m.room.name", ""]["content"]["name"] == "Party"
+        assert found["m.room.history_visibility", ""]["content"] == {"history_visibility": "shared"}
         assert {("m.room.create", ""), ("m.room.join_rules", "")} <= set(found)
         assert all({"type", "state_key", "sender", "content"} <= set(event) for event in events)
         assert room not in rooms(answer, "join")

@@ -60,6 +60,7 @@ STRIPPED_TYPES = (
     "m.room.join_rules",
     "m.room.canonical_alias",
     "m.room.encryption",
+    "m.room.history_visibility",  # beyond the specification's list, which need not be all: how far back they will see
 )
 """What a potential joiner gets to know of a room.  spec: client-server-api#stripped-state"""
 
