@@ -301,7 +301,7 @@ async def test_keys_at_a_desk(browser: Browser, server: Server, anonymous: Clien
     await page.keyboard.press("Escape")
     # A page says its name, and a list that comes back is where it was left.
     await page.goto(f"{maya.url}/#/settings/notifications")
-    await page.wait_for_function("document.title.endsWith('Settings · Hromada')")
+    await becomes(lambda: page.evaluate("document.title.endsWith('Settings · Hromada')"), True)
     scroll = page.locator("main .scroll")
     # What there is to scroll comes a moment later than the title, and the page hears of the scrolling with a frame.
     await becomes(lambda: scroll.evaluate(SCROLL), 120)

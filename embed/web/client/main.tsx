@@ -10,7 +10,7 @@ import { missing } from "../ui/lazy.tsx";
 import { Client } from "./parts/Client.tsx";
 import { chat } from "./i18n/en.chat.ts";
 import { rooms } from "./i18n/en.rooms.ts";
-import { type Key, learn, t } from "./i18n/t.ts";
+import { learn, t } from "./i18n/t.ts";
 import { go, openRoom, route } from "./routes.ts";
 import { DecryptionError, Engine, StreamSync } from "./sdk/engine.ts";
 import { end, type Session, stored } from "./sdk/session.ts";
@@ -23,6 +23,7 @@ import { waiting } from "./stores/list.ts";
 import { forgetViews, keptRoom } from "./stores/room.ts";
 import { keepList, showKept } from "./stores/snapshot.ts";
 import { beLeader, type Leader } from "./stores/tabs.ts";
+import { pageName } from "./stores/ui.ts";
 import { loadFiles, losing } from "./stores/uploads.ts";
 import { listenForKeys } from "./stores/keys.ts";
 import { watchForNotices } from "./stores/notify.ts";
@@ -113,9 +114,7 @@ export async function start(root: HTMLElement, session: Session, fresh: "login" 
     if (!following) await outbox.load();
     await engine.run();
     effect(() => {
-        const titles: Partial<Record<string, Key>> = { settings: "nav.settings", explore: "nav.explore", search: "list.search", admin: "nav.admin" };
-        const title = titles[route.value.page];
-        const name = openRow.value?.name ?? (title && t(title));
+        const name = pageName.value || openRow.value?.name;
         const count = waiting.value ? `(${waiting.value}) ` : "";
         document.title = `${count}${name ? `${name} · ` : ""}Hromada`;
     });

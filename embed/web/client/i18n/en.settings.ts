@@ -191,6 +191,8 @@ export const settings = {
     "verify.nobody": "Nobody answered",
     "verify.nothing": "Nothing was confirmed. You can start again at any time.",
     "verify.opening": "Older messages are opening: {n} of {total} keys.",
+    "verify.page": "Confirm a device",
+    "verify.page-person": "Confirm a person",
     "verify.person-done": "Confirmed",
     "verify.same": "Do both screens show the same emoji?",
     "verify.scanned": "Does the other device say that it scanned the code?",

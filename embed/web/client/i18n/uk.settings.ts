@@ -194,6 +194,8 @@ export const settings: Same<typeof en> = {
     "verify.nobody": "Ніхто не відповів",
     "verify.nothing": "Нічого не підтверджено. Можна почати знову будь-коли.",
     "verify.opening": "Старі повідомлення відкриваються: {n} з {total} ключів.",
+    "verify.page": "Підтвердити пристрій",
+    "verify.page-person": "Підтвердити людину",
     "verify.person-done": "Підтверджено",
     "verify.same": "Чи однакові емодзі на обох екранах?",
     "verify.scanned": "Чи інший пристрій показує, що відсканував код?",

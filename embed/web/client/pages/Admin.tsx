@@ -4,6 +4,7 @@ import { Empty, IconButton } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { lazy } from "../../ui/lazy.tsx";
 import { t } from "../i18n/t.ts";
+import { useTitle } from "../parts/PageTitle.tsx";
 import { TabBar } from "../parts/Rail.tsx";
 import { go } from "../routes.ts";
 import { admin as isAdmin } from "../stores/app.ts";
@@ -30,6 +31,7 @@ type Tab = (typeof TABS)[number][0];
 export function AdminPage({ tab, id }: { tab: string; id: string | undefined }): JSX.Element {
     const now: Tab = TABS.find(([each]) => each === tab)?.[0] ?? "users";
     const [reports, setReports] = useState(0);
+    useTitle(isAdmin.value ? a(now) : t("nav.admin"));
     useEffect(() => {
         if (isAdmin.value) void admin<{ total: number }>("GET", "/own/reports", undefined, { limit: 0 }).then(({ total }) => setReports(total), () => undefined);
     }, [now]);

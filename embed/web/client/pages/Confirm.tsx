@@ -11,6 +11,7 @@ import { personOf } from "../sdk/rooms.ts";
 import { recoveryProblem } from "../stores/recovery.ts";
 import { attempt, openRoomById, the, toast } from "../stores/app.ts";
 import { check, confirmed, cryptoState, recovery, restoring, theCrypto } from "../stores/crypto.ts";
+import { useTitle } from "../parts/PageTitle.tsx";
 import { pickFiles } from "../parts/Uploads.tsx";
 import { copied } from "./Room.tsx";
 import "../parts/asked.ts";
@@ -24,6 +25,7 @@ const Quiet = ({ children }: { children: ComponentChildren }): JSX.Element => <d
 
 /** Quiet pages around keys: confirm this device, save the recovery key, open with it. */
 export function ConfirmPage({ page }: { page: "verify" | "recovery" | "unlock" }): JSX.Element {
+    useTitle(t(page === "recovery" ? "recovery.key" : page === "unlock" ? "unlock.title" : check.value?.own === false ? "verify.page-person" : "verify.page"));
     if (cryptoState.value === "loading") return <Quiet><p class="nothing" role="status">{t("loading")}</p></Quiet>;
     if (cryptoState.value !== "ready") return <Quiet><p>{t("locked.no-crypto")}</p><button type="button" class="btn go" onClick={home}>{t("verify.to-chats")}</button></Quiet>;
     if (page === "recovery") return <Recovery />;

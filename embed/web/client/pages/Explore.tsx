@@ -5,6 +5,7 @@ import { Icon } from "../../ui/Icon.tsx";
 import { useScrolled } from "../../ui/scrolled.ts";
 import { t } from "../i18n/t.ts";
 import { RoomFace } from "../parts/faces.tsx";
+import { useTitle } from "../parts/PageTitle.tsx";
 import { TabBar } from "../parts/Rail.tsx";
 import { format, go, matrixLink, roomRoute, type Route } from "../routes.ts";
 import type { Found } from "../sdk/commands.ts";
@@ -65,6 +66,7 @@ function Loading(): JSX.Element {
 
 /** Public rooms of this server and of others. */
 export function Explore({ to }: { to: Extract<Route, { page: "explore" }> }): JSX.Element {
+    useTitle(t("nav.explore"));
     const [term, setTerm] = useState(to.query);
     const [kind, setKind] = useState<Kind>("all");
     const [server, setServer] = useState(to.server ?? "");

@@ -1,10 +1,10 @@
 // A lost password: a letter to the account's address, and a new password once its link was followed.
 
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { Field, PasswordField } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
-import { t } from "../i18n/t.ts";
+import { language, t } from "../i18n/t.ts";
 import { ask } from "../sdk/api.ts";
 import { askLetter, forget, proof, waiting, type Waiting } from "../sdk/letters.ts";
 import { CLIENT } from "../sdk/session.ts";
@@ -26,6 +26,9 @@ export function Forgot({ server, errorText, onDone }: Props): JSX.Element {
     const [said, setSaid] = useState("");
     const [error, setError] = useState("");
     const [busy, setBusy] = useState(false);
+    useEffect(() => {
+        document.title = `${m("forgot.title")} · Hromada`;
+    }, [language.value]);
     const run = async (what: () => Promise<void>): Promise<void> => {
         if (busy) return;
         setBusy(true);

@@ -11,7 +11,7 @@ import type { Person, RoomRow } from "../sdk/types.ts";
 import { attempt, openRoomById, rooms, the } from "../stores/app.ts";
 import { invites } from "../stores/list.ts";
 import { phone, reporting } from "../stores/ui.ts";
-import { PageTitle } from "../parts/PageTitle.tsx";
+import { PageTitle, useTitle } from "../parts/PageTitle.tsx";
 import "../parts/asked.ts";
 
 async function accept(target: string, via: string[]): Promise<void> {
@@ -136,6 +136,7 @@ function Knock({ target, via }: { target: string; via: string[] }): JSX.Element 
 /** All invitations, the newest first. */
 export function Invites(): JSX.Element {
     const list = invites.value;
+    useTitle(t("invite.title"));
     const [first, ...rest] = list;
     if (!first) return <main class="main"><Empty icon="mail-open" title={t("invite.none")} level={phone.value ? 1 : 2} /></main>;
     const { commands } = the();

@@ -7,7 +7,7 @@ import { searchEn, type SearchKey } from "../i18n/search.en.ts";
 import { searchUk } from "../i18n/search.uk.ts";
 import { fill, language, type Slots, t } from "../i18n/t.ts";
 import { Face } from "../parts/faces.tsx";
-import { PhoneTitle } from "../parts/PageTitle.tsx";
+import { PhoneTitle, useTitle } from "../parts/PageTitle.tsx";
 import { day, short } from "../render/dates.ts";
 import { format, go, roomRoute, type Route } from "../routes.ts";
 import { ApiError } from "../sdk/api.ts";
@@ -160,6 +160,7 @@ function Searched({ finder, scope }: { finder: Finder | null; scope: readonly st
 
 /** Messages by their words, here or everywhere. */
 export function Search({ to }: { to: Extract<Route, { page: "search" }> }): JSX.Element {
+    useTitle(t("list.search"));
     const [typed, setTyped] = useState(to.query);
     const [term, setTerm] = useState(to.query.trim());
     const [here, setHere] = useState(to.room);

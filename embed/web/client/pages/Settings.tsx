@@ -7,8 +7,9 @@ import { useScrolled } from "../../ui/scrolled.ts";
 import "../i18n/settings.ts";
 import { keepLocal, language, LANGUAGES, type Language, speak, t } from "../i18n/t.ts";
 import { KeysTable } from "../parts/KeysTable.tsx";
+import { useTitle } from "../parts/PageTitle.tsx";
 import { TabBar } from "../parts/Rail.tsx";
-import { short } from "../render/dates.ts";
+import { dayName, short } from "../render/dates.ts";
 import { go } from "../routes.ts";
 import type { Device } from "../sdk/account.ts";
 import { admin, attempt, signOut, the } from "../stores/app.ts";
@@ -34,6 +35,7 @@ export function SettingsPage({ tab }: { tab: string }): JSX.Element {
     const now: Tab = TABS.find(([each]) => each === tab)?.[0] ?? "profile";
     const box = useRef<HTMLDivElement>(null);
     const scrolled = useScrolled(box, `settings ${now}`);
+    useTitle(t("nav.settings"));
     const chosen = tab !== "";
     const menu = (
         <nav class="side" aria-label={t("nav.settings")}>

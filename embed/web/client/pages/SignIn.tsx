@@ -75,8 +75,9 @@ export function SignIn({ reason, user, onSession }: Props): JSX.Element {
     const [changed, setChanged] = useState(false);
     const insecure = !globalThis.isSecureContext;
     useEffect(() => {
-        document.title = `${t(registering ? "register.title" : "login.title")} · Hromada`;
-    }, [registering, language.value]);
+        // The page of lost passwords has texts of its own.
+        if (!forgetting) document.title = `${t(registering ? "register.title" : "login.title")} · Hromada`;
+    }, [registering, forgetting, language.value]);
     return (
         <div class="gate">
             <div class="form">

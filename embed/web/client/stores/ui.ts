@@ -33,6 +33,10 @@ export interface Question {
     run: () => void;
 }
 export const question = signal<Question | undefined>(undefined);
+/** There is a field for messages, which one may skip to. */
+export const composing = signal(false);
+/** What the page that is shown calls itself in the window's title; empty where that is the open room. */
+export const pageName = signal("");
 /** A width below which one pane is shown at a time. */
 export const phone = signal(false);
 
