@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from tests.embed.narrow import WIDE
 from tests.embed.people import PASSWORD, Person, local, person
 from tests.embed.test_access import violations
-from tests.support.client import Client, part
+from tests.support.client import Client, becomes, part
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -47,6 +48,25 @@ def places(room: str, invited: str) -> dict[str, str]:
         "unlock": ".quiet textarea",
         "recovery": ".key:not(:has(.bone))",
     }
+
+
+def titles(room: str, invited: str) -> dict[str, str]:
+    """What the window is called on some of them."""
+    return {
+        "explore": "Explore rooms",
+        "search": "Search",
+        "invites": "Invitation",
+        f"room/{invited}": "Shed",
+        f"room/{room}": "Garden of the long house by the river",
+        "verify": "Confirm a device",
+        "unlock": "Enter your recovery key",
+        "recovery": "Recovery key",
+    }
+
+
+async def _title(who: Person) -> str:
+    """Without the number of what waits."""
+    return re.sub(r"^\(\d+\) ", "", await who.page.title())
 
 
 async def _choose(who: Person, text_size: int, language: str) -> None:
@@ -117,9 +137,16 @@ async def test_small_screens(browser: Browser, server: Server, anonymous: Client
     # At the usual size, to screen readers.
     await ada.page.set_viewport_size({"width": 390, "height": 780})
     await look(ada, 15, "en")
+    named = titles(room, invited)
     for place, there in places(room, invited).items():
         if "settings/" not in place:
             await _open(ada, place, there)
+            if place in named:
+                await becomes(lambda: _title(ada), f"{named[place]} · Hromada")
+            if place == f"room/{invited}":
+                # Who invites, and how far back one will see.
+                await ada.page.get_by_text("1 room in common").wait_for()
+                await ada.page.get_by_text("You will see what was said before, too").wait_for()
             found += await violations(ada, place)
             found += [f"rtl {place}: {each}" for each in await ada.page.evaluate(TURNED)]
     # In a language whose texts are longer than ours.

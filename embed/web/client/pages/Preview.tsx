@@ -3,9 +3,11 @@ import { useEffect, useState } from "preact/hooks";
 import { Empty, IconButton } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { t } from "../i18n/t.ts";
+import { useCommon } from "../parts/common.ts";
 import { Face, RoomFace } from "../parts/faces.tsx";
 import { go, route } from "../routes.ts";
 import type { Found } from "../sdk/commands.ts";
+import { historyOf } from "../sdk/invited.ts";
 import { removed } from "../sdk/removed.ts";
 import type { Person, RoomRow } from "../sdk/types.ts";
 import { attempt, openRoomById, rooms, the } from "../stores/app.ts";
@@ -45,6 +47,8 @@ export function Preview({ target, via, row }: { target: string; via: string[]; r
         setBusy(false);
     };
     const inviter = useInviter(row);
+    const common = useCommon(inviter?.id).length;
+    useTitle(row?.name ?? found?.name ?? target);
     const bar = <header class="bar phone-only"><IconButton icon="arrow-left" flip label={t("room.back")} onClick={() => go({ page: "home" })} /><h4>{t(row?.membership === "invite" ? "invite.title" : "preview.title")}</h4></header>;
     if (!row && found === null) {
         return <main class="main">{bar}<Empty icon="search" title={t("preview.unknown")} text={target}><button type="button" class="btn" onClick={() => go({ page: "explore", query: "", server: undefined })}>{t("nav.explore")}</button></Empty></main>;
@@ -55,6 +59,8 @@ export function Preview({ target, via, row }: { target: string; via: string[]; r
     const rule = found?.joinRule ?? row?.joinRule ?? "invite";
     const { commands, engine } = the();
     const out = row && removed(engine, row.id);
+    const history = row && historyOf(engine, row.id);
+    const seen = history === "shared" && row?.encrypted ? "shared-encrypted" : history;
     return (
         <main class="main" aria-label={name}>
             {bar}
@@ -71,8 +77,8 @@ export function Preview({ target, via, row }: { target: string; via: string[]; r
                         <>
                             {inviter && (
                                 <div class="card">
-                                    <div class="set"><Face person={inviter} /><span class="grow"><b>{t("invite.by", { name: inviter.name })}</b><small>{row.inviteReason ?? inviter.id}</small></span></div>
-                                    <div class="set"><Icon name={row.encrypted ? "lock" : "lock-open"} /><span class="grow"><b>{t(row.encrypted ? "room.encrypted" : "room.plain")}</b></span></div>
+                                    <div class="set"><Face person={inviter} /><span class="grow"><b>{t("invite.by", { name: inviter.name })}</b><small>{[row.inviteReason ?? inviter.id, common ? t("person.common", { n: common }) : ""].filter(Boolean).join(" · ")}</small></span></div>
+                                    <div class="set"><Icon name={row.encrypted ? "lock" : "lock-open"} /><span class="grow"><b>{t(row.encrypted ? "room.encrypted" : "room.plain")}</b>{seen && <small>{t(`invite.history-${seen}`, { name: inviter.name })}</small>}</span></div>
                                 </div>
                             )}
                             <div class="row">

@@ -5,6 +5,7 @@ import { t } from "../i18n/t.ts";
 import type { Person } from "../sdk/types.ts";
 import { me, rooms, the } from "../stores/app.ts";
 import { score } from "../stores/score.ts";
+import { useCommon } from "./common.ts";
 import { Face } from "./faces.tsx";
 import "./asked.ts";
 
@@ -15,6 +16,8 @@ export function PeoplePicker({ chosen, onChange, label }: { chosen: readonly Per
     const [term, setTerm] = useState("");
     const [found, setFound] = useState<readonly Person[]>([]);
     const [at, move] = useState(0);
+    // Asked of one at a time: the one that Enter takes.
+    const common = useCommon(found[at]?.id).length;
     useEffect(() => {
         move(0);
         const wanted = term.trim();
@@ -74,7 +77,7 @@ export function PeoplePicker({ chosen, onChange, label }: { chosen: readonly Per
                 {found.map((person, index) => (
                     <button key={person.id} type="button" role="option" aria-selected={index === at} onClick={() => take(person)}>
                         <Face person={person} size="2.125rem" />
-                        <span class="grow cut">{person.name}<small class="sub block cut">{person.id}</small></span>
+                        <span class="grow cut">{person.name}<small class="sub block cut">{index === at && common > 0 ? `${person.id} · ${t("person.common", { n: common })}` : person.id}</small></span>
                     </button>
                 ))}
             </div>

@@ -5,7 +5,7 @@ import { Icon } from "../../ui/Icon.tsx";
 import { lazy } from "../../ui/lazy.tsx";
 import { language, t } from "../i18n/t.ts";
 import { copied } from "../pages/Room.tsx";
-import { clock } from "../render/dates.ts";
+import { clock, list } from "../render/dates.ts";
 import { shareLink } from "../routes.ts";
 import { personIn } from "../sdk/commands.ts";
 import { type About, aboutOf, profileOf } from "../sdk/profile.ts";
@@ -16,8 +16,12 @@ import { cryptoState } from "../stores/crypto.ts";
 import { rightsOf } from "../stores/room.ts";
 import { personCard, question, reporting } from "../stores/ui.ts";
 import { Choice } from "./Choice.tsx";
+import { useCommon } from "./common.ts";
 import { Face } from "./faces.tsx";
 import "./asked.ts";
+
+/** So many of the rooms in common are named. */
+const NAMED = 3;
 
 const PersonTrust = lazy(() => import("../pages/Trust.tsx").then(({ PersonTrust }) => PersonTrust), null);
 
@@ -34,6 +38,7 @@ export function PersonCard({ user, room }: { user: string; room: string | undefi
     const below = rights !== undefined && !mine && level < rights.level;
     const close = (): void => void (personCard.value = undefined);
     const [about, setAbout] = useState<About>();
+    const common = useCommon(user);
     useEffect(() => {
         let current = true;
         profileOf(commands.request, user).then((found) => {
@@ -63,6 +68,7 @@ export function PersonCard({ user, room }: { user: string; room: string | undefi
                 <div class="card">
                     {!mine && <button type="button" class="it" onClick={() => void write()}><Icon name="message-square" /><span>{t("person.write")}</span></button>}
                     {!mine && cryptoState.value === "ready" && <PersonTrust user={user} name={person.name} />}
+                    {common.length > 0 && <div class="it"><Icon name="users" /><span>{t("person.common", { n: common.length })}<small>{common.length > NAMED ? `${common.slice(0, NAMED).join(", ")}, …` : list(common)}</small></span></div>}
                     <button type="button" class="it" onClick={() => copied(shareLink(user))}><Icon name="link" /><span>{t("message.link")}</span></button>
                     {room && rights?.power && member?.membership === "join" && (below || mine) && (
                         <Choice icon="crown" label={t("person.role")} value={level >= 100 ? "100" : level >= 50 ? "50" : "0"} values={["0", "50", "100"].filter((each) => Number(each) <= rights.level)} name={(each) => t(`role.${each === "100" ? "admin" : each === "50" ? "moderator" : "member"}`)} disabled={false}

@@ -1,5 +1,8 @@
-// What a profile says of a person beside their name: pronouns, and where it is how late. Loaded by who shows or changes it.
+// What there is to know of a person beside their name: pronouns, where it is how late, the rooms one has in common. Loaded
+// by who shows or changes it.
 
+import type { Method } from "matrix-js-sdk/lib/http-api/method.js";
+import type { Engine } from "./engine.ts";
 import type { Ask } from "./loudness.ts";
 import { clean } from "./text.ts";
 
@@ -71,3 +74,20 @@ const renamed = (zone: string): string => known(NOW[zone]) || zone;
 /** The zones that this browser knows, and its own. */
 export const zones = (): string[] => [...new Set([...Intl.supportedValuesOf("timeZone").map(renamed), "UTC"])].sort();
 export const here = (): string => renamed(Intl.DateTimeFormat().resolvedOptions().timeZone);
+
+/** The rooms that one shares with somebody, by their ids; none where the server does not say. */
+export async function roomsWith(engine: Engine, user: string): Promise<string[]> {
+    const rooms: string[] = [];
+    let from: string | undefined;
+    try {
+        do {
+            const query = { user_id: user, ...(from && { from }) };
+            const { joined, next_batch } = await engine.client.http.authedRequest<{ joined: string[]; next_batch?: string }>("GET" as Method.Get, "/mutual_rooms", query, undefined, { prefix: "/_matrix/client/v1" });
+            rooms.push(...joined);
+            from = next_batch;
+        } while (from);
+    } catch {
+        // another server, or oneself
+    }
+    return rooms;
+}
