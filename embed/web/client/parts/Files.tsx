@@ -2,10 +2,11 @@ import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Empty, IconButton } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
-import { t } from "../i18n/t.ts";
+import { language, t } from "../i18n/t.ts";
 import { day, short, size } from "../render/dates.ts";
 import { panel } from "../routes.ts";
 import { cookie, thumbnail } from "../sdk/media.ts";
+import { threadsOf } from "../sdk/threads.ts";
 import { filesOf } from "../sdk/timeline.ts";
 import type { Message, RoomRow } from "../sdk/types.ts";
 import { attempt, openRoomById, the } from "../stores/app.ts";
@@ -52,13 +53,23 @@ export function Files({ row }: { row: RoomRow }): JSX.Element {
 
 const STRIP = 3;
 
-/** The newest pictures and films of a room, in one line. */
-export function MediaStrip({ row }: { row: RoomRow }): JSX.Element | null {
+/** How many files and threads a room has, in words; where that is not known, how many at least. */
+export interface Counts {
+    files: string;
+    threads: string;
+}
+const counted = ({ length }: readonly Message[], more: boolean): string => (length ? `${length.toLocaleString(language.value)}${more ? "+" : ""}` : "");
+
+/** The newest pictures and films of a room, in one line. Whoever shows it is told what else there is. */
+export function MediaStrip({ row, onCounts }: { row: RoomRow; onCounts: (counts: Counts) => void }): JSX.Element | null {
     const [list, setList] = useState<readonly Message[]>([]);
     useEffect(() => {
         let current = true;
-        void filesOf(the().engine, row.id, undefined).then(({ found }) => {
-            if (current) setList(found.filter(({ body }) => body.type === "image" || body.type === "video").slice(0, STRIP));
+        const { engine } = the();
+        void Promise.all([filesOf(engine, row.id, undefined), threadsOf(engine, row.id, false)]).then(([files, threads]) => {
+            if (!current) return;
+            onCounts({ files: counted(files.found, files.next !== undefined), threads: counted(threads.found, threads.more) });
+            setList(files.found.filter(({ body }) => body.type === "image" || body.type === "video").slice(0, STRIP));
         }, () => undefined);
         return () => void (current = false);
     }, [row.id]);

@@ -6,7 +6,8 @@ import { lazy } from "../../ui/lazy.tsx";
 import { t } from "../i18n/t.ts";
 import { copied, useActions, usePeople } from "../pages/Room.tsx";
 import { panel, go, route, shareLink } from "../routes.ts";
-import { messagesById, threadsOf } from "../sdk/timeline.ts";
+import { moreThreads, type Threads as Found, threadsOf } from "../sdk/threads.ts";
+import { messagesById } from "../sdk/timeline.ts";
 import type { Member, Message, RoomRow } from "../sdk/types.ts";
 import { attempt, me, openRoomById, rooms, the } from "../stores/app.ts";
 import { draftKey, handOn } from "../stores/drafts.ts";
@@ -17,19 +18,33 @@ import { handFilesOn } from "../stores/uploads.ts";
 import { inviteTo, jumping, personCard, reporting } from "../stores/ui.ts";
 import { Composer } from "./Composer.tsx";
 import { Face, RoomFace, useAnchor } from "./faces.tsx";
+import type { Counts } from "./Files.tsx";
 import { useComposerLock } from "./Locked.tsx";
 import { MessageRow } from "./Message.tsx";
 import { askToLeave } from "./RoomList.tsx";
 import { TimelineView } from "./Timeline.tsx";
 import { Menu } from "../../ui/controls.tsx";
 
-/** The fourth column: what there is to know of the room. */
+/** Whether the SDK has the room: the list is shown before that, as it was kept. */
+function useThere(room: string): boolean {
+    const { engine } = the();
+    const [there, setThere] = useState(engine.room(room) !== null);
+    useEffect(() => {
+        const look = (): void => setThere(engine.room(room) !== null);
+        look();
+        return there ? undefined : engine.on("rooms", look);
+    }, [room, there]);
+    return there;
+}
+
+/** The fourth column: what there is to know of the room. All of it is asked for anew once the room is there. */
 export function Panel({ row, shown }: { row: RoomRow; shown: string }): JSX.Element {
+    const key = String(useThere(row.id));
     if (shown.startsWith("thread:")) return <ThreadPanel row={row} root={shown.slice(7)} />;
-    if (shown === "threads") return <Threads row={row} />;
-    if (shown === "pinned") return <Pinned row={row} />;
-    if (shown === "files") return <Frame label={t("panel.files")} title={t("panel.files")} back="details"><Files row={row} /></Frame>;
-    return <Details row={row} tab={shown === "members" || shown === "settings" ? shown : "details"} />;
+    if (shown === "threads") return <Threads row={row} key={key} />;
+    if (shown === "pinned") return <Pinned row={row} key={key} />;
+    if (shown === "files") return <Frame label={t("panel.files")} title={t("panel.files")} back="details"><Files row={row} key={key} /></Frame>;
+    return <Details row={row} tab={shown === "members" || shown === "settings" ? shown : "details"} key={key} />;
 }
 
 function Frame({ label, title, back, children }: { label: string; title: ComponentChildren; back?: string | undefined; children: ComponentChildren }): JSX.Element {
@@ -85,6 +100,7 @@ function About({ row }: { row: RoomRow }): JSX.Element {
     const settings = settingsOf(row.id);
     const [loudness, setLoudness] = useState(commands.loudness(row.id));
     const [at, open, close] = useAnchor();
+    const [counts, setCounts] = useState<Counts>({ files: "", threads: "" });
     const link = shareLink(row.alias ?? row.id, undefined, row.alias ? [] : [commands.serverName]);
     return (
         <>
@@ -102,11 +118,11 @@ function About({ row }: { row: RoomRow }): JSX.Element {
                 <button type="button" onClick={() => copied(link)}><Icon name="link" /><span>{t("panel.share")}</span></button>
             </div>
             <button type="button" class="it" onClick={() => panel("pinned")}><Icon name="pin" /><span>{t("panel.pinned")}</span><span class="val">{settings?.pinned.length || ""}<Icon name="chevron-right" flip /></span></button>
-            <button type="button" class="it" onClick={() => panel("files")}><Icon name="folder-down" /><span>{t("panel.files")}</span><span class="val"><Icon name="chevron-right" flip /></span></button>
+            <button type="button" class="it" onClick={() => panel("files")}><Icon name="folder-down" /><span>{t("panel.files")}</span><span class="val">{counts.files}<Icon name="chevron-right" flip /></span></button>
             <button type="button" class="it" onClick={() => (jumping.value = row.id)}><Icon name="calendar" /><span>{t("jump.title")}</span></button>
-            <button type="button" class="it" onClick={() => panel("threads")}><Icon name="message-square-text" /><span>{t("room.threads")}</span><span class="val"><Icon name="chevron-right" flip /></span></button>
+            <button type="button" class="it" onClick={() => panel("threads")}><Icon name="message-square-text" /><span>{t("room.threads")}</span><span class="val">{counts.threads}<Icon name="chevron-right" flip /></span></button>
             <button type="button" class="it" onClick={() => panel("members")}><Icon name="users" /><span>{t("panel.members")}</span><span class="val">{row.members}<Icon name="chevron-right" flip /></span></button>
-            <MediaStrip row={row} />
+            <MediaStrip row={row} onCounts={setCounts} />
             <div class="rule" />
             <div class="it"><Icon name={row.encrypted ? "lock" : "lock-open"} /><span>{t(row.encrypted ? "room.encrypted" : "room.plain")}<small>{t(row.encrypted ? "room.encrypted-text" : "room.plain-text")}</small></span></div>
             {row.kind === "dm" && row.person && <button type="button" class="it" onClick={() => (personCard.value = { user: row.person ?? "", room: row.id })}><Icon name="user" /><span>{t("panel.person")}</span></button>}
@@ -222,20 +238,32 @@ function Hits({ row, list, onOpen }: { row: RoomRow; list: readonly Message[] | 
 }
 
 function Threads({ row }: { row: RoomRow }): JSX.Element {
-    const [list, setList] = useState<readonly Message[]>();
+    const [mine, setMine] = useState(false);
+    const [list, setList] = useState<Found>();
+    const { engine } = the();
+    const current = useRef(0);
+    const load = async (): Promise<void> => {
+        const asked = ++current.current;
+        const found = await threadsOf(engine, row.id, mine);
+        if (asked === current.current) setList(found);
+    };
     useEffect(() => {
-        let current = true;
-        const load = (): void => void threadsOf(the().engine, row.id).then((found) => current && setList(found));
-        load();
-        const stop = the().engine.on("timeline", (room) => room === row.id && load());
+        setList(undefined);
+        void load();
+        const stop = engine.on("timeline", (room) => void (room === row.id && load()));
         return () => {
-            current = false;
+            current.current++;
             stop();
         };
-    }, [row.id]);
+    }, [row.id, mine]);
+    const pill = (own: boolean): JSX.Element => <button type="button" class="pill" aria-pressed={mine === own} onClick={() => setMine(own)}>{t(own ? "thread.mine" : "filter.all")}</button>;
     return (
         <Frame label={t("room.threads")} title={t("room.threads")} back="details">
-            <div class="scroll" tabIndex={0}>{list?.length === 0 ? <p class="nothing">{t("thread.none")}</p> : <Hits row={row} list={list} onOpen={({ id }) => panel(`thread:${id}`)} />}</div>
+            <div class="scroll" tabIndex={0}>
+                <div class="pills inset" role="group" aria-label={t("list.filter")}>{pill(false)}{pill(true)}</div>
+                {list?.found.length === 0 && !list.more ? <p class="nothing">{t(mine ? "thread.none-mine" : "thread.none")}</p> : <Hits row={row} list={list?.found} onOpen={({ id }) => panel(`thread:${id}`)} />}
+                {list?.more && <div class="inset"><button type="button" class="btn" onClick={() => void attempt(() => moreThreads(engine, row.id, mine)).then(load)}>{t("more")}</button></div>}
+            </div>
         </Frame>
     );
 }

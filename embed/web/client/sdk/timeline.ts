@@ -277,20 +277,6 @@ async function threadSet(engine: Engine, room: Room, rootId: string): Promise<Ev
     return thread.timelineSet;
 }
 
-/** Everything that is a thread in the room, the last answered first. */
-export async function threadsOf(engine: Engine, roomId: string): Promise<Message[]> {
-    const room = engine.room(roomId);
-    if (!room) return [];
-    await room.createThreadsTimelineSets().catch(() => null);
-    await room.fetchRoomThreads().catch(() => undefined);
-    const pins = new Set(pinned(room));
-    return room
-        .getThreads()
-        .filter((thread) => thread.rootEvent && thread.length > 0)
-        .sort((a, b) => (b.replyToEvent?.getTs() ?? 0) - (a.replyToEvent?.getTs() ?? 0))
-        .map((thread) => messageOf(engine, room, thread.rootEvent as MatrixEvent, pins));
-}
-
 /** Messages by their ids, fetched where need be: pinned ones. */
 export async function messagesById(engine: Engine, roomId: string, ids: readonly string[]): Promise<Message[]> {
     const room = engine.room(roomId);
