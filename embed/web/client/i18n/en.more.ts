@@ -70,6 +70,8 @@ export const more = {
     "invite.none": "No invitations",
     "invite.sent": { one: "{n} invitation sent", other: "{n} invitations sent" },
     "invite.title": "Invitation",
+    "jump.after": "Next month",
+    "jump.before": "Previous month",
     "jump.go": "Go there",
     "jump.label": "Date",
     "jump.none": "Nothing was said here after that.",

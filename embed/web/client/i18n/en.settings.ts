@@ -49,6 +49,7 @@ export const settings = {
     "lang.language": "Language",
     "lang.spell": "Spell check",
     "lang.time": "Time",
+    "lang.week": "Week starts on",
     "look.bubbles": "Bubbles",
     "look.compact": "Compact",
     "look.conversation": "Conversation",

@@ -73,6 +73,8 @@ export const more: Same<typeof en> = {
     "invite.none": "Запрошень немає",
     "invite.sent": { one: "{n} запрошення надіслано", few: "{n} запрошення надіслано", many: "{n} запрошень надіслано", other: "{n} запрошення надіслано" },
     "invite.title": "Запрошення",
+    "jump.after": "Наступний місяць",
+    "jump.before": "Попередній місяць",
     "jump.go": "Перейти",
     "jump.label": "Дата",
     "jump.none": "Після того тут нічого не сказано.",

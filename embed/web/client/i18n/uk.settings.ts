@@ -52,6 +52,7 @@ export const settings: Same<typeof en> = {
     "lang.language": "Мова",
     "lang.spell": "Перевірка правопису",
     "lang.time": "Час",
+    "lang.week": "Тиждень починається",
     "look.bubbles": "Бульбашки",
     "look.compact": "Щільна",
     "look.conversation": "Розмова",

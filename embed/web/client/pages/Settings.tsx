@@ -201,6 +201,9 @@ function Appearance(): JSX.Element {
     );
 }
 
+/** What weeks begin with somewhere. */
+const STARTS = [1, 6, 7];
+
 function LanguageAndTime(): JSX.Element {
     const change = (value: Language): void => {
         keepLocal("hromada.language", value);
@@ -212,6 +215,7 @@ function LanguageAndTime(): JSX.Element {
             <div class="sect card">
                 <Row title={t("lang.language")}><select class="sel" value={language.value} aria-label={t("lang.language")} onChange={(event) => change(event.currentTarget.value as Language)}>{Object.entries(LANGUAGES).map(([code, name]) => <option key={code} value={code}>{name}</option>)}</select></Row>
                 <Row title={t("lang.time")}><Segments label={t("lang.time")} value={settings.value.hour12 ? "12" : "24"} onChange={(value) => set("hour12", value === "12")} options={[["24", "18:05"], ["12", "6:05 pm"]]} /></Row>
+                <Row title={t("lang.week")}><select class="sel" value={settings.value.weekStart} aria-label={t("lang.week")} onChange={(event) => set("weekStart", Number(event.currentTarget.value))}>{STARTS.map((day) => <option key={day} value={day}>{dayName(day)}</option>)}</select></Row>
                 <Toggle name="spellcheck" title="lang.spell" />
             </div>
         </>

@@ -37,6 +37,11 @@ export function day(time: number, now = Date.now()): string {
 
 export const full = (time: number): string => format({ dateStyle: "full", timeStyle: "short" }).format(time);
 
+/** The name of a day of the week: 1 is Monday, as 1 January 2024 was. */
+export const dayName = (day: number, weekday: "long" | "short" = "long"): string => format({ weekday }).format(new Date(2024, 0, day));
+export const monthName = (time: number): string => format({ month: "long", year: "numeric" }).format(time);
+export const date = (time: number): string => format({ dateStyle: "full" }).format(time);
+
 /** 0:34 */
 export function duration(seconds: number): string {
     const whole = Math.round(seconds);

@@ -17,6 +17,8 @@ export interface Settings {
     notifyText: boolean;
     quiet: boolean;
     hour12: boolean;
+    /** The day that weeks begin with: 1 is Monday, 6 Saturday, 7 Sunday. */
+    weekStart: number;
     letters: boolean;
     spellcheck: boolean;
     listWidth: number;
@@ -25,9 +27,16 @@ export interface Settings {
     previewsEncrypted: boolean;
 }
 
+/** What the week begins with where the browser is at home. */
+function weekStart(): number {
+    const { locale } = new Intl.DateTimeFormat().resolvedOptions();
+    const of = new Intl.Locale(locale) as Intl.Locale & { getWeekInfo?: () => { firstDay: number } };
+    return of.getWeekInfo?.().firstDay ?? 1;
+}
+
 const USUAL: Settings = {
     theme: "", textSize: 15, density: "roomy", order: "recent", style: "bubbles", sendWith: "enter", receipts: true, typing: true, sound: true, notify: true,
-    notifyText: true, quiet: false, hour12: new Intl.DateTimeFormat([], { hour: "numeric" }).resolvedOptions().hour12 ?? false, letters: true,
+    notifyText: true, quiet: false, hour12: new Intl.DateTimeFormat([], { hour: "numeric" }).resolvedOptions().hour12 ?? false, weekStart: weekStart(), letters: true,
     spellcheck: true, listWidth: 328, autoplay: true, previews: true, previewsEncrypted: false,
 };
 const KEY = "hromada.settings";
@@ -43,7 +52,7 @@ function read(): Settings {
 export const settings = signal<Settings>(read());
 
 /** What is the user's wherever they are. */
-const FOLLOWS = ["receipts", "typing", "letters", "autoplay", "previews", "previewsEncrypted", "hour12", "sendWith"] as const satisfies readonly (keyof Settings)[];
+const FOLLOWS = ["receipts", "typing", "letters", "autoplay", "previews", "previewsEncrypted", "hour12", "weekStart", "sendWith"] as const satisfies readonly (keyof Settings)[];
 /** Who tells the user's other devices what was chosen; nobody until the client runs. */
 export const others: { tell?: (name: string, value: unknown) => void } = {};
 

@@ -9,6 +9,7 @@ import { uk } from "../i18n/uk.ts";
 import { en } from "../i18n/en.ts";
 import { contentOf, formatted } from "../render/compose.ts";
 import { group } from "../render/group.ts";
+import { isoDay, weekdays, weeks } from "../render/month.ts";
 import { otherHost, pieces, safe } from "../render/links.ts";
 import { format, matrixLink, parse } from "../routes.ts";
 import { badge, type Counts } from "../sdk/badge.ts";
@@ -96,6 +97,22 @@ test("names lose what turns or hides", () => {
 test("quoted lines of old replies are dropped", () => {
     assert.equal(unquoted("> <@a:b> one\n> two\n\nanswer"), "answer");
     assert.equal(unquoted("> only a quote"), "> only a quote");
+});
+
+test("a month by weeks that begin on any day", () => {
+    // February 2026 began on a Sunday and had 28 days.
+    assert.deepEqual(weeks(2026, 1, 7).map((week) => [week[0], week[6]]), [[1, 7], [8, 14], [15, 21], [22, 28]]);
+    assert.deepEqual(weeks(2026, 1, 1)[0], [0, 0, 0, 0, 0, 0, 1]);
+    assert.deepEqual(weeks(2026, 1, 6)[0], [0, 1, 2, 3, 4, 5, 6]);
+    for (const first of [1, 6, 7]) {
+        for (let month = 0; month < 48; month++) {
+            const days = weeks(2024, month, first).flat().filter(Boolean);
+            assert.deepEqual(days, Array.from({ length: new Date(2024, month + 1, 0).getDate() }, (_, at) => at + 1));
+            const at = weeks(2024, month, first)[0]?.indexOf(1) ?? -1;
+            assert.equal(weekdays(first)[at], new Date(2024, month, 1).getDay() || 7);
+        }
+    }
+    assert.equal(isoDay(new Date(2026, 0, 4, 12)), "2026-01-04");
 });
 
 test("links: only harmless schemes", () => {
