@@ -1,17 +1,41 @@
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { IconButton } from "../../ui/controls.tsx";
+import { IconButton, Menu, type MenuItem } from "../../ui/controls.tsx";
 import { t } from "../i18n/t.ts";
+import { copied } from "../pages/Room.tsx";
 import { full } from "../render/dates.ts";
+import { shareLink } from "../routes.ts";
 import { original } from "../sdk/media.ts";
 import type { Message } from "../sdk/types.ts";
-import { attempt } from "../stores/app.ts";
-import { viewOf } from "../stores/room.ts";
-import { lightbox } from "../stores/ui.ts";
-import { Face } from "./faces.tsx";
+import { attempt, openRoomById, rooms, the } from "../stores/app.ts";
+import { rightsOf, viewOf } from "../stores/room.ts";
+import { details, lightbox, question, reporting } from "../stores/ui.ts";
+import { Face, useAnchor } from "./faces.tsx";
 import { download, useSource } from "./Media.tsx";
 
 const isPicture = (item: { kind: string }): item is Message => item.kind === "message" && (item as Message).body.type === "image" && (item as Message).id !== "";
+
+const close = (): void => void (lightbox.value = undefined);
+
+/** What can be done with the message of a picture. What leads away from the picture closes it. */
+function actions(room: string, thread: string | undefined, message: Message): MenuItem[] {
+    const { commands } = the();
+    const when = (yes: boolean, item: MenuItem): MenuItem[] => (yes ? [item] : []);
+    const instead = (run: () => void) => (): void => {
+        close();
+        run();
+    };
+    return [
+        ...when(!thread, { icon: "message-square-text", label: t("message.go"), run: instead(() => openRoomById(room, message.id)) }),
+        { icon: "link", label: t("message.link"), run: () => copied(shareLink(rooms.value.get(room)?.alias ?? room, message.id, [commands.serverName])) },
+        { icon: "info", label: t("message.details"), run: () => (details.value = { room, message }) },
+        ...when(!message.mine, { icon: "flag", label: t("message.report"), run: () => (reporting.value = { room, message }) }),
+        ...when(message.mine || (rightsOf(room)?.redact ?? false), {
+            icon: "trash-2", label: t("message.delete"), bad: true,
+            run: () => (question.value = { title: t("delete.title"), text: t("delete.text"), yes: t("delete.yes"), bad: true, run: instead(() => void attempt(() => commands.redact(room, message.id))) }),
+        }),
+    ];
+}
 
 /** A picture alone, as large as the window; arrows go through those of the room. */
 export function Lightbox({ room, thread, key_: first }: { room: string; thread: string | undefined; key_: string }): JSX.Element | null {
@@ -25,7 +49,7 @@ export function Lightbox({ room, thread, key_: first }: { room: string; thread: 
     const picture = pictures[at];
     const body = picture?.body.type === "image" ? picture.body : undefined;
     const { src, failed } = useSource(body?.media, body?.media.type ?? "", body?.media.file ? undefined : original(body?.media.url));
-    const close = (): void => void (lightbox.value = undefined);
+    const [menu, open, shut] = useAnchor();
     useLayoutEffect(() => {
         const before = document.activeElement;
         dialog.current?.showModal();
@@ -68,6 +92,7 @@ export function Lightbox({ room, thread, key_: first }: { room: string; thread: 
                 <IconButton icon="zoom-in" label={t("media.larger")} onClick={() => larger(1.5)} />
                 <IconButton icon="zoom-out" label={t("media.smaller")} onClick={() => larger(1 / 1.5)} />
                 <IconButton icon="download" label={t("media.download", { name: body.media.name, size: "" })} onClick={() => void attempt(() => download(body.media), "error.media")} />
+                <IconButton icon="ellipsis" label={t("message.more")} aria-haspopup="menu" onClick={open} />
                 <IconButton icon="x" label={t("close")} onClick={close} />
             </header>
             <figure onPointerDown={(event) => fingers.current.set(event.pointerId, event)} onPointerMove={moved} onPointerUp={lifted} onPointerCancel={lifted} onClick={(event) => event.target === event.currentTarget && close()}>
@@ -81,6 +106,7 @@ export function Lightbox({ room, thread, key_: first }: { room: string; thread: 
                 {at < pictures.length - 1 && <IconButton icon="chevron-right" flip class="nav r" label={t("media.next")} onClick={() => go(1)} />}
             </figure>
             {body.caption && <p class="small caption">{body.caption}</p>}
+            {menu && <Menu label={t("message.actions")} at={menu} items={actions(room, thread, picture)} onClose={shut} />}
         </dialog>
     );
 }
