@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
 
 from tests.embed.people import PASSWORD, Person, local, person
 from tests.embed.test_access import violations
 from tests.embed.test_small_screens import WIDE
-from tests.support.client import becomes
+from tests.support.admin import V2, administrator
+from tests.support.client import Client, becomes, part
 from tests.support.fixtures import StartServer
 from tests.support.mailserver import MailServer, environment, running_mail_server, text_of
+from tests.support.server import Server
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
@@ -86,6 +89,28 @@ async def _adds_and_removes(ada: Person, reader: Reader, first: str, second: str
     await page.get_by_role("button", name=f"Remove: {first}").wait_for(state="detached")
 
 
+async def _is_shown_to_administrators(ada: Person, server: Server, address: str) -> None:
+    """Who finds the account by it, and can take it away."""
+    page, user = ada.page, f"@{ada.name}:{server.name}"
+    path = f"{V2}/users/{part(user)}"
+    async with aiohttp.ClientSession() as http:
+        admin = await administrator(Client(http, server.url))
+        await admin.ok("PUT", path, {"admin": True})
+        await page.goto(f"{ada.url}/#/admin/users")
+        await page.reload()
+        await page.get_by_label("Name, address or e-mail").fill(address)
+        await page.get_by_role("row", name=user).wait_for()
+        await page.get_by_role("row").nth(2).wait_for(state="detached")
+        await page.get_by_role("link", name=user).click()
+        remove = page.get_by_role("button", name=f"Remove: {address}")
+        await remove.wait_for()
+        await looks_well(ada, "an account's address")
+        await remove.click()
+        await page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+        await remove.wait_for(state="detached")
+        assert (await admin.ok("GET", path))["threepids"] == []
+
+
 async def _forgets(ada: Person, reader: Reader, address: str) -> None:
     page = ada.page
     await page.goto(f"{ada.url}/#/login")
@@ -125,4 +150,6 @@ async def test_addresses_of_an_account(browser: Browser, start_server: StartServ
         await _adds_and_removes(ada, reader, first, second)
         await _forgets(away, Reader(away, mail), second)
         await becomes(lambda: is_signed_out(ada.page), True)
+        away.name = ada.name
+        await _is_shown_to_administrators(away, server, second)
         assert ada.faults == away.faults == []

@@ -75,7 +75,14 @@ async def test_people_and_tokens(browser: Browser, server: Server, anonymous: Cl
     who = await sign_in(browser, server, admin, viewport={"width": 1440, "height": 900})
     page = who.page
     await who.page.get_by_role("link", name="Administration").click()
-    await page.get_by_label("Name or address").fill(spam.user_id)
+    await page.get_by_label("Name, address or e-mail").fill(spam.user_id)
+    row = page.get_by_role("row", name=re.compile(spam.user_id))
+    await row.wait_for()
+    await page.get_by_role("row").nth(2).wait_for(state="detached")
+    await page.get_by_role("checkbox", name="Select all on this page").check()
+    await page.get_by_role("status").get_by_text("1 selected").wait_for()
+    await row.get_by_role("checkbox", checked=True).wait_for()
+    await page.get_by_role("button", name="Clear").click()
     await page.get_by_role("link", name=spam.user_id).click()
     await page.get_by_role("heading", name=spam.user_id[1:].split(":")[0]).or_(
         page.get_by_role("heading", name=spam.user_id)
@@ -126,7 +133,7 @@ async def test_what_people_have_uploaded(browser: Browser, server: Server, anony
     who = await sign_in(browser, server, admin, viewport={"width": 1440, "height": 900})
     page = who.page
     await go(who, "users")
-    await page.get_by_label("Name or address").fill(taras.user_id)
+    await page.get_by_label("Name, address or e-mail").fill(taras.user_id)
     row = page.get_by_role("row", name=re.compile(taras.user_id))
     await page.get_by_role("row").nth(2).wait_for(state="detached")
     assert [await row.locator("td.n").nth(at).inner_text() for at in (0, 1)] == ["1", "3 kB"]
@@ -153,7 +160,9 @@ async def test_rooms_and_reports(browser: Browser, server: Server, anonymous: Cl
     admin = await administrator(anonymous)
     ada = await anonymous.anonymous().register(fresh("ada"))
     name = fresh("Garden")
-    room = (await ada.ok("POST", "/createRoom", {"name": name, "preset": "public_chat"}))["room_id"]
+    room = (await ada.ok("POST", "/createRoom", {"name": name, "preset": "public_chat", "room_version": "10"}))[
+        "room_id"
+    ]
     sent = await ada.ok(
         "PUT", f"/rooms/{part(room)}/send/m.room.message/1", {"msgtype": "m.text", "body": "buy <b>now</b>"}
     )
@@ -165,6 +174,9 @@ async def test_rooms_and_reports(browser: Browser, server: Server, anonymous: Cl
     await go(who, "reports")
     card = page.get_by_role("article").filter(has_text="an advert").first
     await card.get_by_text("buy <b>now</b>").wait_for()
+    await card.get_by_role("button", name=f"Write to {reporter.user_id[1:].split(':')[0]}").click()
+    await page.get_by_text("The beginning of your conversation").wait_for()
+    await go(who, "reports")
     await card.get_by_role("button", name="Suspend the author").click()
     await page.get_by_role("dialog").get_by_role("button", name="Suspend the author").click()
     await card.get_by_role("button", name="Settled").click()
@@ -175,6 +187,7 @@ async def test_rooms_and_reports(browser: Browser, server: Server, anonymous: Cl
     await page.get_by_role("row", name=re.compile(re.escape(sent["event_id"]))).wait_for()
     await go(who, "rooms")
     await page.get_by_label("Name, #address or !id").fill(name)
+    await page.get_by_role("row", name=re.compile(name)).get_by_text("upgrade advised").wait_for()
     await page.get_by_role("link", name=re.compile(name)).click()
     await page.get_by_role("link", name=re.compile(reporter.user_id)).wait_for()
     await page.get_by_role("button", name="Delete the room").click()

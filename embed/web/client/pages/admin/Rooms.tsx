@@ -6,7 +6,7 @@ import { Icon } from "../../../ui/Icon.tsx";
 import { t } from "../../i18n/t.ts";
 import { format, roomRoute } from "../../routes.ts";
 import { thumbnail } from "../../sdk/media.ts";
-import { attempt, rooms as joined } from "../../stores/app.ts";
+import { attempt, rooms as joined, the } from "../../stores/app.ts";
 import { a, admin, enc, Finder, hrefOf, Pager, PersonCell, Table, Top, useAsked, useRest } from "./parts.tsx";
 import "../../parts/asked.ts";
 
@@ -27,6 +27,7 @@ interface Listed {
     avatar?: string | null;
     topic?: string | null;
 }
+interface Capabilities { capabilities: { "m.room_versions"?: { default: string } } }
 interface Job { delete_id: string; status: "active" | "complete" | "failed"; error?: string; shutdown_room?: { kicked_users?: string[]; failed_to_kick_users?: string[] } }
 
 const STEP = 50;
@@ -48,12 +49,13 @@ export function RoomsPage(): JSX.Element {
         () => admin<{ rooms: Listed[]; total_rooms: number }>("GET", "/v1/rooms", undefined, { order_by: order, from, limit: STEP, ...(search_term && { search_term }) }),
         `${order} ${from} ${search_term}`,
     );
+    const { got: newest } = useAsked(async () => ((await the().commands.request("GET", "/capabilities")) as Capabilities).capabilities["m.room_versions"]?.default, "");
     const rows = (got?.rooms ?? []).map((room) => (
         <tr key={room.room_id}>
             <td><a class="row cell" href={hrefOf("rooms", room.room_id)}><Avatar id={room.room_id} name={nameOf(room)} square /><span class="grow"><b>{nameOf(room)}</b><small class="sub block">{room.canonical_alias ?? room.room_id}</small></span></a></td>
             <td class="n">{room.joined_members.toLocaleString()}</td>
             <td class="n">{room.state_events.toLocaleString()}</td>
-            <td>{room.version}</td>
+            <td>{room.version} {Number(room.version) < Number(newest) && <span class="chip warn"><Icon name="circle-arrow-up" />{a("room.old")}</span>}</td>
             <td><Access room={room} /></td>
         </tr>
     ));

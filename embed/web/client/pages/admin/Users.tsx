@@ -11,6 +11,7 @@ import { question } from "../../stores/ui.ts";
 import { a, admin, enc, Finder, hrefOf, Once, Pager, PersonCell, sayOf, Table, Top, useAsked, useRest } from "./parts.tsx";
 import "../../parts/asked.ts";
 
+interface Threepid { medium: string; address: string }
 export interface Account {
     name: string;
     displayname: string | null;
@@ -23,6 +24,8 @@ export interface Account {
     creation_ts: number;
     last_seen_ts: number | null;
     appservice_id?: string | null;
+    /** Of an account by itself, not in lists. */
+    threepids?: Threepid[];
     "chat.hromada.site_id": string | null;
     "chat.hromada.devices"?: number;
     "chat.hromada.media_length"?: number;
@@ -70,6 +73,8 @@ export function UsersPage(): JSX.Element {
         again();
         counts.again();
     };
+    const open = (got?.users ?? []).filter((user) => user.name !== me.value.id && !user.deactivated).map((user) => user.name);
+    const all = (on: boolean): void => choose(new Set(on ? [...chosen, ...open] : [...chosen].filter((id) => !open.includes(id))));
     const rows = (got?.users ?? []).map((user) => (
         <tr key={user.name}>
             <td><input type="checkbox" class="chk" aria-label={a("users.select", { name: user.displayname || user.name })} checked={chosen.has(user.name)} disabled={user.name === me.value.id || user.deactivated} onChange={(event) => toggle(user.name, event.currentTarget.checked)} /></td>
@@ -86,12 +91,12 @@ export function UsersPage(): JSX.Element {
         <>
             <Top title={a("users")}><button type="button" class="btn go" onClick={() => setMaking(true)}><Icon name="user-plus" />{a("user.new")}</button></Top>
             <div class="row wrapping tools">
-                <Finder label={a("user.search")} value={term} onInput={(text) => (setTerm(text), setFrom(0))} />
+                <Finder label={a("users.search")} value={term} onInput={(text) => (setTerm(text), setFrom(0))} />
                 <div class="pills" role="group" aria-label={t("list.filter")}>
                     {KINDS.map((one, at) => <button key={one} type="button" class="pill" aria-pressed={kind === one} onClick={() => (setKind(one), setFrom(0))}>{a(`users.${one}`)} {counts.got && <span class="num">{counts.got[at]?.toLocaleString()}</span>}</button>)}
                 </div>
             </div>
-            <Table head={[<span class="vh" key="v">{a("users.select", { name: "" })}</span>, a("user.person"), a("user.role"), a("user.state"), [a("user.devices"), "n"], [a("media"), "n"], a("user.created"), a("user.seen")]} rows={rows} error={error} again={again} busy={!got}
+            <Table head={[<input type="checkbox" class="chk" key="v" aria-label={a("users.select-all")} checked={open.length > 0 && open.every((id) => chosen.has(id))} disabled={open.length === 0} onChange={(event) => all(event.currentTarget.checked)} />, a("user.person"), a("user.role"), a("user.state"), [a("user.devices"), "n"], [a("media"), "n"], a("user.created"), a("user.seen")]} rows={rows} error={error} again={again} busy={!got}
                 none={<Empty icon="users" title={a("none")} />} />
             <Pager from={from} shown={got?.users.length ?? 0} total={got?.total ?? 0} step={STEP} onMove={setFrom} />
             {chosen.size > 0 && (
@@ -195,6 +200,7 @@ export function UserPage({ id }: { id: string }): JSX.Element {
             <Top title={name} up={up} text={<><span class="mono-s">{id}</span> · {roleOf(user)}</>}><StateChip user={user} /></Top>
             <div class="row gap above-s"><Face person={{ id, name, avatar: user.avatar_url ?? undefined }} size="4rem" /><span class="small mut">{a("user.created")}: {full(user.creation_ts * 1000)}<br />{a("user.seen")}: {user.last_seen_ts ? full(user.last_seen_ts) : "–"}</span></div>
             {self && <div class="note above-s"><Icon name="info" /><span>{a("user.self")}</span></div>}
+            <Addresses list={user.threepids ?? []} onRemove={(threepids) => set({ threepids })} />
             <div class="sect"><div class="card">
                 {flag("suspended", a("user.suspend"), a("user.suspend-text"))}
                 {flag("locked", a("user.lock"), a("user.lock-text"))}
@@ -234,6 +240,17 @@ export function UserPage({ id }: { id: string }): JSX.Element {
                 </Dialog>
             )}
         </>
+    );
+}
+
+/** Where an account can be written to. Who reads those letters has added them; here they can only be taken away. */
+function Addresses({ list, onRemove }: { list: readonly Threepid[]; onRemove: (left: readonly Threepid[]) => void }): JSX.Element | null {
+    if (list.length === 0) return null;
+    const remove = (one: Threepid): void => void (question.value = { title: one.address, text: a("user.email-gone"), yes: t("remove"), bad: true, run: () => onRemove(list.filter((each) => each !== one).map(({ medium, address }) => ({ medium, address }))) });
+    return (
+        <div class="card above-s">{list.map((one) => (
+            <div class="set" key={one.address}><Icon name="mail" /><span class="grow"><b class="cut">{one.address}</b><small>{a("user.email")}</small></span><button type="button" class="btn s" aria-label={`${t("remove")}: ${one.address}`} onClick={() => remove(one)}>{t("remove")}</button></div>
+        ))}</div>
     );
 }
 
