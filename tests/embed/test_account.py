@@ -70,6 +70,7 @@ async def _what_one_takes_along(ada: Person, mine: Client, maya: Client, room: s
         assert archive.testzip() is None
         held = {name: json.loads(archive.read(name)) for name in archive.namelist()}
     assert held["profile.json"]["user_id"] == mine.user_id
+    assert held["addresses.json"] == []
     assert {each["name"] for each in held["rooms.json"]} == {"Garden", "Cellar"}
     [said] = [each for name, each in held.items() if name.startswith("messages/")]
     assert (said["name"], said["encrypted"]) == ("Cellar", True)

@@ -97,7 +97,7 @@ export const settings = {
     "profile.copy": "Copy",
     "profile.data": "Download my data",
     "profile.data-room": "Room {n} of {total}",
-    "profile.data-text": "Profile, devices, rooms and what you wrote, as a ZIP; files stay where they are",
+    "profile.data-text": "Profile, e-mail addresses, devices, rooms and what you wrote, as a ZIP; files stay where they are",
     "profile.delete": "Delete account",
     "profile.delete-text": "For good. The address can never be used again.",
     "profile.name": "Display name",

@@ -100,7 +100,7 @@ export const settings: Same<typeof en> = {
     "profile.copy": "Копіювати",
     "profile.data": "Завантажити мої дані",
     "profile.data-room": "Кімната {n} з {total}",
-    "profile.data-text": "Профіль, пристрої, кімнати й написане вами, як ZIP; файли лишаються, де були",
+    "profile.data-text": "Профіль, адреси пошти, пристрої, кімнати й написане вами, як ZIP; файли лишаються, де були",
     "profile.delete": "Видалити обліковий запис",
     "profile.delete-text": "Назавжди. Адресу не можна буде використати знову.",
     "profile.name": "Ім’я для показу",

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { crc32, inflateRawSync } from "node:zlib";
 import { archive, type Entry } from "../sdk/mine/archive.ts";
-import { fileName } from "../sdk/mine/collect.ts";
+import { collect, fileName } from "../sdk/mine/collect.ts";
 
 /** What an archive holds by its list at the end, each entry checked against what stands before it. */
 function unpacked(bytes: Buffer): [string, string][] {
@@ -43,4 +43,21 @@ test("names of rooms become names of files that lead nowhere else", () => {
     for (const [name, file] of [["../../etc/passwd", "_.._etc_passwd"], ["Сад та город", "Сад та город"], ["a:b\\c*", "a_b_c_"], ["\u202Egnp.exe", "gnp.exe"], ["...", "room"], ["", "room"]]) {
         assert.equal(fileName(name ?? ""), file);
     }
+});
+
+test("what one takes along begins with the account: who one is, where one is written to, what one uses", async () => {
+    const answers: Record<string, unknown> = {
+        "/profile/%40ada%3Ab": { displayname: "Ada" },
+        "/account/3pid": { threepids: [{ medium: "email", address: "ada@example.org", added_at: 1, validated_at: 1 }] },
+        "/devices": { devices: [{ device_id: "D" }] },
+    };
+    const engine = { userId: "@ada:b", client: { getRooms: () => [] } };
+    const held: Record<string, unknown> = {};
+    for await (const { name, text } of collect(engine as never, (_method, path) => Promise.resolve(answers[path]), new AbortController().signal, () => undefined)) held[name] = JSON.parse(text);
+    assert.deepEqual(held, {
+        "profile.json": { user_id: "@ada:b", displayname: "Ada" },
+        "addresses.json": [{ medium: "email", address: "ada@example.org", added_at: 1, validated_at: 1 }],
+        "devices.json": [{ device_id: "D" }],
+        "rooms.json": [],
+    });
 });

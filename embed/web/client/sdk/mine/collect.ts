@@ -1,5 +1,5 @@
-// What the user has here, as files that programs read: the profile, the devices, the rooms, and in each what they said.
-// What is encrypted is opened first, so it is here that this is done and not on the server.
+// What the user has here, as files that programs read: the profile, the e-mail addresses, the devices, the rooms, and in
+// each what they said. What is encrypted is opened first, so it is here that this is done and not on the server.
 
 import type { Method } from "matrix-js-sdk/lib/http-api/method.js";
 import type { Room } from "matrix-js-sdk/lib/models/room.js";
@@ -27,6 +27,7 @@ export const fileName = (name: string): string => clean(name, 60).replace(/[^\p{
 export async function* collect(engine: Engine, ask: Ask, signal: AbortSignal, tell: (way: Way) => void): AsyncGenerator<Entry> {
     const user = encodeURIComponent(engine.userId);
     yield { name: "profile.json", text: text({ user_id: engine.userId, ...((await ask("GET", `/profile/${user}`)) as Json) }) };
+    yield { name: "addresses.json", text: text(((await ask("GET", "/account/3pid")) as Json)["threepids"]) };
     yield { name: "devices.json", text: text(((await ask("GET", "/devices")) as Json)["devices"]) };
     const rooms = engine.client.getRooms().filter((room) => room.getMyMembership() === "join");
     yield { name: "rooms.json", text: text(rooms.map(about)) };
