@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.embed.people import PASSWORD, local, person
 from tests.support.client import Client
+from tests.support.fixtures import fresh
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -53,10 +55,14 @@ async def test_who_knocks_is_let_in_and_follows_the_room(browser: Browser, serve
 
 
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
-async def test_a_new_account_on_a_telephone_is_told_where_to_begin(browser: Browser, server: Server) -> None:
+async def test_a_new_account_on_a_telephone_is_told_where_to_begin(
+    browser: Browser, server: Server, anonymous: Client
+) -> None:
+    await (await anonymous.anonymous().register(fresh("ada"))).create_room(name="Orchard", visibility="public")
     maya = await person(browser, local(server), "maya", viewport={"width": 390, "height": 780})
     await maya.sign_up()
     await maya.page.get_by_role("button", name="Write to someone").wait_for()
+    await maya.page.get_by_text(re.compile(r"^\d+ (is|are) open here$")).wait_for()
     await maya.page.get_by_role("link", name="Find a room").click()
     await maya.page.get_by_role("heading", name="Explore rooms").wait_for()
     await maya.page.evaluate("location.hash = '#/explore?q=nothing-of-this-name'")

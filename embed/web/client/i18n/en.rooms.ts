@@ -21,6 +21,7 @@ export const rooms = {
     "home.photo": "Add a photo",
     "home.photo-text": "So that people know you",
     "home.room": "Find a room",
+    "home.room-open": { one: "{n} is open here", other: "{n} are open here" },
     "home.room-text": "See what is open here",
     "home.welcome": "Welcome, {name}",
     "home.write": "Write to someone",

@@ -24,6 +24,7 @@ export const rooms: Same<typeof en> = {
     "home.photo": "Додати фото",
     "home.photo-text": "Щоб вас упізнали",
     "home.room": "Знайти кімнату",
+    "home.room-open": { one: "{n} відкрита тут", few: "{n} відкриті тут", many: "{n} відкритих тут", other: "{n} відкритої тут" },
     "home.room-text": "Подивіться, що тут відкрито",
     "home.welcome": "Вітаємо, {name}",
     "home.write": "Написати людині",

@@ -1,15 +1,15 @@
 import type { JSX } from "preact";
-import { useEffect } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { Empty } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { lazy } from "../../ui/lazy.tsx";
 import { t } from "../i18n/t.ts";
 import { RoomPage, Strip } from "../pages/Room.tsx";
 import { go, panel, type Route, route } from "../routes.ts";
-import { announced, app, loaded, me, openRow, rooms, toasts } from "../stores/app.ts";
+import { announced, app, loaded, me, rooms, the, toasts } from "../stores/app.ts";
 import { check } from "../stores/crypto.ts";
 import { begun } from "../stores/list.ts";
-import { newDialog, personCard, switcher } from "../stores/ui.ts";
+import { composing, newDialog, personCard, switcher } from "../stores/ui.ts";
 import { Boundary } from "./Boundary.tsx";
 import { Dialogs } from "./Dialogs.tsx";
 import { RoomFace } from "./faces.tsx";
@@ -30,16 +30,20 @@ const isNew = (): boolean => loaded.value && rooms.value.size === 0;
 
 /** No chat is chosen: a new account is told where to begin. */
 function Home(): JSX.Element {
-    if (!isNew()) {
-        return (
-            <main class="main">
-                <Strip />
-                <Empty icon="messages-square" title={t("home.choose")} text={t("home.find")}>
-                    <button type="button" class="btn" onClick={() => (switcher.value = true)}><Icon name="search" />{t("list.search")}<kbd>Ctrl K</kbd></button>
-                </Empty>
-            </main>
-        );
-    }
+    if (isNew()) return <Welcome />;
+    return (
+        <main class="main">
+            <Strip />
+            <Empty icon="messages-square" title={t("home.choose")} text={t("home.find")}>
+                <button type="button" class="btn" onClick={() => (switcher.value = true)}><Icon name="search" />{t("list.search")}<kbd>Ctrl K</kbd></button>
+            </Empty>
+        </main>
+    );
+}
+
+function Welcome(): JSX.Element {
+    const [open, setOpen] = useState(0);
+    useEffect(() => void the().commands.publicRooms("", undefined).then(({ total }) => setOpen(total), () => undefined), []);
     const card = (icon: string, title: string, text: string, press: JSX.Element | (() => void) | string): JSX.Element => {
         const inner = <><Icon name={icon} /><span class="h4">{title}</span><span class="small mut">{text}</span></>;
         return typeof press === "string" ? <a class="card pad start-card" href={press}>{inner}</a> : <button type="button" class="card pad start-card" onClick={press as () => void}>{inner}</button>;
@@ -52,7 +56,7 @@ function Home(): JSX.Element {
                 <p>{t("home.begin")}</p>
                 <div class="start-cards">
                     {card("user-plus", t("home.write"), t("home.write-text"), () => (newDialog.value = "people"))}
-                    {card("compass", t("home.room"), t("home.room-text"), "#/explore")}
+                    {card("compass", t("home.room"), open > 0 ? t("home.room-open", { n: open }) : t("home.room-text"), "#/explore")}
                     {card("image-up", t("home.photo"), t("home.photo-text"), "#/settings/profile")}
                 </div>
             </div>
