@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.embed.narrow import WIDE
+from tests.embed.overlays import around_faults, around_files, around_messages, around_rooms, around_the_account
 from tests.embed.people import PASSWORD, Person, local, pair, person
 from tests.embed.test_encryption import CAMERA, scan
 from tests.embed.test_hands import has_focus
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser
 
 AXE = Path(__file__).resolve().parents[2] / "embed/web/node_modules/axe-core/axe.min.js"
-RUN = """async (only) => (await axe.run(document, { resultTypes: ["violations"], ...only })).violations
+RUN = """async ([within, only]) =>
+    (await axe.run(within ?? document, { resultTypes: ["violations"], ...only })).violations
     .map((found) => `${found.id}: ${found.nodes.map((node) => node.target.join(" ")).join(", ")}`)"""
 # In the dark only colours are others, so only they are looked at again.
 COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
@@ -26,14 +28,14 @@ PAGES = ("explore", "search", "invites", "settings/profile", "settings/devices",
          "settings/keyboard", "settings/about", "")  # fmt: skip
 
 
-async def violations(who: Person, where: str) -> list[str]:
-    """What axe finds on the page, light and dark."""
+async def violations(who: Person, where: str, within: str | None = None) -> list[str]:
+    """What axe finds on the page, or in the part that a selector names, light and dark."""
     found = []
     if not await who.page.evaluate("'axe' in globalThis"):
         await who.page.evaluate(AXE.read_text())
     for scheme, only in (("light", {}), ("dark", COLOURS)):
         await who.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        found += [f"{where} {scheme}: {each}" for each in await who.page.evaluate(RUN, only)]
+        found += [f"{where} {scheme}: {each}" for each in await who.page.evaluate(RUN, [within, only])]
     return found
 
 
@@ -46,8 +48,11 @@ async def test_axe_finds_nothing(browser: Browser, server: Server) -> None:
     await maya.act("Hello there", "React with 👍")
     await ada.page.locator(".rx").wait_for()
     found = await violations(ada, "room")
+    room = ada.page.url.partition("#/room/")[2].partition("?")[0]
+    found += await around_messages(ada, maya, "Hello there", violations)
+    found += await around_files(ada, violations)
     for tab in ("details", "members", "settings", "threads", "pinned"):
-        await ada.go(f"{ada.page.url.partition('#/')[2].partition('?')[0]}?panel={tab}")
+        await ada.go(f"room/{room}?panel={tab}")
         await ada.page.get_by_role("complementary").wait_for()
         found += await violations(ada, tab)
     await ada.page.keyboard.press("Control+k")
@@ -60,12 +65,18 @@ async def test_axe_finds_nothing(browser: Browser, server: Server) -> None:
         await ada.go(page)
         await ada.page.locator("main:not([aria-busy])").first.wait_for()  # the page and its code
         found += await violations(ada, page or "home")
+    found += await around_rooms(ada, maya, room, server.name, violations)
+    found += await around_the_account(ada, violations)
     visitor = await person(browser, ada.url, "visitor", bypass_csp=True)
     for page in ("login", "register"):
         await visitor.page.goto(f"{ada.url}/#/{page}")
         await visitor.page.get_by_label("User name").wait_for()
         found += await violations(visitor, page)
-    assert found == []
+    await visitor.sign_up()
+    await visitor.page.get_by_role("heading", name=f"Welcome, {visitor.name}").wait_for()
+    found += await violations(visitor, "welcome")
+    found += await around_faults(ada, room, server.name, violations)
+    assert found == [], "\n".join(found)
 
 
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
@@ -182,4 +193,4 @@ async def test_axe_finds_nothing_on_the_pages_around_keys(browser: Browser, serv
     await ada.page.evaluate("location.hash = '#/search?q=honey'")
     await ada.page.locator(".hits-list mark").wait_for()
     found += await violations(ada, "search-encrypted")
-    assert found == []
+    assert found == [], "\n".join(found)

@@ -334,6 +334,33 @@ async def test_sites_are_made_and_changed_before_ones_eyes(browser: Browser, ser
     assert who.faults == []
 
 
+async def _what_asks(who: Person, user_id: str, room: str) -> list[str]:
+    """What axe finds in the dialogs, and in what stands in the place of them."""
+    page, found = who.page, []
+    for where, button, title in (
+        ("users", "New user", "New user"),
+        (f"users/{part(user_id)}", "New password", "New password"),
+        (f"rooms/{part(room)}", "Delete the room", "Delete the room"),
+        ("tokens", "New token", "New token"),
+        ("sites", "Make a site", "Make a site"),
+    ):
+        await go(who, where)
+        await page.get_by_role("button", name=button, exact=True).first.click()
+        dialog = page.get_by_role("dialog", name=title)
+        await dialog.wait_for()
+        found += await violations(who, title, "dialog[open]")
+        await dialog.get_by_role("button", name="Cancel").click()
+        await dialog.wait_for(state="detached")
+    await go(who, "users")
+    await page.get_by_role("checkbox", name="Select all on this page").check()
+    await page.get_by_role("status").get_by_text("selected").wait_for()
+    found += await violations(who, "selection", ".toast")
+    await go(who, "reports")
+    await page.get_by_role("group", name="Reports").get_by_role("button", name="Settled").click()
+    await page.get_by_role("article").first.wait_for(state="detached")
+    return found + await violations(who, "settled")
+
+
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_screen_readers_find_nothing_wrong(browser: Browser, server: Server, anonymous: Client) -> None:
     admin = await administrator(anonymous)
@@ -369,6 +396,7 @@ async def test_screen_readers_find_nothing_wrong(browser: Browser, server: Serve
         found += await violations(who, name)
         await shoot(who, f"admin-{name}")
     assert 'data-side="start"' in await who.page.locator("pre.snip").inner_text()
+    found += await _what_asks(who, admin.user_id, room)
     assert found == [], "\n".join(found)
     # Nothing sticks out of a telephone with the largest type, once a page is drawn.
     await who.page.set_viewport_size({"width": 320, "height": 640})

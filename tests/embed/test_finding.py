@@ -188,6 +188,8 @@ async def test_what_was_shared_is_found_again(browser: Browser, looking_server: 
         assert max(wave) == 1024
         # One that is thrown away is not sent.
         await look.get_by_role("button", name="Record a voice message").click()
+        await look.locator(".wave i").first.wait_for()
+        problems = await violations(ada, "recording", ".cmp")
         await look.get_by_role("button", name="Throw away").click()
         await ada.composer.wait_for()
         await look.get_by_role("button", name="Details").first.click()
@@ -195,7 +197,7 @@ async def test_what_was_shared_is_found_again(browser: Browser, looking_server: 
         await panel.get_by_role("button", name="Files").click()
         await panel.get_by_text("notes.txt").wait_for()
         await becomes(panel.get_by_text("Voice message").count, 1)
-        problems = await violations(ada, "files")
+        problems += await violations(ada, "link, file and voice", "[role=log]") + await violations(ada, "files")
         await shoot(ada, "room-files")
         await panel.get_by_role("button", name="Pictures and videos").click()
         await panel.get_by_text("Nothing was shared here yet.").wait_for()

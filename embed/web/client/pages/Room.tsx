@@ -22,7 +22,7 @@ import { attempt, loaded, me, openRoomById, rooms, status, the, toast } from "..
 import { draftKey, handOn } from "../stores/drafts.ts";
 import { rightsOf, type RoomView, viewOf } from "../stores/room.ts";
 import { ticketOf } from "../stores/ticket.ts";
-import { personCard } from "../stores/ui.ts";
+import { composing, personCard } from "../stores/ui.ts";
 import { TrustHere, UnlockBar, useComposerLock } from "../parts/Locked.tsx";
 
 const Preview = lazy(() => import("./Preview.tsx").then(({ Preview }) => Preview));
@@ -182,6 +182,11 @@ function Conversation({ row, to }: { row: RoomRow; to: RoomRoute }): JSX.Element
         void view.enter(to.event);
     }, [view, to.event]);
     useEffect(() => () => view.leave(), [view]);
+    const writes = rights?.send === true && !locked;
+    useEffect(() => {
+        composing.value = writes;
+        return () => void (composing.value = false);
+    }, [writes]);
     useEffect(() => {
         if (!to.panel && matchMedia("(width >= 1180px)").matches && ticketOf(row.id)) panel("details");
     }, [row.id]);

@@ -28,14 +28,15 @@ export class Boundary extends Component<Props, { error: Error | undefined }> {
         const { error } = this.state;
         if (!error) return this.props.children;
         const details = `${error.name}: ${error.message} · ${this.props.pane} · build ${BUILD}`;
+        const Tag = this.props.pane === "main" ? "main" : "section";
         return (
-            <div class={this.props.pane}>
+            <Tag class={this.props.pane} aria-label={t("crash.title")}>
                 <Empty icon="unplug" title={t("crash.title")} text={t("crash.text")} bad>
                     <button type="button" class="btn go" onClick={() => (error.name === UNLOADED ? loadAgain() : this.setState({ error: undefined }))}>{t("error.again")}</button>
                     <button type="button" class="btn" onClick={() => void navigator.clipboard.writeText(`${details}\n${error.stack ?? ""}`)}><Icon name="copy" />{t("crash.copy")}</button>
                     <details class="small sub"><summary>{t("crash.details")}</summary><code>{details}</code></details>
                 </Empty>
-            </div>
+            </Tag>
         );
     }
 }

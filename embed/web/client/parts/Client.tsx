@@ -144,7 +144,7 @@ export function Client(): JSX.Element {
     const shape = two ? "app two" : WITHOUT_LIST.has(to.page) ? "app one" : "app";
     return (
         <>
-            {openRow.value?.membership === "join" && <a class="skip" href="#composer" onClick={(event) => {
+            {composing.value && <a class="skip" href="#composer" onClick={(event) => {
                 event.preventDefault();
                 document.getElementById("composer")?.focus();
             }}>{t("nav.skip")}</a>}

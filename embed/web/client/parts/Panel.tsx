@@ -228,10 +228,10 @@ function Hits({ row, list, onOpen }: { row: RoomRow; list: readonly Message[] | 
     return (
         <ol class="hits">
             {list.map((message) => (
-                <div key={message.key} class="hit">
-                    <MessageRow message={message} first next={false} last={false} focused={false} flash={false} actions={{ ...actions, mayReact: false }} />
+                <li key={message.key} class="hit">
+                    <ol><MessageRow message={message} first next={false} last={false} focused={false} flash={false} actions={{ ...actions, mayReact: false }} /></ol>
                     <button type="button" class="btn plain s" onClick={() => onOpen(message)}>{t("message.go")}</button>
-                </div>
+                </li>
             ))}
         </ol>
     );
