@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import test from "node:test";
+import { adminEn } from "../i18n/admin.en.ts";
 import { more } from "../i18n/en.more.ts";
 import { settings } from "../i18n/en.settings.ts";
+import { mailEn } from "../i18n/mail.en.ts";
+import { searchEn } from "../i18n/search.en.ts";
 import { fill } from "../i18n/t.ts";
+import { trustEn } from "../i18n/trust.en.ts";
 import { dressed } from "../i18n/xx.ts";
 import { uk } from "../i18n/uk.ts";
 import { en } from "../i18n/en.ts";
@@ -188,6 +192,15 @@ function sources(without: RegExp): [string, string][] {
     assert.ok(found.length > 50);
     return found.map((file) => [file, readFileSync(new URL(file, root), "utf8")]);
 }
+
+test("every text is said somewhere", () => {
+    const text = sources(/^$/).map(([, each]) => each).join("\n");
+    // What is put together out of a beginning and something else: `panel.${tab}`.
+    const begun = new Set([...text.matchAll(/`([\w.-]*[.-])\$\{/g)].map(([, beginning]) => beginning ?? ""));
+    // Of what happened to several: `happened.joined` with what is put after it.
+    const known = (key: string): boolean => text.includes(`"${key}"`) || [...begun].some((beginning) => key.startsWith(beginning)) || (key.endsWith(".many") && text.includes(`"${key.slice(0, -5)}"`));
+    for (const texts of [en, adminEn, mailEn, searchEn, trustEn]) assert.deepEqual(Object.keys(texts).filter((key) => !known(key)), []);
+});
 
 test("texts that come with some parts are said by them alone", () => {
     const said = (texts: object, by: RegExp): string[] =>
