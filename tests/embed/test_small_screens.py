@@ -125,7 +125,9 @@ async def test_small_screens(browser: Browser, server: Server, anonymous: Client
     address = "https://a-long-name-of-a-host.example/with/a/path/that/does/not/end?and=a"
     await maya.send(room, {"msgtype": "m.text", "body": f"Hello, see {address}"})
     invited = await maya.create_room(name="Shed", preset="private_chat", topic="Tools and twine")
-    await maya.ok("POST", f"/rooms/{part(invited)}/invite", {"user_id": mine.user_id})
+    tea = await maya.create_room(name="Saturday tea", preset="private_chat")
+    for each in (invited, tea):
+        await maya.ok("POST", f"/rooms/{part(each)}/invite", {"user_id": mine.user_id})
     found = await _before_one_is_in(ada)
     await ada.sign_in()
     for language in ("uk", "en"):
@@ -147,6 +149,7 @@ async def test_small_screens(browser: Browser, server: Server, anonymous: Client
                 # Who invites, and how far back one will see.
                 await ada.page.get_by_text("1 room in common").wait_for()
                 await ada.page.get_by_text("You will see what was said before, too").wait_for()
+                await ada.page.get_by_role("region", name="1 more invitation").get_by_text("Saturday tea").wait_for()
             found += await violations(ada, place)
             found += [f"rtl {place}: {each}" for each in await ada.page.evaluate(TURNED)]
     # In a language whose texts are longer than ours.
@@ -157,7 +160,8 @@ async def test_small_screens(browser: Browser, server: Server, anonymous: Client
         await _open(ada, place, there)
         found += [f"xx {place}: {each}" for each in await ada.page.evaluate(WIDE)]
     await look(ada, 15, "en")
-    await maya.ok("POST", f"/rooms/{part(invited)}/kick", {"user_id": mine.user_id})
+    for each in (invited, tea):
+        await maya.ok("POST", f"/rooms/{part(each)}/kick", {"user_id": mine.user_id})
     await _open(ada, "invites", ".empty h1")
     found += await violations(ada, "no invitations")
     assert found == []

@@ -67,6 +67,7 @@ export const more = {
     "invite.history-shared-encrypted": "You will see earlier messages, too, where {name} hands on their keys",
     "invite.history-world_readable": "You will see what was said before, too",
     "invite.ignore": "Ignore {name}",
+    "invite.more": { one: "{n} more invitation", other: "{n} more invitations" },
     "invite.none": "No invitations",
     "invite.sent": { one: "{n} invitation sent", other: "{n} invitations sent" },
     "invite.title": "Invitation",

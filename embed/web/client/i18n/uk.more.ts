@@ -70,6 +70,7 @@ export const more: Same<typeof en> = {
     "invite.history-shared-encrypted": "Ви побачите й давніші повідомлення, якщо {name} передасть ключі до них",
     "invite.history-world_readable": "Ви побачите й те, що сказано раніше",
     "invite.ignore": "Ігнорувати {name}",
+    "invite.more": { one: "Ще {n} запрошення", few: "Ще {n} запрошення", many: "Ще {n} запрошень", other: "Ще {n} запрошення" },
     "invite.none": "Запрошень немає",
     "invite.sent": { one: "{n} запрошення надіслано", few: "{n} запрошення надіслано", many: "{n} запрошень надіслано", other: "{n} запрошення надіслано" },
     "invite.title": "Запрошення",

@@ -59,6 +59,7 @@ export function Preview({ target, via, row }: { target: string; via: string[]; r
     const rule = found?.joinRule ?? row?.joinRule ?? "invite";
     const { commands, engine } = the();
     const out = row && removed(engine, row.id);
+    const others = invites.value.filter(({ id }) => id !== row?.id);
     const history = row && historyOf(engine, row.id);
     const seen = history === "shared" && row?.encrypted ? "shared-encrypted" : history;
     return (
@@ -91,6 +92,7 @@ export function Preview({ target, via, row }: { target: string; via: string[]; r
                                     <button type="button" class="btn plain s bad" onClick={() => (reporting.value = { room: row.id, message: undefined })}><Icon name="flag" />{t("panel.report")}</button>
                                 </div>
                             )}
+                            {others.length > 0 && <section aria-label={t("invite.more", { n: others.length })}><div class="cap2">{t("invite.more", { n: others.length })}</div><List rows={others} /></section>}
                         </>
                     ) : row?.membership === "knock" ? (
                         <>
@@ -139,29 +141,32 @@ function Knock({ target, via }: { target: string; via: string[] }): JSX.Element 
     );
 }
 
+/** Invitations, one below the other. */
+const List = ({ rows }: { rows: readonly RoomRow[] }): JSX.Element => (
+    <div class="card">
+        {rows.map((row) => (
+            <div class="set" key={row.id}>
+                <RoomFace row={row} />
+                <button type="button" class="grow plainly" onClick={() => openRoomById(row.id)}><b>{row.name}</b><small>{row.inviter ? `${row.inviter.name} · ${row.inviter.id}` : ""}</small></button>
+                <button type="button" class="btn s soft" onClick={() => void accept(row.id, [])}>{t("invite.accept")}</button>
+                <IconButton icon="x" label={t("invite.decline")} onClick={() => void attempt(() => the().commands.leave(row.id))} />
+            </div>
+        ))}
+    </div>
+);
+
 /** All invitations, the newest first. */
 export function Invites(): JSX.Element {
     const list = invites.value;
     useTitle(t("invite.title"));
-    const [first, ...rest] = list;
-    if (!first) return <main class="main"><Empty icon="mail-open" title={t("invite.none")} level={phone.value ? 1 : 2} /></main>;
-    const { commands } = the();
+    if (list.length === 0) return <main class="main"><Empty icon="mail-open" title={t("invite.none")} level={phone.value ? 1 : 2} /></main>;
     return (
         <main class="main" aria-label={t("invite.title")}>
             <header class="bar phone-only"><IconButton icon="arrow-left" flip label={t("room.back")} onClick={() => go({ page: "home" })} /><h4>{t("invite.title")}</h4></header>
             <div class="scroll middle">
                 <div class="stack narrow">
                     <h1 class="h2">{t("list.invites", { n: list.length })}</h1>
-                    <div class="card">
-                        {[first, ...rest].map((row) => (
-                            <div class="set" key={row.id}>
-                                <RoomFace row={row} />
-                                <button type="button" class="grow plainly" onClick={() => openRoomById(row.id)}><b>{row.name}</b><small>{row.inviter ? `${row.inviter.name} · ${row.inviter.id}` : ""}</small></button>
-                                <button type="button" class="btn s soft" onClick={() => void accept(row.id, [])}>{t("invite.accept")}</button>
-                                <IconButton icon="x" label={t("invite.decline")} onClick={() => void attempt(() => commands.leave(row.id))} />
-                            </div>
-                        ))}
-                    </div>
+                    <List rows={list} />
                 </div>
             </div>
         </main>
