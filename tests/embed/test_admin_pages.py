@@ -186,6 +186,11 @@ async def test_rooms_and_reports(browser: Browser, server: Server, anonymous: Cl
     await page.get_by_role("group", name="Reports").get_by_role("button", name="Settled").click()
     await page.get_by_role("row", name=re.compile(re.escape(sent["event_id"]))).wait_for()
     await go(who, "rooms")
+    # A room without a name is called by its id, once.
+    nameless = await reporter.create_room()
+    await page.get_by_label("Name, #address or !id").fill(nameless)
+    await page.get_by_role("row", name=re.compile(re.escape(nameless))).wait_for()
+    await becomes(page.get_by_text(nameless, exact=True).count, 1)
     await page.get_by_label("Name, #address or !id").fill(name)
     await page.get_by_role("row", name=re.compile(name)).get_by_text("upgrade advised").wait_for()
     await page.get_by_role("link", name=re.compile(name)).click()

@@ -32,6 +32,7 @@ interface Job { delete_id: string; status: "active" | "complete" | "failed"; err
 
 const STEP = 50;
 const ORDERS = [["joined_members", "rooms.by-members"], ["name", "rooms.by-name"], ["state_events", "rooms.by-state"]] as const;
+const addressOf = (room: Listed): string => room.canonical_alias ?? room.room_id;
 const nameOf = (room: Listed): string => room.name ?? room.canonical_alias ?? room.room_id;
 
 function Access({ room }: { room: Listed }): JSX.Element {
@@ -52,7 +53,7 @@ export function RoomsPage(): JSX.Element {
     const { got: newest } = useAsked(async () => ((await the().commands.request("GET", "/capabilities")) as Capabilities).capabilities["m.room_versions"]?.default, "");
     const rows = (got?.rooms ?? []).map((room) => (
         <tr key={room.room_id}>
-            <td><a class="row cell" href={hrefOf("rooms", room.room_id)}><Avatar id={room.room_id} name={nameOf(room)} square /><span class="grow"><b>{nameOf(room)}</b><small class="sub block">{room.canonical_alias ?? room.room_id}</small></span></a></td>
+            <td><a class="row cell" href={hrefOf("rooms", room.room_id)}><Avatar id={room.room_id} name={nameOf(room)} square /><span class="grow"><b>{nameOf(room)}</b>{addressOf(room) !== nameOf(room) && <small class="sub block">{addressOf(room)}</small>}</span></a></td>
             <td class="n">{room.joined_members.toLocaleString()}</td>
             <td class="n">{room.state_events.toLocaleString()}</td>
             <td>{room.version} {Number(room.version) < Number(newest) && <span class="chip warn"><Icon name="circle-arrow-up" />{a("room.old")}</span>}</td>
