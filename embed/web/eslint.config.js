@@ -5,7 +5,7 @@ const only = (patterns) => ({ "no-restricted-imports": ["error", { patterns }] }
 const SDK = { group: ["matrix-js-sdk/*"], message: "Only client/sdk sees the SDK." };
 
 export default tseslint.config(
-    { ignores: ["dist/**", "dist.new/**", "node_modules/**", "build.mjs", "core/ws.mjs", "eslint.config.js"] },
+    { ignores: ["dist/**", "dist.new/**", "dist.old/**", "node_modules/**", "build.mjs", "core/ws.mjs", "eslint.config.js"] },
     ...tseslint.configs.recommendedTypeChecked,
     {
         languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
