@@ -135,6 +135,8 @@ async def _sets_the_ticket(agent: Agent, colleague: Client, frame: Frame, desk: 
     await agent.card(desk, "on hold, with", "priority high", "late, ab")
     right = {**before, "status": "pending", "priority": "high", "tags": ["late", "ab"]}
     await becomes(lambda: agent.client.ok("GET", path), right)
+    await agent.client.ok("PUT", path, {"status": "open", "priority": ["normal"], "tags": {}, "assignee": [{}]})
+    await becomes(lambda: agent.client.ok("GET", path), {**right, "status": "open"})
     await agent.client.ok("PUT", path, {"status": "open", "priority": "normal", "tags": []})
     await becomes(lambda: agent.client.ok("GET", path), before)
 

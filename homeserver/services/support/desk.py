@@ -255,8 +255,8 @@ class Desk:
         status, assignee = said.get("status"), said.get("assignee")
         if event.sender in staff:
             _, case = await self._cases.change(case.room_id, lambda now: told_by_ticket(now, said))
-            if assignee in staff and assignee != case.assignee:
-                case = await self._cases.assign(site, case.room_id, str(assignee), event.event_id)
+            if isinstance(assignee, str) and assignee in staff and assignee != case.assignee:
+                case = await self._cases.assign(site, case.room_id, assignee, event.event_id)
             if status in (OPEN, PENDING, RESOLVED, BLOCKED) and status != case.status:
                 await self._cases.set_status(site, case.room_id, str(status), event.sender, event.event_id)
         await self._cases.tell(site, case)
