@@ -125,7 +125,7 @@ async def _emoji_at_320(who: Person) -> list[str]:
     found: list[str] = []
     for language, names in LONG.items():
         await who.go("settings/language")
-        await page.locator(".wrap select.sel").select_option(language)
+        await page.locator("select:has(option[value=uk])").select_option(language)
         await who.go("verify")
         await page.locator(".emo7 > div").nth(6).wait_for()
         found += await page.evaluate(TOO_WIDE, names)
