@@ -12,7 +12,7 @@ type Run<Work, Done> = (work: Work) => Promise<Done>;
 
 /** For the page: asks a worker of the module that `load` brings, which is a file of its own: the worker loads it as well. */
 export function beside<Work, Done>(load: () => Promise<{ address: string; run: Run<Work, Done> }>): Run<Work, Done> {
-    const waiting = new Map<number, { done: (value: Done) => void; fail: (error: Error) => void }>();
+    const waiting = new Map<number, { done: (value: Done) => void; fail: (error: Error) => void; here: () => void }>();
     let worker: Worker | null | undefined;
     let last = 0;
 
@@ -27,7 +27,7 @@ export function beside<Work, Done>(load: () => Promise<{ address: string; run: R
             };
             made.onerror = () => {
                 worker = null;
-                for (const { fail } of waiting.values()) fail(new Error("no worker"));
+                for (const { here } of waiting.values()) here();
                 waiting.clear();
             };
             return made;
@@ -41,8 +41,9 @@ export function beside<Work, Done>(load: () => Promise<{ address: string; run: R
         if (worker === undefined) worker = begin(address);
         if (!worker) return run(work);
         const id = ++last;
-        const asked = new Promise<Done>((done, fail) => waiting.set(id, { done, fail }));
+        // What the worker could not do the page could not either; only of one that ended the work is done here.
+        const asked = new Promise<Done>((done, fail) => waiting.set(id, { done, fail, here: () => void run(work).then(done, fail) }));
         worker.postMessage({ id, work });
-        return asked.catch(() => run(work));
+        return asked;
     };
 }
