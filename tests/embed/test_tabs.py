@@ -54,8 +54,8 @@ def sockets(page: Page) -> list[str]:
 async def test_tabs_share_a_session_and_go_on_when_the_first_is_closed(browser: Browser, server: Server) -> None:
     first, maya, _ = await pair(browser, server)
     await maya.write_to(first.name)
-    await first.accept()
     await maya.say("secret one")
+    await first.accept()
     await first.sees("secret one")
     second = await beside(first)
     opened = sockets(second.page)

@@ -1,6 +1,6 @@
 // A few records in IndexedDB. Where storage is denied they live as long as the page.
 
-import { type DBSchema, type IDBPDatabase, openDB } from "idb";
+import { type DBSchema, type IDBPDatabase, type IDBPObjectStore, openDB } from "idb";
 
 interface Schema extends DBSchema {
     kv: { key: string; value: unknown };
@@ -36,15 +36,23 @@ export async function get<T>(store: Store, key: string): Promise<T | undefined> 
     return (db ? await db.get(store, key) : memory.get(`${store}/${key}`)) as T | undefined;
 }
 
+/** Committed at once: what a page does while it goes would be undone if its browser waited for the page to see that it was done. */
+async function change(db: IDBPDatabase<Schema>, store: Store, run: (records: IDBPObjectStore<Schema, Store[], Store, "readwrite">) => Promise<unknown>): Promise<void> {
+    const transaction = db.transaction([store], "readwrite");
+    const done = run(transaction.objectStore(store));
+    transaction.commit();
+    await Promise.all([done, transaction.done]);
+}
+
 export async function put(store: Store, key: string, value: unknown): Promise<void> {
     const db = await open();
-    if (db) await db.put(store, value, key);
+    if (db) await change(db, store, (records) => records.put(value, key));
     else memory.set(`${store}/${key}`, value);
 }
 
 export async function remove(store: Store, key: string): Promise<void> {
     const db = await open();
-    if (db) await db.delete(store, key);
+    if (db) await change(db, store, (records) => records.delete(key));
     else memory.delete(`${store}/${key}`);
 }
 

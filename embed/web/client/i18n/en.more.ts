@@ -116,6 +116,8 @@ export const more = {
     "person.time": "{time} there ({zone})",
     "person.unban": "Lift the ban",
     "person.unignore": "Stop ignoring",
+    "error.begin": "The conversation could not be begun. What you wrote is kept.",
+    "first.note": "{name} is invited when you send the first message.",
     "person.write": "Write a message",
     "power.0": "Everybody",
     "power.ban": "Ban people",

@@ -119,6 +119,8 @@ export const more: Same<typeof en> = {
     "person.time": "Там {time} ({zone})",
     "person.unban": "Розблокувати",
     "person.unignore": "Не ігнорувати",
+    "error.begin": "Не вдалося почати розмову. Написане збережено.",
+    "first.note": "{name} отримає запрошення, коли ви надішлете перше повідомлення.",
     "person.write": "Написати",
     "power.0": "Усі",
     "power.ban": "Блокувати людей",

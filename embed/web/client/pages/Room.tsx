@@ -26,6 +26,7 @@ import { composing, personCard } from "../stores/ui.ts";
 import { TrustHere, UnlockBar, useComposerLock } from "../parts/Locked.tsx";
 
 const Preview = lazy(() => import("./Preview.tsx").then(({ Preview }) => Preview));
+const FirstWords = lazy(() => import("./FirstWords.tsx").then(({ FirstWords }) => FirstWords));
 const SpaceHome = lazy(() => import("./Space.tsx").then(({ SpaceHome }) => SpaceHome));
 
 type RoomRoute = Extract<Route, { page: "room" }>;
@@ -36,6 +37,7 @@ export function RoomPage({ to }: { to: RoomRoute }): JSX.Element {
         const known = to.room.startsWith("#") && [...rooms.value.values()].find((row) => row.alias === to.room);
         if (known) go({ ...to, room: known.id }, true);
     }, [to.room]);
+    if (to.room.startsWith("@")) return <FirstWords key={to.room} user={to.room} />;
     const row = rooms.value.get(to.room);
     if (!row && !loaded.value) return <main class="main"><TimelineSkeleton /></main>;
     if (!row || row.membership !== "join") {

@@ -9,7 +9,7 @@ import { t } from "../i18n/t.ts";
 import { contentOf, mentionsIn, pieces } from "../render/compose.ts";
 import { list as together } from "../render/dates.ts";
 import type { Message, Person, Rights, RoomRow } from "../sdk/types.ts";
-import { app, attempt, rooms, the } from "../stores/app.ts";
+import { app, attempt, openRoomById, rooms, the } from "../stores/app.ts";
 import { draftKey, drafts, dropDraft, editKey, editOf, keepDraft, takeDrafts, type Mention } from "../stores/drafts.ts";
 import type { RoomView } from "../stores/room.ts";
 import { settings } from "../stores/settings.ts";
@@ -27,9 +27,13 @@ const RECORDS = "MediaRecorder" in globalThis && navigator.mediaDevices !== unde
 const Voice = lazy(() => import("./Voice.tsx").then(({ Voice }) => Voice), null);
 
 interface Props {
-    row: RoomRow;
+    row: Pick<RoomRow, "id" | "name" | "members" | "encrypted" | "successor">;
+    /** Where nothing has been said yet: make the room. Its id; undefined if it cannot be had now, and nothing is sent. */
+    begin?: () => Promise<string | undefined>;
+    /** It is being made: what would be typed now belongs to the message that is on its way no more. */
+    busy?: boolean;
     rights: Rights | undefined;
-    view: RoomView;
+    view: Pick<RoomView, "items" | "atBottom" | "atEnd" | "line" | "open">;
     thread: string | undefined;
     reply: Message | undefined;
     edit: Message | undefined;
@@ -144,7 +148,7 @@ export function Composer(props: Props): JSX.Element {
         setText(value);
         if (changed) keepDraft(editKey(key, changed), { text: value, mentions: mentions.current, reply: undefined, edit: changed });
         else keepDraft(key, { text: value, mentions: mentions.current, reply: target ?? left.current.reply, edit: undefined });
-        if (settings.value.typing && !edit) {
+        if (settings.value.typing && !edit && !props.begin) {
             if (!value) stopTyping();
             else if (Date.now() - typed.current > TYPING_MS) {
                 typed.current = Date.now();
@@ -214,6 +218,7 @@ export function Composer(props: Props): JSX.Element {
         reply && target ? { id: view.items.value.find((item) => item.key === reply.key)?.id || target, sender: reply.sender.id } : undefined,
         thread ? { root: thread, last: view.items.value.findLast((item) => item.kind === "message" && item.id !== "")?.id } : undefined,
     ];
+    const roomToWriteIn = (): Promise<string | undefined> | string => (props.begin ? props.begin() : row.id);
     const send = async (asText = false): Promise<void> => {
         const value = (field.current?.value ?? text).trim();
         const files = uploadsOf(key);
@@ -239,16 +244,19 @@ export function Composer(props: Props): JSX.Element {
         const { outbox } = the();
         const [to, inThread] = place();
         const list = mentions.current;
+        const room = await roomToWriteIn();
+        if (!room) return;
         const dropped = done();
         view.atBottom = true;
         view.line.value = undefined;
         try {
-            const captioned = await sendUploads(key, row.id, thread, value, to, inThread);
+            const captioned = await sendUploads(key, room, thread, value, to, inThread);
             if (value && !captioned) {
                 const content = await contentOf({ text: value, mentions: list, told: told.current, reply: to, thread: inThread, edit: changed });
-                outbox.add(row.id, "m.room.message", content, { thread, quoted: to !== undefined });
+                outbox.add(room, "m.room.message", content, { thread, quoted: to !== undefined });
             }
             dropped();
+            if (props.begin) openRoomById(room);
         } catch (error) {
             // Nothing that was written is lost: it stands in the field again.
             mentions.current = list;
@@ -262,7 +270,10 @@ export function Composer(props: Props): JSX.Element {
         props.setReply(undefined);
         view.atBottom = true;
         addFiles(key, [file]);
-        await attempt(() => sendUploads(key, row.id, thread, "", to, inThread, said));
+        const room = await roomToWriteIn();
+        if (!room) return;
+        await attempt(() => sendUploads(key, room, thread, "", to, inThread, said));
+        if (props.begin) openRoomById(room);
         if (!view.atEnd.value) await view.open().catch(() => undefined);
     };
     /** Whether it worked; undefined for what is sent. */
@@ -373,7 +384,7 @@ export function Composer(props: Props): JSX.Element {
                     <div class="write">
                         {painted.length > 1 && <div class="seen" aria-hidden="true" ref={seen}>{painted.map((piece) => piece.mention ? <mark>{piece.text}</mark> : piece.text)}{"\n"}</div>}
                         <textarea
-                            ref={field} id={thread ? undefined : "composer"} rows={1} value={text} placeholder={placeholder} spellcheck={settings.value.spellcheck} enterkeyhint="send"
+                            ref={field} id={thread ? undefined : "composer"} rows={1} readOnly={props.busy ?? false} value={text} placeholder={placeholder} spellcheck={settings.value.spellcheck} enterkeyhint="send"
                             aria-label={thread ? t("composer.thread") : t("composer.label", { name: row.name })}
                             aria-autocomplete="list" aria-controls={options.length > 0 ? "suggest" : undefined} aria-activedescendant={options.length > 0 ? `opt${chosen}` : undefined}
                             onInput={(event) => change(event.currentTarget.value)} onKeyDown={onKey} onScroll={follow} onBlur={() => setTimeout(() => setOptions([]), 150)}
@@ -388,7 +399,7 @@ export function Composer(props: Props): JSX.Element {
                     <IconButton icon="a-large-small" label={t("format.label")} class="wide-only" aria-pressed={formatting} onClick={() => setFormatting(!formatting)} />
                     <IconButton icon="smile" label={t("composer.emoji")} aria-expanded={emoji} onClick={() => setEmoji(!emoji)} />
                     {RECORDS && !text.trim() && files.length === 0 && !edit && <IconButton icon="mic" label={t("voice.record")} onClick={() => void attempt(() => import("./Voice.tsx")).then((here) => here && setSpeaking(true))} />}
-                    <IconButton icon={edit ? "check" : "arrow-up"} label={t("composer.send")} class="go" disabled={!text.trim() && files.length === 0} onClick={() => void send()} />
+                    <IconButton icon={edit ? "check" : "arrow-up"} label={t("composer.send")} class="go" disabled={props.busy || (!text.trim() && files.length === 0)} onClick={() => void send()} />
                 </div>
             </div>
         </div>

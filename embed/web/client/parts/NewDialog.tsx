@@ -4,7 +4,7 @@ import { Dialog, Field, Segments, Switch } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { t } from "../i18n/t.ts";
 import type { Person } from "../sdk/types.ts";
-import { attempt, openRoomById, the, toast } from "../stores/app.ts";
+import { attempt, openRoomById, the, toast, writeTo } from "../stores/app.ts";
 import { cryptoState } from "../stores/crypto.ts";
 import { space } from "../stores/list.ts";
 import { inviteTo, type New, newDialog } from "../stores/ui.ts";
@@ -28,6 +28,11 @@ export function NewDialog({ kind, name: called = "", parent = space.value }: New
     const submit = async (event: Event): Promise<void> => {
         event.preventDefault();
         if (!ready || busy) return;
+        const [one, ...more] = people;
+        if (what === "people" && one && more.length === 0) {
+            close();
+            return writeTo(one.id);
+        }
         setBusy(true);
         const { commands } = the();
         const id = await attempt(() =>

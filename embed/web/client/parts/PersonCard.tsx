@@ -11,7 +11,7 @@ import { personIn } from "../sdk/commands.ts";
 import { type About, aboutOf, profileOf } from "../sdk/profile.ts";
 import { personOf } from "../sdk/rooms.ts";
 import type { Person } from "../sdk/types.ts";
-import { attempt, me, openRoomById, the } from "../stores/app.ts";
+import { attempt, me, the, writeTo } from "../stores/app.ts";
 import { cryptoState } from "../stores/crypto.ts";
 import { rightsOf } from "../stores/room.ts";
 import { personCard, question, reporting } from "../stores/ui.ts";
@@ -48,11 +48,9 @@ export function PersonCard({ user, room }: { user: string; room: string | undefi
         }, () => undefined);
         return () => void (current = false);
     }, [user]);
-    const write = async (): Promise<void> => {
-        const id = await attempt(() => commands.direct([user], cryptoState.value === "ready"));
-        if (!id) return;
+    const write = (): void => {
         close();
-        openRoomById(id);
+        writeTo(user);
     };
     const ask = (title: string, yes: string, run: () => Promise<unknown>): void => {
         close();
@@ -66,7 +64,7 @@ export function PersonCard({ user, room }: { user: string; room: string | undefi
                     {about?.zone && <span class="small mut">{t("person.time", { time: clock(Date.now(), about.zone), zone: about.zone.replace(/_/g, " ") })}</span>}
                 </div>
                 <div class="card">
-                    {!mine && <button type="button" class="it" onClick={() => void write()}><Icon name="message-square" /><span>{t("person.write")}</span></button>}
+                    {!mine && <button type="button" class="it" onClick={write}><Icon name="message-square" /><span>{t("person.write")}</span></button>}
                     {!mine && cryptoState.value === "ready" && <PersonTrust user={user} name={person.name} />}
                     {common.length > 0 && <div class="it"><Icon name="users" /><span>{t("person.common", { n: common.length })}<small>{common.length > NAMED ? `${common.slice(0, NAMED).join(", ")}, …` : list(common)}</small></span></div>}
                     <button type="button" class="it" onClick={() => copied(shareLink(user))}><Icon name="link" /><span>{t("message.link")}</span></button>

@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 import { useComputed } from "@preact/signals";
 import { useRef } from "preact/hooks";
-import { BadgeView, RoomFace, useAnchor } from "./faces.tsx";
+import { BadgeView, Face, RoomFace, useAnchor } from "./faces.tsx";
 import { IconButton, Menu } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { lazy } from "../../ui/lazy.tsx";
@@ -15,7 +15,8 @@ import type { RoomRow } from "../sdk/types.ts";
 import { attempt, loaded, rooms, the } from "../stores/app.ts";
 import { reminding } from "../stores/crypto.ts";
 import { draftKey, drafts } from "../stores/drafts.ts";
-import { filter, type Filter, held, invites, sections, shown, space, spaces } from "../stores/list.ts";
+import { begunWith, filter, type Filter, held, invites, sections, shown, space, spaces } from "../stores/list.ts";
+import { usePerson } from "../stores/people.ts";
 import { set, settings } from "../stores/settings.ts";
 import { newDialog, phone, question, switcher } from "../stores/ui.ts";
 import { ListSkeleton } from "./Skeleton.tsx";
@@ -71,6 +72,20 @@ const Row = memo(function Row({ row }: { row: RoomRow }): JSX.Element {
         </>
     );
 });
+
+/** Nobody has been invited: so far there is what is being written to them. */
+function Begun({ user, text }: { user: string; text: string }): JSX.Element {
+    const person = usePerson(user);
+    return (
+        <a class="rm" href={format(roomRoute(user))} aria-current={openRoom.value === user ? "page" : undefined}>
+            <Face person={person} />
+            <span class="nm"><span>{person.name}</span></span>
+            <time />
+            <span class="pv"><span class="draft">{t("list.draft")}</span> {text.slice(0, 80)}</span>
+            <span class="end"><Icon name="pencil" /></span>
+        </a>
+    );
+}
 
 function RowMenu({ row, at, onClose }: { row: RoomRow; at: DOMRect; onClose: () => void }): JSX.Element {
     const { commands, engine } = the();
@@ -174,13 +189,14 @@ export function RoomList(): JSX.Element {
                             <span class="badge you">{invites.value.length}</span>
                         </a>
                     )}
+                    {begunWith.value.map(({ user, text }) => <Begun key={user} user={user} text={text} />)}
                     {sections.value.map(({ key, rows }) => (
                         <section key={key} aria-label={t(`section.${key}`)}>
                             {(sections.value.length > 1 || key !== "all") && <div class="sec">{key === "favourites" && <Icon name="star" />}{t(`section.${key}`)}</div>}
                             {rows.map((row) => <Row key={row.id} row={row} />)}
                         </section>
                     ))}
-                    {sections.value.length === 0 && <p class="nothing">{t(filter.value === "all" ? "list.empty" : "list.none")}</p>}
+                    {sections.value.length === 0 && begunWith.value.length === 0 && <p class="nothing">{t(filter.value === "all" ? "list.empty" : "list.none")}</p>}
                 </div>
             ) : (
                 <ListSkeleton />

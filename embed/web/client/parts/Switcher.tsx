@@ -6,8 +6,7 @@ import { type Key, t } from "../i18n/t.ts";
 import { go, matrixLink, openRoom, roomRoute } from "../routes.ts";
 import type { Found } from "../sdk/commands.ts";
 import type { Person } from "../sdk/types.ts";
-import { attempt, openRoomById, rooms, the } from "../stores/app.ts";
-import { cryptoState } from "../stores/crypto.ts";
+import { openRoomById, rooms, the, writeTo } from "../stores/app.ts";
 import { score } from "../stores/score.ts";
 import { keysHelp, newDialog, switcher } from "../stores/ui.ts";
 import { BadgeView, Face, RoomFace } from "./faces.tsx";
@@ -69,7 +68,7 @@ export function Switcher(): JSX.Element {
             list.push({
                 key: person.id, section: "people",
                 view: <><Face person={person} size="2rem" /><span class="grow cut">{person.name} <small class="sub">{person.id}</small></span></>,
-                run: () => void attempt(() => the().commands.direct([person.id], cryptoState.value === "ready")).then((id) => id && openRoomById(id)),
+                run: () => writeTo(person.id),
             });
         }
         for (const room of found.filter(({ id }) => !rooms.value.has(id)).slice(0, 4)) {

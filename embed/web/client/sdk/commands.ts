@@ -122,14 +122,19 @@ export class Commands {
     }
 
     /** The room with this person: the one there is, or a new one. */
+    /** The conversation with one person, or their invitation to one. */
+    directWith(person: string): string | undefined {
+        for (const [roomId, user] of directs(this.engine)) {
+            const membership = this.engine.room(roomId)?.getMyMembership();
+            if (user === person && (membership === "join" || membership === "invite")) return roomId;
+        }
+        return undefined;
+    }
+
     async direct(userIds: string[], encrypted: boolean): Promise<string> {
         const only = userIds.length === 1 ? userIds[0] : undefined;
-        if (only) {
-            for (const [roomId, user] of directs(this.engine)) {
-                const membership = this.engine.room(roomId)?.getMyMembership();
-                if (user === only && (membership === "join" || membership === "invite")) return roomId;
-            }
-        }
+        const known = only && this.directWith(only);
+        if (known) return known;
         const { room_id } = await this.#ask<{ room_id: string }>("POST", "/createRoom", {
             preset: "trusted_private_chat",
             visibility: "private",

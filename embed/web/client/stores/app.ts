@@ -211,6 +211,9 @@ export async function signOut(): Promise<void> {
 
 export const openRow = computed(() => (route.value.page === "room" ? rooms.value.get(route.value.room) : undefined));
 
+/** The conversation with a person; where there is none yet, the page that begins one. */
+export const writeTo = (user: string): void => openRoomById(the().commands.directWith(user) ?? user);
+
 export function openRoomById(id: string, event?: string): void {
     go({ page: "room", room: id, event, via: [], panel: undefined });
 }

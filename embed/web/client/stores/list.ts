@@ -3,6 +3,7 @@
 import { computed, signal } from "@preact/signals";
 import type { RoomRow } from "../sdk/types.ts";
 import { rooms } from "./app.ts";
+import { drafts } from "./drafts.ts";
 import { settings } from "./settings.ts";
 
 export type Filter = "all" | "unread" | "people" | "rooms";
@@ -55,6 +56,13 @@ export const shown = computed(() => {
         const before = place ? (place.get(a.id) ?? -1) - (place.get(b.id) ?? -1) : 0;
         return before || (byName ? a.name.localeCompare(b.name) : b.time - a.time);
     });
+});
+
+/** To whom something is being written with whom there is no conversation yet, the latest first. */
+export const begunWith = computed(() => {
+    if (space.value || filter.value === "unread" || filter.value === "rooms") return [];
+    const met = new Set([...rooms.value.values()].map((row) => row.person));
+    return [...drafts.value].filter(([key]) => key.startsWith("@") && !key.includes(" ") && !met.has(key)).sort(([, a], [, b]) => b.at - a.at).map(([user, { text }]) => ({ user, text }));
 });
 
 export interface Section {

@@ -5,8 +5,7 @@ import { Icon } from "../../../ui/Icon.tsx";
 import { Face } from "../../parts/faces.tsx";
 import { clock, short } from "../../render/dates.ts";
 import { format, roomRoute } from "../../routes.ts";
-import { attempt, me, openRoomById, rooms, the } from "../../stores/app.ts";
-import { cryptoState } from "../../stores/crypto.ts";
+import { attempt, me, rooms, the, writeTo } from "../../stores/app.ts";
 import { question } from "../../stores/ui.ts";
 import type { Act } from "./Audit.tsx";
 import { a, admin, enc, hrefOf, Pager, Table, Top, useAsked } from "./parts.tsx";
@@ -81,7 +80,7 @@ function Card({ report, onDone }: { report: Report; onDone: () => void }): JSX.E
                 {inside && report.event_id && <a class="btn s" href={format(roomRoute(report.room_id ?? "", report.event_id))}>{a("reports.see")}</a>}
                 {report.room_id && <a class="btn s" href={hrefOf("rooms", report.room_id)}>{a("reports.room")}</a>}
                 {sender && local && <a class="btn s" href={hrefOf("users", sender)}>{a("reports.person")}</a>}
-                {report.user_id !== me.value.id && <button type="button" class="btn s" onClick={() => void attempt(() => the().commands.direct([report.user_id], cryptoState.value === "ready")).then((id) => id && openRoomById(id))}>{a("reports.write", { name: nick(report.user_id) })}</button>}
+                {report.user_id !== me.value.id && <button type="button" class="btn s" onClick={() => writeTo(report.user_id)}>{a("reports.write", { name: nick(report.user_id) })}</button>}
                 <span class="grow" />
                 <button type="button" class="btn s plain" onClick={done}>{a("reports.dismiss")}</button>
             </div>
