@@ -27,7 +27,8 @@ class Authorisers:
     async def for_join(self, room_id: str, user_id: str) -> str | None:
         """The user to name in the join; None if the room asks for none or the user does not need one.
 
-        Chosen before the room's queue is entered; the rules check there that the choice still holds.
+        Chosen before the room's queue is entered; the rules check there that the choice still holds. For somebody who
+        is invited it is chosen if it can be: the invitation may be taken back until then.
         Raises MatrixError: FORBIDDEN if no condition is met, UNABLE_TO_AUTHORISE_JOIN if none can be checked here,
         UNABLE_TO_GRANT_JOIN if nobody of this server may invite.
         """
@@ -41,11 +42,16 @@ class Authorisers:
         join_rules, member = state.get(JOIN_RULES), state.get(own)
         if join_rules is None or not _is_restricted(join_rules, head):
             return None
-        if member is not None and member.membership in ("join", "invite", "ban"):
+        if member is not None and member.membership in ("join", "ban"):
             return None
-        await self._check_conditions(join_rules.content.get("allow"), user_id)
         levels = PowerLevels(head.room_version, state.get(CREATE), state.get(POWER_LEVELS))
-        return await self._pick(head, levels)
+        try:
+            await self._check_conditions(join_rules.content.get("allow"), user_id)
+            return await self._pick(head, levels)
+        except MatrixError:
+            if member is not None and member.membership == "invite":
+                return None
+            raise
 
     async def _check_conditions(self, allow: Any, user_id: str) -> None:
         conditions = [c for c in allow if isinstance(c, dict)] if isinstance(allow, list) else []

@@ -142,6 +142,31 @@ async def test_restricted_joins(world: World, version: str, rule: str) -> None:
     assert await world.state(room_id, "m.room.member", CAROL) == {"membership": "join"}
 
 
+async def test_an_invitation_is_taken_back_while_it_is_accepted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who meets a condition of the room joins all the same."""
+    gate = await world.create(ALICE, BOB)
+    room_id = await restricted_room(world, "12", gate)
+    members, profile_of = world.rooms.memberships, world.profiles.member_profile
+    for user_id in (BOB, CAROL):
+        await members.invite(ALICE, room_id, user_id)
+
+    async def taken_back(user_id: str) -> Mapping[str, str]:
+        """Asked for in the middle of a join."""
+        if await world.membership(room_id, user_id) == "invite":
+            await members.kick(ALICE, room_id, user_id)
+        return await profile_of(user_id)
+
+    monkeypatch.setattr(world.profiles, "member_profile", taken_back)
+    await members.join(BOB, room_id)
+    assert await world.state(room_id, "m.room.member", BOB) == {
+        "membership": "join",
+        "join_authorised_via_users_server": ALICE,
+    }
+    with pytest.raises(MatrixError) as refused:
+        await members.join(CAROL, room_id)
+    assert refused.value.code == ErrCode.FORBIDDEN
+
+
 async def test_restricted_joins_that_cannot_be_authorised(world: World) -> None:
     elsewhere = await restricted_room(world, "12", "!elsewhere:remote.test")
     with pytest.raises(MatrixError) as unknown:
