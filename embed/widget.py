@@ -18,9 +18,10 @@ from embed.deps import EmbedServices
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.requester import CALLER_ADDRESS, Requester
 from homeserver.services.support import hours, texts, transcript
+from homeserver.services.support.blocks import blocked
+from homeserver.services.support.session import Start, Started
 from homeserver.services.support.site import is_web_url, public
 from homeserver.services.support.sites import LiveSite
-from homeserver.services.support.visitors import Start, Started
 from homeserver.web.cookies import visitor_cookie
 from homeserver.web.request import Request
 from homeserver.web.response import Json, Response
@@ -190,7 +191,8 @@ async def start_session(embed: EmbedServices, *, request: Request, site: str, bo
     _require_frame(request)
     live = await embed.support.sites.get(site, fresh=bool(body.jwt))  # a key may be a moment old
     embed.support.nonces.check(live.id, body.nonce)
-    current = await _current(embed, request, live)
+    # Whom the site vouches for is not taken for who was shut out in this browser before them.
+    current = await _current(embed, request, live, lenient=bool(body.jwt))
     page = body.page if is_web_url(body.page) else ""
     answers, said = dict(body.answers), (body.nonce, body.work)
     start = Start(body.key, answers, body.consent, page, body.title, body.jwt, *said, begin=body.begin)
@@ -218,7 +220,7 @@ async def end_session(embed: EmbedServices, *, request: Request, site: str) -> R
     """Forget this browser."""
     _require_frame(request)
     live = await embed.support.sites.get(site)
-    who = await _current(embed, request, live)
+    who = await _current(embed, request, live, lenient=True)
     if who is not None:
         await embed.support.sessions.end(who)
     return _json({}, _cookie(live, "", 0))
@@ -317,8 +319,13 @@ async def _known(embed: EmbedServices, request: Request, live: LiveSite) -> Requ
     return who
 
 
-async def _current(embed: EmbedServices, request: Request, live: LiveSite) -> Requester | None:
-    """Whose session the browser has: by a handle that its page keeps in memory, else by the cookie."""
+async def _current(
+    embed: EmbedServices, request: Request, live: LiveSite, *, lenient: bool = False
+) -> Requester | None:
+    """Whose session the browser has: by a handle that its page keeps in memory, else by the cookie.
+
+    Raises MatrixError(FORBIDDEN) for somebody who is shut out, unless `lenient`: then they are nobody.
+    """
     name = visitor_cookie(live.id)
     given = request.headers.get("x-hromada-session", "")
     for pair in request.headers.get("cookie", "")[:_LONGEST_COOKIES].split(";"):
@@ -330,7 +337,9 @@ async def _current(embed: EmbedServices, request: Request, live: LiveSite) -> Re
     try:
         who = await embed.support.sessions.authenticate_visitor(given)
     except MatrixError as error:
-        if error.code is not ErrCode.UNKNOWN_TOKEN:
+        if error.code is ErrCode.USER_LOCKED and not lenient:
+            raise blocked() from None
+        if error.code not in (ErrCode.UNKNOWN_TOKEN, ErrCode.USER_LOCKED):
             raise
         return None
     return who if who.site_id == live.id else None

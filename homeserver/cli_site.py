@@ -25,7 +25,7 @@ ConfigOf = Callable[[argparse.Namespace], Config]
 
 
 def add_site_actions(actions: Any, with_settings: WithSettings, config_of: ConfigOf) -> None:
-    """Add `add`, `list`, `show`, `edit`, `rotate-key` and `remove` to the command's parser."""
+    """Add `add`, `list`, `show`, `edit`, `rotate-key`, `unblock` and `remove` to the command's parser."""
     add = with_settings(actions.add_parser("add", help="make a site and its desk"), lambda o: _add(o, config_of(o)))
     add.add_argument("site", metavar="SITE", help="its public id: 2 to 32 of a-z, 0-9, _ and -")
     add.add_argument("--name", required=True, help="what staff and visitors see")
@@ -51,6 +51,12 @@ def add_site_actions(actions: Any, with_settings: WithSettings, config_of: Confi
     rotate.add_argument("site", metavar="SITE")
     rotate.add_argument("--alg", choices=("HS256", "EdDSA", "ES256"), default="HS256")
     rotate.add_argument("--public-key", type=Path, metavar="PEM", help="the site's own, for EdDSA and ES256")
+    unblock = with_settings(
+        actions.add_parser("unblock", help="let a visitor in again whom staff has blocked"),
+        lambda o: _unblock(o, config_of(o)),
+    )
+    unblock.add_argument("site", metavar="SITE")
+    unblock.add_argument("number", metavar="NUMBER", type=int, help="the case's, as on its card")
     remove = with_settings(
         actions.add_parser("remove", help="forget a site and close its visitors' accounts"),
         lambda o: _remove(o, config_of(o)),
@@ -124,6 +130,12 @@ def _rotate(options: argparse.Namespace, config: Config) -> int:
     if key.secret:
         write(f"secret  {key.secret}")
         write("It is not shown again. The key before it serves on; a further rotation ends it.")
+    return 0
+
+
+def _unblock(options: argparse.Namespace, config: Config) -> int:
+    asyncio.run(commands_site.unblock(config, options.site, options.number))
+    write(f"The visitor of case #{options.number} may write again; its card says so.")
     return 0
 
 

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 from importlib import import_module
 from random import SystemRandom
 from typing import Any, Protocol
@@ -193,9 +192,7 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
     accounts = build_accounts(base, sessions, rooms.memberships, queries, audit, passwords, outbound.get, keys.links)
     lists = RoomLists(store, log)
     e2e = build_e2e(base, follower, lists, accounts.interactive)
-    # From a key that all processes of a server share, and of no use to who learns it but for nonces.
-    nonce_secret = blake2b(secrets.jwt_keys, person=b"frame nonces").digest()
-    support = build_support(base, rooms, sessions, accounts.account, nonce_secret)
+    support = build_support(base, rooms, sessions, accounts, secrets.jwt_keys)
     administration = build_administration(base, audit, passwords, accounts, rooms, support.sites)
     return Core(
         engine,

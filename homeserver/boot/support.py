@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,13 +13,14 @@ from homeserver.boot.accounts import Foundations
 from homeserver.config.keyfiles import create_private, read_private
 from homeserver.config.model import Config
 from homeserver.ports.mail import Mailer
-from homeserver.services.accounts.account import Account
+from homeserver.services.accounts.container import AccountServices
 from homeserver.services.accounts.member_profiles import LocalMemberProfiles
 from homeserver.services.accounts.passwords import Passwords, PasswordSettings
 from homeserver.services.accounts.sessions import Sessions
 from homeserver.services.duties import OwnDuty, SharedDuty
 from homeserver.services.log import Log
 from homeserver.services.rooms import RoomServices
+from homeserver.services.support.blocks import Blocks
 from homeserver.services.support.cases import Cases
 from homeserver.services.support.demo import AGENT, Demo
 from homeserver.services.support.desk import Desk
@@ -30,6 +32,7 @@ from homeserver.services.support.rooms import SupportRooms
 from homeserver.services.support.routing import IsOnline, Routing
 from homeserver.services.support.sites import Sites
 from homeserver.services.support.visitors import Visitors
+from homeserver.web.ratelimit import address_key
 
 _PASSWORD_FILE = "demo-agent.txt"
 
@@ -42,25 +45,42 @@ class SupportParts:
     rooms: SupportRooms
     cases: Cases
     visitors: Visitors
+    blocks: Blocks
     files: VisitorFiles
     messages: VisitorMessages
     nonce_secret: bytes
 
 
 def build_support(
-    base: Foundations, rooms: RoomServices, sessions: Sessions, account: Account, nonce_secret: bytes
+    base: Foundations, rooms: RoomServices, sessions: Sessions, accounts: AccountServices, secrets: bytes
 ) -> SupportParts:
-    """What stands on an open database."""
+    """What stands on an open database. `secrets` are as old as the server, and all of its processes have them."""
     name, store, clock = base.config.server.name, base.store, base.clock
     profiles = LocalMemberProfiles(store)
     support = SupportRooms(rooms.writer, rooms.memory, profiles, name)
     sites = Sites(store, support, clock, name, most=base.config.support.sites)
-    cases = Cases(store, support, profiles, clock, name)
+    # Made of it, so that it is of no use to who learns one of them.
+    nonce_secret, block_secret = (
+        blake2b(secrets, person=person).digest() for person in (b"frame nonces", b"blocked places")
+    )
+    blocks = Blocks(store, base.committer, sessions, clock, block_secret, accounts.devices.newest, address_key)
+    cases = Cases(store, support, profiles, clock, blocks, name)
     visitors = Visitors(
-        store, base.committer, sessions, account, sites, cases, support, base.limits, clock, base.entropy, name
+        store,
+        base.committer,
+        sessions,
+        accounts.account,
+        sites,
+        cases,
+        support,
+        blocks,
+        base.limits,
+        clock,
+        base.entropy,
+        name,
     )
     files, messages = VisitorFiles(sites, base.limits), VisitorMessages(sites, base.limits)
-    return SupportParts(sites, support, cases, visitors, files, messages, nonce_secret)
+    return SupportParts(sites, support, cases, visitors, blocks, files, messages, nonce_secret)
 
 
 class HasDesks(Protocol):
@@ -106,7 +126,7 @@ def build_desk(  # what it stands on
     routing = Routing(store, clock, of.cases, of.rooms, is_online)
     letters = SupportLetters(store, core.rooms.history, of.sites, of.cases, clock, mailer, is_online, duty)
     retention = Retention(store, clock, of.sites, of.cases, of.rooms, of.visitors, duty)
-    return Visiting(Desk(store, log, clock, of.sites, of.cases, of.rooms, routing), letters, duty, retention)
+    return Visiting(Desk(store, log, clock, of.sites, of.cases, of.rooms, routing, of.blocks), letters, duty, retention)
 
 
 def demo_of(config: Config, base: Foundations, parts: SupportParts, rooms: RoomServices) -> Demo:

@@ -217,6 +217,26 @@ class SupportRepo(Protocol):
         """Use the id of a site's token up; False if it was used before. Forgets expired ones."""
         ...
 
+    async def block_address(self, site_id: str, digest: str, number: int, until_ms: int) -> None:
+        """Let nobody new in from an address until then, because of a case."""
+        ...
+
+    async def unblock_addresses(self, site_id: str, number: int) -> None:
+        """Undo that for all addresses of the case."""
+        ...
+
+    async def blocked_until(self, site_id: str, digest: str) -> int:
+        """Until when nobody new is let in from an address; 0 if that is not so."""
+        ...
+
+    async def used_until(self) -> int:
+        """When the first of the used ids and of the addresses can be forgotten; far away if there are none."""
+        ...
+
+    async def forget_used(self, now_ms: int) -> None:
+        """Forget used ids and addresses whose time is over."""
+        ...
+
     async def cursor(self) -> int | None:
         """Up to which position of the log the desk has come."""
         ...

@@ -129,11 +129,12 @@ class Agent:
 
         return dict(await self.until(find, f"a card with {words}: {[c['body'] for c in self.cards(desk)]}"))
 
-    async def react(self, desk: str, card: Json, key: str) -> None:
-        """React to a card."""
+    async def react(self, desk: str, card: Json, key: str) -> str:
+        """React to a card; the reaction's id."""
         relation = {"rel_type": "m.annotation", "event_id": card["card"], "key": key}
         txn = fresh("r")
-        await self.client.ok("PUT", f"/rooms/{part(desk)}/send/m.reaction/{txn}", {"m.relates_to": relation})
+        path = f"/rooms/{part(desk)}/send/m.reaction/{txn}"
+        return str((await self.client.ok("PUT", path, {"m.relates_to": relation}))["event_id"])
 
     async def note(self, desk: str, card: Json, text: str) -> None:
         """Say something in the card's thread."""

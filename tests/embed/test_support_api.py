@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import aiohttp
 import pytest
 
-from tests.embed.support_chat import Agent, Frame, new_site
+from tests.embed.support_chat import Agent, Frame, new_site, site_command
+from tests.embed.test_support_identity import claims, keyed, signed
 from tests.support.client import becomes, part
 from tests.support.fixtures import MakeUser, fresh
 from tests.support.media import download, upload
@@ -125,25 +129,61 @@ async def _unread(frame: Frame) -> int:
     return int(joined["unread_notifications"]["notification_count"])
 
 
-async def test_a_blocked_visitor_writes_no_more(
+# long: one visitor is shut out in all ways, and let in again in all, as making the desk takes most of the time
+async def test_a_blocked_visitor_is_shut_out_and_let_in_again(
     server: Server, http: aiohttp.ClientSession, make_user: MakeUser
 ) -> None:
     agent, desk, frame = await desk_of(server, http, make_user)
+    key = keyed(server, frame.site)
+    before, known = Frame(http, server, frame.site), Frame(http, server, frame.site)
+    await before.begin()
     await frame.begin()
     await frame.say("buy cheap pills")
     card = await agent.card(desk, "pills")
-    await agent.react(desk, card, "🚫")
-    await agent.card(desk, "blocked")
-    content = {"msgtype": "m.text", "body": "more pills"}
-    path = f"/rooms/{part(frame.room)}/send/m.room.message/{fresh('m')}"
-    (await frame.client.request("PUT", path, content)).error(403, "M_FORBIDDEN")
+
+    async def shut(shuts_out: Any) -> None:
+        """Nothing goes with the visitor's session, nor for somebody new at their address; for all others it does."""
+        await shuts_out
+        await agent.card(desk, "blocked")
+        (await frame.client.request("GET", "/sync")).error(401, "M_USER_LOCKED")
+        for action in ("session/resume", "session/renew", "session"):
+            await refused(frame, action)
+        await refused(Frame(http, server, frame.site), "session")
+        assert (await before.ask("session/resume")).ok()["room_id"] == before.room
+        await known.begin(jwt=signed(key, claims(frame.site)))
+
+    async def opened(opens: Any) -> None:
+        await opens
+        await agent.card(desk, "pills", "💬")
+        frame.take((await frame.ask("session/resume")).ok())
+        await frame.say(text := f"I am sorry {fresh('m')}")
+        await agent.enter(card)
+        await agent.hears(frame.room, text)
+        await Frame(http, server, frame.site).begin()
+
+    reaction = await agent.react(desk, card, "🚫")
+    await shut(agent.card(desk, "blocked"))
+    # Of anything else that is taken back nothing comes; what has shut them out lets them in.
+    note = await agent.say(desk, "a word")
+    for event_id in (note, reaction):
+        assert "blocked" in agent.cards(desk)[0]["body"]
+        await agent.client.ok("PUT", f"/rooms/{part(desk)}/redact/{part(event_id)}/{fresh('r')}", {})
+    await opened(agent.card(desk, "pills", "💬"))
+    await shut(agent.react(desk, card, "🚫"))
+    await opened(agent.react(desk, card, "🔁"))
+    # An administrator may, too, who is not on the desk.
+    await agent.note(desk, card, "!block")
+    await shut(agent.card(desk, "blocked"))
+    number = str(card["chat.hromada.support.case"]["number"])
+    await opened(asyncio.to_thread(site_command, server, "unblock", frame.site, number))
+    assert "is not blocked" in await asyncio.to_thread(site_command, server, "unblock", frame.site, number, status=1)
+    assert "no case" in await asyncio.to_thread(site_command, server, "unblock", frame.site, "999", status=1)
+
+
+async def refused(frame: Frame, action: str) -> None:
+    """Whoever is shut out is told so."""
     body = {"nonce": await frame.nonce(), "key": fresh("key")}
-    assert (await frame.ask("session", body)).error(403, "M_FORBIDDEN")["reason"] == "blocked"
-    await agent.react(desk, card, "🔁")
-    await agent.card(desk, "💬")
-    await frame.say("I am sorry")
-    await agent.enter(card)
-    await agent.hears(frame.room, "I am sorry")
+    assert (await frame.ask(action, body)).error(403, "M_FORBIDDEN")["reason"] == "blocked"
 
 
 async def test_erasing_takes_everything_back(server: Server, http: aiohttp.ClientSession, make_user: MakeUser) -> None:

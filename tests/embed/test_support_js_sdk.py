@@ -22,16 +22,19 @@ TIMEOUT_S = 240
 @pytest.mark.timeout(INSTALL_TIMEOUT_S + TIMEOUT_S + 60)
 @pytest.mark.usefixtures("web_build")
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
-async def test_an_agent_answers(server: Server, http: aiohttp.ClientSession, tmp_path: Path) -> None:
-    name = fresh("agent")
-    process = await run_script("agent.mjs", tmp_path, await asyncio.to_thread(javascript.install), server.url, name)
+@pytest.mark.parametrize(("mode", "way"), [("broadcast", "asked"), ("least_open", "invited")])
+async def test_an_agent_answers(
+    server: Server, http: aiohttp.ClientSession, tmp_path: Path, mode: str, way: str
+) -> None:
+    name, modules = fresh("agent"), await asyncio.to_thread(javascript.install)
+    process = await run_script("agent.mjs", tmp_path, modules, server.url, name, way)
     try:
         assert process.stdout is not None
         line = b"the library's own notes come first"
         while line.strip() != b"ready":
             line = await asyncio.wait_for(process.stdout.readline(), TIMEOUT_S)
             assert line, (await process.communicate())[1].decode(errors="replace")[-4000:]
-        site = await asyncio.to_thread(new_site, server, ["https://shop.example"], [name])
+        site = await asyncio.to_thread(new_site, server, ["https://shop.example"], [name], routing={"mode": mode})
         visitor = Frame(http, server, site)
         await visitor.begin(answers={"name": "Ada"})
         await visitor.say("is it blue?")

@@ -45,6 +45,9 @@ export class Refused extends Error {
     }
 }
 
+/** Whether staff has closed the conversation. */
+export const blocked = (error: unknown): boolean => error instanceof Refused && error.reason === "blocked";
+
 let session: Session | null = null;
 let handle = "";
 let until = 0;

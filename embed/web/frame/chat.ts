@@ -202,6 +202,15 @@ export class Chat {
         this.changed();
     }
 
+    /** Staff has closed the conversation. What this browser has of it stays, since it may be opened again. */
+    shut(): void {
+        this.#running++;
+        this.#stream.close();
+        this.#ready(false);
+        this.phase = "blocked";
+        this.changed();
+    }
+
     /** Another tab, or browser, has gone on: so does this one, if it is asked to. */
     here(): void {
         const session = api.current();
@@ -307,10 +316,8 @@ export class Chat {
                 failures = 0;
             } catch (error) {
                 if (run !== this.#running) return;
-                if (error instanceof api.Refused && (error.status === 401 || error.status === 403)) {
-                    this.leave(error.reason === "blocked" ? "blocked" : "form");
-                    return;
-                }
+                if (api.blocked(error)) return this.shut();
+                if (error instanceof api.Refused && (error.status === 401 || error.status === 403)) return this.leave("form");
                 this.#say("waiting");
                 await new Promise((done) => setTimeout(done, Math.min(30_000, 500 * 2 ** failures++) * (0.5 + Math.random() / 2)));
             }
@@ -328,8 +335,7 @@ export class Chat {
         const first = this.#since === null;
         const joined = update.rooms?.join?.[this.#room];
         if (joined) this.#add(joined, first);
-        if (update.rooms?.leave?.[this.#room]) this.phase = "blocked";
-        else if (joined && this.phase === "blocked") this.phase = "chat";
+        if (update.rooms?.leave?.[this.#room]) return this.shut();
         this.#since = update.next_batch;
         this.changed();
     }

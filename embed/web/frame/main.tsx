@@ -184,6 +184,7 @@ function hear(name: string, value: unknown): void {
         state.page.open = name === "open";
         if (state.page.open) chat.read();
         else chat.type(false);
+        if (state.page.open && chat.phase === "blocked") void resume();
         void look();
         draw();
         if (state.page.open) requestAnimationFrame(() => document.querySelector<HTMLElement>("textarea, input, button.go")?.focus());
@@ -274,19 +275,24 @@ function preview(): void {
     parent.postMessage("hromada:preview", location.origin);
 }
 
+/** Go on with what this browser has. */
+const resume = (): Promise<void> =>
+    api.resume().then(
+        (session) => chat.enter(session),
+        (error: unknown) => {
+            if (api.blocked(error)) return chat.shut();
+            chat.phase = chat.phase === "loading" ? "form" : chat.phase;
+            chat.changed();
+        },
+    );
+
 function run(): void {
     theme(given.scheme);
     connect(hear);
     setInterval(() => void look(), LOOK_MS);
     void speak(chosen() || navigator.language).then(spoken);
     draw();
-    settled = api.resume().then(
-        (session) => chat.enter(session),
-        () => {
-            chat.phase = chat.phase === "loading" ? "form" : chat.phase;
-            chat.changed();
-        },
-    );
+    settled = resume();
 }
 
 if (given.preview) preview();

@@ -21,6 +21,7 @@ from homeserver.ports.support import BLOCKED, NEW, OPEN, PENDING, RESOLVED, Case
 from homeserver.services.rooms.create import topic_content
 from homeserver.services.rooms.profiles import MemberProfiles
 from homeserver.services.support import cards
+from homeserver.services.support.blocks import Blocks
 from homeserver.services.support.rooms import TICKET, SupportRooms
 from homeserver.services.support.sites import LiveSite
 from homeserver.services.support.template import AGENT_POWER, called
@@ -43,12 +44,19 @@ class Cases:
     """Owns cases."""
 
     def __init__(
-        self, store: Store, rooms: SupportRooms, profiles: MemberProfiles, clock: Clock, server_name: str
+        self,
+        store: Store,
+        rooms: SupportRooms,
+        profiles: MemberProfiles,
+        clock: Clock,
+        blocks: Blocks,
+        server_name: str,
     ) -> None:
         self._store = store
         self._rooms = rooms
         self._profiles = profiles
         self._clock = clock
+        self._blocks = blocks
         self._server_name = server_name
         self._telling: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -104,17 +112,33 @@ class Cases:
         bot, visitor = site.row.bot, await self.visitor(after)
         if status == BLOCKED:
             await self._quietly(self._rooms.member(bot, room_id, visitor.user_id, "ban"))
+            await self._blocks.shut(site, after)
         elif before.status == BLOCKED:
             await self._quietly(self._rooms.member(bot, room_id, visitor.user_id, "leave"))
             await self._quietly(self._rooms.member(bot, room_id, visitor.user_id, "invite"))
             await self._quietly(self._rooms.member(bot, room_id, visitor.user_id, "join", by=visitor.user_id))
+            await self._blocks.lift(site, after)
         done, was_done = status in (RESOLVED, BLOCKED), before.status in (RESOLVED, BLOCKED)
         if done != was_done:
             await self._quietly(self._rooms.list_case(bot, site.row.space_id, room_id, listed=not done))
         await self.tell(site, after)
         if by is not None:
-            await self.add_note(site, after, f"{await self.called(by)}: {status}", f"status {once}")
+            await self.add_note(site, after, f"{await self.called(by)}: {status}", _told_once(status, once))
         return after
+
+    async def blocked_by(self, site: LiveSite, event_id: str) -> Case | None:
+        """The case that is blocked because of an event on the desk, if there is one.
+
+        What the bot has said of it names the card: in a reaction that was taken back there is nothing to be read.
+        """
+        once = f"note {_told_once(BLOCKED, event_id)}"
+        if (note := await self._rooms.said_once(site.row.bot, site.row.desk_id, once)) is None:
+            return None
+        relation = note.content.get("m.relates_to")
+        card_id = relation.get("event_id") if isinstance(relation, dict) else None
+        async with self._store.read() as tx:
+            case = await tx.support.case_of_card(str(card_id))
+        return case if case is not None and case.status == BLOCKED else None
 
     async def assign(self, site: LiveSite, room_id: str, agent: str, once: str) -> Case:
         """Give a case to somebody of the desk: they are invited and may moderate its room."""
@@ -130,7 +154,7 @@ class Cases:
             ),
         )
         bot = site.row.bot
-        await self._quietly(self._rooms.member(bot, room_id, agent, "invite"))
+        await self._quietly(self._rooms.invite(bot, room_id, agent, f"You have case #{after.number}"))
         await self._raise(bot, room_id, agent)
         if before.status == RESOLVED:
             await self._quietly(self._rooms.list_case(bot, site.row.space_id, room_id, listed=True))
@@ -187,7 +211,22 @@ class Cases:
             await self._quietly(
                 self._rooms.say(bot, desk, {"m.relates_to": relation}, f"sign {card_id} {sign}", kind="m.reaction")
             )
+        await self._summon(site, case)
         return case
+
+    async def _summon(self, site: LiveSite, case: Case) -> None:
+        """Invite the agent to whom a case is offered to its room, and nobody to whom it was offered before.
+
+        Any client notifies of an invitation. One that is declined is not sent again for the same offer.
+        """
+        bot, kept = site.row.bot, (case.assignee, case.offered)
+        await self._quietly(
+            self._rooms.withdraw(bot, case.room_id, kept, f"Case #{case.number} is not offered any more")
+        )
+        if case.status == NEW and case.offered is not None:
+            reason = f"Case #{case.number} is offered to you: accept to take it, decline to pass it on"
+            once = f"offer {case.offered} {case.offered_ms}"
+            await self._quietly(self._rooms.invite(bot, case.room_id, case.offered, reason, once))
 
     async def _set_ticket(self, site: LiveSite, case: Case, visitor: Visitor) -> None:
         ticket = cards.ticket(case, visitor, site.row.desk_id)
@@ -256,6 +295,10 @@ class Cases:
             await act
         except MatrixError as error:
             _log.info("support_left_out", reason=error.message)
+
+
+def _told_once(status: str, once: str) -> str:
+    return f"status {status} {once}" if status == BLOCKED else f"status {once}"
 
 
 def _called(site: LiveSite, case: Case, visitor: Visitor) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from homeserver.ports.store import Store, StoreUnavailable
 from homeserver.ports.support import BLOCKED, NEW, OPEN, PENDING, RESOLVED, Case
 from homeserver.services.log import Log
 from homeserver.services.support import cards, hours
+from homeserver.services.support.blocks import Blocks
 from homeserver.services.support.cases import Cases
 from homeserver.services.support.commands import Commands, told_by_ticket
 from homeserver.services.support.rooms import CASE_TYPE, RATING, TICKET, SupportRooms
@@ -51,6 +52,7 @@ class Desk:
         cases: Cases,
         rooms: SupportRooms,
         routing: Routing,
+        blocks: Blocks,
     ) -> None:
         self._store = store
         self._log = log
@@ -59,6 +61,7 @@ class Desk:
         self._cases = cases
         self._rooms = rooms
         self._routing = routing
+        self._blocks = blocks
         self._commands = Commands(store, cases, rooms, sites)
         self._position = log.position
         self._stored = -1
@@ -137,6 +140,7 @@ class Desk:
             for stored in events
             if not stored.flags & HIDDEN
             and (stored.event.sender not in bots or (stored.event.type == _MEMBER and stored.event.room_id in desks))
+            and not _is_profile(stored)
         ]
         rooms = {event.room_id for event in news} - desks.keys()
         cases: dict[str, Case] = {}
@@ -184,6 +188,8 @@ class Desk:
             await self._rated(site, case, event)
         elif event.type == TICKET and event.state_key == "":
             await self._ticket_was_set(site, case, event)
+        elif event.type == _MEMBER and event.state_key == event.sender == case.offered and case.status == NEW:
+            await self._offer_was_answered(site, case, event)
         elif event.type in _MESSAGES:
             relation = event.content.get("m.relates_to")
             if isinstance(relation, dict) and relation.get("rel_type") == "m.replace":
@@ -239,6 +245,15 @@ class Desk:
         elif before.waiting:
             await self._cases.tell(site, after)
 
+    async def _offer_was_answered(self, site: LiveSite, case: Case, event: Event) -> None:
+        """Whose turn it is takes a case by accepting the invitation to its room, too, and passes it on by declining."""
+        if event.membership == "join":
+            await self._cases.assign(site, case.room_id, event.sender, event.event_id)
+        elif event.membership == "leave":
+            await self._routing.decline(site, case)
+            text = f"{await self._cases.called(event.sender)} passes the case on"
+            await self._cases.add_note(site, case, text, f"declined {event.event_id}")
+
     async def _rated(self, site: LiveSite, case: Case, event: Event) -> None:
         stars = event.content.get("rating")
         if isinstance(stars, bool) or not isinstance(stars, int) or not 1 <= stars <= 5:
@@ -274,6 +289,8 @@ class Desk:
             await self._left(site, event.state_key or "", event.event_id)
         elif event.type == "m.reaction" and case is not None and isinstance(relation, dict):
             await self._react(site, case, event, cards.action_of(relation.get("key")))
+        elif event.type == "m.room.redaction":
+            await self._taken_back(site, event)
         elif event.type == "m.room.message" and event.content.get("msgtype") == "m.text":
             await self._commands.run(site, case, event)
 
@@ -284,6 +301,13 @@ class Desk:
             await self._cases.set_status(site, case.room_id, OPEN, event.sender, event.event_id)
         elif action is not None:
             await self._cases.set_status(site, case.room_id, _STATUS_OF[action], event.sender, event.event_id)
+
+    async def _taken_back(self, site: LiveSite, event: Event) -> None:
+        """Who takes back what has shut a visitor out lets them in again."""
+        redacts = event.content.get("redacts")
+        case = await self._cases.blocked_by(site, redacts) if isinstance(redacts, str) else None
+        if case is not None:
+            await self._cases.set_status(site, case.room_id, OPEN, event.sender, event.event_id)
 
     async def _left(self, site: LiveSite, agent: str, once: str) -> None:
         """Whoever leaves the desk, or is taken from it, leaves its cases; those that they had are for the others."""
@@ -303,6 +327,8 @@ class Desk:
                 asked = [now.offered] if now.offered is not None else None
                 text = f"{await self._cases.called(agent)} has left the desk: who takes the case?"
                 await self._cases.add_note(site, now, text, f"left {once} {case.room_id}", asked, loud=True)
+            elif case.offered == agent and case.status == NEW:
+                await self._routing.decline(site, case)
 
     # --- what time brings ---
 
@@ -317,7 +343,9 @@ class Desk:
                 _log.error("desk_crashed", exc_info=error)
 
     async def tick(self) -> None:
-        """Offer again what nobody took; resolve what waited long enough for its visitor."""
+        """Offer again what nobody took; resolve what waited long enough for its visitor; forget who was blocked from
+        where, when that counts no more.
+        """
         now_ms = self._clock.now_ms()
         if not self._sites.some:
             upto = self._log.position
@@ -325,6 +353,7 @@ class Desk:
                 self._position = max(self._position, upto)
                 self._case_rooms = None
                 return
+        await self._blocks.expire()
         for site in await self._sites.all():
             async with self._store.read() as tx:
                 cases = await tx.support.open_cases(site.id)
@@ -344,3 +373,10 @@ class Desk:
     def is_open(self, site: LiveSite) -> bool:
         """Whether it is within business hours."""
         return hours.is_open(site.config.hours, self._clock.now_ms())
+
+
+def _is_profile(stored: StoredEvent) -> bool:
+    """Whether somebody has only changed their name or picture."""
+    return stored.event.type == _MEMBER and (
+        stored.replaces is not None and stored.replaces.membership == stored.event.membership
+    )

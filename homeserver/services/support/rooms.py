@@ -6,16 +6,18 @@ write in their room and nothing else; they see neither space nor desk.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from homeserver.core.event import Event
 from homeserver.core.ids import UserID
 from homeserver.core.versions import DEFAULT_ROOM_VERSION
 from homeserver.ports.events import NewRoom
 from homeserver.ports.relations import RelationQuery
 from homeserver.services.rooms.create import topic_content
-from homeserver.services.rooms.drafts import Draft
+from homeserver.services.rooms.drafts import Draft, Existing, RoomView
 from homeserver.services.rooms.profiles import MemberProfiles
 from homeserver.services.rooms.transactions import transaction
 from homeserver.services.rooms.writer import RoomMemory, RoomWriter
@@ -25,6 +27,7 @@ CASE_TYPE = "chat.hromada.support"
 TICKET = "chat.hromada.support.ticket"
 CANNED = "chat.hromada.support.canned"
 RATING = "chat.hromada.support.rating"
+MEMBER = "m.room.member"
 ENCRYPTION = "m.room.encryption"
 _PAGE = 100
 _MOST_PAGES = 50
@@ -193,6 +196,15 @@ class SupportRooms:
         txn = transaction(bot, _BOT_DEVICE, room_id, kind, once)
         return await self._writer.send(room_id, Draft(bot, kind, content, txn=txn, origin_server_ts=at_ms))
 
+    async def said_once(self, bot: str, room_id: str, once: str) -> Event | None:
+        """The message that `say` has sent for the same `once`, if that is known still."""
+        if (txn := transaction(bot, _BOT_DEVICE, room_id, "m.room.message", once)) is None:
+            return None
+        async with self._memory.store.read() as tx:
+            event_id = (await tx.events.by_txns([txn.key])).get(txn.key)
+            found = {} if event_id is None else await tx.events.get_many([event_id])
+        return found[event_id].event if event_id in found else None
+
     async def redact(self, bot: str, room_id: str, event_id: str, once: str) -> None:
         """Take an event of anybody's back."""
         txn = transaction(bot, _BOT_DEVICE, room_id, f"redact {event_id}", once)
@@ -243,7 +255,41 @@ class SupportRooms:
         """Invite, remove or ban somebody, or let them join or leave (`by` them)."""
         shown = await self._profiles.member_profile(user_id) if membership in ("invite", "join") else {}
         content = {**shown, "membership": membership}
-        await self._writer.send(room_id, Draft(by or bot, "m.room.member", content, user_id))
+        await self._writer.send(room_id, Draft(by or bot, MEMBER, content, user_id))
+
+    async def invite(self, bot: str, room_id: str, user_id: str, reason: str, once: str | None = None) -> None:
+        """Invite somebody who is neither in the room nor invited; of two for the same `once` the second does nothing,
+        whatever has become of the first.
+        """
+        content = {**await self._profiles.member_profile(user_id), "membership": "invite", "reason": reason}
+
+        def decide(room: RoomView) -> dict[str, Any] | Existing:
+            member = room.get(MEMBER, user_id)
+            return Existing(member.event_id) if member and member.membership in ("join", "invite") else content
+
+        txn = transaction(bot, _BOT_DEVICE, room_id, MEMBER, once)
+        await self._writer.send(room_id, Draft(bot, MEMBER, {}, user_id, txn=txn, decide=decide))
+
+    async def withdraw(self, bot: str, room_id: str, kept: Collection[str | None], reason: str) -> None:
+        """Take back the bot's invitations of staff that nobody has accepted, but those of `kept`."""
+        head = await self._memory.heads.fetch(room_id, self._memory.store)
+        if head is None:
+            return
+        async with self._memory.store.read() as tx:
+            invited = await tx.rooms.current_members(head.room_nid, ["invite"])
+        for event in [stored.event for stored in invited]:
+            # A visitor who becomes known, or is let in again, is invited for a moment, too.
+            if event.sender != bot or event.state_key in kept or (event.state_key or "").startswith("@visitor-"):
+                continue
+            decide = partial(_taken_back, user_id=event.state_key or "", reason=reason)
+            await self._writer.send(room_id, Draft(bot, MEMBER, {}, event.state_key, decide=decide))
+
+
+def _taken_back(room: RoomView, user_id: str, reason: str) -> dict[str, Any] | Existing:
+    member = room.get(MEMBER, user_id)
+    if member is not None and member.membership != "invite":  # who accepts at this moment is not put out
+        return Existing(member.event_id)
+    return {"membership": "leave", "reason": reason}
 
 
 def _members_of(room_id: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Who is asked to take a case: everybody on the desk, or one agent after the other.
 
-An offer that nobody takes in time goes to the next one; when all have had it, it is everybody's.
+Whose turn it is is invited to the case's room (`Cases.tell`): to accept takes the case, to decline passes it on. An
+offer that nobody takes in time goes to the next one.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class Routing:
 
     async def offer(self, site: LiveSite, case: Case) -> Case:
         """Give a new case to whose turn it is; to nobody if all are asked, or none is there."""
-        agent = await self._next(site, case.offered)
+        return await self._give(case, await self._next(site, case.offered))
+
+    async def _give(self, case: Case, agent: str | None) -> Case:
         if agent is None and case.offered is None:
             return case
         now_ms = self._clock.now_ms()
@@ -53,9 +56,18 @@ class Routing:
                 return
         elif self._clock.now_ms() - case.offered_ms < routing.requeue_seconds * 1000:
             return
-        before = case.offered
-        after = await self.offer(site, case)
-        if after.offered == before:
+        await self._move(site, case, await self._next(site, case.offered))
+
+    async def decline(self, site: LiveSite, case: Case) -> None:
+        """Offer a case to the next agent, since the one before does not want it; if there is no other, everybody may
+        take it until its time is up.
+        """
+        agent = await self._next(site, case.offered)
+        await self._move(site, case, agent if agent != case.offered else None)
+
+    async def _move(self, site: LiveSite, case: Case, agent: str | None) -> None:
+        after = await self._give(case, agent)
+        if after.offered == case.offered:
             return
         after = await self._cases.tell(site, after)
         if after.offered is not None:

@@ -180,6 +180,8 @@ class SiteConfig(_Part, frozen=True):
     proof_of_work: Annotated[int, Meta(ge=0, le=22)] = 0
     """Bits of work that a new visitor's browser does first; 16 take about half a second, 20 several seconds."""
     limits: Limits = Limits()
+    block_hours: Annotated[int, Meta(ge=0, le=720)] = 24
+    """So long nobody new may write from where somebody was whom staff has blocked; 0: everybody may."""
     visitor_idle_days: Annotated[int, Meta(ge=1, le=3_650)] = 365
     """Accounts of visitors who were not seen for so long are closed."""
     conversation_days: Annotated[int, Meta(ge=0, le=3_650)] = 0

@@ -8,9 +8,8 @@ session: it serves only to get an access token of an hour, from the frame's own 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
-from types import MappingProxyType
 
 import msgspec
 
@@ -25,11 +24,14 @@ from homeserver.services.accounts.account import Account
 from homeserver.services.accounts.sessions import Opened, Sessions, Tokens
 from homeserver.services.commit import Committer
 from homeserver.services.support import cards, texts
+from homeserver.services.support.blocks import Blocks, blocked
 from homeserver.services.support.cases import Cases, Opening
+from homeserver.services.support.form import check_form, extra
 from homeserver.services.support.identity import Identities, Known, attributes_json, names_a_key, read_token
 from homeserver.services.support.removal import close_visitor, end_sessions, forget_files
 from homeserver.services.support.rooms import SupportRooms
-from homeserver.services.support.site import Field, visitors_rate
+from homeserver.services.support.session import Start, Started
+from homeserver.services.support.site import visitors_rate
 from homeserver.services.support.sites import LiveSite, Sites
 from homeserver.services.support.work import is_done
 
@@ -43,49 +45,6 @@ _DAY_MS = 24 * _HOUR_MS
 _SEEN_EVERY_MS = _HOUR_MS
 _EXPIRED_AT_ONCE = 100
 _MOST_READERS = 100
-_NOTHING: Mapping[str, str] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What a browser sends with the first message."""
-
-    key: str
-    """Random, of this attempt: its repetition makes nothing new."""
-    answers: dict[str, str]
-    """Of the form, by field; `name`, `email` and `message` among them."""
-    consent: bool = False
-    page: str = ""
-    title: str = ""
-    jwt: str = ""
-    nonce: str = ""
-    work: str = ""
-    """What the site asks new visitors' browsers for (`work.is_done`)."""
-    begin: bool = True
-    """False only asks whether the site's user has been here before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A session as the frame needs it."""
-
-    visitor: Visitor
-    access_token: str
-    expires_in_ms: int
-    cookie: str
-    device_id: str
-    case: Case | None
-    rooms: tuple[str, ...] = ()
-    """All of the visitor's conversations, newest first."""
-    encrypted: tuple[str, ...] = ()
-    """Those of them in which messages are encrypted."""
-    until_ms: int | None = None
-    """The cookie, and `keep`, serve until then; None: as long as the session."""
-    keep: str = ""
-    """What the site's page may keep in the cookie's place; empty if it may not."""
-    staff: tuple[str, ...] = ()
-    """Who must be able to read what is said there: the desk, of which nobody needs to be in the room yet. Those who
-    are invited to it are among them; they may accept at any moment."""
 
 
 class Visitors:
@@ -100,6 +59,7 @@ class Visitors:
         sites: Sites,
         cases: Cases,
         rooms: SupportRooms,
+        blocks: Blocks,
         limits: RateLimits,
         clock: Clock,
         entropy: Entropy,
@@ -112,6 +72,7 @@ class Visitors:
         self._sites = sites
         self._cases = cases
         self._rooms = rooms
+        self._blocks = blocks
         self._limits = limits
         self._clock = clock
         self._entropy = entropy
@@ -152,7 +113,12 @@ class Visitors:
             if is_new and not start.begin:
                 raise MatrixError(ErrCode.NOT_FOUND, "Nobody of this name has been here")
             if is_new:
-                self._check_form(site, start, {"name": known.name, "email": known.email, **known.attributes})
+                check_form(
+                    site.config.form,
+                    start.answers,
+                    start.consent,
+                    {"name": known.name, "email": known.email, **known.attributes},
+                )
         return await self._identities.take(site, start.jwt)
 
     async def _as_anonymous(self, site: LiveSite, start: Start) -> Started:
@@ -160,7 +126,8 @@ class Visitors:
         async with self._store.read() as tx:
             visitor = await tx.support.visitor_begun(begun)
         if visitor is None:
-            self._check_form(site, start)
+            await self._blocks.check(site, CALLER_ADDRESS.get())
+            check_form(site.config.form, start.answers, start.consent)
             if not is_done(start.nonce, start.key, start.work, site.config.proof_of_work):
                 raise MatrixError(ErrCode.FORBIDDEN, "Too little work was done", reason="work")
             self._count_visitor(site)
@@ -206,7 +173,7 @@ class Visitors:
 
     async def _renamed(self, site: LiveSite, visitor: Visitor, known: Known) -> Visitor:
         """The visitor by what the site says of them now; what they answered themselves stays."""
-        asked = set(_extra(site.config.form.fields))
+        asked = set(extra(site.config.form.fields))
         answers = {name: value for name, value in cards.told(visitor).items() if name in asked}
         changed = replace(
             visitor,
@@ -265,15 +232,17 @@ class Visitors:
         return await self._session(site, visitor, opened, case, until_ms)
 
     async def _current_case(self, visitor: Visitor) -> Case | None:
+        """Where the visitor writes. Raises MatrixError(FORBIDDEN) if they are shut out of it."""
         async with self._store.read() as tx:
-            return await tx.support.case(visitor.room_id) if visitor.room_id else None
+            case = await tx.support.case(visitor.room_id) if visitor.room_id else None
+        if case is not None and case.status == BLOCKED:
+            raise blocked()
+        return case
 
     async def _case_for(self, site: LiveSite, visitor: Visitor, start: Start) -> Case:
         """Where the visitor writes: the conversation there is, or a new one."""
         case = await self._current_case(visitor)
         after_hours = site.config.routing.new_case_after_hours
-        if case is not None and case.status == BLOCKED:
-            raise MatrixError(ErrCode.FORBIDDEN, "Staff has closed this conversation", reason="blocked")
         if case is not None and case.status == RESOLVED and after_hours:
             since = self._clock.now_ms() - (case.resolved_ms or 0)
             case = None if since > after_hours * _HOUR_MS else case
@@ -335,7 +304,7 @@ class Visitors:
         visitor = await self.of(site, who)
         before = cards.told(visitor)
         asked = {field.name: field for field in site.config.form.fields if field.name in said}
-        answers = {name: texts.answer_of(said[name]) for name in _extra(tuple(asked.values()))}
+        answers = {name: texts.answer_of(said[name]) for name in extra(tuple(asked.values()))}
         fits = {
             name: value
             for name, value in answers.items()
@@ -349,7 +318,7 @@ class Visitors:
         async with self._store.write() as tx:
             await tx.support.put_visitor(replace(visitor, notice=attributes_json(after)))
         case = await self._current_case(visitor)
-        if case is not None and case.status not in (RESOLVED, BLOCKED):
+        if case is not None and case.status != RESOLVED:
             # Nothing of the case itself changes, but what is told of it.
             _, case = await self._cases.change(case.room_id, lambda case: replace(case, changed_ms=case.changed_ms + 1))
             await self._cases.tell(site, case)
@@ -404,7 +373,7 @@ class Visitors:
 
     def _new(self, site: LiveSite, start: Start, known: Known | None, begun: bytes | None) -> Visitor:
         now = self._clock.now_ms()
-        answers = {name: texts.answer_of(start.answers.get(name, "")) for name in _extra(site.config.form.fields)}
+        answers = {name: texts.answer_of(start.answers.get(name, "")) for name in extra(site.config.form.fields)}
         attributes = answers | known.attributes if known is not None else answers
         name = (known.name if known is not None else "") or texts.name_of(start.answers.get("name", ""))
         email = (known.email if known is not None else "") or texts.mail_of(start.answers.get("email", ""))
@@ -431,6 +400,8 @@ class Visitors:
         if user.site_id != visitor.site_id:
             # They have a password now. No word of the site, and no repeated request, opens that account.
             raise MatrixError(ErrCode.FORBIDDEN, "Go on in your account", reason="account", account=user.user_id)
+        if user.locked:
+            raise blocked()
         return await self._sessions.open(user, None, "Support chat", refresh=False)
 
     async def _session(
@@ -465,25 +436,6 @@ class Visitors:
         except MatrixError:
             self._limits.give_back("support_visitors_address", address)
             raise
-
-    def _check_form(self, site: LiveSite, start: Start, told: Mapping[str, str] = _NOTHING) -> None:
-        """Whether all is there that the site asks for; what the site itself has `told` need not be said again."""
-        form = site.config.form
-        if form.consent_url and not start.consent:
-            raise MatrixError(ErrCode.MISSING_PARAM, "The privacy notice has to be agreed to", field="consent")
-        for field in form.fields:
-            if field.name == "message":
-                continue  # it is the first message, not an answer that is kept
-            given = start.answers.get(field.name, "")
-            value = texts.mail_of(given) if field.type == "email" else texts.answer_of(given)
-            if field.required and not value and not told.get(field.name):
-                raise MatrixError(ErrCode.MISSING_PARAM, f"{field.name} is missing", field=field.name)
-            if field.type == "select" and value and value not in field.options:
-                raise MatrixError(ErrCode.INVALID_PARAM, f"{field.name} has no such choice", field=field.name)
-
-
-def _extra(fields: tuple[Field, ...]) -> list[str]:
-    return [field.name for field in fields if field.name not in ("name", "email", "message")]
 
 
 def _require_enabled(site: LiveSite) -> None:

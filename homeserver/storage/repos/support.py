@@ -87,6 +87,16 @@ _USE_JTI = Sql(
     "INSERT INTO support_jtis (site_id, jti, expires_ms) VALUES (:site_id, :jti, :expires_ms) ON CONFLICT DO NOTHING"
 )
 _EXPIRE_JTIS = Sql("DELETE FROM support_jtis WHERE expires_ms < :now_ms")
+# `address DIGEST NUMBER`, of an address and the case that is blocked. No id of a token is as long as one of these
+# (`services.support.identity`).
+_PUT_ADDRESS = Sql(
+    "INSERT INTO support_jtis (site_id, jti, expires_ms) VALUES (:site_id, :jti, :expires_ms) "
+    "ON CONFLICT (site_id, jti) DO UPDATE SET expires_ms = :expires_ms"
+)
+_DELETE_ADDRESSES = Sql("DELETE FROM support_jtis WHERE site_id = :site_id AND jti LIKE :pattern")
+_BLOCKED_UNTIL = Sql("SELECT max(expires_ms) FROM support_jtis WHERE site_id = :site_id AND jti LIKE :pattern")
+_FIRST_USED = Sql("SELECT min(expires_ms) FROM support_jtis")
+_NEVER_MS = 2**62
 _GET_CURSOR = Sql(f"SELECT value FROM counters WHERE name = '{_CURSOR}'")
 _SET_CURSOR = Sql(
     f"INSERT INTO counters (name, value) VALUES ('{_CURSOR}', :position) "
@@ -221,6 +231,24 @@ class SqlSupportRepo(SupportRepo):
     async def use_jti(self, site_id: str, jti: str, expires_ms: int, now_ms: int) -> bool:
         await _EXPIRE_JTIS.run(self._connection, now_ms=now_ms)
         return await _USE_JTI.run(self._connection, site_id=site_id, jti=jti, expires_ms=expires_ms) == 1
+
+    async def block_address(self, site_id: str, digest: str, number: int, until_ms: int) -> None:
+        jti = f"address {digest} {number}"
+        await _PUT_ADDRESS.run(self._connection, site_id=site_id, jti=jti, expires_ms=until_ms)
+
+    async def unblock_addresses(self, site_id: str, number: int) -> None:
+        await _DELETE_ADDRESSES.run(self._connection, site_id=site_id, pattern=f"address % {number}")
+
+    async def blocked_until(self, site_id: str, digest: str) -> int:
+        row = await _BLOCKED_UNTIL.first(self._connection, site_id=site_id, pattern=f"address {digest} %")
+        return 0 if row is None or row[0] is None else int(row[0])
+
+    async def used_until(self) -> int:
+        row = await _FIRST_USED.first(self._connection)
+        return _NEVER_MS if row is None or row[0] is None else int(row[0])
+
+    async def forget_used(self, now_ms: int) -> None:
+        await _EXPIRE_JTIS.run(self._connection, now_ms=now_ms)
 
     async def cursor(self) -> int | None:
         row = await _GET_CURSOR.first(self._connection)

@@ -68,6 +68,7 @@ support_cases = Table(
     Index("ix_support_cases_status", "site_id", "status"),
 )
 
+# What counts for a time: ids of a site's tokens that were used, and digests of addresses that nobody new may come from.
 support_jtis = Table(
     "support_jtis",
     metadata,

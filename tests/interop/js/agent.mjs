@@ -1,11 +1,12 @@
-// Somebody of staff answers a support chat with nothing but matrix-js-sdk: node agent.mjs BASE_URL NAME
+// Somebody of staff answers a support chat with nothing but matrix-js-sdk: node agent.mjs BASE_URL NAME [invited]
 // Says "ready" when the account is there and may be put on a desk; then one line of JSON: what each step gave.
+// `invited`: takes the case by accepting the invitation that offers it, and not by a reaction to its card.
 
 import process from "node:process";
 import * as sdk from "matrix-js-sdk";
 import { register, start } from "./clients.mjs";
 
-const [baseUrl, name] = process.argv.slice(2);
+const [baseUrl, name, way] = process.argv.slice(2);
 const client = await register(baseUrl, name);
 await start(client);
 console.log("ready");
@@ -42,7 +43,8 @@ for (const { roomId } of invites) await client.joinRoom(roomId);
 const desk = await until("the desk", () => client.getRooms().find((room) => room.getMyMembership() === "join" && room.name.endsWith("· desk"))?.roomId);
 const card = await said("a card", desk, (event) => event.getContent()["chat.hromada.support.case"]);
 const room = card.getContent()["chat.hromada.support.case"].room_id;
-await react(desk, card.getId(), "🙋");
+if (way === "invited") await until("an offer", () => client.getRoom(room)?.getMyMembership() === "invite");
+else await react(desk, card.getId(), "🙋");
 await client.joinRoom(room);
 const ticket = () => client.getRoom(room)?.currentState.getStateEvents("chat.hromada.support.ticket", "")?.getContent() ?? {};
 await until("the case to be mine", () => ticket().status === "open" && ticket().assignee === client.getUserId());

@@ -8,6 +8,7 @@ from homeserver.ports.accounts import User
 from homeserver.ports.support import Case, Visitor
 from homeserver.services.accounts.sessions import Sessions, SessionSettings
 from homeserver.services.duties import OwnDuty
+from homeserver.services.support.blocks import Blocks
 from homeserver.services.support.cases import Cases, Opening
 from homeserver.services.support.desk import Desk
 from homeserver.services.support.retention import Retention
@@ -16,6 +17,7 @@ from homeserver.services.support.routing import Routing
 from homeserver.services.support.site import parse_config
 from homeserver.services.support.sites import LiveSite, Sites
 from homeserver.services.support.visitors import Visitors
+from homeserver.web.ratelimit import address_key
 from tests.services.rooms.conftest import ALICE, World
 from tests.services.test_maintenance import Calendar
 from tests.support.store import SERVER_NAME
@@ -31,19 +33,22 @@ class Office:
         self.store = world.store
         self.clock = Calendar()
         self.closed: list[str] = []
+        self.online: set[str] = set()
+        """Who of staff is there."""
         self.support = SupportRooms(world.rooms.writer, world.rooms.memory, cast("Any", world.profiles), SERVER_NAME)
         self.sites = Sites(self.store, self.support, self.clock, SERVER_NAME, most=9)
-        self.cases = Cases(self.store, self.support, cast("Any", world.profiles), self.clock, SERVER_NAME)
         of = cast("Any", self)  # of accounts only the end is asked for, and of sessions, too
         sessions = Sessions(self.store, world.committer, self.clock, of, of, SessionSettings())
+        self.blocks = Blocks(self.store, world.committer, sessions, self.clock, bytes(32), list, address_key)
+        self.cases = Cases(self.store, self.support, cast("Any", world.profiles), self.clock, self.blocks, SERVER_NAME)
         self.visitors = Visitors(
             self.store,
             world.committer,
             sessions,
-            *(of, self.sites, self.cases, self.support, of, self.clock, of, SERVER_NAME),
+            *(of, self.sites, self.cases, self.support, self.blocks, of, self.clock, of, SERVER_NAME),
         )
-        routing = Routing(self.store, self.clock, self.cases, self.support, lambda _user_id: False)
-        self.desk = Desk(self.store, world.log, self.clock, self.sites, self.cases, self.support, routing)
+        routing = Routing(self.store, self.clock, self.cases, self.support, lambda user_id: user_id in self.online)
+        self.desk = Desk(self.store, world.log, self.clock, self.sites, self.cases, self.support, routing, self.blocks)
         self.retention = Retention(
             self.store, self.clock, self.sites, self.cases, self.support, self.visitors, OwnDuty()
         )
@@ -56,12 +61,14 @@ class Office:
         """Nothing is limited."""
 
     async def site(self, name: str, **settings: Any) -> LiveSite:
-        site = await self.sites.add(name, parse_config({**SETTINGS, **settings}), [ALICE])
-        await self.world.rooms.memberships.join(ALICE, site.row.desk_id)
+        agents = settings.pop("agents", [ALICE])
+        site = await self.sites.add(name, parse_config({**SETTINGS, **settings}), agents)
+        for agent in agents:
+            await self.world.rooms.memberships.join(agent, site.row.desk_id)
         return site
 
-    async def case(self, site: LiveSite, name: str, status: str | None = None) -> Case:
-        """A conversation of somebody new, in which both have spoken, with a card and a note."""
+    async def asked(self, site: LiveSite, name: str) -> Case:
+        """A conversation of somebody new, who has written and nobody else."""
         user_id, now = f"@visitor-{site.id}-{name}:{SERVER_NAME}", self.clock.now_ms()
         visitor = Visitor(user_id, site.id, now, now, name)
         async with self.store.write() as tx:
@@ -69,6 +76,11 @@ class Office:
             await tx.support.put_visitor(visitor)
         case = await self.cases.open(site, visitor, Opening("https://shop.example/mugs"))
         await self.world.say(case.room_id, f"I am {name}", user_id)
+        return case
+
+    async def case(self, site: LiveSite, name: str, status: str | None = None) -> Case:
+        """A conversation of somebody new, in which both have spoken, with a card and a note."""
+        case = await self.asked(site, name)
         await self.world.rooms.memberships.join(ALICE, case.room_id)
         await self.world.say(case.room_id, f"Hello {name}", ALICE)
         case = await self.cases.tell(site, case)

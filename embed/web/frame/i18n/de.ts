@@ -59,7 +59,7 @@ const words: Words = {
     comment: "Möchten Sie etwas hinzufügen?",
     skip: "Überspringen",
     thanks: "Danke!",
-    blocked: "Dieses Gespräch wurde geschlossen.",
+    blocked: "Dieser Chat ist leider geschlossen.",
     memory: "Dieser Browser speichert nichts für uns: Der Chat endet mit der Seite.",
     tooBig: "Die Datei ist größer als {size}.",
     badType: "Dateien dieser Art können hier nicht gesendet werden.",

@@ -59,7 +59,7 @@ const en = {
     comment: "Anything to add?",
     skip: "Skip",
     thanks: "Thank you!",
-    blocked: "This conversation was closed by staff.",
+    blocked: "Sorry, this chat is closed.",
     memory: "This browser keeps nothing for us: the chat ends with the page.",
     tooBig: "The file is larger than {size}.",
     badType: "Files of this kind cannot be sent here.",

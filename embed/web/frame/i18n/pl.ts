@@ -59,7 +59,7 @@ const words: Words = {
     comment: "Chcesz coś dodać?",
     skip: "Pomiń",
     thanks: "Dziękujemy!",
-    blocked: "Ta rozmowa została zamknięta.",
+    blocked: "Przepraszamy, ten czat jest zamknięty.",
     memory: "Ta przeglądarka niczego dla nas nie zapisuje: czat skończy się razem ze stroną.",
     tooBig: "Plik jest większy niż {size}.",
     badType: "Plików tego rodzaju nie można tu wysłać.",
