@@ -22,6 +22,7 @@ from homeserver.services.support.blocks import blocked
 from homeserver.services.support.session import Start, Started
 from homeserver.services.support.site import is_web_url, public
 from homeserver.services.support.sites import LiveSite
+from homeserver.services.support.visitors import IDLE_SESSION_DAYS
 from homeserver.web.cookies import visitor_cookie
 from homeserver.web.request import Request
 from homeserver.web.response import Json, Response
@@ -364,7 +365,10 @@ def _session(embed: EmbedServices, live: LiveSite, started: Started) -> Response
         "mail": bool(started.visitor.email) and embed.support.letters.offered(live) and not started.encrypted,
         "verified": started.visitor.subject is not None,
     }
-    seconds = embed.support.session_days * 86_400
+    days = embed.support.session_days
+    if started.visitor.subject is None:  # their session ends then, so the cookie would be of no use
+        days = min(days, IDLE_SESSION_DAYS)
+    seconds = days * 86_400
     if started.until_ms is not None:
         seconds = min(seconds, max(1, (started.until_ms - embed.support.visitors.now_ms()) // 1000))
     return _json(value, _cookie(live, started.cookie, seconds))

@@ -360,7 +360,12 @@ class Support(Section, frozen=True, kw_only=True):
     ] = False
     sites: Annotated[int, _doc("Most sites.", ge=1, le=10_000)] = 200
     message_bytes: Annotated[int, _doc("Longest message of a visitor.", ge=256, le=32_768)] = 8_192
-    session_days: Annotated[int, _doc("A browser that was not used for so long is forgotten.", ge=1, le=400)] = 180
+    session_days: Annotated[
+        int,
+        _doc(
+            "A browser that was not used for so long is forgotten; of anonymous visitors after 30 days.", ge=1, le=400
+        ),
+    ] = 180
 
 
 class Search(Section, frozen=True, kw_only=True):

@@ -217,3 +217,14 @@ async def test_what_known_visitors_fill_in_is_asked_for_and_kept(
     await agent.card(desk, "Eva", "B-7")
     await anonymous.begin(jwt=signed(key, claims(site, sub="u2", name="")))
     await agent.card(desk, "Eva", "B-7", "verified by the site")
+
+
+async def test_cookies_last_as_long_as_what_they_stand_for(server: Server, http: aiohttp.ClientSession) -> None:
+    site = new_site(server, [ORIGIN], [])
+    anonymous, known = Frame(http, server, site), Frame(http, server, site)
+    await anonymous.begin()
+    await known.begin(jwt=signed(keyed(server, site), claims(site)))
+    for frame, days in ((anonymous, 30), (known, 180)):
+        # Each use gives it the whole time again.
+        resumed = await frame.ask("session/resume")
+        assert f"Max-Age={days * 86_400}" in resumed.headers["Set-Cookie"].split("; ")

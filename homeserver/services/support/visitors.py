@@ -39,7 +39,7 @@ TOKEN_MS = 3_600_000
 KEPT_MS = 30 * 86_400_000
 """So long a handle serves that a page keeps."""
 IDLE_SESSION_DAYS = 30
-"""So long an anonymous visitor's session lasts without being used."""
+"""So long an anonymous visitor's session lasts without being used, and their cookie, which each use renews."""
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 _SEEN_EVERY_MS = _HOUR_MS
@@ -364,7 +364,8 @@ class Visitors:
 
     async def end_idle(self, site: LiveSite) -> int:
         """Log out some anonymous visitors who have not come back for long; how many. The conversation stays."""
-        before_ms = self._clock.now_ms() - IDLE_SESSION_DAYS * _DAY_MS
+        # What is noted of their being here may be so much older than their cookie.
+        before_ms = self._clock.now_ms() - IDLE_SESSION_DAYS * _DAY_MS - _SEEN_EVERY_MS
         async with self._store.read() as tx:
             idle = await tx.support.idle_sessions(site.id, before_ms, _EXPIRED_AT_ONCE)
         return sum([await end_sessions(self._committer, self._sessions, visitor, before_ms) for visitor in idle])
