@@ -67,6 +67,8 @@ async def test_visitors_and_conversations_are_kept_as_long_as_the_site_says(
         await each.begin()
         await each.say("to be kept for a while")
     files = [await upload(each.client, b"x" * 100, "image/png", "x.png") for each in (ended, ended, fresher)]
+    left = await upload(frame.client, b"a passport", "image/png", "passport.png")
+    assert (await download(fresher.client, left)).status == 200
     values = {
         "gone": frame.client.user_id,
         "away": away.client.user_id,
@@ -93,6 +95,8 @@ async def test_visitors_and_conversations_are_kept_as_long_as_the_site_says(
     # What was sent in the conversation went with it; what was sent since, and what others sent, is there.
     for each, media, status in ((ended, files[0], 404), (ended, files[1], 200), (fresher, files[2], 200)):
         assert (await download(each.client, media)).status == status
+    # With the account of who was away for too long go their files, too, whatever becomes of what was said.
+    (await download(fresher.client, left)).error(404, "M_NOT_FOUND")
     # Who writes again begins anew.
     again = ended.take((await ended.ask("session", {"nonce": await ended.nonce(), "key": fresh("key")})).ok())
     assert again["rooms"] == [again["room_id"]]

@@ -83,10 +83,13 @@ class Cases:
             await tx.support.put_visitor(replace(current, room_id=room_id, seen_ms=now))
         return case
 
-    async def change(self, room_id: str, decide: Callable[[Case], Case]) -> tuple[Case, Case]:
+    async def change(
+        self, room_id: str, decide: Callable[[Case], Case], *, in_passing: bool = False
+    ) -> tuple[Case, Case]:
         """Change a case's row; returns it as it was and as it is. `decide` is pure. Raises MatrixError(NOT_FOUND).
 
         No two changes have one time, however close they are: the card's edits are told apart, and put in order, by it.
+        How long a case has been as it is does not change by what is done `in_passing`, such as another card.
         """
         async with self._store.write() as tx:
             before = await tx.support.lock_case(room_id)
@@ -94,7 +97,8 @@ class Cases:
                 raise MatrixError(ErrCode.NOT_FOUND, "There is no such case")
             after = decide(before)
             if after != before:
-                after = replace(after, changed_ms=max(self._clock.now_ms(), before.changed_ms + 1))
+                now_ms = before.changed_ms if in_passing else self._clock.now_ms()
+                after = replace(after, changed_ms=max(now_ms, before.changed_ms + 1))
                 await tx.support.put_case(after)
         return before, after
 
@@ -197,7 +201,7 @@ class Cases:
             if case.offered is not None:
                 content["m.mentions"] = {"user_ids": [case.offered]}
             card_id = await self._rooms.say(bot, desk, content, f"card {room_id} {case.renewed}")
-            _, case = await self.change(room_id, lambda now: replace(now, card_id=card_id))
+            _, case = await self.change(room_id, lambda now: replace(now, card_id=card_id), in_passing=True)
             await self._set_ticket(site, case, visitor)
         else:
             card_id = case.card_id
@@ -243,7 +247,7 @@ class Cases:
         async with self._alone(room_id):
             for event_id in [*await self._rooms.children(desk, case.card_id, bot), case.card_id]:
                 await self._quietly(self._rooms.redact(bot, desk, event_id, once))
-            await self.change(room_id, lambda now: replace(now, card_id=None, renewed=now.renewed + 1))
+            await self.change(room_id, lambda now: replace(now, card_id=None, renewed=now.renewed + 1), in_passing=True)
         name, topic = _called(site, case, await self.visitor(case))
         await self._quietly(self._rooms.set_state(bot, room_id, "m.room.name", "", {"name": name}))
         await self._quietly(self._rooms.set_state(bot, room_id, "m.room.topic", "", topic_content(topic)))

@@ -178,6 +178,16 @@ class SupportRooms:
             found.append(Staff(user_id, name if isinstance(name, str) else user_id, str(content.get("membership"))))
         return sorted(found, key=lambda one: (one.membership != "join", one.name, one.user_id))
 
+    async def known(self, room_id: str, prefix: str) -> set[str]:
+        """Who is or was in a room of those whose ids begin so."""
+        head = await self._memory.heads.fetch(room_id, self._memory.store)
+        if head is None:
+            return set()
+        async with self._memory.store.read() as tx:
+            members = await tx.rooms.current_members(head.room_nid, ["join", "invite", "leave", "ban"])
+        found = {stored.event.state_key or "" for stored in members}
+        return {user_id for user_id in found if user_id.startswith(prefix)}
+
     async def set_state(self, bot: str, room_id: str, kind: str, key: str, content: dict[str, Any]) -> None:
         """Set a piece of state."""
         await self._writer.send(room_id, Draft(bot, kind, content, key))

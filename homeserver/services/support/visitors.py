@@ -7,7 +7,7 @@ session: it serves only to get an access token of an hour, from the frame's own 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
@@ -341,24 +341,42 @@ class Visitors:
             )
             if after.status not in (RESOLVED, BLOCKED):
                 after = await self._cases.set_status(site, case.room_id, RESOLVED, None, f"erased {case.room_id}")
-        async with self._store.write() as tx:
-            await tx.support.put_visitor(
-                replace(visitor, name="", email="", subject=None, notice="", begun=None, room_id=None)
-            )
-        for case in cases:
-            await self._cases.renew_card(site, case.room_id, f"erased {case.room_id}")
+        await self._forget_name(site, visitor, cases, "erased")
         for author in sorted(authors):
             await forget_files(self._store, author, self._clock.now_ms())
         await self._account.deactivate(visitor.user_id, erase=True)
         async with self._store.write() as tx:
             await tx.support.delete_visitor(visitor.user_id)
 
+    async def _forget_name(self, site: LiveSite, visitor: Visitor, cases: Sequence[Case], why: str) -> None:
+        """Take who a visitor is from what is kept of them, from the cards of their cases and the names of the rooms."""
+        async with self._store.write() as tx:
+            await tx.support.put_visitor(
+                replace(visitor, name="", email="", subject=None, notice="", begun=None, room_id=None)
+            )
+        for case in cases:
+            await self._cases.renew_card(site, case.room_id, f"{why} {case.room_id}")
+
     async def expire(self, site: LiveSite) -> int:
-        """Close some accounts of visitors who were not seen for as long as their site keeps them; how many."""
+        """Close some accounts of visitors who were not seen for as long as their site keeps them; how many.
+
+        What was said stays with staff; the visitor's name, address and files go. What breaks off is found again.
+        """
         before_ms = self._clock.now_ms() - site.config.visitor_idle_days * _DAY_MS
         async with self._store.read() as tx:
             idle = await tx.support.idle_visitors(site.id, before_ms, _EXPIRED_AT_ONCE)
         for visitor in idle:
+            async with self._store.read() as tx:
+                user, cases = await tx.users.get(visitor.user_id), await tx.support.cases_of(visitor.user_id)
+            if user is not None and user.site_id == site.id:  # or they go on in an account of their own
+                authors = {visitor.user_id}
+                for case in cases:
+                    authors |= await self._rooms.known(case.room_id, f"@visitor-{site.id}-")
+                    if case.status not in (RESOLVED, BLOCKED):
+                        await self._cases.set_status(site, case.room_id, RESOLVED, None, f"closed {case.room_id}")
+                await self._forget_name(site, visitor, cases, "closed")
+                for author in sorted(authors):
+                    await forget_files(self._store, author, self._clock.now_ms())
             await close_visitor(self._store, self._account, visitor)
         return len(idle)
 

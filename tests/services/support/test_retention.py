@@ -42,12 +42,20 @@ async def test_ended_conversations_and_idle_visitors_go_when_their_site_says_so(
         assert await office.words(open_.room_id) == ["I am open", "Hello open"]
         assert await office.words(kept.room_id) == ["I am kept", "Hello kept"]
         assert await office.retention.once() == 0
-        # Visitors who do not come back are closed, and with them goes what they were shut out of.
+        # Visitors who do not come back are closed, and with them goes what they were shut out of. What others have said
+        # stays with staff, but no name on card and room, and nothing waits for them.
+        assert [text for text in await office.words(lasting.row.desk_id) if "#1 kept" in text]
         office.clock.day += 60
         assert await office.retention.once() == 5
         assert sorted(office.closed) == ["ended", "kept", "open", "shut"]
         assert await office.words(shut.room_id) == []
         assert await office.words(kept.room_id) == ["I am kept", "Hello kept"]
+        cards = [text for text in await office.words(lasting.row.desk_id) if "I am kept" in text or "#1" in text]
+        assert len([text for text in cards if text.startswith("✅ #1 Visitor · /mugs: resolved")]) == 1
+        assert [text for text in cards if "#1 kept" in text] == []
+        assert await world.state(kept.room_id, "m.room.name") == {"name": "#1 Visitor · /mugs"}
+        assert (await office.now(open_)).status == RESOLVED
+        assert await office.retention.once() == 0
 
 
 async def test_anonymous_visitors_are_logged_out_after_30_days_and_what_was_said_stays(store: Database) -> None:
