@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import io
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from PIL import Image
 
 from tests.embed.support_chat import Agent, Visitor, host, new_site, page_with
 from tests.embed.test_support_host import visitor
@@ -16,7 +21,9 @@ from tests.embed.test_support_senses import MEDIA, PLAY, moving
 from tests.interop import javascript
 from tests.interop.javascript import INSTALL_TIMEOUT_S, run_script
 from tests.support.browser import PATIENCE_MS
+from tests.support.client import Client
 from tests.support.fixtures import MakeUser, fresh
+from tests.support.media import download
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -59,6 +66,28 @@ async def _shows_sealed(ada: Visitor) -> None:
     assert (await ada.frame.evaluate(PLAY, 0.5))["source"] == "blob"
 
 
+async def _has_still(info: dict[str, Any], stranger: Client) -> None:
+    """A film's size, length and first picture are for staff alone, too."""
+    assert (info["w"] > 0, "thumbnail_url" in info, abs(info["duration"] - 4_000) < 200) == (True, False, True)
+    file, small = info["thumbnail_file"], info["thumbnail_info"]
+    sealed = (await download(stranger, file["url"].removeprefix("mxc://"))).raw
+    still = _opened(sealed, file)
+    assert sealed != still
+    assert (len(still), Image.open(io.BytesIO(still)).size) == (small["size"], (small["w"], small["h"]))
+
+
+def _opened(data: bytes, file: dict[str, Any]) -> bytes:
+    """A file opened by what its message says.  spec: client-server-api#extensions-to-mroommessage-msgtypes"""
+    assert sha256(data).digest() == _bytes(file["hashes"]["sha256"])
+    opener = Cipher(algorithms.AES(_bytes(file["key"]["k"])), modes.CTR(_bytes(file["iv"]))).decryptor()
+    return opener.update(data) + opener.finalize()
+
+
+def _bytes(text: str) -> bytes:
+    """Of base64 of either alphabet, without its padding."""
+    return base64.urlsafe_b64decode(text.replace("+", "-").replace("/", "_") + "=" * (-len(text) % 4))
+
+
 async def _flip(route: Route) -> None:
     """Change a bit of what is fetched."""
     fetched = await route.fetch()
@@ -69,7 +98,9 @@ async def _flip(route: Route) -> None:
 
 # long: one browser and one agent go through all of it, as starting them takes most of the time
 @pytest.mark.timeout(INSTALL_TIMEOUT_S + 3 * TIMEOUT_S)
-async def test_nobody_between_visitor_and_agent_reads_along(browser: Browser, server: Server, tmp_path: Path) -> None:
+async def test_nobody_between_visitor_and_agent_reads_along(
+    browser: Browser, server: Server, make_user: MakeUser, tmp_path: Path
+) -> None:
     name = fresh("agent")
     process = await run_script("sealed.mjs", tmp_path, await asyncio.to_thread(javascript.install), server.url, name)
     try:
@@ -114,6 +145,7 @@ async def test_nobody_between_visitor_and_agent_reads_along(browser: Browser, se
                 told = await _line(process)
                 assert (told["said"], told["file"]) == (shown, True)
             await _shows_sealed(ada)
+            await _has_still(told["info"], await make_user("stranger"))
 
             # After a reload everything is read with the keys of before.
             await ada.page.route("**/media/download/**", _flip)

@@ -1,7 +1,9 @@
 // Files that visitors send, from the moment they are chosen: kept until they are uploaded, pictures without what cameras
-// write into them. Loaded when the conversation is there. It imports nothing, so that the frame stays in one piece.
+// write into them, films with a still. Loaded when the conversation is there. It imports nothing that the frame has, so
+// that that stays in one piece.
 
-import type { sealing, Sealed } from "./files.ts";
+import { encode } from "blurhash";
+import type { sealing } from "./files.ts";
 import type { Entry, Outbox } from "./outbox.ts";
 
 const WORDS: Record<string, [loose: string, full: string]> = {
@@ -16,6 +18,11 @@ const MOST_BYTES = 100 * 1024 * 1024;
 const KEPT_MS = 86_400_000;
 const REDRAWN = new Set(["image/jpeg", "image/png", "image/webp"]);
 const MOST_PIXELS = 40_000_000;
+/** What stands in for films and large pictures is as large at most as that of the web client; what is seen of them before, too. */
+const STILL: [number, number] = [800, 600];
+const HASHED: [number, number] = [32, 32];
+/** So long a film may take to show its first picture. */
+const PATIENCE_MS = 10_000;
 
 /** What it needs of the frame. */
 export interface Tools {
@@ -97,52 +104,108 @@ export function sweep(site: string): void {
 
 interface Shape {
     file: Blob;
-    w?: number;
-    h?: number;
+    info?: Record<string, unknown>;
+    /** What stands in for it until it is loaded. */
+    still?: { blob: Blob; w: number; h: number } | undefined;
 }
 
-/** A picture drawn anew has no place, no camera and no owner in it. */
-async function clean(file: Blob): Promise<Shape> {
-    if (!file.type.startsWith("image/")) return { file };
+function painted(source: CanvasImageSource, w: number, h: number, most: [number, number]): HTMLCanvasElement {
+    const scale = Math.min(1, most[0] / w, most[1] / h);
+    const canvas = document.createElement("canvas");
+    canvas.width = Math.max(1, Math.round(w * scale));
+    canvas.height = Math.max(1, Math.round(h * scale));
+    canvas.getContext("2d")?.drawImage(source, 0, 0, canvas.width, canvas.height);
+    return canvas;
+}
+const written = (canvas: HTMLCanvasElement, type: string, quality: number): Promise<Blob | null> => new Promise((done) => canvas.toBlob(done, type, quality));
+
+/** Its size, and a few colours to be shown before it comes. */
+function measured(source: CanvasImageSource, w: number, h: number): Record<string, unknown> {
+    const canvas = painted(source, w, h, HASHED);
+    const { width, height } = canvas;
+    const pixels = canvas.getContext("2d")?.getImageData(0, 0, width, height).data;
+    return { w, h, ...(pixels && { "xyz.amorgan.blurhash": encode(pixels, width, height, 4, 3) }) };
+}
+async function stillOf(source: CanvasImageSource, w: number, h: number): Promise<Shape["still"]> {
+    const canvas = painted(source, w, h, STILL);
+    const blob = await written(canvas, "image/jpeg", 0.8);
+    return blob ? { blob, w: canvas.width, h: canvas.height } : undefined;
+}
+
+/** A picture drawn anew has no place, no camera and no owner in it. Of an encrypted one the server makes no smaller one. */
+async function picture(file: Blob, sealed: boolean): Promise<Shape> {
+    const bitmap = await createImageBitmap(file);
+    const { width: w, height: h } = bitmap;
+    const info = measured(bitmap, w, h);
+    const still = sealed && (w > STILL[0] || h > STILL[1]) ? await stillOf(bitmap, w, h) : undefined;
+    if (!REDRAWN.has(file.type) || w * h > MOST_PIXELS) return { file, info, still };
+    return { file: (await written(painted(bitmap, w, h, [w, h]), file.type, 0.9)) ?? file, info, still };
+}
+
+/** A film's size, length and first picture, as far as this browser plays it. */
+async function film(file: Blob): Promise<Shape> {
+    const video = document.createElement("video");
+    const source = URL.createObjectURL(file);
+    Object.assign(video, { muted: true, playsInline: true, preload: "auto", src: source });
     try {
-        const picture = await createImageBitmap(file);
-        const { width: w, height: h } = picture;
-        if (!REDRAWN.has(file.type) || w * h > MOST_PIXELS) return { file, w, h };
-        const canvas = document.createElement("canvas");
-        canvas.width = w;
-        canvas.height = h;
-        canvas.getContext("2d")?.drawImage(picture, 0, 0);
-        const drawn = await new Promise<Blob | null>((done) => canvas.toBlob(done, file.type, 0.9));
-        return { file: drawn ?? file, w, h };
-    } catch {
-        return { file };
+        await new Promise<unknown>((done, fail) => {
+            video.onloadeddata = done;
+            video.onerror = fail;
+            setTimeout(fail, PATIENCE_MS);
+            video.play().catch(() => undefined); // telephones load nothing before
+        });
+        video.pause();
+        const { videoWidth: w, videoHeight: h, duration } = video;
+        const info = { ...measured(video, w, h), ...(Number.isFinite(duration) && { duration: Math.round(duration * 1000) }) };
+        return { file, info, still: await stillOf(video, w, h) };
+    } finally {
+        video.removeAttribute("src");
+        video.load();
+        URL.revokeObjectURL(source);
     }
+}
+
+async function look(file: Blob, sealed: boolean): Promise<Shape> {
+    const kind = file.type.split("/")[0];
+    try {
+        if (kind === "image") return await picture(file, sealed);
+        if (kind === "video") return await film(file);
+    } catch {
+        // It is sent as it is.
+    }
+    return { file };
 }
 
 /** Upload a file; the content of the message that shows it. */
 export async function deliver({ txn, content: { body, info } }: Entry, { site, post, lost, sealing }: Tools): Promise<Record<string, unknown>> {
     const kept = here.get(txn) ?? (await stored(site, "readonly", (store) => store.get(txn) as IDBRequest<Kept | undefined>).catch(() => undefined))?.file;
     if (!kept) throw lost();
-    const { file, w, h } = await clean(kept);
+    if (sealing.wanted && !sealing.device) throw new TypeError("no keys");
+    const { file, info: seen, still } = await look(kept, sealing.wanted);
     const name = String(body);
     const type = (info as { mimetype: string }).mimetype;
-    let [data, sent, query]: [BodyInit, string, string] = [file, type, `?filename=${encodeURIComponent(name)}`];
-    let sealed: Sealed | undefined;
-    if (sealing.wanted) {
-        if (!sealing.device) throw new TypeError("no keys");
-        const closed = sealing.device.seal(new Uint8Array(await file.arrayBuffer()));
-        sealed = closed.info;
-        [data, sent, query] = [closed.bytes as BodyInit, "application/octet-stream", ""];
-    }
     const abort = new AbortController();
     going.set(txn, abort);
+    /** Upload something, encrypted if the conversation is; where a message says it is, by these two names. */
+    const upload = async (blob: Blob, type: string, names: [plain: string, sealed: string], query = ""): Promise<Record<string, unknown>> => {
+        const closed = sealing.wanted ? sealing.device?.seal(new Uint8Array(await blob.arrayBuffer())) : undefined;
+        const headers = { "Content-Type": closed ? "application/octet-stream" : type };
+        const options = { method: "POST", body: (closed?.bytes as BodyInit | undefined) ?? blob, headers, signal: abort.signal };
+        const { content_uri: url } = await post(`/_matrix/media/v3/upload${closed ? "" : query}`, options);
+        return closed ? { [names[1]]: { ...closed.info, url } } : { [names[0]]: url };
+    };
     try {
-        const options = { method: "POST", body: data, headers: { "Content-Type": sent }, signal: abort.signal };
-        const { content_uri: url } = await post(`/_matrix/media/v3/upload${query}`, options);
+        const place = await upload(file, type, ["url", "file"], `?filename=${encodeURIComponent(name)}`);
+        let shown = {};
+        if (still) {
+            // Where the site takes no such pictures, or no more of them today, the film goes without.
+            const { blob, ...size } = still;
+            const there = await upload(blob, blob.type, ["thumbnail_url", "thumbnail_file"]).catch(() => null);
+            if (there) shown = { ...there, thumbnail_info: { mimetype: blob.type, size: blob.size, ...size } };
+        }
         const kind = type.split("/")[0] ?? "";
         const msgtype = kind === "image" || kind === "video" || kind === "audio" ? `m.${kind}` : "m.file";
-        const place = sealed ? { file: { ...sealed, url } } : { url };
-        return { msgtype, body: name, filename: name, ...place, info: { mimetype: type, size: file.size, ...(w && { w, h }) } };
+        return { msgtype, body: name, filename: name, ...place, info: { mimetype: type, size: file.size, ...seen, ...shown } };
     } finally {
         going.delete(txn);
     }

@@ -77,7 +77,7 @@ for (let over = false; !over; ) {
     answered.add(event.getId());
     const content = event.getContent();
     const info = await client.getCrypto().getEncryptionInfoForEvent(event);
-    console.log(JSON.stringify({ said: content.body, file: content.file !== undefined, shield: info?.shieldColour, card: card.getContent().body }));
+    console.log(JSON.stringify({ said: content.body, file: content.file !== undefined, info: content.info, shield: info?.shieldColour, card: card.getContent().body }));
     over = content.body === "goodbye";
     await client.sendTextMessage(room, `You said: ${content.body}`);
     if (content.body === "who else reads this?") await call();
