@@ -1,7 +1,8 @@
 """A stock web client of others answers a support chat: Hydrogen as its package on npm has it.
 
 The package ships Hydrogen's own application (view models, views, style), which its page mounts; nothing here is ours
-but the lines that do so (`tests/interop/js/hydrogen.mjs`). Cinny's package on npm comes without its sources.
+but the lines that do so (`tests/interop/js/hydrogen.mjs`). Cinny's package on npm (`cinny`, 4.5.1 alone) comes without
+its folder `src` and without anything built: it cannot be used.
 """
 
 from __future__ import annotations
