@@ -71,7 +71,8 @@ class Routing:
             return
         after = await self._cases.tell(site, after)
         if after.offered is not None:
-            text = f"{await self._cases.called(after.offered)}: it is your turn. 🙋 on the card takes the case."
+            name = await self._cases.called(after.offered)
+            text = f"{name}: it is your turn. Accept the invitation, or press 🙋 on the card, to take the case."
             once = f"offer {case.room_id} {after.offered_ms}"
             await self._cases.add_note(site, after, text, once, [after.offered], loud=True)
 
