@@ -97,13 +97,16 @@ interface Walk {
     context: Context;
 }
 
+/** A property of the node itself: a form and a document have what is named in them in the place of their own. */
+const own = <T extends Node, K extends keyof T>(kind: { prototype: T }, node: T, name: K): T[K] => Reflect.get(kind.prototype, name, node);
+
 function children(node: Node, walk: Walk, depth: number, link: boolean): ComponentChildren[] {
-    return [...node.childNodes].map((child) => nodeOf(child, walk, depth + 1, link));
+    return [...own(Node, node, "childNodes")].map((child) => nodeOf(child, walk, depth + 1, link));
 }
 
 function nodeOf(node: Node, walk: Walk, depth: number, link: boolean): ComponentChildren {
     if (walk.left-- <= 0) return null;
-    if (depth > DEPTH) return node.textContent;
+    if (depth > DEPTH) return own(Node, node, "textContent");
     if (node.nodeType === Node.TEXT_NODE) {
         const text = node.textContent ?? "";
         return link ? text : <Plain text={text} context={walk.context} />;
@@ -153,7 +156,7 @@ function nodeOf(node: Node, walk: Walk, depth: number, link: boolean): Component
 /** A formatted body. */
 export function Html({ html, context }: { html: string; context: Context }): JSX.Element {
     const parsed = new DOMParser().parseFromString(policy.createHTML(html), "text/html");
-    return <div class="rich">{children(parsed.body, { left: NODES, context }, 0, false)}</div>;
+    return <div class="rich">{children(own(Document, parsed, "body"), { left: NODES, context }, 0, false)}</div>;
 }
 
 const ONLY_EMOJI = /^(?:\p{RGI_Emoji}|\s){1,12}$/v;
