@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser, FilePayload, Response
 
 
-async def second_device(browser: Browser, of: Person, script: str = "") -> Person:
+async def second_device(browser: Browser, of: Person, script: str = "", **options: object) -> Person:
     """The same user on another device, which asks to be confirmed. `script` runs there before the page's own."""
-    device = await person(browser, of.url, "again")
+    device = await person(browser, of.url, "again", **options)
     await device.page.add_init_script(script)
     device.name = of.name
     await device.page.goto(f"{of.url}/#/login")

@@ -33,7 +33,7 @@ export function Spaces(): JSX.Element {
                 const label = total.count ? t("nav.space-unread", { name: row.name, n: total.count }) : row.name;
                 return (
                     <button
-                        key={row.id} type="button" class="sp" title={row.name} aria-label={label} aria-pressed={space.value === row.id}
+                        key={row.id} type="button" class="sp" title={row.name} aria-pressed={space.value === row.id}
                         onClick={(event) => {
                             if (byBadge(event, inside)) return;
                             space.value = space.value === row.id ? undefined : row.id;
@@ -41,7 +41,8 @@ export function Spaces(): JSX.Element {
                         }}
                     >
                         <RoomFace row={row} />
-                        <BadgeView {...total} />
+                        <span aria-hidden="true"><BadgeView {...total} /></span>
+                        <span class="vh">{label}</span>
                     </button>
                 );
             })}
