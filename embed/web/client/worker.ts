@@ -30,15 +30,14 @@ interface Scope {
 const scope = self as unknown as Scope;
 const pages = (): Promise<Page[]> => scope.clients.matchAll({ type: "window", includeUncontrolled: true });
 
-const WORDS: Record<string, [message: string, sealed: string, invited: string]> = {
-    en: ["New message", "Encrypted message", "invites you"],
-    uk: ["Нове повідомлення", "Зашифроване повідомлення", "запрошує вас"],
-};
+type Words = [message: string, sealed: string, invited: string];
+const ENGLISH: Words = ["New message", "Encrypted message", "invites you"];
+const WORDS: Record<string, Words> = { uk: ["Нове повідомлення", "Зашифроване повідомлення", "запрошує вас"] };
 
 async function show(pushed: Pushed): Promise<void> {
     // Who looks at the client is told by the client.
     if ((await pages()).some((page) => page.visibilityState === "visible")) return;
-    const [message, sealed, invited] = WORDS[pushed.lang.slice(0, 2)] ?? WORDS["en"]!;
+    const [message, sealed, invited] = WORDS[pushed.lang.slice(0, 2)] ?? ENGLISH;
     const where = pushed.name && pushed.name !== pushed.sender ? ` · ${pushed.name}` : "";
     await scope.registration.showNotification(pushed.sender ? pushed.sender + where : message, {
         // The same as of the client's own: what is newer takes the place of what is older, of the same room.

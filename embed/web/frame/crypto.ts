@@ -100,7 +100,7 @@ async function seize(name: string, lost: () => void): Promise<() => void> {
                 clearTimeout(timer);
                 return hold();
             })
-            .catch((error: Error) => (mine ? gone() : error.name === "AbortError" ? locks.request(name, { steal: true }, hold).catch(gone) : without()));
+            .catch((error: unknown) => (mine ? gone() : (error as Error).name === "AbortError" ? locks.request(name, { steal: true }, hold).catch(gone) : without()));
     });
     mine = true;
     channel.onmessage = gone;

@@ -47,7 +47,7 @@ export function fold(events: RoomEvent[], me: string, names: Map<string, string>
     // Nobody edits what another said, and an edit that was taken back leaves the one before it.
     for (const event of events) {
         const relation = event.content["m.relates_to"];
-        if (event.type === "m.room.message" && relation?.rel_type === "m.replace" && !gone.has(event.event_id)) edits.set(event.sender + relation.event_id, event);
+        if (event.type === "m.room.message" && relation?.rel_type === "m.replace" && !gone.has(event.event_id)) edits.set(event.sender + relation.event_id!, event);
     }
     const items: Item[] = [];
     let status = "";

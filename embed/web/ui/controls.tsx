@@ -2,7 +2,7 @@ import type { ButtonHTMLAttributes, ComponentChildren, InputHTMLAttributes, JSX 
 import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Icon } from "./Icon.tsx";
 
-interface IconButtonProps extends Omit<ButtonHTMLAttributes<HTMLButtonElement>, "icon" | "label" | "class"> {
+interface IconButtonProps extends Omit<ButtonHTMLAttributes, "icon" | "label" | "class"> {
     class?: string;
     icon: string;
     label: string;
@@ -20,7 +20,7 @@ export function IconButton({ icon, label, flip, children, class: more, ...rest }
     );
 }
 
-interface FieldProps extends Omit<InputHTMLAttributes<HTMLInputElement>, "label"> {
+interface FieldProps extends Omit<InputHTMLAttributes, "label"> {
     list?: string;
     label: ComponentChildren;
     hint?: ComponentChildren;

@@ -66,7 +66,8 @@ export interface LinkPreview {
 
 /** What the SDK gives, with errors of ours. */
 const told = <T>(asked: Promise<T>): Promise<T> =>
-    asked.catch(({ httpStatus = 0, errcode = "NETWORK", message, data = {} }: { httpStatus?: number; errcode?: string; message: string; data?: Json }) => {
+    asked.catch((error: unknown) => {
+        const { httpStatus = 0, errcode = "NETWORK", message, data = {} } = error as { httpStatus?: number; errcode?: string; message: string; data?: Json };
         throw new ApiError(httpStatus, errcode, textOf(data["error"]) || message, data);
     });
 

@@ -188,8 +188,8 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
      * of before the choice. spec: client-server-api#key-backup-enabled-preference
      */
     async #backs(): Promise<boolean> {
-        const kept = await this.engine.client.http.authedRequest<{ enabled?: unknown }>("GET" as never, this.#preference).catch((error: { errcode?: string }) => {
-            if (error.errcode !== "M_NOT_FOUND") throw error as Error;
+        const kept = await this.engine.client.http.authedRequest<{ enabled?: unknown }>("GET" as never, this.#preference).catch((error: unknown) => {
+            if ((error as { errcode?: string }).errcode !== "M_NOT_FOUND") throw error as Error;
             return undefined;
         });
         return kept?.enabled !== false;
@@ -224,7 +224,7 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
         if (!(await this.#backs())) return;
         if ((await this.api.checkKeyBackupAndEnable()) !== null || (await this.hasRecovery())) return;
         // Only if the server says so: where there is a backup, beginning anew deletes it.
-        const none = await this.engine.client.http.authedRequest("GET" as never, "/room_keys/version").then(() => false, (error: { errcode?: string }) => error.errcode === "M_NOT_FOUND");
+        const none = await this.engine.client.http.authedRequest("GET" as never, "/room_keys/version").then(() => false, (error: unknown) => (error as { errcode?: string }).errcode === "M_NOT_FOUND");
         if (none) await this.api.resetKeyBackup();
     }
 

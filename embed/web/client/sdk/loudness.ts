@@ -45,8 +45,8 @@ export function loudness(engine: Engine, room: string): Loudness {
 export async function setLoudness(engine: Engine, ask: Ask, room: string, asked: Loudness | "usual"): Promise<void> {
     const wanted = asked === "usual" ? usual(engine, room) : asked;
     const drop = (kind: string): Promise<unknown> =>
-        ask("DELETE", `/pushrules/global/${kind}/${enc(room)}`).catch((error: { status?: number }) => {
-            if (error.status !== 404) throw error as Error;
+        ask("DELETE", `/pushrules/global/${kind}/${enc(room)}`).catch((error: unknown) => {
+            if ((error as { status?: number }).status !== 404) throw error as Error;
         });
     const conditions = [{ kind: "event_match", key: "room_id", pattern: room }];
     if (wanted === "mute") await ask("PUT", `/pushrules/global/override/${enc(room)}`, { conditions, actions: [] });

@@ -41,7 +41,7 @@ test("a recovery key is checked while it is typed", () => {
 
 test("one wrong letter in a recovery key is noticed", () => {
     let missed = 0, tried = 0;
-    for (const [at, sign] of [...KEY].entries()) {
+    for (const [at, sign] of Array.from(KEY).entries()) {
         for (const other of "12Az") {
             if (sign === " " || sign === other) continue;
             const { group, odd } = recoveryProblem(KEY.slice(0, at) + other + KEY.slice(at + 1));
