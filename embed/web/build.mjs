@@ -327,13 +327,13 @@ function report(outputs, manifest, sizes, main) {
     const ours = (file) => inputs(outputs[file]).some((each) => /^(frame|loader)\/|^client\/worker\./.test(each)) || file.startsWith("w.");
     const lazy = Object.keys(outputs).filter((file) => file.endsWith(".js") && !first.has(file) && !ours(file));
     const crypto = lazy.filter((file) => inputs(outputs[file]).some((each) => each.includes("sdk-crypto-wasm")));
-    const data = lazy.filter((file) => inputs(outputs[file]).some((each) => /^(emoji:|.*highlight\.js)/.test(each)));
+    const data = lazy.filter((file) => inputs(outputs[file]).some((each) => each.startsWith("emoji:")));
     const others = lazy.filter((file) => !crypto.includes(file) && !data.includes(file));
     // What an ordinary encrypted session loads: no pages of settings or administration, no panel of files, no recording,
     // no second tab, no index of encrypted rooms (that comes when somebody first searches them, and is held by the budget of
     // lazy parts), no jump to a date, no rooms made or set up, no person or message looked at closely, nothing reported, no list of keys,
-    // no fingers, and one language.
-    const rare = (each) => /^(icons:hromada:icons\/asked|client\/(pages|i18n|sdk\/(find|tabs|mine|details\.|invited\.|account\.|profile\.)|stores\/finder|parts\/(Choice|common|Details|Elsewhere|Files|Jump|KeysTable|NewDialog|People|PersonCard|Report|RoomSettings|SupportCase|Voice|asked|touch)\.))/.test(each);
+    // no fingers, no code that is coloured, and one language.
+    const rare = (each) => /^(icons:hromada:icons\/asked|client\/(pages|i18n|sdk\/(find|tabs|mine|details\.|invited\.|account\.|profile\.)|stores\/finder|render\/colour\.|parts\/(Choice|common|Details|Elsewhere|Files|Jump|KeysTable|NewDialog|People|PersonCard|Report|RoomSettings|SupportCase|Voice|asked|touch)\.))/.test(each);
     const usual = others.filter((file) => !inputs(outputs[file]).some(rare));
     const style = sizes[manifest.entries.style].gz;
     const found = {

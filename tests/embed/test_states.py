@@ -244,7 +244,7 @@ async def test_axe_finds_nothing_where_encryption_asks_for_something(
     await ada.page.get_by_text("Waiting for the key").wait_for()
     found = await both(ada, "waiting for a key", ".utd:not(:has(.bone))")
     # A device that is not confirmed: no key to what was, and no place to write in.
-    phone = await second_device(browser, ada, **WIDE)
+    phone = await second_device(browser, ada, "", **WIDE)
     await phone.page.get_by_role("button", name="Later").click()
     await phone.go(f"room/{room}")
     await phone.page.locator(".deny .btn").wait_for()

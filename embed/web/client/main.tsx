@@ -39,7 +39,7 @@ const finder = async (engine: Engine): Promise<Finder> => (await import("./store
 function fetchAhead(): void {
     // Who has searched encrypted rooms will do so again.
     const found = (): Promise<unknown> => kv.get("kv", "finds").then((finds) => finds && !the().following && finder(the().engine));
-    const parts = [found, () => import("./render/markdown.ts"), () => import("@floating-ui/dom"), () => import("./sdk/files.ts"), () => import("./sdk/smaller.ts"), () => import("./sdk/attachments.ts"), () => import("./sdk/blobs.ts"), () => import("./sdk/upload.ts"), () => import("./stores/version.ts").then(({ watchVersion }) => watchVersion())];
+    const parts = [found, () => import("@floating-ui/dom"), () => import("./sdk/files.ts"), () => import("./sdk/smaller.ts"), () => import("./sdk/attachments.ts"), () => import("./sdk/blobs.ts"), () => import("./sdk/upload.ts"), () => import("./stores/version.ts").then(({ watchVersion }) => watchVersion())];
     for (const part of parts) void part().catch(() => undefined);
 }
 

@@ -6,7 +6,7 @@ import { IconButton } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { lazy } from "../../ui/lazy.tsx";
 import { t } from "../i18n/t.ts";
-import { contentOf, mentionsIn, pieces } from "../render/compose.ts";
+import { contentOf, fetchMarkdown, hasMarks, mentionsIn, pieces } from "../render/compose.ts";
 import { list as together } from "../render/dates.ts";
 import type { Message, Person, Rights, RoomRow } from "../sdk/types.ts";
 import { app, attempt, openRoomById, rooms, the } from "../stores/app.ts";
@@ -113,6 +113,10 @@ export function Composer(props: Props): JSX.Element {
             before.current = undefined;
         }
     }, [changed]);
+    const marked = hasMarks(text, mentions.current);
+    useEffect(() => {
+        if (marked) fetchMarkdown();
+    }, [marked]);
     const target = reply && (reply.id || reply.key);
     const answered = useRef(target);
     useLayoutEffect(() => {

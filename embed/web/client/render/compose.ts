@@ -10,10 +10,16 @@ const BLOCK = /^(?:\s{0,3}(?:>|#{1,6}\s|[-*+]\s|\d+[.)]\s|```|~~~)|\s*\|)/m;
 const escape = (text: string): string => text.replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
 export const mentionLink = (id: string): string => `https://matrix.to/#/${encodeURIComponent(id).replace(/%3A/g, ":").replace(/%40/g, "@")}`;
 
+const named = (text: string, mentions: readonly Mention[]): Mention[] => mentions.filter(({ id, text: name }) => id !== "@room" && text.includes(name));
+/** Whether it takes Markdown to send this. */
+export const hasMarks = (text: string, mentions: readonly Mention[]): boolean => MARKS.test(text) || named(text, mentions).length > 0;
+/** While the first mark is written, so that it is there when the message goes, with a connection or without. */
+export const fetchMarkdown = (): void => void import("./markdown.ts").catch(() => undefined);
+
 /** Markdown and mentions as HTML; undefined if that says no more than the text. */
 export async function formatted(text: string, mentions: readonly Mention[]): Promise<string | undefined> {
-    const people = mentions.filter(({ id, text: name }) => id !== "@room" && text.includes(name));
-    if (!MARKS.test(text) && people.length === 0) return undefined;
+    if (!hasMarks(text, mentions)) return undefined;
+    const people = named(text, mentions);
     // Mentions are taken out first, so that no mark in a name is taken for Markdown.
     let marked = text;
     const held: string[] = [];
@@ -67,7 +73,7 @@ export async function contentOf(written: Written): Promise<Content> {
     const plain = written.text.startsWith("/plain ");
     const text = (emote ? written.text.slice(4) : plain ? written.text.slice(7) : written.text.startsWith("//") ? written.text.slice(1) : written.text).trim();
     const html = plain ? undefined : await formatted(text, written.mentions);
-    const user_ids = [...new Set(written.mentions.filter(({ id, text: name }) => id !== "@room" && text.includes(name)).map(({ id }) => id))];
+    const user_ids = [...new Set(named(text, written.mentions).map(({ id }) => id))];
     if (written.reply && !user_ids.includes(written.reply.sender)) user_ids.push(written.reply.sender);
     const room = written.mentions.some(({ id }) => id === "@room") && text.includes("@room");
     const content: Content = {
