@@ -147,4 +147,6 @@ def _listed(room: ShownRoom) -> dict[str, Any]:
         "federatable": room.federates,
         "public": row.is_public,
         "state_events": row.state_events,
+        "chat.hromada.events": row.events,
+        "chat.hromada.bytes": row.bytes,
     }

@@ -399,6 +399,7 @@ def build_maintenance(core: Core, media: MediaSide | None) -> Maintenance:
             core.accounts.interactive.expire,
             core.accounts.addresses.expire,
             core.administration.audit.prune,
+            core.administration.rooms.sizes.chore,
             core.e2e.backups.purge,
             *(() if media is None else (media.uploads.forget_expired, media.thumbnails.expire, media.control.chore)),
         ],

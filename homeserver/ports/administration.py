@@ -126,6 +126,20 @@ class RoomRow:
     joined_members: int
     joined_local_members: int
     state_events: int
+    events: int
+    bytes: int
+    """As far as `AdministrationRepo.growth` was added up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What a stretch of the log has brought into rooms."""
+
+    low: int
+    high: int
+    """Of the positions `low < position <= high`."""
+    rooms: Sequence[tuple[int, int, int]]
+    """(room, events, bytes)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +192,14 @@ class AdministrationRepo(Protocol):
 
     async def room(self, room_id: str) -> RoomRow | None:
         """One room."""
+        ...
+
+    async def growth(self, limit: int) -> Growth:
+        """What the next `limit` positions of the log that are not added up yet have brought; empty at its end."""
+        ...
+
+    async def grow(self, growth: Growth) -> bool:
+        """Add it up; False if somebody else has meanwhile."""
         ...
 
     async def joined_local_devices(self, room_nid: int) -> int:

@@ -52,6 +52,34 @@ async def test_rooms_are_searched_ordered_and_paged(admin: Client, alice: Client
         (await admin.request("GET", f"{V1}/rooms", params=bad)).error(400, "M_INVALID_PARAM")
 
 
+async def test_how_large_rooms_are(admin: Client, alice: Client) -> None:
+    mark = fresh("size")
+    small, large = [await alice.create_room(name=f"{mark} {letter}") for letter in "AB"]
+    for _ in range(5):
+        await alice.send(large, "word " * 50)
+
+    async def listed(**params: Any) -> list[Json]:
+        found: list[Json] = (await admin.ok("GET", f"{V1}/rooms", params={"search_term": mark, **params}))["rooms"]
+        return found
+
+    async def counted() -> bool:  # of the events of all the tests before, a bounded number is counted with each look
+        by_room.update((room["room_id"], room) for room in await listed())
+        return bool(events(small) == by_room[small]["state_events"] and events(large) == events(small) + 5)
+
+    def events(room: str) -> Any:
+        return by_room[room]["chat.hromada.events"]
+
+    by_room: dict[str, Json] = {}
+    await eventually(counted)
+    for order in ("chat.hromada.events", "chat.hromada.bytes"):
+        assert [room["room_id"] for room in await listed(order_by=order)] == [large, small]
+        assert [room["room_id"] for room in await listed(order_by=order, dir="b")] == [small, large]
+    assert by_room[large]["chat.hromada.bytes"] > by_room[small]["chat.hromada.bytes"] > 0
+    await alice.send(small, "one more")
+    shown = await admin.ok("GET", room_path(small))
+    assert shown["chat.hromada.events"] == events(small) + 1
+
+
 async def test_one_room(admin: Client, alice: Client, bob: Client) -> None:
     room = await alice.shared_room(bob, name="Ґанок", topic="about", room_alias_name=fresh("one"))
     shown = await admin.ok("GET", room_path(room))

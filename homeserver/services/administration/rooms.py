@@ -21,6 +21,7 @@ from homeserver.ports.administration import RoomBlock, RoomRow
 from homeserver.ports.clock import Clock, Entropy
 from homeserver.ports.requester import Requester
 from homeserver.ports.store import StoreUnavailable, Transaction
+from homeserver.services.administration.sizes import RoomSizes
 from homeserver.services.audit import Audit
 from homeserver.services.rooms.membership import Memberships
 from homeserver.services.rooms.previews import SHOWN
@@ -49,6 +50,8 @@ _COUNTS = {
     "joined_local_members": "joined_local_members",
     "state_events": "state_events",
     "size": "joined_members",
+    "chat.hromada.events": "events",
+    "chat.hromada.bytes": "bytes",
 }
 _COLUMNS = {"version": "room_version", "creator": "creator", "public": "is_public"}
 _BY_STATE = ("encryption", "join_rules", "guest_access", "history_visibility")
@@ -115,6 +118,7 @@ class RoomAdministration:
         self._entropy = entropy
         self._max_page = max_page
         self._most = most
+        self.sizes = RoomSizes(memory.store)
         self._jobs: OrderedDict[str, Emptying] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -122,6 +126,7 @@ class RoomAdministration:
 
     async def page(self, search: RoomSearch, offset: int, limit: int) -> tuple[list[ShownRoom], int]:
         """A page of rooms, and how many the search finds altogether."""
+        await self.sizes.look()
         async with self._store.read() as tx:
             rows = await tx.administration.rooms(self._most)
         rows = [
@@ -161,6 +166,7 @@ class RoomAdministration:
 
     async def get(self, room_id: str) -> tuple[ShownRoom, int]:
         """A room, and how many devices its local members have. Raises MatrixError: INVALID_PARAM, NOT_FOUND."""
+        await self.sizes.look()
         row = await self._row(room_id)
         async with self._store.read() as tx:
             (shown,) = await _shown(tx, [row])

@@ -13,6 +13,7 @@ from homeserver.ports.administration import (
     Act,
     ActSearch,
     AdministrationRepo,
+    Growth,
     Holdings,
     RoomBlock,
     RoomRow,
@@ -101,10 +102,29 @@ _COUNT_UPLOADERS = Sql(f"SELECT count(*) FROM ({_UPLOADERS}) a", has_name=_CONTA
 _ROOM = """SELECT r.room_nid, r.room_id, r.room_version, r.creator, r.is_public,
         (SELECT count(*) FROM current_state c WHERE c.room_nid = r.room_nid AND c.membership = 'join'),
         (SELECT count(*) FROM memberships m WHERE m.room_nid = r.room_nid AND m.membership = 'join'),
-        (SELECT count(*) FROM current_state c WHERE c.room_nid = r.room_nid)
-    FROM rooms r """
+        (SELECT count(*) FROM current_state c WHERE c.room_nid = r.room_nid),
+        coalesce(s.events, 0), coalesce(s.bytes, 0)
+    FROM rooms r LEFT JOIN room_sizes s ON s.room_nid = r.room_nid """
 _LIST_ROOMS = Sql(f"{_ROOM}ORDER BY r.room_nid DESC LIMIT :count")
 _ONE_ROOM = Sql(f"{_ROOM}WHERE r.room_id = :room_id")
+_MEASURED = Sql(
+    """SELECT c.value, coalesce((SELECT m.value FROM counters m WHERE m.name = 'measured'), 0)
+    FROM counters c WHERE c.name = 'log'"""
+)
+# The plus keeps SQLite from walking all rooms by their index.
+_GROWTH = Sql(
+    """SELECT +room_nid, count(*), CAST(sum(length(json) + coalesce(length(unsigned), 0)) AS bigint)
+    FROM events WHERE nid > :low AND nid <= :high GROUP BY +room_nid"""
+)
+_MEASURE = Sql(
+    """INSERT INTO counters (name, value) VALUES ('measured', :high)
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE counters.value = :low"""
+)
+_GROW = Sql(
+    """INSERT INTO room_sizes (room_nid, events, bytes) VALUES (:room_nid, :events, :bytes)
+    ON CONFLICT (room_nid) DO UPDATE SET events = room_sizes.events + excluded.events,
+        bytes = room_sizes.bytes + excluded.bytes"""
+)
 _DEVICES = Sql(
     """SELECT count(*) FROM memberships m JOIN devices d ON d.user_id = m.user_id
     WHERE m.room_nid = :room_nid AND m.membership = 'join'"""
@@ -182,6 +202,21 @@ class SqlAdministrationRepo(AdministrationRepo):
     async def room(self, room_id: str) -> RoomRow | None:
         row = await _ONE_ROOM.first(self._connection, room_id=room_id) if is_storable(room_id) else None
         return None if row is None else _ROOMS.record(row)
+
+    async def growth(self, limit: int) -> Growth:
+        end, low = map(int, await _MEASURED.first(self._connection))
+        high = min(end, low + limit)
+        if high <= low:
+            return Growth(low, low, [])
+        rows = await _GROWTH.rows(self._connection, low=low, high=high)
+        return Growth(low, high, [(int(row[0]), int(row[1]), int(row[2])) for row in rows])
+
+    async def grow(self, growth: Growth) -> bool:
+        if await _MEASURE.run(self._connection, low=growth.low, high=growth.high) != 1:
+            return False
+        rows = [{"room_nid": nid, "events": events, "bytes": size} for nid, events, size in growth.rooms]
+        await _GROW.run_many(self._connection, rows)
+        return True
 
     async def joined_local_devices(self, room_nid: int) -> int:
         return int((await _DEVICES.first(self._connection, room_nid=room_nid))[0])

@@ -1,4 +1,4 @@
-"""What administrators did, and the rooms that they blocked."""
+"""What administrators did, the rooms that they blocked, and how large rooms are."""
 
 from __future__ import annotations
 
@@ -25,4 +25,15 @@ blocked_rooms = Table(
     Column("room_id", Text, primary_key=True),  # of any room, also of one that is not known here
     Column("blocked_by", Text, nullable=False),
     Column("ts", BigInteger, nullable=False),
+)
+
+room_sizes = Table(
+    "room_sizes",
+    metadata,
+    # How much the log has brought into each room, up to the position in `counters` (`measured`). Counted behind the
+    # log, not by whoever writes: a send costs nothing more.
+    Column("room_nid", BigInteger, primary_key=True),
+    Column("events", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),  # as packed when they were stored
+    sqlite_with_rowid=False,
 )

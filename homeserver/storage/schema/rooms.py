@@ -23,7 +23,8 @@ counters = Table(
     "counters",
     metadata,
     # `log`: last committed position; `outlier`: last negative event id; `room`, `snapshot`, `key`: last ids given out;
-    # `accounts`: changes made beside running servers; `day-…`: the position at the start of a day
+    # `accounts`: changes made beside running servers; `day-…`: the position at the start of a day;
+    # `measured`: the position up to which `room_sizes` counts
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
     sqlite_with_rowid=False,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001.9992"
+revision = "0001.9993"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -64,6 +64,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one call for each table
     _reports()
     _request_txns()
     _room_aliases()
+    _room_sizes()
     _rooms()
     _sessions()
     _snapshot_deltas()
@@ -789,6 +790,17 @@ def _room_aliases() -> None:
     )
     op.create_index("ix_room_aliases_creator", "room_aliases", ["creator"], unique=False)
     op.create_index("ix_room_aliases_room_nid", "room_aliases", ["room_nid"], unique=False)
+
+
+def _room_sizes() -> None:
+    op.create_table(
+        "room_sizes",
+        sa.Column("room_nid", sa.BigInteger(), nullable=False),
+        sa.Column("events", sa.BigInteger(), nullable=False),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("room_nid", name="pk_room_sizes"),
+        sqlite_with_rowid=False,
+    )
 
 
 def _rooms() -> None:
