@@ -29,6 +29,14 @@ class ActSearch:
     admin: str | None = None
     action: str | None = None
     target: str | None = None
+    kind: str = ""
+    """The beginning of the action's name, up to its dot: `room.`."""
+    admin_term: str = ""
+    target_term: str = ""
+    """Parts, in small letters."""
+    from_ms: int = 0
+    until_ms: int | None = None
+    """Done from one time (included) until another (not included)."""
 
 
 @dataclass(frozen=True, slots=True)

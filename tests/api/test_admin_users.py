@@ -12,7 +12,7 @@ import pytest
 from client_api.admin_routes import ADMIN_ROUTES
 from client_api.visitors import ALLOWED
 from homeserver.web.route import Auth
-from tests.support.admin import V1, V2, acts, administrator
+from tests.support.admin import OWN, V1, V2, acts, administrator
 from tests.support.client import PASSWORD, Client, Json, part
 from tests.support.fixtures import MakeUser, fresh
 
@@ -250,18 +250,37 @@ async def test_devices(admin: Client, alice: Client) -> None:
 async def test_the_record_is_paged_and_searched(admin: Client, alice: Client, bob: Client) -> None:
     for user in (alice, bob, alice):
         await admin.ok("PUT", account(user), {"displayname": fresh("name")})
-    first = await admin.ok("GET", "/_hromada/admin/v1/audit", params={"admin": admin.user_id, "limit": 2})
+    first = await admin.ok("GET", f"{OWN}/audit", params={"admin": admin.user_id, "limit": 2})
     assert [act["target"] for act in first["acts"]] == [alice.user_id, bob.user_id]
     rest = await admin.ok(
         "GET",
-        "/_hromada/admin/v1/audit",
+        f"{OWN}/audit",
         params={"admin": admin.user_id, "limit": 2, "from": first["next_token"]},
     )
     assert [act["target"] for act in rest["acts"]] == [alice.user_id]
     assert "next_token" not in rest
     assert await acts(admin, action="user.profile", target=bob.user_id)
     assert not await acts(admin, action="user.lock", target=bob.user_id)
-    (await admin.request("GET", "/_hromada/admin/v1/audit", params={"from": -1})).error(400, "M_INVALID_PARAM")
+    (await admin.request("GET", f"{OWN}/audit", params={"from": -1})).error(400, "M_INVALID_PARAM")
+    for bad in ({"admin_term": "x" * 300}, {"from_ts": -1}, {"from_ts": 2, "until_ts": 2}, {"until_ts": 2**60}):
+        (await admin.request("GET", f"{OWN}/audit", params=bad)).error(400, "M_INVALID_PARAM")
+
+    async def mine(**search: Any) -> list[Json]:
+        every: list[Json] = (await admin.ok("GET", f"{OWN}/audit", params={"admin": admin.user_id, **search}))["acts"]
+        return every
+
+    async def found(**search: Any) -> list[str]:
+        return [act["target"] for act in await mine(**search)]
+
+    assert await found(admin_term=admin.user_id[3:].upper()) == [alice.user_id, bob.user_id, alice.user_id]
+    assert await found(admin_term="nobody of that name") == []
+    assert await found(target_term=bob.user_id[2:-3].upper()) == [bob.user_id]
+    assert await found(action="user.", target_term=bob.user_id) == [bob.user_id]
+    assert await found(action="user") == await found(action="room.") == await found(action="profile.") == []
+    times = [act["ts"] for act in await mine()]
+    assert len(await found(from_ts=times[0])) == sum(ts >= times[0] for ts in times)
+    assert len(await found(until_ts=times[0])) == sum(ts < times[0] for ts in times)
+    assert len(await found(from_ts=times[-1], until_ts=times[0] + 1)) == 3
     # What the specification's own endpoints do is on record as well.
     await admin.ok("PUT", f"/_matrix/client/v1/admin/lock/{part(bob.user_id)}", {"locked": True})
     newest = (await acts(admin, target=bob.user_id))[0]

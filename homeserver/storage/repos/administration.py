@@ -32,8 +32,13 @@ _ROOMS = Columns(RoomRow)
 _RECORD = Sql(f"INSERT INTO acts ({_ACTS.names}) VALUES ({_ACTS.parameters})")
 _FIND_ACTS = Sql(
     f"""SELECT act_id, {_ACTS.names} FROM acts
-    WHERE act_id < :before AND admin = coalesce(:admin, admin) AND action = coalesce(:action, action)
-        AND target = coalesce(:target, target) ORDER BY act_id DESC LIMIT :count"""
+    WHERE act_id < :before AND admin = coalesce(:admin, admin) AND target = coalesce(:target, target)
+        AND action = coalesce(:action, action) AND {{is_kind}}
+        AND ts >= :from_ms AND ts < :until_ms AND {{has_admin}} AND {{has_target}}
+    ORDER BY act_id DESC LIMIT :count""",
+    is_kind=Fragment("instr(action, :kind) = 1", "strpos(action, :kind) = 1"),
+    has_admin=Fragment("instr(lower(admin), :admin_term) > 0", "strpos(lower(admin), :admin_term) > 0"),
+    has_target=Fragment("instr(lower(target), :target_term) > 0", "strpos(lower(target), :target_term) > 0"),
 )
 _PRUNE = Sql(
     """DELETE FROM acts WHERE act_id IN (SELECT act_id FROM acts WHERE ts < :before_ms
@@ -152,8 +157,9 @@ class SqlAdministrationRepo(AdministrationRepo):
 
     async def acts(self, search: ActSearch, before: int | None, limit: int) -> list[tuple[int, Act]]:
         wanted = asdict(search)
-        if not all(value is None or is_storable(value) for value in wanted.values()):
+        if not all(is_storable(value) for value in wanted.values() if isinstance(value, str)):
             return []
+        wanted["until_ms"] = HIGHEST if search.until_ms is None else search.until_ms
         before = _NEWEST if before is None else before
         rows = await _FIND_ACTS.rows(self._connection, before=before, count=limit, **wanted)
         return [(int(row[0]), _ACTS.record(row[1:])) for row in rows]
