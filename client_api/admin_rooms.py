@@ -63,8 +63,7 @@ async def list_rooms(  # noqa: PLR0913 - one parameter for each of the query's
 async def get_room(api: ClientServices, who: Requester, *, room_id: str) -> dict[str, Any]:
     """One room."""
     shown, devices = await api.administration.rooms.get(room_id)
-    more = {name: shown.said.get(name) for name in ("avatar", "topic")}
-    return {**_listed(shown), **more, "joined_local_devices": devices, "forgotten": False}
+    return {**_listed(shown), "topic": shown.said.get("topic"), "joined_local_devices": devices, "forgotten": False}
 
 
 async def get_room_members(api: ClientServices, who: Requester, *, room_id: str) -> dict[str, Any]:
@@ -131,6 +130,7 @@ def _listed(room: ShownRoom) -> dict[str, Any]:
     names = (
         "name",
         "canonical_alias",
+        "avatar",
         "encryption",
         "join_rules",
         "guest_access",
@@ -149,4 +149,5 @@ def _listed(room: ShownRoom) -> dict[str, Any]:
         "state_events": row.state_events,
         "chat.hromada.events": row.events,
         "chat.hromada.bytes": row.bytes,
+        "chat.hromada.blocked": row.is_blocked,
     }

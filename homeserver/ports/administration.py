@@ -131,6 +131,7 @@ class RoomRow:
     room_version: str
     creator: str
     is_public: bool
+    is_blocked: bool
     joined_members: int
     joined_local_members: int
     state_events: int

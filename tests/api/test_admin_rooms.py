@@ -142,6 +142,8 @@ async def test_nobody_comes_into_a_blocked_room(admin: Client, alice: Client, bo
     assert (await alice.state(room, "m.room.member", alice.user_id))["displayname"] == "Alice B."
     members = await admin.ok("GET", f"{room_path(room)}/members")
     assert members["members"] == [alice.user_id]
+    (listed,) = (await admin.ok("GET", f"{V1}/rooms", params={"search_term": room}))["rooms"]
+    assert (listed["chat.hromada.blocked"], listed["avatar"]) == (True, None)
 
     await admin.ok("PUT", f"{room_path(room)}/block", {"block": False})
     await bob.join(room)

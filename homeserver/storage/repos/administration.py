@@ -105,6 +105,7 @@ _UPLOADER_PAGES = {
 _COUNT_UPLOADERS = Sql(f"SELECT count(*) FROM ({_UPLOADERS}) a", has_name=_CONTAINS["has_name"])
 
 _ROOM = """SELECT r.room_nid, r.room_id, r.room_version, r.creator, r.is_public,
+        EXISTS (SELECT 1 FROM blocked_rooms b WHERE b.room_id = r.room_id),
         (SELECT count(*) FROM current_state c WHERE c.room_nid = r.room_nid AND c.membership = 'join'),
         (SELECT count(*) FROM memberships m WHERE m.room_nid = r.room_nid AND m.membership = 'join'),
         (SELECT count(*) FROM current_state c WHERE c.room_nid = r.room_nid),
