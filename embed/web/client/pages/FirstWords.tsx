@@ -24,14 +24,19 @@ import "../parts/asked.ts";
 /** The room is in memory, with what says that it is encrypted: what is written before would go out in the clear. */
 async function arrived(id: string, encrypts: boolean): Promise<void> {
     const { engine } = the();
-    const there = Promise.withResolvers<void>();
-    const look = (): void => {
+    const there = (): boolean => {
         const room = engine.room(id);
-        if (room?.getMyMembership() === "join" && (!encrypts || room.hasEncryptionStateEvent())) there.resolve();
+        return room?.getMyMembership() === "join" && (!encrypts || room.hasEncryptionStateEvent());
     };
-    const stop = engine.on("rooms", look);
-    look();
-    await there.promise.finally(stop);
+    await new Promise<void>((resolve) => {
+        const look = (): void => {
+            if (!there()) return;
+            stop();
+            resolve();
+        };
+        const stop = engine.on("rooms", look);
+        look();
+    });
 }
 
 export function FirstWords({ user }: { user: string }): JSX.Element {
