@@ -40,10 +40,13 @@ class Routing:
         if agent is None and case.offered is None:
             return case
         now_ms = self._clock.now_ms()
-        _, after = await self._cases.change(
-            case.room_id,
-            lambda now: replace(now, offered=agent, offered_ms=now_ms) if now.status == NEW else now,
-        )
+
+        def decide(now: Case) -> Case:
+            # Another process may have seen the same, and have given it on already.
+            is_same = now.status == NEW and (now.offered, now.offered_ms) == (case.offered, case.offered_ms)
+            return replace(now, offered=agent, offered_ms=now_ms) if is_same else now
+
+        _, after = await self._cases.change(case.room_id, decide)
         return after
 
     async def again(self, site: LiveSite, case: Case) -> None:
