@@ -1,8 +1,9 @@
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { Empty, IconButton } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { lazy } from "../../ui/lazy.tsx";
+import { useScrolled } from "../../ui/scrolled.ts";
 import { t } from "../i18n/t.ts";
 import { useTitle } from "../parts/PageTitle.tsx";
 import { TabBar } from "../parts/Rail.tsx";
@@ -31,6 +32,8 @@ type Tab = (typeof TABS)[number][0];
 export function AdminPage({ tab, id }: { tab: string; id: string | undefined }): JSX.Element {
     const now: Tab = TABS.find(([each]) => each === tab)?.[0] ?? "users";
     const [reports, setReports] = useState(0);
+    const box = useRef<HTMLDivElement>(null);
+    const scrolled = useScrolled(box, `admin ${now} ${id ?? ""}`);
     useTitle(isAdmin.value ? a(now) : t("nav.admin"));
     useEffect(() => {
         if (isAdmin.value) void admin<{ total: number }>("GET", "/own/reports", undefined, { limit: 0 }).then(({ total }) => setReports(total), () => undefined);
@@ -63,7 +66,7 @@ export function AdminPage({ tab, id }: { tab: string; id: string | undefined }):
                     <IconButton icon="arrow-left" flip label={t("room.back")} onClick={() => go(id ? { page: "admin", tab: now } : { page: "home" })} />
                     <select class="sel grow" aria-label={t("nav.admin")} value={now} onChange={(event) => go({ page: "admin", tab: event.currentTarget.value })}>{TABS.map(([each]) => <option key={each} value={each}>{a(each)}</option>)}</select>
                 </header>
-                <div class="scroll" tabIndex={0}><div class="wrap w" key={`${now} ${id ?? ""}`}>{page[now]()}</div></div>
+                <div class="scroll" ref={box} onScroll={scrolled} tabIndex={0}><div class="wrap w" key={`${now} ${id ?? ""}`}>{page[now]()}</div></div>
                 {phone.value && <TabBar />}
             </main>
         </>

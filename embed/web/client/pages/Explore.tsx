@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Bone, Empty } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
-import { useScrolled } from "../../ui/scrolled.ts";
+import { useKept, useScrolled } from "../../ui/scrolled.ts";
 import { t } from "../i18n/t.ts";
 import { RoomFace } from "../parts/faces.tsx";
 import { useTitle } from "../parts/PageTitle.tsx";
@@ -67,35 +67,42 @@ function Loading(): JSX.Element {
 /** Public rooms of this server and of others. */
 export function Explore({ to }: { to: Extract<Route, { page: "explore" }> }): JSX.Element {
     useTitle(t("nav.explore"));
-    const [term, setTerm] = useState(to.query);
-    const [kind, setKind] = useState<Kind>("all");
-    const [server, setServer] = useState(to.server ?? "");
-    const [list, setList] = useState<readonly Found[]>();
-    const [next, setNext] = useState<string>();
+    // Whoever comes back finds what they looked for, and where in it they were.
+    const here = format(to);
+    const [term, setTerm] = useKept(`${here} term`, to.query);
+    const [kind, setKind] = useKept<Kind>(`${here} kind`, "all");
+    const [server, setServer] = useKept(`${here} server`, to.server ?? "");
+    const [list, setList] = useKept<readonly Found[] | undefined>(`${here} list`, undefined);
+    const [next, setNext] = useKept<string | undefined>(`${here} next`, undefined);
     const [error, setError] = useState("");
-    const load = async (since?: string): Promise<void> => {
+    const round = useRef(0);
+    const load = async (since?: string, before: readonly Found[] = []): Promise<void> => {
+        const asked = ++round.current;
         try {
             const found = await the().commands.publicRooms(term.trim(), kind === "all" ? undefined : kind === "spaces", server || undefined, since);
-            setList((before) => (since ? [...(before ?? []), ...found.rooms] : found.rooms));
-            setNext(found.next);
+            if (asked !== round.current) return;
             setError("");
+            // The first page anew, below it what was there of those that follow.
+            const kept = !since && found.next !== undefined && before.length > found.rooms.length;
+            const ids = new Set(found.rooms.map(({ id }) => id));
+            setList(since ? [...before, ...found.rooms] : kept ? [...found.rooms, ...before.filter(({ id }) => !ids.has(id))] : found.rooms);
+            if (!kept) setNext(found.next);
         } catch (reason) {
+            if (asked !== round.current || (before.length > 0 && !since)) return;
             setList([]);
             setError((reason as Error).message);
         }
     };
+    const shown = useRef("");
     useEffect(() => {
-        setList(undefined);
-        const timer = setTimeout(() => void load(), term === to.query ? 0 : 300);
+        const before = shown.current === here ? undefined : list;
+        shown.current = here;
+        if (!before) setList(undefined);
+        const timer = setTimeout(() => void load(undefined, before), before || term === to.query ? 0 : 300);
         return () => clearTimeout(timer);
-    }, [term, kind, server]);
-    // A link to other rooms, or Back, while the page is open.
-    useEffect(() => {
-        setTerm(to.query);
-        setServer(to.server ?? "");
-    }, [to.query, to.server]);
+    }, [here, term, kind, server]);
     const box = useRef<HTMLDivElement>(null);
-    const scrolled = useScrolled(box, format(to));
+    const scrolled = useScrolled(box, here);
     const where = useRef<HTMLInputElement>(null);
     const direct = /^[#!][^\s:]+:\S+$/.test(term.trim()) ? term.trim() : undefined;
     const submit = (event: Event): void => {
@@ -120,7 +127,7 @@ export function Explore({ to }: { to: Extract<Route, { page: "explore" }> }): JS
                     {!list ? <Loading /> : (
                         <div class="rooms">{list.map((found) => <RoomCard key={found.id} found={found} />)}</div>
                     )}
-                    {next && <button type="button" class="btn above" onClick={() => void load(next)}>{t("more")}</button>}
+                    {next && <button type="button" class="btn above" onClick={() => void load(next, list)}>{t("more")}</button>}
                     {list?.length === 0 && (
                         <Empty icon={error ? "cloud-off" : "search"} title={error ? t("explore.failed") : term ? t("explore.none", { term }) : t("explore.empty")} text={error || t("explore.none-text")}>
                             {error ? (

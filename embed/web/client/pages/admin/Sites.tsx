@@ -1,14 +1,16 @@
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
-import { Dialog, Empty, Field } from "../../../ui/controls.tsx";
+import { useEffect, useState } from "preact/hooks";
+import { Dialog, Empty, Field, type MenuItem } from "../../../ui/controls.tsx";
 import { Icon } from "../../../ui/Icon.tsx";
 import { t } from "../../i18n/t.ts";
 import { short } from "../../render/dates.ts";
 import { go } from "../../routes.ts";
-import { me } from "../../stores/app.ts";
-import { a, admin, hrefOf, sayOf, span, Table, Top, useAsked } from "./parts.tsx";
+import { attempt, me, openRoomById } from "../../stores/app.ts";
+import { question } from "../../stores/ui.ts";
+import { copied } from "../Room.tsx";
+import { a, admin, enc, hrefOf, RowMenu, sayOf, span, Table, Top, useAsked } from "./parts.tsx";
 import { SitePage } from "./Site.tsx";
-import type { Figures, Site } from "./site-types.ts";
+import type { Figures, Site, WholeSite } from "./site-types.ts";
 import "../../parts/asked.ts";
 
 export function SitesPage({ id }: { id: string | undefined }): JSX.Element {
@@ -37,7 +39,22 @@ export function Kpis({ of }: { of: Figures }): JSX.Element {
 function SiteList(): JSX.Element {
     const { got, error, again } = useAsked(() => admin<{ sites: Site[] }>("GET", "/own/sites"), "");
     const [making, setMaking] = useState(false);
+    useEffect(() => {
+        if (!got?.sites.some(({ removing }) => removing && !removing.error)) return undefined;
+        const timer = setTimeout(again, 1_000);
+        return () => clearTimeout(timer);
+    }, [got]);
     const make = <button type="button" class="btn go" onClick={() => setMaking(true)}><Icon name="plus" />{a("sites.make")}</button>;
+    const pathOf = (site: Site): string => `/own/sites/${enc(site.site_id)}`;
+    const menu = (site: Site): (MenuItem | null)[] => [
+        { icon: "messages-square", label: a("sites.desk"), run: () => void attempt(() => admin<WholeSite>("GET", pathOf(site))).then((whole) => whole && openRoomById(whole.desk_id)) },
+        { icon: "copy", label: `${a("site.copy")}: ${site.site_id}`, run: () => copied(site.site_id) },
+        ...(site.removing ? [] : [
+            { icon: site.enabled ? "pause" : "play", label: a(site.enabled ? "site.pause" : "site.resume"), run: () => void attempt(() => admin("PUT", pathOf(site), { settings: { enabled: !site.enabled } })).then(again) },
+            null,
+            { icon: "trash-2", label: a("site.remove"), bad: true, run: () => (question.value = { title: a("site.remove"), text: a("site.remove-text"), yes: a("site.remove"), bad: true, run: () => void attempt(() => admin("DELETE", pathOf(site))).then(again) }) },
+        ]),
+    ];
     const rows = (got?.sites ?? []).map((site) => (
         <tr key={site.site_id}>
             <td><a class="row cell" href={hrefOf("sites", site.site_id)}><span class="soft-icon"><Icon name="message-circle-more" /></span><span class="grow"><b>{site.name}</b><small class="sub block">{site.origins.join(", ")}</small></span></a></td>
@@ -47,13 +64,14 @@ function SiteList(): JSX.Element {
             <td class="n">{site.figures.week.toLocaleString()}</td>
             <td class="n">{site.figures.rating ?? "–"}</td>
             <td class="sub">{short(site.created_ts)}</td>
+            <td><RowMenu name={site.name} items={menu(site)} /></td>
         </tr>
     ));
     return (
         <>
             <Top title={a("sites")} text={a("sites.text")}>{rows.length > 0 && make}</Top>
             <div class="sect">
-                <Table head={[a("site.name"), a("user.state"), [a("site.open"), "n"], [a("sites.waiting"), "n"], [a("sites.cases"), "n"], [a("sites.rating"), "n"], a("user.created")]} rows={rows} error={error} again={again} busy={!got}
+                <Table head={[a("site.name"), a("user.state"), { label: a("site.open"), n: true }, { label: a("sites.waiting"), n: true }, { label: a("sites.cases"), n: true }, { label: a("sites.rating"), n: true }, a("user.created"), <span class="vh" key="m">{a("row.actions")}</span>]} rows={rows} error={error} again={again} busy={!got}
                     none={<Empty icon="message-circle-more" title={a("site.none")} text={a("site.none-text")}>{make}</Empty>} />
             </div>
             {making && <NewSite onClose={() => setMaking(false)} />}

@@ -34,7 +34,7 @@ export function TokensPage(): JSX.Element {
         <>
             <Top title={a("tokens")} text={a("token.text")}><button type="button" class="btn go" onClick={() => setMaking(true)}><Icon name="plus" />{a("token.new")}</button></Top>
             <div class="sect">
-                <Table head={[a("token"), [a("token.used"), "n"], a("token.expires"), a("user.state"), <span class="vh" key="v">{a("actions", { name: "" })}</span>]} rows={rows} error={error} again={again} busy={!got}
+                <Table head={[a("token"), { label: a("token.used"), n: true }, a("token.expires"), a("user.state"), <span class="vh" key="v">{a("row.actions")}</span>]} rows={rows} error={error} again={again} busy={!got}
                     none={<Empty icon="ticket" title={a("token.none")} text={a("token.none-text")}><button type="button" class="btn go" onClick={() => setMaking(true)}>{a("token.new")}</button></Empty>} />
             </div>
             {making && <NewToken onClose={() => setMaking(false)} onMade={again} />}

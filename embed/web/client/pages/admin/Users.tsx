@@ -1,14 +1,16 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { Dialog, Empty, Field, IconButton, Switch } from "../../../ui/controls.tsx";
+import { Dialog, Empty, Field, IconButton, type MenuItem, Switch } from "../../../ui/controls.tsx";
 import { Icon } from "../../../ui/Icon.tsx";
 import { t } from "../../i18n/t.ts";
 import { Face } from "../../parts/faces.tsx";
 import { full, short, size } from "../../render/dates.ts";
+import { shareLink } from "../../routes.ts";
 import { ApiError } from "../../sdk/api.ts";
-import { attempt, me, the } from "../../stores/app.ts";
+import { attempt, me, the, writeTo } from "../../stores/app.ts";
 import { question } from "../../stores/ui.ts";
-import { a, admin, enc, Finder, hrefOf, Once, Pager, PersonCell, sayOf, Table, Top, useAsked, useRest } from "./parts.tsx";
+import { copied } from "../Room.tsx";
+import { a, admin, enc, Finder, hrefOf, Once, type Order, Pager, PersonCell, RowMenu, sayOf, Table, Top, useAsked, useList, useRest } from "./parts.tsx";
 import "../../parts/asked.ts";
 
 interface Threepid { medium: string; address: string }
@@ -48,15 +50,13 @@ export function StateChip({ user }: { user: Account }): JSX.Element {
 }
 
 export function UsersPage(): JSX.Element {
-    const [term, setTerm] = useState("");
-    const [kind, setKind] = useState<Kind>("all");
-    const [from, setFrom] = useState(0);
+    const { chosen: { term, kind, order }, from, choose: look, move } = useList<{ term: string; kind: Kind; order: Order }>("users", { term: "", kind: "all", order: { by: "name", back: false } });
     const [making, setMaking] = useState(false);
     const [chosen, choose] = useState<ReadonlySet<string>>(new Set());
     const name = useRest(term.trim());
     const { got, error, again } = useAsked(
-        () => admin<{ users: Account[]; total: number }>("GET", "/v2/users", undefined, { ...QUERY[kind], from, limit: STEP, ...(name && { name }) }),
-        `${kind} ${from} ${name}`,
+        () => admin<{ users: Account[]; total: number }>("GET", "/v2/users", undefined, { ...QUERY[kind], order_by: order.by, dir: (order.by === "name") !== order.back ? "f" : "b", from, limit: STEP, ...(name && { name }) }),
+        `${kind} ${order.by} ${order.back} ${from} ${name}`,
     );
     const counts = useAsked(
         () => Promise.all(KINDS.map((each) => admin<{ total: number }>("GET", "/v2/users", undefined, { ...QUERY[each], limit: 0 }).then(({ total }) => total))), "",
@@ -70,9 +70,19 @@ export function UsersPage(): JSX.Element {
     const each = async (run: (id: string) => Promise<unknown>): Promise<void> => {
         for (const id of chosen) if ((await attempt(() => run(id))) === undefined) break;
         choose(new Set());
-        again();
-        counts.again();
+        done();
     };
+    const done = (): void => (again(), counts.again());
+    const menu = (user: Account): (MenuItem | null)[] => [
+        ...(user.name === me.value.id || user.deactivated ? [] : [{ icon: "message-square-text", label: t("person.write"), run: () => writeTo(user.name) }]),
+        { icon: "link", label: t("message.link"), run: () => copied(shareLink(user.name)) },
+        ...(user.name === me.value.id || user.deactivated ? [] : [
+            { icon: user.suspended ? "circle-check" : "pause", label: a(user.suspended ? "user.unsuspend" : "user.suspend-now"), run: () => void attempt(() => admin("PUT", `/v1/suspend/${enc(user.name)}`, { suspend: !user.suspended })).then(done) },
+            { icon: "log-out", label: a("user.devices-end"), run: () => void attempt(() => endAll(user.name)).then(done) },
+            null,
+            { icon: "user-x", label: a("user.close"), bad: true, run: () => (question.value = { title: a("user.close"), text: `${user.name}. ${a("user.close-text")}`, yes: a("user.close"), bad: true, run: () => void attempt(() => admin("POST", `/v1/deactivate/${enc(user.name)}`, { erase: false })).then(done) }) },
+        ]),
+    ];
     const open = (got?.users ?? []).filter((user) => user.name !== me.value.id && !user.deactivated).map((user) => user.name);
     const all = (on: boolean): void => choose(new Set(on ? [...chosen, ...open] : [...chosen].filter((id) => !open.includes(id))));
     const rows = (got?.users ?? []).map((user) => (
@@ -85,29 +95,30 @@ export function UsersPage(): JSX.Element {
             <td class="n">{user["chat.hromada.media_length"] ? size(user["chat.hromada.media_length"]) : "0"}</td>
             <td class="sub">{short(user.creation_ts)}</td>
             <td class="sub">{user.last_seen_ts ? short(user.last_seen_ts) : "–"}</td>
+            <td><RowMenu name={user.displayname || user.name} items={menu(user)} /></td>
         </tr>
     ));
     return (
         <>
             <Top title={a("users")}><button type="button" class="btn go" onClick={() => setMaking(true)}><Icon name="user-plus" />{a("user.new")}</button></Top>
             <div class="row wrapping tools">
-                <Finder label={a("users.search")} value={term} onInput={(text) => (setTerm(text), setFrom(0))} />
+                <Finder label={a("users.search")} value={term} onInput={(text) => look({ term: text })} />
                 <div class="pills" role="group" aria-label={t("list.filter")}>
-                    {KINDS.map((one, at) => <button key={one} type="button" class="pill" aria-pressed={kind === one} onClick={() => (setKind(one), setFrom(0))}>{a(`users.${one}`)} {counts.got && <span class="num">{counts.got[at]?.toLocaleString()}</span>}</button>)}
+                    {KINDS.map((one, at) => <button key={one} type="button" class="pill" aria-pressed={kind === one} onClick={() => look({ kind: one })}>{a(`users.${one}`)} {counts.got && <span class="num">{counts.got[at]?.toLocaleString()}</span>}</button>)}
                 </div>
             </div>
-            <Table head={[<input type="checkbox" class="chk" key="v" aria-label={a("users.select-all")} checked={open.length > 0 && open.every((id) => chosen.has(id))} disabled={open.length === 0} onChange={(event) => all(event.currentTarget.checked)} />, a("user.person"), a("user.role"), a("user.state"), [a("user.devices"), "n"], [a("media"), "n"], a("user.created"), a("user.seen")]} rows={rows} error={error} again={again} busy={!got}
+            <Table order={order} onOrder={(by) => look({ order: by })} head={[<input type="checkbox" class="chk" key="v" aria-label={a("users.select-all")} checked={open.length > 0 && open.every((id) => chosen.has(id))} disabled={open.length === 0} onChange={(event) => all(event.currentTarget.checked)} />, { label: a("user.person"), by: "name" }, a("user.role"), a("user.state"), { label: a("user.devices"), n: true }, { label: a("media"), n: true }, { label: a("user.created"), by: "creation_ts", down: true }, { label: a("user.seen"), by: "last_seen_ts", down: true }, <span class="vh" key="m">{a("row.actions")}</span>]} rows={rows} error={error} again={again} busy={!got}
                 none={<Empty icon="users" title={a("none")} />} />
-            <Pager from={from} shown={got?.users.length ?? 0} total={got?.total ?? 0} step={STEP} onMove={setFrom} />
+            <Pager from={from} shown={got?.users.length ?? 0} total={got?.total ?? 0} step={STEP} onMove={move} />
             {chosen.size > 0 && (
                 <div class="toast" role="status">
                     <span>{a("users.selected", { n: chosen.size })}</span>
-                    <button type="button" onClick={() => void each((id) => admin("PUT", `/v1/suspend/${enc(id)}`, { suspend: true }))}>{a("user.suspend")}</button>
+                    <button type="button" onClick={() => void each((id) => admin("PUT", `/v1/suspend/${enc(id)}`, { suspend: true }))}>{a("user.suspend-now")}</button>
                     <button type="button" onClick={() => void each(endAll)}>{a("user.devices-end")}</button>
                     <button type="button" onClick={() => choose(new Set())}>{a("users.clear")}</button>
                 </div>
             )}
-            {making && <NewUser onClose={() => setMaking(false)} onMade={() => (again(), counts.again())} />}
+            {making && <NewUser onClose={() => setMaking(false)} onMade={done} />}
         </>
     );
 }

@@ -1,11 +1,12 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { Bone, Dialog, Empty, IconButton } from "../../../ui/controls.tsx";
+import { Bone, Dialog, Empty, IconButton, Menu, type MenuItem } from "../../../ui/controls.tsx";
 import { Icon } from "../../../ui/Icon.tsx";
+import { useKept } from "../../../ui/scrolled.ts";
 import { adminEn, type AdminKey } from "../../i18n/admin.en.ts";
 import { adminUk } from "../../i18n/admin.uk.ts";
 import { fill, language, type Slots, t } from "../../i18n/t.ts";
-import { Face } from "../../parts/faces.tsx";
+import { Face, useAnchor } from "../../parts/faces.tsx";
 import { ApiError } from "../../sdk/api.ts";
 import { the } from "../../stores/app.ts";
 import { copied } from "../Room.tsx";
@@ -68,17 +69,62 @@ export function Finder({ label, value, onInput }: { label: string; value: string
 /** Where one is in a long list. */
 export function Pager({ from, shown, total, step, onMove }: { from: number; shown: number; total: number; step: number; onMove: (from: number) => void }): JSX.Element | null {
     if (total <= step && from === 0) return null;
+    const move = (event: { currentTarget: HTMLElement }, to: number): void => {
+        event.currentTarget.closest(".scroll")?.scrollTo(0, 0);
+        onMove(to);
+    };
     return (
         <div class="row above-s">
             <span class="small sub grow" role="status">{a("page", { from: shown ? from + 1 : 0, to: from + shown, n: total })}</span>
-            <button type="button" class="btn s" disabled={from === 0} onClick={() => onMove(Math.max(0, from - step))}>{a("back")}</button>
-            <button type="button" class="btn s" disabled={from + shown >= total} onClick={() => onMove(from + step)}>{a("next")}</button>
+            <button type="button" class="btn s" disabled={from === 0} onClick={(event) => move(event, Math.max(0, from - step))}>{a("back")}</button>
+            <button type="button" class="btn s" disabled={from + shown >= total} onClick={(event) => move(event, from + step)}>{a("next")}</button>
         </div>
     );
 }
 
+/** What a list shows and where one is in it, found again by whoever comes back. A choice begins at the first page. */
+export function useList<T extends object>(name: string, first: T): { chosen: T; from: number; choose: (some: Partial<T>) => void; move: (from: number) => void } {
+    const [chosen, set] = useKept(`admin ${name}`, first);
+    const [from, move] = useKept(`admin ${name} from`, 0);
+    const choose = (some: Partial<T>): void => {
+        set({ ...chosen, ...some });
+        move(0);
+    };
+    return { chosen, from, choose, move };
+}
+
+/** In which order a list comes, as the server names it. */
+export interface Order { by: string; back: boolean }
+/** What stands above a column, whether it holds numbers, and the order it gives; `down`: from the largest first. */
+interface Named { label: ComponentChildren; n?: boolean; by?: string; down?: boolean }
+export type Column = JSX.Element | string | Named;
+const named = (column: Column): Named => (typeof column === "object" && "label" in column ? column : { label: column });
+
+function Head({ column: { label, n, by, down = false }, order, onOrder }: { column: Named; order?: Order | undefined; onOrder?: ((order: Order) => void) | undefined }): JSX.Element {
+    const now = by !== undefined && order?.by === by;
+    const falls = now && down !== order.back;
+    return (
+        <th class={n ? "n" : undefined} aria-sort={now ? (falls ? "descending" : "ascending") : undefined}>
+            {by && onOrder ? <button type="button" class="row small-gap" onClick={() => onOrder({ by, back: now && !order.back })}>{label}{now && <Icon name={falls ? "arrow-down" : "arrow-up"} />}</button> : label}
+        </th>
+    );
+}
+
+/** What can be done with a row. */
+export function RowMenu({ name, items }: { name: string; items: (MenuItem | null)[] }): JSX.Element {
+    const [at, open, close] = useAnchor();
+    return (
+        <>
+            <IconButton icon="ellipsis" label={a("actions", { name })} aria-haspopup="menu" onClick={open} />
+            {at && <Menu label={name} at={at} onClose={close} items={items} />}
+        </>
+    );
+}
+
+interface TableProps { head: readonly Column[]; rows: readonly JSX.Element[]; error: string; again: () => void; none: JSX.Element; busy: boolean; order?: Order; onOrder?: (order: Order) => void }
+
 /** The head of a table, its rows, and what is there while it has none. */
-export function Table({ head, rows, error, again, none, busy }: { head: readonly (ComponentChildren | readonly [ComponentChildren, "n"])[]; rows: readonly JSX.Element[]; error: string; again: () => void; none: JSX.Element; busy: boolean }): JSX.Element {
+export function Table({ head, rows, error, again, none, busy, order, onOrder }: TableProps): JSX.Element {
     if (error) {
         return <Empty icon="cloud-off" title={t("error.failed")} text={error} bad><button type="button" class="btn" onClick={again}>{t("error.again")}</button></Empty>;
     }
@@ -89,7 +135,7 @@ export function Table({ head, rows, error, again, none, busy }: { head: readonly
     return (
         <div class="card tb-wrap" tabIndex={0} role="group" aria-label={t("nav.admin")}>
             <table class="tb">
-                <thead><tr>{head.map((each, at) => (Array.isArray(each) ? <th class="n" key={at}>{(each as readonly ComponentChildren[])[0]}</th> : <th key={at}>{each as ComponentChildren}</th>))}</tr></thead>
+                <thead><tr>{head.map((each, at) => <Head key={at} column={named(each)} order={order} onOrder={onOrder} />)}</tr></thead>
                 <tbody>{rows}</tbody>
             </table>
         </div>
