@@ -333,7 +333,7 @@ function report(outputs, manifest, sizes, main) {
     // no second tab, no index of encrypted rooms (that comes when somebody first searches them, and is held by the budget of
     // lazy parts), no jump to a date, no rooms made or set up, no person or message looked at closely, nothing reported, no list of keys,
     // no fingers, no code that is coloured, and one language.
-    const rare = (each) => /^(icons:hromada:icons\/asked|client\/(pages|i18n|sdk\/(find|tabs|mine|details\.|invited\.|account\.|profile\.)|stores\/finder|render\/colour\.|parts\/(Choice|common|Details|Elsewhere|Files|Jump|KeysTable|NewDialog|People|PersonCard|Report|RoomSettings|SupportCase|Voice|asked|touch)\.))/.test(each);
+    const rare = (each) => /^(icons:hromada:icons\/asked|client\/(pages|i18n|sdk\/(find|tabs|mine|details\.|invited\.|account\.|profile\.)|stores\/(finder|presence)|render\/colour\.|parts\/(Choice|common|Details|Elsewhere|Files|Jump|KeysTable|Members|NewDialog|People|PersonCard|Report|RoomSettings|SupportCase|Voice|asked|touch)\.))/.test(each);
     const usual = others.filter((file) => !inputs(outputs[file]).some(rare));
     const style = sizes[manifest.entries.style].gz;
     const found = {

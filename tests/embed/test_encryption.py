@@ -137,8 +137,13 @@ async def test_a_person_is_confirmed_and_nothing_is_sent_to_their_new_identity_u
     await ada.message("here I am").locator("> button").click()
     await ada.page.get_by_role("dialog").get_by_text("You have compared emoji").wait_for()
     await ada.page.keyboard.press("Escape")
+    await ada.page.evaluate("location.hash = location.hash.split('?')[0] + '?panel=members'")
+    members = ada.page.get_by_role("complementary").get_by_role("button", name=maya.name)
+    await members.get_by_role("img", name="Confirmed").wait_for()
 
     await start_afresh(maya)
+    await members.get_by_role("img", name="A new identity").wait_for()
+    await ada.page.evaluate("location.hash = location.hash.split('?')[0]")
     held = ada.page.get_by_role("alert").filter(has_text="It is not the one you confirmed")
     await held.wait_for()
     await ada.say("is that you?")

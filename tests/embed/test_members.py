@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import pytest
 
 from tests.embed.people import Person, pair
+from tests.support.client import Client, becomes, eventually, part
+from tests.support.fixtures import fresh
 from tests.support.server import Server
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, Locator
+    from playwright.async_api import Browser, Locator, Request
 
 
 def _group(who: Person, name: str) -> Locator:
@@ -97,4 +101,47 @@ async def test_members_are_given_roles_removed_and_let_in_again(browser: Browser
     await _group(ada, "Members").get_by_role("button", name=maya.name).wait_for()
     await maya.say("thank you")
     await ada.sees("thank you")
+    assert ada.faults + maya.faults == []
+
+
+CROWD = 24
+_ASKED = re.compile(r"/presence/([^/]+)/status$")
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_who_is_online_is_asked_of_those_in_view(browser: Browser, server: Server, anonymous: Client) -> None:
+    ada, maya, name = await pair(browser, server)
+    alias = part(f"#garden-{ada.name}:{server.name}")
+    crowd = [await anonymous.anonymous().register(fresh(f"z{number:02}")) for number in range(CROWD)]
+    for each in crowd:
+        await each.ok("POST", f"/join/{alias}", {})
+    asked: list[str] = []
+
+    def hear(request: Request) -> None:
+        if found := _ASKED.search(request.url):
+            asked.append(unquote(found[1]))
+
+    maya.page.on("request", hear)
+    await maya.page.evaluate("location.hash = location.hash.split('?')[0] + '?panel=members'")
+    row = _group(maya, "Administrators").get_by_role("button", name=ada.name)
+    await row.locator(".av.on").wait_for()
+    assert "online" in await row.inner_text()
+    rows = _group(maya, "Members").get_by_role("button")
+    await becomes(rows.count, CROWD + 1)
+    last = max(crowd, key=lambda each: each.user_id).user_id
+    far = rows.filter(has_text=last)
+    assert last not in asked, "it is far below"
+    await far.scroll_into_view_if_needed()
+
+    async def is_asked() -> bool:
+        return last in asked
+
+    await eventually(is_asked)
+    assert len(asked) == len(set(asked)), "nobody is asked of twice"
+    assert await far.locator(".av.on").count() == 0
+    await row.click()
+    card = maya.page.get_by_role("dialog", name=ada.name)
+    await card.locator(".hero .av.on").wait_for()
+    await card.get_by_text("Admin", exact=True).wait_for()
+    assert name in await maya.page.title()
     assert ada.faults + maya.faults == []

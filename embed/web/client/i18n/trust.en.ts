@@ -7,6 +7,7 @@ export const trustEn = {
     "anyway": "Send anyway",
     "asked": "{name} asks to confirm each other: you compare emoji.",
     "asked-own": "Another device of yours asks to be confirmed",
+    "changed": "A new identity",
     "check": "Check",
     "compare": "Compare",
     "confirm": "Confirm",

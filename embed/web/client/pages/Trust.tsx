@@ -95,6 +95,19 @@ function Identity({ room, user }: { room: string; user: string }): JSX.Element {
     );
 }
 
+/** In a list of people: who is confirmed, and whose identity is another one now. Of all others nothing is shown. */
+export function MemberTrust({ user }: { user: string }): JSX.Element | null {
+    const now = changed.value.get(user);
+    const [verified, setVerified] = useState(false);
+    useEffect(() => {
+        const look = (): void => void theCrypto()?.personVerified(user).then(setVerified, () => undefined);
+        look();
+        return theCrypto()?.on("change", look);
+    }, [user, now]);
+    if (now) return <span class="val" style={{ color: "var(--wheat-text)" }}><Icon name="shield-alert" label={s("changed")} /></span>;
+    return verified ? <span class="val" style={{ color: "var(--ok)" }}><Icon name="shield-check" label={s("confirmed")} /></span> : null;
+}
+
 /** On a person's card: whether they are confirmed, or how they can be. */
 export function PersonTrust({ user, name }: { user: string; name: string }): JSX.Element | null {
     const [verified, setVerified] = useState<boolean>();

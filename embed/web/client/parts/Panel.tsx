@@ -8,16 +8,15 @@ import { copied, useActions, usePeople } from "../pages/Room.tsx";
 import { panel, go, route, shareLink } from "../routes.ts";
 import { moreThreads, type Threads as Found, threadsOf } from "../sdk/threads.ts";
 import { messagesById } from "../sdk/timeline.ts";
-import type { Member, Message, RoomRow } from "../sdk/types.ts";
-import { attempt, me, openRoomById, rooms, the } from "../stores/app.ts";
+import type { Message, RoomRow } from "../sdk/types.ts";
+import { attempt, openRoomById, rooms, the } from "../stores/app.ts";
 import { draftKey, handOn } from "../stores/drafts.ts";
-import { settingsOf, membersOf, rightsOf, type RoomView, viewOf } from "../stores/room.ts";
-import { score } from "../stores/score.ts";
+import { settingsOf, rightsOf, type RoomView, viewOf } from "../stores/room.ts";
 import { ticketOf } from "../stores/ticket.ts";
 import { handFilesOn } from "../stores/uploads.ts";
 import { inviteTo, jumping, personCard, reporting } from "../stores/ui.ts";
 import { Composer } from "./Composer.tsx";
-import { Face, RoomFace, useAnchor } from "./faces.tsx";
+import { RoomFace, useAnchor } from "./faces.tsx";
 import type { Counts } from "./Files.tsx";
 import { useComposerLock } from "./Locked.tsx";
 import { MessageRow } from "./Message.tsx";
@@ -64,6 +63,7 @@ const MediaStrip = lazy(() => import("./Files.tsx").then(({ MediaStrip }) => Med
 const RoomSettings = lazy(() => import("./RoomSettings.tsx").then(({ RoomSettings }) => RoomSettings), null);
 const SupportCase = lazy(() => import("./SupportCase.tsx").then(({ SupportCase }) => SupportCase), null);
 const Files = lazy(() => import("./Files.tsx").then(({ Files }) => Files), null);
+const Members = lazy(() => import("./Members.tsx").then(({ Members }) => Members), null);
 
 const TABS = ["details", "members", "settings"] as const;
 
@@ -135,51 +135,6 @@ function About({ row }: { row: RoomRow }): JSX.Element {
                     run: () => void attempt(() => commands.setLoudness(row.id, each)).then(() => setLoudness(each)),
                 }))} />
             )}
-        </>
-    );
-}
-
-export const roleOf = (level: number): "admin" | "moderator" | "member" => (level >= 100 ? "admin" : level >= 50 ? "moderator" : "member");
-
-function Members({ row }: { row: RoomRow }): JSX.Element {
-    const [all, setAll] = useState<readonly Member[]>([]);
-    const [term, setTerm] = useState("");
-    const rights = rightsOf(row.id);
-    useEffect(() => {
-        let current = true;
-        const load = (): void => void membersOf(row.id).then((list) => current && setAll(list));
-        load();
-        const stop = the().engine.on("members", (room) => room === row.id && load());
-        return () => {
-            current = false;
-            stop();
-        };
-    }, [row.id]);
-    const found = useMemo(() => (term ? all.filter(({ name, id }) => Math.max(score(name, term), score(id.slice(1), term)) > 0) : all), [all, term]);
-    const groups: [string, Member[]][] = [
-        ["power.100", found.filter(({ membership, level, creator }) => membership === "join" && (creator || level >= 100))],
-        ["power.50", found.filter(({ membership, level, creator }) => membership === "join" && !creator && level >= 50 && level < 100)],
-        ["members.members", found.filter(({ membership, level, creator }) => membership === "join" && !creator && level < 50)],
-        ["members.knocking", found.filter(({ membership }) => membership === "knock")],
-        ["members.invited", found.filter(({ membership }) => membership === "invite")],
-        ["members.banned", found.filter(({ membership }) => membership === "ban" && (rights?.ban ?? false))],
-    ];
-    return (
-        <>
-            <div class="inset"><label class="find"><Icon name="search" /><input type="search" placeholder={t("members.search", { n: row.members })} aria-label={t("members.search", { n: row.members })} onInput={(event) => setTerm(event.currentTarget.value)} /></label></div>
-            {rights?.invite && <button type="button" class="it" onClick={() => (inviteTo.value = row.id)}><span class="soft-icon"><Icon name="user-plus" /></span><span>{t("members.invite")}</span></button>}
-            {groups.filter(([, list]) => list.length > 0).map(([key, list]) => (
-                <section key={key} aria-label={t(key as "power.100")}>
-                    <div class="cap2"><span>{t(key as "power.100")}</span><span>{list.length}</span></div>
-                    {list.slice(0, 300).map((member) => (
-                        <button key={member.id} type="button" class="it" onClick={() => (personCard.value = { user: member.id, room: row.id })}>
-                            <Face person={member} back="var(--canvas)" />
-                            <span class="grow cut">{member.name}<small class="cut">{member.id === me.value.id ? t("members.you") : member.id}</small></span>
-                        </button>
-                    ))}
-                </section>
-            ))}
-            {term && found.length === 0 && <p class="nothing">{t("members.none")}</p>}
         </>
     );
 }

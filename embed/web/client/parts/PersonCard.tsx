@@ -13,6 +13,7 @@ import { personOf } from "../sdk/rooms.ts";
 import type { Person } from "../sdk/types.ts";
 import { attempt, me, the, writeTo } from "../stores/app.ts";
 import { cryptoState } from "../stores/crypto.ts";
+import { useOnline } from "../stores/presence.ts";
 import { rightsOf } from "../stores/room.ts";
 import { personCard, question, reporting } from "../stores/ui.ts";
 import { Choice } from "./Choice.tsx";
@@ -39,6 +40,8 @@ export function PersonCard({ user, room }: { user: string; room: string | undefi
     const close = (): void => void (personCard.value = undefined);
     const [about, setAbout] = useState<About>();
     const common = useCommon(user);
+    const online = useOnline(user, !mine) || mine;
+    const role = level >= 100 ? "admin" : level >= 50 ? "moderator" : undefined;
     useEffect(() => {
         let current = true;
         profileOf(commands.request, user).then((found) => {
@@ -59,7 +62,8 @@ export function PersonCard({ user, room }: { user: string; room: string | undefi
     return (
         <Dialog title={person.name} onClose={close}>
             <div class="in-dlg">
-                <div class="hero"><Face person={person} /><h3>{person.name}</h3><span class="small sub">{user}</span>
+                <div class="hero"><Face person={person} online={online} back="var(--canvas)" /><h3>{person.name}{online && <span class="vh"> · {t("members.online")}</span>}</h3><span class="small sub">{user}</span>
+                    {role && member?.membership === "join" && <span class="chip">{t(`role.${role}`)}</span>}
                     {about?.pronouns && <span class="small mut">{about.pronouns}</span>}
                     {about?.zone && <span class="small mut">{t("person.time", { time: clock(Date.now(), about.zone), zone: about.zone.replace(/_/g, " ") })}</span>}
                 </div>

@@ -4,8 +4,8 @@ import { thumbnail } from "../sdk/media.ts";
 import type { Person, RoomRow } from "../sdk/types.ts";
 import { Avatar } from "../../ui/Avatar.tsx";
 
-export const Face = ({ person, size, back }: { person: Person; size?: string; back?: string }): JSX.Element => (
-    <Avatar id={person.id} name={person.name} src={thumbnail(person.avatar, 96)} {...(size && { size })} {...(back && { back })} />
+export const Face = ({ person, size, back, online }: { person: Person; size?: string; back?: string; online?: boolean }): JSX.Element => (
+    <Avatar id={person.id} name={person.name} src={thumbnail(person.avatar, 96)} {...(size && { size })} {...(back && { back })} {...(online && { online })} />
 );
 
 type Drawn = Pick<RoomRow, "id" | "name" | "avatar" | "kind" | "person"> & { faces?: RoomRow["faces"] };
