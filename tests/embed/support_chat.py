@@ -35,7 +35,8 @@ def site_command(server: Server, *arguments: str, stdin: str | None = None, stat
     if server.options.database_url is not None:
         options += ["--database-url", server.options.database_url]
     command = [sys.executable, "-m", "homeserver", "site", *arguments, *options]
-    environment = {name: value for name, value in os.environ.items() if name != "HROMADA_FIGURES"}  # no setting
+    not_settings = ("HROMADA_FIGURES", "HROMADA_SCREENSHOTS")
+    environment = {name: value for name, value in os.environ.items() if name not in not_settings}
     done = subprocess.run(
         command, input=stdin, capture_output=True, text=True, check=False, timeout=120, cwd=ROOT, env=environment
     )

@@ -54,12 +54,12 @@ export function AdminPage({ tab, id }: { tab: string; id: string | undefined }):
         <>
             <nav class="side" aria-label={t("nav.admin")}>
                 <h1>{t("nav.admin")}</h1>
-                {TABS.map(([each, icon]) => (
+                {TABS.map(([each, icon]) => [each === "media" && <hr key="rule" />,
                     <a key={each} href={`#/admin/${each}`} aria-current={now === each ? "page" : undefined}>
                         <Icon name={icon} /><span>{a(each)}</span>
                         {each === "reports" && reports > 0 && <span class="badge you">{reports}</span>}
-                    </a>
-                ))}
+                    </a>,
+                ])}
             </nav>
             <main class="main" aria-label={a(now)}>
                 <header class="bar phone-only">

@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Empty } from "../../../ui/controls.tsx";
 import { t } from "../../i18n/t.ts";
-import { full } from "../../render/dates.ts";
+import { clock, full, short } from "../../render/dates.ts";
 import { a, admin, Finder, hrefOf, sayOf, Table, Top, useList, useRest } from "./parts.tsx";
 import "../../parts/asked.ts";
 
@@ -71,10 +71,10 @@ export function AuditPage(): JSX.Element {
         const detail = Object.entries(act.detail).map(([key, value]) => `${key}: ${typeof value === "string" ? value : JSON.stringify(value)}`).join(" · ");
         return (
             <tr key={act.id}>
-                <td class="sub nowrap">{full(act.ts)}</td>
+                <td class="sub nowrap" title={full(act.ts)}>{short(act.ts) === clock(act.ts) ? "" : `${short(act.ts)}, `}{clock(act.ts)}</td>
                 <td><a class="plain-link" href={hrefOf("users", act.admin)}>{act.admin}</a></td>
                 <td><span class="chip">{act.action}</span></td>
-                <td><span class="break">{tab ? <a class="plain-link" href={hrefOf(tab, act.target)}>{act.target}</a> : act.target}{detail && <small class="sub block">{detail}</small>}</span></td>
+                <td><span class="break block" style={{ minInlineSize: "14rem" }}>{tab ? <a class="plain-link" href={hrefOf(tab, act.target)}>{act.target}</a> : act.target}{detail && <small class="sub block">{detail}</small>}</span></td>
             </tr>
         );
     });
@@ -92,8 +92,7 @@ export function AuditPage(): JSX.Element {
                     <option value="">{a("audit.kinds")}</option>
                     {KINDS.map(([value, key]) => <option key={value} value={value}>{a(key)}</option>)}
                 </select>
-                {day("since", a("audit.since"))}
-                {day("until", a("audit.until"))}
+                <span class="row wrapping">{day("since", a("audit.since"))}{day("until", a("audit.until"))}</span>
             </div>
             <Table head={[a("audit.when"), a("audit.by"), a("audit.what"), a("audit.of")]} rows={rows} error={error} again={() => again(round + 1)} busy={!list}
                 none={<Empty icon="history" title={a(narrow ? "audit.none-found" : "audit.none")} text={narrow ? "" : a("audit.none-text")} />} />

@@ -9,7 +9,7 @@ import { attempt, me, rooms, the, writeTo } from "../../stores/app.ts";
 import { question } from "../../stores/ui.ts";
 import type { Act } from "./Audit.tsx";
 import { copied } from "../Room.tsx";
-import { a, admin, enc, Pager, RowMenu, Table, Top, useAsked, useList } from "./parts.tsx";
+import { a, admin, enc, hrefOf, Pager, RowMenu, Table, Top, useAsked, useList } from "./parts.tsx";
 
 interface Report {
     id: number;
@@ -68,7 +68,7 @@ function Card({ report, onDone }: { report: Report; onDone: () => void }): JSX.E
                 <span class="small sub grow">{room ? a("reports.about", { room, name: nick(report.user_id), when: short(report.received_ts) }) : a("reports.about-none", { name: nick(report.user_id), when: short(report.received_ts) })}</span>
                 <span class="small sub">#{report.id}</span>
                 <RowMenu name={`#${report.id}`} items={[
-                    ...(report.room_id ? [{ icon: "hash", label: a("reports.room"), run: () => go({ page: "admin", tab: "rooms", id: report.room_id ?? "" }) }] : []),
+                    ...(report.room_id && kind !== "room" ? [{ icon: "hash", label: a("reports.room"), run: () => go({ page: "admin", tab: "rooms", id: report.room_id ?? "" }) }] : []),
                     ...(sender && local ? [{ icon: "user", label: a("reports.person"), run: () => go({ page: "admin", tab: "users", id: sender }) }] : []),
                     { icon: "copy", label: a("reports.copy"), run: () => copied(report.event_id ?? report.room_id ?? sender ?? "") },
                     ...(kind === "event" ? [null, { icon: "ban", label: a("reports.block"), bad: true, run: block }] : []),
@@ -84,6 +84,7 @@ function Card({ report, onDone }: { report: Report; onDone: () => void }): JSX.E
                 {kind === "event" && inside && body && <button type="button" class="btn s bad" onClick={() => ask(a("reports.delete"), body, () => the().commands.redact(report.room_id ?? "", report.event_id ?? ""))}>{a("reports.delete")}</button>}
                 {sender && local && <button type="button" class="btn s bad" onClick={() => ask(a("reports.suspend"), a("reports.suspend-text", { name: sender }), () => admin("PUT", `/v1/suspend/${enc(sender)}`, { suspend: true }))}>{a("reports.suspend")}</button>}
                 {kind === "room" && <button type="button" class="btn s bad" onClick={block}>{a("reports.block")}</button>}
+                {kind === "room" && <a class="btn s" href={hrefOf("rooms", report.room_id ?? "")}>{a("reports.room")}</a>}
                 {inside && report.event_id && <a class="btn s" href={format(roomRoute(report.room_id ?? "", report.event_id))}>{a("reports.see")}</a>}
                 {report.user_id !== me.value.id && <button type="button" class="btn s" onClick={() => writeTo(report.user_id)}>{a("reports.write", { name: nick(report.user_id) })}</button>}
                 <span class="grow" />

@@ -67,8 +67,8 @@ export function RoomsPage(): JSX.Element {
             <td class="n">{room.joined_members.toLocaleString()}</td>
             <td class="n">{room["chat.hromada.events"].toLocaleString()}</td>
             <td class="n">{size(room["chat.hromada.bytes"])}</td>
-            <td>{room.version} {Number(room.version) < Number(newest) && <span class="chip warn"><Icon name="circle-arrow-up" />{a("room.old")}</span>}</td>
-            <td><Access room={room} /></td>
+            <td>{room.version}</td>
+            <td><Access room={room} /> {Number(room.version) < Number(newest) && <span class="chip warn"><Icon name="circle-arrow-up" />{a("room.old")}</span>}</td>
             <td>
                 <RowMenu name={nameOf(room)} items={[
                     ...(joined.value.get(room.room_id)?.membership === "join" ? [{ icon: "message-square-text", label: t("explore.open"), run: () => openRoomById(room.room_id) }] : []),

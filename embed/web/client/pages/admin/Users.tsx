@@ -183,7 +183,7 @@ export function UserPage({ id }: { id: string }): JSX.Element {
     const [closing, setClosing] = useState(false);
     const up = { label: a("users"), href: "#/admin/users" };
     if (!user) return <><Top title={id} up={up} />{error && <Empty icon="user-x" title={error} />}</>;
-    const name = user.displayname || id;
+    const name = user.displayname || (id.slice(1).split(":")[0] ?? id);
     const self = id === me.value.id;
     const set = (change: Record<string, unknown>): void => void attempt(() => admin("PUT", path, change)).then(again);
     const flag = (key: "admin" | "locked" | "suspended", title: string, text: string): JSX.Element => (

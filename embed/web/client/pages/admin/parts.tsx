@@ -52,7 +52,7 @@ export function useRest(value: string): string {
 export function Top({ title, text, children, up }: { title: string; text?: ComponentChildren; children?: ComponentChildren; up?: { label: string; href: string } | undefined }): JSX.Element {
     return (
         <div class="row wrapping">
-            <div class="grow top-words">
+            <div class={text || up ? "grow top-words" : "grow break"}>
                 {up && <p class="small sub"><a class="plain-link" href={up.href}>{up.label}</a> / {title}</p>}
                 <h1>{title}</h1>
                 {text && <p class="mut">{text}</p>}
@@ -105,7 +105,7 @@ function Head({ column: { label, n, by, down = false }, order, onOrder }: { colu
     const falls = now && down !== order.back;
     return (
         <th class={n ? "n" : undefined} aria-sort={now ? (falls ? "descending" : "ascending") : undefined}>
-            {by && onOrder ? <button type="button" class="row small-gap" onClick={() => onOrder({ by, back: now && !order.back })}>{label}{now && <Icon name={falls ? "arrow-down" : "arrow-up"} />}</button> : label}
+            {by && onOrder ? <button type="button" class="row small-gap" onClick={() => onOrder({ by, back: now && !order.back })}>{label}{now && <Icon name={falls ? "arrow-down" : "arrow-up"} size=".875rem" />}</button> : label}
         </th>
     );
 }
