@@ -39,11 +39,13 @@ export function Kpis({ of }: { of: Figures }): JSX.Element {
 function SiteList(): JSX.Element {
     const { got, error, again } = useAsked(() => admin<{ sites: Site[] }>("GET", "/own/sites"), "");
     const [making, setMaking] = useState(false);
+    const [gone, setGone] = useState<ReadonlySet<string>>(new Set());
     useEffect(() => {
-        if (!got?.sites.some(({ removing }) => removing && !removing.error)) return undefined;
+        // What was removed here may be listed once more by an answer that was begun before, and says nothing of it.
+        if (!got?.sites.some(({ site_id, removing }) => (removing ?? gone.has(site_id)) && !removing?.error)) return undefined;
         const timer = setTimeout(again, 1_000);
         return () => clearTimeout(timer);
-    }, [got]);
+    }, [got, gone]);
     const make = <button type="button" class="btn go" onClick={() => setMaking(true)}><Icon name="plus" />{a("sites.make")}</button>;
     const pathOf = (site: Site): string => `/own/sites/${enc(site.site_id)}`;
     const menu = (site: Site): (MenuItem | null)[] => [
@@ -52,7 +54,7 @@ function SiteList(): JSX.Element {
         ...(site.removing ? [] : [
             { icon: site.enabled ? "pause" : "play", label: a(site.enabled ? "site.pause" : "site.resume"), run: () => void attempt(() => admin("PUT", pathOf(site), { settings: { enabled: !site.enabled } })).then(again) },
             null,
-            { icon: "trash-2", label: a("site.remove"), bad: true, run: () => (question.value = { title: a("site.remove"), text: a("site.remove-text"), yes: a("site.remove"), bad: true, run: () => void attempt(() => admin("DELETE", pathOf(site))).then(again) }) },
+            { icon: "trash-2", label: a("site.remove"), bad: true, run: () => (question.value = { title: a("site.remove"), text: a("site.remove-text"), yes: a("site.remove"), bad: true, run: () => void attempt(() => admin("DELETE", pathOf(site))).then((begun) => begun && (setGone(new Set([...gone, site.site_id])), again())) }) },
         ]),
     ];
     const rows = (got?.sites ?? []).map((site) => (
