@@ -158,6 +158,8 @@ export const adminEn = {
     "site.identity-text": "Signed JWTs: known visitors keep one history on all devices",
     "site.kept": "Conversations are kept for",
     "site.kept-text": "Days after they were resolved; 0: for ever.",
+    "site.block": "Address of who was blocked is shut out for",
+    "site.block-text": "Hours in which nobody new may write from there; 0 lets everybody.",
     "site.kept-visitors": "Visitors are kept for",
     "site.kept-visitors-text": "Days after they were last here.",
     "site.key-copy": "It is not shown again. Put it where your site’s server signs.",

@@ -75,12 +75,15 @@ export function Explore({ to }: { to: Extract<Route, { page: "explore" }> }): JS
     const [list, setList] = useKept<readonly Found[] | undefined>(`${here} list`, undefined);
     const [next, setNext] = useKept<string | undefined>(`${here} next`, undefined);
     const [error, setError] = useState("");
+    // Other rooms are being looked for: what is shown is of before, and does not go on.
+    const [looking, setLooking] = useState(false);
     const round = useRef(0);
     const load = async (since?: string, before: readonly Found[] = []): Promise<void> => {
         const asked = ++round.current;
         try {
             const found = await the().commands.publicRooms(term.trim(), kind === "all" ? undefined : kind === "spaces", server || undefined, since);
             if (asked !== round.current) return;
+            setLooking(false);
             setError("");
             // The first page anew, below it what was there of those that follow.
             const kept = !since && found.next !== undefined && before.length > found.rooms.length;
@@ -88,7 +91,9 @@ export function Explore({ to }: { to: Extract<Route, { page: "explore" }> }): JS
             setList(since ? [...before, ...found.rooms] : kept ? [...found.rooms, ...before.filter(({ id }) => !ids.has(id))] : found.rooms);
             if (!kept) setNext(found.next);
         } catch (reason) {
-            if (asked !== round.current || (before.length > 0 && !since)) return;
+            if (asked !== round.current) return;
+            setLooking(false);
+            if (before.length > 0 && !since) return;
             setList([]);
             setError((reason as Error).message);
         }
@@ -98,6 +103,7 @@ export function Explore({ to }: { to: Extract<Route, { page: "explore" }> }): JS
         const before = shown.current === here ? undefined : list;
         shown.current = here;
         if (!before) setList(undefined);
+        setLooking(true);
         const timer = setTimeout(() => void load(undefined, before), before || term === to.query ? 0 : 300);
         return () => clearTimeout(timer);
     }, [here, term, kind, server]);
@@ -127,7 +133,7 @@ export function Explore({ to }: { to: Extract<Route, { page: "explore" }> }): JS
                     {!list ? <Loading /> : (
                         <div class="rooms">{list.map((found) => <RoomCard key={found.id} found={found} />)}</div>
                     )}
-                    {next && <button type="button" class="btn above" onClick={() => void load(next, list)}>{t("more")}</button>}
+                    {next && <button type="button" class="btn above" disabled={looking} onClick={() => void load(next, list)}>{t("more")}</button>}
                     {list?.length === 0 && (
                         <Empty icon={error ? "cloud-off" : "search"} title={error ? t("explore.failed") : term ? t("explore.none", { term }) : t("explore.empty")} text={error || t("explore.none-text")}>
                             {error ? (

@@ -39,10 +39,16 @@ async function arrived(id: string, encrypts: boolean): Promise<void> {
     });
 }
 
+function handOver(user: string, room: string): void {
+    handOn(user, room, true);
+    handFilesOn(user, room);
+}
+
 export function FirstWords({ user }: { user: string }): JSX.Element {
     const person = usePerson(user);
     const [busy, setBusy] = useState(false);
     const making = useRef(false);
+    const made = useRef<string | undefined>(undefined);
     const encrypted = cryptoState.value === "ready" || cryptoState.value === "loading";
     const view = useMemo(() => ({ items: signal<readonly Item[]>([]), atBottom: true, atEnd: signal(true), line: signal<string | undefined>(undefined), open: () => Promise.resolve() }), [user]);
     useTitle(person.name);
@@ -53,18 +59,22 @@ export function FirstWords({ user }: { user: string }): JSX.Element {
     // There is one: this page's, whose message did not get into it before the page was loaded anew, or theirs.
     const known = useMemo(() => the().commands.directWith(user), [user, rooms.value]);
     useEffect(() => {
+        // What is being sent at this moment goes there by itself: it is not to be taken away from it.
         if (!known || making.current) return;
-        handOn(user, known, true);
-        handFilesOn(user, known);
+        handOver(user, known);
         go(roomRoute(known), true);
     }, [known]);
+    useEffect(() => () => {
+        if (made.current) handOver(user, made.current); // written while the first message was on its way
+    }, []);
     const begin = async (): Promise<string | undefined> => {
-        if (making.current) return undefined;
+        if (making.current) return made.current;
         making.current = true;
         setBusy(true);
         const id = await attempt(() => the().commands.direct([user], encrypted), "error.begin");
         if (id) await arrived(id, encrypted);
-        making.current = false;
+        made.current = id;
+        making.current = id !== undefined;
         setBusy(false);
         return id;
     };

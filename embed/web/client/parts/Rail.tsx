@@ -41,7 +41,7 @@ export function Spaces(): JSX.Element {
                         }}
                     >
                         <RoomFace row={row} />
-                        <span aria-hidden="true"><BadgeView {...total} /></span>
+                        <span aria-hidden="true"><BadgeView {...total} dm /></span>
                         <span class="vh">{label}</span>
                     </button>
                 );

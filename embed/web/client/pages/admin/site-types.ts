@@ -43,6 +43,7 @@ export interface Settings {
     proof_of_work?: number;
     letters?: { enabled?: boolean; after_minutes?: number };
     canned?: Record<string, string>;
+    block_hours?: number;
     visitor_idle_days?: number;
     conversation_days?: number;
 }
