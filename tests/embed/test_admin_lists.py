@@ -236,8 +236,7 @@ async def test_whoever_comes_back_to_a_list_finds_their_place(
     await becomes(lambda: _top(who), place)
     assert await words.input_value() == mark
     await page.locator("[aria-pressed=true]", has_text="Rooms").wait_for()
-    assert await cards.count() == 75
-    assert who.faults == []
+    assert (await cards.count(), who.faults) == (75, [])
 
 
 async def test_the_record_of_acts_is_searched(browser: Browser, server: Server, anonymous: Client) -> None:
