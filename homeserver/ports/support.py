@@ -229,12 +229,12 @@ class SupportRepo(Protocol):
         """Until when nobody new is let in from an address; 0 if that is not so."""
         ...
 
-    async def used_until(self) -> int:
-        """When the first of the used ids and of the addresses can be forgotten; far away if there are none."""
+    async def has_addresses_due(self, now_ms: int) -> bool:
+        """Whether an address is kept longer than it counts."""
         ...
 
-    async def forget_used(self, now_ms: int) -> None:
-        """Forget used ids and addresses whose time is over."""
+    async def forget_addresses(self, now_ms: int) -> None:
+        """Forget the addresses whose time is over."""
         ...
 
     async def cursor(self) -> int | None:

@@ -30,9 +30,9 @@ async def second_device(browser: Browser, of: Person, script: str = "", **option
     return device
 
 
-async def direct_chat(browser: Browser, server: Server) -> tuple[Person, Person]:
-    """Two people in an encrypted direct chat."""
-    ada, maya = await person(browser, local(server), "ada"), await person(browser, local(server), "maya")
+async def direct_chat(browser: Browser, server: Server, **options: object) -> tuple[Person, Person]:
+    """Two people in an encrypted direct chat, in browsers of that kind."""
+    ada, maya = [await person(browser, local(server), word, **options) for word in ("ada", "maya")]
     await ada.sign_up()
     await maya.sign_up()
     await ada.write_to(maya.name)

@@ -14,7 +14,7 @@ from tests.embed.people import PASSWORD, Person, local, person
 from tests.embed.support_chat import Agent, Frame, new_site
 from tests.embed.test_access import violations
 from tests.embed.test_admin_pages import go, sign_in
-from tests.embed.test_encryption import compare, second_device, start_afresh
+from tests.embed.test_encryption import compare, direct_chat, second_device, start_afresh
 from tests.support.admin import OWN, administrator
 from tests.support.client import Client, becomes, part
 from tests.support.fixtures import MakeUser, fresh
@@ -230,13 +230,7 @@ async def _identities(ada: Person, maya: Person) -> list[str]:
 async def test_axe_finds_nothing_where_encryption_asks_for_something(
     browser: Browser, server: Server, anonymous: Client
 ) -> None:
-    ada, maya = [await person(browser, local(server), word, **WIDE) for word in ("ada", "maya")]
-    await ada.sign_up()
-    await maya.sign_up()
-    await ada.write_to(maya.name)
-    await ada.say("a secret")
-    await maya.accept()
-    await maya.sees("a secret")
+    ada, maya = await direct_chat(browser, server, **WIDE)
     await maya.say("here I am")
     await ada.sees("here I am")
     room = ada.page.url.split("/room/")[1].split("?")[0]

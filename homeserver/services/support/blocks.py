@@ -97,10 +97,10 @@ class Blocks:
         self._looked_at = now
         now_ms = self._clock.now_ms()
         async with self._store.read() as tx:
-            due = await tx.support.used_until() < now_ms
+            due = await tx.support.has_addresses_due(now_ms)
         if due:
             async with self._store.write() as tx:
-                await tx.support.forget_used(now_ms)
+                await tx.support.forget_addresses(now_ms)
 
     def _digest(self, site: LiveSite, address: str) -> str:
         return HMAC(self._secret, f"{site.id}\0{address}".encode(), sha512).hexdigest()

@@ -87,16 +87,18 @@ _USE_JTI = Sql(
     "INSERT INTO support_jtis (site_id, jti, expires_ms) VALUES (:site_id, :jti, :expires_ms) ON CONFLICT DO NOTHING"
 )
 _EXPIRE_JTIS = Sql("DELETE FROM support_jtis WHERE expires_ms < :now_ms")
-# `address DIGEST NUMBER`, of an address and the case that is blocked. No id of a token is as long as one of these
-# (`services.support.identity`).
-_PUT_ADDRESS = Sql(
-    "INSERT INTO support_jtis (site_id, jti, expires_ms) VALUES (:site_id, :jti, :expires_ms) "
-    "ON CONFLICT (site_id, jti) DO UPDATE SET expires_ms = :expires_ms"
+_BLOCK_ADDRESS = Sql(
+    "INSERT INTO support_blocked_addresses (site_id, digest, number, until_ms) "
+    "VALUES (:site_id, :digest, :number, :until_ms) "
+    "ON CONFLICT (site_id, digest, number) DO UPDATE SET until_ms = :until_ms"
 )
-_DELETE_ADDRESSES = Sql("DELETE FROM support_jtis WHERE site_id = :site_id AND jti LIKE :pattern")
-_BLOCKED_UNTIL = Sql("SELECT max(expires_ms) FROM support_jtis WHERE site_id = :site_id AND jti LIKE :pattern")
-_FIRST_USED = Sql("SELECT min(expires_ms) FROM support_jtis")
-_NEVER_MS = 2**62
+_UNBLOCK_ADDRESSES = Sql("DELETE FROM support_blocked_addresses WHERE site_id = :site_id AND number = :number")
+_BLOCKED_UNTIL = Sql(
+    "SELECT max(until_ms) FROM support_blocked_addresses WHERE site_id = :site_id AND digest = :digest"
+)
+_DELETE_ADDRESSES = Sql("DELETE FROM support_blocked_addresses WHERE site_id = :site_id")
+_ADDRESSES_DUE = Sql("SELECT 1 FROM support_blocked_addresses WHERE until_ms < :now_ms LIMIT 1")
+_FORGET_ADDRESSES = Sql("DELETE FROM support_blocked_addresses WHERE until_ms < :now_ms")
 _GET_CURSOR = Sql(f"SELECT value FROM counters WHERE name = '{_CURSOR}'")
 _SET_CURSOR = Sql(
     f"INSERT INTO counters (name, value) VALUES ('{_CURSOR}', :position) "
@@ -132,7 +134,7 @@ class SqlSupportRepo(SupportRepo):
         return int((await _TURN.first(self._connection, site_id=site_id))[0]) - 1
 
     async def delete_site(self, site_id: str) -> None:
-        for statement in (_DELETE_JTIS, _DELETE_CASES, _DELETE_SITE):
+        for statement in (_DELETE_JTIS, _DELETE_ADDRESSES, _DELETE_CASES, _DELETE_SITE):
             await statement.run(self._connection, site_id=site_id)
 
     async def put_visitor(self, visitor: Visitor) -> None:
@@ -233,22 +235,20 @@ class SqlSupportRepo(SupportRepo):
         return await _USE_JTI.run(self._connection, site_id=site_id, jti=jti, expires_ms=expires_ms) == 1
 
     async def block_address(self, site_id: str, digest: str, number: int, until_ms: int) -> None:
-        jti = f"address {digest} {number}"
-        await _PUT_ADDRESS.run(self._connection, site_id=site_id, jti=jti, expires_ms=until_ms)
+        await _BLOCK_ADDRESS.run(self._connection, site_id=site_id, digest=digest, number=number, until_ms=until_ms)
 
     async def unblock_addresses(self, site_id: str, number: int) -> None:
-        await _DELETE_ADDRESSES.run(self._connection, site_id=site_id, pattern=f"address % {number}")
+        await _UNBLOCK_ADDRESSES.run(self._connection, site_id=site_id, number=number)
 
     async def blocked_until(self, site_id: str, digest: str) -> int:
-        row = await _BLOCKED_UNTIL.first(self._connection, site_id=site_id, pattern=f"address {digest} %")
+        row = await _BLOCKED_UNTIL.first(self._connection, site_id=site_id, digest=digest)
         return 0 if row is None or row[0] is None else int(row[0])
 
-    async def used_until(self) -> int:
-        row = await _FIRST_USED.first(self._connection)
-        return _NEVER_MS if row is None or row[0] is None else int(row[0])
+    async def has_addresses_due(self, now_ms: int) -> bool:
+        return await _ADDRESSES_DUE.first(self._connection, now_ms=now_ms) is not None
 
-    async def forget_used(self, now_ms: int) -> None:
-        await _EXPIRE_JTIS.run(self._connection, now_ms=now_ms)
+    async def forget_addresses(self, now_ms: int) -> None:
+        await _FORGET_ADDRESSES.run(self._connection, now_ms=now_ms)
 
     async def cursor(self) -> int | None:
         row = await _GET_CURSOR.first(self._connection)

@@ -68,11 +68,20 @@ support_cases = Table(
     Index("ix_support_cases_status", "site_id", "status"),
 )
 
-# What counts for a time: ids of a site's tokens that were used, and digests of addresses that nobody new may come from.
 support_jtis = Table(
     "support_jtis",
     metadata,
     Column("site_id", Text, primary_key=True),
     Column("jti", Text, primary_key=True),
     Column("expires_ms", BigInteger, nullable=False, index=True),
+)
+
+support_blocked_addresses = Table(
+    "support_blocked_addresses",
+    metadata,
+    # From where nobody new may write for a time, and because of which cases.
+    Column("site_id", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),  # of the address, under a key that is not in the database
+    Column("number", Integer, primary_key=True),
+    Column("until_ms", BigInteger, nullable=False, index=True),
 )

@@ -15,7 +15,7 @@ from tests.services.support.office import Office
 
 PREFIX = "2001:db8:1:2::/64"
 """As addresses of the same customer are counted."""
-_KEPT = Sql("SELECT jti FROM support_jtis")
+_KEPT = Sql("SELECT digest, number FROM support_blocked_addresses")
 
 
 async def shut_out(office: Office, site: LiveSite, name: str, address: str) -> Case:
@@ -67,6 +67,7 @@ async def test_an_address_is_refused_for_its_time_and_known_no_longer(store: Dat
         assert [await is_locked(office, each) for each in (case, free)] == [True, True]
         # No address is to be read in what is kept.
         stored = await kept(office)
+        assert stored
         assert [word for word in stored if "2001" in word or "192" in word] == []
         office.clock.day += 1
         assert not await admits(office, site, PREFIX)

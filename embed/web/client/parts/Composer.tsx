@@ -9,6 +9,7 @@ import { t } from "../i18n/t.ts";
 import { contentOf, fetchMarkdown, hasMarks, mentionsIn, pieces } from "../render/compose.ts";
 import { list as together } from "../render/dates.ts";
 import type { Message, Person, Rights, RoomRow } from "../sdk/types.ts";
+import { openRoom } from "../routes.ts";
 import { app, attempt, openRoomById, rooms, the } from "../stores/app.ts";
 import { draftKey, drafts, dropDraft, editKey, editOf, keepDraft, takeDrafts, type Mention } from "../stores/drafts.ts";
 import type { RoomView } from "../stores/room.ts";
@@ -223,6 +224,10 @@ export function Composer(props: Props): JSX.Element {
         thread ? { root: thread, last: view.items.value.findLast((item) => item.kind === "message" && item.id !== "")?.id } : undefined,
     ];
     const roomToWriteIn = (): Promise<string | undefined> | string => (props.begin ? props.begin() : row.id);
+    /** To the room that was made, unless one has gone elsewhere meanwhile. */
+    const arrive = (room: string): void => {
+        if (props.begin && openRoom.value === row.id) openRoomById(room);
+    };
     const send = async (asText = false): Promise<void> => {
         const value = (field.current?.value ?? text).trim();
         const files = uploadsOf(key);
@@ -260,7 +265,7 @@ export function Composer(props: Props): JSX.Element {
                 outbox.add(room, "m.room.message", content, { thread, quoted: to !== undefined });
             }
             dropped();
-            if (props.begin) openRoomById(room);
+            arrive(room);
         } catch (error) {
             // Nothing that was written is lost: it stands in the field again.
             mentions.current = list;
@@ -277,7 +282,7 @@ export function Composer(props: Props): JSX.Element {
         const room = await roomToWriteIn();
         if (!room) return;
         await attempt(() => sendUploads(key, room, thread, "", to, inThread, said));
-        if (props.begin) openRoomById(room);
+        arrive(room);
         if (!view.atEnd.value) await view.open().catch(() => undefined);
     };
     /** Whether it worked; undefined for what is sent. */

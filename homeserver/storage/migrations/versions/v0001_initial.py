@@ -70,6 +70,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one call for each table
     _snapshot_deltas()
     _snapshots()
     _state_changes()
+    _support_blocked_addresses()
     _support_cases()
     _support_jtis()
     _support_sites()
@@ -882,6 +883,18 @@ def _state_changes() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_state_changes_room", "state_changes", ["room_nid", "position"], unique=False)
+
+
+def _support_blocked_addresses() -> None:
+    op.create_table(
+        "support_blocked_addresses",
+        sa.Column("site_id", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("until_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("site_id", "digest", "number", name="pk_support_blocked_addresses"),
+    )
+    op.create_index("ix_support_blocked_addresses_until_ms", "support_blocked_addresses", ["until_ms"], unique=False)
 
 
 def _support_cases() -> None:
