@@ -23,7 +23,7 @@ from homeserver.boot.identity import follow_providers
 from homeserver.boot.outbound import LazyOutbound
 from homeserver.boot.parts import load_secrets
 from homeserver.boot.push import PushParts, build_push
-from homeserver.boot.support import SupportParts, build_desk, build_support, demo_of, prepare_demo
+from homeserver.boot.support import SupportParts, Visiting, build_desk, build_support, demo_of, prepare_demo
 from homeserver.config.model import Config
 from homeserver.core.build import Signer
 from homeserver.core.versions import room_version
@@ -38,6 +38,7 @@ from homeserver.services.appservices.queries import AppServiceQueries
 from homeserver.services.appservices.registry import AppServiceAuthenticator, make_senders
 from homeserver.services.appservices.sender import AppServiceSenders
 from homeserver.services.commit import Committer
+from homeserver.services.duties import Duty
 from homeserver.services.e2e.container import E2eServices
 from homeserver.services.following import LogFollower
 from homeserver.services.log import Log
@@ -163,9 +164,11 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
     if faults.plan is not None and faults.plan.control is not None:
         spoil = import_module("homeserver.boot.controls").spoil
         store, log = spoil(faults.plan.control, engine, config.server.name, log)
-    follower, duty = LogFollower(store, log), parts.duty(config, store, clock, entropy, "telling")
+    follower, duties = LogFollower(store, log), parts.duties(config, store, clock, entropy)
     committer = Committer(store, log, follower)
-    base = Foundations(config, store, committer, limits, clock, entropy, load_registry(config), duty)
+    base = Foundations(
+        config, store, committer, limits, clock, entropy, load_registry(config), duties, duties.of("telling")
+    )
     sessions = build_sessions(base, secrets.jwt_keys)
     log.listen(sessions.follow, lambda: None)
     outbound = LazyOutbound(config)
@@ -280,7 +283,7 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
         await tell.close()
         if push.mail is not None:
             await push.mail.close()
-        await asyncio.gather(base.duty.close(), visiting.duty.close())
+        await base.duties.close(*_performed(base, visiting, roles))
         await accounts.close()
         if media is not None:
             await media.close()
@@ -292,10 +295,16 @@ def _server_on(core: Core, config: Config, roles: Sequence[Role]) -> Server:
             media.library.release()
         held.release()
 
-    workers = [*_workers(core, media), typing.run, sockets.run, metrics.watch_loop]
+    workers: list[Worker] = [*_workers(core, media), typing.run, sockets.run, metrics.watch_loop]
+    workers += [lambda: base.duties.run(*_performed(base, visiting, roles))]
     workers += _client_workers(core, push, tell) if "client" in roles else ()
     workers += (*visiting.workers, *_demo(core)) if "embed" in roles else ()
     return Server(app, workers, release, close, parts.connection_bounds(config))
+
+
+def _performed(base: Foundations, visiting: Visiting, roles: Sequence[Role]) -> Sequence[Duty]:
+    """The duties that a process of these roles may have."""
+    return [duty for role, duty in (("client", base.duty), ("embed", visiting.duty)) if role in roles]
 
 
 def _demo(core: Core) -> Sequence[Worker]:
@@ -311,7 +320,7 @@ def _client_workers(core: Core, push: PushParts, tell: AppServiceSenders) -> Seq
     """The loops of what clients are served by."""
     recent = RecentRooms(core.rooms.memory, core.rooms.history, core.log.position)
     mail = () if push.mail is None else (push.mail.run,)
-    return core.base.duty.run, push.sender.run, tell.run, recent.run, *mail
+    return push.sender.run, tell.run, recent.run, *mail
 
 
 def _workers(core: Core, media: MediaSide | None) -> list[Worker]:

@@ -45,7 +45,7 @@ from homeserver.services.accounts.tokens import AccessTokens, load_keys
 from homeserver.services.appservices.registry import Registry
 from homeserver.services.audit import Audit
 from homeserver.services.commit import Committer
-from homeserver.services.duties import OwnDuty, SharedDuty
+from homeserver.services.duties import Duties, Duty
 from homeserver.services.personal.account_data import AccountData
 from homeserver.services.personal.filters import Filters
 from homeserver.services.personal.quota import AccountDataQuota
@@ -69,7 +69,8 @@ class Foundations:
     clock: Clock
     entropy: Entropy
     appservices: Registry
-    duty: OwnDuty | SharedDuty
+    duties: Duties[Any]
+    duty: Duty
     """To tell push gateways, mail addresses and application services."""
 
 

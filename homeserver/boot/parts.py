@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -20,7 +21,7 @@ from homeserver.core.signatures import SigningKey
 from homeserver.ports.clock import Clock, Entropy
 from homeserver.ports.ratelimits import Rate
 from homeserver.ports.store import Store
-from homeserver.services.duties import OwnDuty, SharedDuty
+from homeserver.services.duties import Duties, OwnDuties, SharedDuties
 from homeserver.services.push.webpush import WebPush
 from homeserver.services.sync.request import SyncLimits
 from homeserver.services.sync.stream import StreamSettings
@@ -77,12 +78,12 @@ def engine_settings(config: Config) -> EngineSettings:
     )
 
 
-def duty(config: Config, store: Store, clock: Clock, entropy: Entropy, name: str) -> OwnDuty | SharedDuty:
+def duties(config: Config, store: Store, clock: Clock, entropy: Entropy) -> Duties[Any]:
     """What one process does for all (`services/duties.py`). SQLite belongs to one process."""
     if database_url(config).startswith("sqlite"):
-        return OwnDuty()
+        return OwnDuties()
     holder = f"{socket.gethostname()} {os.getpid()} {entropy.letters(6)}"
-    return SharedDuty(store, clock, name, holder)
+    return SharedDuties(store, clock, holder)
 
 
 def load_secrets(config: Config) -> Secrets:

@@ -8,7 +8,6 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
 
-from homeserver.boot import parts
 from homeserver.boot.accounts import Foundations
 from homeserver.config.keyfiles import create_private, read_private
 from homeserver.config.model import Config
@@ -17,7 +16,7 @@ from homeserver.services.accounts.container import AccountServices
 from homeserver.services.accounts.member_profiles import LocalMemberProfiles
 from homeserver.services.accounts.passwords import Passwords, PasswordSettings
 from homeserver.services.accounts.sessions import Sessions
-from homeserver.services.duties import OwnDuty, SharedDuty
+from homeserver.services.duties import Duty
 from homeserver.services.log import Log
 from homeserver.services.rooms import RoomServices
 from homeserver.services.support.blocks import Blocks
@@ -98,14 +97,14 @@ class Visiting:
 
     desk: Desk
     letters: SupportLetters
-    duty: OwnDuty | SharedDuty
+    duty: Duty
     """Who of several processes does what is to be done once: letters, and forgetting."""
     retention: Retention
 
     @property
     def workers(self) -> Sequence[Callable[[], Coroutine[Any, Any, None]]]:
         """Its loops."""
-        return (self.desk.run, self.duty.run, self.letters.run, self.retention.run)
+        return (self.desk.run, self.letters.run, self.retention.run)
 
 
 def build_desk(  # what it stands on
@@ -122,7 +121,7 @@ def build_desk(  # what it stands on
         return any(is_there(user_id) for is_there in online)
 
     # Not the duty of pushes: those who have that may be processes that serve no chat.
-    duty = parts.duty(base.config, store, clock, base.entropy, "visitors")
+    duty = base.duties.of("visitors")
     routing = Routing(store, clock, of.cases, of.rooms, is_online)
     letters = SupportLetters(store, core.rooms.history, of.sites, of.cases, clock, mailer, is_online, duty)
     retention = Retention(store, clock, of.sites, of.cases, of.rooms, of.visitors, duty)

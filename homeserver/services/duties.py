@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -54,6 +54,25 @@ class Duty(Protocol):
         ...
 
 
+OneDuty = TypeVar("OneDuty", bound=Duty)
+
+
+class Duties(Protocol[OneDuty]):
+    """Counts on the duties that a process may have."""
+
+    def of(self, name: str) -> OneDuty:
+        """The duty of a name."""
+        ...
+
+    async def run(self, *duties: OneDuty) -> None:
+        """Count them on, or look whether somebody has to be followed, until cancelled."""
+        ...
+
+    async def close(self, *duties: OneDuty) -> None:
+        """Give back what is ours, so that another process need not wait. What was to be written has been written."""
+        ...
+
+
 class OwnDuty:
     """Of a process that has its database to itself. Implements `Duty`."""
 
@@ -70,10 +89,18 @@ class OwnDuty:
     async def require(self, tx: Transaction) -> None:
         """See `Duty`."""
 
-    async def run(self) -> None:
+
+class OwnDuties:
+    """Of a process that has its database to itself. Implements `Duties`."""
+
+    def of(self, name: str) -> OwnDuty:
+        """See `Duties`."""
+        return OwnDuty()
+
+    async def run(self, *duties: OwnDuty) -> None:
         """Nothing is to be counted."""
 
-    async def close(self) -> None:
+    async def close(self, *duties: OwnDuty) -> None:
         """Nothing is to be given back."""
 
 
@@ -89,20 +116,16 @@ class DutySettings:
 
 
 class SharedDuty:
-    """Of one among several processes. Implements `Duty`; `run` must be running, `close` gives it back."""
+    """Of one among several processes. Implements `Duty`; the `SharedDuties` it is of keep it."""
 
     is_shared = True
 
-    def __init__(
-        self, store: Store, clock: Clock, name: str, holder: str, settings: DutySettings | None = None
-    ) -> None:
-        """`holder` is for people who look into the table; nobody compares it."""
-        self._store = store
+    def __init__(self, name: str, clock: Clock, settings: DutySettings) -> None:
+        self.name = name
+        self.term: int | None = None
+        """The number of our holding it; None while somebody else does."""
         self._clock = clock
-        self._name = name
-        self._holder = holder
-        self._settings = settings or DutySettings()
-        self._term: int | None = None
+        self._settings = settings
         self._trusted_until = 0.0
         self._seen: DutyRow | None = None
         self._seen_at = 0.0
@@ -111,44 +134,22 @@ class SharedDuty:
     @property
     def is_ours(self) -> bool:
         """See `Duty`."""
-        return self._term is not None
+        return self.term is not None
 
-    async def run(self) -> None:
-        """Count on, or look whether somebody has to take over, until cancelled."""
-        while True:
-            with suppress(StoreUnavailable):
-                await self.look()
-            await asyncio.sleep(self._settings.beat_s)
+    def may_be_taken(self, row: DutyRow | None, now: float) -> bool:
+        """Whether nobody holds it, or one who was silent for too long; `now` is when the row was asked for."""
+        if row is None or row.holder is None:
+            return True
+        if row == self._seen:
+            return now - self._seen_at > self._settings.silence_s
+        self._seen, self._seen_at = row, self._clock.monotonic()
+        return False
 
-    async def look(self) -> None:
-        """One turn of `run`. Raises StoreUnavailable."""
-        now = self._clock.monotonic()
-        if self._term is None:
-            await self._look_at_others(now)
-            return
-        async with self._store.write() as tx:
-            goes_on = await tx.duties.beat(self._name, self._term)
-        await self._become(self._term if goes_on else None, now)
-
-    async def _look_at_others(self, now: float) -> None:
-        async with self._store.read_committed() as tx:
-            row = await tx.duties.get(self._name)
-        is_free = row is None or row.holder is None
-        if not is_free and row == self._seen and now - self._seen_at <= self._settings.silence_s:
-            return
-        if not is_free and row != self._seen:
-            self._seen, self._seen_at = row, self._clock.monotonic()
-            return
-        now = self._clock.monotonic()
-        async with self._store.write() as tx:
-            term = await tx.duties.take(self._name, self._holder, row)
-        if term is not None:
-            await self._become(term, now)
-
-    async def _become(self, term: int | None, now: float) -> None:
-        if term != self._term:
-            _log.info("duty_lost" if term is None else "duty_taken", duty=self._name, term=term or self._term)
-        self._term, self._trusted_until, self._seen = term, now + self._settings.trust_s, None
+    async def become(self, term: int | None, now: float) -> None:
+        """It is ours by this term, or (None) somebody else's, as of `now`, when the database had yet to be asked."""
+        if term != self.term:
+            _log.info("duty_lost" if term is None else "duty_taken", duty=self.name, term=term or self.term)
+        self.term, self._trusted_until, self._seen = term, now + self._settings.trust_s, None
         async with self._moved:
             self._moved.notify_all()
 
@@ -156,8 +157,8 @@ class SharedDuty:
         """See `Duty`."""
         while True:
             async with self._moved:
-                await self._moved.wait_for(lambda: self._term is not None)
-            term = self._term
+                await self._moved.wait_for(lambda: self.term is not None)
+            term = self.term
             doing = asyncio.ensure_future(work())
             losing = asyncio.ensure_future(self._lost(term))
             try:
@@ -171,25 +172,80 @@ class SharedDuty:
 
     async def _lost(self, term: int | None) -> None:
         async with self._moved:
-            await self._moved.wait_for(lambda: self._term != term)
+            await self._moved.wait_for(lambda: self.term != term)
 
     async def allowed(self) -> None:
         """See `Duty`."""
-        if self._term is not None and self._clock.monotonic() < self._trusted_until:
+        if self.term is not None and self._clock.monotonic() < self._trusted_until:
             return
         async with self._moved:
-            await self._moved.wait_for(lambda: self._term is not None and self._clock.monotonic() < self._trusted_until)
+            await self._moved.wait_for(lambda: self.term is not None and self._clock.monotonic() < self._trusted_until)
 
     async def require(self, tx: Transaction) -> None:
         """See `Duty`."""
-        if self._term is None or not await tx.duties.require(self._name, self._term):
-            raise NotOurs(self._name)
+        if self.term is None or not await tx.duties.require(self.name, self.term):
+            raise NotOurs(self.name)
 
-    async def close(self) -> None:
-        """Give it back, so that another process need not wait. Whoever still has something to write has written it."""
-        if self._term is None:
+
+class SharedDuties:
+    """Of one among several processes. Implements `Duties`.
+
+    One transaction counts on all that the process has: each costs the database a write to its disk, also while
+    nothing else happens.
+    """
+
+    def __init__(self, store: Store, clock: Clock, holder: str, settings: DutySettings | None = None) -> None:
+        """`holder` is for people who look into the table; nobody compares it."""
+        self._store = store
+        self._clock = clock
+        self._holder = holder
+        self._settings = settings or DutySettings()
+
+    def of(self, name: str) -> SharedDuty:
+        """See `Duties`."""
+        return SharedDuty(name, self._clock, self._settings)
+
+    async def run(self, *duties: SharedDuty) -> None:
+        """See `Duties`."""
+        while True:
+            with suppress(StoreUnavailable):
+                await self.look(*duties)
+            await asyncio.sleep(self._settings.beat_s)
+
+    async def look(self, *duties: SharedDuty) -> None:
+        """One turn of `run`. Raises StoreUnavailable."""
+        # By name, so that no two processes wait for each other's rows.
+        ours = sorted((duty for duty in duties if duty.is_ours), key=lambda duty: duty.name)
+        others = [duty for duty in duties if not duty.is_ours]
+        if ours:
+            now = self._clock.monotonic()
+            async with self._store.write() as tx:
+                terms = [duty.term if await tx.duties.beat(duty.name, duty.term or 0) else None for duty in ours]
+            for duty, term in zip(ours, terms, strict=True):
+                await duty.become(term, now)
+        for duty in others:
+            await self._look_at_others(duty)
+
+    async def _look_at_others(self, duty: SharedDuty) -> None:
+        now = self._clock.monotonic()
+        async with self._store.read_committed() as tx:
+            row = await tx.duties.get(duty.name)
+        if not duty.may_be_taken(row, now):
+            return
+        now = self._clock.monotonic()
+        async with self._store.write() as tx:
+            term = await tx.duties.take(duty.name, self._holder, row)
+        if term is not None:
+            await duty.become(term, now)
+
+    async def close(self, *duties: SharedDuty) -> None:
+        """See `Duties`."""
+        ours = {duty: duty.term for duty in duties if duty.term is not None}
+        if not ours:
             return
         with suppress(StoreUnavailable):
             async with self._store.write() as tx:
-                await tx.duties.give_back(self._name, self._term)
-        self._term = None
+                for duty, term in ours.items():
+                    await tx.duties.give_back(duty.name, term)
+        for duty in ours:
+            duty.term = None

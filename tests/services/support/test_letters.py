@@ -112,8 +112,8 @@ async def world(store: Database) -> World:
 
 async def test_one_of_two_writes_and_the_next_repeats_only_what_was_not_stored(store: Database, world: World) -> None:
     pair = Pair(store)
-    await pair.one.look()
-    await pair.two.look()
+    await pair.look(pair.one)
+    await pair.look(pair.two)
     # The one that has no duty begins first, and finds nothing to do.
     tasks = [await begun(world, pair.two, "two", pair.clock), await begun(world, pair.one, "one", pair.clock)]
     try:
@@ -130,7 +130,7 @@ async def test_one_of_two_writes_and_the_next_repeats_only_what_was_not_stored(s
             while await world.mailed_ms() is None:
                 await asyncio.sleep(0.01)
         assert world.course == ["one", "two", "one refused"]
-        await pair.one.look()
+        await pair.look(pair.one)
         assert (pair.one.is_ours, pair.two.is_ours) == (False, True)
     finally:
         for task in tasks:
@@ -152,8 +152,8 @@ class _Time:
 
 async def test_no_letter_goes_to_who_is_with_another_process(store: Database, world: World) -> None:
     pair = Pair(store)
-    await pair.one.look()
-    await pair.two.look()
+    await pair.look(pair.one)
+    await pair.look(pair.two)
     for answer in world.answers.values():
         answer.set()
     now = _Time()
