@@ -280,6 +280,10 @@ class TimelinePage:
 class EventRepo(Protocol):
     """Events by id, and room timelines. Outliers, rejected and soft-failed events never appear in timelines."""
 
+    async def prepare_append(self) -> None:
+        """Have the database know on this connection what appends take: the first of them is as quick as others then."""
+        ...
+
     async def append(self, appends: Sequence[RoomAppend], first: int) -> list[AppendResult]:
         """Store the batches at positions `first`…; at most four statements when no state changes.
 

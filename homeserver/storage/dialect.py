@@ -141,6 +141,10 @@ class Connection(Protocol):
         """The rows of a statement that was foreseen, or None if they are not known."""
         ...
 
+    async def prepare(self, statements: Iterable[Sql]) -> None:
+        """Have the database know statements before they are needed. Does nothing where that would save nothing."""
+        ...
+
     async def fetch(self, statement: Sql, parameters: Mapping[str, Any]) -> Sequence[Any]:
         """All rows of a statement."""
         ...

@@ -10,7 +10,7 @@ from homeserver.storage.dialect import Connection, Sql
 
 BLOCK = 1024
 
-_TAKE = Sql("UPDATE counters SET value = value + :count WHERE name = :name RETURNING value")
+TAKE = Sql("UPDATE counters SET value = value + :count WHERE name = :name RETURNING value")
 
 
 class IdBlocks:
@@ -51,7 +51,7 @@ class TransactionIds:
         if taken is not None:
             return taken
         size = count + BLOCK
-        last = int((await _TAKE.first(self._connection, name=name, count=size))[0])
+        last = int((await TAKE.first(self._connection, name=name, count=size))[0])
         block = range(last - size + 1, last + 1)
         self._new[name] = block[count:]
         return block[:count]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,14 @@ class PostgresConnection:
 
     def foreseen(self, statement: Sql) -> None:
         """See the protocol."""
+
+    async def prepare(self, statements: Iterable[Sql]) -> None:
+        """See the protocol."""
+        # Executed for no row at all: `prepare` of the driver would not keep them among those that `execute` uses. The
+        # end of the transaction is what ends them for PostgreSQL.
+        async with self._raw.transaction():
+            for statement in statements:
+                await self._raw.executemany(statement.postgres, ())
 
     async def fetch(self, statement: Sql, parameters: Mapping[str, Any]) -> Sequence[Any]:
         """See the protocol."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -59,6 +59,9 @@ class SqliteConnection:
     def foreseen(self, statement: Sql) -> Sequence[Any] | None:
         """See the protocol."""
         return self._foreseen.get(statement.sqlite)
+
+    async def prepare(self, statements: Iterable[Sql]) -> None:
+        """See the protocol: in this process it takes some microseconds."""
 
     async def fetch(self, statement: Sql, parameters: Mapping[str, Any]) -> Sequence[Any]:
         """See the protocol."""

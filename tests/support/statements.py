@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,8 +26,28 @@ def counted(store: Database) -> Iterator[list[str]]:
 
         return noted
 
-    kind = SqliteConnection if store.engine.is_sqlite else PostgresConnection
+    kind = _kind(store)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("fetch", "execute", "execute_many", "execute_rows"):
             patch.setattr(kind, name, noting(getattr(kind, name)))
         yield statements
+
+
+@contextmanager
+def prepared(store: Database) -> Iterator[set[str]]:
+    """The texts of the statements that the block has the database know ahead."""
+    statements: set[str] = set()
+    kind = _kind(store)
+    prepare = kind.prepare
+
+    async def noted(connection: Any, wanted: Iterable[Sql]) -> None:
+        statements.update(statement.sqlite for statement in wanted)
+        await prepare(connection, wanted)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, "prepare", noted)
+        yield statements
+
+
+def _kind(store: Database) -> type[SqliteConnection | PostgresConnection]:
+    return SqliteConnection if store.engine.is_sqlite else PostgresConnection

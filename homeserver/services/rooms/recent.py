@@ -26,7 +26,7 @@ _LATEST = 20
 _LONGEST_S = 5.0
 _RUSH_S = 0.1
 """All that a server does at its start takes several connections to the database. After it one is used, mostly the same,
-and that is the one which is to know the statements of history."""
+and that is the one which is to know the statements of history and of storing events."""
 _ASKED: tuple[StateKey, ...] = (CREATE, POWER_LEVELS, JOIN_RULES, GUEST_ACCESS, ("m.room.history_visibility", ""))
 """What most decisions of a room look at."""
 
@@ -60,6 +60,9 @@ class RecentRooms:
             await asyncio.sleep(self._rush_s)
             async with asyncio.timeout(_LONGEST_S):
                 await self.read_latest(rooms)
+                # What is said first is then stored as quickly as what follows.
+                async with self._memory.store.read_committed() as tx:
+                    await tx.events.prepare_append()
         except (StoreUnavailable, TimeoutError) as error:
             _log.info("recent_rooms_not_read", error=str(error) or "the database was too slow")
 

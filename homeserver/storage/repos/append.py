@@ -22,7 +22,7 @@ from homeserver.ports.events import (
 )
 from homeserver.ports.state import Snapshot
 from homeserver.storage.dialect import Connection, Fragment, Sql, in_texts, json_rows, json_texts, rows_of
-from homeserver.storage.ids import TransactionIds
+from homeserver.storage.ids import TAKE, TransactionIds
 from homeserver.storage.repos.aliases import PUT_ALIAS
 from homeserver.storage.repos.chains import KeyChange, Link, link, needs_chain, parent_index
 from homeserver.storage.repos.graph import (
@@ -39,6 +39,7 @@ from homeserver.storage.repos.graph import (
     gap_rows,
     view_rows,
 )
+from homeserver.storage.repos.log import RESERVE
 from homeserver.storage.repos.plan import AppendPlan, PlannedSnapshot, count_snapshots, plan_append
 from homeserver.storage.repos.planned import (
     alias_rows,
@@ -144,6 +145,21 @@ _END_MEMBERSHIP = Sql(
 )
 
 
+_USUAL = (
+    TAKE,
+    RESERVE,
+    _ADVANCE,
+    _INSERT_EVENT,
+    _INSERT_TXN,
+    INSERT_AUTH,
+    _INSERT_SNAPSHOT,
+    _INSERT_DELTA,
+    _SET_STATE,
+    _SET_MEMBERSHIP,
+)
+"""What messages and changes of state need."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     """What other rows need to know of an event: stored before, or part of this transaction."""
@@ -169,6 +185,10 @@ class Appender:
         self._chains: dict[int, Link] = {}
         self._known: dict[str, _Known] = {}
         self._redactions = Redactions(connection)
+
+    async def prepare(self) -> None:
+        """See `EventRepo.prepare_append`."""
+        await self._connection.prepare((*_USUAL, INSERT_WORDS) if self._searchable else _USUAL)
 
     async def advance(self, appends: Sequence[RoomAppend]) -> set[int]:
         """See `RoomRepo.advance`. A room's second append in the same call has moved by definition."""

@@ -59,6 +59,9 @@ class SqlEventRepo(EventRepo):
         self._appender = appender
         self._reader = reader
 
+    async def prepare_append(self) -> None:
+        await self._appender.prepare()
+
     async def append(self, appends: Sequence[RoomAppend], first: int) -> list[AppendResult]:
         """The appends must be those that `RoomRepo.advance` allowed."""
         return await self._appender.write(appends, first)

@@ -29,7 +29,7 @@ from homeserver.storage.dialect import Connection, Sql
 from homeserver.storage.repos.rows import EventReader
 from homeserver.storage.sealing import Sealing
 
-_RESERVE = Sql("UPDATE counters SET value = value + :count WHERE name = 'log' RETURNING value")
+RESERVE = Sql("UPDATE counters SET value = value + :count WHERE name = 'log' RETURNING value")
 POSITION = Sql("SELECT value FROM counters WHERE name = 'log'")
 _ADVANCE = Sql("UPDATE counters SET value = value + :count WHERE name = 'log'")
 _MARK = Sql(
@@ -104,7 +104,7 @@ class SqlLogRepo(LogRepo):
             self._reserved += count
             await _ADVANCE.run_many(self._connection, [{"count": count}])
             return first
-        last = int((await _RESERVE.first(self._connection, count=count))[0])
+        last = int((await RESERVE.first(self._connection, count=count))[0])
         self._reserved += count
         return last - count + 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import orjson
@@ -13,14 +14,17 @@ from homeserver.services.rooms.history import PageRequest
 from homeserver.services.rooms.present import Recipient
 from homeserver.services.rooms.recent import RecentRooms
 from homeserver.storage.dialect import Fragment, Sql
+from homeserver.storage.engine import create_engine
+from homeserver.storage.unit import Database
 from tests.services.rooms.conftest import ALICE, BOB, CAROL, DAVE, World
-from tests.support.statements import counted
+from tests.support.statements import counted, prepared
 from tests.support.store import SERVER_NAME
 
 BREAK = Sql(
     "UPDATE events SET json = {damaged} WHERE room_nid = (SELECT room_nid FROM rooms WHERE room_id = :room_id)",
     damaged=Fragment("x'00'", "'\\x00'::bytea"),
 )
+HELD = Sql("SELECT count(*) FROM pg_prepared_statements WHERE statement ~ '^(INSERT|UPDATE|WITH)'")
 ERIN = f"@erin:{SERVER_NAME}"
 
 
@@ -56,6 +60,29 @@ async def test_what_was_said_last_is_there_for_who_said_it(world: World) -> None
         page = await world.rooms.history.messages(Recipient(BOB), room_id, PageRequest(True, limit=20))
     assert [orjson.loads(event)["content"]["body"] for event in page.chunk] == [f"m{n}" for n in range(49, 29, -1)]
     assert len(statements) == 1, "nothing but the row ids was left to read"
+
+
+async def test_the_first_event_after_a_start_finds_the_statements_that_store_it(world: World) -> None:
+    room_id = await world.create(ALICE, BOB)
+    with counted(world.store) as statements:
+        await world.rooms.memberships.join(CAROL, room_id)
+        await world.say(room_id, "hello", CAROL)
+    stores = {text for text in statements if re.match("INSERT|UPDATE|WITH w", text)}
+    assert len(stores) > 5
+    started = Database(create_engine(world.store.engine.url), SERVER_NAME)
+    try:
+        async with started.read_committed() as tx:
+            with prepared(started) as known:
+                await tx.events.prepare_append()
+        if started.engine.is_sqlite:
+            return  # nothing is saved by it there
+        assert known >= stores
+        async with started.read() as tx:
+            assert await tx.users.get(ALICE) is None, "a snapshot can be opened on it"
+        async with started.engine.read_committed() as connection:
+            assert len(known) <= (await HELD.first(connection))[0], "the one connection that there is keeps them"
+    finally:
+        await started.engine.dispose()
 
 
 async def test_those_with_the_newest_events_are_read_up_to_a_bound(world: World) -> None:
