@@ -10,7 +10,7 @@ from benchmarks.world import IN_TURN, World
 
 PAGE = 100
 READS = 200
-STARTS = 3
+STARTS = 6
 AGAIN = 10  # walks; one would say little
 REST_S = 3.0
 FEW = 4  # at a time, of the operations that take long

@@ -35,10 +35,11 @@ class Idle:
 
 async def test_joins_leave_visitors_for_the_next_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "SETTLE_S", 0)
+    monkeypatch.setattr(rooms, "REST_S", 0)
     idle = cast("Any", Idle())
-    world = World(idle, idle, replace(QUICK, repeats=9), turns=3)
-    world.senders = [idle] * 9
-    world.visitors = [idle] * ((9 + IN_TURN) * world.turns)
+    world = World(idle, idle, replace(QUICK, repeats=12), turns=3)
+    world.senders = [idle] * 12
+    world.visitors = [idle] * ((12 + IN_TURN) * world.turns)
     for _ in range(world.turns):
         (joined,) = await rooms.join(world)
         (cold,) = await rooms.join_cold(world)
