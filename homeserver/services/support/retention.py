@@ -18,6 +18,7 @@ from homeserver.ports.store import Store, StoreUnavailable
 from homeserver.ports.support import Case
 from homeserver.services.duties import Duty, NotOurs
 from homeserver.services.support.cases import Cases
+from homeserver.services.support.names import is_visitor
 from homeserver.services.support.removal import forget_files
 from homeserver.services.support.rooms import SupportRooms
 from homeserver.services.support.sites import LiveSite, Sites
@@ -108,7 +109,7 @@ class Retention:
         later = [other.opened_ms for other in others if other.opened_ms > case.opened_ms]
         span = (case.opened_ms, min([case.changed_ms + 1, *later]))
         for author in sorted(authors | {case.visitor_id}):
-            if author.startswith(f"@visitor-{site.id}-"):
+            if is_visitor(author, site.id):
                 await forget_files(self._store, author, self._clock.now_ms(), span)
         async with self._store.write() as tx:
             await self._duty.require(tx)

@@ -6,7 +6,7 @@ write in their room and nothing else; they see neither space nor desk.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from homeserver.services.rooms.drafts import Draft, Existing, RoomView
 from homeserver.services.rooms.profiles import MemberProfiles
 from homeserver.services.rooms.transactions import transaction
 from homeserver.services.rooms.writer import RoomMemory, RoomWriter
+from homeserver.services.support.names import is_visitor
 from homeserver.services.support.template import AGENT_POWER, RoomTemplate, levels_of
 
 CASE_TYPE = "chat.hromada.support"
@@ -178,15 +179,15 @@ class SupportRooms:
             found.append(Staff(user_id, name if isinstance(name, str) else user_id, str(content.get("membership"))))
         return sorted(found, key=lambda one: (one.membership != "join", one.name, one.user_id))
 
-    async def known(self, room_id: str, prefix: str) -> set[str]:
-        """Who is or was in a room of those whose ids begin so."""
+    async def known(self, room_id: str, whose: Callable[[str], bool]) -> set[str]:
+        """Those who are or were in a room, of those who are meant."""
         head = await self._memory.heads.fetch(room_id, self._memory.store)
         if head is None:
             return set()
         async with self._memory.store.read() as tx:
             members = await tx.rooms.current_members(head.room_nid, ["join", "invite", "leave", "ban"])
         found = {stored.event.state_key or "" for stored in members}
-        return {user_id for user_id in found if user_id.startswith(prefix)}
+        return {user_id for user_id in found if whose(user_id)}
 
     async def set_state(self, bot: str, room_id: str, kind: str, key: str, content: dict[str, Any]) -> None:
         """Set a piece of state."""
@@ -237,8 +238,8 @@ class SupportRooms:
                 break
         return found
 
-    async def redact_all(self, bot: str, room_id: str, prefix: str) -> set[str]:
-        """Take back everything that those have said whose ids begin so; who they are, also where it was done before.
+    async def redact_all(self, bot: str, room_id: str, whose: Callable[[str], bool]) -> set[str]:
+        """Take back everything that those have said who are meant; who they are, also where it was done before.
 
         What the bot itself has said stays: these are the redactions.
         """
@@ -252,7 +253,7 @@ class SupportRooms:
                 page = await tx.events.timeline(head.room_nid, start=after, stop=None, backwards=False, limit=_PAGE)
             for stored in page.events:
                 event = stored.event
-                if event.sender == bot or not event.sender.startswith(prefix) or event.state_key is not None:
+                if event.sender == bot or not whose(event.sender) or event.state_key is not None:
                     continue
                 found.add(event.sender)
                 if stored.redacted_by is None:
@@ -289,7 +290,7 @@ class SupportRooms:
             invited = await tx.rooms.current_members(head.room_nid, ["invite"])
         for event in [stored.event for stored in invited]:
             # A visitor who becomes known, or is let in again, is invited for a moment, too.
-            if event.sender != bot or event.state_key in kept or (event.state_key or "").startswith("@visitor-"):
+            if event.sender != bot or event.state_key in kept or is_visitor(event.state_key or ""):
                 continue
             decide = partial(_taken_back, user_id=event.state_key or "", reason=reason)
             await self._writer.send(room_id, Draft(bot, MEMBER, {}, event.state_key, decide=decide))

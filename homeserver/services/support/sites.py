@@ -17,6 +17,7 @@ from homeserver.ports.clock import Clock
 from homeserver.ports.store import Store, UniqueViolation
 from homeserver.ports.support import Site
 from homeserver.services.audit import Note, noted
+from homeserver.services.support.names import bot_id
 from homeserver.services.support.rooms import Staff, SupportRooms
 from homeserver.services.support.site import Identity, Key, SiteConfig, dump_config, parse_config, site_id_of
 
@@ -98,7 +99,7 @@ class Sites:
         """
         site_id_of(site_id)
         now = self._clock.now_ms()
-        bot = f"@support-{site_id}:{self._server_name}"
+        bot = bot_id(site_id, self._server_name)
         async with self._store.read() as tx:
             known = await tx.support.sites()
             for agent in agents:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 
 import msgspec
@@ -28,6 +29,7 @@ from homeserver.services.support.blocks import Blocks, blocked
 from homeserver.services.support.cases import Cases, Opening
 from homeserver.services.support.form import check_form, extra
 from homeserver.services.support.identity import Identities, Known, attributes_json, names_a_key, read_token
+from homeserver.services.support.names import is_visitor, visitor_id
 from homeserver.services.support.removal import close_visitor, end_sessions, forget_files
 from homeserver.services.support.rooms import SupportRooms
 from homeserver.services.support.session import Start, Started
@@ -335,7 +337,7 @@ class Visitors:
         authors = {visitor.user_id}
         for case in cases:
             # Those among them who became known, or another device, and went on under another name.
-            authors |= await self._rooms.redact_all(site.row.bot, case.room_id, f"@visitor-{site.id}-")
+            authors |= await self._rooms.redact_all(site.row.bot, case.room_id, partial(is_visitor, site_id=site.id))
             _, after = await self._cases.change(
                 case.room_id, lambda c: replace(c, excerpt="(erased)", page="", title="")
             )
@@ -371,7 +373,7 @@ class Visitors:
             if user is not None and user.site_id == site.id:  # or they go on in an account of their own
                 authors = {visitor.user_id}
                 for case in cases:
-                    authors |= await self._rooms.known(case.room_id, f"@visitor-{site.id}-")
+                    authors |= await self._rooms.known(case.room_id, partial(is_visitor, site_id=site.id))
                     if case.status not in (RESOLVED, BLOCKED):
                         await self._cases.set_status(site, case.room_id, RESOLVED, None, f"closed {case.room_id}")
                 await self._forget_name(site, visitor, cases, "closed")
@@ -396,7 +398,7 @@ class Visitors:
         attributes = answers | known.attributes if known is not None else answers
         name = (known.name if known is not None else "") or texts.name_of(start.answers.get("name", ""))
         email = (known.email if known is not None else "") or texts.mail_of(start.answers.get("email", ""))
-        user_id = f"@visitor-{site.id}-{self._entropy.letters(14).lower()}:{self._server_name}"
+        user_id = visitor_id(site.id, self._entropy.letters(14), self._server_name)
         subject = known.subject if known is not None else None
         notice = attributes_json({k: v for k, v in attributes.items() if v})
         return Visitor(user_id, site.id, now, now, name, email, subject, begun, notice=notice)
