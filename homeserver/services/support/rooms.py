@@ -286,14 +286,17 @@ class SupportRooms:
         head = await self._memory.heads.fetch(room_id, self._memory.store)
         if head is None:
             return
-        async with self._memory.store.read() as tx:
-            invited = await tx.rooms.current_members(head.room_nid, ["invite"])
-        for event in [stored.event for stored in invited]:
-            # A visitor who becomes known, or is let in again, is invited for a moment, too.
-            if event.sender != bot or event.state_key in kept or is_visitor(event.state_key or ""):
-                continue
-            decide = partial(_taken_back, user_id=event.state_key or "", reason=reason)
-            await self._writer.send(room_id, Draft(bot, MEMBER, {}, event.state_key, decide=decide))
+        # In most rooms nobody else is known, and nothing has to be read.
+        # A visitor who becomes known, or is let in again, is invited for a moment, too.
+        others = [
+            (kind, user_id)
+            for kind, user_id in await self._memory.read_whole(head.state)
+            if kind == MEMBER and user_id != bot and user_id not in kept and not is_visitor(user_id)
+        ]
+        for (_, user_id), stored in (await self._memory.read_events(head.state, others)).items():
+            if stored.event.membership == "invite" and stored.event.sender == bot:
+                decide = partial(_taken_back, user_id=user_id, reason=reason)
+                await self._writer.send(room_id, Draft(bot, MEMBER, {}, user_id, decide=decide))
 
 
 def _taken_back(room: RoomView, user_id: str, reason: str) -> dict[str, Any] | Existing:

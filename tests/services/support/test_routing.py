@@ -15,6 +15,7 @@ from homeserver.storage.unit import Database
 from tests.services.rooms.conftest import ALICE, BOB, CAROL, World, running_world
 from tests.services.support.office import Office
 from tests.support.client import becomes, eventually
+from tests.support.statements import counted
 
 AGENTS = [ALICE, BOB, CAROL]
 
@@ -133,3 +134,21 @@ async def test_who_leaves_the_desk_is_not_waited_for(store: Database) -> None:
         await world.rooms.memberships.leave(gone, site.row.desk_id)
         assert await offered(office, case, but=gone) == (other, gone)
         await becomes(lambda: standing(world, case), {gone: "leave", other: "invite", CAROL: None})
+
+
+async def test_where_nobody_is_invited_nothing_is_read(store: Database) -> None:
+    async with running_world(store) as world:
+        async with store.write() as tx:
+            for agent in AGENTS:
+                await tx.users.create(User(agent, 1))
+        office = Office(world)
+        site = await office.site("shop", agents=AGENTS)
+        case = await office.case(site, "ada", OPEN)
+        with counted(store) as statements:
+            await office.support.withdraw(site.row.bot, case.room_id, [ALICE], "It is not offered any more")
+        assert statements == []
+        # Where all are asked some are invited, too: to whom a case is given.
+        await office.cases.assign(site, case.room_id, BOB, "by hand")
+        assert await standing(world, case) == {ALICE: "join", BOB: "invite", CAROL: None}
+        await office.cases.assign(site, case.room_id, CAROL, "by hand again")
+        assert await standing(world, case) == {ALICE: "join", BOB: "leave", CAROL: "invite"}
