@@ -169,6 +169,31 @@ async def test_who_leaves_the_desk_leaves_its_cases(
         (await gone.client.request("POST", f"/join/{part(room)}", {})).error(403, "M_FORBIDDEN")
 
 
+async def test_a_case_goes_on_without_whose_account_is_closed(
+    server: Server, http: aiohttp.ClientSession, make_user: MakeUser, anonymous: Client
+) -> None:
+    agent, gone = Agent(await make_user("agent")), Agent(await make_user("gone"))
+    site = new_site(server, [ORIGIN], [agent.client.user_id, gone.client.user_id])
+    desk, frame, other = await agent.join_desk(), Frame(http, server, site), Frame(http, server, site)
+    await gone.join_desk()
+    for each, text in ((frame, "Where is my mug?"), (other, "And my cup?")):
+        await each.begin()
+        await each.say(text)
+        card = await gone.card(desk, text)
+        await gone.enter(card)
+        await gone.say(each.room, f"I look for it: {text}")  # which takes the case
+        await agent.card(desk, text, "open, with")
+    # Who leaves a conversation leaves its case, and has the other one.
+    await gone.client.ok("POST", f"/rooms/{part(frame.room)}/leave", {})
+    await agent.card(desk, "🆕", "Where is my mug?", "unassigned")
+    assert (await answered(agent, desk, "has left the conversation"))["content"]["msgtype"] == "m.text"
+    assert "open, with" in (await agent.card(desk, "And my cup?"))["body"]
+    admin = await administrator(anonymous)
+    path = f"/_synapse/admin/v1/deactivate/{part(gone.client.user_id)}"
+    await admin.ok("POST", path, {})
+    await agent.card(desk, "🆕", "And my cup?", "unassigned")
+
+
 async def _joined(agent: Agent, room: str) -> bool:
     return room in (await agent.client.ok("GET", "/joined_rooms"))["joined_rooms"]
 

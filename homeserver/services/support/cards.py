@@ -78,7 +78,7 @@ def card(case: Case, visitor: Visitor, server_name: str, assignee: str | None, o
     """
     link = f"https://matrix.to/#/{quote(case.room_id, safe='')}?via={quote(server_name, safe='')}"
     name = room_name(case.number, visitor, case.page)
-    state = _WORDS[case.status]
+    state = "unassigned" if case.status == NEW and case.answered_ms is not None else _WORDS[case.status]
     if case.status == NEW and offered:
         state = f"offered to {offered}"
     elif assignee and case.status in (OPEN, PENDING):

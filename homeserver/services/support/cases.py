@@ -105,14 +105,23 @@ class Cases:
     async def set_status(self, site: LiveSite, room_id: str, status: str, by: str | None, once: str) -> Case:
         """Set what a case is, on the word of `by` (None: the server's own), and tell the rooms."""
 
+        gone = await self._gone(room_id)
+
         def decide(case: Case) -> Case:
             resolved = self._clock.now_ms() if status == RESOLVED else None
-            assignee = (case.assignee or by) if status in (OPEN, PENDING) else case.assignee
-            return replace(case, status=status, assignee=assignee, offered=None, offered_ms=None, resolved_ms=resolved)
+            # Who had it and has left the conversation since does not get it back.
+            assignee = None if status == NEW or (case.assignee == gone and status in (OPEN, PENDING)) else case.assignee
+            if assignee is None and status in (OPEN, PENDING):
+                assignee = by
+            return replace(
+                case, status=status, assignee=assignee, offered=None, offered_ms=None, resolved_ms=resolved
+            )
 
         before, after = await self.change(room_id, decide)
         if before.status == after.status:
             return after
+        if after.assignee not in (None, before.assignee):
+            await self._hand(site, after, after.assignee)
         bot, visitor = site.row.bot, await self.visitor(after)
         if status == BLOCKED:
             await self._quietly(self._rooms.member(bot, room_id, visitor.user_id, "ban"))
@@ -157,24 +166,50 @@ class Cases:
                 resolved_ms=None,
             ),
         )
-        bot = site.row.bot
-        await self._quietly(self._rooms.invite(bot, room_id, agent, f"You have case #{after.number}"))
-        await self._raise(bot, room_id, agent)
+        await self._hand(site, after, agent)
         if before.status == RESOLVED:
-            await self._quietly(self._rooms.list_case(bot, site.row.space_id, room_id, listed=True))
+            await self._quietly(self._rooms.list_case(site.row.bot, site.row.space_id, room_id, listed=True))
         if before != after:
             await self.tell(site, after)
             await self.add_note(site, after, f"{await self.called(agent)} has the case", f"assign {once}", [agent])
         return after
 
-    async def _raise(self, bot: str, room_id: str, agent: str) -> None:
+    async def release(self, site: LiveSite, room_id: str, agent: str) -> Case:
+        """Take a case that goes on from `agent`, if it is theirs: nobody has it, as if they had declined an offer of it.
+
+        The caller passes it on, and tells.
+        """
+
+        def decide(case: Case) -> Case:
+            if case.assignee != agent or case.status not in (OPEN, PENDING):
+                return case
+            return replace(case, assignee=None, status=NEW, offered=agent, offered_ms=self._clock.now_ms())
+
+        _, after = await self.change(room_id, decide)
+        if after.assignee is None:
+            await self._quietly(self._raise(site.row.bot, room_id, None))
+        return after
+
+    async def _hand(self, site: LiveSite, case: Case, agent: str) -> None:
+        """Bring whoever has the case into its room."""
+        bot = site.row.bot
+        await self._quietly(self._rooms.invite(bot, case.room_id, agent, f"You have case #{case.number}"))
+        await self._quietly(self._raise(bot, case.room_id, agent))
+
+    async def _raise(self, bot: str, room_id: str, agent: str | None) -> None:
         levels = await self._rooms.state(room_id, "m.room.power_levels")
-        users = levels.get("users", {})
-        if users.get(agent) != AGENT_POWER:
-            # Only who has the case: those who had it before are ordinary members again.
-            await self._rooms.set_state(
-                bot, room_id, "m.room.power_levels", "", {**levels, "users": {agent: AGENT_POWER}}
-            )
+        # Only who has the case: those who had it before are ordinary members again.
+        users = {} if agent is None else {agent: AGENT_POWER}
+        if levels.get("users", {}) != users:
+            await self._rooms.set_state(bot, room_id, "m.room.power_levels", "", {**levels, "users": users})
+
+    async def _gone(self, room_id: str) -> str | None:
+        """Who has a case and is not in its room any more."""
+        async with self._store.read_committed() as tx:
+            case = await tx.support.case(room_id)
+        if case is None or case.assignee is None:
+            return None
+        return None if await self._rooms.has(room_id, case.assignee) else case.assignee
 
     async def tell(self, site: LiveSite, case: Case) -> Case:
         """Bring ticket and card up to the case's row; makes the card if there is none yet."""

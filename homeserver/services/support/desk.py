@@ -190,6 +190,8 @@ class Desk:
             await self._ticket_was_set(site, case, event)
         elif event.type == _MEMBER and event.state_key == event.sender == case.offered and case.status == NEW:
             await self._offer_was_answered(site, case, event)
+        elif event.type == _MEMBER and event.state_key == case.assignee and event.membership in ("leave", "ban"):
+            await self._assignee_left(site, case, event)
         elif event.type in _MESSAGES:
             relation = event.content.get("m.relates_to")
             if isinstance(relation, dict) and relation.get("rel_type") == "m.replace":
@@ -253,6 +255,26 @@ class Desk:
             await self._routing.decline(site, case)
             text = f"{await self._cases.called(event.sender)} passes the case on"
             await self._cases.add_note(site, case, text, f"declined {event.event_id}")
+
+    async def _assignee_left(self, site: LiveSite, case: Case, event: Event) -> None:
+        """Who leaves the conversation that is theirs, is taken from it, or does not come, leaves it to the others."""
+        agent = event.state_key or ""
+        if await self._rooms.has(case.room_id, agent):
+            return  # and is back
+        text = f"{await self._cases.called(agent)} has left the conversation: who takes the case?"
+        await self._pass_on(site, case, agent, text, f"left {event.event_id}")
+
+    async def _pass_on(self, site: LiveSite, case: Case, agent: str, text: str, once: str) -> None:
+        """Nobody has the case any more that was `agent`'s: ask the others."""
+        case = await self._cases.release(site, case.room_id, agent)
+        if case.status != NEW or case.assignee is not None:
+            return
+        if case.offered == agent:
+            await self._routing.decline(site, case)
+        async with self._store.read_committed() as tx:
+            now = await tx.support.case(case.room_id) or case
+        # Whose turn it is has been called already.
+        await self._cases.add_note(site, now, text, once, loud=now.offered is None)
 
     async def _rated(self, site: LiveSite, case: Case, event: Event) -> None:
         stars = event.content.get("rating")
@@ -322,11 +344,8 @@ class Desk:
         for case in cases:
             await self._rooms.member(site.row.bot, case.room_id, agent, "leave")
             if case.assignee == agent and case.status in (OPEN, PENDING):
-                _, now = await self._cases.change(case.room_id, lambda now: replace(now, assignee=None, status=NEW))
-                now = await self._cases.tell(site, await self._routing.offer(site, now))
-                asked = [now.offered] if now.offered is not None else None
                 text = f"{await self._cases.called(agent)} has left the desk: who takes the case?"
-                await self._cases.add_note(site, now, text, f"left {once} {case.room_id}", asked, loud=True)
+                await self._pass_on(site, case, agent, text, f"left {once} {case.room_id}")
             elif case.offered == agent and case.status == NEW:
                 await self._routing.decline(site, case)
 

@@ -165,6 +165,10 @@ class SupportRooms:
         async with self._memory.store.read_committed() as tx:
             return list(await tx.rooms.joined_local_users(head.room_nid))
 
+    async def has(self, room_id: str, user_id: str) -> bool:
+        """Whether somebody is in a room, or invited to it."""
+        return (await self.state(room_id, MEMBER, user_id)).get("membership") in ("join", "invite")
+
     async def staff(self, room_id: str) -> list[Staff]:
         """Who is joined or invited, those who are joined first."""
         head = await self._memory.heads.fetch(room_id, self._memory.store)

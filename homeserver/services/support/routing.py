@@ -52,7 +52,11 @@ class Routing:
     async def again(self, site: LiveSite, case: Case) -> None:
         """Offer a case to the next agent, if the one before let it lie."""
         routing = site.config.routing
-        if case.status != NEW or case.card_id is None or routing.mode == "broadcast":
+        if case.status != NEW or case.card_id is None:
+            return
+        if routing.mode == "broadcast":
+            if case.offered is not None:  # before the site chose to ask all, or by what broke off
+                await self._move(site, case, None)
             return
         if case.offered_ms is None:
             if case.offered is None and not hours.is_open(site.config.hours, self._clock.now_ms()):

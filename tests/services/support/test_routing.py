@@ -10,6 +10,7 @@ import pytest
 
 from homeserver.ports.accounts import User
 from homeserver.ports.support import NEW, OPEN, RESOLVED, Case
+from homeserver.services.support.site import merged
 from homeserver.services.support.sites import LiveSite
 from homeserver.storage.unit import Database
 from tests.services.rooms.conftest import ALICE, BOB, CAROL, World, running_world
@@ -152,3 +153,96 @@ async def test_where_nobody_is_invited_nothing_is_read(store: Database) -> None:
         assert await standing(world, case) == {ALICE: "join", BOB: "invite", CAROL: None}
         await office.cases.assign(site, case.room_id, CAROL, "by hand again")
         assert await standing(world, case) == {ALICE: "join", BOB: "leave", CAROL: "invite"}
+
+
+async def _card(office: Office, case: Case) -> str:
+    """What the case's card says, once there is one."""
+
+    async def is_there() -> bool:
+        return (await office.now(case)).card_id is not None
+
+    await eventually(is_there)
+    site = await office.sites.get(case.site_id)
+    return [text for text in await office.words(site.row.desk_id) if f"#{case.number} " in text][-1]
+
+
+async def _powers(world: World, case: Case) -> dict[str, int]:
+    levels = await world.state(case.room_id, "m.room.power_levels")
+    assert levels is not None
+    return dict(levels.get("users", {}))
+
+
+@pytest.mark.parametrize("mode", ["broadcast", "round_robin", "least_open"])
+async def test_who_leaves_the_conversation_leaves_the_case_to_the_others(store: Database, mode: str) -> None:
+    async with at_work(store, mode) as (office, site, world):
+        case = await office.asked(site, "ada")
+        await _card(office, case)
+        await office.cases.assign(site, case.room_id, ALICE, "by hand")
+        await world.rooms.memberships.join(ALICE, case.room_id)
+        await world.say(case.room_id, "Hello", ALICE)
+        assert await _powers(world, case) == {ALICE: 50}
+        await world.rooms.memberships.leave(ALICE, case.room_id)
+        # Whose turn it is, is another's; where all are asked, all are told.
+        turn = None if mode == "broadcast" else BOB
+        await becomes(lambda: status_of(office, case), (NEW, None, turn))
+        await becomes(lambda: standing(world, case), {ALICE: "leave", BOB: turn and "invite", CAROL: None})
+        assert await _powers(world, case) == {}
+
+        async def said() -> list[str]:
+            return [text for text in await office.words(site.row.desk_id) if "has left the conversation" in text]
+
+        await becomes(said, [f"{ALICE} has left the conversation: who takes the case?"])
+        assert ("unassigned" if mode == "broadcast" else f"offered to {BOB}") in await _card(office, case)
+        # So it is when somebody does not even come who was given the case.
+        await office.cases.assign(site, case.room_id, CAROL, "by hand again")
+        await world.rooms.memberships.leave(CAROL, case.room_id)
+
+        async def has_nobody() -> bool:
+            now = await office.now(case)
+            return now.status == NEW and now.assignee is None and now.offered != CAROL
+
+        await eventually(has_nobody)
+
+
+async def test_a_case_is_not_offered_at_once_to_who_has_just_left_it(store: Database) -> None:
+    async with at_work(store, "round_robin") as (office, site, world):
+        office.online = {ALICE}
+        case = await office.asked(site, "ada")
+        await offered(office, case)
+        await world.rooms.memberships.join(ALICE, case.room_id)
+        await becomes(lambda: status_of(office, case), (OPEN, ALICE, None))
+        await world.rooms.memberships.leave(ALICE, case.room_id)
+        await becomes(lambda: status_of(office, case), (NEW, None, None))
+        await office.desk.tick()
+        assert await status_of(office, case) == (NEW, None, None)
+        office.clock.day += 1
+        await office.desk.tick()
+        assert await status_of(office, case) == (NEW, None, ALICE)
+
+
+async def test_who_opens_a_case_again_has_it_if_nobody_is_there_who_had_it(store: Database) -> None:
+    async with at_work(store, "broadcast") as (office, site, world):
+        left, kept = await office.case(site, "left"), await office.case(site, "kept")
+        for case in (left, kept):  # in which Alice has written
+            await becomes(lambda case=case: status_of(office, case), (OPEN, ALICE, None))
+            await office.cases.set_status(site, case.room_id, RESOLVED, ALICE, f"done {case.number}")
+        await world.rooms.memberships.leave(ALICE, left.room_id)
+        for case in (left, kept):
+            await office.cases.set_status(site, case.room_id, OPEN, BOB, f"open {case.number}")
+        assert await status_of(office, left) == (OPEN, BOB, None)
+        assert await status_of(office, kept) == (OPEN, ALICE, None)
+        assert await standing(world, left) == {ALICE: "leave", BOB: "invite", CAROL: None}
+        assert await _powers(world, left) == {BOB: 50}
+
+
+async def test_an_offer_ends_when_a_site_comes_to_ask_all(store: Database) -> None:
+    async with at_work(store, "round_robin") as (office, site, world):
+        case = await office.asked(site, "ada")
+        agent, other = await offered(office, case)
+        await becomes(lambda: standing(world, case), {agent: "invite", other: None, CAROL: None})
+        changed = {"routing": {"mode": "broadcast"}}
+        await office.sites.edit(site.id, merged(site.config, changed))
+        await office.desk.tick()
+        assert await status_of(office, case) == (NEW, None, None)
+        assert await standing(world, case) == {agent: "leave", other: None, CAROL: None}
+        assert "offered to" not in await _card(office, case)
