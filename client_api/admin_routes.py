@@ -84,6 +84,8 @@ ADMIN_ROUTES: list[Route[ClientServices]] = [
     Route("POST", f"{_SITE}/rotate_key", admin_sites.rotate_site_key, auth=ADMIN),
     Route("POST", f"{_SITE}/agents", admin_sites.add_site_agent, auth=ADMIN),
     Route("DELETE", f"{_SITE}/agents/{{userId}}", admin_sites.remove_site_agent, auth=ADMIN),
+    Route("GET", f"{_SITE}/blocked", admin_sites.list_blocked, auth=ADMIN, query_names=_FROM),
+    Route("DELETE", f"{_SITE}/blocked/{{number}}", admin_sites.unblock_visitor, auth=ADMIN),
     Route("GET", _TOKENS, admin_moderation.get_registration_tokens, auth=ADMIN),
     Route("POST", f"{_TOKENS}/new", admin_moderation.new_registration_token, auth=ADMIN),
     Route("GET", f"{_TOKENS}/{{token}}", admin_moderation.get_registration_token, auth=ADMIN),

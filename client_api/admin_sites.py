@@ -7,15 +7,19 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from client_api.administration import DEFAULT_PAGE, paging
 from client_api.bounds import Id
 from client_api.deps import ClientServices
+from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.requester import Requester
 from homeserver.services.administration.sites import Figures, Removing
+from homeserver.services.support.cards import shown_name
 from homeserver.services.support.site import without_secrets
 from homeserver.services.support.sites import LiveSite
 from homeserver.web.response import Json
 
 _MOST_AGENTS = 50
+_LONGEST_NUMBER = 15
 
 Settings = Annotated[dict[str, Any], Meta(max_length=50)]
 """As `services.support.site.SiteConfig` reads them, which bounds whatever is in them."""
@@ -100,6 +104,38 @@ async def add_site_agent(api: ClientServices, who: Requester, *, site_id: str, b
 async def remove_site_agent(api: ClientServices, who: Requester, *, site_id: str, user_id: str) -> dict[str, Any]:
     """Take somebody from the desk."""
     await api.administration.sites.dismiss(who, site_id, user_id)
+    return {}
+
+
+async def list_blocked(
+    api: ClientServices, who: Requester, *, site_id: str, from_: int | None = None, limit: int = DEFAULT_PAGE
+) -> dict[str, Any]:
+    """Visitors whom staff has blocked, the newest case first; `from` is the `next_token` of the page before."""
+    _, limit = paging(0, limit, api.administration.max_page)
+    found = await api.administration.sites.shut_out(site_id, from_, limit)
+    return {
+        "blocked": [
+            {
+                "number": one.case.number,
+                "room_id": one.case.room_id,
+                "user_id": one.case.visitor_id,
+                "name": shown_name(one.visitor),
+                "verified": one.visitor.subject is not None,
+                "blocked_ts": one.case.blocked_ms,
+                "blocked_by": one.case.blocked_by,
+                "address_until_ts": one.until_ms,
+            }
+            for one in found
+        ],
+        **({"next_token": str(found[-1].case.number)} if found and len(found) == limit else {}),
+    }
+
+
+async def unblock_visitor(api: ClientServices, who: Requester, *, site_id: str, number: str) -> dict[str, Any]:
+    """Let the visitor of a case in again."""
+    if not (number.isascii() and number.isdecimal() and len(number) <= _LONGEST_NUMBER):
+        raise MatrixError(ErrCode.NOT_FOUND, "There is no such case")
+    await api.administration.sites.let_in(who, site_id, int(number))
     return {}
 
 

@@ -13,7 +13,6 @@ from typing import Any
 from homeserver import boot
 from homeserver.config.model import Config
 from homeserver.core.errors import ErrCode, MatrixError
-from homeserver.ports.support import BLOCKED, NEW, OPEN
 from homeserver.services.accounts.names import user_id_at_login
 from homeserver.services.support.removal import close_visitors
 from homeserver.services.support.site import Key, SiteConfig, merged, parse_config
@@ -73,18 +72,8 @@ async def rotate_key(config: Config, site_id: str, alg: str, public_key: str) ->
 async def unblock(config: Config, site_id: str, number: int) -> None:
     """Let a visitor in again whom staff has blocked. Raises MatrixError: NOT_FOUND, INVALID_PARAM."""
     async with _writing(config) as server:
-        site = await server.support.sites.get(site_id)
-        async with server.store.read() as tx:
-            case = await tx.support.case_numbered(site_id, number)
-        if case is None:
-            raise MatrixError(ErrCode.NOT_FOUND, f"There is no case #{number}")
-        if case.status != BLOCKED:
-            raise MatrixError(ErrCode.INVALID_PARAM, f"Case #{number} is not blocked")
-        status = OPEN if case.assignee is not None else NEW
-        case = await server.support.cases.set_status(site, case.room_id, status, None, f"unblock {case.changed_ms}")
-        await server.support.cases.add_note(
-            site, case, "An administrator has let the visitor in again", f"unblock {case.changed_ms}"
-        )
+        site, cases = await server.support.sites.get(site_id), server.support.cases
+        await cases.let_in(site, await cases.shut(site, number))
         async with server.store.write() as tx:
             await tx.users.announce()
 

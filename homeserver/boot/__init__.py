@@ -196,7 +196,7 @@ async def _core_on(engine: Engine, config: Config, secrets: parts.Secrets) -> Co
     lists = RoomLists(store, log)
     e2e = build_e2e(base, follower, lists, accounts.interactive)
     support = build_support(base, rooms, sessions, accounts, secrets.jwt_keys)
-    administration = build_administration(base, audit, passwords, accounts, rooms, support.sites)
+    administration = build_administration(base, audit, passwords, accounts, rooms, support)
     return Core(
         engine,
         store,

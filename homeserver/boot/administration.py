@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import homeserver
 from homeserver.boot.accounts import Foundations
+from homeserver.boot.support import SupportParts
 from homeserver.services.accounts.container import AccountServices
 from homeserver.services.accounts.passwords import Passwords, PasswordSettings
 from homeserver.services.administration.container import AdministrationServices
@@ -17,7 +18,6 @@ from homeserver.services.administration.users import UserAdministration
 from homeserver.services.audit import Audit
 from homeserver.services.media.control import MediaControl
 from homeserver.services.rooms import RoomServices
-from homeserver.services.support.sites import Sites
 
 
 def build_passwords(base: Foundations) -> Passwords:
@@ -34,7 +34,12 @@ def build_audit(base: Foundations) -> Audit:
 
 
 def build_administration(
-    base: Foundations, audit: Audit, passwords: Passwords, accounts: AccountServices, rooms: RoomServices, sites: Sites
+    base: Foundations,
+    audit: Audit,
+    passwords: Passwords,
+    accounts: AccountServices,
+    rooms: RoomServices,
+    support: SupportParts,
 ) -> AdministrationServices:
     """What is behind the admin API."""
     limits = base.config.limits
@@ -64,7 +69,9 @@ def build_administration(
             max_page=limits.admin_page,
             most=limits.admin_rooms,
         ),
-        sites=SiteAdministration(base.store, sites, accounts.account, audit, base.clock, base.config.server.name),
+        sites=SiteAdministration(
+            base.store, support.sites, support.cases, accounts.account, audit, base.clock, base.config.server.name
+        ),
         media=None,
         version=homeserver.__version__,
         max_page=limits.admin_page,

@@ -82,6 +82,10 @@ class Case:
     """When staff last wrote."""
     mailed_ms: int | None = None
     """Up to which moment what staff said was sent on, or needed no letter."""
+    blocked_ms: int | None = None
+    """Since when its visitor is shut out."""
+    blocked_by: str | None = None
+    """Who of staff has shut them out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +188,10 @@ class SupportRepo(Protocol):
         """Those neither resolved nor blocked, oldest first, at most 1,000."""
         ...
 
+    async def blocked_cases(self, site_id: str, below: int | None, limit: int) -> list[Case]:
+        """Those whose visitor is shut out, the highest number first, of those below one."""
+        ...
+
     async def recent_cases(self, site_id: str, since_ms: int, limit: int) -> list[CaseTimes]:
         """Those begun since, newest first."""
         ...
@@ -227,6 +235,10 @@ class SupportRepo(Protocol):
 
     async def blocked_until(self, site_id: str, digest: str) -> int:
         """Until when nobody new is let in from an address; 0 if that is not so."""
+        ...
+
+    async def blocked_by_case(self, site_id: str) -> dict[int, int]:
+        """The numbers of the cases because of which addresses are shut out, and until when they are."""
         ...
 
     async def has_addresses_due(self, now_ms: int) -> bool:

@@ -128,10 +128,15 @@ async def test_only_administrators_and_known_sites(admin: Client, anonymous: Cli
         ("POST", "/rotate_key", {}),
         ("POST", "/agents", {"user_id": "x"}),
         ("DELETE", "/agents/x", None),
+        ("GET", "/blocked", None),
+        ("DELETE", "/blocked/1", None),
     ]
     for method, tail, json in requests:
         (await user.request(method, f"{SITES}/{site_id}{tail}", json)).error(403, "M_FORBIDDEN")
         (await admin.request(method, f"{SITES}/nosuchsite{tail}", json)).error(404, "M_NOT_FOUND")
+    assert await admin.ok("GET", f"{SITES}/{site_id}/blocked") == {"blocked": []}
+    for number in ("1", "-1", "x", "9" * 30):
+        (await admin.request("DELETE", f"{SITES}/{site_id}/blocked/{number}")).error(404, "M_NOT_FOUND")
     (await user.request("GET", SITES)).error(403, "M_FORBIDDEN")
     (await user.request("POST", SITES, body)).error(403, "M_FORBIDDEN")
     (await admin.request("POST", SITES, body)).error(400, "M_INVALID_PARAM")

@@ -19,9 +19,11 @@ from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.clock import Clock
 from homeserver.ports.requester import Requester
 from homeserver.ports.store import Store
+from homeserver.ports.support import Case, Visitor
 from homeserver.services.accounts.account import Account
 from homeserver.services.accounts.names import user_id_at_login
 from homeserver.services.audit import Audit
+from homeserver.services.support.cases import Cases
 from homeserver.services.support.removal import close_visitors
 from homeserver.services.support.rooms import Staff
 from homeserver.services.support.site import Key, contrast, merged, parse_config, public, readable
@@ -55,6 +57,16 @@ class Figures:
     """Mean of the last 30 days, and of how many."""
 
 
+@dataclass(frozen=True, slots=True)
+class ShutOut:
+    """A visitor whom staff has blocked."""
+
+    case: Case
+    visitor: Visitor
+    until_ms: int | None
+    """Until when nobody new may begin from where they were; None if somebody may."""
+
+
 @dataclass(slots=True)
 class Removing:
     """A site that is being removed."""
@@ -66,10 +78,13 @@ class Removing:
 class SiteAdministration:
     """Owns what administrators do with sites."""
 
-    def __init__(self, store: Store, sites: Sites, account: Account, audit: Audit, clock: Clock, name: str) -> None:
+    def __init__(
+        self, store: Store, sites: Sites, cases: Cases, account: Account, audit: Audit, clock: Clock, name: str
+    ) -> None:
         """`name` is the server's."""
         self._store = store
         self._sites = sites
+        self._cases = cases
         self._account = account
         self._audit = audit
         self._clock = clock
@@ -119,6 +134,16 @@ class SiteAdministration:
             ratings=len(ratings),
         )
 
+    async def shut_out(self, site_id: str, below: int | None, limit: int) -> list[ShutOut]:
+        """Visitors whom staff has blocked, the highest case's number first. Raises MatrixError(NOT_FOUND)."""
+        site = await self._sites.get(site_id)
+        async with self._store.read() as tx:
+            cases = await tx.support.blocked_cases(site.id, below, limit)
+            until_ms = await tx.support.blocked_by_case(site.id)
+        now_ms = self._clock.now_ms()
+        ends = {number: until for number, until in until_ms.items() if until > now_ms}
+        return [ShutOut(case, await self._cases.visitor(case), ends.get(case.number)) for case in cases]
+
     async def preview(self, site_id: str, changes: dict[str, Any]) -> dict[str, Any]:
         """What the widget would be told after changes, and the contrast of white on the wanted colour.
 
@@ -165,6 +190,14 @@ class SiteAdministration:
             raise MatrixError(ErrCode.NOT_FOUND, f"{agent} is not on the desk")
         await self._audit.record(who, "site.dismiss", site_id, agent=agent)
         await self._sites.dismiss(site, agent)
+
+    async def let_in(self, who: Requester, site_id: str, number: int) -> None:
+        """Let a visitor in again whom staff has blocked. Raises MatrixError: NOT_FOUND, INVALID_PARAM."""
+        site = await self._sites.get(site_id)
+        self._check_stays(site_id)
+        case = await self._cases.shut(site, number)
+        await self._audit.record(who, "site.unblock", site_id, case=number, visitor=case.visitor_id)
+        await self._cases.let_in(site, case)
 
     async def rotate_key(self, who: Requester, site_id: str, alg: str, public_key: str) -> Key:
         """Give a site a new identity key; its secret is shown this once. Raises MatrixError."""

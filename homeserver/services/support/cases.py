@@ -113,8 +113,16 @@ class Cases:
             assignee = None if status == NEW or (case.assignee == gone and status in (OPEN, PENDING)) else case.assignee
             if assignee is None and status in (OPEN, PENDING):
                 assignee = by
+            since, who = (case.blocked_ms, case.blocked_by) if case.status == BLOCKED else (self._clock.now_ms(), by)
             return replace(
-                case, status=status, assignee=assignee, offered=None, offered_ms=None, resolved_ms=resolved
+                case,
+                status=status,
+                assignee=assignee,
+                offered=None,
+                offered_ms=None,
+                resolved_ms=resolved,
+                blocked_ms=since if status == BLOCKED else None,
+                blocked_by=who if status == BLOCKED else None,
             )
 
         before, after = await self.change(room_id, decide)
@@ -138,6 +146,23 @@ class Cases:
         if by is not None:
             await self.add_note(site, after, f"{await self.called(by)}: {status}", _told_once(status, once))
         return after
+
+    async def shut(self, site: LiveSite, number: int) -> Case:
+        """The case of this number, whose visitor is shut out. Raises MatrixError: NOT_FOUND, INVALID_PARAM."""
+        async with self._store.read() as tx:
+            case = await tx.support.case_numbered(site.id, number)
+        if case is None:
+            raise MatrixError(ErrCode.NOT_FOUND, f"There is no case #{number}")
+        if case.status != BLOCKED:
+            raise MatrixError(ErrCode.INVALID_PARAM, f"Case #{number} is not blocked")
+        return case
+
+    async def let_in(self, site: LiveSite, case: Case) -> None:
+        """Let the visitor in again who is shut out, on the word of an administrator, who need not be of staff."""
+        is_theirs = case.assignee is not None and await self._rooms.has(case.room_id, case.assignee)
+        once = f"unblock {case.changed_ms}"
+        case = await self.set_status(site, case.room_id, OPEN if is_theirs else NEW, None, once)
+        await self.add_note(site, case, "An administrator has let the visitor in again", once)
 
     async def blocked_by(self, site: LiveSite, event_id: str) -> Case | None:
         """The case that is blocked because of an event on the desk, if there is one.
@@ -175,7 +200,7 @@ class Cases:
         return after
 
     async def release(self, site: LiveSite, room_id: str, agent: str) -> Case:
-        """Take a case that goes on from `agent`, if it is theirs: nobody has it, as if they had declined an offer of it.
+        """Take a case that goes on from `agent`, if it is theirs: nobody has it then, as if they had declined it.
 
         The caller passes it on, and tells.
         """

@@ -14,6 +14,7 @@ _SITES, _VISITORS, _CASES = Columns(Site), Columns(Visitor), Columns(Case)
 _MOST_OPEN = 1_000
 _MOST_OF_VISITOR = 100
 _CURSOR = "support_cursor"
+_NO_NUMBER = 2**62
 
 
 def _upsert(table: str, columns: Columns[Any], key: str) -> Sql:
@@ -68,6 +69,9 @@ _BY_ROOMS = Sql(_CASE + "{rooms}", rooms=in_texts("room_id", "room_ids"))
 _BY_CARD = Sql(_CASE + "card_id = :card_id")
 _BY_NUMBER = Sql(_CASE + "site_id = :site_id AND number = :number")
 _OPEN = Sql(_CASE + "site_id = :site_id AND status IN ('new', 'open', 'pending') ORDER BY number LIMIT :count")
+_BLOCKED = Sql(
+    _CASE + "site_id = :site_id AND status = 'blocked' AND number < :below ORDER BY number DESC LIMIT :count"
+)
 _RECENT = Sql(
     "SELECT opened_ms, answered_ms, rating FROM support_cases WHERE site_id = :site_id AND opened_ms >= :since_ms "
     "ORDER BY number DESC LIMIT :count"
@@ -95,6 +99,9 @@ _BLOCK_ADDRESS = Sql(
 _UNBLOCK_ADDRESSES = Sql("DELETE FROM support_blocked_addresses WHERE site_id = :site_id AND number = :number")
 _BLOCKED_UNTIL = Sql(
     "SELECT max(until_ms) FROM support_blocked_addresses WHERE site_id = :site_id AND digest = :digest"
+)
+_BLOCKED_BY_CASE = Sql(
+    "SELECT number, max(until_ms) FROM support_blocked_addresses WHERE site_id = :site_id GROUP BY number"
 )
 _DELETE_ADDRESSES = Sql("DELETE FROM support_blocked_addresses WHERE site_id = :site_id")
 _ADDRESSES_DUE = Sql("SELECT 1 FROM support_blocked_addresses WHERE until_ms < :now_ms LIMIT 1")
@@ -200,6 +207,11 @@ class SqlSupportRepo(SupportRepo):
         rows = await _OPEN.rows(self._connection, site_id=site_id, count=_MOST_OPEN)
         return [self._record(row) for row in rows]
 
+    async def blocked_cases(self, site_id: str, below: int | None, limit: int) -> list[Case]:
+        first = _NO_NUMBER if below is None else below
+        rows = await _BLOCKED.rows(self._connection, site_id=site_id, below=first, count=limit)
+        return [self._record(row) for row in rows]
+
     async def recent_cases(self, site_id: str, since_ms: int, limit: int) -> list[CaseTimes]:
         rows = await _RECENT.rows(self._connection, site_id=site_id, since_ms=since_ms, count=limit)
         return [CaseTimes(*row) for row in rows]
@@ -243,6 +255,10 @@ class SqlSupportRepo(SupportRepo):
     async def blocked_until(self, site_id: str, digest: str) -> int:
         row = await _BLOCKED_UNTIL.first(self._connection, site_id=site_id, digest=digest)
         return 0 if row is None or row[0] is None else int(row[0])
+
+    async def blocked_by_case(self, site_id: str) -> dict[int, int]:
+        rows = await _BLOCKED_BY_CASE.rows(self._connection, site_id=site_id)
+        return {int(number): int(until_ms) for number, until_ms in rows}
 
     async def has_addresses_due(self, now_ms: int) -> bool:
         return await _ADDRESSES_DUE.first(self._connection, now_ms=now_ms) is not None

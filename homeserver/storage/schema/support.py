@@ -63,6 +63,8 @@ support_cases = Table(
     Column("renewed", Integer, nullable=False),
     Column("said_ms", BigInteger),
     Column("mailed_ms", BigInteger),
+    Column("blocked_ms", BigInteger),
+    Column("blocked_by", Text),
     Index("ix_support_cases_said", "site_id", "said_ms"),
     Index("ix_support_cases_number", "site_id", "number", unique=True),
     Index("ix_support_cases_status", "site_id", "status"),

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001.9993"
+revision = "0001.9994"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -923,6 +923,8 @@ def _support_cases() -> None:
         sa.Column("renewed", sa.Integer(), nullable=False),
         sa.Column("said_ms", sa.BigInteger(), nullable=True),
         sa.Column("mailed_ms", sa.BigInteger(), nullable=True),
+        sa.Column("blocked_ms", sa.BigInteger(), nullable=True),
+        sa.Column("blocked_by", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("room_id", name="pk_support_cases"),
     )
     op.create_index("ix_support_cases_card_id", "support_cases", ["card_id"], unique=False)

@@ -1,4 +1,4 @@
-import type { ComponentChildren, JSX } from "preact";
+import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Dialog, Empty, Field, IconButton, Segments, Switch } from "../../../ui/controls.tsx";
 import { Icon } from "../../../ui/Icon.tsx";
@@ -10,7 +10,8 @@ import type { Person } from "../../sdk/types.ts";
 import { attempt, toast } from "../../stores/app.ts";
 import { question } from "../../stores/ui.ts";
 import { copied } from "../Room.tsx";
-import { a, admin, enc, Once, sayOf, Top, useAsked } from "./parts.tsx";
+import { a, admin, enc, Once, sayOf, Section, Set, Top, useAsked } from "./parts.tsx";
+import { Blocked } from "./SiteBlocked.tsx";
 import { HoursDialog, RoomDialog, WordsDialog } from "./SiteDialogs.tsx";
 import { changes, type FormField, LOCALES, type Locale, type Settings, textOf, type WholeSite } from "./site-types.ts";
 import { Kpis } from "./Sites.tsx";
@@ -71,6 +72,7 @@ export function SitePage({ id }: { id: string }): JSX.Element {
                     <Where now={now} set={set} path={path} again={again} />
                     <Before now={now} set={set} />
                     <Desk site={got} now={now} set={set} path={path} again={again} />
+                    <Blocked path={path} />
                     <div class="card"><Set title={a("site.remove")} text={a("site.remove-text")}><button type="button" class="btn s bad" disabled={got.removing !== null && !got.removing.error} onClick={remove}>{a("site.remove")}</button></Set></div>
                 </div>
                 <Preview path={path} settings={changed} />
@@ -80,14 +82,6 @@ export function SitePage({ id }: { id: string }): JSX.Element {
 }
 
 export interface Part { now: Settings; set: (change: Partial<Settings>) => void }
-
-function Set({ title, text, children, icon }: { title: ComponentChildren; text?: ComponentChildren; children?: ComponentChildren; icon?: string }): JSX.Element {
-    return <div class="set">{icon && <Icon name={icon} />}<span class="grow"><b>{title}</b>{text && <small>{text}</small>}</span>{children}</div>;
-}
-
-function Section({ title, children }: { title: string; children: ComponentChildren }): JSX.Element {
-    return <section aria-label={title}><h2 class="h3 part-title">{title}</h2><div class="card">{children}</div></section>;
-}
 
 function Code({ id, now }: { id: string; now: Settings }): JSX.Element {
     const [esm, setEsm] = useState(false);

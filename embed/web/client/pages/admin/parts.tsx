@@ -151,6 +151,15 @@ export function PersonCell({ id, name, avatar, href }: { id: string; name: strin
     );
 }
 
+/** A setting, or whatever else is a row of a section. */
+export function Set({ title, text, children, icon }: { title: ComponentChildren; text?: ComponentChildren; children?: ComponentChildren; icon?: string }): JSX.Element {
+    return <div class="set">{icon && <Icon name={icon} />}<span class="grow"><b>{title}</b>{text && <small>{text}</small>}</span>{children}</div>;
+}
+
+export function Section({ title, children }: { title: string; children: ComponentChildren }): JSX.Element {
+    return <section aria-label={title}><h2 class="h3 part-title">{title}</h2><div class="card">{children}</div></section>;
+}
+
 /** Something that is shown once. */
 export function Once({ title, text, value, onClose }: { title: string; text: string; value: string; onClose: () => void }): JSX.Element {
     return (
