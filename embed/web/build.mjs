@@ -13,6 +13,7 @@ import path from "node:path";
 import { promisify } from "node:util";
 import zlib from "node:zlib";
 import * as esbuild from "esbuild";
+import { blocks, tokensOf } from "./look/lowered.ts";
 
 const ROOT = import.meta.dirname;
 const OUT = path.join(ROOT, "dist");
@@ -131,6 +132,19 @@ const emoji = {
     },
 };
 
+/** `hromada:tokens`: those tokens that the sheet of the widget asks for, without light-dark(). */
+const tokens = {
+    name: "tokens",
+    setup(build) {
+        build.onResolve({ filter: /^hromada:tokens$/ }, ({ path: name, importer }) => ({ path: name, namespace: "tokens", pluginData: importer }));
+        build.onLoad({ filter: /.*/, namespace: "tokens" }, async ({ pluginData: sheet }) => {
+            const all = path.join(ROOT, "look/tokens.css");
+            const found = tokensOf(await readFile(all, "utf8"), await readFile(sheet, "utf8"));
+            return { contents: blocks(found), loader: "css", watchFiles: [all, sheet] };
+        });
+    },
+};
+
 /** The wasm as a file with a hash in its name, and its address as the module's value. */
 const wasm = {
     name: "wasm",
@@ -164,7 +178,7 @@ const options = {
     jsxImportSource: "preact",
     loader: { ".woff2": "file", ".wasm": "file", ".svg": "file" },
     define: { "process.env.NODE_ENV": '"production"', global: "globalThis", BUILD: JSON.stringify(await stamp()) },
-    plugins: [stubs, icons, emoji, wasm],
+    plugins: [stubs, icons, emoji, tokens, wasm],
     logLevel: "warning",
 };
 
