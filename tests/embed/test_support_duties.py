@@ -13,6 +13,7 @@ import pytest
 
 from tests.api.test_two_processes import at
 from tests.embed.support_chat import Agent, Frame, new_site
+from tests.embed.test_support_api import refused
 from tests.support.appservice import free_port
 from tests.support.client import Client, eventually
 from tests.support.fixtures import fresh
@@ -53,6 +54,10 @@ class Two:
     def terms(self) -> int:
         """How often the duty was taken. A process that stands still for seconds loses it, as one that is stopped."""
         return int(self._sql("SELECT term FROM duties WHERE name = 'visitors'"))
+
+    def address_of(self, frame: Frame) -> str:
+        """From where a visitor was seen last, as far as it is stored."""
+        return self._sql(f"SELECT seen_ip FROM devices WHERE user_id = '{frame.client.user_id}'")
 
     async def noted(self) -> None:
         """Wait until of all letters that went out it is stored that they did."""
@@ -140,3 +145,17 @@ async def test_visitors_get_each_letter_once_whoever_they_and_staff_are_with(
             # What was sent, but not stored, when another one took over is sent once more; here one did, and waited.
             assert found == (1, 1) or (two.terms() > 2 and min(found) == 1), (name, found)
         assert mail.to("ira@example.org") == []
+
+
+async def test_whoever_shuts_a_visitor_out_knows_from_where_they_came(two: Two, http: aiohttp.ClientSession) -> None:
+    one, _ = two.servers
+    agent = Agent(await Client(http, one.url).register(fresh("agent")))
+    site = new_site(one, [ORIGIN], [agent.client.user_id])
+    desk, frame = await agent.join_desk(), Frame(http, one, site)
+    await frame.begin()
+    assert two.address_of(frame) == "127.0.0.1"  # with the session, not when sightings are written the next time
+    await frame.say("buy cheap pills")
+    await agent.react(desk, await agent.card(desk, "pills"), "🚫")
+    await agent.card(desk, "pills", "blocked")
+    for server in two.servers:
+        await refused(Frame(http, server, site), "session")

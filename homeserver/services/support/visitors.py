@@ -15,7 +15,7 @@ from hashlib import sha256
 import msgspec
 
 from homeserver.core.errors import ErrCode, MatrixError
-from homeserver.ports.accounts import Session, User
+from homeserver.ports.accounts import Device, Session, User
 from homeserver.ports.clock import Clock, Entropy
 from homeserver.ports.ratelimits import RateLimits
 from homeserver.ports.requester import CALLER_ADDRESS, Requester
@@ -23,7 +23,7 @@ from homeserver.ports.store import Store, UniqueViolation
 from homeserver.ports.support import BLOCKED, RESOLVED, Case, Visitor
 from homeserver.services.accounts.account import Account
 from homeserver.services.accounts.sessions import Opened, Sessions, Tokens
-from homeserver.services.commit import Committer
+from homeserver.services.commit import Committer, Unit
 from homeserver.services.support import cards, texts
 from homeserver.services.support.blocks import Blocks, blocked
 from homeserver.services.support.cases import Cases, Opening
@@ -410,7 +410,7 @@ class Visitors:
             await unit.tx.support.put_visitor(visitor)
             shown = msgspec.json.encode(visitor.name or "Visitor")
             await unit.tx.profiles.put(visitor.user_id, "displayname", shown)
-            opened = await self._sessions.open_in(unit, user, None, "Support chat", refresh=False)
+            opened = await self._open_in(unit, user)
         return opened
 
     async def _open(self, visitor: Visitor) -> Opened:
@@ -423,7 +423,16 @@ class Visitors:
             raise MatrixError(ErrCode.FORBIDDEN, "Go on in your account", reason="account", account=user.user_id)
         if user.locked:
             raise blocked()
-        return await self._sessions.open(user, None, "Support chat", refresh=False)
+        async with self._committer.writing() as unit:
+            return await self._open_in(unit, user)
+
+    async def _open_in(self, unit: Unit, user: User) -> Opened:
+        opened = await self._sessions.open_in(unit, user, None, "Support chat", refresh=False)
+        if address := CALLER_ADDRESS.get():
+            # Processes write from where they see devices once a minute; any of them may shut this one out before that.
+            seen = Device(user.user_id, opened.session.device_id, 0, seen_ms=self._clock.now_ms(), seen_ip=address)
+            await unit.tx.devices.seen([seen])
+        return opened
 
     async def _session(
         self, site: LiveSite, visitor: Visitor, opened: Opened, case: Case | None, until_ms: int | None
