@@ -101,7 +101,7 @@ async def _flip(route: Route) -> None:
 async def test_nobody_between_visitor_and_agent_reads_along(
     browser: Browser, server: Server, make_user: MakeUser, tmp_path: Path
 ) -> None:
-    name = fresh("agent")
+    name = fresh("support-olena")  # begins like the bot, who reads nothing
     process = await run_script("sealed.mjs", tmp_path, await asyncio.to_thread(javascript.install), server.url, name)
     try:
         assert await _line(process) == {}

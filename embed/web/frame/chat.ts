@@ -291,7 +291,7 @@ export class Chat {
         const path = `/rooms/${encodeURIComponent(this.#room)}/send`;
         if (!this.encrypted || type !== "m.room.message") return api.call("PUT", `${path}/${type}/${txn}`, content);
         const device = await this.#unlock();
-        const readers = [...(api.current()?.staff ?? []), ...this.#members].filter((id) => !id.startsWith("@support-"));
+        const readers = [...(api.current()?.staff ?? []), ...this.#members].filter((id) => !id.startsWith(`@support-${given.site}:`));
         return api.call("PUT", `${path}/m.room.encrypted/${txn}`, await device.encrypt(this.#room, content, readers));
     }
 
