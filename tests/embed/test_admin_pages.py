@@ -236,6 +236,59 @@ async def says_how_long_and_what_work(page: Page) -> None:
     await chooses_the_rooms_of_cases(page)
 
 
+async def says_who_is_asked_what_and_when(page: Page) -> None:
+    """Looks, encryption, whose turn it is and until when, letters, files, days off; the preview follows."""
+    preview = page.frame_locator("iframe.widget")
+    await page.get_by_role("group", name="Light or dark").get_by_role("button", name="Dark").click()
+    await preview.locator("html[data-theme=dark]").wait_for(state="attached")
+    for switch in ("End-to-end encryption", "Letters to visitors", "Show staff all of the page"):
+        await page.get_by_role("switch", name=switch).check()
+    assert await page.get_by_label("Next agent after").count() == 0  # all are asked
+    await page.get_by_label("Routing").select_option("In turn")
+    for field, value in (("Next agent after", "60"), ("New case after", "0"), ("Letter after", "15")):
+        await page.get_by_label(field).fill(value)
+    await page.get_by_label("Kinds of files").fill("image/png\nimage/webp")
+    await page.get_by_label("Kinds of files").blur()
+    dialog = page.get_by_role("dialog")
+    hours = page.get_by_text("Always open").locator("xpath=../..")
+    await hours.get_by_role("button", name="Edit").click()
+    await dialog.get_by_label("Closed on").fill("2026-12-25 2026-02-30")
+    assert await dialog.get_by_role("button", name="Save").is_disabled()
+    await dialog.get_by_label("Closed on").fill("2026-12-25, 2027-01-01")
+    await dialog.get_by_label("Time zone").fill("Europe/Kyiv")
+    await dialog.get_by_label("Monday").fill("9-18")
+    await dialog.get_by_role("button", name="Save").click()
+    await _asks_further_questions(page)
+
+
+QUESTIONS = [
+    {"name": "order", "required": True, "label": {"en": "Order number"}},
+    {"name": "topic", "type": "select", "options": ["Mug", "Cup"]},
+]
+
+
+async def _asks_further_questions(page: Page) -> None:
+    """Each has a name that staff and pages use, and what visitors read; what is not whole cannot be kept."""
+    dialog, preview = page.get_by_role("dialog"), page.frame_locator("iframe.widget")
+    part_ = page.get_by_text("Such as an order").locator("xpath=../..")
+    await part_.get_by_role("button", name="Edit").click()
+    for number in (1, 2, 3):
+        await dialog.get_by_role("button", name="Add").click()
+        await dialog.get_by_role("group", name=f"Question {number}").get_by_label("Short name").fill("order")
+    await dialog.get_by_role("alert").first.wait_for()  # it is there already
+    first, second = (dialog.get_by_role("group", name=f"Question {number}") for number in (1, 2))
+    await dialog.get_by_role("button", name="Remove question 3").click()
+    await first.get_by_label("As visitors read it").fill("Order number")
+    await first.get_by_label("required").check()
+    await second.get_by_label("Short name").fill("topic")
+    await second.get_by_label("Kind").select_option("Choice")
+    assert await dialog.get_by_role("button", name="Save").is_disabled()
+    await second.get_by_label("Choices").press_sequentially("Mug\nCup\n")
+    await dialog.get_by_role("button", name="Save").click()
+    await preview.get_by_label("Order number").wait_for()
+    assert await preview.get_by_label("topic").locator("option").all_inner_texts() == ["", "Mug", "Cup"]
+
+
 SHELF = {"type": "org.example.shelf", "content": {"row": 7}}
 
 
@@ -300,6 +353,7 @@ async def test_sites_are_made_and_changed_before_ones_eyes(browser: Browser, ser
     await preview.get_by_label("Name").wait_for()
     await says_what_pages_may(page)
     await says_how_long_and_what_work(page)
+    await says_who_is_asked_what_and_when(page)
     words = page.get_by_text("Your own, in the place of the widget").locator("xpath=../..")
     await words.get_by_role("button", name="Edit").click()
     await page.get_by_role("dialog").get_by_label("Greeting").fill("Good day <b>to you</b>")
@@ -311,7 +365,16 @@ async def test_sites_are_made_and_changed_before_ones_eyes(browser: Browser, ser
     await page.get_by_text("Saved.").first.wait_for()
     after = await admin.ok("GET", f"{OWN}/sites/{site_id}")
     assert after["settings"]["words"] == {"en": {"greeting": "Good day <b>to you</b>"}}
-    assert after["settings"]["form"]["fields"] == [{"name": "name"}]
+    assert after["settings"]["form"]["fields"] == [{"name": "name"}, *QUESTIONS]
+    assert after["settings"]["routing"] == {"mode": "round_robin", "requeue_seconds": 60, "new_case_after_hours": 0}
+    holidays = ["2026-12-25", "2027-01-01"]
+    hours = {"tz": "Europe/Kyiv", "weekly": {"mon": [["09:00", "18:00"]]}, "holidays": holidays}
+    assert (after["settings"]["hours"], after["settings"]["letters"]) == (hours, {"enabled": True, "after_minutes": 15})
+    assert [after["settings"][name] for name in ("encryption", "keep_query")] == ["on", True]
+    assert (after["settings"]["theme"]["scheme"], after["settings"]["files"]["types"]) == (
+        "dark",
+        ["image/png", "image/webp"],
+    )
     plain = ("accounts", "proof_of_work", "conversation_days", "persist")
     assert [after["settings"][name] for name in plain] == [True, 16, 30, "host"]
     assert after["settings"]["theme"]["launcher"] == 'Ask "us"'

@@ -12,8 +12,8 @@ import { question } from "../../stores/ui.ts";
 import { copied } from "../Room.tsx";
 import { a, admin, enc, Once, sayOf, Section, Set, Top, useAsked } from "./parts.tsx";
 import { Blocked } from "./SiteBlocked.tsx";
-import { HoursDialog, RoomDialog, WordsDialog } from "./SiteDialogs.tsx";
-import { changes, type FormField, LOCALES, type Locale, type Settings, textOf, type WholeSite } from "./site-types.ts";
+import { HoursDialog, QuestionsDialog, RoomDialog, WordsDialog } from "./SiteDialogs.tsx";
+import { changes, FILE_TYPES, type FormField, LOCALES, type Locale, type Settings, textOf, type WholeSite } from "./site-types.ts";
 import { Kpis } from "./Sites.tsx";
 import "../../parts/asked.ts";
 
@@ -117,6 +117,7 @@ function Look({ now, set, path }: Part & { path: string }): JSX.Element {
                     <input type="color" class="swatch" aria-label={a("site.colour-other")} title={a("site.colour-other")} value={accent.toLowerCase()} onInput={(event) => theme({ accent: event.currentTarget.value.toUpperCase() })} />
                 </div>
             </Set>
+            <Set title={a("site.scheme")}><Segments value={now.theme?.scheme ?? "auto"} label={a("site.scheme")} options={[["auto", a("site.scheme-auto")], ["light", a("site.scheme-light")], ["dark", a("site.preview-dark")]]} onChange={(scheme) => theme({ scheme })} /></Set>
             <Set title={a("site.side")}><Segments value={now.theme?.side ?? "end"} label={a("site.side")} options={[["start", a("site.side-start")], ["end", a("site.side-end")]]} onChange={(side) => theme({ side })} /></Set>
             <Set title={a("site.launcher")} text={a("site.launcher-text")}><input class="sel" aria-label={a("site.launcher")} value={now.theme?.launcher ?? ""} maxLength={40} onInput={(event) => theme({ launcher: event.currentTarget.value })} /></Set>
             <Set title={a("site.words")} text={shown.length ? shown.map((each) => LOCALES[each]).join(", ") : a("site.words-text")}><button type="button" class="btn s" onClick={() => setWords(true)}>{a("edit")}</button></Set>
@@ -152,6 +153,7 @@ function Where({ now, set, path, again }: Part & { path: string; again: () => vo
                 <button type="button" class="btn s" onClick={rotate}>{a("site.key-new")}</button>
             </Set>
             <Set title={a("site.persist")} text={a("site.persist-text")}><Switch checked={now.persist === "host"} label={a("site.persist")} onChange={(on) => set({ persist: on ? "host" : "cookie" })} /></Set>
+            <Set title={a("site.encryption")} text={a("site.encryption-text")}><Switch checked={now.encryption === "on"} label={a("site.encryption")} onChange={(on) => set({ encryption: on ? "on" : "off" })} /></Set>
             {secret && <Once title={a("site.key-new")} text={a("site.key-copy")} value={secret} onClose={() => setSecret("")} />}
         </Section>
     );
@@ -161,6 +163,7 @@ const LIMITS = [["visitors_per_hour", "site.limit-visitors", 10_000], ["messages
 const WORK = { 0: "site.work-0", 16: "site.work-16", 18: "site.work-18", 20: "site.work-20" } as const;
 
 function Before({ now, set }: Part): JSX.Element {
+    const [asking, setAsking] = useState(false);
     const work = now.proof_of_work ?? 0;
     const fields = now.form?.fields ?? [];
     const form = (change: Settings["form"]): void => set({ form: { ...now.form, ...change } });
@@ -170,6 +173,7 @@ function Before({ now, set }: Part): JSX.Element {
         const next = on ? [...others, field] : others;
         form({ fields: [...next].sort((x, y) => rank(x) - rank(y)) });
     };
+    const others = fields.filter(({ name }) => !["name", "email", "message"].includes(name));
     const row = (name: "name" | "email", title: string): JSX.Element => {
         const field = fields.find((each) => each.name === name);
         return (
@@ -183,15 +187,19 @@ function Before({ now, set }: Part): JSX.Element {
         <Section title={a("site.form")}>
             {row("name", a("site.name-ask"))}
             {row("email", a("site.email"))}
+            <Set title={a("site.questions")} text={others.length ? others.map(({ name }) => name).join(", ") : a("site.questions-text")}><button type="button" class="btn s" onClick={() => setAsking(true)}>{a("edit")}</button></Set>
             <Set title={a("site.consent")} text={a("site.consent-text")}><input class="sel" type="url" aria-label={a("site.consent")} placeholder="https://…" value={now.form?.consent_url ?? ""} maxLength={500} onInput={(event) => form({ consent_url: event.currentTarget.value })} /></Set>
             <Set title={a("site.files")} text={a("site.files-text")}><input class="sel short" type="number" min={0} max={100} aria-label={a("site.files")} value={Math.round((now.files?.max_bytes ?? 10 * MB) / MB)} onInput={(event) => set({ files: { ...now.files, max_bytes: Math.round(event.currentTarget.valueAsNumber || 0) * MB } })} /></Set>
+            <Set title={a("site.types")} text={a("site.types-text")}><textarea class="sel" rows={2} spellcheck={false} aria-label={a("site.types")} value={(now.files?.types ?? FILE_TYPES).join("\n")} onChange={(event) => set({ files: { ...now.files, types: event.currentTarget.value.split(/[\s,]+/).filter(Boolean) } })} /></Set>
             <Set title={a("site.accounts")} text={a("site.accounts-text")}><Switch checked={now.accounts ?? false} label={a("site.accounts")} onChange={(accounts) => set({ accounts })} /></Set>
             <Set title={a("site.work")} text={a("site.work-text")}><select class="sel" aria-label={a("site.work")} value={work} onChange={(event) => set({ proof_of_work: Number(event.currentTarget.value) })}>
                 {[0, 16, 18, 20, work].filter((bits, at, all) => all.indexOf(bits) === at).map((bits) => <option key={bits} value={bits}>{bits in WORK ? a(WORK[bits as 0]) : a("site.work-other", { n: bits })}</option>)}
             </select></Set>
             <Set title={a("site.limits")} text={a("site.limits-text")} />
             {LIMITS.map(([name, label, most]) => <Set key={name} title={a(label)}><input class="sel short" type="number" min={0} max={most} step={1} aria-label={a(label)} value={now.limits?.[name] ?? 0} onInput={(event) => set({ limits: { ...now.limits, [name]: Math.min(most, Math.max(0, Math.round(event.currentTarget.valueAsNumber || 0))) } })} /></Set>)}
+            <Set title={a("site.query")} text={a("site.query-text")}><Switch checked={now.keep_query ?? false} label={a("site.query")} onChange={(on) => set({ keep_query: on })} /></Set>
             <Set title={a("site.rating")}><Switch checked={now.rating ?? true} label={a("site.rating")} onChange={(rating) => set({ rating })} /></Set>
+            {asking && <QuestionsDialog now={now} set={set} onClose={() => setAsking(false)} />}
         </Section>
     );
 }
@@ -221,11 +229,14 @@ function Desk({ site, now, set, path, again }: Part & { site: WholeSite; path: s
                 </div>
             ))}
             <Set title={a("site.routing")}><select class="sel" aria-label={a("site.routing")} value={now.routing?.mode ?? "broadcast"} onChange={(event) => set({ routing: { ...now.routing, mode: event.currentTarget.value as "broadcast" } })}>{(["broadcast", "round_robin", "least_open"] as const).map((each) => <option key={each} value={each}>{a(`site.routing-${each}`)}</option>)}</select></Set>
+            {(now.routing?.mode ?? "broadcast") !== "broadcast" && <Set title={a("site.requeue")} text={a("site.requeue-text")}><input class="sel short" type="number" min={10} max={86_400} aria-label={a("site.requeue")} value={now.routing?.requeue_seconds ?? 120} onInput={(event) => set({ routing: { ...now.routing, requeue_seconds: event.currentTarget.valueAsNumber || 120 } })} /></Set>}
             <Set title={a("site.room")} text={a("site.room-text")}><button type="button" class="btn s" onClick={() => setRoom(true)}>{a("edit")}</button></Set>
             <Set title={a("site.auto")} text={a("site.auto-text")}><input class="sel short" type="number" min={0} max={8760} aria-label={a("site.auto")} value={now.routing?.auto_resolve_hours ?? 72} onInput={(event) => set({ routing: { ...now.routing, auto_resolve_hours: event.currentTarget.valueAsNumber || 0 } })} /></Set>
+            <Set title={a("site.anew")} text={a("site.anew-text")}><input class="sel short" type="number" min={0} max={8760} aria-label={a("site.anew")} value={now.routing?.new_case_after_hours ?? 24} onInput={(event) => set({ routing: { ...now.routing, new_case_after_hours: event.currentTarget.valueAsNumber || 0 } })} /></Set>
             <Set title={a("site.hours")} text={weekly.length ? `${weekly.map(([day, spans]) => `${day} ${textOf(spans)}`).join(" · ")} · ${now.hours?.tz ?? "UTC"}` : a("site.hours-always")}><button type="button" class="btn s" onClick={() => setHours(true)}>{a("edit")}</button></Set>
             <Set title={a("site.away")}><Segments value={now.offline ?? "form"} label={a("site.away")} options={[["form", a("site.away-form")], ["open", a("site.away-open")], ["hide", a("site.away-hide")]]} onChange={(offline) => set({ offline })} /></Set>
             <Set title={a("site.letters")} text={a("site.letters-text")}><Switch checked={now.letters?.enabled ?? false} label={a("site.letters")} onChange={(enabled) => set({ letters: { ...now.letters, enabled } })} /></Set>
+            {now.letters?.enabled && <Set title={a("site.letters-after")} text={a("site.letters-after-text")}><input class="sel short" type="number" min={0} max={1440} aria-label={a("site.letters-after")} value={now.letters.after_minutes ?? 5} onInput={(event) => set({ letters: { ...now.letters, after_minutes: event.currentTarget.valueAsNumber || 0 } })} /></Set>}
             <Set title={a("site.block")} text={a("site.block-text")}><input class="sel short" type="number" min={0} max={720} aria-label={a("site.block")} value={now.block_hours ?? 24} onInput={(event) => set({ block_hours: event.currentTarget.valueAsNumber || 0 })} /></Set>
             <Set title={a("site.kept-visitors")} text={a("site.kept-visitors-text")}><input class="sel short" type="number" min={1} max={3650} aria-label={a("site.kept-visitors")} value={now.visitor_idle_days ?? 365} onInput={(event) => set({ visitor_idle_days: event.currentTarget.valueAsNumber || 365 })} /></Set>
             <Set title={a("site.kept")} text={a("site.kept-text")}><input class="sel short" type="number" min={0} max={3650} aria-label={a("site.kept")} value={now.conversation_days ?? 0} onInput={(event) => set({ conversation_days: event.currentTarget.valueAsNumber || 0 })} /></Set>
@@ -284,7 +295,7 @@ function Preview({ path, settings }: { path: string; settings: Settings | undefi
     }, [key]);
     const { got } = useAsked(() => admin<{ given: Record<string, unknown> }>("POST", `${path}/preview`, { settings: JSON.parse(rested) as Record<string, unknown> }), rested);
     const show = (): void => {
-        if (got) frame.current?.contentWindow?.postMessage({ preview: got.given, theme: view === "dark" ? "dark" : "light" }, location.origin);
+        if (got) frame.current?.contentWindow?.postMessage({ preview: got.given, theme: view === "dark" || got.given.scheme === "dark" ? "dark" : "light" }, location.origin);
     };
     useEffect(show, [got, view]);
     useEffect(() => {

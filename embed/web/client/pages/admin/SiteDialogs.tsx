@@ -1,10 +1,11 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { Dialog, Field } from "../../../ui/controls.tsx";
+import { Dialog, Field, IconButton } from "../../../ui/controls.tsx";
+import { Icon } from "../../../ui/Icon.tsx";
 import { language, t } from "../../i18n/t.ts";
 import { a } from "./parts.tsx";
 import type { Part } from "./Site.tsx";
-import { DAYS, LOCALES, type Locale, spansOf, textOf, type Words } from "./site-types.ts";
+import { DAYS, type FormField, LOCALES, type Locale, spansOf, textOf, type Words } from "./site-types.ts";
 
 const WORDS = [["title", "site.words-title", 100], ["greeting", "site.greeting", 100], ["promise", "site.promise", 500], ["away", "site.words-away", 500]] as const;
 
@@ -31,24 +32,31 @@ export function WordsDialog({ now, set, onClose }: Part & { onClose: () => void 
 
 const zones = (): string[] => (Intl as unknown as { supportedValuesOf?: (key: string) => string[] }).supportedValuesOf?.("timeZone") ?? [];
 
+/** A day as it is written, 2026-12-25, and as there is one. */
+const isDate = (day: string): boolean => /^\d{4}-\d\d-\d\d$/.test(day) && new Date(`${day}T00:00Z`).toJSON()?.slice(0, 10) === day;
+
 /** When staff is there. */
 export function HoursDialog({ now, set, onClose }: Part & { onClose: () => void }): JSX.Element {
     const [tz, setTz] = useState(now.hours?.tz ?? Intl.DateTimeFormat().resolvedOptions().timeZone);
     const [texts, setTexts] = useState<Record<string, string>>(Object.fromEntries(DAYS.map((day) => [day, textOf(now.hours?.weekly?.[day])])));
+    const [days, setDays] = useState((now.hours?.holidays ?? []).join(", "));
+    const holidays = days.split(/[\s,]+/).filter(Boolean);
+    const badDay = holidays.find((day) => !isDate(day));
     const bad = DAYS.filter((day) => spansOf(texts[day] ?? "") === undefined);
     const save = (): void => {
         const weekly = Object.fromEntries(DAYS.map((day) => [day, spansOf(texts[day] ?? "") ?? []] as const).filter(([, spans]) => spans.length > 0));
-        set({ hours: { ...now.hours, tz, weekly } });
+        set({ hours: { ...now.hours, tz, weekly, holidays } });
         onClose();
     };
     const name = (at: number): string => new Intl.DateTimeFormat(language.value, { weekday: "long", timeZone: "UTC" }).format((at + 4) * 86_400_000);
     return (
-        <Dialog title={a("site.hours")} onClose={onClose} footer={<><button type="button" class="btn" onClick={onClose}>{t("cancel")}</button><button type="button" class="btn go" disabled={bad.length > 0} onClick={save}>{t("save")}</button></>}>
+        <Dialog title={a("site.hours")} onClose={onClose} footer={<><button type="button" class="btn" onClick={onClose}>{t("cancel")}</button><button type="button" class="btn go" disabled={bad.length > 0 || badDay !== undefined} onClick={save}>{t("save")}</button></>}>
             <div class="in-dlg stack">
                 <p class="mut">{a("site.hours-format")}</p>
                 <Field label={a("site.tz")} value={tz} list="zones" onInput={(event) => setTz(event.currentTarget.value)} />
                 <datalist id="zones">{zones().map((zone) => <option key={zone} value={zone} />)}</datalist>
                 {DAYS.map((day, at) => <Field key={day} label={name(at)} value={texts[day] ?? ""} error={bad.includes(day) ? a("site.hours-format") : undefined} onInput={(event) => setTexts({ ...texts, [day]: event.currentTarget.value })} />)}
+                <Field label={a("site.holidays")} value={days} placeholder="2026-12-25, 2027-01-01" hint={a("site.holidays-format")} error={badDay && a("site.holidays-format")} onInput={(event) => setDays(event.currentTarget.value)} />
             </div>
         </Dialog>
     );
@@ -96,3 +104,51 @@ export function RoomDialog({ now, set, onClose }: Part & { onClose: () => void }
         </Dialog>
     );
 }
+
+const KINDS = ["text", "textarea", "email", "tel", "select"] as const;
+const NAMED = /^[a-z][a-z0-9_]{0,31}$/;
+/** What has a place of its own on the page; `message` is the first message. */
+const KNOWN = ["name", "email", "message"];
+
+/** What else is asked before the chat. */
+export function QuestionsDialog({ now, set, onClose }: Part & { onClose: () => void }): JSX.Element {
+    const before = now.form?.fields ?? [];
+    const locale = now.locale ?? "en";
+    const [rows, setRows] = useState<readonly FormField[]>(before.filter(({ name }) => !KNOWN.includes(name)));
+    const change = (at: number, some: FormField): void => setRows(rows.map((each, index) => (index === at ? some : each)));
+    const faultOf = (row: FormField): string | undefined =>
+        !NAMED.test(row.name) || KNOWN.includes(row.name) || rows.filter(({ name }) => name === row.name).length > 1 ? a("site.question-bad") : undefined;
+    const lacksChoices = (row: FormField): boolean => row.type === "select" && optionsOf(row).length === 0;
+    const save = (): void => {
+        // The message is asked for last.
+        const [known, message] = [before.filter(({ name }) => name === "name" || name === "email"), before.filter(({ name }) => name === "message")];
+        set({ form: { ...now.form, fields: [...known, ...rows.map(cleaned), ...message] } });
+        onClose();
+    };
+    return (
+        <Dialog title={a("site.questions")} onClose={onClose} wide footer={<><button type="button" class="btn" onClick={onClose}>{t("cancel")}</button><button type="button" class="btn go" disabled={rows.some((row) => faultOf(row) !== undefined || lacksChoices(row))} onClick={save}>{t("save")}</button></>}>
+            <div class="in-dlg stack">
+                <p class="mut">{a("site.questions-hint")}</p>
+                {rows.map((row, at) => (
+                    <div class="stack" role="group" aria-label={a("site.question", { n: at + 1 })} key={at}>
+                        <div class="row top wrapping">
+                            <Field label={a("site.question-name")} value={row.name} maxLength={32} autocapitalize="none" error={row.name ? faultOf(row) : undefined} onInput={(event) => change(at, { ...row, name: event.currentTarget.value.trim() })} />
+                            <Field label={`${a("site.question-label")} · ${LOCALES[locale]}`} value={row.label?.[locale] ?? ""} maxLength={100} onInput={(event) => change(at, { ...row, label: labelled(row, locale, event.currentTarget.value) })} />
+                            <label class="field"><span class="legend">{a("site.question-kind")}</span><select class="sel" value={row.type ?? "text"} onChange={(event) => change(at, { ...row, type: event.currentTarget.value })}>{KINDS.map((kind) => <option key={kind} value={kind}>{a(`site.question-${kind}`)}</option>)}</select></label>
+                            <IconButton icon="trash-2" label={a("site.question-remove", { n: at + 1 })} onClick={() => setRows(rows.filter((_, index) => index !== at))} />
+                        </div>
+                        {row.type === "select" && <label class="field"><span class="legend">{a("site.question-options")}</span><textarea class="in" rows={3} value={(row.options ?? []).join("\n")} onInput={(event) => change(at, { ...row, options: event.currentTarget.value.split("\n") })} /></label>}
+                        <label class="row small"><input type="checkbox" class="chk" checked={row.required ?? false} onChange={(event) => change(at, { ...row, required: event.currentTarget.checked })} />{a("site.required")}</label>
+                    </div>
+                ))}
+                <button type="button" class="btn s" disabled={before.length - before.filter(({ name }) => !KNOWN.includes(name)).length + rows.length >= MOST_FIELDS} onClick={() => setRows([...rows, { name: "" }])}><Icon name="plus" />{t("add")}</button>
+            </div>
+        </Dialog>
+    );
+}
+
+const MOST_FIELDS = 10;
+const optionsOf = ({ options = [] }: FormField): string[] => options.map((each) => each.trim()).filter(Boolean);
+const cleaned = ({ options: _options, ...row }: FormField): FormField => (row.type === "select" ? { ...row, options: optionsOf({ ...row, options: _options ?? [] }) } : row);
+const labelled = ({ label = {} }: FormField, locale: Locale, text: string): Record<string, string> =>
+    Object.fromEntries(Object.entries({ ...label, [locale]: text }).filter(([, each]) => each));

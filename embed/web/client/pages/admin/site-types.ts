@@ -34,8 +34,10 @@ export interface Settings {
     offline?: "open" | "form" | "hide";
     identity?: { mode?: "anonymous" | "optional" | "required"; keys?: Key[] };
     room_template?: { name?: string; topic?: string; power_levels?: object; initial_state?: object[] };
-    routing?: { mode?: "broadcast" | "round_robin" | "least_open"; auto_resolve_hours?: number };
-    files?: { max_bytes?: number };
+    routing?: { mode?: "broadcast" | "round_robin" | "least_open"; requeue_seconds?: number; auto_resolve_hours?: number; new_case_after_hours?: number };
+    encryption?: "off" | "on";
+    keep_query?: boolean;
+    files?: { max_bytes?: number; types?: string[] };
     limits?: { visitors_per_hour?: number; messages_per_minute?: number; files_per_day?: number };
     rating?: boolean;
     persist?: "cookie" | "host";
@@ -63,6 +65,9 @@ export interface WholeSite extends Site {
     desk_id: string;
     agents: { user_id: string; name: string; membership: string }[];
 }
+
+/** Those that visitors may send unless the site says others. */
+export const FILE_TYPES = ["image/png", "image/jpeg", "image/webp", "image/gif", "video/mp4", "video/webm", "application/pdf", "text/plain"];
 
 /** What is changed in an object's members, deeply; lists and simple values whole. Undefined if nothing is. */
 export function changes(before: unknown, after: unknown): unknown {
