@@ -47,6 +47,8 @@ export class Chat {
     typing: string[] = [];
     readTo: string | null = null;
     resolved = false;
+    /** Since when: what was rated before that was another end. */
+    resolvedAt = 0;
     older: "more" | "loading" | "none" = "more";
     /** What somebody else said last while we listened: it is read aloud. */
     news: RoomEvent | null = null;
@@ -399,6 +401,7 @@ export class Chat {
             this.#named(event);
         } else if (event.type === "chat.hromada.support.ticket") {
             this.resolved = event.content.status === "resolved";
+            this.resolvedAt = Number(event.content.resolved_ts) || 0;
         }
     }
 

@@ -10,7 +10,7 @@ export function Rating({ chat }: { chat: Chat }): JSX.Element | null {
     const [value, choose] = useState(0);
     const [comment, say] = useState("");
     const [state, set] = useState<"open" | "sent" | "skipped">("open");
-    const done = chat.events.some((event) => event.type === "chat.hromada.support.rating" && event.sender === chat.me);
+    const done = chat.events.some((event) => event.type === "chat.hromada.support.rating" && event.sender === chat.me && event.origin_server_ts >= chat.resolvedAt);
     if (state === "skipped") return null;
     if (state === "sent" || done)
         return (
