@@ -12,6 +12,8 @@ import { time, day, locale, t } from "./i18n/t.ts";
 
 /** Where the composer keeps what is not sent yet. */
 export const DRAFT = `draft:${given.site}`;
+/** The site's own account, which reads nothing that is encrypted. */
+const BOT = `@support-${given.site}:`;
 const PAGE = 50;
 const TYPING_MS = 20_000;
 const MOST_PAGES = 100;
@@ -108,7 +110,7 @@ export class Chat {
     }
     /** What is shown, from the oldest on. */
     get items(): Item[] {
-        return fold(this.events, this.me, this.names);
+        return fold(this.events, this.me, this.names, BOT);
     }
 
     listen(listener: () => void): () => void {
@@ -293,7 +295,7 @@ export class Chat {
         const path = `/rooms/${encodeURIComponent(this.#room)}/send`;
         if (!this.encrypted || type !== "m.room.message") return api.call("PUT", `${path}/${type}/${txn}`, content);
         const device = await this.#unlock();
-        const readers = [...(api.current()?.staff ?? []), ...this.#members].filter((id) => !id.startsWith(`@support-${given.site}:`));
+        const readers = [...(api.current()?.staff ?? []), ...this.#members].filter((id) => !id.startsWith(BOT));
         return api.call("PUT", `${path}/m.room.encrypted/${txn}`, await device.encrypt(this.#room, content, readers));
     }
 

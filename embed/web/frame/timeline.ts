@@ -36,8 +36,8 @@ export function bodyOf(content: Record<string, unknown>): string {
     return content["m.relates_to"] && body.startsWith("> ") ? body.replace(/^(?:> .*\n)+\n?/, "") : body;
 }
 
-/** The rows of the conversation, in order. */
-export function fold(events: RoomEvent[], me: string, names: Map<string, string>): Item[] {
+/** The rows of the conversation, in order. `bot` is how the id of the site's own account begins: nobody who came. */
+export function fold(events: RoomEvent[], me: string, names: Map<string, string>, bot: string): Item[] {
     const edits = new Map<string, RoomEvent>();
     const gone = new Set<string>();
     for (const event of events) {
@@ -65,7 +65,7 @@ export function fold(events: RoomEvent[], me: string, names: Map<string, string>
             const key = event.unsigned?.transaction_id ?? event.event_id;
             items.push({ ...base, key, kind: "message", body: bodyOf(later ?? event.content), edited: Boolean(later), gone: isGone });
         } else if (event.type === "m.room.member" && event.state_key !== me && event.content.membership === "join" && event.state_key === event.sender) {
-            if (seen.has(event.sender) || /^@(support|visitor)-/.test(event.sender)) continue;
+            if (seen.has(event.sender) || [bot, "@visitor-"].some((each) => event.sender.startsWith(each))) continue;
             seen.add(event.sender);
             items.push({ ...base, kind: "joined", name: plain(event.content.displayname) });
         } else if (event.type === "chat.hromada.support.ticket") {

@@ -24,6 +24,8 @@ def check_form(form: Form, answers: Mapping[str, str], consent: bool, told: Mapp
             continue  # it is the first message, not an answer that is kept
         given = answers.get(field.name, "")
         value = texts.mail_of(given) if field.type == "email" else texts.answer_of(given)
+        if field.type == "email" and given.strip() and not value:
+            raise MatrixError(ErrCode.INVALID_PARAM, f"{field.name} is no e-mail address", field=field.name)
         if field.required and not value and not told.get(field.name):
             raise MatrixError(ErrCode.MISSING_PARAM, f"{field.name} is missing", field=field.name)
         if field.type == "select" and value and value not in field.options:

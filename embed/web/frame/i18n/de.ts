@@ -75,6 +75,7 @@ const words: Words = {
     error: "Etwas ist schiefgegangen. Versuchen Sie es noch einmal.",
     busy: "Zu viele Anfragen. Versuchen Sie es in {when} noch einmal.",
     required: "Bitte ausfüllen",
+    wrong: "Bitte prüfen",
     identity: "Bitte melden Sie sich auf der Website an.",
     expired: "Ihre Anmeldung auf der Website ist abgelaufen. Melden Sie sich neu an, oder senden Sie ohne sie.",
     broken: "Diese Datei lässt sich nicht öffnen.",

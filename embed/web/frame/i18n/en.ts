@@ -75,6 +75,7 @@ const en = {
     error: "Something went wrong. Try again.",
     busy: "Too many requests. Try again in {when}.",
     required: "Please fill this in",
+    wrong: "Please check this",
     identity: "Please sign in on the website to chat.",
     expired: "Your sign-in on the website has run out. Sign in again, or send this without.",
     broken: "This file cannot be opened.",

@@ -75,6 +75,7 @@ const words: Words = {
     error: "Coś poszło nie tak. Spróbuj ponownie.",
     busy: "Za dużo prób. Spróbuj ponownie za {when}.",
     required: "Wypełnij to pole",
+    wrong: "Sprawdź to pole",
     identity: "Zaloguj się na stronie, aby pisać.",
     expired: "Twoje logowanie na stronie wygasło. Zaloguj się ponownie albo wyślij bez niego.",
     broken: "Nie można otworzyć tego pliku.",

@@ -44,7 +44,7 @@ export function Greeting({ begin, state, notice }: Props & { notice: string }): 
             await begin(others, consent, value("message").trim());
         } catch (error) {
             const field = error instanceof Refused && error.field ? error.field : "";
-            fault({ field, text: field ? t("required") : wordsFor(error) });
+            fault({ field, text: field ? t(value(field).trim() ? "wrong" : "required") : wordsFor(error) });
         }
         work(false);
     };
