@@ -67,6 +67,8 @@ class Agent:
         self.invites: dict[str, Json] = {}
         self.receipts: set[str] = set()
         """Rooms in which somebody has read something."""
+        self.typing: dict[str, list[str]] = {}
+        """Who writes, by room."""
 
     async def sync(self, timeout: int = 0) -> None:
         """Take in what is new."""
@@ -78,8 +80,11 @@ class Agent:
             for event in [*joined.get("state", {}).get("events", []), *joined["timeline"]["events"]]:
                 if "state_key" in event:
                     self.state.setdefault(room_id, {})[event["type"], event["state_key"]] = event["content"]
-            if any(event["type"] == "m.receipt" for event in joined.get("ephemeral", {}).get("events", [])):
-                self.receipts.add(room_id)
+            for event in joined.get("ephemeral", {}).get("events", []):
+                if event["type"] == "m.receipt":
+                    self.receipts.add(room_id)
+                elif event["type"] == "m.typing":
+                    self.typing[room_id] = event["content"]["user_ids"]
             self.events.setdefault(room_id, []).extend(joined["timeline"]["events"])
         for room_id, invited in body.get("rooms", {}).get("invite", {}).items():
             self.invites[room_id] = invited

@@ -468,7 +468,7 @@ export class Chat {
 
     send(content: Record<string, unknown>, type = "m.room.message"): void {
         this.outbox.add(type, content);
-        this.#typed = 0;
+        this.type(false);
         this.changed();
     }
 

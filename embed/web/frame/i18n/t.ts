@@ -43,10 +43,11 @@ export function day(ms: number): string {
     return new Intl.DateTimeFormat(locale, { day: "numeric", month: "long" }).format(ms);
 }
 
-/** When something will be: the time if it is today, else day and time. */
+/** When something will be: the time if it is soon, else with the day, which is named by its date where a weekday could be another. */
 export function moment(ms: number): string {
-    const soon = ms - Date.now() < 12 * 3_600_000;
-    return new Intl.DateTimeFormat(locale, soon ? { hour: "2-digit", minute: "2-digit" } : { weekday: "long", hour: "2-digit", minute: "2-digit" }).format(ms);
+    const hours = (ms - Date.now()) / 3_600_000;
+    const on = hours < 12 ? {} : hours < 144 ? ({ weekday: "long" } as const) : ({ day: "numeric", month: "long" } as const);
+    return new Intl.DateTimeFormat(locale, { ...on, hour: "2-digit", minute: "2-digit" }).format(ms);
 }
 
 /** A stretch of time. */
