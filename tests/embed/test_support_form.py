@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -39,7 +38,6 @@ async def test_every_kind_of_question_comes_to_the_card(
     async with host(shop.pages) as origin:
         desk = await shop.agent.join_desk()
         ada = await visitor(browser, bypass_csp=True)
-        ada.page.on("websocket", lambda socket: ada.requests.append(socket.url))
         await ada.page.goto(origin)
         frame = await ada.open()
         assert await frame.evaluate(KINDS) == [
@@ -70,8 +68,6 @@ async def test_every_kind_of_question_comes_to_the_card(
             desk, "Is it blue?", "Ada", "ada@example.org", "phone: +380", "topic: Cup", "a large"
         )
         await _is_seen_to_write(ada, shop.agent, await shop.agent.enter(card))
-        # All that page and chat have loaded came from the site and from us.
-        assert {urlsplit(url).hostname for url in ada.requests} == {urlsplit(origin).hostname, "localhost"}
         assert ada.faults == []
 
 

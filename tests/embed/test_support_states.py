@@ -127,6 +127,7 @@ async def test_states_calls_and_events(browser: Browser, server: Server, make_us
 async def _calls(page: Page) -> None:
     """The window and the launcher by calls, which are told as what people do is."""
     shown = "(() => !document.querySelector('hromada-chat').hidden)()"
+    await page.evaluate("globalThis.deaf = 0; hromadaChat.on('open', () => deaf++)()")  # who stops listening at once
     course = []
     for call in ("hide", "show", "toggle", "toggle", "open", "close", "open"):
         await page.evaluate(f"hromadaChat.{call}()")
@@ -139,3 +140,4 @@ async def _calls(page: Page) -> None:
         "heard.filter(([name]) => ['ready', 'open', 'close'].includes(name)).map(([name]) => name)"
     )
     assert told == ["ready", "open", "close", "open", "close", "open"]
+    assert await page.evaluate("deaf") == 0
