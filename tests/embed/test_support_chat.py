@@ -246,6 +246,7 @@ async def test_consent_badge_rating_and_erasing(browser: Browser, server: Server
         await shop.agent.until(lambda: _read(shop.agent, room), "a receipt")
         await shop.agent.react(desk, card, "✅")
         await frame.get_by_role("radio", name="Great").click()
+        await frame.wait_for_function(ASKS_IN_VIEW)  # it has grown by a field for what else there is to say
         await frame.get_by_role("button", name="Send", exact=True).first.click()
         await shop.agent.card(desk, "rated 5 of 5")
         # What comes to an end again is asked about again.
@@ -263,6 +264,13 @@ async def test_consent_badge_rating_and_erasing(browser: Browser, server: Server
         await shop.agent.card(desk, "(erased)")
         await ada.page.reload()
         await (await ada.framed()).get_by_role("button", name="Start chat").wait_for()
+
+
+ASKS_IN_VIEW = """() => {
+    const [log, field] = [document.querySelector(".log"), document.querySelector(".rate textarea")];
+    const send = document.querySelector(".rate .btn.go").getBoundingClientRect();
+    return field && send.bottom <= log.getBoundingClientRect().bottom;
+}"""
 
 
 def _read(agent: Agent, room: str) -> bool:

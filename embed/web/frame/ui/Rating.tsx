@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import type { Chat } from "../chat.ts";
 import { t } from "../i18n/t.ts";
 
@@ -10,6 +10,8 @@ export function Rating({ chat }: { chat: Chat }): JSX.Element | null {
     const [value, choose] = useState(0);
     const [comment, say] = useState("");
     const [state, set] = useState<"open" | "sent" | "skipped">("open");
+    // It grows by the field for a comment, and who reads the end goes on seeing it.
+    useEffect(() => chat.changed(), [value > 0]);
     const done = chat.events.some((event) => event.type === "chat.hromada.support.rating" && event.sender === chat.me && event.origin_server_ts >= chat.resolvedAt);
     if (state === "skipped") return null;
     if (state === "sent" || done)
