@@ -206,9 +206,16 @@ class Desk:
         other = "(encrypted: read it in the conversation)" if event.type == "m.room.encrypted" else "(no text)"
         excerpt = excerpt_of(body) if isinstance(body, str) else other
 
+        async with self._store.read_committed() as tx:
+            stored = (await tx.events.get_many([event.event_id])).get(event.event_id)
+        if stored is None or stored.redacted_by is not None:
+            return  # taken back before it was come to, as what is erased is: it is on no card
+
         def decide(now: Case) -> Case:
             status = OPEN if now.status == PENDING else NEW if now.status == RESOLVED else now.status
             again = now.status == RESOLVED
+            if again and event.origin_server_ts <= (now.resolved_ms or 0):
+                return now  # said before the end, and come to after it
             return replace(
                 now,
                 excerpt=now.excerpt if now.excerpt and not again else excerpt,
@@ -219,7 +226,7 @@ class Desk:
             )
 
         before, after = await self._cases.change(case.room_id, decide)
-        if before.status == BLOCKED:
+        if before.status == BLOCKED or after.status == RESOLVED:
             return
         if before.status == RESOLVED:
             await self._rooms.list_case(site.row.bot, site.row.space_id, case.room_id, listed=True)
