@@ -40,7 +40,8 @@ export class Engine extends Emitter<EngineEvents> {
     /** Other tabs follow this one: what was answered passes through here first. */
     tap: ((resource: RequestInfo | URL, response: Response) => Promise<Response>) | undefined;
     ready = false;
-    #answered = false;
+    /** The server has answered: what is not there now is gone. */
+    answered = false;
     /** The key to the account's secrets, from when it is typed or made until the page goes. */
     secretKey: Uint8Array<ArrayBuffer> | undefined;
     #dirty = new Set<string>();
@@ -146,8 +147,8 @@ export class Engine extends Emitter<EngineEvents> {
                 this.emit("ready", undefined);
             }
             // The SDK is prepared from its store too, and that may be older than the list that is shown.
-            if (this.#answered || state !== SyncState.Syncing) return;
-            this.#answered = true;
+            if (this.answered || state !== SyncState.Syncing) return;
+            this.answered = true;
             this.emit("answered", undefined);
         });
         client.on(ClientEvent.Room, (room) => {

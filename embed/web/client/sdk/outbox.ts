@@ -99,6 +99,13 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         engine.on("status", (status) => {
             if (status === "streaming" || status === "polling") this.hurry();
         });
+        // What waits for its room goes out when that is there.
+        engine.on("rooms", (rooms) => {
+            for (const room of rooms) this.#run(room);
+        });
+        engine.on("answered", () => {
+            for (const { room } of this.#entries) this.#run(room);
+        });
         addEventListener("online", () => this.hurry());
     }
 
@@ -368,7 +375,7 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     #ahead(): void {
         for (const entry of this.#entries) {
             if (this.#uploads.size >= UPLOADS) return;
-            if (!entry.upload || entry.state !== "waiting" || this.#begun.has(entry.txn)) continue;
+            if (!entry.upload || entry.state !== "waiting" || this.#begun.has(entry.txn) || !this.#there(entry.room)) continue;
             this.#begun.add(entry.txn);
             // What fails is tried again, and judged, when it is its turn.
             void this.#upload(entry).catch(() => this.#entries.includes(entry) && entry.state === "uploading" && Object.assign(entry, { state: "waiting" }));
@@ -396,8 +403,13 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         if (this.#entries.includes(entry)) this.#keep(entry);
     }
 
+    /** Before its room is in memory nothing says that it is encrypted: what went out then would go in the clear. */
+    #there(room: string): boolean {
+        return this.engine.answered || this.engine.room(room) !== null;
+    }
+
     #run(room: string): void {
-        if (this.leader || !this.#loaded) return;
+        if (this.leader || !this.#loaded || !this.#there(room)) return;
         this.#ahead();
         if (this.#running.has(room) || this.#timers.has(room)) return;
         const entry = this.#entries.find((each) => each.room === room && (each.state === "waiting" || each.state === "uploading") && !this.#waits(each));

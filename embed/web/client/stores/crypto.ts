@@ -27,12 +27,14 @@ let running: Crypto | undefined;
 
 export const theCrypto = (): Crypto | undefined => running;
 
+/** Only an answer says that there is none: while none comes, this device must not miss what is sent to it. */
 async function offered(app: App): Promise<boolean> {
     try {
         await ask("/_matrix/client/v3/keys/query", { body: { device_keys: {} }, fetch: app.engine.tokens.fetch });
         return true;
-    } catch {
-        return false;
+    } catch (error) {
+        const { status = 0 } = error as { status?: number };
+        return status < 400 || status === 429 || status >= 500;
     }
 }
 

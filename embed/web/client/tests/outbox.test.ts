@@ -33,6 +33,7 @@ class Server {
     readonly engine = {
         userId: `@${crypto.randomUUID()}:b`,
         on: () => undefined,
+        answered: true,
         room: () => null,
         client: {
             on: (_: string, hear: (event: object) => void) => this.#hear.push(hear),
@@ -85,6 +86,21 @@ const becomes = (box: Box, entry: Entry, state: Entry["state"]): Promise<void> =
 
 /** When nothing is left to be sent. */
 const empty = (box: Box): Promise<void> => new Promise((done) => box.on("change", () => box.all.length === 0 && done()));
+
+test("nothing goes out before its room is there, which says whether it is encrypted", async () => {
+    const server = new Server();
+    const heard: ((rooms: ReadonlySet<string>) => void)[] = [];
+    const there = new Set<string>();
+    Object.assign(server.engine, { answered: false, room: (id: string) => (there.has(id) ? {} : null), on: (name: string, hear: (typeof heard)[number]) => name === "rooms" && heard.push(hear) });
+    say(await opened(server), "left behind");
+    const box = await opened(server);
+    say(box, "new");
+    heard.at(-1)?.(new Set(["!r"]));
+    assert.ok(server.idle);
+    there.add("!r");
+    heard.at(-1)?.(new Set(["!r"]));
+    assert.deepEqual((await server.next()).content, { body: "left behind" });
+});
 
 test("an answer waits for the id of what it answers, over a reload too", async () => {
     const server = new Server();
