@@ -19,6 +19,7 @@ import type { Word } from "./sdk/tabs/words.ts";
 import { type App, app, loadAgain, openRow, signOut, startApp, the, toast } from "./stores/app.ts";
 import { prepareCrypto, startMachine, theCrypto } from "./stores/crypto.ts";
 import { loadDrafts } from "./stores/drafts.ts";
+import { handOver, loadEarly } from "./stores/early.ts";
 import { waiting } from "./stores/list.ts";
 import { forgetViews, keptRoom } from "./stores/room.ts";
 import { keepList, showKept } from "./stores/snapshot.ts";
@@ -84,7 +85,7 @@ export async function start(root: HTMLElement, session: Session, fresh: "login" 
     };
     const up = Promise.withResolvers<App>();
     const leader = await beLeader(session.userId, stop, (channel, word) => void hear(up.promise, channel, word as Word));
-    const [kept] = await Promise.all([showKept(session.userId), loadDrafts(), loadFiles()]);
+    const [kept] = await Promise.all([showKept(session.userId), loadDrafts(), loadFiles(), loadEarly(session.userId)]);
     if (kept) render(<Client />, root);
     const following = leader.first ? undefined : await join(leader, session);
     if (!leader.first && !following) return elsewhere(root, () => void leader.take().then(async () => start(root, (await stored()) ?? session, fresh)));
@@ -92,6 +93,7 @@ export async function start(root: HTMLElement, session: Session, fresh: "login" 
     const { engine, outbox } = running;
     if (!following) up.resolve(running);
     else {
+        handOver(running);
         void leader.wait().then(async () => {
             running.following = undefined;
             await following.rise(() => lead(running, leader.channel as BroadcastChannel));
@@ -111,7 +113,10 @@ export async function start(root: HTMLElement, session: Session, fresh: "login" 
     });
     render(<Client />, root);
     await prepareCrypto(the(), fresh, following?.machine);
-    if (!following) await outbox.load();
+    if (!following) {
+        await outbox.load();
+        handOver(running);
+    }
     await engine.run();
     effect(() => {
         const name = pageName.value || openRow.value?.name;

@@ -2,7 +2,6 @@
 // person, and stands in the list.
 
 import type { JSX } from "preact";
-import { signal } from "@preact/signals";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { IconButton } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
@@ -11,11 +10,11 @@ import { Face } from "../parts/faces.tsx";
 import { PhoneTitle, useTitle } from "../parts/PageTitle.tsx";
 import { t } from "../i18n/t.ts";
 import { go, roomRoute } from "../routes.ts";
-import type { Item } from "../sdk/types.ts";
 import { attempt, rooms, the } from "../stores/app.ts";
 import { cryptoState } from "../stores/crypto.ts";
 import { handOn } from "../stores/drafts.ts";
 import { usePerson } from "../stores/people.ts";
+import { noView } from "../stores/room.ts";
 import { composing, personCard } from "../stores/ui.ts";
 import { handFilesOn } from "../stores/uploads.ts";
 import { Strip } from "./Room.tsx";
@@ -50,7 +49,7 @@ export function FirstWords({ user }: { user: string }): JSX.Element {
     const making = useRef(false);
     const made = useRef<string | undefined>(undefined);
     const encrypted = cryptoState.value === "ready" || cryptoState.value === "loading";
-    const view = useMemo(() => ({ items: signal<readonly Item[]>([]), atBottom: true, atEnd: signal(true), line: signal<string | undefined>(undefined), open: () => Promise.resolve() }), [user]);
+    const view = useMemo(() => noView(), [user]);
     useTitle(person.name);
     useEffect(() => {
         composing.value = true;

@@ -12,15 +12,15 @@ import { PhoneTitle } from "../parts/PageTitle.tsx";
 import { type Actions } from "../parts/Message.tsx";
 import { MessageMenu } from "../parts/MessageMenu.tsx";
 import { Panel } from "../parts/Panel.tsx";
-import { TimelineView } from "../parts/Timeline.tsx";
+import { KeptTimeline, TimelineView } from "../parts/Timeline.tsx";
 import { TimelineSkeleton } from "../parts/Skeleton.tsx";
 import { addFiles, handFilesOn } from "../stores/uploads.ts";
 import { go, panel, route, type Route } from "../routes.ts";
 import { personOf } from "../sdk/rooms.ts";
 import type { Message, Person, RoomRow } from "../sdk/types.ts";
-import { attempt, loaded, me, openRoomById, rooms, status, the, toast } from "../stores/app.ts";
+import { app, attempt, loaded, me, openRoomById, rooms, status, the, toast } from "../stores/app.ts";
 import { draftKey, handOn } from "../stores/drafts.ts";
-import { rightsOf, type RoomView, viewOf } from "../stores/room.ts";
+import { keptRoom, noView, rightsOf, RoomView, viewOf } from "../stores/room.ts";
 import { ticketOf } from "../stores/ticket.ts";
 import { composing, personCard } from "../stores/ui.ts";
 import { TrustHere, UnlockBar, useComposerLock } from "../parts/Locked.tsx";
@@ -30,6 +30,9 @@ const FirstWords = lazy(() => import("./FirstWords.tsx").then(({ FirstWords }) =
 const SpaceHome = lazy(() => import("./Space.tsx").then(({ SpaceHome }) => SpaceHome));
 
 type RoomRoute = Extract<Route, { page: "room" }>;
+
+/** One is in this room, and it is one to write in. */
+export const isTalk = (row: RoomRow | undefined): row is RoomRow => row?.membership === "join" && row.kind !== "space";
 
 /** The room of the route, whatever one's place in it is: a conversation, an invitation, a preview. */
 export function RoomPage({ to }: { to: RoomRoute }): JSX.Element {
@@ -55,7 +58,7 @@ export interface Doing {
 }
 
 /** What the rows of a timeline can ask for, and the pop-ups that come of it. */
-export function useActions(row: RoomRow, view: RoomView, thread: string | undefined): { actions: Actions; doing: Doing; popups: JSX.Element } {
+export function useActions(row: RoomRow, view: Pick<RoomView, "items" | "target" | "open">, thread: string | undefined): { actions: Actions; doing: Doing; popups: JSX.Element } {
     const [reply, setReply] = useState<Message>();
     const [edit, setEdit] = useState<Message>();
     const [menu, setMenu] = useState<{ message: Message; at: DOMRect; sheet: boolean }>();
@@ -64,12 +67,13 @@ export function useActions(row: RoomRow, view: RoomView, thread: string | undefi
     const mayReact = rights?.send ?? false;
     const doing = { reply, edit, setReply, setEdit };
     const actions = useMemo<Actions>(() => {
-        const { commands, outbox, engine } = the();
+        // Before the client runs nothing can be done with what is shown.
+        const [commands, outbox] = [() => the().commands, () => the().outbox];
         return {
             context: {
                 me: me.value.id,
                 onPerson: (user) => (personCard.value = { user, room: row.id }),
-                nameOf: (user) => personOf(engine.room(row.id), user).name,
+                nameOf: (user) => personOf(the().engine.room(row.id), user).name,
             },
             roomId: row.id,
             thread,
@@ -84,9 +88,9 @@ export function useActions(row: RoomRow, view: RoomView, thread: string | undefi
             },
             react: (message, key) => {
                 const mine = message.reactions.find((reaction) => reaction.key === key)?.mine;
-                if (mine?.startsWith("$")) void attempt(() => commands.redact(row.id, mine));
-                else if (mine) outbox.cancel(mine);
-                else outbox.add(row.id, "m.reaction", { "m.relates_to": { rel_type: "m.annotation", event_id: message.id || message.key, key } });
+                if (mine?.startsWith("$")) void attempt(() => commands().redact(row.id, mine));
+                else if (mine) outbox().cancel(mine);
+                else outbox().add(row.id, "m.reaction", { "m.relates_to": { rel_type: "m.annotation", event_id: message.id || message.key, key } });
             },
             pick: (message, at) => setPicker({ message, at }),
             reply: (message) => {
@@ -94,8 +98,8 @@ export function useActions(row: RoomRow, view: RoomView, thread: string | undefi
                 setReply(message);
             },
             menu: (message, at, sheet = false) => setMenu({ message, at, sheet }),
-            retry: (message) => outbox.retry(message.change ?? message.key),
-            cancel: (message) => void outbox.cancel(message.change ?? message.key),
+            retry: (message) => outbox().retry(message.change ?? message.key),
+            cancel: (message) => void outbox().cancel(message.change ?? message.key),
             person: (user) => (personCard.value = { user, room: row.id }),
             unlock: () => go({ page: "verify" }),
         };
@@ -110,11 +114,11 @@ export function useActions(row: RoomRow, view: RoomView, thread: string | undefi
 }
 
 /** Who spoke last, then everybody else: for mentions. */
-export function usePeople(row: RoomRow, view: RoomView): () => readonly Person[] {
+export function usePeople(row: RoomRow, view: Pick<RoomView, "items">): () => readonly Person[] {
     return () => {
         const found = new Map<string, Person>();
         for (const item of [...view.items.value].reverse()) if (item.kind === "message" && !item.mine) found.set(item.sender.id, item.sender);
-        const room = the().engine.room(row.id);
+        const room = app.value?.engine.room(row.id) ?? null;
         for (const member of room?.getJoinedMembers() ?? []) {
             if (member.userId !== me.value.id && !found.has(member.userId)) found.set(member.userId, personOf(room, member.userId));
             if (found.size > 2_000) break;
@@ -173,7 +177,8 @@ function Intro({ row }: { row: RoomRow }): JSX.Element {
 }
 
 function Conversation({ row, to }: { row: RoomRow; to: RoomRoute }): JSX.Element {
-    const view = useMemo(() => viewOf(row.id), [row.id]);
+    const runs = app.value !== undefined;
+    const view = useMemo(() => (runs ? viewOf(row.id) : noView(keptRoom.value?.room === row.id ? keptRoom.value.items : [])), [row.id, runs]);
     const { actions, doing, popups } = useActions(row, view, undefined);
     const people = usePeople(row, view);
     const [dropping, setDropping] = useState(false);
@@ -191,7 +196,7 @@ function Conversation({ row, to }: { row: RoomRow; to: RoomRoute }): JSX.Element
     }, [writes]);
     useEffect(() => {
         if (!to.panel && matchMedia("(width >= 1180px)").matches && ticketOf(row.id)) panel("details");
-    }, [row.id]);
+    }, [row.id, runs]);
     useEffect(() => {
         document.querySelector<HTMLElement>(".head h2")?.blur();
     }, [row.id]);
@@ -235,8 +240,10 @@ function Conversation({ row, to }: { row: RoomRow; to: RoomRoute }): JSX.Element
                 <UnlockBar row={row} items={view.items.value} />
                 {view.state.value === "gone" ? (
                     <Empty icon="unplug" title={t("timeline.gone")} bad><button type="button" class="btn go" onClick={() => void view.open()}>{t("error.again")}</button></Empty>
-                ) : (
+                ) : view instanceof RoomView && view.begun ? (
                     <TimelineView view={view} actions={actions} label={t("timeline.label", { name: row.name })} intro={<Intro row={row} />} />
+                ) : (
+                    <KeptTimeline room={row.id} />
                 )}
                 <Typing row={row} />
                 <TrustHere row={row} />
@@ -244,7 +251,7 @@ function Conversation({ row, to }: { row: RoomRow; to: RoomRoute }): JSX.Element
                 {popups}
                 {dropping && <div class="drop"><Icon name="image-up" /><b>{t("upload.drop", { name: row.name })}</b></div>}
             </main>
-            {to.panel && <Boundary pane="panel" of={to.panel}><Panel row={row} shown={to.panel} /></Boundary>}
+            {to.panel && runs && <Boundary pane="panel" of={to.panel}><Panel row={row} shown={to.panel} /></Boundary>}
         </>
     );
 }

@@ -4,7 +4,7 @@ import { Empty } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { lazy } from "../../ui/lazy.tsx";
 import { t } from "../i18n/t.ts";
-import { RoomPage, Strip } from "../pages/Room.tsx";
+import { isTalk, RoomPage, Strip } from "../pages/Room.tsx";
 import { go, panel, type Route, route } from "../routes.ts";
 import { announced, app, loaded, me, rooms, the, toasts } from "../stores/app.ts";
 import { check } from "../stores/crypto.ts";
@@ -65,6 +65,7 @@ function Welcome(): JSX.Element {
     );
 }
 
+/** What stands before the client runs in the place of what it takes that to show. */
 function Kept({ room }: { room: string }): JSX.Element {
     const row = rooms.value.get(room);
     return (
@@ -77,8 +78,8 @@ function Kept({ room }: { room: string }): JSX.Element {
 
 function Page(): JSX.Element {
     const to = route.value;
-    // The list is there before what opens a room is.
-    if (!app.value) return <Kept room={to.page === "room" ? to.room : ""} />;
+    // The list is there before what opens a room is, and so is a conversation: it stays the same when the client runs.
+    if (!app.value && !(to.page === "room" && isTalk(rooms.value.get(to.room)))) return <Kept room={to.page === "room" ? to.room : ""} />;
     switch (to.page) {
         case "room":
             return <RoomPage to={to} />;

@@ -1,4 +1,4 @@
-import { useSignalEffect } from "@preact/signals";
+import { effect } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { voice } from "../../ui/Avatar.tsx";
@@ -8,10 +8,12 @@ import { lazy } from "../../ui/lazy.tsx";
 import { t } from "../i18n/t.ts";
 import { contentOf, fetchMarkdown, hasMarks, mentionsIn, pieces } from "../render/compose.ts";
 import { list as together } from "../render/dates.ts";
+import type { Commands } from "../sdk/commands.ts";
 import type { Message, Person, Rights, RoomRow } from "../sdk/types.ts";
 import { openRoom } from "../routes.ts";
-import { app, attempt, openRoomById, rooms, the } from "../stores/app.ts";
+import { app, attempt, openRoomById, rooms, running } from "../stores/app.ts";
 import { draftKey, drafts, dropDraft, editKey, editOf, keepDraft, takeDrafts, type Mention } from "../stores/drafts.ts";
+import { post } from "../stores/early.ts";
 import type { RoomView } from "../stores/room.ts";
 import { settings } from "../stores/settings.ts";
 import { question } from "../stores/ui.ts";
@@ -72,6 +74,8 @@ export function Composer(props: Props): JSX.Element {
     const [chosen, choose] = useState(0);
     const field = useRef<HTMLTextAreaElement>(null);
     const typed = useRef(0);
+    /** A command is under way: before the client runs that may take a while. */
+    const acting = useRef(false);
     // The draft that an edit stands in front of, and whom the edited message mentions.
     const before = useRef<{ text: string; mentions: Mention[] } | undefined>(undefined);
     const told = useRef<Mention[]>([]);
@@ -89,14 +93,14 @@ export function Composer(props: Props): JSX.Element {
         if (matchMedia("(pointer: fine)").matches) field.current?.focus({ preventScroll: true });
         return () => stopTyping();
     }, [key]);
-    useSignalEffect(() => {
+    useEffect(() => effect(() => {
         const find = (id: string | undefined): Message | undefined => view.items.value.find((item): item is Message => id !== undefined && item.kind === "message" && (item.id === id || item.key === id));
         const [replied, begun] = [find(left.current.reply), find(left.current.edit)];
         if (!replied && !begun) return;
         left.current = { reply: undefined, edit: undefined };
         if (begun) props.setEdit(begun);
         else props.setReply(replied);
-    });
+    }), [view, key]);
     useEffect(() => {
         if (document.activeElement !== field.current && !edit && kept && kept.text !== text) setText(kept.text);
     }, [kept?.text]);
@@ -157,7 +161,7 @@ export function Composer(props: Props): JSX.Element {
             if (!value) stopTyping();
             else if (Date.now() - typed.current > TYPING_MS) {
                 typed.current = Date.now();
-                the().commands.typing(row.id, true);
+                app.value?.commands.typing(row.id, true);
             }
         }
         const area = field.current;
@@ -219,8 +223,8 @@ export function Composer(props: Props): JSX.Element {
         return dropped;
     };
     /** What is answered, by its id if it has one by now, and the thread. */
-    const place = (): [{ id: string; sender: string } | undefined, { root: string; last: string | undefined } | undefined] => [
-        reply && target ? { id: view.items.value.find((item) => item.key === reply.key)?.id || target, sender: reply.sender.id } : undefined,
+    const place = (): [{ id: string; sender: string | undefined } | undefined, { root: string; last: string | undefined } | undefined] => [
+        reply && target ? { id: view.items.value.find((item) => item.key === reply.key)?.id || target, sender: reply.sender.id } : left.current.reply ? { id: left.current.reply, sender: undefined } : undefined,
         thread ? { root: thread, last: view.items.value.findLast((item) => item.kind === "message" && item.id !== "")?.id } : undefined,
     ];
     const roomToWriteIn = (): Promise<string | undefined> | string => (props.begin ? props.begin() : row.id);
@@ -250,7 +254,6 @@ export function Composer(props: Props): JSX.Element {
             };
             return;
         }
-        const { outbox } = the();
         const [to, inThread] = place();
         const list = mentions.current;
         const room = await roomToWriteIn();
@@ -262,7 +265,7 @@ export function Composer(props: Props): JSX.Element {
             const captioned = await sendUploads(key, room, thread, value, to, inThread);
             if (value && !captioned) {
                 const content = await contentOf({ text: value, mentions: list, told: told.current, reply: to, thread: inThread, edit: changed });
-                outbox.add(room, "m.room.message", content, { thread, quoted: to !== undefined });
+                await post(room, "m.room.message", content, { thread, quoted: to !== undefined });
             }
             dropped();
             arrive(room);
@@ -287,18 +290,21 @@ export function Composer(props: Props): JSX.Element {
     };
     /** Whether it worked; undefined for what is sent. */
     const runCommand = async (name: string, rest: string): Promise<boolean | undefined> => {
-        const { commands } = the();
-        const known: Record<string, () => Promise<unknown>> = {
-            invite: () => commands.invite(row.id, rest),
-            kick: () => commands.kick(row.id, rest),
-            ban: () => commands.ban(row.id, rest),
-            unban: () => commands.unban(row.id, rest),
-            topic: () => commands.setState(row.id, "m.room.topic", { topic: rest }),
-            nick: () => commands.setName(rest),
-            leave: () => commands.leave(row.id),
+        const known: Record<string, (commands: Commands) => Promise<unknown>> = {
+            invite: (commands) => commands.invite(row.id, rest),
+            kick: (commands) => commands.kick(row.id, rest),
+            ban: (commands) => commands.ban(row.id, rest),
+            unban: (commands) => commands.unban(row.id, rest),
+            topic: (commands) => commands.setState(row.id, "m.room.topic", { topic: rest }),
+            nick: (commands) => commands.setName(rest),
+            leave: (commands) => commands.leave(row.id),
         };
         const run = known[name];
-        return run && (await attempt(() => run().then(() => true))) === true;
+        if (!run || acting.current) return run && false;
+        acting.current = true;
+        const done = await attempt(async () => run((await running()).commands).then(() => true));
+        acting.current = false;
+        return done === true;
     };
 
     const onKey = (event: KeyboardEvent): void => {
@@ -329,7 +335,7 @@ export function Composer(props: Props): JSX.Element {
             const sends = settings.value.sendWith === "enter" ? !(fences % 2) || command : command;
             if (sends) return act(() => void send());
         }
-        if (event.key === "ArrowUp" && text === "" && !command && !event.shiftKey) {
+        if (event.key === "ArrowUp" && app.value && text === "" && !command && !event.shiftKey) {
             const last = view.items.value.findLast((item): item is Message => item.kind === "message" && item.mine && item.body.type === "text");
             if (last) act(() => props.setEdit(last));
         }

@@ -3,7 +3,7 @@ import { Menu, type MenuItem } from "../../ui/controls.tsx";
 import { t } from "../i18n/t.ts";
 import { copied, type Doing } from "../pages/Room.tsx";
 import { panel, shareLink } from "../routes.ts";
-import { REDACTION } from "../sdk/outbox.ts";
+import { REDACTION } from "../sdk/entry.ts";
 import type { Message, Rights } from "../sdk/types.ts";
 import { attempt, rooms, the } from "../stores/app.ts";
 import { details, question, reporting } from "../stores/ui.ts";

@@ -12,7 +12,7 @@ import { t } from "../i18n/t.ts";
 import { short } from "../render/dates.ts";
 import { format, go, openRoom, roomRoute } from "../routes.ts";
 import type { RoomRow } from "../sdk/types.ts";
-import { attempt, loaded, rooms, the } from "../stores/app.ts";
+import { app, attempt, loaded, rooms, the } from "../stores/app.ts";
 import { reminding } from "../stores/crypto.ts";
 import { draftKey, drafts } from "../stores/drafts.ts";
 import { begunWith, filter, type Filter, held, invites, sections, shown, space, spaces } from "../stores/list.ts";
@@ -68,7 +68,7 @@ const Row = memo(function Row({ row }: { row: RoomRow }): JSX.Element {
                     {(badge.count > 0 || badge.dot) && <span class="vh">{badge.count > 0 ? t("list.unread", { n: badge.count }) : t("list.unread-dot")}</span>}
                 </span>
             </a>
-            {at && <RowMenu row={row} at={at} onClose={close} />}
+            {at && app.value && <RowMenu row={row} at={at} onClose={close} />}
         </>
     );
 });

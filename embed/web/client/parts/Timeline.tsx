@@ -8,7 +8,8 @@ import { day as dayText, full } from "../render/dates.ts";
 import { group, walled } from "../render/group.ts";
 import { panel } from "../routes.ts";
 import type { Happening, Item, Message } from "../sdk/types.ts";
-import { me } from "../stores/app.ts";
+import { app, me } from "../stores/app.ts";
+import { withEarly } from "../stores/early.ts";
 import { keptRoom, type RoomView } from "../stores/room.ts";
 import { settings } from "../stores/settings.ts";
 import { type Actions, MessageRow, SealedRow, Seen } from "./Message.tsx";
@@ -188,13 +189,16 @@ const FIRST_ITEMS = 12;
 export function KeptTimeline({ room }: { room: string }): JSX.Element {
     const scroller = useRef<HTMLDivElement>(null);
     const kept = keptRoom.value;
-    const items = kept?.room === room ? kept.items : NONE;
+    const [, again] = useState({});
+    const items = withEarly(room, kept?.room === room ? kept.items : NONE);
     // What is in view comes first, as in the list.
     const [all, setAll] = useState(false);
     useEffect(() => setAll(true), []);
+    const { outbox } = app.value ?? {};
+    useEffect(() => outbox?.on("change", () => again({})), [outbox]);
     useLayoutEffect(() => {
         if (scroller.current) scroller.current.scrollTop = scroller.current.scrollHeight;
-    }, [items, all]);
+    }, [kept, all, items.length]);
     if (items.length === 0) return <TimelineSkeleton />;
     const actions: Actions = {
         context: { me: me.value.id, onPerson: nothing, nameOf: (user) => user }, roomId: room, thread: undefined, dm: false, mayReact: false,
@@ -224,7 +228,7 @@ export function TimelineView({ view, actions, label, intro }: { view: RoomView; 
     const newestOwn = useMemo(() => items.findLast((item): item is Message => item.kind === "message" && item.mine && item.state === "sent")?.key, [items]);
     const newest = items.at(-1)?.key;
     const look = useReading(scroller, view);
-    const shown = state !== "loading" || items.length > 0;
+    const shown = view.begun;
     const was = useRef(0);
     useAnchor(scroller, column, view, items, shown, was);
     useStill(scroller, view, days);
@@ -331,7 +335,7 @@ export function TimelineView({ view, actions, label, intro }: { view: RoomView; 
 
     view.toEnd = toEnd;
 
-    if (!shown) return view.thread ? <TimelineSkeleton /> : <KeptTimeline room={view.roomId} />;
+    if (!shown) return <TimelineSkeleton />;
     return (
         <>
             <div class="tl" ref={scroller} role="log" aria-live="off" aria-label={label} tabIndex={-1} onScroll={scrolled} onKeyDown={(event) => keys(event, view, actions, setFocused)}

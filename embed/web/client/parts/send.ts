@@ -1,11 +1,12 @@
 // From files in the tray to entries of the outbox.
 
-import { the } from "../stores/app.ts";
+import { post } from "../stores/early.ts";
 import { filesTaken, takeFiles } from "../stores/uploads.ts";
 
 interface Reply {
     id: string;
-    sender: string;
+    /** Undefined while the message is not there. */
+    sender: string | undefined;
 }
 interface InThread {
     root: string;
@@ -32,7 +33,7 @@ export async function sendUploads(draft: string, room: string, thread: string | 
         } else if (at === 0 && reply) {
             content["m.relates_to"] = { "m.in_reply_to": { event_id: reply.id } };
         }
-        the().outbox.add(room, "m.room.message", content, { thread, quoted: at === 0 && reply !== undefined, upload: { blob, name: file.name, progress: 0 } });
+        await post(room, "m.room.message", content, { thread, quoted: at === 0 && reply !== undefined, upload: { blob, name: file.name, progress: 0 } });
         if (url) URL.revokeObjectURL(url);
     }
     filesTaken(draft);

@@ -60,7 +60,7 @@ export interface Written {
     mentions: readonly Mention[];
     /** Those whom the message mentioned before it is changed: they have been told. */
     told?: readonly Mention[];
-    reply: { id: string; sender: string } | undefined;
+    reply: { id: string; sender: string | undefined } | undefined;
     thread: { root: string; last: string | undefined } | undefined;
     edit: string | undefined;
 }
@@ -74,7 +74,7 @@ export async function contentOf(written: Written): Promise<Content> {
     const text = (emote ? written.text.slice(4) : plain ? written.text.slice(7) : written.text.startsWith("//") ? written.text.slice(1) : written.text).trim();
     const html = plain ? undefined : await formatted(text, written.mentions);
     const user_ids = [...new Set(named(text, written.mentions).map(({ id }) => id))];
-    if (written.reply && !user_ids.includes(written.reply.sender)) user_ids.push(written.reply.sender);
+    if (written.reply?.sender && !user_ids.includes(written.reply.sender)) user_ids.push(written.reply.sender);
     const room = written.mentions.some(({ id }) => id === "@room") && text.includes("@room");
     const content: Content = {
         msgtype: emote ? "m.emote" : "m.text",

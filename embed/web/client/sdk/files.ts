@@ -2,7 +2,7 @@
 
 import type { Engine } from "./engine.ts";
 import { withoutExif } from "./exif.ts";
-import type { Entry } from "./outbox.ts";
+import type { Entry } from "./entry.ts";
 import { look } from "./pictures.ts";
 import { encrypt } from "./sealing.ts";
 import type { Seen, Wish } from "./smaller.ts";

@@ -6,44 +6,12 @@
 import { ClientEvent } from "matrix-js-sdk/lib/client.js";
 import { MatrixError } from "matrix-js-sdk/lib/http-api/errors.js";
 import { Method } from "matrix-js-sdk/lib/http-api/method.js";
-import * as kv from "../../core/kv.ts";
 import { Emitter } from "./emitter.ts";
 import type { Engine } from "./engine.ts";
+import { type Entry, forget, isMark, kept, made, type Options, REDACTION, write } from "./entry.ts";
 import { encryptingFailed, UNENCRYPTED, verdict } from "./failure.ts";
 import { answered, concerns, outOfThread, rootOf, ROOTLESS, settled, unanswering, unsent } from "./refers.ts";
 
-export interface Upload {
-    blob: Blob;
-    name: string;
-    /** 0 to 1 */
-    progress: number;
-}
-
-export interface Entry {
-    txn: string;
-    room: string;
-    thread: string | undefined;
-    type: string;
-    content: Record<string, unknown>;
-    at: number;
-    state: "waiting" | "uploading" | "sending" | "sent" | "failed";
-    tries: number;
-    error: string | undefined;
-    eventId: string | undefined;
-    upload: Upload | undefined;
-    /** The content answers a message, which is shown above it. */
-    quoted: boolean;
-    /** The user has been asked about it and wants it sent, late as it is. */
-    sure?: boolean | undefined;
-    /** It may have arrived: a try has had no answer that says otherwise. */
-    maybe?: boolean | undefined;
-    /** It was taken back when it may have been on its way. Should it arrive, it is removed. */
-    withdrawn?: boolean | undefined;
-    /** An object URL of the file, of this page. */
-    local?: string | undefined;
-}
-
-export const REDACTION = "m.room.redaction";
 /** Older ones are asked about before they go. */
 const STALE_MS = 24 * 3_600_000;
 const STALE = "stale";
@@ -60,7 +28,6 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     #entries: Entry[] = [];
     #running = new Set<string>();
     #timers = new Map<string, ReturnType<typeof setTimeout>>();
-    #count = 0;
     #aborts = new Map<string, AbortController>();
     #uploads = new Map<string, Promise<void>>();
     /** Whose upload was begun before its turn: that is done once. */
@@ -112,8 +79,8 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     /** What was left when the page was closed, or by the tab that sent until now. */
     async load(): Promise<void> {
         this.#loaded = false;
-        const kept = (await kv.all<Entry>("outbox")).map(([, entry]) => entry).filter((entry) => this.engine.userId === ownerOf(entry));
-        for (const entry of kept) {
+        for (const entry of await kept(this.engine.userId)) {
+            delete entry.early;
             if (entry.withdrawn) {
                 if (Date.now() - entry.at < WITHDRAWN_MS) this.#withdrawn.set(entry.txn, entry);
                 else this.#forget(entry);
@@ -155,29 +122,21 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     }
 
     /** Put something at the end of the room's list. What concerns a message without an id names its transaction, and waits for it. */
-    add(room: string, type: string, content: Record<string, unknown>, options: { thread?: string | undefined; quoted?: boolean; upload?: Upload | undefined } = {}): Entry {
-        // No two of one moment, and none before the last one, should the clock be set back: that is their order on the disk.
-        const last = Math.max(0, ...this.#entries.map(({ at }) => at));
-        const entry: Entry = {
-            txn: `w${Date.now().toString(36)}.${(this.#count++).toString(36)}.${crypto.randomUUID().slice(0, 8)}`,
-            room, type, content,
-            thread: options.thread,
-            at: Math.max(Date.now(), last + 1),
-            state: "waiting",
-            tries: 0,
-            error: undefined,
-            eventId: undefined,
-            upload: options.upload,
-            quoted: options.quoted ?? false,
-        };
+    add(room: string, type: string, content: Record<string, unknown>, options: Options = {}): Entry {
+        const entry = made(this.#entries, room, type, content, options);
         if (!this.leader && this.#reworded(entry)) return entry;
+        this.put(entry);
+        return entry;
+    }
+
+    /** The same with what was made already. */
+    put(entry: Entry): void {
         if (this.leader) {
             this.#unheard.add(entry.txn);
             this.#write(entry);
         }
         this.adopt(entry);
         this.#hand(entry);
-        return entry;
     }
 
     /** From its answer on, what the tab that sends tells of is all there is. */
@@ -358,11 +317,11 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     }
 
     #forget(entry: Entry): void {
-        void kv.remove("outbox", key(this.engine.userId, entry));
+        void forget(this.engine.userId, entry);
     }
 
     #write(entry: Entry): void {
-        void kv.put("outbox", key(this.engine.userId, entry), { ...entry, local: undefined, owner: this.engine.userId });
+        void write(this.engine.userId, entry);
     }
 
     #keep(entry: Entry): void {
@@ -482,8 +441,6 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     }
 }
 
-/** A reaction or a removal: it stands at another message. */
-export const isMark = ({ type }: Entry): boolean => type === "m.reaction" || type === REDACTION;
 const isChange = ({ content }: Entry, of: unknown): boolean => content["m.new_content"] !== undefined && concerns(content) === of;
 /** Messages that are old are asked about, and what is done to one is not. */
 const isStale = (entry: Entry): boolean => !entry.sure && !isMark(entry) && Date.now() - entry.at > STALE_MS;
@@ -498,6 +455,3 @@ function part(entry: Entry, txn: string): void {
     if (rootOf(entry.content) === txn) Object.assign(entry, { content: outOfThread(entry.content), thread: undefined, state: "failed", error: ROOTLESS });
     if (unsent(entry.content).includes(txn)) Object.assign(entry, { content: unanswering(entry.content), quoted: false });
 }
-
-const key = (owner: string, entry: Entry): string => `${owner} ${entry.txn}`;
-const ownerOf = (entry: Entry): string | undefined => (entry as Entry & { owner?: string }).owner;

@@ -9,8 +9,10 @@ import { ThreadEvent } from "matrix-js-sdk/lib/models/thread.js";
 import { Method } from "matrix-js-sdk/lib/http-api/method.js";
 import { TimelineWindow } from "matrix-js-sdk/lib/timeline-window.js";
 import type { Engine } from "./engine.ts";
+import { echo, overlaid } from "./echo.ts";
+import type { Entry } from "./entry.ts";
 import { contentBody, itemOf, messageOf } from "./messages.ts";
-import { type Entry, isMark, type Outbox, REDACTION } from "./outbox.ts";
+import type { Outbox } from "./outbox.ts";
 import { answered, concerns, ROOT_REFUSED, rootOf } from "./refers.ts";
 import { personOf, pinned } from "./rooms.ts";
 import type { Body, Item, Message, Quote } from "./types.ts";
@@ -207,49 +209,9 @@ export class Timeline {
     }
 
     #echo(entry: Entry, room: Room | null): Message {
-        return {
-            kind: "message",
-            key: entry.txn,
-            id: "",
-            sender: personOf(room, this.engine.userId),
-            level: 0,
-            mine: true,
-            time: entry.at,
-            body: this.#local(entry),
-            progress: entry.upload?.progress,
-            edited: false,
-            quote: this.#quote(entry, room),
-            reactions: [],
-            thread: undefined,
-            mentionsMe: false,
-            pinned: false,
-            plainInEncrypted: false,
-            state: entry.state === "sent" ? "sending" : entry.state,
-            error: this.outbox.stuck(entry) ? ROOT_REFUSED : entry.error,
-            readers: [],
-        };
+        const error = this.outbox.stuck(entry) ? ROOT_REFUSED : entry.error;
+        return { ...echo(entry, personOf(room, this.engine.userId)), body: this.#local(entry), quote: this.#quote(entry, room), error };
     }
-}
-
-function overlaid(item: Message, entry: Entry): Message {
-    const { thread } = item;
-    if (rootOf(entry.content)) return item.id ? item : { ...item, thread: { count: (thread?.count ?? 0) + 1, last: entry.at, faces: [], unread: false } };
-    if (entry.state === "failed" && isMark(entry)) return item;
-    const { key } = (entry.content["m.relates_to"] ?? {}) as { key?: string };
-    if (entry.type === REDACTION) return { ...item, body: { type: "gone" }, quote: undefined, reactions: [] };
-    if (key === undefined) {
-        const content = (entry.content["m.new_content"] ?? entry.content) as Record<string, unknown>;
-        const body = contentBody("m.room.message", content);
-        // What became of a change is said at the message that it is for.
-        if (entry.state === "failed") return { ...item, body, state: "failed", error: entry.error, change: entry.txn };
-        return { ...item, body, edited: true, ...(item.id && { state: "sending", error: undefined, change: undefined }) };
-    }
-    const known = item.reactions.find((reaction) => reaction.key === key);
-    if (known?.mine) return item;
-    const reactions = known
-        ? item.reactions.map((each) => (each.key === key ? { ...each, count: each.count + 1, mine: entry.txn } : each))
-        : [...item.reactions, { key, count: 1, mine: entry.txn, who: [] }];
-    return { ...item, reactions };
 }
 
 async function threadSet(engine: Engine, room: Room, rootId: string): Promise<EventTimelineSet> {

@@ -7,7 +7,8 @@ import { keepLocal, t, type Key } from "../i18n/t.ts";
 import { go, route } from "../routes.ts";
 import { Commands } from "../sdk/commands.ts";
 import { Engine } from "../sdk/engine.ts";
-import { isMark, Outbox } from "../sdk/outbox.ts";
+import { isMark } from "../sdk/entry.ts";
+import { Outbox } from "../sdk/outbox.ts";
 import { directs, roomRow } from "../sdk/rooms.ts";
 import { cookie } from "../sdk/media.ts";
 import { type Session, webConfig } from "../sdk/session.ts";
@@ -44,6 +45,16 @@ export const the = (): App => {
     if (!last) throw new Error("nobody is signed in");
     return last;
 };
+
+/** The client, once it runs. */
+export const running = async (): Promise<App> =>
+    app.value ?? new Promise((done) => {
+        const stop = app.subscribe((now) => {
+            if (!now) return;
+            stop();
+            done(now);
+        });
+    });
 
 // --- short messages ---
 

@@ -63,6 +63,11 @@ export class RoomView {
         this.#stops.push(engine.on("timeline", update), outbox.on("change", update), engine.on("rooms", come), engine.on("answered", answered));
     }
 
+    /** There is something to show. */
+    get begun(): boolean {
+        return this.state.value !== "loading" || this.items.value.length > 0;
+    }
+
     /** Come in: to the event, to the place where one was, to the first unread message, or to the end. */
     async enter(event?: string): Promise<void> {
         const way = wayIn(event, this.items.value.length > 0 && this.state.value === "ready", this.#left);
@@ -253,6 +258,12 @@ export class RoomView {
     }
 }
 
+/** What stands for a view where there is none: before the client runs, and before there is a room. */
+export const noView = (items: readonly Item[] = []): Pick<RoomView, "items" | "state" | "target" | "line" | "atBottom" | "atEnd" | "open" | "enter" | "leave"> => ({
+    items: signal(items), state: signal("loading"), target: signal(undefined), line: signal(undefined), atBottom: true, atEnd: signal(true),
+    open: () => Promise.resolve(), enter: () => Promise.resolve(), leave: () => undefined,
+});
+
 const views = new Map<string, RoomView>();
 
 /** The view of a room or thread; the last few are kept, with their place. */
@@ -270,15 +281,20 @@ export function viewOf(roomId: string, thread?: string): RoomView {
 }
 
 const KEPT_ITEMS = 30;
+interface KeptRoom {
+    room: string;
+    items: readonly Item[];
+    rights?: Rights | undefined;
+}
 /** The end of the room that was open when the page went: it is shown until the SDK has the room. */
-export const keptRoom = signal<{ room: string; items: readonly Item[] } | undefined>(undefined);
+export const keptRoom = signal<KeptRoom | undefined>(undefined);
 
 /** What is to be kept of the open room: sent messages and what happened, as they stand at the end. */
-export function endOf(room: string): { room: string; items: readonly Item[] } | undefined {
+export function endOf(room: string): KeptRoom | undefined {
     const view = views.get(`${room} `);
     if (!view?.atEnd.value) return undefined;
     const items = view.items.value.filter((item) => item.kind !== "message" || item.state === "sent").slice(-KEPT_ITEMS);
-    return items.length > 0 ? { room, items } : undefined;
+    return items.length > 0 ? { room, items, rights: rightsOf(room) } : undefined;
 }
 
 export function forgetViews(): void {
@@ -293,9 +309,11 @@ export const editing = signal<Message | undefined>(undefined);
 
 // --- details, made when asked for ---
 
+/** Until the SDK has the room, what they were when the page went; undefined where that is not known. */
 export const rightsOf = (roomId: string): Rights | undefined => {
-    const room = the().engine.room(roomId);
-    return room ? rights(the().engine, room) : undefined;
+    const engine = app.value?.engine, room = engine?.room(roomId);
+    if (engine && room) return rights(engine, room);
+    return keptRoom.value?.room === roomId ? keptRoom.value.rights : undefined;
 };
 export const settingsOf = (roomId: string): RoomSettings | undefined => {
     const room = the().engine.room(roomId);

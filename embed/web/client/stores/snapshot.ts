@@ -6,6 +6,7 @@ import * as kv from "../../core/kv.ts";
 import { openRoom } from "../routes.ts";
 import type { Person, RoomRow } from "../sdk/types.ts";
 import { app, loaded, me, rooms } from "./app.ts";
+import { confirmed } from "./crypto.ts";
 import { endOf, keptRoom } from "./room.ts";
 
 /** Another name when rows change their shape: what an older build kept is not shown. */
@@ -19,6 +20,8 @@ interface Kept {
     me: Person;
     rows: RoomRow[];
     open: ReturnType<typeof endOf>;
+    /** Whether this device was confirmed. */
+    confirmed?: boolean | undefined;
 }
 interface Sealed {
     iv: Uint8Array<ArrayBuffer>;
@@ -44,6 +47,7 @@ export async function showKept(user: string): Promise<boolean> {
         rooms.value = new Map(kept.rows.map((row) => [row.id, row]));
         me.value = kept.me;
         keptRoom.value = kept.open;
+        confirmed.value = kept.confirmed;
         loaded.value = true;
         return true;
     } catch {
@@ -55,7 +59,7 @@ async function keep(user: string): Promise<void> {
     const rows = [...rooms.value.values()].sort((a, b) => b.time - a.time).slice(0, MOST).map((row) => ({ ...row, typing: [] }));
     const end = openRoom.value ? endOf(openRoom.value) : undefined;
     const open = end && JSON.stringify(end).length <= LONGEST ? end : undefined;
-    const plain = new TextEncoder().encode(JSON.stringify({ user, me: me.value, rows, open } satisfies Kept));
+    const plain = new TextEncoder().encode(JSON.stringify({ user, me: me.value, rows, open, confirmed: confirmed.value } satisfies Kept));
     const iv = crypto.getRandomValues(new Uint8Array(12));
     const data = await crypto.subtle.encrypt({ name: "AES-GCM", iv }, await keyOf(), plain);
     // Somebody may have signed out meanwhile: then nothing is to stay.
@@ -71,7 +75,7 @@ export function keepList(user: string): void {
         void keep(user).catch(() => undefined);
     };
     effect(() => {
-        void openRoom.value; // another room was opened
+        void [openRoom.value, confirmed.value]; // another room was opened, or this device may write where it might not
         if (rooms.value.size > 0) timer ??= setTimeout(now, REST_MS);
     });
     addEventListener("pagehide", () => timer && now());

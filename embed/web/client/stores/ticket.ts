@@ -1,4 +1,4 @@
-import { the } from "./app.ts";
+import { app } from "./app.ts";
 
 /** What the desk's server says of a case in the room of its conversation (docs/subsystems/widget.md). */
 export interface Ticket {
@@ -18,8 +18,8 @@ export interface Ticket {
 
 /** The ticket of a room that is a conversation with a visitor, for those who are staff. */
 export function ticketOf(roomId: string): Ticket | undefined {
-    const { engine } = the();
-    const ticket = engine.room(roomId)?.currentState.getStateEvents("chat.hromada.support.ticket", "")?.getContent<Ticket>();
+    const engine = app.value?.engine;
+    const ticket = engine?.room(roomId)?.currentState.getStateEvents("chat.hromada.support.ticket", "")?.getContent<Ticket>();
     // Anybody may send such state into a room of their own.
-    return typeof ticket?.number === "number" && typeof ticket.opened_ts === "number" && engine.room(ticket.card?.room_id ?? "") ? ticket : undefined;
+    return typeof ticket?.number === "number" && typeof ticket.opened_ts === "number" && engine?.room(ticket.card?.room_id ?? "") ? ticket : undefined;
 }

@@ -5,7 +5,8 @@ import assert from "node:assert/strict";
 import test, { mock } from "node:test";
 import fc from "fast-check";
 import type { Engine } from "../sdk/engine.ts";
-import type { Entry, Outbox as Box } from "../sdk/outbox.ts";
+import type { Entry } from "../sdk/entry.ts";
+import type { Outbox as Box } from "../sdk/outbox.ts";
 import { concerns, rootOf, unsent } from "../sdk/refers.ts";
 
 // A browser that keeps nothing: what is put away lies in memory.
@@ -16,7 +17,8 @@ class Refused extends EventTarget {
     }
 }
 Object.assign(globalThis, { indexedDB: { open: () => new Refused() }, IDBRequest: Refused, addEventListener: () => undefined });
-const { Outbox, REDACTION } = await import("../sdk/outbox.ts");
+const { REDACTION } = await import("../sdk/entry.ts");
+const { Outbox } = await import("../sdk/outbox.ts");
 
 type Content = Record<string, unknown>;
 const MESSAGE = "m.room.message";

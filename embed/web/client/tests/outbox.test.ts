@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { Engine } from "../sdk/engine.ts";
-import type { Entry, Outbox as Box } from "../sdk/outbox.ts";
+import type { Entry } from "../sdk/entry.ts";
+import type { Outbox as Box } from "../sdk/outbox.ts";
 import { ROOTLESS } from "../sdk/refers.ts";
 
 // A browser that keeps nothing: what is put away lies in memory.

@@ -1,7 +1,7 @@
 // What the tabs of one browser say to each other. A tab of another build is not understood: it takes turns instead.
 
 import type { Status } from "../../../core/ws.mjs";
-import type { Entry } from "../outbox.ts";
+import type { Entry } from "../entry.ts";
 
 /** What a follower may ask the leader to do: a method of one of these. */
 export type Part = "app" | "backend" | "decrypt" | "finder" | "machine" | "outbox";
