@@ -169,7 +169,7 @@ const options = {
     bundle: true,
     splitting: true,
     format: "esm",
-    target: ["es2022", "chrome123", "firefox121", "safari17.5"],
+    target: ["es2022", "chrome123", "firefox125", "safari17.5"],
     minify: !WATCH,
     sourcemap: false,
     metafile: true,

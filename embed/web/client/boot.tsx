@@ -36,7 +36,7 @@ async function enter(session: Session, fresh?: "login" | "register"): Promise<vo
 }
 
 // What is older keeps the page that says so.
-if (CSS.supports("color", "light-dark(red, red)") && "withResolvers" in Promise) {
+if (CSS.supports("color", "light-dark(red, red)") && "withResolvers" in Promise && "popover" in root) {
     root.replaceChildren();
     void boot();
 } else root.firstElementChild?.classList.remove("outdated");

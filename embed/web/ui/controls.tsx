@@ -128,6 +128,26 @@ interface MenuProps {
     head?: JSX.Element | undefined;
 }
 
+/** The press of a mouse or a finger that goes on, or the last one. */
+let press: Promise<void> | undefined;
+let end = (): void => undefined;
+globalThis.addEventListener?.("pointerdown", () => void (press = new Promise((done) => (end = done))), true);
+// Where the browser's own menu opened, it does not say that the press has ended.
+for (const type of ["pointerup", "pointercancel", "keydown"]) globalThis.addEventListener?.(type, () => setTimeout(end), true);
+
+/** Show what closes at a press beside it, once the press that opened it has ended: that would close it, too. */
+export async function pop(box: HTMLElement): Promise<boolean> {
+    await press;
+    if (box.isConnected && !box.matches(":popover-open")) box.showPopover();
+    return box.isConnected;
+}
+
+/** Give the focus back, unless it has gone elsewhere by itself. */
+export function giveBack(box: HTMLElement, before: Element | null): void {
+    const now = document.activeElement;
+    if (before instanceof HTMLElement && before.isConnected && (!now || now === document.body || box.contains(now))) before.focus();
+}
+
 /** A menu at a button or at the pointer; arrows, Home, End and letters move, Esc closes and gives the focus back. */
 export function Menu({ items, at, label, onClose, sheet, head }: MenuProps): JSX.Element {
     const ref = useRef<HTMLDivElement>(null);
@@ -136,30 +156,28 @@ export function Menu({ items, at, label, onClose, sheet, head }: MenuProps): JSX
         const menu = ref.current;
         if (!menu) return undefined;
         const before = document.activeElement;
-        if (sheet) menu.querySelector("button")?.focus();
-        else void import("@floating-ui/dom").then(async ({ computePosition, flip, shift }) => {
+        if (sheet) {
+            menu.showPopover();
+            menu.querySelector("button")?.focus();
+        } else void import("@floating-ui/dom").then(async ({ computePosition, flip, shift }) => {
+            if (!(await pop(menu))) return;
             const anchor = { getBoundingClientRect: () => at };
             const middleware = [flip({ padding: 8 }), shift({ padding: 8 })];
             const { x, y } = await computePosition(anchor, menu, { placement: "bottom-end", strategy: "fixed", middleware });
-            Object.assign(menu.style, { left: `${x}px`, top: `${y}px`, visibility: "visible" });
+            Object.assign(menu.style, { left: `${x}px`, top: `${y}px` });
             menu.querySelector("button")?.focus();
         });
-        const away = (event: Event): void => {
-            if (!menu.contains(event.target as Node) && !sheet) onClose();
-        };
-        addEventListener("pointerdown", away, true);
-        return () => {
-            removeEventListener("pointerdown", away, true);
-            if (before instanceof HTMLElement && before.isConnected) before.focus();
-        };
+        return () => giveBack(menu, before);
     }, []);
     const move = (event: KeyboardEvent): void => {
         const buttons = [...(ref.current?.querySelectorAll("button") ?? [])];
         const now = buttons.indexOf(document.activeElement as HTMLButtonElement);
         const to: Record<string, number> = { ArrowDown: now + 1, ArrowUp: now - 1, Home: 0, End: buttons.length - 1 };
         if (event.key === "Escape" || event.key === "Tab") {
-            event.preventDefault();
             event.stopPropagation();
+            // At Esc the browser closes what a press beside it closes.
+            if (event.key === "Escape" && !sheet) return;
+            event.preventDefault();
             onClose();
         } else if (event.key in to) {
             event.preventDefault();
@@ -170,6 +188,7 @@ export function Menu({ items, at, label, onClose, sheet, head }: MenuProps): JSX
     };
     return (
         <div ref={ref} class={sheet ? "menu sheet" : "menu float"} role="menu" aria-label={label} onKeyDown={move}
+            popover={sheet ? "manual" : "auto"} onBeforeToggle={(event) => event.newState === "closed" && onClose()}
             // The finger that opened a sheet may be lifted over it, but did not come down there. Beside it, it closes.
             onPointerDown={() => (pressed.current = true)}
             onClickCapture={(event) => sheet && event.detail > 0 && !pressed.current && event.stopPropagation()}

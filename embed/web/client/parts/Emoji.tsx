@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { IconButton } from "../../ui/controls.tsx";
+import { giveBack, IconButton, pop } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { t } from "../i18n/t.ts";
 import { emojiGroups, findEmoji, keepTone, keptTone, recentEmoji, type Sign, toned, TONES, usedEmoji } from "./emoji-data.ts";
@@ -19,24 +19,28 @@ export function EmojiPicker({ onPick, onClose, at }: { onPick: (emoji: string) =
     const search = useRef<HTMLInputElement>(null);
     useEffect(() => void emojiGroups().then(setGroups), []);
     useLayoutEffect(() => {
-        const before = document.activeElement;
-        search.current?.focus({ preventScroll: true });
+        const picker = box.current, before = document.activeElement;
+        if (!picker) return undefined;
+        const begin = (): void => search.current?.focus({ preventScroll: true });
+        if (at) {
+            void pop(picker).then((shown) => {
+                if (!shown) return;
+                const { innerWidth: width, innerHeight: height } = window;
+                const own = picker.getBoundingClientRect();
+                const left = Math.max(8, Math.min(at.left, width - own.width - 8));
+                const top = at.top - own.height - 8 > 8 ? at.top - own.height - 8 : Math.max(8, Math.min(at.bottom + 8, height - own.height - 8));
+                Object.assign(picker.style, { left: `${left}px`, top: `${top}px` });
+                begin();
+            });
+            return () => giveBack(picker, before);
+        }
+        begin();
         const away = (event: Event): void => {
             const target = event.target as Element;
-            if (!box.current?.contains(target) && !target.closest("[aria-expanded]")) onClose();
+            if (!picker.contains(target) && !target.closest("[aria-expanded]")) onClose();
         };
         addEventListener("pointerdown", away, true);
-        if (at && box.current) {
-            const { innerWidth: width, innerHeight: height } = window;
-            const own = box.current.getBoundingClientRect();
-            const left = Math.max(8, Math.min(at.left, width - own.width - 8));
-            const top = at.top - own.height - 8 > 8 ? at.top - own.height - 8 : Math.max(8, Math.min(at.bottom + 8, height - own.height - 8));
-            Object.assign(box.current.style, { left: `${left}px`, top: `${top}px` });
-        }
-        return () => {
-            removeEventListener("pointerdown", away, true);
-            if (at && before instanceof HTMLElement && before.isConnected) before.focus();
-        };
+        return () => removeEventListener("pointerdown", away, true);
     }, [groups.length > 0]);
     const take = (sign: string): void => {
         usedEmoji(sign);
@@ -45,8 +49,9 @@ export function EmojiPicker({ onPick, onClose, at }: { onPick: (emoji: string) =
     };
     const keys = (event: KeyboardEvent): void => {
         if (event.key === "Escape") {
-            event.preventDefault();
             event.stopPropagation();
+            if (at) return; // the browser closes it
+            event.preventDefault();
             onClose();
             return;
         }
@@ -63,7 +68,9 @@ export function EmojiPicker({ onPick, onClose, at }: { onPick: (emoji: string) =
     );
     const recent = recentEmoji().map((emoji): Sign => [emoji, emoji, ""]);
     return (
-        <div ref={box} class={at ? "emoji menu float-emoji" : "emoji menu"} role="dialog" aria-label={t("composer.emoji")} onKeyDown={keys}>
+        <div ref={box} class={at ? "emoji menu float" : "emoji menu"} role="dialog" aria-label={t("composer.emoji")} onKeyDown={keys}
+            popover={at && "auto"} onBeforeToggle={(event) => event.newState === "closed" && onClose()}
+        >
             <label class="find">
                 <Icon name="search" />
                 <input
