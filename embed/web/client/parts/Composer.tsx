@@ -6,7 +6,7 @@ import { IconButton } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { lazy } from "../../ui/lazy.tsx";
 import { t } from "../i18n/t.ts";
-import { contentOf, fetchMarkdown, hasMarks, mentionsIn, pieces } from "../render/compose.ts";
+import { contentOf, fetchMarkdown, hasMarks, mentionsIn, pieces, tooLong } from "../render/compose.ts";
 import { list as together } from "../render/dates.ts";
 import type { Commands } from "../sdk/commands.ts";
 import type { Message, Person, Rights, RoomRow } from "../sdk/types.ts";
@@ -25,7 +25,6 @@ import { addFiles, uploadsOf } from "../stores/uploads.ts";
 import { pickFiles, UploadTray } from "./Uploads.tsx";
 
 const TYPING_MS = 15_000;
-const LONGEST = 60_000;
 const RECORDS = "MediaRecorder" in globalThis && navigator.mediaDevices !== undefined;
 const Voice = lazy(() => import("./Voice.tsx").then(({ Voice }) => Voice), null);
 
@@ -244,7 +243,7 @@ export function Composer(props: Props): JSX.Element {
         }
         const ran = command && (await runCommand(command.name, command.rest));
         if (ran !== undefined) return ran ? done()() : undefined;
-        if (value.length > LONGEST) {
+        if (tooLong(value, marked, row.encrypted)) {
             question.value = {
                 title: t("composer.long"), text: t("composer.long-text"), yes: t("composer.as-file"),
                 run: () => {
@@ -262,7 +261,7 @@ export function Composer(props: Props): JSX.Element {
         view.atBottom = true;
         view.line.value = undefined;
         try {
-            const captioned = await sendUploads(key, room, thread, value, to, inThread);
+            const captioned = await sendUploads(key, room, thread, { text: value, mentions: list }, to, inThread);
             if (value && !captioned) {
                 const content = await contentOf({ text: value, mentions: list, told: told.current, reply: to, thread: inThread, edit: changed });
                 await post(room, "m.room.message", content, { thread, quoted: to !== undefined });
@@ -284,7 +283,7 @@ export function Composer(props: Props): JSX.Element {
         addFiles(key, [file]);
         const room = await roomToWriteIn();
         if (!room) return;
-        await attempt(() => sendUploads(key, room, thread, "", to, inThread, said));
+        await attempt(() => sendUploads(key, room, thread, { text: "", mentions: [] }, to, inThread, said));
         arrive(room);
         if (!view.atEnd.value) await view.open().catch(() => undefined);
     };
@@ -335,7 +334,7 @@ export function Composer(props: Props): JSX.Element {
             const sends = settings.value.sendWith === "enter" ? !(fences % 2) || command : command;
             if (sends) return act(() => void send());
         }
-        if (event.key === "ArrowUp" && app.value && text === "" && !command && !event.shiftKey) {
+        if (event.key === "ArrowUp" && app.value && text === "" && !command && !event.shiftKey && !event.altKey) {
             const last = view.items.value.findLast((item): item is Message => item.kind === "message" && item.mine && item.body.type === "text");
             if (last) act(() => props.setEdit(last));
         }

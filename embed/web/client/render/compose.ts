@@ -55,6 +55,12 @@ export function mentionsIn(text: string, html: string | undefined, room: boolean
     return found;
 }
 
+/** So many bytes fit into an event, with what stands around them. */
+const LONGEST = 60_000;
+/** Whether it is more than one message holds. Marks are sent beside what is made of them, and encryption takes a third. */
+export const tooLong = (text: string, marked: boolean, encrypted: boolean): boolean =>
+    new TextEncoder().encode(JSON.stringify(text)).length * (marked ? 2 : 1) * (encrypted ? 4 / 3 : 1) > LONGEST;
+
 export interface Written {
     text: string;
     mentions: readonly Mention[];

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { contentOf, formatted, mentionsIn, pieces } from "../render/compose.ts";
+import { contentOf, formatted, mentionsIn, pieces, tooLong } from "../render/compose.ts";
 import { kept } from "../stores/attached.ts";
 import { due } from "../stores/due.ts";
 import { quietAt } from "../stores/quiet.ts";
@@ -27,6 +27,17 @@ test("a message that is changed keeps its mentions, and tells only those who are
     const now = changed["m.new_content"] as Record<string, unknown>;
     assert.deepEqual(now["m.mentions"], { user_ids: ["@ada:b", "@maya:b"], room: true });
     assert.match(String(now["formatted_body"]), /matrix\.to\/#\/@ada:b/);
+});
+
+test("what one message holds is counted in bytes, as it is sent", () => {
+    assert.equal(tooLong("w".repeat(59_000), false, false), false);
+    assert.equal(tooLong("w".repeat(61_000), false, false), true);
+    assert.equal(tooLong("ж".repeat(29_000), false, false), false);
+    assert.equal(tooLong("ж".repeat(31_000), false, false), true, "two bytes each");
+    assert.equal(tooLong("\n".repeat(31_000), false, false), true, "written as two signs");
+    assert.equal(tooLong("w".repeat(31_000), true, false), true, "with marks there are two of it");
+    assert.equal(tooLong("w".repeat(46_000), false, true), true, "encryption takes a third");
+    assert.equal(tooLong("w".repeat(44_000), false, true), false);
 });
 
 test("whom one mentions is painted, and nothing else", () => {
