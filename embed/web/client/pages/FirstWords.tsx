@@ -6,6 +6,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { IconButton } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { Composer } from "../parts/Composer.tsx";
+import { useDrop } from "../parts/Drop.tsx";
 import { Face } from "../parts/faces.tsx";
 import { PhoneTitle, useTitle } from "../parts/PageTitle.tsx";
 import { t } from "../i18n/t.ts";
@@ -78,8 +79,9 @@ export function FirstWords({ user }: { user: string }): JSX.Element {
         return id;
     };
     const row = { id: user, name: person.name, members: 2, encrypted, successor: undefined };
+    const [onFiles, target] = useDrop(user, person.name, !busy);
     return (
-        <main class="main" aria-label={person.name} aria-busy={busy}>
+        <main class="main" aria-label={person.name} aria-busy={busy} {...onFiles}>
             <PhoneTitle>{person.name}</PhoneTitle>
             <Strip />
             <header class="bar head">
@@ -104,6 +106,7 @@ export function FirstWords({ user }: { user: string }): JSX.Element {
                 </div>
             </div>
             <Composer row={row} begin={begin} busy={busy} rights={undefined} view={view} thread={undefined} reply={undefined} edit={undefined} setReply={() => undefined} setEdit={() => undefined} people={() => [person]} locked={undefined} />
+            {target}
         </main>
     );
 }

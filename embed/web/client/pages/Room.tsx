@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { Empty, IconButton } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { lazy } from "../../ui/lazy.tsx";
@@ -7,6 +7,7 @@ import { t } from "../i18n/t.ts";
 import { Boundary } from "../parts/Boundary.tsx";
 import { EmojiPicker } from "../parts/Emoji.tsx";
 import { Composer } from "../parts/Composer.tsx";
+import { useDrop } from "../parts/Drop.tsx";
 import { Face, RoomFace } from "../parts/faces.tsx";
 import { PhoneTitle } from "../parts/PageTitle.tsx";
 import { type Actions } from "../parts/Message.tsx";
@@ -14,7 +15,7 @@ import { MessageMenu } from "../parts/MessageMenu.tsx";
 import { Panel } from "../parts/Panel.tsx";
 import { KeptTimeline, TimelineView } from "../parts/Timeline.tsx";
 import { TimelineSkeleton } from "../parts/Skeleton.tsx";
-import { addFiles, handFilesOn } from "../stores/uploads.ts";
+import { handFilesOn } from "../stores/uploads.ts";
 import { go, panel, route, type Route } from "../routes.ts";
 import { personOf } from "../sdk/rooms.ts";
 import type { Message, Person, RoomRow } from "../sdk/types.ts";
@@ -181,8 +182,6 @@ function Conversation({ row, to }: { row: RoomRow; to: RoomRoute }): JSX.Element
     const view = useMemo(() => (runs ? viewOf(row.id) : noView(keptRoom.value?.room === row.id ? keptRoom.value.items : [])), [row.id, runs]);
     const { actions, doing, popups } = useActions(row, view, undefined);
     const people = usePeople(row, view);
-    const [dropping, setDropping] = useState(false);
-    const depth = useRef(0);
     const rights = rightsOf(row.id);
     const locked = useComposerLock(row);
     useEffect(() => {
@@ -205,28 +204,10 @@ function Conversation({ row, to }: { row: RoomRow; to: RoomRoute }): JSX.Element
         handOn(row.id, row.successor);
         handFilesOn(row.id, row.successor);
     }, [row.successor]);
-    const key = draftKey(row.id);
+    const [onFiles, target] = useDrop(draftKey(row.id), row.name, writes);
     return (
         <>
-            <main
-                class={dropping ? "main dropping" : "main"} aria-label={row.name}
-                onDragEnter={(event) => {
-                    if (!event.dataTransfer?.types.includes("Files")) return;
-                    depth.current++;
-                    setDropping(true);
-                }}
-                onDragLeave={() => {
-                    if (--depth.current <= 0) setDropping(false);
-                }}
-                onDragOver={(event) => event.preventDefault()}
-                onDrop={(event) => {
-                    event.preventDefault();
-                    depth.current = 0;
-                    setDropping(false);
-                    const files = [...(event.dataTransfer?.files ?? [])];
-                    if (files.length > 0 && rights?.send) addFiles(key, files);
-                }}
-            >
+            <main class="main" aria-label={row.name} {...onFiles}>
                 <PhoneTitle>{row.name}</PhoneTitle>
                 <Strip />
                 <Header row={row} shown={to.panel} />
@@ -249,7 +230,7 @@ function Conversation({ row, to }: { row: RoomRow; to: RoomRoute }): JSX.Element
                 <TrustHere row={row} />
                 <Composer row={row} rights={rights} view={view} thread={undefined} {...doing} people={people} locked={locked} />
                 {popups}
-                {dropping && <div class="drop"><Icon name="image-up" /><b>{t("upload.drop", { name: row.name })}</b></div>}
+                {target}
             </main>
             {to.panel && runs && <Boundary pane="panel" of={to.panel}><Panel row={row} shown={to.panel} /></Boundary>}
         </>

@@ -52,8 +52,10 @@ export function Lightbox({ room, thread, key_: first }: { room: string; thread: 
     const [menu, open, shut] = useAnchor();
     useLayoutEffect(() => {
         const before = document.activeElement;
-        dialog.current?.showModal();
+        const shown = dialog.current;
+        shown?.showModal();
         return () => {
+            shown?.close(); // while it is open, nothing behind it takes the focus
             if (before instanceof HTMLElement && before.isConnected) before.focus();
         };
     }, []);

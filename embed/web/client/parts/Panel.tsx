@@ -16,6 +16,7 @@ import { ticketOf } from "../stores/ticket.ts";
 import { handFilesOn } from "../stores/uploads.ts";
 import { inviteTo, jumping, personCard, reporting } from "../stores/ui.ts";
 import { Composer } from "./Composer.tsx";
+import { type Listeners, useDrop } from "./Drop.tsx";
 import { RoomFace, useAnchor } from "./faces.tsx";
 import type { Counts } from "./Files.tsx";
 import { useComposerLock } from "./Locked.tsx";
@@ -46,9 +47,9 @@ export function Panel({ row, shown }: { row: RoomRow; shown: string }): JSX.Elem
     return <Details row={row} tab={shown === "members" || shown === "settings" ? shown : "details"} key={key} />;
 }
 
-function Frame({ label, title, back, children }: { label: string; title: ComponentChildren; back?: string | undefined; children: ComponentChildren }): JSX.Element {
+function Frame({ label, title, back, children, on }: { label: string; title: ComponentChildren; back?: string | undefined; children: ComponentChildren; on?: Listeners }): JSX.Element {
     return (
-        <aside class="panel" aria-label={label}>
+        <aside class="panel" aria-label={label} {...on}>
             <header class="bar">
                 {back && <IconButton icon="arrow-left" flip label={t("room.back")} onClick={() => panel(back)} />}
                 <h2>{title}</h2>
@@ -92,12 +93,28 @@ function Details({ row, tab }: { row: RoomRow; tab: (typeof TABS)[number] }): JS
     );
 }
 
+/** What is pinned in a room, as that changes. */
+function usePinned(room: string): readonly string[] {
+    const [pins, setPins] = useState<readonly string[]>(settingsOf(room)?.pinned ?? []);
+    useEffect(() => {
+        const look = (): void => setPins((before) => {
+            const now = settingsOf(room)?.pinned ?? [];
+            return now.join() === before.join() ? before : now;
+        });
+        look();
+        return the().engine.on("timeline", (of) => {
+            if (of === room) look();
+        });
+    }, [room]);
+    return pins;
+}
+
 const LOUD = ["all", "mentions", "mute"] as const;
 
 function About({ row }: { row: RoomRow }): JSX.Element {
     const { commands } = the();
     const rights = rightsOf(row.id);
-    const settings = settingsOf(row.id);
+    const pins = usePinned(row.id);
     const [loudness, setLoudness] = useState(commands.loudness(row.id));
     const [at, open, close] = useAnchor();
     const [counts, setCounts] = useState<Counts>({ files: "", threads: "" });
@@ -117,7 +134,7 @@ function About({ row }: { row: RoomRow }): JSX.Element {
                 <button type="button" disabled={!rights?.invite} onClick={() => (inviteTo.value = row.id)}><Icon name="user-plus" /><span>{t("panel.invite")}</span></button>
                 <button type="button" onClick={() => copied(link)}><Icon name="link" /><span>{t("panel.share")}</span></button>
             </div>
-            <button type="button" class="it" onClick={() => panel("pinned")}><Icon name="pin" /><span>{t("panel.pinned")}</span><span class="val">{settings?.pinned.length || ""}<Icon name="chevron-right" flip /></span></button>
+            <button type="button" class="it" onClick={() => panel("pinned")}><Icon name="pin" /><span>{t("panel.pinned")}</span><span class="val">{pins.length || ""}<Icon name="chevron-right" flip /></span></button>
             <button type="button" class="it" onClick={() => panel("files")}><Icon name="folder-down" /><span>{t("panel.files")}</span><span class="val">{counts.files}<Icon name="chevron-right" flip /></span></button>
             <button type="button" class="it" onClick={() => (jumping.value = row.id)}><Icon name="calendar" /><span>{t("jump.title")}</span></button>
             <button type="button" class="it" onClick={() => panel("threads")}><Icon name="message-square-text" /><span>{t("room.threads")}</span><span class="val">{counts.threads}<Icon name="chevron-right" flip /></span></button>
@@ -164,13 +181,19 @@ function ThreadPanel({ row, root }: { row: RoomRow; root: string }): JSX.Element
     const { actions, doing, popups } = useActions(row, view, root);
     const people = usePeople(row, view);
     const locked = useComposerLock(row);
-    useEffect(() => void view.open(), [view]);
+    useEffect(() => {
+        void view.enter();
+        return () => view.leave();
+    }, [view]);
     useRoot(row.id, root, view);
+    const rights = rightsOf(row.id);
+    const [onFiles, target] = useDrop(draftKey(row.id, root), t("thread.label"), rights?.send === true && !locked);
     return (
-        <Frame label={t("thread.label")} title={<>{t("thread.label")} <span class="small sub light">· {row.name}</span></>} back="threads">
+        <Frame label={t("thread.label")} title={<>{t("thread.label")} <span class="small sub light">· {row.name}</span></>} back="threads" on={onFiles}>
             <TimelineView view={view} actions={actions} label={t("thread.messages")} />
-            <Composer row={row} rights={rightsOf(row.id)} view={view} thread={root} {...doing} people={people} locked={locked} />
+            <Composer row={row} rights={rights} view={view} thread={root} {...doing} people={people} locked={locked} />
             {popups}
+            {target}
         </Frame>
     );
 }
@@ -225,7 +248,7 @@ function Threads({ row }: { row: RoomRow }): JSX.Element {
 
 function Pinned({ row }: { row: RoomRow }): JSX.Element {
     const [list, setList] = useState<readonly Message[]>();
-    const pins = settingsOf(row.id)?.pinned ?? [];
+    const pins = usePinned(row.id);
     useEffect(() => {
         let current = true;
         void messagesById(the().engine, row.id, [...pins].reverse()).then((found) => current && setList(found));

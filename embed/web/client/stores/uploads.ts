@@ -66,6 +66,14 @@ export async function loadFiles(): Promise<void> {
     channel?.addEventListener("message", ({ data }: MessageEvent<{ draft: string; files: Attached }>) => show(data.draft, data.files));
     const found = (await kv.get<Attached>("kv", "attached").catch(() => undefined)) ?? [];
     for (const draft of new Set(found.map((each) => each.draft))) show(draft, found.filter((each) => each.draft === draft));
+    for (const name of ["dragover", "drop"] as const) addEventListener(name, keepPage);
+}
+
+/** A browser opens a file in the place of the page when it is let go where nobody takes it. */
+function keepPage(event: DragEvent): void {
+    if (event.defaultPrevented || !event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    event.dataTransfer.dropEffect = "none";
 }
 
 /** Put files beside the text; what is too large says so at once. */
