@@ -92,7 +92,7 @@ function RowMenu({ row, at, onClose }: { row: RoomRow; at: DOMRect; onClose: () 
     const unread = row.badge.count > 0 || row.badge.dot;
     const read = async (): Promise<void> => {
         const last = engine.room(row.id)?.getLiveTimeline().getEvents().at(-1)?.getId();
-        if (last) await commands.markRead(row.id, last, undefined, true);
+        if (last) await commands.markRead(row.id, last, undefined, settings.value.receipts);
         await commands.markUnread(row.id, false);
     };
     return (

@@ -74,6 +74,9 @@ const told = <T>(asked: Promise<T>): Promise<T> =>
 /** The person whose profile this is. */
 export const personIn = (user: string, { displayname, avatar_url }: Json): Person => ({ id: user, name: clean(displayname, 80) || localpart(user), avatar: textOf(avatar_url) || undefined });
 
+/** What is in no thread. */
+export const MAIN = "main";
+
 export class Commands {
     constructor(readonly engine: Engine) {}
 
@@ -281,11 +284,11 @@ export class Commands {
         void this.#ask("PUT", path, typing ? { typing, timeout: 20_000 } : { typing }).catch(() => undefined);
     }
 
-    /** Everything up to the event is read. */
+    /** Everything up to the event is read: in one thread, in `main`, or, without one, in all of the room. */
     async markRead(room: string, event: string, thread: string | undefined, shown: boolean): Promise<void> {
         const type = shown ? "m.read" : "m.read.private";
         if (thread) await this.#ask("POST", `/rooms/${enc(room)}/receipt/${type}/${enc(event)}`, { thread_id: thread });
-        else await this.#ask("POST", `/rooms/${enc(room)}/read_markers`, { "m.fully_read": event, [type]: event });
+        if (!thread || thread === MAIN) await this.#ask("POST", `/rooms/${enc(room)}/read_markers`, { "m.fully_read": event, ...(!thread && { [type]: event }) });
     }
     markUnread = (room: string, unread: boolean): Promise<unknown> => this.setRoomData(room, "m.marked_unread", { unread });
 

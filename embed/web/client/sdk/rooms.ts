@@ -110,6 +110,8 @@ export function roomRow(engine: Engine, room: Room, direct: Map<string, string>)
     const avatarMember = person ? room.getMember(person) : undefined;
     const tags = room.tags;
     const others = companions(room, engine);
+    // A thread may be known by its count alone.
+    const threads = Math.max(room.getThreads().filter((thread) => room.getThreadUnreadNotificationCount(thread.id) > 0).length, Number(room.hasThreadUnreadNotification()));
     return {
         id: room.roomId,
         name: roomName(room, person, others),
@@ -128,7 +130,7 @@ export function roomRow(engine: Engine, room: Room, direct: Map<string, string>)
             muted: quiet,
             unread: !read,
             markedUnread,
-            read: mine || read,
+            read: (mine || read) && threads === 0,
             upgraded: successor !== undefined && engine.client.getRoom(successor)?.getMyMembership() === "join",
         }),
         favourite: "m.favourite" in tags,
@@ -151,7 +153,7 @@ export function roomRow(engine: Engine, room: Room, direct: Map<string, string>)
                       .map((event) => event.getStateKey() ?? "")
                 : [],
         faces: person || others.length < 2 ? [] : others.slice(0, 2),
-        threads: room.getThreads().filter((thread) => room.getThreadUnreadNotificationCount(thread.id) > 0).length,
+        threads,
         joinRule: String(content<{ join_rule: string }>(room, "m.room.join_rules").join_rule ?? "invite"),
     };
 }

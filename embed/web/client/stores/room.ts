@@ -1,6 +1,7 @@
 // The open conversation: a window of its timeline, the read line, what is being answered or changed.
 
 import { signal, type Signal } from "@preact/signals";
+import { MAIN } from "../sdk/commands.ts";
 import { rights, roomSettings, members, type RoomSettings } from "../sdk/rooms.ts";
 import { Timeline } from "../sdk/timeline.ts";
 import type { Item, Member, Message, Rights } from "../sdk/types.ts";
@@ -152,13 +153,23 @@ export class RoomView {
     /** The last event that is read. Another client may have sent a receipt only, and that is later then. */
     #unreadFrom(): string | undefined {
         const { engine } = the();
-        const room = this.thread ? null : engine.room(this.roomId);
+        const room = engine.room(this.roomId);
+        if (this.thread) {
+            // The SDK takes a thread for read that is older than the first receipt of any other.
+            const thread = room?.getThread(this.thread);
+            const events = thread?.events ?? [];
+            const receipt = thread?.getReadReceiptForUserId(engine.userId)?.eventId;
+            const whole = room?.getLastUnthreadedReceiptFor(engine.userId)?.ts ?? 0;
+            const last = Math.max(events.findIndex((event) => event.getId() === receipt), events.findLastIndex((event) => event.getTs() <= whole));
+            return events[last]?.getId() ?? this.thread;
+        }
         const mark = room?.getAccountData("m.fully_read")?.getContent()["event_id"] as string | undefined;
         const receipt = room?.getEventReadUpTo(engine.userId) ?? undefined;
         return mark && (!receipt || room?.findEventById(mark) || !room?.findEventById(receipt)) ? mark : receipt;
     }
 
     get #unread(): boolean {
+        if (this.thread) return (the().engine.room(this.roomId)?.getThreadUnreadNotificationCount(this.thread) ?? 0) > 0;
         const badge = rooms.value.get(this.roomId)?.badge;
         return badge !== undefined && (badge.count > 0 || badge.dot);
     }
@@ -231,14 +242,17 @@ export class RoomView {
         const event = this.#receipt;
         if (!event || event === this.#sent || !event.startsWith("$")) return;
         const { engine, commands } = the();
-        if (!this.thread && engine.room(this.roomId)?.getEventReadUpTo(engine.userId) === event && engine.room(this.roomId)?.getUnreadNotificationCount() === 0) {
+        const room = engine.room(this.roomId);
+        if (!this.thread && room?.getEventReadUpTo(engine.userId) === event && room.getRoomUnreadNotificationCount() === 0) {
             this.#sent = event;
             return;
         }
         this.#sent = event;
         this.#receipt = undefined;
-        commands.markRead(this.roomId, event, this.thread, settings.value.receipts).catch(() => (this.#sent = undefined));
-        if (engine.room(this.roomId)?.getAccountData("m.marked_unread")?.getContent()["unread"] === true) {
+        // While something waits in a thread, it is not read with what is beside it.
+        const thread = this.thread ?? (room?.hasThreadUnreadNotification() ? MAIN : undefined);
+        commands.markRead(this.roomId, event, thread, settings.value.receipts).catch(() => (this.#sent = undefined));
+        if (room?.getAccountData("m.marked_unread")?.getContent()["unread"] === true) {
             void commands.markUnread(this.roomId, false).catch(() => undefined);
         }
     }
