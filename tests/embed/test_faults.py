@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.embed.people import local, nothing_kept, pair, person, until
+from tests.embed.people import PASSWORD, local, nothing_kept, pair, person, until
+from tests.support.client import Client, becomes, eventually
+from tests.support.faultproxy import FaultProxy
 from tests.support.fixtures import StartServer
 from tests.support.server import Server
 
@@ -59,6 +61,57 @@ async def test_an_unsent_message_outlives_a_reload_and_a_restart(browser: Browse
     await ada.page.unroute("**/send/**")
     await maya.sees("kept on disk")
     assert await maya.page.get_by_role("log").get_by_text("kept on disk").count() == 1
+
+
+ROUNDS, EACH = 10, 20
+SHOWN = """() => [...document.querySelectorAll("[role=log] li.msg")].flatMap((row) =>
+    /^(heard|said) \\d+ \\d+$/.test(row.querySelector(".plain")?.textContent ?? "") ? [row.querySelector(".plain").textContent] : [])"""
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_a_line_that_is_cut_again_and_again_loses_and_doubles_nothing(
+    browser: Browser, server: Server, anonymous: Client
+) -> None:
+    with FaultProxy.running(int(server.url.rpartition(":")[2])) as proxy:
+        ada = await person(browser, f"http://localhost:{proxy.port}", "ada", viewport={"width": 1200, "height": 800})
+        mine = await anonymous.anonymous().register(ada.name, PASSWORD)
+        maya = await anonymous.anonymous().register(f"maya.{ada.name}")
+        room = await mine.shared_room(maya, name="Garden")
+        await maya.send(room, "the first")
+        await ada.sign_in()
+        await ada.page.goto(f"{ada.url}/#/room/{room}")
+        await ada.sees("the first")
+        heard, said = [], []
+        for round_ in range(ROUNDS):
+            for number in range(EACH - 1):
+                heard.append(f"heard {round_} {number}")
+                await maya.send(room, heard[-1])
+            said.append(f"said {round_} {EACH}")
+            await ada.say(said[-1])
+            proxy.reset()
+
+        async def there() -> list[str]:
+            chunk = (await maya.messages(room, limit=300))["chunk"]
+            return [event["content"]["body"] for event in reversed(chunk) if event["type"] == "m.room.message"][1:]
+
+        async def count() -> int:
+            return len(await there())
+
+        # As it was taken, each once: on the server, and on the page, which has the newest of it.
+        await becomes(count, ROUNDS * EACH)
+        taken = await there()
+        assert [text for text in taken if text in heard] == heard
+        assert [text for text in taken if text in said] == said
+
+        async def as_taken() -> bool:
+            shown = await ada.page.evaluate(SHOWN)
+            return len(shown) >= EACH and shown == taken[-len(shown) :]
+
+        await eventually(as_taken)
+        await ada.page.reload()
+        await ada.sees(heard[-1])
+        await eventually(as_taken)
+        assert ada.faults == []
 
 
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)

@@ -22,6 +22,8 @@ export interface EngineEvents {
     /** Something in the timeline of this room changed: events, receipts, reactions, decryption. */
     timeline: string;
     typing: string;
+    /** What came in this room meanwhile was more than the server tells at once: some of it was left out. */
+    gap: string;
     members: string;
     status: Status;
     ready: undefined;
@@ -150,6 +152,8 @@ export class Engine extends Emitter<EngineEvents> {
             if (this.answered || state !== SyncState.Syncing) return;
             this.answered = true;
             this.emit("answered", undefined);
+            // What an earlier page sent may have come before the end that is known here.
+            for (const room of client.getRooms()) this.emit("gap", room.roomId);
         });
         client.on(ClientEvent.Room, (room) => {
             room.on(RoomEvent.UnreadNotifications, () => this.touch(room.roomId));
@@ -177,7 +181,10 @@ export class Engine extends Emitter<EngineEvents> {
         };
         client.on(RoomEvent.Receipt, (_, room) => both(room));
         client.on(RoomEvent.Redaction, (_, room) => both(room));
-        client.on(RoomEvent.TimelineReset, (room) => both(room));
+        client.on(RoomEvent.TimelineReset, (room) => {
+            both(room);
+            if (room) this.emit("gap", room.roomId);
+        });
         for (const name of [RoomEvent.Name, RoomEvent.Tags, RoomEvent.MyMembership, RoomEvent.AccountData] as const) {
             client.on(name as RoomEvent.Name, (first: unknown, second?: unknown) => {
                 const room = [first, second].find((value): value is Room => isRoom(value));

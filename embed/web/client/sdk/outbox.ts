@@ -19,6 +19,7 @@ const STALE = "stale";
 const WITHDRAWN_MS = 30 * STALE_MS;
 /** So many files go up at a time. */
 const UPLOADS = 3;
+const ECHO_MS = 3_000; // what the server has taken comes back within this, unless it was left out
 
 export type Encrypt = (roomId: string, type: string, content: Record<string, unknown>) => Promise<{ type: string; content: Record<string, unknown> }>;
 /** Uploads the entry's file and puts its address into the content. */
@@ -45,6 +46,7 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     /** Nothing goes out before what was left by an earlier page is there: that is older. */
     #loaded = false;
     #withdrawn = new Map<string, Entry>();
+    #gaps = new Map<string, number>(); // when the server last left something out, by room
     encrypt: Encrypt | undefined;
     sendFile: SendFile | undefined;
 
@@ -63,6 +65,7 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
             entry.eventId = event.getId();
             this.#end(entry);
         });
+        engine.on("gap", (room) => this.#gaps.set(room, Date.now()) && this.of(room).forEach((entry) => this.#afterGap(entry)));
         engine.on("status", (status) => {
             if (status === "streaming" || status === "polling") this.hurry();
         });
@@ -316,6 +319,11 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
         this.#run(entry.room);
     }
 
+    /** What came meanwhile was left out, perhaps its echo too: it does not stand at the end for ever. */
+    #afterGap(entry: Entry): void {
+        if (!this.leader && entry.state === "sent" && (this.#gaps.get(entry.room) ?? 0) >= entry.at) setTimeout(() => this.#entries.includes(entry) && this.#end(entry), ECHO_MS);
+    }
+
     #forget(entry: Entry): void {
         void forget(this.engine.userId, entry);
     }
@@ -407,6 +415,7 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
             this.#known(entry);
             if (client.getRoom(entry.room)?.findEventById(answer.event_id)) this.#end(entry);
             else this.#keep(entry);
+            this.#afterGap(entry);
             return 0;
         } catch (error) {
             return this.#failed(entry, error, before);

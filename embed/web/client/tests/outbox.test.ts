@@ -30,10 +30,12 @@ class Server {
     #come: ((found: Try) => void)[] = [];
     #had: Try[] = [];
     #hear: ((event: object) => void)[] = [];
+    /** The server leaves out what came in a room meanwhile. */
+    gap: (room: string) => void = () => undefined;
 
     readonly engine = {
         userId: `@${crypto.randomUUID()}:b`,
-        on: () => undefined,
+        on: (name: string, hear: (room: string) => void) => name === "gap" && (this.gap = hear),
         answered: true,
         room: () => null,
         client: {
@@ -349,4 +351,36 @@ test("what another tab takes back after it was sent and seen is removed", async 
     assert.deepEqual(box.all, []);
     box.cancel(slip.txn); // said before that tab had heard of it
     assert.deepEqual((await server.next()).content, { redacts: "$1" });
+});
+
+test("what the server has taken does not stand at the end when its echo was left out", async (context) => {
+    context.mock.timers.enable({ apis: ["setTimeout"] });
+    const server = new Server();
+    const box = await opened(server);
+    say(box, "before the gap");
+    (await server.next()).answer("$1");
+    await Promise.resolve();
+    say(box, "in the gap");
+    const second = await server.next();
+    server.gap("!elsewhere");
+    context.mock.timers.tick(10_000);
+    assert.equal(box.all.length, 2, "another room's");
+    server.gap("!r");
+    second.answer("$2");
+    while (box.all[1]?.state !== "sent") await Promise.resolve();
+    context.mock.timers.tick(2_000);
+    assert.equal(box.all.length, 2, "the echo may come yet");
+    context.mock.timers.tick(1_000);
+    assert.equal(box.all.length, 0);
+    // One that comes after it waits for its echo as ever.
+    context.mock.timers.tick(1);
+    await new Promise((done) => setImmediate(done));
+    const third = say(box, "after the gap");
+    third.at = Date.now() + 1;
+    (await server.next()).answer("$3");
+    while (box.all[0]?.state !== "sent") await Promise.resolve();
+    context.mock.timers.tick(10_000);
+    assert.equal(box.all.length, 1);
+    server.tell(third.txn, "$3");
+    assert.equal(box.all.length, 0);
 });
