@@ -163,6 +163,9 @@ interface Props {
     actions: Actions;
 }
 
+/** What somebody has written, beside a file or by itself. */
+export const written = (body: Body): string => (body.type === "text" ? body.text : "caption" in body ? body.caption : "");
+
 const bodyWords = (body: Body): string =>
     body.type === "text" ? body.text : body.type === "gone" ? t("message.gone") : body.type === "locked" ? t("locked.closed") : body.type === "other" || body.type === "place" ? body.text : `${t(`media.${body.type}`)} ${body.media.name} ${body.caption}`;
 
@@ -198,6 +201,7 @@ export const MessageRow = memo(function MessageRow({ message, first, next, last,
                 )}
                 {!mine && !first && <time class="gut" title={full(message.time)}>{clock(message.time)}</time>}
                 <div class={bubble}>
+                    {mine && !last && message.state === "sent" && message.readers.length === 0 && <time class="gut" title={full(message.time)}>{clock(message.time)}</time>}
                     {message.quote && <QuoteView quote={message.quote} jump={actions.jump} />}
                     <BodyView body={body} message={message} actions={actions} />
                     {body.type === "text" && body.text.includes("://") && settings.value.previews && <LinkPreview text={body.text} room={actions.roomId} />}

@@ -6,13 +6,14 @@ import { Icon } from "../../ui/Icon.tsx";
 import { t, tt } from "../i18n/t.ts";
 import { day as dayText, full } from "../render/dates.ts";
 import { group, walled } from "../render/group.ts";
+import { copied } from "../pages/Room.tsx";
 import { panel } from "../routes.ts";
 import type { Happening, Item, Message } from "../sdk/types.ts";
 import { app, me } from "../stores/app.ts";
 import { withEarly } from "../stores/early.ts";
 import { keptRoom, type RoomView } from "../stores/room.ts";
 import { settings } from "../stores/settings.ts";
-import { type Actions, MessageRow, SealedRow, Seen } from "./Message.tsx";
+import { type Actions, MessageRow, SealedRow, Seen, written } from "./Message.tsx";
 import { TimelineSkeleton } from "./Skeleton.tsx";
 
 const NEAR_PX = 1_500;
@@ -377,14 +378,13 @@ function keys(event: KeyboardEvent, view: RoomView, actions: Actions, setFocused
     const message = view.items.value.find((item): item is Message => item.kind === "message" && item.key === row.dataset["key"]);
     if (!message || !(event.target as Element).matches(".b")) return;
     const rect = row.querySelector(".bub")?.getBoundingClientRect() ?? row.getBoundingClientRect();
+    const text = written(message.body);
+    const there = settings.value.letters && message.body.type !== "gone";
     const run: Record<string, () => void> = {
         Enter: () => actions.menu(message, rect),
-        ...(settings.value.letters && {
-            KeyR: () => actions.reply(message),
-            KeyT: () => actions.thread || panel(`thread:${message.id || message.key}`),
-            KeyE: () => actions.pick(message, rect),
-            KeyC: () => void navigator.clipboard.writeText(message.body.type === "text" ? message.body.text : ""),
-        }),
+        ...(there && actions.mayReact && { KeyR: () => actions.reply(message), KeyE: () => actions.pick(message, rect) }),
+        ...(there && { KeyT: () => actions.thread || panel(`thread:${message.id || message.key}`) }),
+        ...(there && text && { KeyC: () => copied(text) }),
     };
     const act = run[event.code];
     if (!act) return;
