@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.embed.people import PASSWORD, local, person
-from tests.support.client import Client
+from tests.support.client import Client, becomes
 from tests.support.fixtures import fresh
 from tests.support.server import Server
 
@@ -76,3 +76,68 @@ async def test_a_new_account_on_a_telephone_is_told_where_to_begin(
     await maya.page.evaluate("location.hash = '#/'")
     await maya.page.get_by_role("link", name="Bees").wait_for()
     assert maya.faults == []
+
+
+# long: one walk in one browser, because each further one takes seconds
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_invitations_are_declined_and_people_ignored(
+    browser: Browser, server: Server, anonymous: Client
+) -> None:
+    ada = await person(browser, local(server), "ada")
+    mine = await anonymous.anonymous().register(ada.name, PASSWORD)
+    maya = await anonymous.anonymous().register(f"maya.{ada.name}")
+    room = await mine.shared_room(maya, name="Garden")
+    await ada.sign_in()
+    page = ada.page
+
+    async def invited(name: str) -> str:
+        made = await maya.create_room(name=name, preset="private_chat", topic=f"of the {name}")
+        await maya.ok("POST", f"/rooms/{made}/invite", {"user_id": mine.user_id})
+        return made
+
+    async def membership(of: str) -> str:
+        return str((await maya.state(of, "m.room.member", mine.user_id))["membership"])
+
+    async def ignored() -> bool:
+        path = f"/user/{mine.user_id}/account_data/m.ignored_user_list"
+        reply = await mine.request("GET", path)
+        return reply.status == 200 and maya.user_id in reply.body["ignored_users"]
+
+    # One of two is declined on its page, the other among all.
+    first, second = await invited("Shed"), await invited("Attic")
+    await page.get_by_role("link", name="2 invitations").click()
+    await page.get_by_role("heading", name="2 invitations").wait_for()
+    await page.get_by_role("main").get_by_role("button", name="Shed").click()
+    await page.get_by_text("of the Shed").wait_for()
+    await page.get_by_role("button", name="Decline", exact=True).first.click()
+    await becomes(lambda: membership(first), "leave")
+    await page.get_by_role("link", name="1 invitation").click()
+    await page.get_by_role("main").get_by_role("button", name="Decline").click()
+    await becomes(lambda: membership(second), "leave")
+    await page.get_by_text("No invitations").wait_for()
+    await page.get_by_role("link", name="1 invitation").wait_for(state="detached")
+    # Who invites what one does not want is ignored with it; what they say is not shown from then on.
+    await maya.send(room, "said before")
+    await page.goto(f"{ada.url}/#/room/{room}")
+    await ada.sees("said before")
+    third = await invited("Loft")
+    await page.get_by_role("link", name="1 invitation").click()
+    await page.get_by_role("main").get_by_role("button", name="Loft").click()
+    await page.get_by_role("button", name="Ignore maya").click()
+    await becomes(lambda: membership(third), "leave")
+    await becomes(ignored, True)
+    await page.goto(f"{ada.url}/#/room/{room}")
+    await ada.composer.wait_for()
+    await ada.message("said before").wait_for(state="detached")
+    await maya.send(room, "said to the wall")
+    await ada.say("is it quiet?")
+    await ada.sent("is it quiet?")
+    assert await page.get_by_role("log").get_by_text("said to the wall").count() == 0
+    # Once they are heard again, all of it is there.
+    await page.goto(f"{ada.url}/#/settings/privacy")
+    await page.get_by_role("button", name="Stop ignoring").click()
+    await page.locator("p", has_text="Nobody").wait_for()
+    await becomes(ignored, False)
+    await page.goto(f"{ada.url}/#/room/{room}")
+    await ada.sees("said before")
+    assert ada.faults == []
