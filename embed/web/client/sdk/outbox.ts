@@ -46,7 +46,7 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
     /** Nothing goes out before what was left by an earlier page is there: that is older. */
     #loaded = false;
     #withdrawn = new Map<string, Entry>();
-    #gaps = new Map<string, number>(); // when the server last left something out, by room
+    #missed = new WeakSet<Entry>(); // those whose echo the server may have left out
     encrypt: Encrypt | undefined;
     sendFile: SendFile | undefined;
 
@@ -65,7 +65,7 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
             entry.eventId = event.getId();
             this.#end(entry);
         });
-        engine.on("gap", (room) => this.#gaps.set(room, Date.now()) && this.of(room).forEach((entry) => this.#afterGap(entry)));
+        engine.on("gap", (room) => this.of(room).forEach((entry) => (this.#missed.add(entry), this.#afterGap(entry))));
         engine.on("status", (status) => {
             if (status === "streaming" || status === "polling") this.hurry();
         });
@@ -321,7 +321,7 @@ export class Outbox extends Emitter<{ change: string; failed: Entry }> {
 
     /** What came meanwhile was left out, perhaps its echo too: it does not stand at the end for ever. */
     #afterGap(entry: Entry): void {
-        if (!this.leader && entry.state === "sent" && (this.#gaps.get(entry.room) ?? 0) >= entry.at) setTimeout(() => this.#entries.includes(entry) && this.#end(entry), ECHO_MS);
+        if (!this.leader && entry.state === "sent" && this.#missed.has(entry)) setTimeout(() => this.#entries.includes(entry) && this.#end(entry), ECHO_MS);
     }
 
     #forget(entry: Entry): void {
