@@ -201,4 +201,11 @@ async def test_an_answer_in_a_thread_waits_until_the_thread_is_read(
     await thread.locator("li.new + li.msg").get_by_text("I do").wait_for()
     await threads.wait_for(state="detached")
     await garden.waits()
+    # What waits there is read with the room where that is what one asks for.
+    await cellar.link.click()
+    await ada.composer.wait_for()
+    await maya.send(room, {"msgtype": "m.text", "body": "and the roses", "m.relates_to": relation})
+    await garden.waits("1")
+    await garden.choose("Mark as read")
+    await garden.waits()
     assert ada.faults == []

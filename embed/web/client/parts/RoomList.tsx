@@ -91,8 +91,9 @@ function RowMenu({ row, at, onClose }: { row: RoomRow; at: DOMRect; onClose: () 
     const { commands, engine } = the();
     const unread = row.badge.count > 0 || row.badge.dot;
     const read = async (): Promise<void> => {
-        const last = engine.room(row.id)?.getLiveTimeline().getEvents().at(-1)?.getId();
-        if (last) await commands.markRead(row.id, last, undefined, settings.value.receipts);
+        const room = engine.room(row.id);
+        const last = room?.getLiveTimeline().getEvents().at(-1)?.getId();
+        if (last) await commands.markRead(row.id, last, undefined, settings.value.receipts, room?.getLastLiveEvent()?.getId());
         await commands.markUnread(row.id, false);
     };
     return (

@@ -284,11 +284,11 @@ export class Commands {
         void this.#ask("PUT", path, typing ? { typing, timeout: 20_000 } : { typing }).catch(() => undefined);
     }
 
-    /** Everything up to the event is read: in one thread, in `main`, or, without one, in all of the room. */
-    async markRead(room: string, event: string, thread: string | undefined, shown: boolean): Promise<void> {
+    /** Everything up to the event is read: in one thread, in `main`, or, without one, in all of the room, where `last` may be later. */
+    async markRead(room: string, event: string, thread: string | undefined, shown: boolean, last = event): Promise<void> {
         const type = shown ? "m.read" : "m.read.private";
         if (thread) await this.#ask("POST", `/rooms/${enc(room)}/receipt/${type}/${enc(event)}`, { thread_id: thread });
-        if (!thread || thread === MAIN) await this.#ask("POST", `/rooms/${enc(room)}/read_markers`, { "m.fully_read": event, ...(!thread && { [type]: event }) });
+        if (!thread || thread === MAIN) await this.#ask("POST", `/rooms/${enc(room)}/read_markers`, { "m.fully_read": event, ...(!thread && { [type]: last }) });
     }
     markUnread = (room: string, unread: boolean): Promise<unknown> => this.setRoomData(room, "m.marked_unread", { unread });
 
