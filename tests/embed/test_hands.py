@@ -189,6 +189,11 @@ async def has_focus(page: Page, what: str, word: str) -> None:
     await eventually(has)
 
 
+# Whether it stands within the pop-up that it belongs to.
+INSIDE = """(each) => {
+    const [one, all] = [each, each.closest(".emoji")].map((node) => node.getBoundingClientRect());
+    return one.left >= all.left && one.right <= all.right;
+}"""
 # To its place, and a frame later, when the page has heard of it.
 SCROLL = """async (each) => {
     each.scrollTop = 120;
@@ -295,6 +300,7 @@ async def test_keys_at_a_desk(browser: Browser, server: Server, anonymous: Clien
     await page.get_by_role("dialog", name="Keyboard").get_by_role("button", name="Close").click()
     # Emoji come in the tone of skin that was chosen.
     await page.get_by_role("button", name="Emoji").last.click()
+    assert await page.get_by_role("button", name="Skin tone").evaluate(INSIDE)
     await page.get_by_role("button", name="Skin tone").click()
     await page.get_by_label("Search emoji").fill("waving hand")
     await page.get_by_role("button", name="waving hand").first.click()

@@ -98,4 +98,11 @@ async def test_a_login_that_was_not_ones_own_is_ended(browser: Browser, server: 
     await ada.page.get_by_role("button", name="Continue").click()
     await card.wait_for(state="detached")
     await other.page.get_by_label("User name").wait_for()
+    # What a device is called is asked in a dialog of the page.
+    await ada.page.get_by_title("Rename the device").first.click()
+    naming = ada.page.get_by_role("dialog", name="Rename the device")
+    await naming.get_by_label("Name of the device").fill("The old laptop")
+    await naming.get_by_label("Name of the device").press("Enter")
+    await naming.wait_for(state="detached")
+    await ada.page.get_by_text("The old laptop").wait_for()
     assert ada.faults + other.faults == []

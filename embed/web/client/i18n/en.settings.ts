@@ -17,6 +17,7 @@ export const settings = {
     "devices.end-text": { one: "{n} device will be signed out.", other: "{n} devices will be signed out." },
     "devices.name": "Name of the device",
     "devices.others": "Others",
+    "devices.rename": "Rename the device",
     "devices.text": "Where you are signed in. Do not know one? Sign it out.",
     "devices.this": "This device",
     "devices.unconfirmed": "Not confirmed",

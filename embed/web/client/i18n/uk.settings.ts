@@ -20,6 +20,7 @@ export const settings: Same<typeof en> = {
     "devices.end-text": { one: "Вихід на {n} пристрої.", few: "Вихід на {n} пристроях.", many: "Вихід на {n} пристроях.", other: "Вихід на {n} пристроях." },
     "devices.name": "Назва пристрою",
     "devices.others": "Інші",
+    "devices.rename": "Перейменувати пристрій",
     "devices.text": "Де ви увійшли. Не впізнаєте щось? Вийдіть там.",
     "devices.this": "Цей пристрій",
     "devices.unconfirmed": "Не підтверджено",

@@ -92,7 +92,7 @@ export function Preview({ target, via, row }: { target: string; via: string[]; r
                                     <button type="button" class="btn plain s bad" onClick={() => (reporting.value = { room: row.id, message: undefined })}><Icon name="flag" />{t("panel.report")}</button>
                                 </div>
                             )}
-                            {others.length > 0 && <section aria-label={t("invite.more", { n: others.length })}><div class="cap2">{t("invite.more", { n: others.length })}</div><List rows={others} /></section>}
+                            {others.length > 0 && <section aria-label={t("invite.more", { n: others.length })}><p class="small sub">{t("invite.more", { n: others.length })}</p><List rows={others} /></section>}
                         </>
                     ) : row?.membership === "knock" ? (
                         <>

@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { IconButton, Segments } from "../../ui/controls.tsx";
-import { Avatar } from "../../ui/Avatar.tsx";
+import { Dialog, Field, IconButton, Segments } from "../../ui/controls.tsx";
+import { Avatar, voice } from "../../ui/Avatar.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { useScrolled } from "../../ui/scrolled.ts";
 import "../i18n/settings.ts";
@@ -95,6 +95,7 @@ function Devices(): JSX.Element {
     const [list, setList] = useState<readonly Device[]>([]);
     const [good, setGood] = useState<ReadonlySet<string>>(new Set());
     const [confirm, dialog] = useConfirmed();
+    const [naming, setNaming] = useState<Device>();
     const load = (): void => {
         void attempt(() => account().devices()).then((found) => found && setList(found.sort((a, b) => b.seen - a.seen)));
         void theCrypto()?.confirmedDevices().then(setGood, () => undefined);
@@ -110,16 +111,12 @@ function Devices(): JSX.Element {
             run: () => void confirm((password) => account().deleteDevices(ids, password)).then((done) => done && load()),
         };
     };
-    const rename = async (device: Device): Promise<void> => {
-        const name = prompt(t("devices.name"), device.name);
-        if (name) await attempt(() => account().renameDevice(device.id, name)).then(load);
-    };
     const chip = (id: string): JSX.Element | null =>
         cryptoState.value !== "ready" ? null : good.has(id) ? <span class="chip ok"><Icon name="shield-check" /><span>{t("devices.yours")}</span></span> : <span class="chip warn"><Icon name="shield-question" /><span>{t("devices.unconfirmed")}</span></span>;
     const row = (device: Device): JSX.Element => (
         <div class="set" key={device.id}>
             <Icon name={/Android|iPhone|iOS|Pixel/i.test(device.name) ? "smartphone" : "monitor"} />
-            <button type="button" class="grow plainly" onClick={() => void rename(device)} title={t("devices.name")}><b>{device.name}</b><small>{[device.seen ? short(device.seen) : "", device.ip, device.id].filter(Boolean).join(" · ")}</small></button>
+            <button type="button" class="grow plainly" onClick={() => setNaming(device)} title={t("devices.rename")}><b>{device.name}</b><small>{[device.seen ? short(device.seen) : "", device.ip, device.id].filter(Boolean).join(" · ")}</small></button>
             {chip(device.id)}
             {device !== own && cryptoState.value === "ready" && !good.has(device.id) && confirmed.value && <button type="button" class="btn s" onClick={() => void attempt(async () => theCrypto()?.ask({ device: device.id })).then(() => go({ page: "verify" }))}>{t("verify.accept")}</button>}
             {device !== own && <IconButton icon="log-out" label={t("devices.end-one", { name: device.name })} onClick={() => end([device.id])} />}
@@ -143,7 +140,25 @@ function Devices(): JSX.Element {
             {others.length > 0 && <div class="sect"><h2 class="h3">{t("devices.others")}</h2><div class="card">{others.map(row)}</div></div>}
             {others.length > 1 && <button type="button" class="btn plain bad above" onClick={() => end(others.map(({ id }) => id))}>{t("devices.end-all")}</button>}
             {dialog}
+            {naming && <Rename device={naming} onClose={() => setNaming(undefined)} onDone={load} />}
         </>
+    );
+}
+
+/** What a device is called, here and in the lists of the user's others. */
+function Rename({ device, onClose, onDone }: { device: Device; onClose: () => void; onDone: () => void }): JSX.Element {
+    const [name, setName] = useState(device.name);
+    const save = async (event: Event): Promise<void> => {
+        event.preventDefault();
+        onClose();
+        if (name.trim()) await attempt(() => account().renameDevice(device.id, name.trim())).then(onDone);
+    };
+    return (
+        <Dialog title={t("devices.rename")} onClose={onClose}
+            footer={<><button type="button" class="btn" onClick={onClose}>{t("cancel")}</button><button type="submit" form="rename" class="btn go" disabled={!name.trim()}>{t("save")}</button></>}
+        >
+            <form id="rename" class="in-dlg" onSubmit={(event) => void save(event)}><Field label={t("devices.name")} value={name} maxLength={100} autofocus onInput={(event) => setName(event.currentTarget.value)} /></form>
+        </Dialog>
     );
 }
 
@@ -186,7 +201,7 @@ function Appearance(): JSX.Element {
             </div>
             <div class="sect"><h2 class="h3">{t("look.conversation")}</h2>
                 <div class="card pad" aria-hidden="true"><ol class="flow">
-                    <li class="msg first"><Avatar id="1" name="Олена Коваль" /><div class="b"><div class="who">Олена Коваль<time>18:12</time></div><div class="bub">Хто відчинить хвіртку в суботу?</div></div></li>
+                    <li class="msg first"><Avatar id="1" name="Олена Коваль" src="/assets/olena.svg" /><div class="b"><div class="who" style={{ "--vc": voice("1") }}>Олена Коваль<time>18:12</time></div><div class="bub">Хто відчинить хвіртку в суботу?</div></div></li>
                     <li class="msg own first"><div class="b"><div class="bub">I can, from half past eight.</div></div></li>
                 </ol></div>
                 <div class="card above-s">

@@ -5,7 +5,7 @@ import { Icon } from "../../ui/Icon.tsx";
 import { useRoving } from "../../ui/roving.ts";
 import { t } from "../i18n/t.ts";
 import { format, go, openRoom, route } from "../routes.ts";
-import { admin, me, openRoomById, rooms } from "../stores/app.ts";
+import { admin, awaySince, loaded, me, openRoomById, rooms } from "../stores/app.ts";
 import { nextUnread, space, spaces, sum, waiting, within } from "../stores/list.ts";
 import { newDialog } from "../stores/ui.ts";
 
@@ -72,7 +72,7 @@ export function Rail(): JSX.Element {
             <div class="end">
                 {admin.value && <Entry icon="server" label={t("nav.admin")} href="#/admin/users" on={page === "admin"} />}
                 <Entry icon="settings" label={t("nav.settings")} href="#/settings/profile" on={page === "settings"} />
-                <a href="#/settings/profile" title={me.value.name}><Face person={me.value} size="2.25rem" back="var(--rail)" /><span class="vh">{t("nav.account", { name: me.value.name })}</span></a>
+                <a href="#/settings/profile" title={me.value.name}><Face person={me.value} size="2.25rem" back="var(--rail)" online={loaded.value && awaySince.value === undefined} /><span class="vh">{t("nav.account", { name: me.value.name })}</span></a>
             </div>
         </nav>
     );
