@@ -80,9 +80,7 @@ async def test_a_new_account_on_a_telephone_is_told_where_to_begin(
 
 # long: one walk in one browser, because each further one takes seconds
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
-async def test_invitations_are_declined_and_people_ignored(
-    browser: Browser, server: Server, anonymous: Client
-) -> None:
+async def test_invitations_are_declined_and_people_ignored(browser: Browser, server: Server, anonymous: Client) -> None:
     ada = await person(browser, local(server), "ada")
     mine = await anonymous.anonymous().register(ada.name, PASSWORD)
     maya = await anonymous.anonymous().register(f"maya.{ada.name}")

@@ -39,7 +39,8 @@ async def test_messages_are_pinned_and_copied_while_they_are_there(
     kind = {"Content-Type": "image/jpeg"}
     data = (MEDIA / "picture.jpg").read_bytes()
     mxc = (await maya.ok("POST", "/_matrix/media/v3/upload", data=data, headers=kind))["content_uri"]
-    picture = {"msgtype": "m.image", "filename": "bed.jpg", "url": mxc, "info": {"mimetype": "image/jpeg", "w": 64, "h": 48}}
+    info = {"mimetype": "image/jpeg", "w": 64, "h": 48}
+    picture = {"msgtype": "m.image", "filename": "bed.jpg", "url": mxc, "info": info}
     await ada.page.add_init_script(COPIED)
     await ada.sign_in()
     page = ada.page
