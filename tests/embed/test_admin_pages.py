@@ -17,7 +17,7 @@ from tests.embed.test_access import violations
 from tests.embed.test_small_screens import look
 from tests.embed.test_support_host import visitor
 from tests.support.admin import OWN, acts, administrator
-from tests.support.client import Client, becomes, eventually, part
+from tests.support.client import Client, Json, becomes, eventually, part
 from tests.support.fixtures import fresh
 from tests.support.media import upload
 from tests.support.server import Server
@@ -340,6 +340,26 @@ async def module_runs(browser: Browser, server: Server, site_id: str, code: str)
         await ada.context.close()
 
 
+def is_kept(settings: Json) -> None:
+    """What was chosen on the page is what the server has."""
+    assert settings["words"] == {"en": {"greeting": "Good day <b>to you</b>"}}
+    assert settings["form"]["fields"] == [{"name": "name"}, *QUESTIONS]
+    assert settings["routing"] == {"mode": "round_robin", "requeue_seconds": 60, "new_case_after_hours": 0}
+    holidays = ["2026-12-25", "2027-01-01"]
+    hours = {"tz": "Europe/Kyiv", "weekly": {"mon": [["09:00", "18:00"]]}, "holidays": holidays}
+    assert (settings["hours"], settings["letters"]) == (hours, {"enabled": True, "after_minutes": 15})
+    assert [settings[name] for name in ("encryption", "keep_query")] == ["on", True]
+    assert (settings["theme"]["scheme"], settings["files"]["types"]) == (
+        "dark",
+        ["image/png", "image/webp"],
+    )
+    plain = ("accounts", "proof_of_work", "conversation_days", "persist")
+    assert [settings[name] for name in plain] == [True, 16, 30, "host"]
+    assert settings["theme"]["launcher"] == 'Ask "us"'
+    assert settings["limits"] == {"messages_per_minute": 30, "visitors_per_hour": 10_000}
+    assert settings["room_template"] == {"name": "{site} {number}", "initial_state": [SHELF]}
+
+
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_sites_are_made_and_changed_before_ones_eyes(browser: Browser, server: Server, anonymous: Client) -> None:
     admin = await administrator(anonymous)
@@ -375,22 +395,7 @@ async def test_sites_are_made_and_changed_before_ones_eyes(browser: Browser, ser
     await page.get_by_role("button", name="Save", exact=True).click()
     await page.get_by_text("Saved.").first.wait_for()
     after = await admin.ok("GET", f"{OWN}/sites/{site_id}")
-    assert after["settings"]["words"] == {"en": {"greeting": "Good day <b>to you</b>"}}
-    assert after["settings"]["form"]["fields"] == [{"name": "name"}, *QUESTIONS]
-    assert after["settings"]["routing"] == {"mode": "round_robin", "requeue_seconds": 60, "new_case_after_hours": 0}
-    holidays = ["2026-12-25", "2027-01-01"]
-    hours = {"tz": "Europe/Kyiv", "weekly": {"mon": [["09:00", "18:00"]]}, "holidays": holidays}
-    assert (after["settings"]["hours"], after["settings"]["letters"]) == (hours, {"enabled": True, "after_minutes": 15})
-    assert [after["settings"][name] for name in ("encryption", "keep_query")] == ["on", True]
-    assert (after["settings"]["theme"]["scheme"], after["settings"]["files"]["types"]) == (
-        "dark",
-        ["image/png", "image/webp"],
-    )
-    plain = ("accounts", "proof_of_work", "conversation_days", "persist")
-    assert [after["settings"][name] for name in plain] == [True, 16, 30, "host"]
-    assert after["settings"]["theme"]["launcher"] == 'Ask "us"'
-    assert after["settings"]["limits"] == {"messages_per_minute": 30, "visitors_per_hour": 10_000}
-    assert after["settings"]["room_template"] == {"name": "{site} {number}", "initial_state": [SHELF]}
+    is_kept(after["settings"])
     await page.get_by_role("button", name="New key").click()
     await page.get_by_role("dialog").get_by_role("button", name="New key").click()
     secret = await page.locator(".secret").inner_text()

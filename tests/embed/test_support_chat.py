@@ -14,7 +14,7 @@ import jwt
 import pytest
 from PIL import Image
 
-from tests.embed.support_chat import Agent, Visitor, host, new_site, page_with
+from tests.embed.support_chat import Agent, Json, Visitor, host, new_site, page_with
 from tests.embed.test_support_host import visitor
 from tests.embed.test_support_identity import claims, keyed
 from tests.support.client import PASSWORD, becomes, part
@@ -249,14 +249,7 @@ async def test_consent_badge_rating_and_erasing(browser: Browser, server: Server
         await frame.wait_for_function(ASKS_IN_VIEW)  # it has grown by a field for what else there is to say
         await frame.get_by_role("button", name="Send", exact=True).first.click()
         await shop.agent.card(desk, "rated 5 of 5")
-        # What comes to an end again is asked about again.
-        await frame.get_by_text("Thank you!").wait_for()
-        await shop.agent.react(desk, card, "🔁")
-        await frame.get_by_text("Thank you!").wait_for(state="detached")
-        await shop.agent.note(desk, card, "!resolve")
-        await frame.get_by_role("radio", name="Awful").click()
-        await frame.get_by_role("button", name="Send", exact=True).first.click()
-        await shop.agent.card(desk, "rated 1 of 5")
+        await _is_asked_again(frame, shop.agent, desk, card)
         await frame.get_by_role("button", name="Menu").click()
         await frame.get_by_role("button", name="Erase my data").click()
         await frame.get_by_role("dialog").get_by_role("button", name="Erase", exact=True).click()
@@ -264,6 +257,17 @@ async def test_consent_badge_rating_and_erasing(browser: Browser, server: Server
         await shop.agent.card(desk, "(erased)")
         await ada.page.reload()
         await (await ada.framed()).get_by_role("button", name="Start chat").wait_for()
+
+
+async def _is_asked_again(frame: Any, agent: Agent, desk: str, card: Json) -> None:
+    """What comes to an end again is asked about again."""
+    await frame.get_by_text("Thank you!").wait_for()
+    await agent.react(desk, card, "🔁")
+    await frame.get_by_text("Thank you!").wait_for(state="detached")
+    await agent.note(desk, card, "!resolve")
+    await frame.get_by_role("radio", name="Awful").click()
+    await frame.get_by_role("button", name="Send", exact=True).first.click()
+    await agent.card(desk, "rated 1 of 5")
 
 
 ASKS_IN_VIEW = """() => {
