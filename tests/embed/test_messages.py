@@ -28,6 +28,7 @@ async def _menu(who: Person, row: Locator) -> list[str]:
     return [text.split("\n")[0] for text in await items.all_inner_texts()]
 
 
+# long: one walk in one browser, because each further one takes seconds
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 async def test_messages_are_pinned_and_copied_while_they_are_there(
     browser: Browser, server: Server, anonymous: Client
