@@ -23,6 +23,12 @@ PASTE = """async (field) => {
     return field.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
 }"""
 
+MANY = """(field) => {
+    const clipboardData = new DataTransfer();
+    for (let n = 0; n < 21; n++) clipboardData.items.add(new File(["a"], `note ${n}.txt`, { type: "text/plain" }));
+    field.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+}"""
+
 
 class Hand:
     """It drags a file from outside the browser, as the browser itself is told of it."""
@@ -88,6 +94,10 @@ async def test_files_are_let_go_and_pasted_where_one_writes(
     await _what_is_said_beside_a_file(ada, maya, room)
     await thread.get_by_role("button", name="Send", exact=True).click()
     await thread.locator("li.msg[data-id^='$']").filter(has_text="note.txt").wait_for()
+    # More than are taken at once.
+    await ada.composer.evaluate(MANY)
+    await page.get_by_text("The first 20 files were taken").wait_for()
+    assert await trays[0].get_by_role("listitem").count() == 20
     # Where one may only read, nothing is offered and nothing is taken.
     await page.goto(f"{ada.url}/#/room/{board}")
     await ada.sees("read this")

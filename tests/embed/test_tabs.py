@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from tests.embed.people import Person, local, pair, person
 from tests.support.server import Server
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, Page
+    from playwright.async_api import Browser, Page, Route
 
 pytestmark = pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 
@@ -27,6 +28,11 @@ HOLDER = """async ([name, answers]) => {
         held();
         return new Promise((end) => { release = end; });
     }));
+}"""
+
+# A page that hears what the tabs say to each other, and when the first one has answered another.
+LISTENS = """(name) => {
+    new BroadcastChannel(name).onmessage = ({ data }) => { window.greeted ||= data.op === "soon"; };
 }"""
 
 
@@ -112,6 +118,39 @@ async def test_what_a_tab_sends_outlives_the_one_that_sends_it(browser: Browser,
     await second.sent("kept 2")
     for who in (second, maya):
         assert await texts(who, "kept") == ["kept 0", "kept 1", "kept 2"]
+        assert who.faults == []
+
+
+async def test_a_tab_that_opens_while_the_first_one_starts_has_the_keys(browser: Browser, server: Server) -> None:
+    first, maya, _ = await pair(browser, server)
+    await maya.write_to(first.name)
+    await maya.say("secret one")
+    await first.accept()
+    await first.sees("secret one")
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        asked.set()
+        await answer.wait()
+        await route.continue_()
+
+    await first.page.route("**/keys/query", hold)
+    await first.page.reload()
+    await asyncio.wait_for(asked.wait(), 60)
+    listener = await first.context.new_page()
+    await listener.goto(f"{first.url}/assets/logo.svg")
+    await listener.evaluate(LISTENS, f"hromada:@{first.name}:{server.name}")
+    tab = Person(first.context, await first.context.new_page(), first.url, first.name)
+    await tab.page.goto(first.page.url)
+    await listener.wait_for_function("window.greeted")
+    answer.set()
+    await tab.sees("secret one")
+    await tab.say("from a tab that came early")
+    await maya.sees("from a tab that came early")
+    await maya.say("secret two")
+    for who in (first, tab):
+        await who.sees("secret two")
+        assert await who.page.get_by_text(re.compile("Waiting for the key|cannot be")).count() == 0
         assert who.faults == []
 
 

@@ -91,8 +91,7 @@ export async function start(root: HTMLElement, session: Session, fresh: "login" 
     if (!leader.first && !following) return elsewhere(root, () => void leader.take().then(async () => start(root, (await stored()) ?? session, fresh)));
     const running = await startApp(session, following);
     const { engine, outbox } = running;
-    if (!following) up.resolve(running);
-    else {
+    if (following) {
         handOver(running);
         void leader.wait().then(async () => {
             running.following = undefined;
@@ -114,6 +113,8 @@ export async function start(root: HTMLElement, session: Session, fresh: "login" 
     render(<Client />, root);
     await prepareCrypto(the(), fresh, following?.machine);
     if (!following) {
+        // Not before: those who follow are told what the machine says, from here on.
+        up.resolve(running);
         await outbox.load();
         handOver(running);
     }

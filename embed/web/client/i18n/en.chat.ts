@@ -182,6 +182,7 @@ export const chat = {
     "upload.drop": "Drop files for {name}",
     "upload.label": "Files to send",
     "upload.large": "Over {size}",
+    "upload.most": "The first {n} files were taken. Send these, then add the others.",
     "upload.percent": "{n} % sent",
     "voice.record": "Record a voice message",
 } as const;

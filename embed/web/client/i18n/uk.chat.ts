@@ -185,6 +185,7 @@ export const chat: Same<typeof en> = {
     "upload.drop": "Відпустіть файли для {name}",
     "upload.label": "Файли до надсилання",
     "upload.large": "Понад {size}",
+    "upload.most": "Узято перші {n} файлів. Надішліть їх, а тоді додайте решту.",
     "upload.percent": "Надіслано {n} %",
     "voice.record": "Записати голосове повідомлення",
 };

@@ -5,7 +5,7 @@ import { signal } from "@preact/signals";
 import * as kv from "../../core/kv.ts";
 import { t } from "../i18n/t.ts";
 import { size } from "../render/dates.ts";
-import { announce, largest } from "./app.ts";
+import { announce, largest, toast } from "./app.ts";
 import { kept } from "./attached.ts";
 
 /** A file that waits in the composer. */
@@ -16,6 +16,9 @@ interface Waiting {
 }
 /** What is on the disk, and what other tabs are told. */
 type Attached = readonly { draft: string; id: string; file: File }[];
+
+/** So many are taken at once. */
+const MOST = 20;
 
 const waiting = signal<ReadonlyMap<string, readonly Waiting[]>>(new Map());
 const channel = "BroadcastChannel" in globalThis ? new BroadcastChannel("hromada.files") : undefined;
@@ -78,9 +81,10 @@ function keepPage(event: DragEvent): void {
 
 /** Put files beside the text; what is too large says so at once. */
 export function addFiles(draft: string, files: readonly File[]): void {
-    const more = files.slice(0, 20).map((file) => made(crypto.randomUUID(), file));
+    const more = files.slice(0, MOST).map((file) => made(crypto.randomUUID(), file));
     change(draft, [...filesOf(draft), ...more]);
     announce(t("upload.added", { n: more.length }));
+    if (files.length > MOST) toast(t("upload.most", { n: MOST }));
 }
 
 export function dropFile(draft: string, id: string): void {
