@@ -172,3 +172,22 @@ async def test_a_tab_that_cannot_be_followed_is_taken_over(browser: Browser, ser
         await second.close()
     await ada.page.goto(f"{ada.url}/")
     await ada.page.get_by_role("link", name=name).wait_for()
+
+
+async def test_a_tab_begins_when_the_one_that_it_could_not_follow_is_gone(browser: Browser, server: Server) -> None:
+    ada = await person(browser, local(server), "ada")
+    await ada.sign_up()
+    name = f"Tabs {ada.name}"
+    await ada.create_room(name)
+    for answers in (False, True):
+        await ada.page.goto(f"{ada.url}/assets/logo.svg")
+        await ada.page.evaluate(HOLDER, [f"hromada:@{ada.name}:{server.name}", answers])
+        second = await ada.context.new_page()
+        await second.goto(f"{ada.url}/")
+        if answers:
+            await second.get_by_text("Hromada is open in another tab").wait_for()
+        # A tab that is being closed may have the lock for a moment still, and says nothing any more.
+        await ada.page.close()
+        await second.get_by_role("link", name=name).click()
+        await second.get_by_role("log").wait_for()
+        ada.page = second

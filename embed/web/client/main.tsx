@@ -87,13 +87,18 @@ export async function start(root: HTMLElement, session: Session, fresh: "login" 
     const leader = await beLeader(session.userId, stop, (channel, word) => void hear(up.promise, channel, word as Word));
     const [kept] = await Promise.all([showKept(session.userId), loadDrafts(), loadFiles(), loadEarly(session.userId)]);
     if (kept) render(<Client />, root);
-    const following = leader.first ? undefined : await join(leader, session);
-    if (!leader.first && !following) return elsewhere(root, () => void leader.take().then(async () => start(root, (await stored()) ?? session, fresh)));
+    const freed = leader.first ? undefined : leader.wait();
+    const following = freed && (await Promise.race([join(leader, session), freed.then(() => undefined)]));
+    if (freed && !following) {
+        // The tab that has it goes, perhaps just now, and the browser has said so: this page begins anew, as the first.
+        void freed.then(() => location.reload());
+        return elsewhere(root, () => void leader.take().then(async () => start(root, (await stored()) ?? session, fresh)));
+    }
     const running = await startApp(session, following);
     const { engine, outbox } = running;
     if (following) {
         handOver(running);
-        void leader.wait().then(async () => {
+        void freed?.then(async () => {
             running.following = undefined;
             await following.rise(() => lead(running, leader.channel as BroadcastChannel));
             up.resolve(running);
