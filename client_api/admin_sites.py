@@ -111,8 +111,8 @@ async def list_blocked(
     api: ClientServices, who: Requester, *, site_id: str, from_: int | None = None, limit: int = DEFAULT_PAGE
 ) -> dict[str, Any]:
     """Visitors whom staff has blocked, the newest case first; `from` is the `next_token` of the page before."""
-    _, limit = paging(0, limit, api.administration.max_page)
-    found = await api.administration.sites.shut_out(site_id, from_, limit)
+    below, limit = paging(from_ or 0, limit, api.administration.max_page)
+    found = await api.administration.sites.shut_out(site_id, None if from_ is None else below, limit)
     return {
         "blocked": [
             {

@@ -135,6 +135,8 @@ async def test_only_administrators_and_known_sites(admin: Client, anonymous: Cli
         (await user.request(method, f"{SITES}/{site_id}{tail}", json)).error(403, "M_FORBIDDEN")
         (await admin.request(method, f"{SITES}/nosuchsite{tail}", json)).error(404, "M_NOT_FOUND")
     assert await admin.ok("GET", f"{SITES}/{site_id}/blocked") == {"blocked": []}
+    for wrong in ({"from": "9" * 18}, {"from": "9" * 30}, {"from": "-1"}, {"from": "x"}, {"limit": "-1"}):
+        (await admin.request("GET", f"{SITES}/{site_id}/blocked", params=wrong)).error(400, "M_INVALID_PARAM")
     for number in ("1", "-1", "x", "9" * 30):
         (await admin.request("DELETE", f"{SITES}/{site_id}/blocked/{number}")).error(404, "M_NOT_FOUND")
     (await user.request("GET", SITES)).error(403, "M_FORBIDDEN")
