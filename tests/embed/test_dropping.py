@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -187,7 +188,7 @@ async def test_pictures_are_looked_at_with_keys(browser: Browser, server: Server
         await shown(name, number)
     for key, scale in (("+", "1.5"), ("+", "2.25"), ("-", "1.5"), ("0", "1"), ("-", "1")):
         await page.keyboard.press(key)
-        await becomes(lambda scale=scale: page.evaluate(f"{TRANSFORM}.endsWith('scale({scale})')"), True)  # type: ignore[misc]
+        await becomes(partial(page.evaluate, f"{TRANSFORM}.endsWith('scale({scale})')"), True)
     # It is kept under its own name.
     async with page.expect_download() as download:
         await viewer.get_by_role("button", name="Download one.jpg").click()

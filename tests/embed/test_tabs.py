@@ -44,6 +44,15 @@ async def beside(one: Person) -> Person:
     return tab
 
 
+async def behind(one: Person, server: Server, answers: bool) -> Page:
+    """Their client in one more tab, while theirs has the lock and is none that can be followed."""
+    await one.page.goto(f"{one.url}/assets/logo.svg")
+    await one.page.evaluate(HOLDER, [f"hromada:@{one.name}:{server.name}", answers])
+    page = await one.context.new_page()
+    await page.goto(f"{one.url}/")
+    return page
+
+
 async def texts(tab: Person, start: str) -> list[str]:
     """What the timeline shows of the messages that begin so."""
     found = await tab.page.locator("li.msg .plain").all_inner_texts()
@@ -160,10 +169,7 @@ async def test_a_tab_that_cannot_be_followed_is_taken_over(browser: Browser, ser
     name = f"Tabs {ada.name}"
     await ada.create_room(name)
     for answers in (True, False):
-        await ada.page.goto(f"{ada.url}/assets/logo.svg")
-        await ada.page.evaluate(HOLDER, [f"hromada:@{ada.name}:{server.name}", answers])
-        second = await ada.context.new_page()
-        await second.goto(f"{ada.url}/")
+        second = await behind(ada, server, answers)
         await second.get_by_text("Hromada is open in another tab").wait_for()
         await second.get_by_role("button", name="Use it here").click()
         await second.get_by_role("link", name=name).wait_for()
@@ -180,10 +186,7 @@ async def test_a_tab_begins_when_the_one_that_it_could_not_follow_is_gone(browse
     name = f"Tabs {ada.name}"
     await ada.create_room(name)
     for answers in (False, True):
-        await ada.page.goto(f"{ada.url}/assets/logo.svg")
-        await ada.page.evaluate(HOLDER, [f"hromada:@{ada.name}:{server.name}", answers])
-        second = await ada.context.new_page()
-        await second.goto(f"{ada.url}/")
+        second = await behind(ada, server, answers)
         if answers:
             await second.get_by_text("Hromada is open in another tab").wait_for()
         # A tab that is being closed may have the lock for a moment still, and says nothing any more.
