@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bridges import ddl, operate
 from bridges.config import Config, ConfigError, load
+from bridges.http import AddressInUse
 from bridges.matrix import Homeserver, MatrixFailure, TryAgain
 from bridges.moving import move
 from bridges.operate import write
@@ -100,7 +101,7 @@ def _run(config: Config, options: argparse.Namespace) -> int:
 
 
 async def _running(config: Config, *, standby: bool) -> int:
-    """Run until stopped. A state that is away is waited for; on standby, one that another bridge uses, too."""
+    """Run until stopped. A state that is away is waited for; on standby, a state or address in use, too."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -124,6 +125,11 @@ async def _running(config: Config, *, standby: bool) -> int:
             reason = f"standing by: {error}"
         except StateAway as error:
             if not (began or standby):
+                raise
+            reason = f"waiting: {error}"
+        except AddressInUse as error:
+            # The bridge that had the state may not have noticed yet that it lost it: it listens until it does.
+            if not standby:
                 raise
             reason = f"waiting: {error}"
         if reason != waiting:

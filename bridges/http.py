@@ -6,6 +6,7 @@ spec: application-service-api#pushing-events
 from __future__ import annotations
 
 import asyncio
+import errno
 import hmac
 import json
 import os
@@ -26,6 +27,7 @@ from bridges.metrics import REGISTRY
 from bridges.state import State, StateLost
 
 _LARGEST_BODY = 32 * 1024 * 1024  # a hundred events with their states' prev_content
+_BACKLOG = 100
 _log = structlog.get_logger(__name__)
 
 Answer = tuple[dict[str, Any], int]
@@ -111,18 +113,28 @@ def _unknown() -> Answer:
     return {"errcode": "M_NOT_FOUND", "error": "The bridge has no such user or room"}, 404
 
 
+class AddressInUse(OSError):
+    """Another process listens at the address."""
+
+
 def listen(config: Config) -> socket.socket | None:
-    """The socket that `appservice.listen` names, so that a second bridge fails at once. Raises OSError."""
-    if (address := config.appservice.address) is None:
+    """The socket that `appservice.listen` names, listening, so that a second bridge fails at once.
+
+    Raises AddressInUse, OSError.
+    """
+    service = config.appservice
+    if (address := service.address) is None:
         return None
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(address)
-    except OSError:
+        listener.listen(_BACKLOG)
+    except OSError as error:
         listener.close()
-        raise
+        text = f"appservice.listen: {service.listen}: {error.strerror}"
+        raise (AddressInUse if error.errno == errno.EADDRINUSE else OSError)(error.errno, text) from None
     return listener
 
 

@@ -1,8 +1,9 @@
-"""Two bridges on one state in PostgreSQL, with the orders of the example: one runs, the other takes over from it."""
+"""Bridges that stand by. Two on one state in PostgreSQL: one runs, the other takes over from it."""
 
 from __future__ import annotations
 
 import random
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,21 @@ from tests.support.server import Server, ServerOptions
 
 pytestmark = pytest.mark.timeout(1800)
 ORDERS = 4
+SITE = """
+[appservice]
+id = "db"
+homeserver = "http://127.0.0.1:1"
+server_name = "hromada.test"
+listen = "127.0.0.1:{port}"
+as_token = {{ file = "{folder}/as_token" }}
+hs_token = {{ file = "{folder}/hs_token" }}
+state = "{folder}/bridges.db"
+
+[endpoint.site]
+url = "https://site.example/hook"
+secret = {{ env = "KEY" }}
+text = "{{{{ event.content.body }}}}"
+"""
 
 
 class World:
@@ -49,7 +65,7 @@ class World:
 
     def log(self) -> str:
         """What both said."""
-        return "\n---\n".join(bridge.log()[-3000:] for bridge in self.bridges)
+        return "\n---\n".join(bridge.log()[-6000:] for bridge in self.bridges)
 
 
 @pytest.fixture
@@ -110,7 +126,9 @@ async def test_one_takes_over_from_the_other(
             change(5)
             await gone_on(world, ready)
             running, waiting = waiting, running
+            looked = waiting.log().count("standing by")
             waiting.start(arguments=("--standby",))
+            await said(world, waiting, "standing by", looked + 1)
         await all_told(world, sales, expected)
     room = await find_room(sales, "_db_orders_100")
     assert room is not None
@@ -127,7 +145,30 @@ async def test_one_takes_over_from_the_other(
 
     await eventually(answered, PATIENCE_S)
     assert world.sql("SELECT status FROM orders WHERE id = 100") == "shipped"
-    assert [running.stop(), waiting.stop()] == [0, 0]
+    assert [running.stop(), waiting.stop()] == [0, 0], world.log()
+
+
+async def test_who_stands_by_waits_for_the_address(tmp_path: Path) -> None:
+    """Whoever had the state listens until it has noticed that it lost it; another one shall not give up on that."""
+    bridge = Bridge(tmp_path, KEY="c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IDEyMzQ=")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        bridge.file.write_text(SITE.format(port=other.getsockname()[1], folder=tmp_path))
+        refused = bridge.call("run")
+        assert refused.returncode == 1
+        assert "Address already in use" in refused.stderr
+        bridge.start(arguments=("--standby",))
+        try:
+            await eventually(lambda: says(bridge, "waiting: "), PATIENCE_S)
+            other.close()
+            await eventually(lambda: says(bridge, "ready"), PATIENCE_S)
+            assert bridge.stop() == 0, bridge.log()
+        finally:
+            bridge.kill()
+
+
+async def says(bridge: Bridge, text: str, times: int = 1) -> bool:
+    """Whether it has said it."""
+    return bridge.log().count(text) >= times
 
 
 async def gone_on(world: World, ready: list[int]) -> tuple[Bridge, Bridge]:
@@ -146,12 +187,8 @@ async def gone_on(world: World, ready: list[int]) -> tuple[Bridge, Bridge]:
 
 async def said(world: World, bridge: Bridge, text: str, times: int) -> None:
     """Wait until a bridge has said something."""
-
-    async def has() -> bool:
-        return bridge.log().count(text) >= times
-
     try:
-        await eventually(has, PATIENCE_S)
+        await eventually(lambda: says(bridge, text, times), PATIENCE_S)
     except AssertionError:
         raise AssertionError(f"no {text!r}: {world.log()}") from None
 
