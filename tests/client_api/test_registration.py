@@ -55,6 +55,7 @@ async def test_a_probe_with_an_empty_body_binds_nothing(store: Database) -> None
         ("_bridge", "M_INVALID_USERNAME"),
         ("x" * 250, "M_INVALID_USERNAME"),
         ("@alice:elsewhere.test", "M_INVALID_USERNAME"),
+        ("visitor-shop-abcdef", "M_EXCLUSIVE"),
         ("TAKEN", "M_USER_IN_USE"),
     ],
 )

@@ -12,6 +12,8 @@ from homeserver.core.ids import check_localpart_for_registration
 
 MAX_DEVICE_ID = 255
 MAX_DISPLAY_NAME = 256
+VISITOR_PREFIX = "visitor-"
+"""With what the user names of visitors of a support chat begin; nobody else is to pass for one of them."""
 
 _CONTROL = re.compile("[\0\ud800-\udfff]")
 
@@ -49,8 +51,8 @@ def device_id_of(value: str | None) -> str | None:
 def localpart_of(username: str, server_name: str, *, reserved: bool = False) -> str:
     """The localpart of a user name that somebody wants to register, case folded.
 
-    A full user id of this server is accepted too; names with a leading underscore only if `reserved`.
-    Raises INVALID_USERNAME.
+    A full user id of this server is accepted too; names with a leading underscore, and such as visitors of a support
+    chat have, only if `reserved`. Raises INVALID_USERNAME, EXCLUSIVE.
     """
     folded = username.lower()
     if folded.startswith("@"):
@@ -60,6 +62,8 @@ def localpart_of(username: str, server_name: str, *, reserved: bool = False) -> 
         folded = localpart
     if folded.startswith("_") and not reserved:
         raise MatrixError(ErrCode.INVALID_USERNAME, "User names may not begin with an underscore")
+    if folded.startswith(VISITOR_PREFIX) and not reserved:
+        raise MatrixError(ErrCode.EXCLUSIVE, "User names that begin with visitor- belong to visitors of a support chat")
     check_localpart_for_registration(folded, server_name)
     return folded
 
