@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.embed.people import PASSWORD, local, person
-from tests.support.client import Client, becomes
+from tests.support.client import Client, becomes, part
 from tests.support.fixtures import fresh
 from tests.support.server import Server
 
@@ -139,3 +139,49 @@ async def test_invitations_are_declined_and_people_ignored(browser: Browser, ser
     await page.goto(f"{ada.url}/#/room/{room}")
     await ada.sees("said before")
     assert ada.faults == []
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_a_room_for_members_of_another_is_asked_at_or_joined(
+    browser: Browser, server: Server, anonymous: Client
+) -> None:
+    maya = await person(browser, local(server), "maya")
+    mine = await anonymous.anonymous().register(maya.name, PASSWORD)
+    ada = await anonymous.anonymous().register(f"ada.{maya.name}")
+    name = maya.name.replace(".", " ")
+    house = await ada.create_room(name=f"House {name}", preset="public_chat")
+    rule = {"join_rule": "knock_restricted", "allow": [{"type": "m.room_membership", "room_id": house}]}
+    state = [{"type": "m.room.join_rules", "content": rule}]
+    council = await ada.create_room(name=f"Council {name}", room_version="10", visibility="public", initial_state=state)
+    await maya.sign_in()
+    page = maya.page
+    await maya.go(f"explore?q=Council%20{name.replace(' ', '%20')}")
+    await page.get_by_role("article").get_by_role("button", name="Ask to join").click()
+    await page.get_by_role("main").locator("textarea").wait_for()
+    await mine.ok("POST", f"/join/{part(house)}", {})
+    await page.get_by_role("link", name=f"House {name}").wait_for()
+    await maya.go(f"room/{council}")
+    await page.get_by_role("main").get_by_role("button", name="Join", exact=True).click()
+    await maya.composer.wait_for()
+    # What was typed of a name stands out in it.
+    await page.keyboard.press("Control+k")
+    await page.get_by_role("combobox").fill("hou")
+    await page.get_by_role("option", name=f"House {name}").locator("b", has_text="Hou").wait_for()
+    assert maya.faults == []
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_the_list_shows_who_is_online(browser: Browser, server: Server, anonymous: Client) -> None:
+    maya = await person(browser, local(server), "maya")
+    mine = await anonymous.anonymous().register(maya.name, PASSWORD)
+    direct = {}
+    for word in ("ada", "bo"):
+        friend = await anonymous.anonymous().register(f"{word}.{maya.name}")
+        direct[friend.user_id] = [await mine.shared_room(friend, name=word.title(), is_direct=True)]
+        if word == "ada":
+            await friend.ok("PUT", f"/presence/{part(friend.user_id)}/status", {"presence": "online"})
+    await mine.ok("PUT", f"/user/{part(mine.user_id)}/account_data/m.direct", direct)
+    await maya.sign_in()
+    await maya.page.get_by_role("link", name="Ada").locator(".av.on").wait_for()
+    assert await maya.page.get_by_role("link", name="Bo").locator(".av.on").count() == 0
+    assert maya.faults == []

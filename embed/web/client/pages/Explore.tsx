@@ -9,7 +9,7 @@ import { useTitle } from "../parts/PageTitle.tsx";
 import { TabBar } from "../parts/Rail.tsx";
 import { format, go, matrixLink, roomRoute, type Route } from "../routes.ts";
 import type { Found } from "../sdk/commands.ts";
-import { attempt, openRoomById, rooms, the } from "../stores/app.ts";
+import { attempt, openRoomById, rooms, ruleFor, the } from "../stores/app.ts";
 import { newDialog } from "../stores/ui.ts";
 import "../parts/asked.ts";
 
@@ -40,7 +40,7 @@ export function RoomCard({ found, extra }: { found: Found; extra?: { label: stri
                 {extra && <button type="button" class="btn s plain" onClick={extra.run}>{extra.label}</button>}
                 {joined ? (
                     <button type="button" class="btn s" onClick={() => openRoomById(found.id)}>{t("explore.open")}</button>
-                ) : found.joinRule === "knock" ? (
+                ) : ruleFor(found) === "knock" ? (
                     <button type="button" class="btn s" onClick={() => go(roomRoute(found.alias ?? found.id))}>{t("preview.ask")}</button>
                 ) : (
                     <button type="button" class="btn s soft" disabled={busy} onClick={() => void join()}>{t("explore.join")}</button>

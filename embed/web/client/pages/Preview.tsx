@@ -10,7 +10,7 @@ import type { Found } from "../sdk/commands.ts";
 import { historyOf } from "../sdk/invited.ts";
 import { removed } from "../sdk/removed.ts";
 import type { Person, RoomRow } from "../sdk/types.ts";
-import { attempt, openRoomById, rooms, the } from "../stores/app.ts";
+import { attempt, openRoomById, rooms, ruleFor, the } from "../stores/app.ts";
 import { invites } from "../stores/list.ts";
 import { phone, reporting } from "../stores/ui.ts";
 import { PageTitle, useTitle } from "../parts/PageTitle.tsx";
@@ -31,7 +31,7 @@ export function Preview({ target, via, row }: { target: string; via: string[]; r
             (room) => current && setFound(room),
             async () => {
                 const known = target.startsWith("#") ? await the().commands.resolve(target).catch(() => null) : null;
-                if (current) setFound(known ? { id: known.id, name: target, topic: "", alias: target, avatar: undefined, members: 0, space: false, joinRule: "invite" } : null);
+                if (current) setFound(known ? { id: known.id, name: target, topic: "", alias: target, avatar: undefined, members: 0, space: false, joinRule: "invite", allowed: [] } : null);
             },
         );
         return () => void (current = false);
@@ -56,7 +56,7 @@ export function Preview({ target, via, row }: { target: string; via: string[]; r
     const name = row?.name ?? found?.name ?? target;
     const about = { id: row?.id ?? found?.id ?? target, name, avatar: row?.avatar ?? found?.avatar, kind: row?.kind ?? "room", person: row?.person } as const;
     const members = row?.members || found?.members || 0;
-    const rule = found?.joinRule ?? row?.joinRule ?? "invite";
+    const rule = found ? ruleFor(found) : (row?.joinRule ?? "invite");
     const { commands, engine } = the();
     const out = row && removed(engine, row.id);
     const others = invites.value.filter(({ id }) => id !== row?.id);
@@ -103,7 +103,7 @@ export function Preview({ target, via, row }: { target: string; via: string[]; r
                         !out && <div class="note bad"><Icon name="ban" /><span>{t("preview.banned")}</span></div>
                     ) : rule === "public" || rule === "restricted" ? (
                         <button type="button" class="btn go tall wide" disabled={busy || found === undefined} onClick={() => void run(() => accept(found?.alias ?? target, via))}>{t("preview.join")}</button>
-                    ) : rule === "knock" || rule === "knock_restricted" ? (
+                    ) : rule === "knock" ? (
                         <Knock target={target} via={via} />
                     ) : found === undefined ? (
                         <p class="nothing" role="status">{t("loading")}</p>

@@ -17,6 +17,7 @@ import { reminding } from "../stores/crypto.ts";
 import { draftKey, drafts } from "../stores/drafts.ts";
 import { begunWith, filter, type Filter, held, invites, sections, shown, space, spaces } from "../stores/list.ts";
 import { usePerson } from "../stores/people.ts";
+import { useOnline, useSeen } from "../stores/presence.ts";
 import { set, settings } from "../stores/settings.ts";
 import { newDialog, phone, question, switcher } from "../stores/ui.ts";
 import { ListSkeleton } from "./Skeleton.tsx";
@@ -48,16 +49,19 @@ const Row = memo(function Row({ row }: { row: RoomRow }): JSX.Element {
     const { badge } = row;
     const unread = badge.count > 0 || (badge.dot && !row.muted);
     const [at, open, close] = useAnchor();
+    const box = useRef<HTMLAnchorElement>(null);
+    const direct = row.kind === "dm" && !!row.person;
+    const online = useOnline(row.person ?? "", useSeen(box, direct) && direct);
     return (
         <>
             <a
-                class={`rm${unread ? " un" : ""}`} href={format(roomRoute(row.id))} data-room={row.id} aria-current={current ? "page" : undefined}
+                ref={box} class={`rm${unread ? " un" : ""}`} href={format(roomRoute(row.id))} data-room={row.id} aria-current={current ? "page" : undefined}
                 onContextMenu={(event) => {
                     event.preventDefault();
                     open({ currentTarget: event.currentTarget });
                 }}
             >
-                <RoomFace row={row} />
+                <RoomFace row={row} online={online} />
                 <span class="nm"><span>{row.name}</span></span>
                 <time dateTime={row.time ? new Date(row.time).toISOString() : undefined}>{short(row.time)}</time>
                 <Preview row={row} current={current} draft={draft} />

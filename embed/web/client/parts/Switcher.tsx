@@ -5,6 +5,7 @@ import { Icon } from "../../ui/Icon.tsx";
 import { type Key, t } from "../i18n/t.ts";
 import { go, matrixLink, openRoom, roomRoute } from "../routes.ts";
 import type { Found } from "../sdk/commands.ts";
+import { marks } from "../sdk/find/words.ts";
 import type { Person } from "../sdk/types.ts";
 import { openRoomById, rooms, the, writeTo } from "../stores/app.ts";
 import { score } from "../stores/score.ts";
@@ -26,6 +27,9 @@ const COMMANDS: readonly { key: Key; icon: string; run: () => void }[] = [
     { key: "nav.settings", icon: "settings", run: () => go({ page: "settings", tab: "profile" }) },
     { key: "keys.title", icon: "keyboard", run: () => void (keysHelp.value = true) },
 ];
+
+/** A name, with what was typed of it. */
+const Name = ({ name, term }: { name: string; term: string }): JSX.Element => <>{marks(name, term, true).map((part, index) => (index % 2 ? <b>{part}</b> : part))}</>;
 
 /** Ctrl K: go to a chat, a person, a public room, or search messages. */
 export function Switcher(): JSX.Element {
@@ -60,21 +64,21 @@ export function Switcher(): JSX.Element {
             .slice(0, wanted ? 8 : 10)
             .map(({ row }) => ({
                 key: row.id, section: "chats",
-                view: <><RoomFace row={row} size="2rem" /><span class="grow cut">{row.name}</span><BadgeView {...row.badge} dm={row.kind === "dm"} /></>,
+                view: <><RoomFace row={row} size="2rem" /><span class="grow cut"><Name name={row.name} term={wanted} /></span><BadgeView {...row.badge} dm={row.kind === "dm"} /></>,
                 run: () => openRoomById(row.id),
             }));
         const direct = new Set([...rooms.value.values()].map((row) => row.person));
         for (const person of people.filter(({ id }) => !direct.has(id)).slice(0, 4)) {
             list.push({
                 key: person.id, section: "people",
-                view: <><Face person={person} size="2rem" /><span class="grow cut">{person.name} <small class="sub">{person.id}</small></span></>,
+                view: <><Face person={person} size="2rem" /><span class="grow cut"><Name name={person.name} term={wanted} /> <small class="sub">{person.id}</small></span></>,
                 run: () => writeTo(person.id),
             });
         }
         for (const room of found.filter(({ id }) => !rooms.value.has(id)).slice(0, 4)) {
             list.push({
                 key: room.id, section: "public",
-                view: <><RoomFace row={{ id: room.id, name: room.name, avatar: room.avatar, kind: "room", person: undefined }} size="2rem" /><span class="grow cut">{room.name}<small class="sub"> · {t("room.members", { n: room.members })}</small></span></>,
+                view: <><RoomFace row={{ id: room.id, name: room.name, avatar: room.avatar, kind: "room", person: undefined }} size="2rem" /><span class="grow cut"><Name name={room.name} term={wanted} /><small class="sub"> · {t("room.members", { n: room.members })}</small></span></>,
                 run: () => go(roomRoute(room.alias ?? room.id)),
             });
         }

@@ -10,10 +10,10 @@ export const Face = ({ person, size, back, online }: { person: Person; size?: st
 
 type Drawn = Pick<RoomRow, "id" | "name" | "avatar" | "kind" | "person"> & { faces?: RoomRow["faces"] };
 
-export function RoomFace({ row, size }: { row: Drawn; size?: string }): JSX.Element {
+export function RoomFace({ row, size, online }: { row: Drawn; size?: string; online?: boolean }): JSX.Element {
     const [one, other] = row.avatar ? [] : (row.faces ?? []);
     if (one && other) return <span class="duo" style={size ? { "--z": size } : undefined} aria-hidden="true"><Face person={one} /><Face person={other} /></span>;
-    return <Avatar id={row.person ?? row.id} name={row.name} src={thumbnail(row.avatar, 96)} square={row.kind !== "dm"} {...(size && { size })} />;
+    return <Avatar id={row.person ?? row.id} name={row.name} src={thumbnail(row.avatar, 96)} square={row.kind !== "dm"} {...(size && { size })} {...(online && { online })} />;
 }
 
 export function BadgeView({ count, mention, dot, dm }: { count: number; mention: boolean; dot: boolean; dm?: boolean }): JSX.Element | null {

@@ -33,6 +33,8 @@ export interface Found {
     members: number;
     space: boolean;
     joinRule: string;
+    /** Rooms whose members may join without being let in, as far as the server says. */
+    allowed: readonly string[];
 }
 
 interface Chunk {
@@ -44,6 +46,7 @@ interface Chunk {
     num_joined_members?: number;
     room_type?: string;
     join_rule?: string;
+    allowed_room_ids?: string[];
 }
 
 const foundOf = (room: Chunk): Found => ({
@@ -55,6 +58,7 @@ const foundOf = (room: Chunk): Found => ({
     members: room.num_joined_members ?? 0,
     space: room.room_type === "m.space",
     joinRule: room.join_rule ?? "public",
+    allowed: room.allowed_room_ids ?? [],
 });
 
 export interface LinkPreview {

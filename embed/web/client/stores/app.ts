@@ -5,7 +5,7 @@ import * as kv from "../../core/kv.ts";
 import type { Status } from "../../core/ws.mjs";
 import { keepLocal, t, type Key } from "../i18n/t.ts";
 import { go, route } from "../routes.ts";
-import { Commands } from "../sdk/commands.ts";
+import { Commands, type Found } from "../sdk/commands.ts";
 import { Engine } from "../sdk/engine.ts";
 import { isMark } from "../sdk/entry.ts";
 import { Outbox } from "../sdk/outbox.ts";
@@ -28,6 +28,9 @@ export interface App {
 
 export const app = signal<App | undefined>(undefined);
 export const rooms = signal<ReadonlyMap<string, RoomRow>>(new Map());
+/** By which rule one comes into a room that one is not in: a room that is asked at is open to members of some others. */
+export const ruleFor = ({ joinRule, allowed }: Found): string =>
+    joinRule !== "knock_restricted" ? joinRule : allowed.some((id) => rooms.value.get(id)?.membership === "join") ? "restricted" : "knock";
 /** The first sync has come: what is not in the list is not there. */
 export const loaded = signal(false);
 export const status = signal<Status>("connecting");

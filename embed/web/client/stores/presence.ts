@@ -55,14 +55,14 @@ export function useOnline(user: string, seen: boolean): boolean {
     return useComputed(() => online.value.has(user)).value;
 }
 
-/** Whether an element is in view. */
-export function useSeen(box: RefObject<Element | null>): boolean {
+/** Whether an element is in view, if it is `asked`. */
+export function useSeen(box: RefObject<Element | null>, asked = true): boolean {
     const [seen, set] = useState(false);
     useEffect(() => {
-        if (!box.current) return undefined;
+        if (!box.current || !asked) return undefined;
         const watch = new IntersectionObserver((entries) => set(entries.at(-1)?.isIntersecting ?? false));
         watch.observe(box.current);
         return () => watch.disconnect();
-    }, []);
+    }, [asked]);
     return seen;
 }
