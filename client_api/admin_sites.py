@@ -146,6 +146,8 @@ def _listed(site: LiveSite, figures: Figures, removing: Removing | None) -> dict
         "enabled": site.config.enabled,
         "origins": list(site.config.origins),
         "created_ts": site.row.created_ms,
+        "seen_ts": site.row.seen_ms,
+        "seen_origin": site.row.seen_origin,
         "figures": msgspec.to_builtins(figures),
         "removing": None if removing is None else _removing(removing),
     }

@@ -134,6 +134,7 @@ async def get_frame(embed: EmbedServices, *, request: Request, site: str) -> Res
         embed.support.limits.take("support_sessions", CALLER_ADDRESS.get())
     except MatrixError as error:
         return _refusal(embed, manifest, live, error)
+    await embed.support.sites.seen(live, request.headers.get("referer", ""))
     desk, opening = embed.support.desk, live.config.hours
     given = {
         "site": live.id,

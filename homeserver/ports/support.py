@@ -27,6 +27,10 @@ class Site:
     """The number of the newest case."""
     turn: int = 0
     """How many cases were given to agents in turn."""
+    seen_ms: int | None = None
+    """When a page last showed the chat's frame, within a minute; None if none ever did."""
+    seen_origin: str | None = None
+    """The origin of that page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,10 @@ class SupportRepo(Protocol):
 
     async def set_config(self, site_id: str, config: bytes) -> bool:
         """Replace a site's settings; False if there is no such site."""
+        ...
+
+    async def seen_site(self, site_id: str, now_ms: int, origin: str) -> None:
+        """A page of that origin shows the chat."""
         ...
 
     async def next_case(self, site_id: str) -> int:

@@ -375,6 +375,7 @@ async def test_sites_are_made_and_changed_before_ones_eyes(browser: Browser, ser
     await page.get_by_role("heading", name=name).wait_for()
     site_id = page.url.rpartition("/")[2]
     assert f'data-site="{site_id}"' in await page.locator("pre.snip").inner_text()
+    await page.get_by_text("Not seen on any page yet").wait_for()
     await page.get_by_role("button", name="For React, Vue, npm").click()
     await module_runs(browser, server, site_id, await page.locator("pre.snip").inner_text())
     preview = page.frame_locator("iframe.widget")
@@ -396,11 +397,11 @@ async def test_sites_are_made_and_changed_before_ones_eyes(browser: Browser, ser
     await page.get_by_text("Saved.").first.wait_for()
     after = await admin.ok("GET", f"{OWN}/sites/{site_id}")
     is_kept(after["settings"])
+    await page.get_by_text(re.compile(r"^Seen .+ ago on site-a\.localhost:\d+$")).wait_for()
     await page.get_by_role("button", name="New key").click()
     await page.get_by_role("dialog").get_by_role("button", name="New key").click()
-    secret = await page.locator(".secret").inner_text()
+    assert len((await page.locator(".secret").inner_text()).split(" ")[1]) >= 32
     await page.get_by_role("button", name="Close", exact=True).last.click()
-    assert len(secret.split(" ")[1]) >= 32
     await hides(page, site_id)
     # A fault is said in the server's words and nothing is lost.
     await page.get_by_label("Allowed addresses").fill("shop.example.org")

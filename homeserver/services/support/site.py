@@ -29,6 +29,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 LEAST_CONTRAST = 4.5
 _HOUR_S = 3_600
+_PORTS = {"http": 80, "https": 443}
 _LONGEST_LAUNCHER = 40
 
 Short = Annotated[str, Meta(max_length=100)]
@@ -346,6 +347,20 @@ def is_web_url(text: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
     except ValueError:
         return False
+
+
+def origin_of(address: str) -> str | None:
+    """The origin of a page's address, as `SiteConfig.origins` has them; None if it has none.  RFC 6454, 6.2"""
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in _PORTS or not parts.hostname or not parts.hostname.isascii():
+        return None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    origin = f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, _PORTS[parts.scheme]) else "")
+    return origin if origin.isprintable() else None
 
 
 def allows(config: SiteConfig, origin: str) -> bool:

@@ -19,10 +19,21 @@ from homeserver.ports.support import Site
 from homeserver.services.audit import Note, noted
 from homeserver.services.support.names import bot_id
 from homeserver.services.support.rooms import Staff, SupportRooms
-from homeserver.services.support.site import Identity, Key, SiteConfig, dump_config, parse_config, site_id_of
+from homeserver.services.support.site import (
+    Identity,
+    Key,
+    SiteConfig,
+    allows,
+    dump_config,
+    origin_of,
+    parse_config,
+    site_id_of,
+)
 
 _FRESH_S = 2.0
 _MOST_KEYS = 2
+_SEEN_S = 60.0
+_LONGEST_ORIGIN = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,7 @@ class Sites:
         self._known: dict[str, LiveSite] = {}
         self._read_at: float | None = None
         self._listeners: list[Callable[[], None]] = []
+        self._seen: dict[str, float] = {}
 
     @property
     def some(self) -> bool:
@@ -68,7 +80,7 @@ class Sites:
                 rows = await tx.support.sites()
             before = self._known.keys()
             self._known = {
-                row.site_id: known
+                row.site_id: LiveSite(row, known.config)
                 if (known := self._known.get(row.site_id)) is not None and known.row.config == row.config
                 else LiveSite(row, parse_config(row.config))
                 for row in rows
@@ -137,6 +149,21 @@ class Sites:
         self._read_at = None
         return await self.get(site_id)
 
+    async def seen(self, site: LiveSite, page: str) -> None:
+        """A page (its address, or what begins it) shows the chat; noted once a minute, for the site's owner to see.
+
+        What is not an address of one of the site's origins is passed over: anybody can send anything.
+        """
+        now, before = self._clock.monotonic(), self._seen.get(site.id)
+        if before is not None and now - before < _SEEN_S:
+            return
+        origin = origin_of(page)
+        if origin is None or len(origin) > _LONGEST_ORIGIN or not allows(site.config, origin):
+            return
+        self._seen[site.id] = now
+        async with self._store.write() as tx:
+            await tx.support.seen_site(site.id, self._clock.now_ms(), origin)
+
     async def invite(self, site: LiveSite, agent: str) -> None:
         """Bring somebody to the desk. Raises MatrixError(NOT_FOUND)."""
         async with self._store.read() as tx:
@@ -186,4 +213,5 @@ class Sites:
         async with self._store.write() as tx:
             await tx.support.delete_site(site_id)
         self._read_at = None
+        self._seen.pop(site_id, None)
         return site

@@ -11,7 +11,7 @@ from importlib import import_module
 from homeserver.storage.dialect import Connection, Fragment, Sql
 from homeserver.storage.engine import Engine
 
-NEWEST = "0001.9994"
+NEWEST = "0001.9995"
 """The newest revision in `versions/`; a test holds the two together. Before the first release: that of the draft."""
 
 _HAS_TABLE = Sql(

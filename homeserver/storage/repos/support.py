@@ -29,6 +29,7 @@ _ADD_SITE = Sql(f"INSERT INTO support_sites ({_SITES.names}) VALUES ({_SITES.par
 _SITE = Sql(f"SELECT {_SITES.names} FROM support_sites WHERE site_id = :site_id")
 _ALL_SITES = Sql(f"SELECT {_SITES.names} FROM support_sites ORDER BY site_id")
 _SET_CONFIG = Sql("UPDATE support_sites SET config = :config WHERE site_id = :site_id")
+_SEEN = Sql("UPDATE support_sites SET seen_ms = :now_ms, seen_origin = :origin WHERE site_id = :site_id")
 _COUNT_CASE = Sql("UPDATE support_sites SET last_case = last_case + 1 WHERE site_id = :site_id")
 _LAST_CASE = Sql("SELECT last_case FROM support_sites WHERE site_id = :site_id")
 _COUNT_TURN = Sql("UPDATE support_sites SET turn = turn + 1 WHERE site_id = :site_id")
@@ -131,6 +132,9 @@ class SqlSupportRepo(SupportRepo):
 
     async def set_config(self, site_id: str, config: bytes) -> bool:
         return await _SET_CONFIG.run(self._connection, site_id=site_id, config=config) == 1
+
+    async def seen_site(self, site_id: str, now_ms: int, origin: str) -> None:
+        await _SEEN.run(self._connection, site_id=site_id, now_ms=now_ms, origin=origin)
 
     async def next_case(self, site_id: str) -> int:
         await _COUNT_CASE.run(self._connection, site_id=site_id)

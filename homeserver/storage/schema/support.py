@@ -17,6 +17,8 @@ support_sites = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("last_case", BigInteger, nullable=False),
     Column("turn", BigInteger, nullable=False),
+    Column("seen_ms", BigInteger),
+    Column("seen_origin", Text),
 )
 
 support_visitors = Table(

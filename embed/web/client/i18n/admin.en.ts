@@ -141,6 +141,8 @@ export const adminEn = {
     "site.consent": "Privacy notice",
     "site.consent-text": "Its address. Visitors have to agree before they write.",
     "site.copy": "Copy",
+    "site.seen": "Seen {ago} on {host}",
+    "site.unseen": "Not seen on any page yet",
     "site.desk": "Desk",
     "site.desk-text": "Answer from any Matrix client",
     "site.email": "Ask for the e-mail address",

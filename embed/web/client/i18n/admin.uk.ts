@@ -141,6 +141,8 @@ export const adminUk: AdminTexts = {
     "site.consent": "Повідомлення про приватність",
     "site.consent-text": "Його адреса. Відвідувачі мають погодитися, перш ніж писати.",
     "site.copy": "Копіювати",
+    "site.seen": "Бачили {ago} на {host}",
+    "site.unseen": "Ще не бачили на жодній сторінці",
     "site.desk": "Стіл",
     "site.desk-text": "Відповідайте з будь-якої програми Matrix",
     "site.email": "Питати електронну адресу",

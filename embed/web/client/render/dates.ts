@@ -42,6 +42,14 @@ export const dayName = (day: number, weekday: "long" | "short" = "long"): string
 export const monthName = (time: number): string => format({ month: "long", year: "numeric" }).format(time);
 export const date = (time: number): string => format({ dateStyle: "full" }).format(time);
 
+/** 40 seconds ago; 2 hours ago */
+export function ago(time: number, now = Date.now()): string {
+    const units = [["second", 60], ["minute", 60], ["hour", 24], ["day", Infinity]] as const;
+    let value = Math.max(0, now - time) / 1000, at = 0;
+    for (; value >= (units[at]?.[1] ?? Infinity); at++) value /= units[at]?.[1] ?? 1;
+    return new Intl.RelativeTimeFormat(language.value, { style: "short" }).format(-Math.floor(value), units[at]?.[0] ?? "day");
+}
+
 /** 0:34 */
 export function duration(seconds: number): string {
     const whole = Math.round(seconds);

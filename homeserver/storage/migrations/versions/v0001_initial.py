@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001.9994"
+revision = "0001.9995"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -956,6 +956,8 @@ def _support_sites() -> None:
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("last_case", sa.BigInteger(), nullable=False),
         sa.Column("turn", sa.BigInteger(), nullable=False),
+        sa.Column("seen_ms", sa.BigInteger(), nullable=True),
+        sa.Column("seen_origin", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("site_id", name="pk_support_sites"),
     )
 

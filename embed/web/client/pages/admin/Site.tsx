@@ -5,6 +5,7 @@ import { Icon } from "../../../ui/Icon.tsx";
 import { t } from "../../i18n/t.ts";
 import { PeoplePicker } from "../../parts/People.tsx";
 import { Face } from "../../parts/faces.tsx";
+import { ago } from "../../render/dates.ts";
 import { format, go, roomRoute } from "../../routes.ts";
 import type { Person } from "../../sdk/types.ts";
 import { attempt, toast } from "../../stores/app.ts";
@@ -67,7 +68,7 @@ export function SitePage({ id }: { id: string }): JSX.Element {
             <Kpis of={got.figures} />
             <div class="split sect">
                 <div class="stack parts">
-                    <Code id={id} now={now} />
+                    <Code site={got} now={now} />
                     <Look now={now} set={set} path={path} />
                     <Where now={now} set={set} path={path} again={again} />
                     <Before now={now} set={set} />
@@ -83,7 +84,7 @@ export function SitePage({ id }: { id: string }): JSX.Element {
 
 export interface Part { now: Settings; set: (change: Partial<Settings>) => void }
 
-function Code({ id, now }: { id: string; now: Settings }): JSX.Element {
+function Code({ site: { site_id: id, seen_ts: seen, seen_origin: origin }, now }: { site: WholeSite; now: Settings }): JSX.Element {
     const [esm, setEsm] = useState(false);
     const { accent, side, launcher } = now.theme ?? {};
     // Who is hidden out of hours says who they are before anything is shown.
@@ -96,7 +97,7 @@ function Code({ id, now }: { id: string; now: Settings }): JSX.Element {
         <section aria-label={a("site.code")}>
             <h2 class="h3 part-title">{a("site.code")}</h2>
             <pre class="snip" tabIndex={0}>{text}</pre>
-            <div class="row wrapping above-s"><button type="button" class="btn s" onClick={() => copied(text)}><Icon name="copy" />{a("site.copy")}</button><button type="button" class="btn s" aria-pressed={esm} onClick={() => setEsm(!esm)}>{a("site.code-esm")}</button></div>
+            <div class="row wrapping above-s"><button type="button" class="btn s" onClick={() => copied(text)}><Icon name="copy" />{a("site.copy")}</button><button type="button" class="btn s" aria-pressed={esm} onClick={() => setEsm(!esm)}>{a("site.code-esm")}</button><span class="grow" /><span class="small sub">{seen && origin ? a("site.seen", { ago: ago(seen), host: origin.replace(/^.*:\/\//, "") }) : a("site.unseen")}</span></div>
         </section>
     );
 }

@@ -56,6 +56,9 @@ export interface Site {
     enabled: boolean;
     origins: string[];
     created_ts: number;
+    /** When a page last showed the chat, and of which origin. */
+    seen_ts: number | null;
+    seen_origin: string | null;
     figures: Figures;
     removing: { closed: number; error: string | null } | null;
 }
