@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import aiohttp
@@ -10,7 +11,8 @@ import pytest
 
 from tests.embed.support_chat import Agent, Frame, new_site, site_command
 from tests.embed.test_support_identity import claims, keyed, signed
-from tests.support.client import becomes, part
+from tests.support.admin import OWN, administrator
+from tests.support.client import Client, becomes, part
 from tests.support.fixtures import MakeUser, fresh
 from tests.support.media import download, upload
 from tests.support.server import Server
@@ -216,3 +218,24 @@ async def test_erasing_takes_everything_back(server: Server, http: aiohttp.Clien
     assert b"ada@" not in seen.raw
     name = await agent.client.ok("GET", f"/rooms/{part(room)}/state/m.room.name")
     assert name["name"].startswith("#1 Visitor")
+
+
+async def test_pages_that_show_the_chat_are_seen(server: Server, anonymous: Client) -> None:
+    admin = await administrator(anonymous)
+    site_id = new_site(server, [ORIGIN, "https://*.teren.example"], [])
+    path, frame = f"{OWN}/sites/{site_id}", f"/_embed/frame/{site_id}"
+
+    async def seen() -> str | None:
+        site = await admin.ok("GET", path)
+        assert (site["seen_ts"] is None) is (site["seen_origin"] is None)
+        return site["seen_origin"]  # type: ignore[no-any-return]  # JSON
+
+    others = ("https://elsewhere.example/", "http://shop.example/", "https://teren.example/", "https://[::1", "x")
+    for page in (*others, f"https://{'a' * 300}.teren.example/"):
+        assert (await admin.request("GET", frame, token=None, headers={"Referer": page})).status == 200
+        assert await seen() is None
+    before = time.time() * 1000 - 60_000
+    for page in ("https://eu.teren.example:443/", f"{ORIGIN}/"):  # the second within a minute
+        assert (await admin.request("GET", frame, token=None, headers={"Referer": page})).status == 200
+        assert await seen() == "https://eu.teren.example"
+    assert before < (await admin.ok("GET", path))["seen_ts"] < time.time() * 1000 + 60_000
