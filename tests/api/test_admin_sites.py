@@ -71,6 +71,21 @@ async def test_a_site_is_made_changed_and_removed(admin: Client, anonymous: Clie
     ]
 
 
+async def test_a_site_that_is_being_removed_says_so_until_it_is_gone(admin: Client) -> None:
+    """Whoever waits for its end asks again for as long as it says so."""
+    paths = [f"{SITES}/{await made(admin)}" for _ in range(5)]
+
+    async def looked(path: str) -> None:
+        while (found := await admin.request("GET", path)).status == 200:
+            assert found.body["removing"] == {"closed": 0, "error": None}, path
+        assert found.status == 404
+
+    for path in paths:
+        await admin.ok("DELETE", path)
+        async with asyncio.timeout(60):
+            await asyncio.gather(*[looked(path) for _ in range(8)])
+
+
 async def test_a_key_is_shown_once_and_kept_by_changes(admin: Client) -> None:
     site_id = await made(admin)
     path = f"{SITES}/{site_id}"

@@ -7,7 +7,7 @@ other, and then it is forgotten. What it has done stays done when the process en
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -96,13 +96,19 @@ class SiteAdministration:
 
     async def all(self) -> list[tuple[LiveSite, Figures, Removing | None]]:
         """All sites with their figures, and how far those are that are being removed."""
+        jobs = dict(self._removing)
         sites = await self._sites.all(fresh=True)
-        return [(site, await self.figures(site), self._removing.get(site.id)) for site in sites]
+        return [(site, await self.figures(site), self._job(site.id, jobs)) for site in sites]
 
     async def get(self, site_id: str) -> tuple[LiveSite, Figures, Removing | None]:
         """One site. Raises MatrixError(NOT_FOUND)."""
+        jobs = dict(self._removing)
         site = await self._sites.get(site_id, fresh=True)
-        return site, await self.figures(site), self._removing.get(site_id)
+        return site, await self.figures(site), self._job(site_id, jobs)
+
+    def _job(self, site_id: str, before: Mapping[str, Removing]) -> Removing | None:
+        # One that ended while its site was looked at: a site that is gone shall not look like one that stays.
+        return self._removing.get(site_id) or before.get(site_id)
 
     async def staff(self, site: LiveSite) -> list[Staff]:
         """Who is on the desk or invited to it."""

@@ -29,10 +29,11 @@ export function SitePage({ id }: { id: string }): JSX.Element {
     const [fault, setFault] = useState("");
     const [removed, setRemoved] = useState(false);
     useEffect(() => {
-        if (!got?.removing || got.removing.error) return undefined;
+        // Of several processes another one may answer, which does not know how far the removal is.
+        if (!(got?.removing ?? removed) || got?.removing?.error) return undefined;
         const timer = setTimeout(again, 1_000);
         return () => clearTimeout(timer);
-    }, [got]);
+    }, [got, removed]);
     useEffect(() => {
         if (error && (got?.removing || removed)) go({ page: "admin", tab: "sites" }, true);
     }, [error]);
