@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
+import structlog
 
 from homeserver.core.errors import ErrCode, MatrixError
 from homeserver.ports.accounts import User
 from homeserver.ports.clock import Clock
-from homeserver.ports.store import Store, UniqueViolation
+from homeserver.ports.store import Store, StoreUnavailable, UniqueViolation
 from homeserver.ports.support import Site
 from homeserver.services.audit import Note, noted
 from homeserver.services.support.names import bot_id
@@ -30,6 +31,7 @@ from homeserver.services.support.site import (
     site_id_of,
 )
 
+_log = structlog.get_logger(__name__)
 _FRESH_S = 2.0
 _MOST_KEYS = 2
 _SEEN_S = 60.0
@@ -161,8 +163,11 @@ class Sites:
         if origin is None or len(origin) > _LONGEST_ORIGIN or not allows(site.config, origin):
             return
         self._seen[site.id] = now
-        async with self._store.write() as tx:
-            await tx.support.seen_site(site.id, self._clock.now_ms(), origin)
+        try:
+            async with self._store.write() as tx:
+                await tx.support.seen_site(site.id, self._clock.now_ms(), origin)
+        except StoreUnavailable as error:  # the chat is shown all the same; the next minute notes it
+            _log.warning("site_not_noted_as_seen", site_id=site.id, error=str(error))
 
     async def invite(self, site: LiveSite, agent: str) -> None:
         """Bring somebody to the desk. Raises MatrixError(NOT_FOUND)."""
