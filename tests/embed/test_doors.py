@@ -181,7 +181,8 @@ async def test_the_list_shows_who_is_online(browser: Browser, server: Server, an
         if word == "ada":
             await friend.ok("PUT", f"/presence/{part(friend.user_id)}/status", {"presence": "online"})
     await mine.ok("PUT", f"/user/{part(mine.user_id)}/account_data/m.direct", direct)
-    await maya.sign_in()
+    async with maya.page.expect_response(lambda answer: "/presence/%40bo." in answer.url):
+        await maya.sign_in()
     await maya.page.get_by_role("link", name="Ada").locator(".av.on").wait_for()
     assert await maya.page.get_by_role("link", name="Bo").locator(".av.on").count() == 0
     assert maya.faults == []
