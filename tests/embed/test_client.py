@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -15,7 +16,7 @@ from tests.support.server import Server
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
-    from playwright.async_api import Browser, Page
+    from playwright.async_api import Browser, Page, Route
 
 SCHEMES = {"https:", "http:", "mailto:"}
 HARMLESS = (
@@ -83,6 +84,30 @@ async def test_a_wrong_password_is_said_and_a_right_one_signs_in(browser: Browse
     await again.page.get_by_role("button", name="Sign in").click()
     await again.page.get_by_role("alert").get_by_text("not right").wait_for()
     await again.sign_in()
+    assert ada.faults + again.faults == []
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_who_went_on_after_signing_in_is_not_led_away(browser: Browser, server: Server) -> None:
+    ada = await person(browser, local(server), "ada")
+    await ada.sign_up()
+    again = await person(browser, local(server), "again")
+    again.name = ada.name
+    page = again.page
+    let = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await let.wait()
+        await route.continue_()
+
+    await page.route("**/keys/query", hold)
+    await again.sign_in()
+    await again.go("settings/profile")
+    let.set()
+    await page.get_by_text("This device is not confirmed yet").wait_for()
+    await page.get_by_role("heading", name="Profile").wait_for()
+    await page.get_by_role("button", name="Confirm", exact=True).click()
+    await page.get_by_text("Open your encrypted messages").wait_for()
     assert ada.faults + again.faults == []
 
 

@@ -50,6 +50,7 @@ export const chat = {
     "emoji.symbols": "Symbols",
     "emoji.tone": "Skin tone",
     "emoji.travel": "Travel and places",
+    "encryption.unconfirmed": "This device is not confirmed yet.",
     "format.bold": "Bold",
     "format.code": "Code",
     "format.italic": "Italic",

@@ -43,7 +43,6 @@ export const settings = {
     "encryption.reset": "Reset",
     "encryption.reset-text": "A new identity. Older encrypted messages will be closed.",
     "encryption.set": "All set. There is nothing for you to do.",
-    "encryption.unconfirmed": "This device is not confirmed yet.",
     "encryption.unset": "One step is left.",
     "keys.letters": "Single letters",
     "keys.text": "Single letters work only while a message has the focus, and can be turned off.",

@@ -53,6 +53,7 @@ export const chat: Same<typeof en> = {
     "emoji.symbols": "Символи",
     "emoji.tone": "Колір шкіри",
     "emoji.travel": "Подорожі й місця",
+    "encryption.unconfirmed": "Цей пристрій ще не підтверджено.",
     "format.bold": "Жирний",
     "format.code": "Код",
     "format.italic": "Курсив",

@@ -46,7 +46,6 @@ export const settings: Same<typeof en> = {
     "encryption.reset": "Скинути",
     "encryption.reset-text": "Нова особа. Старі зашифровані повідомлення закриються.",
     "encryption.set": "Усе налаштовано. Робити нічого не треба.",
-    "encryption.unconfirmed": "Цей пристрій ще не підтверджено.",
     "encryption.unset": "Залишився один крок.",
     "keys.letters": "Поодинокі літери",
     "keys.text": "Літери без Ctrl працюють лише, коли фокус на повідомленні, і їх можна вимкнути.",

@@ -3,7 +3,7 @@
 import { signal } from "@preact/signals";
 import * as kv from "../../core/kv.ts";
 import { t } from "../i18n/t.ts";
-import { go } from "../routes.ts";
+import { go, route } from "../routes.ts";
 import { ask } from "../sdk/api.ts";
 import { CHANGED } from "../sdk/failure.ts";
 import type { Changed, Check, Crypto, Restore } from "../sdk/crypto.ts";
@@ -43,6 +43,7 @@ export const startMachine = async (engine: App["engine"]): Promise<Crypto> => (a
 
 /** Start the machine before the first sync, since that brings messages to this device. */
 export async function prepareCrypto(app: App, fresh: "login" | "register" | undefined, given?: Crypto | null): Promise<void> {
+    const arrived = route.value;
     cryptoState.value = "loading";
     if (given === null || (!given && !(await offered(app)))) {
         cryptoState.value = "off";
@@ -71,7 +72,7 @@ export async function prepareCrypto(app: App, fresh: "login" | "register" | unde
     machine.on("change", () => void look(machine));
     const stop = app.engine.on("ready", () => {
         stop();
-        void settle(app, machine, fresh);
+        void settle(app, machine).then(() => invite(fresh, route.value === arrived));
     });
 }
 
@@ -98,7 +99,7 @@ async function tellOfLogins(found: readonly string[]): Promise<void> {
 }
 
 /** The first device makes the account's keys silently; a later one is asked once to show that it is the user's. */
-async function settle(app: App, machine: Crypto, fresh: "login" | "register" | undefined): Promise<void> {
+async function settle(app: App, machine: Crypto): Promise<void> {
     try {
         if ((await machine.confirmed()) === undefined) await machine.begin();
         await look(machine);
@@ -109,6 +110,14 @@ async function settle(app: App, machine: Crypto, fresh: "login" | "register" | u
     }
     if ((await kv.get("kv", TOLD).catch(() => undefined)) === undefined) await kv.put("kv", TOLD, strangers.value).catch(() => undefined);
     cryptoState.value = "ready";
-    if (fresh === "login" && confirmed.value === false) go({ page: "verify" });
-    if (fresh === "register" && recovery.value === false) go({ page: "recovery" });
+}
+
+/** The answer may have taken long: who has gone somewhere meanwhile is not led away from it. The recovery key has its reminders. */
+function invite(fresh: "login" | "register" | undefined, stays: boolean): void {
+    const confirm = (): void => go({ page: "verify" });
+    if (fresh === "login" && confirmed.value === false) {
+        if (stays) confirm();
+        else toast(t("encryption.unconfirmed"), { label: t("locked.confirm-yes"), run: confirm });
+    }
+    if (fresh === "register" && recovery.value === false && stays) go({ page: "recovery" });
 }
