@@ -5,7 +5,7 @@ import { Icon } from "../../ui/Icon.tsx";
 import { t } from "../i18n/t.ts";
 import { useCommon } from "../parts/common.ts";
 import { Face, RoomFace } from "../parts/faces.tsx";
-import { go, route } from "../routes.ts";
+import { go, openRoom, route } from "../routes.ts";
 import type { Found } from "../sdk/commands.ts";
 import { historyOf } from "../sdk/invited.ts";
 import { removed } from "../sdk/removed.ts";
@@ -84,7 +84,7 @@ export function Preview({ target, via, row }: { target: string; via: string[]; r
                             )}
                             <div class="row">
                                 <button type="button" class="btn go grow tall" disabled={busy} onClick={() => void run(() => accept(row.id, via))}>{t("invite.accept")}</button>
-                                <button type="button" class="btn grow tall" disabled={busy} onClick={() => void run(() => attempt(() => commands.leave(row.id)).then(() => go({ page: "home" })))}>{t("invite.decline")}</button>
+                                <button type="button" class="btn grow tall" disabled={busy} onClick={() => void run(() => attempt(() => commands.leave(row.id).then(() => openRoom.value === target && go({ page: "home" }))))}>{t("invite.decline")}</button>
                             </div>
                             {inviter && (
                                 <div class="row centred">
