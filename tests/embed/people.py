@@ -14,7 +14,7 @@ from tests.support.client import becomes
 from tests.support.server import Server
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, BrowserContext, Page
+    from playwright.async_api import Browser, BrowserContext, Page, Route
 
 PASSWORD = "correct horse battery staple"
 _names = itertools.count()
@@ -185,6 +185,18 @@ async def until(page: Page, script: str, arg: object = None) -> None:
     """Wait for a script that answers with a promise, which the browser's own waiting takes for an answer."""
     while not await page.evaluate(script, arg):
         await asyncio.sleep(0.05)
+
+
+async def held_back(page: Page, pattern: str) -> asyncio.Event:
+    """Hold back requests of a page until the event is set."""
+    let = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await let.wait()
+        await route.continue_()
+
+    await page.route(pattern, hold)
+    return let
 
 
 # Notes what was lit up: what one is led to is so for a moment.

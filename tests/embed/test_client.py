@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from tests.embed import hostile
-from tests.embed.people import local, pair, person
+from tests.embed.people import held_back, local, pair, person
 from tests.embed.test_uploads import kept
 from tests.support.client import Client, becomes
 from tests.support.server import Server
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
-    from playwright.async_api import Browser, Page, Route
+    from playwright.async_api import Browser, Page
 
 SCHEMES = {"https:", "http:", "mailto:"}
 HARMLESS = (
@@ -94,13 +93,7 @@ async def test_who_went_on_after_signing_in_is_not_led_away(browser: Browser, se
     again = await person(browser, local(server), "again")
     again.name = ada.name
     page = again.page
-    let = asyncio.Event()
-
-    async def hold(route: Route) -> None:
-        await let.wait()
-        await route.continue_()
-
-    await page.route("**/keys/query", hold)
+    let = await held_back(page, "**/keys/query")
     await again.sign_in()
     await again.go("settings/profile")
     let.set()

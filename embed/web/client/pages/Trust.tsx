@@ -95,23 +95,29 @@ function Identity({ room, user }: { room: string; user: string }): JSX.Element {
     );
 }
 
-/** In a list of people: who is confirmed, and whose identity is another one now. Of all others nothing is shown. */
-export function MemberTrust({ user }: { user: string }): JSX.Element | null {
-    const now = changed.value.get(user);
-    const [verified, setVerified] = useState(false);
+/** Whether somebody is confirmed; undefined until that is known. */
+function useVerified(user: string, now?: unknown): boolean | undefined {
+    const [verified, setVerified] = useState<boolean>();
     useEffect(() => {
         const look = (): void => void theCrypto()?.personVerified(user).then(setVerified, () => undefined);
         look();
+        // What two people have just confirmed comes back from the server a moment later.
         return theCrypto()?.on("change", look);
     }, [user, now]);
+    return verified;
+}
+
+/** In a list of people: who is confirmed, and whose identity is another one now. Of all others nothing is shown. */
+export function MemberTrust({ user }: { user: string }): JSX.Element | null {
+    const now = changed.value.get(user);
+    const verified = useVerified(user, now);
     if (now) return <span class="val" style={{ color: "var(--wheat-text)" }}><Icon name="shield-alert" label={s("changed")} /></span>;
     return verified ? <span class="val" style={{ color: "var(--ok)" }}><Icon name="shield-check" label={s("confirmed")} /></span> : null;
 }
 
 /** On a person's card: whether they are confirmed, or how they can be. */
 export function PersonTrust({ user, name }: { user: string; name: string }): JSX.Element | null {
-    const [verified, setVerified] = useState<boolean>();
-    useEffect(() => void theCrypto()?.personVerified(user).then(setVerified, () => undefined), [user]);
+    const verified = useVerified(user);
     if (verified === undefined) return null;
     if (verified) return <div class="it"><Icon name="shield-check" /><span>{s("confirmed")}<small>{s("confirmed-text", { name })}</small></span></div>;
     return (
