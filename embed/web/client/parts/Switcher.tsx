@@ -5,10 +5,9 @@ import { Icon } from "../../ui/Icon.tsx";
 import { type Key, t } from "../i18n/t.ts";
 import { go, matrixLink, openRoom, roomRoute } from "../routes.ts";
 import type { Found } from "../sdk/commands.ts";
-import { marks } from "../sdk/find/words.ts";
 import type { Person } from "../sdk/types.ts";
 import { openRoomById, rooms, the, writeTo } from "../stores/app.ts";
-import { score } from "../stores/score.ts";
+import { fits, score } from "../stores/score.ts";
 import { keysHelp, newDialog, switcher } from "../stores/ui.ts";
 import { BadgeView, Face, RoomFace } from "./faces.tsx";
 
@@ -29,7 +28,7 @@ const COMMANDS: readonly { key: Key; icon: string; run: () => void }[] = [
 ];
 
 /** A name, with what was typed of it. */
-const Name = ({ name, term }: { name: string; term: string }): JSX.Element => <>{marks(name, term, true).map((part, index) => (index % 2 ? <b>{part}</b> : part))}</>;
+const Name = ({ name, term }: { name: string; term: string }): JSX.Element => <>{fits(name, term).map((part, index) => (index % 2 ? <b>{part}</b> : part))}</>;
 
 /** Ctrl K: go to a chat, a person, a public room, or search messages. */
 export function Switcher(): JSX.Element {

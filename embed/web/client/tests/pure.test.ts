@@ -20,7 +20,7 @@ import { badge, type Counts } from "../sdk/badge.ts";
 import { clean, unquoted } from "../sdk/text.ts";
 import type { Message } from "../sdk/types.ts";
 import { commandOf } from "../parts/suggest.ts";
-import { fold, score } from "../stores/score.ts";
+import { fits, fold, score } from "../stores/score.ts";
 
 const COUNTS: Counts = {
     membership: "join", kind: "room", notifications: 0, highlights: 0, muted: false, unread: false, markedUnread: false, read: false, upgraded: false,
@@ -139,6 +139,17 @@ test("search: word starts, and Cyrillic is Latin", () => {
     assert.ok(score("Тарас Бондар", "taras") > 0);
     assert.ok(score("Taras", "тар") > 0);
     assert.equal(score("Maya", "x"), 0);
+});
+
+test("search: what fits of a name is marked as it is written", () => {
+    assert.deepEqual(fits("Podil Community Garden", "gar"), ["Podil Community ", "Gar", "den"]);
+    assert.deepEqual(fits("Тарас Щербак", "taras shche"), ["", "Тарас Ще", "рбак"]);
+    assert.deepEqual(fits("Щербак Тарас", "tar shch"), ["", "Щ", "ербак ", "Тар", "ас"]);
+    assert.deepEqual(fits("Podil Community Garden", "pcg"), ["", "P", "odil ", "C", "ommunity ", "G", "arden"]);
+    assert.deepEqual(fits("Edgar", "gar"), ["Ed", "gar"]);
+    assert.deepEqual(fits("Об’їзд", "obyi"), ["", "Об’ї", "зд"]);
+    assert.deepEqual(fits("Maya", ""), ["Maya"]);
+    assert.deepEqual(fits("Maya", "a"), ["Maya"], "one letter is found at beginnings only");
 });
 
 test("markdown only where there is a mark", async () => {
