@@ -84,6 +84,7 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
         engine.on("status", (status) => {
             if (status === "streaming") this.#retrySoon();
         });
+        engine.on("answered", () => this.emit("change", undefined));
         client.on(CryptoEvent.VerificationRequestReceived, (request) => {
             // One that has ended does not stand in the way, whether its page is still open or not.
             if (!this.#request || this.#request.phase >= VerificationPhase.Cancelled) this.#follow(request, true);
@@ -159,6 +160,21 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
         return (await this.engine.client.secretStorage.getDefaultKeyId()) !== null;
     }
 
+    /** Whether there is a recovery key by what the server says. Before it has answered, the store may be of before there was one. */
+    async #recovers(): Promise<boolean> {
+        await this.#backs(); // throws where there is no connection
+        await this.#current();
+        return this.hasRecovery();
+    }
+
+    #current(): Promise<void> {
+        const { engine } = this;
+        return new Promise((done) => {
+            if (engine.answered) done();
+            else engine.on("answered", done);
+        });
+    }
+
     /** A recovery key that nothing depends on until it is kept. */
     async newRecoveryKey(): Promise<string> {
         this.#fresh = await this.api.createRecoveryKeyFromPassphrase();
@@ -206,7 +222,7 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
 
     /** Begin the backup anew, or delete it. False if the recovery key, under which the backup's key lies, is needed for that. */
     async setBackup(on: boolean, recoveryKey?: string): Promise<boolean> {
-        if (on && !this.engine.secretKey && (await this.hasRecovery()) && !(recoveryKey && (await this.#typed(recoveryKey)))) return false;
+        if (on && !this.engine.secretKey && (await this.#recovers()) && !(recoveryKey && (await this.#typed(recoveryKey)))) return false;
         await this.#backing?.catch(() => undefined);
         await this.engine.client.http.authedRequest("PUT" as never, this.#preference, undefined, { enabled: on });
         if (!on) await this.#deleteBackup();
@@ -222,7 +238,7 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
 
     async #backUp(): Promise<void> {
         if (!(await this.#backs())) return;
-        if ((await this.api.checkKeyBackupAndEnable()) !== null || (await this.hasRecovery())) return;
+        if ((await this.api.checkKeyBackupAndEnable()) !== null || (await this.#recovers())) return;
         // Only if the server says so: where there is a backup, beginning anew deletes it.
         const none = await this.engine.client.http.authedRequest("GET" as never, "/room_keys/version").then(() => false, (error: unknown) => (error as { errcode?: string }).errcode === "M_NOT_FOUND");
         if (none) await this.api.resetKeyBackup();
@@ -232,6 +248,7 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
     async #typed(text: string): Promise<boolean> {
         const { secretStorage } = this.engine.client;
         const key = decodeRecoveryKey(text);
+        await this.#current();
         const found = await secretStorage.getKey();
         if (!found) throw new Error("no secret storage");
         if (!(await secretStorage.checkKey(key, found[1]))) return false;

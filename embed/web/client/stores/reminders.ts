@@ -4,7 +4,7 @@
 // server: what this device has kept may be older.
 
 import { type App, attempt } from "./app.ts";
-import { reminding } from "./crypto.ts";
+import { recovery, reminding } from "./crypto.ts";
 import { due, reached, type Reminders } from "./recovery.ts";
 
 const REMINDERS = "chat.hromada.recovery_reminders";
@@ -28,7 +28,8 @@ async function read(app: App): Promise<Reminders | undefined> {
 /** The account has no recovery key: begin to count, or see whether it is time. */
 export async function remind(app: App): Promise<void> {
     kept = await read(app);
-    if (kept) reminding.value = due(kept, Date.now());
+    // Meanwhile the server may have said that there is one.
+    if (kept) reminding.value = !recovery.value && due(kept, Date.now());
     else await app.commands.request("PUT", path(app), { since: Date.now(), closed: 0 });
 }
 
