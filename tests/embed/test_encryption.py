@@ -14,7 +14,7 @@ from tests.support.client import becomes
 from tests.support.server import Server
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, FilePayload, Response
+    from playwright.async_api import Browser, FilePayload, Response, Route
 
 
 async def second_device(browser: Browser, of: Person, script: str = "", **options: object) -> Person:
@@ -90,6 +90,35 @@ async def test_a_direct_chat_is_encrypted_and_opens_on_confirmed_devices(browser
     await ada.say("for both devices")
     await phone.sees("for both devices")
     await phone.sees("safe with me")
+    assert ada.faults + maya.faults + phone.faults == []
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_a_device_that_was_passed_over_asks_again_for_the_key_to_the_backup(
+    browser: Browser, server: Server
+) -> None:
+    ada, maya = await direct_chat(browser, server)
+    phone = await second_device(browser, maya)
+    asked: set[str] = set()
+
+    async def pass_over(route: Route) -> None:
+        # As where the other device learns of it before it learns that this one is confirmed.
+        names = set(re.findall(r'"name":"([\w.]+)"', route.request.post_data or ""))  # none where one is taken back
+        if names <= asked:
+            await route.continue_()
+        else:
+            asked.update(names)
+            await route.fulfill(json={})
+
+    await phone.page.route("**/sendToDevice/m.secret.request/**", pass_over)
+    await phone.page.get_by_text("Another device of mine").click()
+    await maya.page.get_by_role("button", name="Compare").click()
+    await compare(maya, phone)
+    await phone.page.get_by_text("Done, this device is yours").wait_for()
+    await phone.page.get_by_role("button", name="Go to chats").click()
+    await phone.page.get_by_role("link", name=ada.name).click()
+    await phone.sees("a secret")
+    assert "m.megolm_backup.v1" in asked
     assert ada.faults + maya.faults + phone.faults == []
 
 

@@ -1,6 +1,6 @@
 // Encryption by matrix-js-sdk's machine: when it starts, what it needs, what it tells. Everything here is loaded late.
 
-import { MatrixEvent } from "matrix-js-sdk/lib/models/event.js";
+import { MatrixEvent, MatrixEventEvent } from "matrix-js-sdk/lib/models/event.js";
 import { CryptoEvent } from "matrix-js-sdk/lib/crypto-api/CryptoEvent.js";
 import { type CryptoApi, type GeneratedSecretStorageKey, OnlySignedDevicesIsolationMode } from "matrix-js-sdk/lib/crypto-api/index.js";
 import { decodeRecoveryKey } from "matrix-js-sdk/lib/crypto-api/recovery-key.js";
@@ -11,6 +11,7 @@ import { Emitter } from "./emitter.ts";
 import type { Engine } from "./engine.ts";
 import { CHANGED } from "./failure.ts";
 import type { Encrypt } from "./outbox.ts";
+import { askForSecrets } from "./secrets.ts";
 import { storeKey } from "./storekey.ts";
 
 export interface Check {
@@ -49,6 +50,8 @@ const NOBODY_CAME_MS = 600_000;
 /** In larger rooms people are looked at when their identities change, or when encrypting for them fails. */
 const MOST_LOOKED_AT = 500;
 const RETRY_MS = 300, LONGEST_RETRY_MS = 60_000;
+/** For how long the key to a message may still be on its way. */
+const NEWS_MS = 5 * 60_000;
 const SAS = "m.sas.v1", SHOW = "m.qr_code.show.v1", SCAN = "m.qr_code.scan.v1", RECIPROCATE = "m.reciprocate.v1";
 
 /** How this browser can confirm: a code is scanned only where there is a camera. */
@@ -67,6 +70,7 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
     #offered: VerificationRequest | undefined;
     #methods: readonly string[] = [SAS];
     #timer: ReturnType<typeof setTimeout> | undefined;
+    readonly #closed = new WeakSet<MatrixEvent>();
 
     private constructor(
         readonly engine: Engine,
@@ -85,6 +89,12 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
             if (status === "streaming") this.#retrySoon();
         });
         engine.on("answered", () => this.emit("change", undefined));
+        client.on(MatrixEventEvent.Decrypted, (event) => {
+            // Once for each: trying again ends here as well.
+            if (!event.isDecryptionFailure() || this.#closed.has(event) || Date.now() - event.localTimestamp > NEWS_MS) return;
+            this.#closed.add(event);
+            this.#retrySoon();
+        });
         client.on(CryptoEvent.VerificationRequestReceived, (request) => {
             // One that has ended does not stand in the way, whether its page is still open or not.
             if (!this.#request || this.#request.phase >= VerificationPhase.Cancelled) this.#follow(request, true);
@@ -265,8 +275,14 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
         return true;
     }
 
-    /** Fetch the keys of old messages from the backup; goes on in the background. */
-    async restore(): Promise<void> {
+    /** Older messages open once another device of the user has given the key to the backup. */
+    async openPast(): Promise<void> {
+        if (!(await this.restore()) && (await askForSecrets(this.api))) await this.restore();
+    }
+
+    /** Fetch the keys of old messages from the backup; goes on in the background. False if that could not be. */
+    async restore(): Promise<boolean> {
+        let done = false;
         try {
             if (!(await this.api.getSessionBackupPrivateKey())) await this.api.loadSessionBackupPrivateKeyFromSecretStorage();
             await this.api.checkKeyBackupAndEnable();
@@ -276,11 +292,13 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
                     if (total) this.emit("restore", { done: successes ?? 0, total });
                 },
             });
+            done = true;
         } catch {
             // no backup, or it is another one's: what can be read is read
         }
         this.emit("restore", undefined);
         this.emit("change", undefined);
+        return done;
     }
 
     /** Everything anew: older encrypted messages stay closed. */
@@ -394,7 +412,7 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
             } else if (request.phase === VerificationPhase.Done) {
                 this.#tell({ phase: "done" });
                 this.emit("change", undefined);
-                if (request.isSelfVerification) void this.restore();
+                if (request.isSelfVerification) void this.openPast();
             } else if (request.phase === VerificationPhase.Ready) {
                 void this.#offer(request);
             } else if (request.verifier) {
