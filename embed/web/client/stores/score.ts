@@ -29,7 +29,8 @@ export function score(name: string, term: string): number {
 export function fits(name: string, term: string): string[] {
     const signs = [...name.normalize("NFC")];
     const folded = signs.map(fold), text = folded.join("");
-    const owner = folded.flatMap((sign, at) => [...sign].map(() => at));
+    // For each place in the folded text, as strings count them, the sign it comes from.
+    const owner = folded.flatMap((sign, at) => sign.split("").map(() => at));
     const wanted = fold(term.trim());
     const bold = new Set<number>();
     const mark = (from: number, length: number): void => {

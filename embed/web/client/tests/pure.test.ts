@@ -147,6 +147,7 @@ test("search: what fits of a name is marked as it is written", () => {
     assert.deepEqual(fits("Щербак Тарас", "tar shch"), ["", "Щ", "ербак ", "Тар", "ас"]);
     assert.deepEqual(fits("Podil Community Garden", "pcg"), ["", "P", "odil ", "C", "ommunity ", "G", "arden"]);
     assert.deepEqual(fits("Edgar", "gar"), ["Ed", "gar"]);
+    assert.deepEqual(fits("🌱🌱 Garden", "gar"), ["🌱🌱 ", "Gar", "den"]);
     assert.deepEqual(fits("Об’їзд", "obyi"), ["", "Об’ї", "зд"]);
     assert.deepEqual(fits("Maya", ""), ["Maya"]);
     assert.deepEqual(fits("Maya", "a"), ["Maya"], "one letter is found at beginnings only");
