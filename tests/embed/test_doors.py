@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.embed.people import PASSWORD, local, person
+from tests.embed.people import PASSWORD, local, person, until
+from tests.embed.test_start import SNAPSHOT
 from tests.support.client import Client, becomes, part
 from tests.support.fixtures import fresh
 from tests.support.server import Server
@@ -138,6 +139,34 @@ async def test_invitations_are_declined_and_people_ignored(browser: Browser, ser
     await becomes(ignored, False)
     await page.goto(f"{ada.url}/#/room/{room}")
     await ada.sees("said before")
+    assert ada.faults == []
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_who_was_ignored_on_another_device_stays_so(browser: Browser, server: Server, anonymous: Client) -> None:
+    ada = await person(browser, local(server), "ada")
+    mine = await anonymous.anonymous().register(ada.name, PASSWORD)
+    maya, noor = [await anonymous.anonymous().register(f"{word}.{ada.name}") for word in ("maya", "noor")]
+    room = await mine.shared_room(maya, name="Garden")
+    await mine.send(room, "kept for the morning")
+    await ada.sign_in()
+    page = ada.page
+    await ada.go(f"room/{room}")
+    await ada.sees("kept for the morning")
+    await until(page, SNAPSHOT, "kept for the morning")
+    # A page that has begun with what it had, and has not heard of the other device.
+    await page.route_web_socket("**/stream", lambda socket: None)
+    await page.reload()
+    await ada.sees("kept for the morning")
+    path = f"/user/{mine.user_id}/account_data/m.ignored_user_list"
+    await mine.ok("PUT", path, {"ignored_users": {noor.user_id: {}}})
+    await page.goto(f"{ada.url}/#/room/{room}?panel=person:{maya.user_id}")
+    await page.get_by_role("button", name="Ignore").click()
+
+    async def ignored() -> set[str]:
+        return set((await mine.ok("GET", path))["ignored_users"])
+
+    await becomes(ignored, {maya.user_id, noor.user_id})
     assert ada.faults == []
 
 

@@ -155,7 +155,7 @@ export class Commands {
     }
 
     async markDirect(roomId: string, userId: string): Promise<void> {
-        const now: Record<string, string[] | undefined> = this.engine.client.getAccountData("m.direct" as never)?.getContent() ?? {};
+        const now = await this.latest<Record<string, string[] | undefined>>("m.direct");
         const rooms = [...new Set([...(now[userId] ?? []), roomId])];
         await this.setAccountData("m.direct", { ...now, [userId]: rooms });
     }
@@ -298,6 +298,15 @@ export class Commands {
 
     // --- the user ---
 
+    /** Account data to change a part of. Before the server has answered, the store may be of before another device changed it. */
+    async latest<T extends object = Json>(type: string): Promise<Partial<T>> {
+        const { answered, client, userId } = this.engine;
+        if (answered) return client.getAccountData(type as never)?.getContent() ?? {};
+        return this.#ask<Partial<T>>("GET", `/user/${enc(userId)}/account_data/${enc(type)}`).catch((error: unknown) => {
+            if ((error as { errcode?: string }).errcode !== "M_NOT_FOUND") throw error as Error;
+            return {};
+        });
+    }
     setAccountData = (type: string, content: Json): Promise<unknown> =>
         this.#ask("PUT", `/user/${enc(this.engine.userId)}/account_data/${enc(type)}`, content);
     setRoomData = (room: string, type: string, content: Json): Promise<unknown> =>
@@ -310,9 +319,7 @@ export class Commands {
     setLoudness = (room: string, wanted: Loudness | "usual"): Promise<void> => setLoudness(this.engine, this.request, room, wanted);
 
     async ignore(user: string, on: boolean): Promise<void> {
-        const event = this.engine.client.getAccountData("m.ignored_user_list" as never);
-        const content: { ignored_users?: Json } = event?.getContent() ?? {};
-        const now = { ...content.ignored_users };
+        const now = { ...(await this.latest<{ ignored_users?: Json }>("m.ignored_user_list")).ignored_users };
         if (on) now[user] = {};
         else delete now[user];
         await this.setAccountData("m.ignored_user_list", { ignored_users: now });
