@@ -18,7 +18,7 @@ from tests.support.client import Client, part
 from tests.support.server import Server
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, Page, Route
+    from playwright.async_api import Browser, Page, Response, Route
 
 # The browser's own notices, with its own permission: which there were, and which were closed again, is noted. So is
 # whether something sounded.
@@ -191,12 +191,16 @@ def _opened(text: str, password: str) -> list[dict[str, Any]]:
     return list(json.loads(cipher.update(sealed) + cipher.finalize()))
 
 
+def _settings_are_saved(reply: Response) -> bool:
+    return reply.request.method == "PUT" and reply.url.endswith("/account_data/chat.hromada.web")
+
+
 async def _settings_follow_the_user(ada: Person, mine: Client) -> None:
     page = ada.page
     await page.goto(f"{ada.url}/#/settings/privacy")
     path = f"/user/{part(mine.user_id)}/account_data/chat.hromada.web"
     typing = page.get_by_role("switch", name="Show that I am typing")
-    async with page.expect_response(lambda reply: reply.url.endswith("/account_data/chat.hromada.web")):
+    async with page.expect_response(_settings_are_saved):
         await page.get_by_role("switch", name="Show what I have read").uncheck()
     # What is merely usual here goes nowhere.
     kept = await mine.ok("GET", path)
@@ -207,7 +211,7 @@ async def _settings_follow_the_user(ada: Person, mine: Client) -> None:
     assert not await typing.is_checked()
     here = await page.evaluate("JSON.parse(localStorage.getItem('hromada.settings'))")
     assert (here["typing"], here["theme"], here["sendWith"]) == (False, "", "enter")
-    async with page.expect_response(lambda reply: reply.url.endswith("/account_data/chat.hromada.web")):
+    async with page.expect_response(_settings_are_saved):
         await typing.check()
     assert await mine.ok("GET", path) == {**kept, "typing": True, "theme": "dark", "sendWith": 3}
 

@@ -88,6 +88,22 @@ export class Commands {
         return told(this.engine.client.http.authedRequest<T>(method as never, path, query as never, body, { prefix }));
     }
 
+    readonly #changes = new Map<string, Promise<unknown>>();
+
+    /** Change what the server has: what is known here may be of before somebody else changed it. Of one thing, one after the other. */
+    #change<T extends object>(path: string, change: (now: Partial<T>) => Json): Promise<unknown> {
+        const before = this.#changes.get(path)?.catch(() => undefined) ?? Promise.resolve();
+        const done = before.then(async () => {
+            const now = await this.#ask<Partial<T>>("GET", path).catch((error: unknown) => {
+                if ((error as { errcode?: string }).errcode !== "M_NOT_FOUND") throw error as Error;
+                return {};
+            });
+            return this.#ask("PUT", path, change(now));
+        });
+        this.#changes.set(path, done);
+        return done;
+    }
+
     /** Any request of the Client-Server API, for the pages that have theirs. */
     request: Ask = (method, path, body) => this.#ask(method, path, body);
 
@@ -129,7 +145,6 @@ export class Commands {
         return this.setState(space, "m.space.child", remove ? {} : { via: [this.serverName] }, room);
     }
 
-    /** The room with this person: the one there is, or a new one. */
     /** The conversation with one person, or their invitation to one. */
     directWith(person: string): string | undefined {
         for (const [roomId, user] of directs(this.engine)) {
@@ -139,6 +154,7 @@ export class Commands {
         return undefined;
     }
 
+    /** The conversation with one person, if there is one, or a new one. */
     async direct(userIds: string[], encrypted: boolean): Promise<string> {
         const only = userIds.length === 1 ? userIds[0] : undefined;
         const known = only && this.directWith(only);
@@ -155,9 +171,7 @@ export class Commands {
     }
 
     async markDirect(roomId: string, userId: string): Promise<void> {
-        const now = await this.latest<Record<string, string[] | undefined>>("m.direct");
-        const rooms = [...new Set([...(now[userId] ?? []), roomId])];
-        await this.setAccountData("m.direct", { ...now, [userId]: rooms });
+        await this.changeAccountData<Record<string, string[]>>("m.direct", (now) => ({ ...now, [userId]: [...new Set([...(now[userId] ?? []), roomId])] }));
     }
 
     async join(idOrAlias: string, viaServers: string[] = []): Promise<string> {
@@ -192,8 +206,7 @@ export class Commands {
 
     /** Change members of a state event's content and keep the others. */
     async editState(room: string, type: string, change: (content: Json) => Json): Promise<void> {
-        const event = this.engine.room(room)?.currentState.getStateEvents(type, "");
-        await this.setState(room, type, change({ ...(event?.getContent()) }));
+        await this.#change<Json>(`/rooms/${enc(room)}/state/${enc(type)}`, change);
     }
 
     async setLevel(room: string, user: string, level: number): Promise<void> {
@@ -298,17 +311,9 @@ export class Commands {
 
     // --- the user ---
 
-    /** Account data to change a part of. Before the server has answered, the store may be of before another device changed it. */
-    async latest<T extends object = Json>(type: string): Promise<Partial<T>> {
-        const { answered, client, userId } = this.engine;
-        if (answered) return client.getAccountData(type as never)?.getContent() ?? {};
-        return this.#ask<Partial<T>>("GET", `/user/${enc(userId)}/account_data/${enc(type)}`).catch((error: unknown) => {
-            if ((error as { errcode?: string }).errcode !== "M_NOT_FOUND") throw error as Error;
-            return {};
-        });
-    }
-    setAccountData = (type: string, content: Json): Promise<unknown> =>
-        this.#ask("PUT", `/user/${enc(this.engine.userId)}/account_data/${enc(type)}`, content);
+    /** Change a part of the account data of a type. */
+    changeAccountData = <T extends object = Json>(type: string, change: (now: Partial<T>) => Json): Promise<unknown> =>
+        this.#change(`/user/${enc(this.engine.userId)}/account_data/${enc(type)}`, change);
     setRoomData = (room: string, type: string, content: Json): Promise<unknown> =>
         this.#ask("PUT", `/user/${enc(this.engine.userId)}/rooms/${enc(room)}/account_data/${enc(type)}`, content);
     tag(room: string, tag: string, on: boolean): Promise<unknown> {
@@ -319,10 +324,12 @@ export class Commands {
     setLoudness = (room: string, wanted: Loudness | "usual"): Promise<void> => setLoudness(this.engine, this.request, room, wanted);
 
     async ignore(user: string, on: boolean): Promise<void> {
-        const now = { ...(await this.latest<{ ignored_users?: Json }>("m.ignored_user_list")).ignored_users };
-        if (on) now[user] = {};
-        else delete now[user];
-        await this.setAccountData("m.ignored_user_list", { ignored_users: now });
+        await this.changeAccountData<{ ignored_users: Json }>("m.ignored_user_list", (content) => {
+            const now = { ...content.ignored_users };
+            if (on) now[user] = {};
+            else delete now[user];
+            return { ignored_users: now };
+        });
     }
     ignored = (): string[] => this.engine.client.getIgnoredUsers();
 

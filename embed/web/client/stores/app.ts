@@ -167,7 +167,7 @@ function shareSettings({ engine, commands }: App): void {
     others.tell = (name, value) => {
         saving++;
         chosen[name] = value;
-        void attempt(async () => commands.setAccountData(SETTINGS, { ...(await commands.latest(SETTINGS)), ...chosen })).finally(() => saving--);
+        void attempt(() => commands.changeAccountData(SETTINGS, (now) => ({ ...now, ...chosen }))).finally(() => saving--);
     };
 }
 
