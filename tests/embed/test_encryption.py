@@ -14,7 +14,7 @@ from tests.support.client import becomes
 from tests.support.server import Server
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, FilePayload, Response, Route
+    from playwright.async_api import Browser, FilePayload, Response, Route, WebSocketRoute
 
 
 async def second_device(browser: Browser, of: Person, script: str = "", **options: object) -> Person:
@@ -352,6 +352,40 @@ NO_FILES = """() => {
         };
     }
 }"""
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_a_page_that_has_not_heard_of_the_recovery_key_asks_for_it(browser: Browser, server: Server) -> None:
+    ada = await person(browser, local(server), "ada")
+    await ada.sign_up()
+    page = ada.page
+    dialog = page.locator("dialog[open]")
+    await ada.go("settings/encryption")
+    await page.locator("input:checked[aria-label='Key backup']").click()
+    await dialog.get_by_role("button", name="Switch off").click()
+    await page.locator("input:not(:checked)[aria-label='Key backup']").wait_for()
+    await ada.go("recovery")
+    await page.locator(".key:not(:has(.bone))").wait_for()
+    await page.get_by_role("checkbox").check()
+    await page.get_by_role("button", name="Continue").click()
+    await page.get_by_role("navigation", name="Main").first.wait_for()
+    # What the SDK has on the disk is minutes old, and nothing newer comes for now.
+    mute: list[WebSocketRoute] = []
+
+    def wire(socket: WebSocketRoute) -> None:
+        if mute:
+            socket.connect_to_server()
+        else:
+            mute.append(socket)
+
+    await page.route_web_socket("**/stream", wire)
+    await page.goto(f"{ada.url}/#/settings/encryption")
+    await page.reload()
+    async with page.expect_response("**/account_data/m.key_backup"):
+        await page.locator("input:not(:checked, :disabled)[aria-label='Key backup']").click()
+    await mute[0].close()
+    await dialog.get_by_label("Key").wait_for()
+    assert ada.faults == []
 
 
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
