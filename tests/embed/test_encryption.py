@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 from pathlib import Path
@@ -10,11 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.embed.people import PASSWORD, Person, held_back, local, person
-from tests.support.client import becomes
+from tests.support.client import Client, becomes
 from tests.support.server import Server
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, FilePayload, Response, Route, WebSocketRoute
+
+
+TRIES_SECONDS = 12
+"""For longer than this no message is tried that the machine of encryption refuses."""
 
 
 async def second_device(browser: Browser, of: Person, script: str = "", **options: object) -> Person:
@@ -120,6 +125,23 @@ async def test_a_device_that_was_passed_over_asks_again_for_the_key_to_the_backu
     await phone.sees("a secret")
     assert "m.megolm_backup.v1" in asked
     assert ada.faults + maya.faults + phone.faults == []
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+async def test_what_is_said_before_the_account_has_keys_goes_out_with_them(
+    browser: Browser, server: Server, anonymous: Client
+) -> None:
+    ada = await person(browser, local(server), "ada")
+    await anonymous.anonymous().register(ada.name, PASSWORD)
+    let = await held_back(ada.page, "**/keys/device_signing/upload")
+    await ada.sign_in()
+    await create_private(ada, "Cellar")
+    await ada.say("a jar of honey")
+    await ada.message("a jar of honey").get_by_text("Sending").wait_for()
+    await asyncio.sleep(TRIES_SECONDS)
+    let.set()
+    await ada.sent("a jar of honey")
+    assert ada.faults == []
 
 
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)

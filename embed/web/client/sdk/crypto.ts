@@ -1,6 +1,6 @@
 // Encryption by matrix-js-sdk's machine: when it starts, what it needs, what it tells. Everything here is loaded late.
 
-import { MatrixEvent, MatrixEventEvent } from "matrix-js-sdk/lib/models/event.js";
+import { MatrixEvent } from "matrix-js-sdk/lib/models/event.js";
 import { CryptoEvent } from "matrix-js-sdk/lib/crypto-api/CryptoEvent.js";
 import { type CryptoApi, type GeneratedSecretStorageKey, OnlySignedDevicesIsolationMode } from "matrix-js-sdk/lib/crypto-api/index.js";
 import { decodeRecoveryKey } from "matrix-js-sdk/lib/crypto-api/recovery-key.js";
@@ -50,8 +50,6 @@ const NOBODY_CAME_MS = 600_000;
 /** In larger rooms people are looked at when their identities change, or when encrypting for them fails. */
 const MOST_LOOKED_AT = 500;
 const RETRY_MS = 300, LONGEST_RETRY_MS = 60_000;
-/** For how long the key to a message may still be on its way. */
-const NEWS_MS = 5 * 60_000;
 const SAS = "m.sas.v1", SHOW = "m.qr_code.show.v1", SCAN = "m.qr_code.scan.v1", RECIPROCATE = "m.reciprocate.v1";
 
 /** How this browser can confirm: a code is scanned only where there is a camera. */
@@ -64,13 +62,14 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
     #fresh: GeneratedSecretStorageKey | undefined;
     #backing: Promise<void> | undefined;
     #check: Check | undefined;
+    #beginning: Promise<void> | undefined;
+    #signs = false;
     #request: VerificationRequest | undefined;
     #verifier: Verifier | undefined;
     #confirm: { yes: () => Promise<void> | void; no: () => void } | undefined;
     #offered: VerificationRequest | undefined;
     #methods: readonly string[] = [SAS];
     #timer: ReturnType<typeof setTimeout> | undefined;
-    readonly #closed = new WeakSet<MatrixEvent>();
 
     private constructor(
         readonly engine: Engine,
@@ -89,12 +88,6 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
             if (status === "streaming") this.#retrySoon();
         });
         engine.on("answered", () => this.emit("change", undefined));
-        client.on(MatrixEventEvent.Decrypted, (event) => {
-            // Once for each: trying again ends here as well.
-            if (!event.isDecryptionFailure() || this.#closed.has(event) || Date.now() - event.localTimestamp > NEWS_MS) return;
-            this.#closed.add(event);
-            this.#retrySoon();
-        });
         client.on(CryptoEvent.VerificationRequestReceived, (request) => {
             // One that has ended does not stand in the way, whether its page is still open or not.
             if (!this.#request || this.#request.phase >= VerificationPhase.Cancelled) this.#follow(request, true);
@@ -139,6 +132,9 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
     }
 
     encrypt: Encrypt = async (roomId, type, content) => {
+        // Nothing is encrypted by a device that is not signed: the account's first one signs itself when it begins.
+        if (!this.#signs && (await this.confirmed()) === undefined) await this.begin();
+        this.#signs = true;
         const room = this.engine.room(roomId);
         if (!room) throw new Error("no room");
         await room.loadMembersIfNeeded();
@@ -155,15 +151,16 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
 
     /** Whether this device is signed by its user; undefined if the user has no keys for that yet. */
     async confirmed(): Promise<boolean | undefined> {
-        if (!(await this.api.userHasCrossSigningKeys(undefined, true))) return undefined;
+        if (!(await this.api.userHasCrossSigningKeys(undefined, true)) || this.#beginning) return undefined;
         const status = await this.api.getDeviceVerificationStatus(this.engine.userId, this.engine.session.deviceId);
         return status?.crossSigningVerified ?? false;
     }
 
     /** The user's first device: keys of the account are made and signed, with no question asked. */
-    async begin(): Promise<void> {
-        await this.api.bootstrapCrossSigning({ authUploadDeviceSigningKeys: async (send) => void (await send(null)) });
-        this.emit("change", undefined);
+    begin(): Promise<void> {
+        return (this.#beginning ??= this.api.bootstrapCrossSigning({ authUploadDeviceSigningKeys: async (send) => void (await send(null)) })
+            .finally(() => (this.#beginning = undefined))
+            .then(() => this.emit("change", undefined)));
     }
 
     async hasRecovery(): Promise<boolean> {
