@@ -4,6 +4,7 @@ import { JoinRule } from "matrix-js-sdk/lib/@types/partials.js";
 import { ClientPrefix } from "matrix-js-sdk/lib/http-api/prefix.js";
 import { ApiError } from "./api.ts";
 import type { Engine } from "./engine.ts";
+import { orNothing } from "./failure.ts";
 import { type Ask, loudness, type Loudness, setLoudness } from "./loudness.ts";
 import { directs } from "./rooms.ts";
 import { clean, localpart } from "./text.ts";
@@ -94,11 +95,8 @@ export class Commands {
     #change<T extends object>(path: string, change: (now: Partial<T>) => Json): Promise<unknown> {
         const before = this.#changes.get(path)?.catch(() => undefined) ?? Promise.resolve();
         const done = before.then(async () => {
-            const now = await this.#ask<Partial<T>>("GET", path).catch((error: unknown) => {
-                if ((error as { errcode?: string }).errcode !== "M_NOT_FOUND") throw error as Error;
-                return {};
-            });
-            return this.#ask("PUT", path, change(now));
+            const now = await this.#ask<Partial<T>>("GET", path).catch(orNothing);
+            return this.#ask("PUT", path, change(now ?? {}));
         });
         this.#changes.set(path, done);
         return done;

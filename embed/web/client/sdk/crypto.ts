@@ -9,7 +9,7 @@ import { initAsync, OlmMachine } from "@matrix-org/matrix-sdk-crypto-wasm";
 import wasm from "hromada:crypto.wasm";
 import { Emitter } from "./emitter.ts";
 import type { Engine } from "./engine.ts";
-import { CHANGED } from "./failure.ts";
+import { CHANGED, isMissing, orNothing } from "./failure.ts";
 import type { Encrypt } from "./outbox.ts";
 import { askForSecrets } from "./secrets.ts";
 import { storeKey } from "./storekey.ts";
@@ -63,7 +63,7 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
     #backing: Promise<void> | undefined;
     #check: Check | undefined;
     #beginning: Promise<void> | undefined;
-    #signs = false;
+    #hasKeys = false;
     #request: VerificationRequest | undefined;
     #verifier: Verifier | undefined;
     #confirm: { yes: () => Promise<void> | void; no: () => void } | undefined;
@@ -133,8 +133,7 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
 
     encrypt: Encrypt = async (roomId, type, content) => {
         // Nothing is encrypted by a device that is not signed: the account's first one signs itself when it begins.
-        if (!this.#signs && (await this.confirmed()) === undefined) await this.begin();
-        this.#signs = true;
+        if (!this.#hasKeys && (await this.confirmed()) === undefined) await this.begin();
         const room = this.engine.room(roomId);
         if (!room) throw new Error("no room");
         await room.loadMembersIfNeeded();
@@ -152,6 +151,7 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
     /** Whether this device is signed by its user; undefined if the user has no keys for that yet. */
     async confirmed(): Promise<boolean | undefined> {
         if (!(await this.api.userHasCrossSigningKeys(undefined, true)) || this.#beginning) return undefined;
+        this.#hasKeys = true;
         const status = await this.api.getDeviceVerificationStatus(this.engine.userId, this.engine.session.deviceId);
         return status?.crossSigningVerified ?? false;
     }
@@ -211,10 +211,7 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
      * of before the choice. spec: client-server-api#key-backup-enabled-preference
      */
     async #backs(): Promise<boolean> {
-        const kept = await this.engine.client.http.authedRequest<{ enabled?: unknown }>("GET" as never, this.#preference).catch((error: unknown) => {
-            if ((error as { errcode?: string }).errcode !== "M_NOT_FOUND") throw error as Error;
-            return undefined;
-        });
+        const kept = await this.engine.client.http.authedRequest<{ enabled?: unknown }>("GET" as never, this.#preference).catch(orNothing);
         return kept?.enabled !== false;
     }
     get #preference(): string {
@@ -247,7 +244,7 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
         if (!(await this.#backs())) return;
         if ((await this.api.checkKeyBackupAndEnable()) !== null || (await this.#recovers())) return;
         // Only if the server says so: where there is a backup, beginning anew deletes it.
-        const none = await this.engine.client.http.authedRequest("GET" as never, "/room_keys/version").then(() => false, (error: unknown) => (error as { errcode?: string }).errcode === "M_NOT_FOUND");
+        const none = await this.engine.client.http.authedRequest("GET" as never, "/room_keys/version").then(() => false, isMissing);
         if (none) await this.api.resetKeyBackup();
     }
 
@@ -409,7 +406,7 @@ export class Crypto extends Emitter<{ change: undefined; identities: ReadonlyMap
             } else if (request.phase === VerificationPhase.Done) {
                 this.#tell({ phase: "done" });
                 this.emit("change", undefined);
-                if (request.isSelfVerification) void this.openPast();
+                if (request.isSelfVerification) this.openPast().catch(console.error);
             } else if (request.phase === VerificationPhase.Ready) {
                 void this.#offer(request);
             } else if (request.verifier) {

@@ -17,6 +17,14 @@ interface Thrown {
     data?: { retry_after_ms?: number };
 }
 
+/** The server has nothing there. */
+export const isMissing = (error: unknown): boolean => (error as Thrown).errcode === "M_NOT_FOUND";
+
+/** To catch that, as having nothing. Every other failure goes on. */
+export function orNothing(error: unknown): undefined {
+    if (!isMissing(error)) throw error as Error;
+}
+
 /** What encrypting threw, as the outbox can tell it from a network that is away. */
 export function encryptingFailed(error: unknown): unknown {
     const { httpStatus, status, errcode, name } = error as Thrown & { name?: string };

@@ -3,6 +3,7 @@
 // What was shown and closed is kept with the account, so that another device does not begin anew. It is asked of the
 // server: what this device has kept may be older.
 
+import { orNothing } from "../sdk/failure.ts";
 import { type App, attempt } from "./app.ts";
 import { recovery, reminding } from "./crypto.ts";
 import { due, reached, type Reminders } from "./recovery.ts";
@@ -15,14 +16,9 @@ const number = (value: unknown): number | undefined => (typeof value === "number
 const path = (app: App): string => `/user/${encodeURIComponent(app.engine.userId)}/account_data/${REMINDERS}`;
 
 async function read(app: App): Promise<Reminders | undefined> {
-    try {
-        const { since, closed } = (await app.commands.request("GET", path(app))) as Partial<Record<string, unknown>>;
-        const begun = number(since);
-        return begun === undefined ? undefined : { since: begun, closed: number(closed) ?? 0 };
-    } catch (error) {
-        if ((error as { errcode?: string }).errcode !== "M_NOT_FOUND") throw error;
-        return undefined;
-    }
+    const { since, closed } = ((await app.commands.request("GET", path(app)).catch(orNothing)) ?? {}) as Partial<Record<string, unknown>>;
+    const begun = number(since);
+    return begun === undefined ? undefined : { since: begun, closed: number(closed) ?? 0 };
 }
 
 /** The account has no recovery key: begin to count, or see whether it is time. */
