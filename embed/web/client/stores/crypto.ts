@@ -72,7 +72,7 @@ export async function prepareCrypto(app: App, fresh: "login" | "register" | unde
     machine.on("change", () => void look(machine));
     const stop = app.engine.on("ready", () => {
         stop();
-        void settle(app, machine).then(() => invite(fresh, route.value === arrived));
+        void settle(app, machine).then(() => showNextStep(fresh, route.value === arrived));
     });
 }
 
@@ -113,7 +113,7 @@ async function settle(app: App, machine: Crypto): Promise<void> {
 }
 
 /** The answer may have taken long: who has gone somewhere meanwhile is not led away from it. The recovery key has its reminders. */
-function invite(fresh: "login" | "register" | undefined, stays: boolean): void {
+function showNextStep(fresh: "login" | "register" | undefined, stays: boolean): void {
     const confirm = (): void => go({ page: "verify" });
     if (fresh === "login" && confirmed.value === false) {
         if (stays) confirm();
