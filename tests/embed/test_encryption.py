@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import re
 from pathlib import Path
@@ -16,10 +15,6 @@ from tests.support.server import Server
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, FilePayload, Response, Route, WebSocketRoute
-
-
-TRIES_SECONDS = 12
-"""For longer than this no message is tried that the machine of encryption refuses."""
 
 
 async def second_device(browser: Browser, of: Person, script: str = "", **options: object) -> Person:
@@ -71,6 +66,24 @@ async def compare(one: Person, other: Person) -> None:
         await device.page.get_by_role("button", name="They match").click()
 
 
+async def confirm(device: Person, by: Person) -> None:
+    """Another device of the same user is confirmed by one that is."""
+    await device.page.get_by_text("Another device of mine").click()
+    await by.page.get_by_role("button", name="Compare").click()
+    await compare(by, device)
+    await device.page.get_by_text("Done, this device is yours").wait_for()
+    await device.page.get_by_role("button", name="Go to chats").click()
+
+
+async def keep_recovery_key(who: Person) -> None:
+    """Make a recovery key and say that it is saved."""
+    await who.go("recovery")
+    await who.page.locator(".key:not(:has(.bone))").wait_for()
+    await who.page.get_by_role("checkbox").check()
+    await who.page.get_by_role("button", name="Continue").click()
+    await who.page.get_by_role("navigation", name="Main").first.wait_for()
+
+
 async def start_afresh(who: Person) -> None:
     """A new identity, as somebody has who lost every key."""
     page = who.page
@@ -86,11 +99,7 @@ async def test_a_direct_chat_is_encrypted_and_opens_on_confirmed_devices(browser
     await maya.say("safe with me")
     await ada.sees("safe with me")
     phone = await second_device(browser, maya)
-    await phone.page.get_by_text("Another device of mine").click()
-    await maya.page.get_by_role("button", name="Compare").click()
-    await compare(maya, phone)
-    await phone.page.get_by_text("Done, this device is yours").wait_for()
-    await phone.page.get_by_role("button", name="Go to chats").click()
+    await confirm(phone, maya)
     await phone.page.get_by_role("link", name=ada.name).click()
     await ada.say("for both devices")
     await phone.sees("for both devices")
@@ -116,11 +125,7 @@ async def test_a_device_that_was_passed_over_asks_again_for_the_key_to_the_backu
             await route.fulfill(json={})
 
     await phone.page.route("**/sendToDevice/m.secret.request/**", pass_over)
-    await phone.page.get_by_text("Another device of mine").click()
-    await maya.page.get_by_role("button", name="Compare").click()
-    await compare(maya, phone)
-    await phone.page.get_by_text("Done, this device is yours").wait_for()
-    await phone.page.get_by_role("button", name="Go to chats").click()
+    await confirm(phone, maya)
     await phone.page.get_by_role("link", name=ada.name).click()
     await phone.sees("a secret")
     assert "m.megolm_backup.v1" in asked
@@ -138,7 +143,6 @@ async def test_what_is_said_before_the_account_has_keys_goes_out_with_them(
     await create_private(ada, "Cellar")
     await ada.say("a jar of honey")
     await ada.message("a jar of honey").get_by_text("Sending").wait_for()
-    await asyncio.sleep(TRIES_SECONDS)
     let.set()
     await ada.sent("a jar of honey")
     assert ada.faults == []
@@ -386,11 +390,7 @@ async def test_a_page_that_has_not_heard_of_the_recovery_key_asks_for_it(browser
     await page.locator("input:checked[aria-label='Key backup']").click()
     await dialog.get_by_role("button", name="Switch off").click()
     await page.locator("input:not(:checked)[aria-label='Key backup']").wait_for()
-    await ada.go("recovery")
-    await page.locator(".key:not(:has(.bone))").wait_for()
-    await page.get_by_role("checkbox").check()
-    await page.get_by_role("button", name="Continue").click()
-    await page.get_by_role("navigation", name="Main").first.wait_for()
+    await keep_recovery_key(ada)
     # What the SDK has on the disk is minutes old, and nothing newer comes for now.
     mute: list[WebSocketRoute] = []
 

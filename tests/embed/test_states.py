@@ -14,7 +14,7 @@ from tests.embed.people import PASSWORD, Person, local, person
 from tests.embed.support_chat import Agent, Frame, new_site
 from tests.embed.test_access import violations
 from tests.embed.test_admin_pages import go, sign_in
-from tests.embed.test_encryption import compare, direct_chat, second_device, start_afresh
+from tests.embed.test_encryption import compare, direct_chat, keep_recovery_key, second_device, start_afresh
 from tests.support.admin import OWN, administrator
 from tests.support.client import Client, becomes, part
 from tests.support.fixtures import MakeUser, fresh
@@ -179,11 +179,7 @@ async def _keys(ada: Person) -> list[str]:
     found += await violations(ada, "backup off", "dialog[open]")
     await dialog.get_by_role("button", name="Switch off").click()
     await page.locator("input:not(:checked)[aria-label='Key backup']").wait_for()
-    await ada.go("recovery")
-    await page.locator(".key:not(:has(.bone))").wait_for()
-    await page.get_by_role("checkbox").check()
-    await page.get_by_role("button", name="Continue").click()
-    await page.get_by_role("navigation", name="Main").first.wait_for()
+    await keep_recovery_key(ada)
     for language, label in (("uk", "Резервна копія ключів"), ("en", "Key backup")):
         await page.evaluate(SAYS.format(language))
         await ada.go("settings/encryption")
